@@ -1,0 +1,3 @@
+pub mod channel;
+pub mod error;
+pub mod raft;

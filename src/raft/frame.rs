@@ -1,0 +1,207 @@
+//! This file gives frames their bytes: what one node says to another in one turn.
+//!
+//! A frame is `magic (2) | version (1) | CRC32C of the rest (4, little endian) | postcard of the header and the
+//! messages`. Decoding accepts any bytes: what is no frame of ours is an error, never a panic.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::identity::{ClusterUuid, Incarnation};
+
+/// The version of the protocol that this build speaks.
+pub const VERSION: u8 = 1;
+
+const MAGIC: [u8; 2] = *b"cx";
+const HEADER_BYTES: usize = 7;
+
+/// What one node says to another, or to all, in one turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frame {
+    /// The sender's cluster; [`ClusterUuid::NONE`] while it has none.
+    pub cluster: ClusterUuid,
+    pub from: Incarnation,
+    /// `None`: to all.
+    pub to: Option<Incarnation>,
+    pub messages: Vec<Message>,
+}
+
+/// One thing said. New variants go to the end: the position is the encoding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// "I have no cluster." Said to all, with jitter; answered by everyone who can help.
+    Hello { id: Arc<str>, cluster_size: u32 },
+    /// "I accept this roster", the sender's one promise. The proposer says it first: that is the proposal.
+    Accept(Roster),
+    /// "There is a cluster": the answer of a member to a HELLO, and what its leader says to all now and then.
+    Here(Here),
+    /// "That id is mine, and I am alive": the answer to a HELLO under the sender's own id.
+    Taken { id: Arc<str> },
+    /// "I am closing": hand me no leadership and no seat.
+    Closing,
+    /// A message between raft-rs peers.
+    Raft(RaftMessage),
+    /// Performs on their way to the leader of `term`.
+    Requests(Requests),
+    /// Outcomes on their way back, for requests that became no entry.
+    Outcomes { term: u64, outcomes: Vec<(u64, Outcome)> },
+    /// "In this term I have your requests up to this sequence number, without a gap."
+    Received { term: u64, sequence: u64 },
+}
+
+/// The founders of a cluster: exactly `clusterSize` incarnations with different ids, sorted by incarnation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster(pub Vec<(Incarnation, Arc<str>)>);
+
+impl Roster {
+    pub fn uuid(&self) -> ClusterUuid {
+        ClusterUuid::of_roster(self.0.iter().map(|(incarnation, _)| *incarnation))
+    }
+
+    pub fn contains(&self, incarnation: Incarnation) -> bool {
+        self.0.iter().any(|(member, _)| *member == incarnation)
+    }
+}
+
+/// What is told about a cluster to those outside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Here {
+    pub cluster: ClusterUuid,
+    pub cluster_size: u32,
+    /// The sender's log holds at least one action.
+    pub holds_actions: bool,
+    /// The sender knows a leader of the present term.
+    pub has_leader: bool,
+}
+
+/// Performs of one origin, in call order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Requests {
+    /// The term of the leader they are meant for; any other leader drops them.
+    pub term: u64,
+    /// The origin's start number.
+    pub start: u64,
+    /// The oldest sequence number that the origin still waits for.
+    pub floor: u64,
+    pub requests: Vec<RequestItem>,
+}
+
+/// One perform on its way to the leader.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestItem {
+    pub sequence: u64,
+    /// The outstanding request before it, 0 if none: the leader evaluates this one only after that one.
+    pub after: u64,
+    pub method: Arc<str>,
+    /// The text of a JSON array.
+    pub args: Bytes,
+}
+
+/// What a leader answers to a request that became no entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Nothing,
+    /// The JSON text of the method's error.
+    Refused(Bytes),
+}
+
+/// The messages that raft-rs peers may exchange; others cannot be expressed on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RaftKind {
+    Append,
+    AppendResponse,
+    Heartbeat,
+    HeartbeatResponse,
+    RequestVote,
+    RequestVoteResponse,
+    RequestPreVote,
+    RequestPreVoteResponse,
+    Snapshot,
+    TimeoutNow,
+}
+
+/// A message between raft-rs peers; the frame's `from` and `to` are its peers. The names are raft-rs's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RaftMessage {
+    pub kind: RaftKind,
+    pub term: u64,
+    pub log_term: u64,
+    pub index: u64,
+    pub commit: u64,
+    pub commit_term: u64,
+    pub reject: bool,
+    pub reject_hint: u64,
+    pub request_snapshot: u64,
+    pub context: Bytes,
+    pub entries: Vec<WireEntry>,
+    pub snapshot: Option<WireSnapshot>,
+}
+
+/// An entry of the log on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WireEntry {
+    pub kind: EntryKind,
+    pub term: u64,
+    pub index: u64,
+    pub data: Bytes,
+    pub context: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryKind {
+    Normal,
+    ConfChange,
+}
+
+/// A snapshot on its way; `data` is the core's own (src/raft/log.rs).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WireSnapshot {
+    pub index: u64,
+    pub term: u64,
+    pub voters: Vec<u64>,
+    pub voters_outgoing: Vec<u64>,
+    pub learners: Vec<u64>,
+    pub learners_next: Vec<u64>,
+    pub auto_leave: bool,
+    pub data: Bytes,
+}
+
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Not ours at all, or damaged on its way.
+    NoFrame,
+    /// A frame of another version of the protocol.
+    OtherVersion(u8),
+}
+
+impl Frame {
+    pub fn encode(&self) -> Bytes {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&[0; 4]);
+        let mut bytes = postcard::to_extend(self, bytes).expect("a frame is plain data: encoding it cannot fail");
+        let checksum = crc32c::crc32c(&bytes[HEADER_BYTES..]);
+        bytes[3..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        bytes.into()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else { return Err(Malformed::NoFrame) };
+        if header[..2] != MAGIC {
+            return Err(Malformed::NoFrame);
+        }
+        if header[2] != VERSION {
+            return Err(Malformed::OtherVersion(header[2]));
+        }
+        if header[3..] != crc32c::crc32c(body).to_le_bytes() {
+            return Err(Malformed::NoFrame);
+        }
+        match postcard::take_from_bytes(body) {
+            Ok((frame, [])) => Ok(frame),
+            Ok(_) | Err(_) => Err(Malformed::NoFrame),
+        }
+    }
+}

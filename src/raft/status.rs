@@ -1,0 +1,41 @@
+//! This file holds what a node tells about itself: plain data, copied out of the core after each turn.
+
+use std::sync::Arc;
+
+use super::events::Role;
+use super::identity::{ClusterUuid, Incarnation};
+
+/// A node as seen by itself, right now. Everything about others is what this node last heard.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub id: Arc<str>,
+    pub incarnation: Incarnation,
+    /// [`ClusterUuid::NONE`] before the node is in a cluster.
+    pub cluster: ClusterUuid,
+    pub role: Role,
+    pub term: u64,
+    /// The id of the leader that this node knows.
+    pub leader: Option<Arc<str>>,
+    pub commit_index: u64,
+    /// The last index that JavaScript has reduced.
+    pub applied_index: u64,
+    pub last_index: u64,
+    /// Sorted by id; empty before the node is in a cluster.
+    pub members: Arc<[Member]>,
+    /// Performs of this node that have not ended yet.
+    pub pending: usize,
+    /// What the node is waiting for, in words, while it is not in a cluster with a leader.
+    pub waiting_for: Option<Arc<str>>,
+}
+
+/// One member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub id: Arc<str>,
+    pub incarnation: Incarnation,
+    /// Counts in quorums; otherwise a learner.
+    pub is_voter: bool,
+    /// Heard within the last election timeout. Only a leader hears everyone; a follower knows of itself and its
+    /// leader, and reports the others as it last heard them.
+    pub is_active: bool,
+}
