@@ -1,3 +1,5 @@
 pub mod channel;
 pub mod error;
 pub mod raft;
+#[cfg(test)]
+mod tidy;
