@@ -273,12 +273,17 @@ fn has_word(code: &str, word: &str) -> bool {
     })
 }
 
-/// The first names of all `use` declarations.
+/// The first names of all `use` declarations, other than modules that the same file declares.
 fn imported_crates(code: &str) -> BTreeSet<String> {
-    let uses =
-        code.lines().filter_map(|line| line.trim_start().trim_start_matches("pub ").strip_prefix("use "));
-    // A bare lower-case name without `::` after it is a module beside the file.
-    uses.filter_map(|path| path.split_once("::")).map(|(first, _)| first.trim().to_owned()).collect()
+    let lines = || code.lines().map(|line| line.trim_start().trim_start_matches("pub "));
+    let modules: BTreeSet<&str> =
+        lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).collect();
+    lines()
+        .filter_map(|line| line.strip_prefix("use "))
+        .filter_map(|path| words(path).next())
+        .filter(|first| !modules.contains(first))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The names that follow `prefix`: one, or those of a `{list}` at its top level.
