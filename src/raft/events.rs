@@ -114,8 +114,17 @@ pub enum Settlement {
     Nothing,
     /// The method refused: the JSON text of its error.
     Refused(Bytes),
-    /// conflux itself gave up; the error says whether it is `not-applied` or `unknown`.
-    Failed(crate::error::Error),
+    /// conflux itself gave up.
+    Failed { error: crate::error::Error, outcome: ErrorOutcome },
+}
+
+/// What became of a perform that conflux gave up. It is never guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorOutcome {
+    /// It did not happen, and will not.
+    NotApplied,
+    /// It had been sent to a leader: it may still be committed (thesis §6.3).
+    Unknown,
 }
 
 /// The part that a node plays in its term (paper §5.1). A node without a cluster is a follower of nobody.
