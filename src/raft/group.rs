@@ -35,6 +35,7 @@ pub struct Group {
     unsaved: VecDeque<(u64, Vec<Message>)>,
     out: Vec<Message>,
     committed: VecDeque<Entry>,
+    holds_committed_actions: bool,
     confirmed: Vec<u64>,
     read_context: u64,
 }
@@ -71,6 +72,7 @@ impl Group {
             unsaved: VecDeque::new(),
             out: Vec::new(),
             committed: VecDeque::new(),
+            holds_committed_actions: false,
             confirmed: Vec::new(),
             read_context: 0,
         };
@@ -113,6 +115,11 @@ impl Group {
 
     pub fn holds_actions(&self) -> bool {
         self.raw.store().holds_actions()
+    }
+
+    /// An action is committed: a quorum holds it.
+    pub fn holds_committed_actions(&self) -> bool {
+        self.holds_committed_actions
     }
 
     /// Whether a proposal would be taken now: not while leadership is being handed over, nor over the bound.
@@ -198,7 +205,9 @@ impl Group {
             let mut ready = self.raw.ready();
             let number = ready.number();
             self.out.append(&mut ready.take_messages());
-            self.committed.extend(ready.take_committed_entries());
+            let committed = ready.take_committed_entries();
+            self.holds_committed_actions |= committed.iter().any(|entry| !entry.data.is_empty());
+            self.committed.extend(committed);
             for state in ready.take_read_states() {
                 let context = <[u8; 8]>::try_from(state.request_ctx.as_slice());
                 self.confirmed.extend(context.map(u64::from_le_bytes));

@@ -18,6 +18,8 @@ pub mod options;
 mod outbox;
 mod requests;
 pub mod status;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use events::{

@@ -649,6 +649,7 @@ impl Node {
             has_leader: group.is_some_and(|group| group.leader().is_some()),
             has_seen_commit: group.is_some_and(Group::has_seen_commit),
             holds_actions: group.is_some_and(Group::holds_actions),
+            holds_committed_actions: group.is_some_and(Group::holds_committed_actions),
             channel_is_healthy: self.channel_is_healthy,
         }
     }
