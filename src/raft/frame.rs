@@ -117,7 +117,6 @@ pub enum RaftKind {
     RequestVoteResponse,
     RequestPreVote,
     RequestPreVoteResponse,
-    Snapshot,
     TimeoutNow,
 }
 
@@ -132,39 +131,17 @@ pub struct RaftMessage {
     pub commit_term: u64,
     pub reject: bool,
     pub reject_hint: u64,
-    pub request_snapshot: u64,
     pub context: Bytes,
     pub entries: Vec<WireEntry>,
-    pub snapshot: Option<WireSnapshot>,
 }
 
 /// An entry of the log on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WireEntry {
-    pub kind: EntryKind,
     pub term: u64,
     pub index: u64,
     pub data: Bytes,
     pub context: Bytes,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EntryKind {
-    Normal,
-    ConfChange,
-}
-
-/// A snapshot on its way; `data` is the core's own (src/raft/log.rs).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WireSnapshot {
-    pub index: u64,
-    pub term: u64,
-    pub voters: Vec<u64>,
-    pub voters_outgoing: Vec<u64>,
-    pub learners: Vec<u64>,
-    pub learners_next: Vec<u64>,
-    pub auto_leave: bool,
-    pub data: Bytes,
 }
 
 /// Why bytes are no frame.
