@@ -30,7 +30,12 @@ impl Channel for Memory {
     fn join(&self, me: Incarnation) -> Link {
         let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
         let room = Room::enter(&self.name, me, inbound.clone());
-        let seat = Seat { name: self.name.clone(), me, inbound: inbound.clone(), health: watch::Sender::new(Health::Healthy) };
+        let seat = Seat {
+            name: self.name.clone(),
+            me,
+            inbound: inbound.clone(),
+            health: watch::Sender::new(Health::Healthy),
+        };
         Link {
             outbound: Outbound(Box::new(move |to, frame| room.send(me, to, frame))),
             inbound: Inbound(inbound),

@@ -127,6 +127,14 @@ impl<T: Weighed> Queue<T> {
 }
 
 #[cfg(test)]
+impl<T: Clone> Queue<T> {
+    /// The item that was queued last, if it still is.
+    pub(super) fn newest(&self) -> Option<T> {
+        self.state.lock().expect("no test panics under the lock").items.back().cloned()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -5,9 +5,9 @@
 //! must never touch a key of the server, never report a password, and never give up.
 
 mod endpoint;
+mod options;
 #[cfg(test)]
 mod outages;
-mod options;
 mod publisher;
 #[cfg(test)]
 pub(super) mod server;

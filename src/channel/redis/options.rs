@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates,
+};
 
 /// Where and how to reach a Redis server. The default is db 0 of `redis://127.0.0.1:6379`, channel name `conflux`.
 ///
@@ -232,7 +234,9 @@ mod tests {
 
     #[test]
     fn what_is_no_connection_string_is_refused_without_repeating_it() {
-        for text in ["", "127.0.0.1:6379", "http://:secret@host", "redis://:secret@host/secret", "redis://:secret@"] {
+        for text in
+            ["", "127.0.0.1:6379", "http://:secret@host", "redis://:secret@host/secret", "redis://:secret@"]
+        {
             let fault = fault(with_string(text));
             assert!(matches!(fault, RedisOptionsError::ConnectionString { .. }), "{text}: {fault}");
             assert!(!fault.to_string().contains("secret"), "{fault}");

@@ -16,7 +16,11 @@ use super::{Parcel, Queue, supervisor::Ended, topics::Topics};
 pub(super) const FRAMES_IN_CONNECTION_MAX: usize = 64;
 
 /// Publishes until the connection fails, or the queue is closed and the server has taken all of it.
-pub(super) async fn run(mut connection: MultiplexedConnection, topics: Topics, outbound: Arc<Queue<Parcel>>) -> Ended {
+pub(super) async fn run(
+    mut connection: MultiplexedConnection,
+    topics: Topics,
+    outbound: Arc<Queue<Parcel>>,
+) -> Ended {
     let mut parcels = Vec::new();
     while outbound.take(&mut parcels).await {
         for parcel in parcels.drain(..) {

@@ -87,17 +87,26 @@ impl Supervisor {
 pub(super) enum Ended {
     /// The link was closed, and the server has taken what was queued.
     Closed,
-    Unconnected { error: RedisError },
+    Unconnected {
+        error: RedisError,
+    },
     /// The server accepted the connection, or not even that, and said nothing.
     Unanswered,
     /// The server refused, or the connection failed.
-    Failed { doing: &'static str, error: RedisError },
+    Failed {
+        doing: &'static str,
+        error: RedisError,
+    },
     /// The subscriber's connection was closed.
     Deaf,
     /// The link did not hear its own echo within `patience`.
-    Silent { patience: Duration },
+    Silent {
+        patience: Duration,
+    },
     /// A bug: a task panicked.
-    Crashed { error: JoinError },
+    Crashed {
+        error: JoinError,
+    },
 }
 
 impl Ended {

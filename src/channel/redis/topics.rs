@@ -50,7 +50,9 @@ impl Topics {
         command.arg("PUBLISH");
         match to {
             Target::All => command.arg(&self.all).arg([self.me.as_bytes().as_slice(), frame].concat()),
-            Target::One(incarnation) => command.arg(format!("{}:{incarnation}", self.all)).arg(frame.as_ref()),
+            Target::One(incarnation) => {
+                command.arg(format!("{}:{incarnation}", self.all)).arg(frame.as_ref())
+            }
         };
         command.set_no_response(true);
         command
