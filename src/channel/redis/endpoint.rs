@@ -5,13 +5,14 @@
 use std::time::Duration;
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResult,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
+    RedisResult,
     aio::{MultiplexedConnection, PubSubStream},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
 use super::{
-    options::{RedisOptions, RedisOptionsError},
+    options::{RedisOptions, RedisOptionsError, words},
     publisher::FRAMES_IN_CONNECTION_MAX,
     topics::Topics,
 };
@@ -73,19 +74,32 @@ impl Endpoint {
             Ok(messages)
         };
         let publish = self.client.get_multiplexed_async_connection_with_config(&config);
-        let (publisher, messages) = tokio::try_join!(publish, subscribe)?;
-        Ok(Connections { publisher, messages })
+        match tokio::try_join!(publish, subscribe) {
+            Ok((publisher, messages)) => Ok(Connections { publisher, messages }),
+            Err(error) if error.kind() == ErrorKind::AuthenticationFailed => {
+                Err(self.refusal().await.unwrap_or(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the server says to our login. redis-rs keeps that to itself, so the login is tried once more by hand.
+    async fn refusal(&self) -> Option<RedisError> {
+        let info = self.client.get_connection_info();
+        let stranger = info.clone().set_redis_settings(RedisConnectionInfo::default());
+        let mut connection = Client::open(stranger).ok()?.get_multiplexed_async_connection().await.ok()?;
+        let login = info.redis_settings();
+        let mut auth = Cmd::new();
+        auth.arg("AUTH").arg(login.username()).arg(login.password());
+        let reply = connection.send_packed_command(&auth).await;
+        reply.and_then(|reply| reply.extract_error()).err()
     }
 
     /// An error for people. A server that doesn't know a command repeats its arguments, the password among them.
     pub(super) fn describe(&self, error: &RedisError) -> String {
-        let text = match (error.code(), error.detail()) {
-            (Some(code), Some(detail)) => format!("{code} {detail}"),
-            (Some(_), None) | (None, Some(_)) | (None, None) => error.to_string(),
-        };
         match self.client.get_connection_info().redis_settings().password() {
-            Some(password) if !password.is_empty() => text.replace(password, "***"),
-            Some(_) | None => text,
+            Some(password) if !password.is_empty() => words(error).replace(password, "***"),
+            Some(_) | None => words(error),
         }
     }
 }
@@ -93,4 +107,33 @@ impl Endpoint {
 /// A host as a URL writes it: an IPv6 address in brackets.
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_the_server_repeats_is_struck_out() {
+        let options = RedisOptions { password: Some("tops3cret".to_string()), ..RedisOptions::default() };
+        let endpoint = Endpoint::new(&options).expect("these options are good");
+        let detail = "unknown command 'AUTH', with args beginning with: 'tops3cret'".to_string();
+        let error = RedisError::from((ErrorKind::Client, "the server refused", detail));
+        assert_eq!(
+            endpoint.describe(&error),
+            "the server refused: unknown command 'AUTH', with args beginning with: '***'"
+        );
+    }
+
+    #[test]
+    fn an_address_is_written_as_in_a_url() {
+        for (text, address) in [
+            ("redis://user:tops3cret@[::1]:7000/3", "redis://[::1]:7000"),
+            ("rediss://:tops3cret@example.org", "rediss://example.org:6379"),
+            ("unix:///run/redis.sock?pass=tops3cret", "unix:/run/redis.sock"),
+        ] {
+            let options = RedisOptions { connection_string: Some(text.to_string()), ..RedisOptions::default() };
+            assert_eq!(Endpoint::new(&options).expect("these options are good").address(), address);
+        }
+    }
 }

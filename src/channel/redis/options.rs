@@ -91,7 +91,7 @@ impl RedisOptions {
         match &self.tls {
             Some(_) if !uses_tls => Err(RedisOptionsError::TlsWithoutRediss),
             Some(tls) => Client::build_with_tls(info, tls.certificates())
-                .map_err(|error| RedisOptionsError::Tls { cause: error.to_string() }),
+                .map_err(|error| RedisOptionsError::Tls { cause: words(&error) }),
             None => Client::open(info).map_err(RedisOptionsError::connection),
         }
     }
@@ -109,7 +109,7 @@ impl RedisOptions {
         }
         connection_string
             .into_connection_info()
-            .map_err(|error| RedisOptionsError::ConnectionString { cause: cause(&error) })
+            .map_err(|error| RedisOptionsError::ConnectionString { cause: words(&error) })
     }
 
     fn described_by_fields(&self) -> Result<ConnectionInfo, RedisOptionsError> {
@@ -143,14 +143,18 @@ impl RedisTls {
 
 impl RedisOptionsError {
     pub(super) fn connection(error: RedisError) -> Self {
-        RedisOptionsError::Connection { cause: cause(&error) }
+        RedisOptionsError::Connection { cause: words(&error) }
     }
 }
 
-/// redis-rs's own words end in the name of a kind, which says nothing to a person.
-fn cause(error: &RedisError) -> String {
-    let text = error.to_string();
-    text.split(" - ").next().unwrap_or(&text).to_string()
+/// An error as a person would say it: the server's words, or redis-rs's without the name of their kind.
+pub(super) fn words(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        (Some(_), None) | (None, Some(_)) | (None, None) => {
+            error.to_string().replace(&format!(" - {:?}", error.kind()), "")
+        }
+    }
 }
 
 /// rustls panics at the first connection unless the process has a provider of cryptography; ring builds everywhere
