@@ -168,8 +168,13 @@ pub enum Warning {
     #[error("the channel works again")]
     ChannelRestored,
     /// A node of another version of the protocol speaks on this channel.
-    #[error("a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored")]
+    #[error(
+        "a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored"
+    )]
     OtherVersion { theirs: u8, ours: u8 },
+    /// A cluster on the same channel was founded with another `clusterSize`.
+    #[error("cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; they do not mix")]
+    ClusterOfOtherSize { cluster: ClusterUuid, theirs: usize, ours: usize },
 }
 
 impl Warning {
@@ -184,6 +189,7 @@ impl Warning {
             Warning::ChannelBroken { .. } => "WARN_CONFLUX_CHANNEL_BROKEN",
             Warning::ChannelRestored => "WARN_CONFLUX_CHANNEL_RESTORED",
             Warning::OtherVersion { .. } => "WARN_CONFLUX_OTHER_VERSION",
+            Warning::ClusterOfOtherSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
         }
     }
 }
