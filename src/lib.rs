@@ -1,3 +1,5 @@
 pub mod channel;
+pub mod driver;
 pub mod error;
+pub mod js;
 pub mod raft;
