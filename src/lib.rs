@@ -1,5 +1,6 @@
 pub mod channel;
 pub mod driver;
 pub mod error;
+pub mod js;
 pub mod raft;
 pub mod storage;
