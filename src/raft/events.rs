@@ -198,7 +198,7 @@ impl Warning {
             Warning::ChannelBroken { .. } => "WARN_CONFLUX_CHANNEL_BROKEN",
             Warning::ChannelRestored => "WARN_CONFLUX_CHANNEL_RESTORED",
             Warning::OtherVersion { .. } => "WARN_CONFLUX_OTHER_VERSION",
-            Warning::ClusterOfOtherSize { .. } => "WARN_CONFLUX_CLUSTER_OF_OTHER_SIZE",
+            Warning::ClusterOfOtherSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
         }
     }
 }

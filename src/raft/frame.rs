@@ -69,7 +69,7 @@ impl Roster {
 pub struct Here {
     pub cluster: ClusterUuid,
     pub cluster_size: u32,
-    /// The sender's log holds at least one action.
+    /// An action of the cluster is committed, as far as the sender knows.
     pub holds_actions: bool,
     /// The sender knows a leader of the present term.
     pub has_leader: bool,

@@ -162,9 +162,13 @@ impl Node {
             status.applied_index = seat.applied_index;
             status.last_index = seat.group.last_index();
             status.members = seat.members(me.raft_id());
-            if status.leader.is_none() && status.waiting_for.is_none() {
-                status.waiting_for = Some("a leader to be elected".into());
-            }
+            // Founding may lag by a tick behind what the group knows already.
+            let is_served = status.leader.is_some() && seat.group.has_seen_commit();
+            status.waiting_for = match status.waiting_for {
+                _ if is_served => None,
+                Some(text) => Some(text),
+                None => Some("a leader to be elected".into()),
+            };
         }
         status
     }

@@ -17,8 +17,8 @@ mod meeting;
 mod phase;
 mod timing;
 
-// #[cfg(test)]
-// mod simulation;
+#[cfg(test)]
+mod simulation;
 // #[cfg(test)]
 // mod tests;
 

@@ -52,7 +52,6 @@ pub struct Sent {
 pub struct Replica {
     pub node: Node,
     pub application: Application,
-    pub cluster_size: usize,
     incarnation: Option<Incarnation>,
     next_sequence: u64,
     /// The process is stopped: it hears and does nothing, and its clock stands still.
@@ -88,7 +87,6 @@ impl Cluster {
         let replica = Replica {
             node: Node::new(Options::new(id, cluster_size, seed)),
             application: Application::default(),
-            cluster_size,
             incarnation: None,
             next_sequence: 1,
             is_paused: false,

@@ -42,9 +42,10 @@ impl Script {
     /// Starts nodes whose incarnations sort as their names do, so that `a` proposes the roster and campaigns.
     fn start(&mut self, names: &[String], cluster_size: usize) {
         for name in names {
-            let place = name.bytes().next().expect("names are not empty") - b'a';
-            let seed = (0..).map(seed_of).find(|seed| first_nibble(*seed) == place % 16);
-            let id = name.trim_end_matches('\'');
+            // `a2` is another process with the id `a`; its incarnation is above that of `a` and below that of `b`.
+            let id = name.trim_end_matches(char::is_numeric);
+            let place = 2 * (name.as_bytes()[0] - b'a') + u8::from(id != name);
+            let seed = (0..).map(seed_of).find(|seed| first_nibble(*seed) == place);
             self.cluster.start(name, id, cluster_size, seed.expect("some seed draws it"));
         }
     }

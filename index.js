@@ -1,0 +1,12 @@
+/**
+ * This file is the package: `require('conflux')` is the function that opens a node. Its types are in index.d.ts.
+ */
+'use strict'
+
+const { open } = require('./lib/native')
+const { Node } = require('./lib/node')
+const options = require('./lib/options')
+
+module.exports = function conflux(given) {
+  return new Node(options.check(given), open).face
+}

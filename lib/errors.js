@@ -1,0 +1,140 @@
+/**
+ * This file makes every error that the façade itself can meet, each with its stable code.
+ *
+ * The core's own are in src/error.rs and arrive with their code and text. An error's `name` stays `Error`; what an
+ * application branches on is `code`, and for a perform `outcome`: `refused`, `not-applied` or `unknown`.
+ */
+'use strict'
+
+const { isNativeError } = require('node:util').types
+const { nextTick } = process
+
+const failure = (code, message, facts) => Object.assign(new Error(message), { code }, facts)
+
+const REFUSED = { outcome: 'refused' }
+const NOT_APPLIED = { outcome: 'not-applied' }
+
+module.exports = {
+  invalidOptions: faults =>
+    failure('ERR_CONFLUX_INVALID_OPTIONS', `Invalid options: ${faults.join(', ')}`, { faults }),
+
+  noBinary: (message, cause) => failure('ERR_CONFLUX_NO_BINARY', message, { cause }),
+
+  /** For what is thrown at once. */
+  invalidArgument: message =>
+    Object.assign(new TypeError(message), { code: 'ERR_CONFLUX_INVALID_ARGUMENT', ...NOT_APPLIED }),
+
+  /** For what a perform rejects with: its `name` stays `Error`, too. */
+  invalidPerform: message => failure('ERR_CONFLUX_INVALID_ARGUMENT', message, NOT_APPLIED),
+
+  notJson: (path, why) => failure('ERR_CONFLUX_NOT_JSON', `${path} is not JSON: ${why}`, { path }),
+
+  tooLarge: (what, bytes, bytesMax) =>
+    failure('ERR_CONFLUX_TOO_LARGE', `${what} has ${bytes} bytes as JSON; at most ${bytesMax} are allowed`, {
+      bytes,
+      bytesMax
+    }),
+
+  tooDeep: (what, depthMax) =>
+    failure('ERR_CONFLUX_TOO_DEEP', `${what} nests arrays and objects deeper than ${depthMax}`, { depthMax }),
+
+  busy: (count, characters) =>
+    failure(
+      'ERR_CONFLUX_BUSY',
+      `${count} performs of this node are pending (${characters} characters of arguments); try again later`,
+      NOT_APPLIED
+    ),
+
+  timeout: (method, timeout) =>
+    failure(
+      'ERR_CONFLUX_TIMEOUT',
+      `performing \`${method}\`: no outcome within ${timeout} ms; it may still be committed`,
+      { outcome: 'unknown', method, timeout }
+    ),
+
+  notReady: (timeout, waitingFor) =>
+    failure(
+      'ERR_CONFLUX_TIMEOUT',
+      `this node is not ready after ${timeout} ms${waitingFor === null ? '' : `: ${waitingFor}`}`,
+      { timeout, waitingFor }
+    ),
+
+  closed: outcome =>
+    failure(
+      'ERR_CONFLUX_CLOSED',
+      outcome === 'unknown' ? 'this node was closed while the perform was on its way' : 'this node is closed',
+      { outcome }
+    ),
+
+  /** What a perform of a failed node ends with: the failure, and what became of this perform. */
+  failed: (error, outcome) =>
+    failure(error.code, `this node failed: ${error.message}`, { outcome, cause: error }),
+
+  reentrant: (what, inside) =>
+    failure(
+      'ERR_CONFLUX_REENTRANT',
+      `\`${what}\` was called inside a ${inside}; methods and reducers only compute`,
+      NOT_APPLIED
+    ),
+
+  unknownMethod: method =>
+    failure('ERR_CONFLUX_UNKNOWN_METHOD', `${method} is not a registered method`, REFUSED),
+
+  asyncMethod: method =>
+    failure(
+      'ERR_CONFLUX_ASYNC_METHOD',
+      `the method \`${method}\` returned a promise; methods must be synchronous`,
+      REFUSED
+    ),
+
+  /** The reducer threw at evaluation: the action is not logged, and the state stays. */
+  reducer: (method, error) =>
+    failure(
+      'ERR_CONFLUX_REDUCER',
+      `the reducer threw on the action of \`${method}\`: ${messageOf(error)}`,
+      REFUSED
+    ),
+
+  asyncReducer: () => failure('ERR_CONFLUX_REDUCER', 'the reducer returned a promise; reducers must be synchronous'),
+
+  initialState: cause =>
+    failure('ERR_CONFLUX_REDUCER', `the reducer threw while making the initial state: ${messageOf(cause)}`, {
+      cause
+    }),
+
+  /** The reducer threw on an action that others may have reduced: this node's state ends here. */
+  fenced: (index, action, cause) =>
+    failure(
+      'ERR_CONFLUX_FENCED',
+      `the reducer threw on the committed action at index ${index}, so this node's state ends before it: ` +
+        messageOf(cause),
+      { index, action, cause }
+    ),
+
+  internal: cause =>
+    failure('ERR_CONFLUX_INTERNAL', `a bug in conflux ended this node: ${messageOf(cause)}`, { cause }),
+
+  /** A failure described by the core. */
+  core: (code, message, facts) => failure(code, message, facts),
+
+  /** Errors cross realms (Jest, `vm`), where `instanceof` alone fails. */
+  isError: value => isNativeError(value) || value instanceof Error,
+
+  messageOf,
+
+  /** What a listener throws is its application's: it surfaces as an uncaught exception, once all others have run. */
+  surface: error =>
+    nextTick(() => {
+      throw error
+    })
+}
+
+/** A text for whatever was thrown. It never throws itself. */
+function messageOf(thrown) {
+  try {
+    const message = thrown?.message
+    return typeof message === 'string' ? message : String(thrown)
+  } catch {
+    return 'something without a text was thrown'
+  }
+}

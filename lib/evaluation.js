@@ -1,0 +1,77 @@
+/**
+ * This file evaluates a perform on the leader: method, then reducer, then the answer to the core.
+ *
+ * Nothing that an application's code does gets out of here but as an answer.
+ */
+'use strict'
+
+const errors = require('./errors')
+const { encode, BYTES_MAX } = require('./json')
+
+/** The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error. */
+const NOTHING = '0'
+const ACTION = '1,'
+const REFUSED = '2,'
+
+/** The answer, and the provisional state of its action in the store. */
+function evaluate(application, store, node, method, args) {
+  let text
+  try {
+    if (!application.has(method)) throw errors.unknownMethod(method)
+    const returned = application.call(node, method, args)
+    if (returned === undefined || returned === null) return NOTHING
+    if (errors.isError(returned)) throw returned
+    text = encode(returned, 'action')
+    if (text === undefined) throw errors.notJson('action', `it is a ${typeof returned}`)
+  } catch (error) {
+    return REFUSED + encodeError(error)
+  }
+  // What `JSON.stringify` keeps is what there is: NaN, or a `toJSON` that gives null, is nothing to do.
+  if (text === 'null') return NOTHING
+  try {
+    // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
+    store.evaluate(JSON.parse(text))
+  } catch (error) {
+    return REFUSED + encodeError(errors.reducer(method, error))
+  }
+  return ACTION + text
+}
+
+/** The error as a JSON text: its message, and what own data of it JSON keeps. */
+function encodeError(error) {
+  const data = { message: errors.messageOf(error) }
+  const keys = typeof error === 'object' && error !== null ? Object.keys(error) : []
+  for (const key of keys) {
+    if (IDENTITY.has(key)) continue
+    try {
+      // The array leaves room for the object that all will stand in, and makes nothing of what JSON has nothing for.
+      const [value] = JSON.parse(encode([error[key]], key))
+      if (value !== null) data[key] = value
+    } catch {
+      // What JSON can't carry stays here, on the leader.
+    }
+  }
+  const text = JSON.stringify(data)
+  if (Buffer.byteLength(text) <= BYTES_MAX) return text
+  return JSON.stringify({ message: data.message.slice(0, 1024), code: codeOf(data.code) })
+}
+
+function codeOf(code) {
+  return typeof code === 'string' && code.length <= 256 ? code : undefined
+}
+
+/** What an error is rebuilt with, or what must not be carried over. */
+const IDENTITY = new Set(['message', 'name', 'stack', 'outcome', '__proto__'])
+
+/** The error again, on the node that performed. */
+function decodeError(data) {
+  const error = new Error(errors.messageOf(data))
+  error.code = 'ERR_CONFLUX_REFUSED'
+  for (const key of Object.keys(data)) if (!IDENTITY.has(key)) error[key] = data[key]
+  error.outcome = 'refused'
+  // The frames would be those of this file: where the method failed is known on the leader only.
+  error.stack = `Error: ${error.message}`
+  return error
+}
+
+module.exports = { evaluate, decodeError }

@@ -1,0 +1,182 @@
+/**
+ * This file checks the options of `conflux(options)` and fills in the defaults.
+ *
+ * All faults are found before any is reported, in the order of the tables below.
+ */
+'use strict'
+
+const errors = require('./errors')
+
+const ID_BYTES_MAX = 256
+const CLUSTER_SIZE_MAX = 99
+const MILLISECONDS_MAX = 60 * 60 * 1000
+
+const OPTIONS = {
+  id: { required: true, check: name },
+  clusterSize: { required: true, check: integer(1, CLUSTER_SIZE_MAX) },
+  channel: { required: true, check: channel },
+  methods: { required: true, check: object },
+  reduce: { required: true, check: func },
+  electionTimeout: { default: { min: 300, max: 500 }, check: range },
+  heartbeatInterval: { default: 50, check: integer(1, MILLISECONDS_MAX) },
+  maxPending: { default: 100000, check: integer(1, 10000000) },
+  // 1.x had it, and promised nothing by it: accepted and ignored.
+  accelerateHeartbeats: { check: () => undefined }
+}
+
+const ELECTION_TIMEOUT = {
+  min: { required: true, check: integer(1, MILLISECONDS_MAX) },
+  max: { required: true, check: integer(1, MILLISECONDS_MAX) }
+}
+
+const CHANNELS = {
+  memory: {
+    name: { required: true, check: name },
+    channelName: { default: 'conflux', check: name }
+  },
+  redis: {
+    name: { required: true, check: name },
+    channelName: { default: 'conflux', check: name },
+    connectionString: { check: connectionString },
+    host: { check: string },
+    port: { check: integer(1, 65535) },
+    username: { check: string },
+    password: { check: string },
+    db: { check: integer(0, 2147483647) }
+  }
+}
+
+/**
+ * The options with every default in place; `channel` and `electionTimeout` are copies.
+ *
+ * @throws `ERR_CONFLUX_INVALID_OPTIONS` with all faults in one message.
+ */
+function check(given = {}) {
+  if (!isObject(given)) throw errors.invalidOptions(['the options must be an object'])
+  const faults = []
+  const options = checkFields(OPTIONS, given, '', faults)
+  const { electionTimeout, heartbeatInterval } = options
+  if (faults.length === 0 && heartbeatInterval >= electionTimeout.min) {
+    faults.push('"heartbeatInterval" must be less than "electionTimeout.min"')
+  }
+  if (faults.length > 0) throw errors.invalidOptions(faults)
+  return options
+}
+
+/** Checks each field of the table, then whether there is anything that the table doesn't know. */
+function checkFields(table, given, prefix, faults) {
+  const result = {}
+  for (const [key, field] of Object.entries(table)) {
+    const value = given[key]
+    if (value != null) result[key] = field.check(value, `"${prefix}${key}"`, faults)
+    else if (field.required) faults.push(`"${prefix}${key}" is required`)
+    else if (field.default !== undefined) result[key] = field.default
+  }
+  for (const key of Object.keys(given)) {
+    if (!Object.hasOwn(table, key)) faults.push(`"${prefix}${key}" is unknown${suggestion(key, table)}`)
+  }
+  return result
+}
+
+// A check returns the value as it is used from here on, or reports why it can't be.
+
+function string(value, path, faults) {
+  if (typeof value !== 'string' || !value.isWellFormed()) faults.push(`${path} must be a string`)
+  return value
+}
+
+function name(value, path, faults) {
+  if (typeof value !== 'string' || value === '' || !value.isWellFormed()) {
+    faults.push(`${path} must be a non-empty string`)
+  } else if (Buffer.byteLength(value) > ID_BYTES_MAX) {
+    faults.push(`${path} must have at most ${ID_BYTES_MAX} bytes`)
+  }
+  return value
+}
+
+function integer(min, max) {
+  return (value, path, faults) => {
+    if (!Number.isInteger(value) || value < min || value > max) {
+      faults.push(`${path} must be an integer from ${min} to ${max}`)
+    }
+    return value
+  }
+}
+
+function func(value, path, faults) {
+  if (typeof value !== 'function') faults.push(`${path} must be a function`)
+  return value
+}
+
+function object(value, path, faults) {
+  if (!isObject(value)) faults.push(`${path} must be an object`)
+  return value
+}
+
+function range(value, path, faults) {
+  if (!isObject(value)) {
+    faults.push(`${path} must be an object with "min" and "max", in milliseconds`)
+    return value
+  }
+  const before = faults.length
+  const result = checkFields(ELECTION_TIMEOUT, value, 'electionTimeout.', faults)
+  if (faults.length === before && result.min > result.max) {
+    faults.push('"electionTimeout.min" must not be more than "electionTimeout.max"')
+  }
+  return result
+}
+
+function channel(value, path, faults) {
+  if (!isObject(value)) {
+    faults.push(`${path} must be an object with a "name"`)
+    return value
+  }
+  if (typeof value.name !== 'string' || !Object.hasOwn(CHANNELS, value.name)) {
+    const known = Object.keys(CHANNELS).map(name => `"${name}"`)
+    faults.push(value.name == null ? '"channel.name" is required' : `"channel.name" must be ${known.join(' or ')}`)
+    return value
+  }
+  const result = checkFields(CHANNELS[value.name], value, 'channel.', faults)
+  if (result.connectionString !== undefined) {
+    for (const key of ['host', 'port', 'username', 'password', 'db']) {
+      if (result[key] !== undefined) faults.push(`"channel.${key}" can't be given beside "channel.connectionString"`)
+    }
+  }
+  return result
+}
+
+function connectionString(value, path, faults) {
+  // The value may hold a password: it is never part of a message.
+  if (typeof value !== 'string' || !value.isWellFormed() || !/^rediss?:\/\//.test(value)) {
+    faults.push(`${path} must be a string that starts with redis:// or rediss://`)
+  }
+  return value
+}
+
+function isObject(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The known key that a typo probably meant. */
+function suggestion(key, table) {
+  const lower = key.toLowerCase()
+  const near = Object.keys(table)
+    .map(known => ({ known, distance: distance(lower, known.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)[0]
+  return near.distance <= Math.max(1, Math.floor(key.length / 3)) ? `; did you mean "${near.known}"?` : ''
+}
+
+/** How many letters to insert, delete or replace (Levenshtein). */
+function distance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1))
+    }
+    row = next
+  }
+  return row[b.length]
+}
+
+module.exports = { check }

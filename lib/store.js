@@ -1,0 +1,63 @@
+/**
+ * This file holds the committed state and, on a leader, the provisional states on top of it.
+ *
+ * An action is reduced once. A leader reduces it when it evaluates the perform, and keeps the result in a queue; when
+ * the action is committed, the oldest result becomes the committed state. Reducing the uncommitted ones anew on every
+ * call would cost the square of their number.
+ */
+'use strict'
+
+/** What is taken from the front of the queue leaves it in steps: shifting one by one would move all others. */
+const STEP = 4096
+
+class Store {
+  #application
+  #committed
+  /** `#states[#oldest…]` are provisional, in the order of their actions. */
+  #states = []
+  #oldest = 0
+
+  constructor(application) {
+    this.#application = application
+    this.#committed = application.initialState()
+  }
+
+  get committed() {
+    return this.#committed
+  }
+
+  /** The committed state with all provisional actions on top. */
+  get newest() {
+    return this.#states.length > this.#oldest ? this.#states[this.#states.length - 1] : this.#committed
+  }
+
+  /** Reduces an action that may yet be committed. Throws what the reducer throws; nothing changed then. */
+  evaluate(action) {
+    this.#states.push(this.#application.reduce(this.newest, action))
+  }
+
+  /** Reduces a committed action. Throws what the reducer throws; nothing changed then. */
+  commit(action) {
+    this.#committed = this.#application.reduce(this.#committed, action)
+  }
+
+  /** The action of the oldest provisional state was committed. */
+  commitOldest() {
+    if (this.#oldest === this.#states.length) throw new Error('a provisional state was committed that is not there')
+    this.#committed = this.#states[this.#oldest]
+    this.#states[this.#oldest++] = undefined
+    if (this.#oldest === this.#states.length) this.dropProvisional()
+    else if (this.#oldest === STEP) {
+      this.#states.splice(0, STEP)
+      this.#oldest = 0
+    }
+  }
+
+  /** Drops the provisional states: their actions will be evaluated again, or by somebody else. */
+  dropProvisional() {
+    this.#states.length = 0
+    this.#oldest = 0
+  }
+}
+
+module.exports = { Store }

@@ -1,0 +1,297 @@
+//! This file writes a batch of deliveries as the one JSON text that JavaScript is handed per turn.
+//!
+//! Called by `mod.rs` on the driver's thread; read by `lib/deliveries.js`, which knows the same numbers. The text is
+//! one flat array: a kind, then what belongs to it. Arguments, actions and errors are spliced in as they came over
+//! the network, so each is checked first: nothing that another node says may break the batch.
+
+use serde_json::json;
+
+use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
+use crate::error::{Error, Outcome};
+use crate::raft::{Delivery, Settlement, Warning};
+
+/// What begins a delivery in the flat array, and what follows it.
+mod kind {
+    /// role, term, leader's id or null
+    pub const ROLE: u8 = 0;
+    pub const RESET_PROVISIONAL: u8 = 1;
+    /// method, arguments
+    pub const EVALUATE: u8 = 2;
+    /// index: take the oldest provisional state
+    pub const COMMITTED_PROVISIONAL: u8 = 3;
+    /// index, sequence, action: take the oldest provisional state and resolve with the action
+    pub const COMMITTED_PROVISIONAL_OWN: u8 = 4;
+    /// index, action: reduce it
+    pub const COMMITTED: u8 = 5;
+    /// index, sequence, action, action again or 0: reduce the first, resolve with the second. It is there if the
+    /// action is an array or object: the caller may change what it gets, and the state may hold the other.
+    pub const COMMITTED_OWN: u8 = 6;
+    /// sequence: resolve with nothing
+    pub const SETTLED_NOTHING: u8 = 7;
+    /// sequence, error
+    pub const SETTLED_REFUSED: u8 = 8;
+    /// sequence, code, message, outcome
+    pub const SETTLED_FAILED: u8 = 9;
+    /// code, message, facts
+    pub const WARNING: u8 = 10;
+    /// code or null, message or null
+    pub const STOPPED: u8 = 11;
+}
+
+/// What a leader's refusal becomes that is no JSON object.
+const REFUSED_WITHOUT_REASON: &str =
+    r#"{"message":"the method refused, for a reason that did not arrive as JSON"}"#;
+
+/// A batch, ready for JavaScript.
+pub struct Batch {
+    pub text: String,
+    /// The positions, among the batch's evaluations, of those that JavaScript is not asked: their arguments are no
+    /// JSON array.
+    pub refused: Vec<usize>,
+}
+
+pub fn encode(deliveries: &[Delivery]) -> Batch {
+    let mut items = Items(String::with_capacity(64 + deliveries.len() * 128));
+    let mut refused = Vec::new();
+    let mut evaluations = 0;
+    for delivery in deliveries {
+        match delivery {
+            Delivery::Role { role, term, leader } => {
+                items.number(kind::ROLE.into()).string(role.as_str()).number(*term);
+                match leader {
+                    Some(leader) => items.string(leader),
+                    None => items.json("null"),
+                };
+            }
+            Delivery::ResetProvisional => _ = items.number(kind::RESET_PROVISIONAL.into()),
+            Delivery::Evaluate { method, args } => {
+                match text_opening_with(b'[', args, DEPTH_MAX + 1) {
+                    Some(args) => _ = items.number(kind::EVALUATE.into()).string(method).json(args),
+                    None => refused.push(evaluations),
+                }
+                evaluations += 1;
+            }
+            Delivery::Committed { index, own, is_provisional: true, action } => match own {
+                None => _ = items.number(kind::COMMITTED_PROVISIONAL.into()).number(*index),
+                Some(sequence) => {
+                    items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*index).number(*sequence);
+                    items.json(text(action, DEPTH_MAX).unwrap_or("null"));
+                }
+            },
+            Delivery::Committed { index, own, is_provisional: false, action } => {
+                committed(&mut items, *index, *own, action);
+            }
+            Delivery::Settled { sequence, settlement } => settled(&mut items, *sequence, settlement),
+            Delivery::Warning(warning) => {
+                items.number(kind::WARNING.into()).string(warning.code()).string(&warning.to_string());
+                items.json(&facts(warning).to_string());
+            }
+        }
+    }
+    Batch { text: items.finish(), refused }
+}
+
+/// The last batch of a node.
+pub fn encode_stopped(error: Option<&Error>) -> String {
+    let mut items = Items(String::new());
+    items.number(kind::STOPPED.into());
+    match error {
+        Some(error) => items.string(error.code()).string(&error.to_string()),
+        None => items.json("null").json("null"),
+    };
+    items.finish()
+}
+
+/// An entry whose action is not JSON changes nothing, on any node: the façade of no leader ever made it.
+fn committed(items: &mut Items, index: u64, own: Option<u64>, action: &[u8]) {
+    match (text(action, DEPTH_MAX), own) {
+        (Some(action), None) => _ = items.number(kind::COMMITTED.into()).number(index).json(action),
+        (Some(action), Some(sequence)) => {
+            items.number(kind::COMMITTED_OWN.into()).number(index).number(sequence).json(action);
+            items.json(if is_compound(action) { action } else { "0" });
+        }
+        (None, Some(sequence)) => _ = items.number(kind::SETTLED_NOTHING.into()).number(sequence),
+        (None, None) => {}
+    }
+}
+
+fn settled(items: &mut Items, sequence: u64, settlement: &Settlement) {
+    match settlement {
+        Settlement::Nothing => _ = items.number(kind::SETTLED_NOTHING.into()).number(sequence),
+        Settlement::Refused(error) => {
+            let error = text_opening_with(b'{', error, DEPTH_MAX).unwrap_or(REFUSED_WITHOUT_REASON);
+            items.number(kind::SETTLED_REFUSED.into()).number(sequence).json(error);
+        }
+        Settlement::Failed(error) => {
+            let outcome = match error.outcome() {
+                Outcome::NotApplied => "not-applied",
+                Outcome::Unknown => "unknown",
+            };
+            items.number(kind::SETTLED_FAILED.into()).number(sequence);
+            items.string(error.code()).string(&error.to_string()).string(outcome);
+        }
+    }
+}
+
+/// What a listener may want to branch on without reading the message.
+fn facts(warning: &Warning) -> serde_json::Value {
+    match warning {
+        Warning::WaitingForNodes { cluster_size, heard } => {
+            json!({ "clusterSize": cluster_size, "heard": heard.iter().map(|id| &**id).collect::<Vec<_>>() })
+        }
+        Warning::WaitingToJoin { cluster, cluster_size } => {
+            json!({ "cluster": cluster.to_string(), "clusterSize": cluster_size })
+        }
+        Warning::OtherClusterSize { id, theirs, ours } => {
+            json!({ "id": &**id, "theirs": theirs, "ours": ours })
+        }
+        Warning::StartingOver { why } => json!({ "why": why }),
+        Warning::TwoClusters { ours, theirs } => {
+            json!({ "ours": ours.to_string(), "theirs": theirs.to_string() })
+        }
+        Warning::ChannelBroken { cause } => json!({ "cause": cause }),
+        Warning::ChannelRestored => json!({}),
+        Warning::OtherVersion { theirs, ours } => json!({ "theirs": theirs, "ours": ours }),
+    }
+}
+
+/// The items of a flat JSON array, each followed by a comma until it is finished.
+struct Items(String);
+
+impl Items {
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.json(&number.to_string())
+    }
+
+    fn string(&mut self, string: &str) -> &mut Self {
+        let quoted = serde_json::to_string(string).expect("a string is always JSON");
+        self.json(&quoted)
+    }
+
+    fn json(&mut self, json: &str) -> &mut Self {
+        self.0.push(if self.0.is_empty() { '[' } else { ',' });
+        self.0.push_str(json);
+        self
+    }
+
+    fn finish(mut self) -> String {
+        if self.0.is_empty() {
+            self.0.push('[');
+        }
+        self.0.push(']');
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::raft::{ClusterUuid, events::Role};
+
+    fn items(deliveries: &[Delivery]) -> Value {
+        serde_json::from_str(&encode(deliveries).text).expect("a batch is JSON")
+    }
+
+    fn evaluate(args: &'static str) -> Delivery {
+        Delivery::Evaluate { method: "me\"thod".into(), args: args.into() }
+    }
+
+    fn committed(own: Option<u64>, is_provisional: bool, action: &'static str) -> Delivery {
+        Delivery::Committed { index: 9, own, is_provisional, action: action.into() }
+    }
+
+    #[test]
+    fn every_delivery_has_its_items() {
+        let deliveries = [
+            Delivery::Role { role: Role::Leader, term: 3, leader: Some("a".into()) },
+            Delivery::Role { role: Role::Follower, term: 4, leader: None },
+            Delivery::ResetProvisional,
+            evaluate("[1, {}]"),
+            committed(None, true, ""),
+            committed(Some(7), true, "{}"),
+            committed(None, false, "\"x\""),
+            committed(Some(8), false, "\"x\""),
+            committed(Some(8), false, "[1]"),
+            Delivery::Settled { sequence: 5, settlement: Settlement::Nothing },
+            Delivery::Settled { sequence: 6, settlement: Settlement::Refused(r#"{"message":"no"}"#.into()) },
+            Delivery::Settled { sequence: 7, settlement: Settlement::Failed(Error::ClosedBeforeDispatch) },
+            Delivery::Warning(Warning::WaitingForNodes { cluster_size: 3, heard: vec!["a".into()] }),
+        ];
+        assert_eq!(
+            items(&deliveries),
+            json!([
+                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 9, 4, 9, 7, {}, 5, 9, "x",
+                6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
+                Error::ClosedBeforeDispatch.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
+                "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] },
+            ])
+        );
+        assert_eq!(items(&[]), json!([]));
+    }
+
+    #[test]
+    fn a_stop_says_why() {
+        assert_eq!(encode_stopped(None), "[11,null,null]");
+        let error = Error::Panic { message: "a \"quote\"".into() };
+        let items: Value = serde_json::from_str(&encode_stopped(Some(&error))).unwrap();
+        assert_eq!(items, json!([11, "ERR_CONFLUX_PANIC", error.to_string()]));
+    }
+
+    #[test]
+    fn an_evaluation_whose_arguments_are_no_array_is_refused_without_asking() {
+        let batch =
+            encode(&[evaluate("{}"), evaluate("[1]"), evaluate("[1"), evaluate("1],[2"), evaluate("[]")]);
+        assert_eq!(batch.refused, [0, 2, 3]);
+        let items: Value = serde_json::from_str(&batch.text).unwrap();
+        assert_eq!(items, json!([2, "me\"thod", [1], 2, "me\"thod", []]));
+    }
+
+    #[test]
+    fn a_committed_action_that_is_not_json_changes_nothing_and_its_perform_ends() {
+        assert_eq!(items(&[committed(None, false, "1,2"), committed(Some(4), false, "nul")]), json!([7, 4]));
+    }
+
+    #[test]
+    fn every_warning_has_facts_that_are_an_object() {
+        let uuid = ClusterUuid::NONE;
+        let warnings = [
+            Warning::WaitingForNodes { cluster_size: 3, heard: vec![] },
+            Warning::WaitingToJoin { cluster: uuid, cluster_size: 3 },
+            Warning::OtherClusterSize { id: "b".into(), theirs: 5, ours: 3 },
+            Warning::StartingOver { why: "\"".into() },
+            Warning::TwoClusters { ours: uuid, theirs: uuid },
+            Warning::ChannelBroken { cause: "\n".into() },
+            Warning::ChannelRestored,
+            Warning::OtherVersion { theirs: 2, ours: 1 },
+        ];
+        for warning in warnings {
+            let items = items(&[Delivery::Warning(warning.clone())]);
+            assert_eq!(items[1], warning.code());
+            assert!(items[3].is_object(), "{warning:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_a_batch(bytes in prop_oneof![
+            any::<Vec<u8>>(),
+            "[\\[\\]{}\",:0-9a\\\\ ]{0,40}".prop_map(String::into_bytes),
+        ]) {
+            let bytes = Bytes::from(bytes);
+            let deliveries = [
+                Delivery::Evaluate { method: "m".into(), args: bytes.clone() },
+                Delivery::Committed { index: 1, own: None, is_provisional: false, action: bytes.clone() },
+                Delivery::Committed { index: 2, own: Some(1), is_provisional: false, action: bytes.clone() },
+                Delivery::Committed { index: 3, own: Some(2), is_provisional: true, action: bytes.clone() },
+                Delivery::Settled { sequence: 3, settlement: Settlement::Refused(bytes) },
+                Delivery::ResetProvisional,
+            ];
+            let items = items(&deliveries);
+            prop_assert_eq!(items.as_array().unwrap().last(), Some(&json!(1)));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! This file turns the façade's options into the core's, the driver's and a channel.
+//!
+//! Called by `mod.rs`. The façade has checked them and filled in the defaults (`lib/options.js`); what is wrong here
+//! is its bug, or something that only a channel can see.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::channel::{Channel, memory::Memory, redis::Redis, redis::RedisOptions};
+use crate::raft;
+
+/// The longest tick. A shorter heartbeat than five of these makes the tick shorter.
+const TICK_MAX: Duration = Duration::from_millis(10);
+
+/// What a node is started with.
+pub struct Options {
+    pub raft: raft::Options,
+    pub tick: Duration,
+    pub channel: Box<dyn Channel>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Given {
+    id: String,
+    cluster_size: usize,
+    election_timeout: Range,
+    heartbeat_interval: u64,
+    channel: GivenChannel,
+    /// 64 hexadecimal digits, drawn by the façade.
+    seed: String,
+}
+
+/// Milliseconds.
+#[derive(Deserialize)]
+struct Range {
+    min: u64,
+    max: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase")]
+enum GivenChannel {
+    Memory(GivenMemory),
+    Redis(GivenRedis),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenMemory {
+    channel_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenRedis {
+    channel_name: String,
+    connection_string: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
+    username: Option<String>,
+    password: Option<String>,
+    db: Option<i64>,
+}
+
+pub fn parse(text: &str) -> Result<Options, String> {
+    let given: Given = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
+    Ok(Options { raft: raft_options(&given, tick)?, tick, channel: channel(given.channel)? })
+}
+
+/// Down for the heartbeat, up for the election timeout: what was less in milliseconds stays less in ticks.
+fn raft_options(given: &Given, tick: Duration) -> Result<raft::Options, String> {
+    let tick_ms = tick.as_millis() as u64;
+    let mut options = raft::Options::new(&given.id, given.cluster_size, seed(&given.seed)?);
+    options.election_timeout_ticks_min = given.election_timeout.min.div_ceil(tick_ms);
+    options.election_timeout_ticks_max = given.election_timeout.max.div_ceil(tick_ms);
+    options.heartbeat_ticks = given.heartbeat_interval / tick_ms;
+    Ok(options)
+}
+
+fn seed(hexadecimal: &str) -> Result<[u8; 32], String> {
+    let mut seed = [0; 32];
+    if hexadecimal.len() != 64 || !hexadecimal.is_ascii() {
+        return Err("the seed must be 64 hexadecimal digits".into());
+    }
+    for (byte, start) in seed.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&hexadecimal[start..start + 2], 16).map_err(|error| error.to_string())?;
+    }
+    Ok(seed)
+}
+
+fn channel(given: GivenChannel) -> Result<Box<dyn Channel>, String> {
+    match given {
+        GivenChannel::Memory(given) => Ok(Box::new(Memory::new(&given.channel_name))),
+        GivenChannel::Redis(given) => {
+            let options = RedisOptions {
+                connection_string: given.connection_string,
+                host: given.host,
+                port: given.port,
+                username: given.username,
+                password: given.password,
+                db: given.db,
+                channel_name: given.channel_name,
+            };
+            Ok(Box::new(Redis::new(options).map_err(|error| error.to_string())?))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(heartbeat: u64, min: u64, max: u64) -> String {
+        format!(
+            r#"{{"id":"a","clusterSize":3,"electionTimeout":{{"min":{min},"max":{max}}},"heartbeatInterval":{heartbeat},
+            "seed":"{}","channel":{{"name":"memory","channelName":"c"}}}}"#,
+            "0f".repeat(32)
+        )
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_core() {
+        let options = parse(&text(50, 300, 500)).unwrap();
+        assert_eq!(options.tick, TICK_MAX);
+        let (raft, defaults) = (options.raft, raft::Options::new("a", 3, [15; 32]));
+        assert_eq!(raft.seed, defaults.seed);
+        assert_eq!(raft.heartbeat_ticks, defaults.heartbeat_ticks);
+        assert_eq!(raft.election_timeout_ticks_min, defaults.election_timeout_ticks_min);
+        assert_eq!(raft.election_timeout_ticks_max, defaults.election_timeout_ticks_max);
+    }
+
+    #[test]
+    fn whatever_the_façade_accepts_a_heartbeat_is_shorter_than_an_election_timeout() {
+        for heartbeat in 1..400 {
+            let raft = parse(&text(heartbeat, heartbeat + 1, heartbeat + 1)).unwrap().raft;
+            assert!(raft.heartbeat_ticks >= 1, "heartbeat {heartbeat}");
+            assert!(raft.heartbeat_ticks < raft.election_timeout_ticks_min, "heartbeat {heartbeat}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_seed_is_an_error() {
+        for seed in ["", "00", &"zz".repeat(32), &"é".repeat(32)] {
+            assert!(parse(&text(50, 300, 500).replace(&"0f".repeat(32), seed)).is_err());
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! This file reads what JavaScript says in one turn: performs, answers, abandoned performs.
+//!
+//! Called by `mod.rs` on JavaScript's thread. The texts are the façade's own: a fault in one is a bug of the façade,
+//! and its description is for whoever mends it. Arguments and actions stay text; no value is ever built of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserializer;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::raft::{Answer, Perform};
+
+/// `[[sequence,"method",[…args]],…]`
+pub fn performs(text: &str) -> Result<Vec<Perform>, String> {
+    let performs: Vec<(u64, Arc<str>, &RawValue)> = parse(text)?;
+    Ok(performs
+        .into_iter()
+        .map(|(sequence, method, args)| Perform { sequence, method, args: copy(args) })
+        .collect())
+}
+
+/// `[sequence,…]`
+pub fn sequences(text: &str) -> Result<Vec<u64>, String> {
+    parse(text)
+}
+
+/// The answers of JavaScript, `[0,1,action,2,error,…]`, with our own put in at the positions `refused`.
+pub fn answers(text: &str, refused: &[usize]) -> Result<Vec<Answer>, String> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut answers = json.deserialize_seq(Answers).map_err(|error| describe(error, text))?;
+    json.end().map_err(|error| describe(error, text))?;
+    // Positions rise, so each one is already its place among all answers.
+    for &position in refused {
+        if position > answers.len() {
+            return Err(format!("too few answers: {}", answers.len()));
+        }
+        answers.insert(position, Answer::Refused(NOT_JSON.into()));
+    }
+    Ok(answers)
+}
+
+const NOT_JSON: &str =
+    r#"{"message":"the arguments are not the JSON text of an array","code":"ERR_CONFLUX_NOT_JSON"}"#;
+
+struct Answers;
+
+impl<'de> Visitor<'de> for Answers {
+    type Value = Vec<Answer>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a flat array of answers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut answers = Vec::new();
+        while let Some(kind) = items.next_element::<u8>()? {
+            let mut text =
+                || items.next_element::<&RawValue>()?.ok_or_else(|| A::Error::custom("half an answer"));
+            answers.push(match kind {
+                0 => Answer::Nothing,
+                1 => Answer::Action(copy(text()?)),
+                2 => Answer::Refused(copy(text()?)),
+                _ => return Err(A::Error::custom(format!("no kind of answer: {kind}"))),
+            });
+        }
+        Ok(answers)
+    }
+}
+
+/// A copy, because a slice would keep the text of the whole turn alive for as long as its action is in the log.
+fn copy(raw: &RawValue) -> Bytes {
+    Bytes::copy_from_slice(raw.get().as_bytes())
+}
+
+fn parse<'de, T: serde::Deserialize<'de>>(text: &'de str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| describe(error, text))
+}
+
+fn describe(error: serde_json::Error, text: &str) -> String {
+    let start: String = text.chars().take(80).collect();
+    format!("{error} in `{start}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn performs_keep_their_arguments_as_text() {
+        let performs = performs(r#"[[1,"append",["a", {"x":1}]],[2,"n\"o",[]]]"#).unwrap();
+        assert_eq!(performs.len(), 2);
+        assert_eq!((performs[0].sequence, &*performs[0].method), (1, "append"));
+        assert_eq!(performs[0].args, r#"["a", {"x":1}]"#);
+        assert_eq!(&*performs[1].method, "n\"o");
+    }
+
+    #[test]
+    fn answers_come_back_in_order_around_those_given_here() {
+        let action = Answer::Action(r#"{"a":[1]}"#.into());
+        let error = Answer::Refused(r#"{"message":"no"}"#.into());
+        let ours = Answer::Refused(NOT_JSON.into());
+        let text = r#"[1,{"a":[1]},0,2,{"message":"no"}]"#;
+        assert_eq!(answers(text, &[]).unwrap(), [action.clone(), Answer::Nothing, error.clone()]);
+        assert_eq!(
+            answers(text, &[0, 2, 5]).unwrap(),
+            [ours.clone(), action, ours.clone(), Answer::Nothing, error, ours.clone()]
+        );
+        assert_eq!(answers("[]", &[0, 1]).unwrap(), [ours.clone(), ours]);
+    }
+
+    #[test]
+    fn a_text_that_is_no_turn_is_an_error() {
+        assert!(answers("[1]", &[]).unwrap_err().starts_with("half an answer"));
+        assert!(answers("[7]", &[]).unwrap_err().starts_with("no kind of answer: 7"));
+        assert!(answers("[0", &[]).is_err());
+        assert!(answers("[0]]", &[]).is_err());
+        assert!(answers("[0]", &[2]).unwrap_err().starts_with("too few answers"));
+        assert!(performs(r#"[[1,"a"]]"#).is_err());
+        assert!(performs(r#"[[-1,"a",[]]]"#).is_err());
+    }
+
+    #[test]
+    fn our_own_refusal_is_json() {
+        assert!(serde_json::from_str::<serde_json::Value>(NOT_JSON).unwrap()["message"].is_string());
+    }
+}
