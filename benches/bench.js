@@ -1,8 +1,9 @@
-// This file is `npm run bench`: conflux 1.1.8 beside this tree, in one run on one machine, in turns (A B A B).
-//
-// `-- --quick` takes about a minute. It prints a table and leaves every figure in bench-results/. It fails if this
-// tree lost or doubled an acknowledged action.
-
+/**
+ * This file is `npm run bench`: conflux 1.1.8 beside this tree, in one run on one machine, in turns (A B A B).
+ *
+ * `-- --quick` takes about a minute. It prints a table and leaves every figure in bench-results/. It fails if this
+ * tree lost or doubled an acknowledged action.
+ */
 'use strict'
 
 const fs = require('node:fs')

@@ -1,5 +1,6 @@
-// This file is one process of the benchmark: nodes of conflux 1.1.8 or of this tree, measured by the same code.
-
+/**
+ * This file is one process of the benchmark: nodes of conflux 1.1.8 or of this tree, measured by the same code.
+ */
 'use strict'
 
 const { packageName, ids, channel } = JSON.parse(process.argv[2])

@@ -1,8 +1,9 @@
-// This file measures one thing on one fresh cluster of three nodes: latency one at a time, or throughput.
-//
-// Called by `bench.js`. Of both packages the same is measured: from the call of perform until the action is applied,
-// and acknowledged, on the node that performed.
-
+/**
+ * This file measures one thing on one fresh cluster of three nodes: latency one at a time, or throughput.
+ *
+ * Called by `bench.js`. Of both packages the same is measured: from the call of perform until the action is applied,
+ * and acknowledged, on the node that performed.
+ */
 'use strict'
 
 const { fork } = require('node:child_process')

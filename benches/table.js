@@ -1,5 +1,6 @@
-// This file turns the figures of the benchmark into the table that `bench.js` prints. It only reads them.
-
+/**
+ * This file turns the figures of the benchmark into the table that `bench.js` prints. It only reads them.
+ */
 'use strict'
 
 const TITLES = { memory: 'memory: three nodes in one process', redis: 'Redis: one process per node' }
