@@ -3,3 +3,4 @@ pub mod driver;
 pub mod error;
 pub mod js;
 pub mod raft;
+pub mod storage;

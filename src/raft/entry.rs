@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::frame::Outcome;
 use super::identity::RaftId;
 
 /// Whose perform an entry belongs to (thesis §6.3: a client's id and serial number).
@@ -20,16 +21,21 @@ pub struct RequestId {
 }
 
 /// The context of an action's entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     pub id: RequestId,
     /// The oldest sequence number that its origin still waits for: whatever is below may be forgotten.
     pub floor: u64,
+    /// Outcomes of the same origin's earlier requests that became no entry and that the origin may not have heard.
+    ///
+    /// They were evaluated before this action, so once it is committed they stand: a later leader repeats them. If it
+    /// evaluated them again, the origin's performs would have been evaluated out of their order.
+    pub observed: Vec<(u64, Outcome)>,
 }
 
 impl Request {
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("a request is four numbers: encoding it cannot fail")
+        postcard::to_allocvec(self).expect("a request is plain data: encoding it cannot fail")
     }
 
     /// `None` if the bytes are no request; such an entry changes nothing, on any node.

@@ -114,8 +114,17 @@ pub enum Settlement {
     Nothing,
     /// The method refused: the JSON text of its error.
     Refused(Bytes),
-    /// conflux itself gave up; the error says whether it is `not-applied` or `unknown`.
-    Failed(crate::error::Error),
+    /// conflux itself gave up.
+    Failed { error: crate::error::Error, outcome: ErrorOutcome },
+}
+
+/// What became of a perform that conflux gave up. It is never guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorOutcome {
+    /// It did not happen, and will not.
+    NotApplied,
+    /// It had been sent to a leader: it may still be committed (thesis §6.3).
+    Unknown,
 }
 
 /// The part that a node plays in its term (paper §5.1). A node without a cluster is a follower of nobody.
@@ -168,8 +177,13 @@ pub enum Warning {
     #[error("the channel works again")]
     ChannelRestored,
     /// A node of another version of the protocol speaks on this channel.
-    #[error("a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored")]
+    #[error(
+        "a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored"
+    )]
     OtherVersion { theirs: u8, ours: u8 },
+    /// A cluster on the same channel was founded with another `clusterSize`.
+    #[error("cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; they do not mix")]
+    ClusterOfOtherSize { cluster: ClusterUuid, theirs: usize, ours: usize },
 }
 
 impl Warning {
@@ -184,6 +198,7 @@ impl Warning {
             Warning::ChannelBroken { .. } => "WARN_CONFLUX_CHANNEL_BROKEN",
             Warning::ChannelRestored => "WARN_CONFLUX_CHANNEL_RESTORED",
             Warning::OtherVersion { .. } => "WARN_CONFLUX_OTHER_VERSION",
+            Warning::ClusterOfOtherSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
         }
     }
 }

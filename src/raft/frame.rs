@@ -69,7 +69,7 @@ impl Roster {
 pub struct Here {
     pub cluster: ClusterUuid,
     pub cluster_size: u32,
-    /// The sender's log holds at least one action.
+    /// An action of the cluster is committed, as far as the sender knows.
     pub holds_actions: bool,
     /// The sender knows a leader of the present term.
     pub has_leader: bool,
@@ -117,7 +117,6 @@ pub enum RaftKind {
     RequestVoteResponse,
     RequestPreVote,
     RequestPreVoteResponse,
-    Snapshot,
     TimeoutNow,
 }
 
@@ -132,39 +131,17 @@ pub struct RaftMessage {
     pub commit_term: u64,
     pub reject: bool,
     pub reject_hint: u64,
-    pub request_snapshot: u64,
     pub context: Bytes,
     pub entries: Vec<WireEntry>,
-    pub snapshot: Option<WireSnapshot>,
 }
 
 /// An entry of the log on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WireEntry {
-    pub kind: EntryKind,
     pub term: u64,
     pub index: u64,
     pub data: Bytes,
     pub context: Bytes,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EntryKind {
-    Normal,
-    ConfChange,
-}
-
-/// A snapshot on its way; `data` is the core's own (src/raft/log.rs).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WireSnapshot {
-    pub index: u64,
-    pub term: u64,
-    pub voters: Vec<u64>,
-    pub voters_outgoing: Vec<u64>,
-    pub learners: Vec<u64>,
-    pub learners_next: Vec<u64>,
-    pub auto_leave: bool,
-    pub data: Bytes,
 }
 
 /// Why bytes are no frame.
@@ -182,14 +159,17 @@ impl Frame {
         bytes.extend_from_slice(&MAGIC);
         bytes.push(VERSION);
         bytes.extend_from_slice(&[0; 4]);
-        let mut bytes = postcard::to_extend(self, bytes).expect("a frame is plain data: encoding it cannot fail");
+        let mut bytes =
+            postcard::to_extend(self, bytes).expect("a frame is plain data: encoding it cannot fail");
         let checksum = crc32c::crc32c(&bytes[HEADER_BYTES..]);
         bytes[3..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
         bytes.into()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else { return Err(Malformed::NoFrame) };
+        let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
+            return Err(Malformed::NoFrame);
+        };
         if header[..2] != MAGIC {
             return Err(Malformed::NoFrame);
         }

@@ -8,12 +8,24 @@
 pub mod entry;
 pub mod events;
 pub mod frame;
+mod group;
+mod guard;
 pub mod identity;
+mod log;
 pub mod membership;
+mod node;
 pub mod options;
+mod outbox;
+mod requests;
 pub mod status;
+#[cfg(test)]
+mod testing;
+mod wire;
 
-pub use events::{Answer, Delivery, Input, Perform, Settlement, Target, Warning, Work, Write};
+pub use events::{
+    Answer, Delivery, ErrorOutcome, Input, Perform, Role, Settlement, Target, Warning, Work, Write,
+};
 pub use identity::{ClusterUuid, Incarnation, RaftId};
+pub use node::Node;
 pub use options::Options;
 pub use status::Status;

@@ -1,1 +1,68 @@
-//! placeholder
+//! This room decides who founds a cluster with whom, and what a node does when it meets another cluster.
+//!
+//! Embedded by the node of the core, which feeds it ticks and what it heard, tells it the [`Facts`] about the raft
+//! group, and obeys its [`Event`]s. It must never touch raft-rs, and it decides nothing inside a cluster: who leads
+//! and what is committed reaches it only as facts.
+//!
+//! The map: `machine` moves a node from phase to phase; `phase` says which phases there are; `hearing` remembers
+//! whose HELLOs were heard; `meeting` decides between two clusters; `timing` turns the options into spans of ticks.
+//!
+//! Why it is safe: an incarnation accepts one roster, ever, and a cluster exists only if all N of its roster accepted
+//! it. So two clusters never share an incarnation, and no quorum of one can count for the other. Why it ends: whoever
+//! gets stuck becomes a new incarnation, which to Raft is a crash, and is free to accept again.
+
+mod hearing;
+mod machine;
+mod meeting;
+mod phase;
+mod timing;
+
+#[cfg(test)]
+mod simulation;
+// #[cfg(test)]
+// mod tests;
+
+pub use machine::Membership;
+pub use phase::Phase;
+
+use super::events::{Target, Warning};
+use super::frame::{Message, Roster};
+use super::identity::Incarnation;
+use crate::error::Error;
+
+/// What the node knows at the moment, about its channel and about its raft group (there, all false without one).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// This node leads its group.
+    pub is_leader: bool,
+    /// A leader of the present term is known, as far as this node can tell with check-quorum on.
+    pub has_leader: bool,
+    /// An entry beyond the founding snapshot is committed here: this cluster has had a leader with a quorum.
+    pub has_seen_commit: bool,
+    /// The log holds an action, committed or not. Such a node never starts over: the action may be acknowledged.
+    pub holds_actions: bool,
+    /// An action is committed here, so that a quorum of the cluster holds it and will not dissolve.
+    pub holds_committed_actions: bool,
+    /// The channel works. Says nothing about a group: it is true or false without one as well. While it is false,
+    /// time stands still for membership, for silence then means nothing.
+    pub channel_is_healthy: bool,
+}
+
+/// What the node has to do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Join the channel under this incarnation, leaving it under the former one.
+    Join(Incarnation),
+    /// Say this, in a frame of the present cluster.
+    Send(Target, Message),
+    /// The cluster of this roster exists: build its raft group. `campaign`: for an election at once; true for one
+    /// node of the roster, the lowest, so that the others need not wait for an election timeout.
+    Founded { roster: Roster, campaign: bool },
+    /// This node is a new incarnation, and belongs to no cluster: drop the raft group, if there is one. A `Join`
+    /// follows. Whether that is worth a `Warning::StartingOver` is the node's choice.
+    Renewed { why: String },
+    /// Something an operator wants to know.
+    Warn(Warning),
+    /// This node must not go on; nothing comes after this.
+    Fail(Error),
+}

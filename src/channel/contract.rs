@@ -1,0 +1,247 @@
+//! This file holds what every channel must do, as tests that run over each implementation.
+//!
+//! What must not be heard is shown without waiting: a later frame on the same way, the fence, arrives alone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{sleep, timeout};
+
+use super::{Channel, Health, Limits, Link};
+use crate::raft::{Incarnation, Target};
+
+/// Where the contract is tried.
+trait Venue {
+    /// A channel of this name.
+    fn channel(&self, name: &str) -> Box<dyn Channel>;
+
+    /// Pairs of channels that must not hear one another.
+    fn apart(&self) -> Vec<[Box<dyn Channel>; 2]>;
+}
+
+async fn a_frame_to_one_is_heard_by_that_one_alone(venue: &impl Venue) {
+    let [one, mut two, mut three] = joined(&*venue.channel("name")).await;
+    one.outbound.send(Target::One(incarnation(2)), Bytes::from("to two"));
+    one.outbound.send(Target::All, Bytes::from("fence"));
+    assert_eq!(heard(&mut two, 2).await, ["to two", "fence"]);
+    assert_eq!(heard(&mut three, 1).await, ["fence"]);
+}
+
+async fn a_frame_to_all_is_heard_by_all_but_its_sender(venue: &impl Venue) {
+    let [mut one, mut two, mut three] = joined(&*venue.channel("name")).await;
+    one.outbound.send(Target::All, Bytes::from("to all"));
+    assert_eq!(heard(&mut two, 1).await, ["to all"]);
+    assert_eq!(heard(&mut three, 1).await, ["to all"]);
+    two.outbound.send(Target::One(incarnation(1)), Bytes::from("fence"));
+    assert_eq!(heard(&mut one, 1).await, ["fence"]);
+}
+
+async fn channels_apart_do_not_hear_one_another(venue: &impl Venue) {
+    for [here, there] in venue.apart() {
+        let [one, mut two, _] = joined(&*here).await;
+        // The same incarnations on purpose: not even a frame to one crosses.
+        let [other_one, mut other_two, _] = joined(&*there).await;
+        one.outbound.send(Target::All, Bytes::from("here"));
+        one.outbound.send(Target::One(incarnation(2)), Bytes::from("here"));
+        assert_eq!(heard(&mut two, 2).await, ["here", "here"]);
+        other_one.outbound.send(Target::All, Bytes::from("there"));
+        assert_eq!(heard(&mut other_two, 1).await, ["there"]);
+    }
+}
+
+async fn frames_arrive_as_they_were_sent(venue: &impl Venue) {
+    let [one, mut two, _] = joined(&*venue.channel("name")).await;
+    let all_values: Vec<u8> = (0..=u8::MAX).collect();
+    let long = |bytes: usize| Bytes::from(all_values.repeat(bytes / all_values.len()));
+    for frame in [Bytes::new(), Bytes::from(all_values.clone()), long(1 << 20), long(8 << 20)] {
+        for to in [Target::All, Target::One(incarnation(2))] {
+            one.outbound.send(to, frame.clone());
+            // Compared without printing: on a failure, nobody wants to read megabytes.
+            assert!(heard(&mut two, 1).await == [frame.clone()], "{} bytes to {to:?}", frame.len());
+        }
+    }
+}
+
+async fn frames_arrive_in_order_while_nothing_fails(venue: &impl Venue) {
+    let [one, mut two, _] = joined(&*venue.channel("name")).await;
+    let sent: Vec<Bytes> = (0..10_000_u32).map(|number| Bytes::from(number.to_string())).collect();
+    for (number, frame) in sent.iter().enumerate() {
+        let to = if number % 2 == 0 { Target::All } else { Target::One(incarnation(2)) };
+        one.outbound.send(to, frame.clone());
+    }
+    assert_eq!(heard(&mut two, sent.len()).await, sent);
+}
+
+async fn who_has_left_hears_nothing(venue: &impl Venue) {
+    let channel = venue.channel("name");
+    let [one, two, mut three] = joined(&*channel).await;
+    two.close().await;
+    let two = channel.join(incarnation(2));
+    drop(two);
+    one.outbound.send(Target::One(incarnation(2)), Bytes::from("to nobody"));
+    one.outbound.send(Target::All, Bytes::from("fence"));
+    assert_eq!(heard(&mut three, 1).await, ["fence"]);
+    // What was sent in between is not kept for who comes back.
+    let mut two = channel.join(incarnation(2));
+    healthy(&mut two).await;
+    one.outbound.send(Target::One(incarnation(2)), Bytes::from("to two"));
+    assert_eq!(heard(&mut two, 1).await, ["to two"]);
+}
+
+async fn closing_sends_what_is_queued(venue: &impl Venue) {
+    let [one, mut two, _] = joined(&*venue.channel("name")).await;
+    let sent: Vec<Bytes> = (0..5_000_u32).map(|number| Bytes::from(number.to_string())).collect();
+    for frame in &sent {
+        one.outbound.send(Target::All, frame.clone());
+    }
+    one.close().await;
+    assert_eq!(heard(&mut two, sent.len()).await, sent);
+}
+
+async fn who_does_not_listen_loses_the_oldest(venue: &impl Venue) {
+    let [one, mut two, _] = joined(&*venue.channel("name")).await;
+    let count = Limits::OF_A_LINK.count_max + 10;
+    for number in 0..count {
+        one.outbound.send(Target::All, Bytes::from(number.to_string()));
+        // The way out has the same bound; it must not be the one that is met.
+        if number % 1_000 == 0 {
+            until(|| two.inbound.0.newest() == Some(Bytes::from(number.to_string()))).await;
+        }
+    }
+    until(|| two.inbound.0.newest() == Some(Bytes::from((count - 1).to_string()))).await;
+    let frames = heard(&mut two, Limits::OF_A_LINK.count_max).await;
+    assert_eq!(frames.len(), Limits::OF_A_LINK.count_max);
+    assert_eq!(frames[0], "10");
+}
+
+/// Three links of one channel, each of them healthy, of the incarnations 1, 2 and 3.
+async fn joined(channel: &dyn Channel) -> [Link; 3] {
+    let mut links = [1, 2, 3].map(|number| channel.join(incarnation(number)));
+    for link in &mut links {
+        healthy(link).await;
+    }
+    links
+}
+
+pub(super) fn incarnation(number: u128) -> Incarnation {
+    Incarnation::from_u128(number)
+}
+
+/// Waits until frames travel.
+pub(super) async fn healthy(link: &mut Link) {
+    let waiting = link.health.wait_for(|health| *health == Health::Healthy);
+    timeout(PATIENCE, waiting).await.expect("the link becomes healthy").expect("the link lives");
+}
+
+/// Waits until a link is broken, and says why.
+pub(super) async fn broken(link: &mut Link) -> String {
+    let waiting = link.health.wait_for(|health| matches!(health, Health::Broken { .. }));
+    match &*timeout(PATIENCE, waiting).await.expect("the link breaks").expect("the link lives") {
+        Health::Broken { cause } => cause.clone(),
+        Health::Connecting | Health::Healthy => unreachable!("waited for until it was broken"),
+    }
+}
+
+/// Waits for this many frames. What arrived together with the last of them is returned too.
+pub(super) async fn heard(link: &mut Link, count: usize) -> Vec<Bytes> {
+    let mut frames = Vec::new();
+    while frames.len() < count {
+        let is_open = timeout(PATIENCE, link.inbound.recv_many(&mut frames)).await;
+        let is_open =
+            is_open.unwrap_or_else(|_| panic!("heard {} of {count} frames: {frames:?}", frames.len()));
+        assert!(is_open, "the link is open");
+    }
+    frames
+}
+
+/// Waits for what nothing reports.
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
+    let poll = async {
+        while !condition() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, poll).await.expect("the condition comes true");
+}
+
+/// Far longer than anything takes, so that only a fault meets it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+macro_rules! contract {
+    ($venue:expr) => {
+        contract!(
+            $venue,
+            a_frame_to_one_is_heard_by_that_one_alone,
+            a_frame_to_all_is_heard_by_all_but_its_sender,
+            channels_apart_do_not_hear_one_another,
+            frames_arrive_as_they_were_sent,
+            frames_arrive_in_order_while_nothing_fails,
+            who_has_left_hears_nothing,
+            closing_sends_what_is_queued,
+            who_does_not_listen_loses_the_oldest
+        );
+    };
+    ($venue:expr, $($test:ident),+) => {
+        $(
+            #[tokio::test]
+            async fn $test() {
+                super::$test(&$venue(stringify!($test))).await;
+            }
+        )+
+    };
+}
+
+mod memory {
+    use super::{super::memory::Memory, *};
+
+    /// All of the process meet under a name, so each test has names of its own.
+    struct Process {
+        test: &'static str,
+    }
+
+    impl Venue for Process {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            Box::new(Memory::new(&format!("{}: {name}", self.test)))
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            vec![["one name", "another name"].map(|name| self.channel(name))]
+        }
+    }
+
+    contract!(|test| Process { test });
+}
+
+mod redis {
+    use super::{
+        super::redis::{Redis, RedisOptions, server::RedisServer},
+        *,
+    };
+
+    /// Each test has a server of its own.
+    struct Server(RedisServer);
+
+    impl Server {
+        fn open(&self, options: RedisOptions) -> Box<dyn Channel> {
+            let options = RedisOptions { port: Some(self.0.port()), ..options };
+            Box::new(Redis::new(options).expect("these options are good"))
+        }
+    }
+
+    impl Venue for Server {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            self.open(RedisOptions { channel_name: name.to_string(), ..RedisOptions::default() })
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            vec![
+                ["one name", "another name"].map(|name| self.channel(name)),
+                // "name" must not hear "name:…" either, which begins alike.
+                ["name", "name:echo"].map(|name| self.channel(name)),
+                [0, 1].map(|db| self.open(RedisOptions { db: Some(db), ..RedisOptions::default() })),
+            ]
+        }
+    }
+
+    contract!(|_| Server(RedisServer::start(&[])));
+}

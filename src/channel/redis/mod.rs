@@ -1,0 +1,104 @@
+//! This room carries frames over the pub/sub of a Redis server.
+//!
+//! Joined by `driver.rs`. A link is one supervisor task ([`supervisor`]) that connects, starts three tasks which wait
+//! on one thing each ([`publisher`], [`subscriber`], [`watchdog`]), and starts over when the first of them ends. It
+//! must never touch a key of the server, never report a password, and never give up.
+
+mod endpoint;
+mod options;
+#[cfg(test)]
+mod outages;
+mod publisher;
+#[cfg(test)]
+pub(super) mod server;
+mod subscriber;
+mod supervisor;
+mod topics;
+mod watchdog;
+
+pub use options::{RedisOptions, RedisOptionsError, RedisTls};
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue};
+use crate::raft::{Incarnation, Target};
+use endpoint::Endpoint;
+use supervisor::{Backoff, Supervisor};
+use topics::Topics;
+
+/// A frame on its way out.
+type Parcel = (Target, Bytes);
+
+/// A channel over a Redis server, shared by all who name the same server, db and channel.
+pub struct Redis {
+    endpoint: Endpoint,
+    channel_name: String,
+    patience: Duration,
+}
+
+impl Redis {
+    /// Checks the options; connects to nothing yet.
+    pub fn new(options: RedisOptions) -> Result<Self, RedisOptionsError> {
+        let endpoint = Endpoint::new(&options)?;
+        Ok(Self { endpoint, channel_name: options.channel_name, patience: options.patience })
+    }
+}
+
+impl Channel for Redis {
+    fn join(&self, me: Incarnation) -> Link {
+        let outbound = Arc::new(Queue::<Parcel>::new(Limits::OF_A_LINK));
+        let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
+        let health = Arc::new(watch::Sender::new(Health::Connecting));
+        let heard_health = health.subscribe();
+        let supervisor = Supervisor {
+            endpoint: self.endpoint.clone(),
+            topics: Topics::new(self.endpoint.db(), &self.channel_name, me),
+            patience: self.patience,
+            outbound: outbound.clone(),
+            inbound: inbound.clone(),
+            health,
+            backoff: Backoff::new(*me.as_bytes()),
+        };
+        let task = tokio::spawn(supervisor.run());
+        let connection = Connection { outbound: outbound.clone(), health: heard_health.clone(), task };
+        Link {
+            outbound: Outbound(Box::new(move |to, frame| outbound.push((to, frame)))),
+            inbound: Inbound(inbound),
+            health: heard_health,
+            membership: Box::new(connection),
+        }
+    }
+}
+
+/// Keeps a link's supervisor running; dropping it ends every task and connection of the link.
+struct Connection {
+    outbound: Arc<Queue<Parcel>>,
+    health: watch::Receiver<Health>,
+    task: JoinHandle<()>,
+}
+
+impl Connection {
+    const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+}
+
+impl Membership for Connection {
+    fn leave(mut self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let can_flush = *self.health.borrow() == Health::Healthy;
+            if can_flush {
+                self.outbound.close();
+                // When the time is over, what is still queued is lost: the drop below ends the task.
+                let _ = tokio::time::timeout(Self::FLUSH_TIMEOUT, &mut self.task).await;
+            }
+        })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,276 @@
+//! This file breaks a real server in every way known to us, and shows that links say so and heal by themselves.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use redis::{aio::MultiplexedConnection, cmd};
+use tokio::net::TcpListener;
+
+use super::{
+    super::{
+        Channel, Health, Link,
+        contract::{broken, healthy, heard, incarnation, until},
+    },
+    Redis, RedisOptions, RedisTls,
+    server::RedisServer,
+};
+use crate::raft::Target;
+
+/// Raft must be serving again within two seconds of the server's return (RELIABILITY.md, 11), election included.
+const HEALED_WITHIN: Duration = Duration::from_millis(1_000);
+
+fn channel(server: &RedisServer) -> Redis {
+    let options = RedisOptions { port: Some(server.port()), ..RedisOptions::default() };
+    Redis::new(options).expect("these options are good")
+}
+
+async fn joined(channel: &Redis) -> [Link; 2] {
+    let mut links = [1, 2].map(|number| channel.join(incarnation(number)));
+    for link in &mut links {
+        healthy(link).await;
+    }
+    links
+}
+
+/// Both links become healthy in time, and hear one another.
+async fn heal(links: &mut [Link; 2]) {
+    let begin = Instant::now();
+    for link in links.iter_mut() {
+        healthy(link).await;
+    }
+    assert!(begin.elapsed() < HEALED_WITHIN, "healed after {:?}", begin.elapsed());
+    let [one, two] = links;
+    one.outbound.send(Target::One(incarnation(2)), Bytes::from("ping"));
+    assert_eq!(heard(two, 1).await, ["ping"]);
+    two.outbound.send(Target::All, Bytes::from("pong"));
+    assert_eq!(heard(one, 1).await, ["pong"]);
+}
+
+#[tokio::test]
+async fn a_killed_server_that_comes_back_is_found() {
+    let mut server = RedisServer::start(&[]);
+    let mut links = joined(&channel(&server)).await;
+
+    server.kill();
+    for link in &mut links {
+        let cause = broken(link).await;
+        assert!(cause.contains(&server.url()), "{cause}");
+    }
+    server.run();
+    heal(&mut links).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_absent_at_first_is_waited_for() {
+    let mut server = RedisServer::absent(&[]);
+    let channel = channel(&server);
+    let mut links = [1, 2].map(|number| channel.join(incarnation(number)));
+    assert_eq!(*links[0].health.borrow(), Health::Connecting);
+    let cause = broken(&mut links[0]).await;
+    assert!(cause.starts_with(&format!("connecting to {}: ", server.url())), "{cause}");
+    server.run();
+    heal(&mut links).await;
+}
+
+#[tokio::test]
+async fn what_was_sent_while_there_was_no_server_is_not_sent_late() {
+    let mut server = RedisServer::absent(&[]);
+    let impostor = TcpListener::bind(("127.0.0.1", server.port())).await.expect("the port is free");
+    let channel = channel(&server);
+    let one = channel.join(incarnation(1));
+    one.outbound.send(Target::All, Bytes::from("stale"));
+    // An attempt connects twice at most, so this is the third.
+    for _ in 0..5 {
+        drop(impostor.accept().await.expect("the impostor accepts"));
+    }
+    drop(impostor);
+    let mut two = channel.join(incarnation(2));
+    broken(&mut two).await;
+    server.run();
+    heal(&mut [one, two]).await;
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_those_who_are_trusted() {
+    let server = RedisServer::start_tls();
+    let url = server.url().replace("redis://", "rediss://");
+    let link = |connection_string: &str, tls: Option<RedisTls>| {
+        let connection_string = Some(connection_string.to_string());
+        let options = RedisOptions { connection_string, tls, ..RedisOptions::default() };
+        Redis::new(options).expect("these options are good").join(incarnation(1))
+    };
+
+    let cause = broken(&mut link(&url, None)).await;
+    assert!(cause.contains("UnknownIssuer"), "{cause}");
+
+    let [ca, certificate, key] = [
+        include_str!("testdata/ca.pem"),
+        include_str!("testdata/certificate.pem"),
+        include_str!("testdata/key.pem"),
+    ]
+    .map(String::from);
+    let tls = RedisTls { ca: Some(ca), certificate_and_key: Some((certificate, key)) };
+    healthy(&mut link(&url, Some(tls.clone()))).await;
+    let tls = RedisTls { ca: None, ..tls };
+    healthy(&mut link(&format!("{url}/#insecure"), Some(tls))).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_frozen_server_is_noticed_and_found_again_when_it_thaws() {
+    let server = RedisServer::start(&[]);
+    let mut links = joined(&channel(&server)).await;
+
+    let begin = Instant::now();
+    server.freeze();
+    for link in &mut links {
+        assert!(broken(link).await.ends_with("no echo within 1s"));
+    }
+    assert!(begin.elapsed() < Duration::from_millis(1_500), "noticed after {:?}", begin.elapsed());
+    // Connecting to it gets no answer either, and that is what is said in the end, three seconds after the freeze.
+    for link in &links {
+        until(|| cause_of(link).ends_with("no answer within 2s")).await;
+    }
+
+    server.thaw();
+    heal(&mut links).await;
+}
+
+#[tokio::test]
+async fn a_killed_connection_is_replaced() {
+    let server = RedisServer::start(&[]);
+    let mut links = joined(&channel(&server)).await;
+    let mut admin = server.admin().await;
+    for kind in ["pubsub", "normal", "pubsub"] {
+        let killed: u32 = ask(&mut admin, &["CLIENT", "KILL", "TYPE", kind]).await;
+        assert_eq!(killed, 2, "{kind}");
+        for link in &mut links {
+            broken(link).await;
+        }
+        heal(&mut links).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_reported_without_it_and_tried_again() {
+    let server = RedisServer::start(&[]);
+    let mut admin = server.admin().await;
+    let _: String = ask(&mut admin, &["CONFIG", "SET", "requirepass", "another"]).await;
+    let options = RedisOptions {
+        port: Some(server.port()),
+        password: Some("tops3cret".to_string()),
+        ..RedisOptions::default()
+    };
+    let mut link = Redis::new(options).expect("these options are good").join(incarnation(1));
+    let cause = broken(&mut link).await;
+    assert!(cause.contains("WRONGPASS"), "{cause}");
+    assert!(!cause.contains("tops3cret"), "{cause}");
+
+    let _: String = ask(&mut admin, &["CONFIG", "SET", "requirepass", "tops3cret"]).await;
+    healthy(&mut link).await;
+}
+
+#[tokio::test]
+async fn a_link_that_may_not_reach_one_node_reaches_the_others() {
+    let server = RedisServer::start(&[]);
+    let mut admin = server.admin().await;
+    let _: String = ask(&mut admin, &["ACL", "SETUSER", "cut", "on", ">pw", "+@all", "allchannels"]).await;
+    let options = RedisOptions {
+        port: Some(server.port()),
+        username: Some("cut".to_string()),
+        password: Some("pw".to_string()),
+        ..RedisOptions::default()
+    };
+    let mut cut = Redis::new(options).expect("these options are good").join(incarnation(3));
+    healthy(&mut cut).await;
+    let [mut one, mut two] = joined(&channel(&server)).await;
+
+    let [me, reached] = [3, 1].map(incarnation);
+    let topics = ["", &format!(":{me}"), &format!(":echo:{me}"), &format!(":{reached}")];
+    let topics = topics.map(|topic| format!("&conflux:0:conflux{topic}"));
+    let rule = ["ACL", "SETUSER", "cut", "resetchannels", &topics[0], &topics[1], &topics[2], &topics[3]];
+    let _: String = ask(&mut admin, &rule).await;
+
+    cut.outbound.send(Target::One(incarnation(2)), Bytes::from("cut off"));
+    cut.outbound.send(Target::One(incarnation(1)), Bytes::from("to one"));
+    assert_eq!(heard(&mut one, 1).await, ["to one"]);
+    cut.outbound.send(Target::All, Bytes::from("fence"));
+    assert_eq!(heard(&mut two, 1).await, ["fence"]);
+    assert_eq!(*cut.health.borrow(), Health::Healthy);
+}
+
+#[tokio::test]
+async fn what_others_publish_into_our_topics_does_no_harm() {
+    let server = RedisServer::start(&[]);
+    let mut links = joined(&channel(&server)).await;
+    let mut admin = server.admin().await;
+    let me = incarnation(1);
+    for topic in ["conflux:0:conflux".to_string(), format!("conflux:0:conflux:echo:{me}")] {
+        for payload in [&b""[..], b"{\"type\":1}", &[u8::MAX; 8], &[0; 8]] {
+            let receivers: u32 = cmd("PUBLISH")
+                .arg(&topic)
+                .arg(payload)
+                .query_async(&mut admin)
+                .await
+                .expect("it is published");
+            assert!(receivers > 0, "{topic}");
+        }
+    }
+    heal(&mut links).await;
+    assert!(!links[0].health.has_changed().expect("the link lives"), "{:?}", links[0].health.borrow());
+}
+
+#[tokio::test]
+async fn leaving_releases_every_connection() {
+    let server = RedisServer::start(&[]);
+    let mut admin = server.admin().await;
+    let [one, two] = joined(&channel(&server)).await;
+    assert_eq!(clients(&mut admin).await, 5, "two for each link, one for the test");
+    one.close().await;
+    drop(two);
+    while clients(&mut admin).await > 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn closing_a_broken_link_does_not_wait() {
+    let server = RedisServer::absent(&[]);
+    let mut link = channel(&server).join(incarnation(1));
+    broken(&mut link).await;
+    link.outbound.send(Target::All, Bytes::from("sent into the void"));
+    let begin = Instant::now();
+    link.close().await;
+    assert!(begin.elapsed() < Duration::from_millis(100), "closed after {:?}", begin.elapsed());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn closing_waits_half_a_second_for_a_frozen_server_and_no_longer() {
+    let server = RedisServer::start(&[]);
+    let [one, _] = joined(&channel(&server)).await;
+    server.freeze();
+    one.outbound.send(Target::All, Bytes::from("sent into the void"));
+    let begin = Instant::now();
+    one.close().await;
+    assert!(begin.elapsed() < Duration::from_millis(750), "closed after {:?}", begin.elapsed());
+}
+
+/// The cause of a link's trouble, or nothing.
+fn cause_of(link: &Link) -> String {
+    match &*link.health.borrow() {
+        Health::Broken { cause } => cause.clone(),
+        Health::Connecting | Health::Healthy => String::new(),
+    }
+}
+
+async fn ask<T: redis::FromRedisValue>(admin: &mut MultiplexedConnection, words: &[&str]) -> T {
+    let mut command = redis::Cmd::new();
+    command.arg(words);
+    command.query_async(admin).await.expect("our own server obeys")
+}
+
+async fn clients(admin: &mut MultiplexedConnection) -> usize {
+    let list: String = ask(admin, &["CLIENT", "LIST"]).await;
+    list.lines().count()
+}

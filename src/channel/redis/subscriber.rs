@@ -1,0 +1,34 @@
+//! This file reads messages from the server.
+//!
+//! Run by the supervisor as one task per session. redis-rs keeps what nobody has read without a bound, so this task
+//! must never wait for anything but the next message: the inbound queue has the bound.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use redis::aio::PubSubStream;
+use tokio::sync::watch;
+
+use super::{
+    Queue,
+    supervisor::Ended,
+    topics::{Heard, Topics},
+};
+
+/// Moves frames to `inbound` and the number of the newest echo to `echo`, until the connection ends.
+pub(super) async fn run(
+    mut messages: PubSubStream,
+    topics: Topics,
+    inbound: Arc<Queue<Bytes>>,
+    echo: watch::Sender<u64>,
+) -> Ended {
+    while let Some(message) = messages.next().await {
+        match topics.read(&message) {
+            Some(Heard::Frame(frame)) => inbound.push(frame),
+            Some(Heard::Echo(number)) => drop(echo.send_replace(number)),
+            None => {}
+        }
+    }
+    Ended::Deaf
+}

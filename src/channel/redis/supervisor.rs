@@ -1,0 +1,176 @@
+//! This file keeps a link connected: it connects, runs a session until something in it ends, and starts over.
+//!
+//! Spawned by [`super::Redis`], one task per link. It must never end but by being closed or dropped.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use redis::RedisError;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+
+use super::{
+    super::Health,
+    Parcel, Queue,
+    endpoint::{Connections, Endpoint},
+    publisher, subscriber,
+    topics::Topics,
+    watchdog,
+};
+
+pub(super) struct Supervisor {
+    pub(super) endpoint: Endpoint,
+    pub(super) topics: Topics,
+    pub(super) patience: Duration,
+    pub(super) outbound: Arc<Queue<Parcel>>,
+    pub(super) inbound: Arc<Queue<Bytes>>,
+    pub(super) health: Arc<watch::Sender<Health>>,
+    pub(super) backoff: Backoff,
+}
+
+impl Supervisor {
+    /// A connect attempt that takes longer is given up: a frozen server accepts connections and answers none.
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// Runs until the outbound queue is closed and the server has taken all of it.
+    pub(super) async fn run(mut self) {
+        for session in 0.. {
+            let ended = match timeout(Self::CONNECT_TIMEOUT, self.endpoint.connect(&self.topics)).await {
+                Ok(Ok(connections)) => self.serve(connections, session).await,
+                Ok(Err(error)) => Ended::Unconnected { error },
+                Err(_) => Ended::Unanswered,
+            };
+            let Some(cause) = ended.cause(&self.endpoint) else { return };
+            if *self.health.borrow() == Health::Healthy {
+                self.backoff.reset();
+            }
+            let broken = Health::Broken { cause };
+            self.health.send_if_modified(|health| {
+                let is_news = *health != broken;
+                *health = broken;
+                is_news
+            });
+            sleep(self.backoff.next()).await;
+            // Raft has repeated what matters of this by now, and would have to read it all before the present.
+            self.outbound.clear();
+        }
+    }
+
+    /// Runs the tasks of a session until one of them ends; the others then end with it.
+    async fn serve(&self, connections: Connections, session: u64) -> Ended {
+        let Connections { publisher, messages } = connections;
+        let first_echo = session << 32;
+        let (echo, heard) = watch::channel(first_echo);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(subscriber::run(messages, self.topics.clone(), self.inbound.clone(), echo));
+        tasks.spawn(publisher::run(publisher.clone(), self.topics.clone(), self.outbound.clone()));
+        tasks.spawn(watchdog::run(
+            publisher,
+            self.topics.clone(),
+            heard,
+            self.health.clone(),
+            self.patience,
+            first_echo,
+        ));
+        match tasks.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => Ended::Crashed { error },
+            None => unreachable!("three tasks were just spawned"),
+        }
+    }
+}
+
+/// Why a session ended, or none began.
+pub(super) enum Ended {
+    /// The link was closed, and the server has taken what was queued.
+    Closed,
+    Unconnected {
+        error: RedisError,
+    },
+    /// The server accepted the connection, or not even that, and said nothing.
+    Unanswered,
+    /// The server refused, or the connection failed.
+    Failed {
+        doing: &'static str,
+        error: RedisError,
+    },
+    /// The subscriber's connection was closed.
+    Deaf,
+    /// The link did not hear its own echo within `patience`.
+    Silent {
+        patience: Duration,
+    },
+    /// A bug: a task panicked.
+    Crashed {
+        error: JoinError,
+    },
+}
+
+impl Ended {
+    /// The cause for people, unless the link was closed.
+    fn cause(&self, endpoint: &Endpoint) -> Option<String> {
+        let address = endpoint.address();
+        Some(match self {
+            Ended::Closed => return None,
+            Ended::Unconnected { error } => format!("connecting to {address}: {}", endpoint.describe(error)),
+            Ended::Unanswered => {
+                format!("connecting to {address}: no answer within {:?}", Supervisor::CONNECT_TIMEOUT)
+            }
+            Ended::Failed { doing, error } => format!("{doing} over {address}: {}", endpoint.describe(error)),
+            Ended::Deaf => format!("listening to {address}: the connection was closed"),
+            Ended::Silent { patience } => format!("listening to {address}: no echo within {patience:?}"),
+            Ended::Crashed { error } => format!("serving {address}: {error}"),
+        })
+    }
+}
+
+/// How long to wait before the next attempt: 20 ms, doubled with every failure up to half a second, of which the upper
+/// half is jitter, so that the nodes of a cluster don't come back in step.
+pub(super) struct Backoff {
+    /// An incarnation is random, and each has its own: its bytes are the dice.
+    dice: [u8; 16],
+    failures: usize,
+}
+
+impl Backoff {
+    const DELAY_MIN: Duration = Duration::from_millis(20);
+    const DELAY_MAX: Duration = Duration::from_millis(500);
+
+    pub(super) fn new(dice: [u8; 16]) -> Self {
+        Self { dice, failures: 0 }
+    }
+
+    fn next(&mut self) -> Duration {
+        let doublings = self.failures.min(8) as u32;
+        let delay = (Self::DELAY_MIN * 2_u32.pow(doublings)).min(Self::DELAY_MAX);
+        let die = self.dice[self.failures % self.dice.len()];
+        self.failures += 1;
+        delay / 2 + delay / 2 * u32::from(die) / u32::from(u8::MAX)
+    }
+
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_grows_to_its_bound_and_starts_over() {
+        let (mut soon, mut late) = (Backoff::new([0; 16]), Backoff::new([u8::MAX; 16]));
+        let delays: Vec<u128> = (0..7).map(|_| late.next().as_millis()).collect();
+        assert_eq!(delays, [20, 40, 80, 160, 320, 500, 500]);
+        let delays: Vec<u128> = (0..7).map(|_| soon.next().as_millis()).collect();
+        assert_eq!(delays, [10, 20, 40, 80, 160, 250, 250]);
+        for _ in 0..10_000 {
+            assert!(late.next() <= Backoff::DELAY_MAX);
+        }
+        late.reset();
+        assert_eq!(late.next().as_millis(), 20);
+    }
+}

@@ -1,0 +1,147 @@
+//! This file names the topics of a channel and lays out what is published in them.
+//!
+//! Used by the publisher, the subscriber and the watchdog. The db number is part of every name: pub/sub knows no db,
+//! and without it a staging cluster in db 1 would join production in db 0.
+//!
+//! | topic | heard by | message |
+//! |---|---|---|
+//! | `conflux:{db}:{channel}` | all | the sender's incarnation (16 bytes), then the frame |
+//! | `conflux:{db}:{channel}:{incarnation}` | that incarnation | the frame |
+//! | `conflux:{db}:{channel}:echo:{incarnation}` | that incarnation | an echo: its number (8 bytes, big-endian) |
+
+use bytes::{Buf, Bytes};
+use redis::{Cmd, Msg};
+
+use super::Parcel;
+use crate::raft::{Incarnation, Target};
+
+/// The topics of one link.
+#[derive(Clone)]
+pub(super) struct Topics {
+    me: Incarnation,
+    all: String,
+    mine: String,
+    echo: String,
+}
+
+/// What was heard.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Frame(Bytes),
+    Echo(u64),
+}
+
+impl Topics {
+    pub(super) fn new(db: i64, channel_name: &str, me: Incarnation) -> Self {
+        let all = format!("conflux:{db}:{channel_name}");
+        let mine = format!("{all}:{me}");
+        let echo = format!("{all}:echo:{me}");
+        Self { me, all, mine, echo }
+    }
+
+    /// What a link subscribes to.
+    pub(super) fn names(&self) -> [&str; 3] {
+        [&self.all, &self.mine, &self.echo]
+    }
+
+    /// The command that publishes a frame. Nobody waits for its reply.
+    pub(super) fn publish(&self, (to, frame): &Parcel) -> Cmd {
+        let mut command = Cmd::with_capacity(3, frame.len() + self.echo.len() + 32);
+        command.arg("PUBLISH");
+        match to {
+            Target::All => command.arg(&self.all).arg([self.me.as_bytes().as_slice(), frame].concat()),
+            Target::One(incarnation) => {
+                command.arg(format!("{}:{incarnation}", self.all)).arg(frame.as_ref())
+            }
+        };
+        command.set_no_response(true);
+        command
+    }
+
+    /// The command that publishes an echo to this link itself.
+    pub(super) fn publish_echo(&self, number: u64) -> Cmd {
+        let mut command = Cmd::new();
+        command.arg("PUBLISH").arg(&self.echo).arg(number.to_be_bytes().as_slice());
+        command
+    }
+
+    /// Reads a message. `None` for what this link sent to all itself, and for what nobody of ours could have sent:
+    /// anyone may publish anything into our topics.
+    pub(super) fn read(&self, message: &Msg) -> Option<Heard> {
+        let topic = message.get_channel_name();
+        let mut payload = Bytes::copy_from_slice(message.get_payload_bytes());
+        if topic == self.all {
+            if payload.len() < self.me.as_bytes().len() {
+                return None;
+            }
+            let sender = payload.split_to(self.me.as_bytes().len());
+            (sender != self.me.as_bytes().as_slice()).then_some(Heard::Frame(payload))
+        } else if topic == self.mine {
+            Some(Heard::Frame(payload))
+        } else if topic == self.echo && payload.len() == 8 {
+            Some(Heard::Echo(payload.get_u64()))
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::Value;
+
+    fn message(topic: &str, payload: &[u8]) -> Msg {
+        let parts = [&b"message"[..], topic.as_bytes(), payload].map(|part| Value::BulkString(part.to_vec()));
+        Msg::from_value(&Value::Array(parts.to_vec())).expect("three strings are a message")
+    }
+
+    /// What a command says: its arguments.
+    fn arguments(command: &Cmd) -> Vec<Vec<u8>> {
+        command
+            .args_iter()
+            .map(|argument| match argument {
+                redis::Arg::Simple(bytes) => bytes.to_vec(),
+                redis::Arg::Cursor => panic!("a PUBLISH has no cursor"),
+                _ => panic!("unknown kind of argument"),
+            })
+            .collect()
+    }
+
+    fn sent_by_one_and_read_by_other(to: Target, one: &Topics, other: &Topics) -> Option<Heard> {
+        let arguments = arguments(&one.publish(&(to, Bytes::from("frame"))));
+        let topic = String::from_utf8(arguments[1].clone()).expect("topics are text");
+        other.names().contains(&topic.as_str()).then(|| other.read(&message(&topic, &arguments[2])))?
+    }
+
+    #[test]
+    fn reads_what_another_published_and_not_what_it_published_itself() {
+        let [one, two] = [1, 2].map(|number| Topics::new(3, "name", Incarnation::from_u128(number)));
+        let heard = Some(Heard::Frame(Bytes::from("frame")));
+        assert_eq!(sent_by_one_and_read_by_other(Target::All, &one, &two), heard);
+        assert_eq!(sent_by_one_and_read_by_other(Target::All, &one, &one), None);
+        assert_eq!(sent_by_one_and_read_by_other(Target::One(two.me), &one, &two), heard);
+        assert_eq!(sent_by_one_and_read_by_other(Target::One(one.me), &one, &two), None);
+    }
+
+    #[test]
+    fn reads_its_echo() {
+        let topics = Topics::new(0, "name", Incarnation::from_u128(1));
+        let arguments = arguments(&topics.publish_echo(7));
+        assert_eq!(topics.read(&message(&topics.echo, &arguments[2])), Some(Heard::Echo(7)));
+    }
+
+    #[test]
+    fn ignores_what_nobody_of_ours_could_have_sent() {
+        let topics = Topics::new(0, "name", Incarnation::from_u128(1));
+        for (topic, payload) in [
+            (&topics.all, &b"{\"type\":1}"[..]),
+            (&topics.all, b""),
+            (&topics.echo, b""),
+            (&topics.echo, b"not a number"),
+            (&"elsewhere".to_string(), b"01234567890123456789"),
+        ] {
+            assert_eq!(topics.read(&message(topic, payload)), None, "{topic}: {payload:?}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! This file runs a core: it owns the only clock and the only `select!`, turns what happens into inputs and obeys the
+//! work that comes out. It decides nothing.
+//!
+//! Started by `js/`. All nodes of a process share one thread and one runtime on it, so that from a link to the core and
+//! back no thread is woken; the thread ends with the last node.
+
+mod runtime;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::channel::{Channel, Health, Link};
+use crate::error::Error;
+use crate::raft::{Delivery, Input, Node, Options, Status, Work};
+use crate::storage::Storage;
+
+/// What a driver calls. All calls come from the driver's thread, in order, and must not block.
+pub trait Application: Send + 'static {
+    /// One batch, to be answered by exactly one `Input::Answered`.
+    fn deliver(&self, batch: Vec<Delivery>);
+    /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone.
+    fn stopped(&self, error: Option<Error>);
+}
+
+/// The way to a running node, from any thread. Dropping it changes nothing.
+#[derive(Clone)]
+pub struct Handle {
+    // Unbounded: the façade bounds performs (`maxPending`), and everything else comes one at a time.
+    mailbox: UnboundedSender<Command>,
+    status: Arc<Mutex<Status>>,
+}
+
+enum Command {
+    Input(Input),
+    Kill,
+}
+
+impl Handle {
+    /// Sends an input to the core; never blocks. After the node has stopped, it goes nowhere.
+    pub fn send(&self, input: Input) {
+        let _ = self.mailbox.send(Command::Input(input));
+    }
+
+    /// The node as it saw itself after its last turn.
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the node without grace, as a crash would; `Application::stopped` is not called.
+    pub fn kill(&self) {
+        let _ = self.mailbox.send(Command::Kill);
+    }
+}
+
+/// Starts a node.
+pub fn start(
+    options: Options,
+    tick: Duration,
+    channel: Box<dyn Channel>,
+    storage: Box<dyn Storage>,
+    application: impl Application,
+) -> Handle {
+    let node = Node::new(options);
+    let (mailbox, commands) = mpsc::unbounded_channel();
+    let status = Arc::new(Mutex::new(node.status()));
+    let handle = Handle { mailbox, status: status.clone() };
+    runtime::spawn(move || async move {
+        let ticks = ticker(tick);
+        let mut driver =
+            Driver { node, commands, ticks, channel, storage, link: None, application, status, frames: Vec::new() };
+        driver.run().await;
+    });
+    handle
+}
+
+struct Driver<A> {
+    node: Node,
+    commands: UnboundedReceiver<Command>,
+    ticks: Interval,
+    channel: Box<dyn Channel>,
+    storage: Box<dyn Storage>,
+    link: Option<Link>,
+    application: A,
+    status: Arc<Mutex<Status>>,
+    frames: Vec<Bytes>,
+}
+
+/// What ended a driver.
+enum End {
+    Stopped(Option<Error>),
+    Killed,
+}
+
+impl<A: Application> Driver<A> {
+    async fn run(&mut self) {
+        let end = loop {
+            // A panic is a bug in the core. It ends this node, never the process (DESIGN §7.1).
+            let turn = catch_unwind(AssertUnwindSafe(|| self.obey()));
+            match turn {
+                Ok(None) => {}
+                Ok(Some(end)) => break end,
+                Err(panic) => break End::Stopped(Some(Error::Panic { message: message_of(&*panic) })),
+            }
+            match self.next_inputs().await {
+                Some(inputs) => {
+                    let handled = catch_unwind(AssertUnwindSafe(|| inputs.into_iter().for_each(|i| self.node.handle(i))));
+                    if let Err(panic) = handled {
+                        break End::Stopped(Some(Error::Panic { message: message_of(&*panic) }));
+                    }
+                }
+                None => break End::Killed,
+            }
+        };
+        match end {
+            End::Stopped(error) => {
+                if let Some(link) = self.link.take() {
+                    link.close().await;
+                }
+                self.application.stopped(error);
+            }
+            End::Killed => self.link = None,
+        }
+    }
+
+    /// Waits until something happens; `None` if the node is to be killed.
+    async fn next_inputs(&mut self) -> Option<Vec<Input>> {
+        let Some(link) = &mut self.link else {
+            // Before the core has joined a channel there is nothing to hear; a node without a core's wish to join is
+            // only ever woken from outside.
+            return match self.commands.recv().await {
+                Some(Command::Input(input)) => Some(vec![input]),
+                Some(Command::Kill) | None => None,
+            };
+        };
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => {
+                let mut inputs = Vec::new();
+                let mut next = command;
+                loop {
+                    match next {
+                        Some(Command::Input(input)) => inputs.push(input),
+                        Some(Command::Kill) | None => return None,
+                    }
+                    match self.commands.try_recv() {
+                        Ok(command) => next = Some(command),
+                        Err(_) => return Some(inputs),
+                    }
+                }
+            }
+            _ = self.ticks.tick() => Some(vec![Input::Tick]),
+            Ok(()) = link.health.changed() => {
+                let health = link.health.borrow_and_update().clone();
+                Some(match health {
+                    Health::Connecting => Vec::new(),
+                    Health::Healthy => vec![Input::ChannelHealth { broken: None }],
+                    Health::Broken { cause } => vec![Input::ChannelHealth { broken: Some(cause) }],
+                })
+            }
+            _ = link.inbound.recv_many(&mut self.frames) => {
+                Some(self.frames.drain(..).map(Input::Frame).collect())
+            }
+        }
+    }
+
+    /// Does all the work that the core has.
+    fn obey(&mut self) -> Option<End> {
+        while let Some(work) = self.node.poll() {
+            match work {
+                Work::Join(incarnation) => self.link = Some(self.channel.join(incarnation)),
+                Work::Send(target, frame) => {
+                    if let Some(link) = &self.link {
+                        link.outbound.send(target, frame);
+                    }
+                }
+                Work::Persist(number, write) => {
+                    self.storage.save(write);
+                    self.node.handle(Input::Persisted(number));
+                }
+                Work::Deliver(batch) => {
+                    // JavaScript may look at the status while it handles the batch.
+                    self.publish();
+                    self.application.deliver(batch);
+                }
+                Work::Stop(error) => {
+                    self.publish();
+                    return Some(End::Stopped(error));
+                }
+            }
+        }
+        self.publish();
+        None
+    }
+
+    fn publish(&self) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = self.node.status();
+    }
+}
+
+fn ticker(tick: Duration) -> Interval {
+    let mut ticks = interval(tick);
+    // A late tick must not be followed by a burst: to Raft that would be time that never passed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+}

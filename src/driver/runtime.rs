@@ -1,0 +1,83 @@
+//! This file gives all nodes of a process one thread with one runtime: it starts with the first node and ends with
+//! the last, so that a closed conflux leaves no thread behind.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::{LocalSet, spawn_local};
+
+type Start = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+enum Event {
+    Start(Start),
+    Ended,
+}
+
+/// Where new nodes go while the thread lives. The thread decides to end under this lock, so no node is ever handed to
+/// a thread that has ended.
+static THREAD: Mutex<Option<UnboundedSender<Event>>> = Mutex::new(None);
+
+/// Runs the future that `start` makes on the thread, until it ends.
+pub fn spawn<F, R>(start: F)
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Future<Output = ()> + 'static,
+{
+    let mut event = Event::Start(Box::new(move || Box::pin(start())));
+    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(events) = &*thread {
+        match events.send(event) {
+            Ok(()) => return,
+            Err(refused) => event = refused.0,
+        }
+    }
+    // Unbounded: it holds no more than the nodes that the application opens.
+    let (events, queue) = mpsc::unbounded_channel();
+    let _ = events.send(event);
+    *thread = Some(events.clone());
+    std::thread::Builder::new()
+        .name("conflux".into())
+        .spawn(move || run(queue, events))
+        .expect("the system gives a process at least one more thread");
+}
+
+fn run(mut queue: UnboundedReceiver<Event>, events: UnboundedSender<Event>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives a process an event queue");
+    LocalSet::new().block_on(&runtime, async {
+        let mut nodes = 0;
+        while let Some(event) = queue.recv().await {
+            match event {
+                Event::Start(start) => {
+                    nodes += 1;
+                    let (node, ended) = (start(), Ended(events.clone()));
+                    spawn_local(async move {
+                        let _ended = ended;
+                        node.await;
+                    });
+                }
+                Event::Ended => nodes -= 1,
+            }
+            if nodes == 0 {
+                let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+                if queue.is_empty() {
+                    *thread = None;
+                    return;
+                }
+            }
+        }
+    });
+}
+
+/// Tells of a node's end also if its task panicked.
+struct Ended(UnboundedSender<Event>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.send(Event::Ended);
+    }
+}

@@ -1,0 +1,90 @@
+//! This file stands in front of raft-rs, which trusts its peers: a message that no correct peer sends would end the
+//! process in a panic, so here it is refused.
+//!
+//! Called by `group.rs` before every step.
+
+use raft_rs::RawNode;
+use raft_rs::eraftpb::{Message, MessageType};
+
+use super::log::Log;
+
+/// Terms and indexes stay below this, so that they are exact as JavaScript numbers and far from overflowing.
+const NUMBER_MAX: u64 = 1 << 53;
+
+/// raft-rs's own contexts are a campaign's name and our read contexts (8 bytes); more is not ours.
+const CONTEXT_BYTES_MAX: usize = 64;
+
+/// Whether raft-rs can take the message without harm. `false` is what a forged, damaged or misplaced one gets; a
+/// message that is merely late is fine and left to raft-rs.
+pub fn admits(raw: &RawNode<Log>, message: &Message) -> bool {
+    let raft = &raw.raft;
+    let numbers = [
+        message.term,
+        message.log_term,
+        message.index,
+        message.commit,
+        message.commit_term,
+        message.reject_hint,
+    ];
+    if message.term == 0 || message.from == 0 || message.context.len() > CONTEXT_BYTES_MAX {
+        return false;
+    }
+    if numbers.iter().any(|number| *number >= NUMBER_MAX) {
+        return false;
+    }
+    let is_member = raft.prs().get(message.from).is_some();
+    let last_index = raft.raft_log.last_index();
+    match message.get_msg_type() {
+        MessageType::MsgAppend => is_wellformed_append(raw, message),
+        MessageType::MsgHeartbeat => {
+            // From a leader that we outgrew it only makes us say so; from ours, it never commits what we lack.
+            (message.term < raft.term || message.commit <= last_index) && !leads_twice(raw, message)
+        }
+        MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => message.entries.is_empty(),
+        MessageType::MsgTimeoutNow => message.term == raft.term && message.from == raft.leader_id,
+        // A response from a later term only makes us follow that term (paper §5.1).
+        MessageType::MsgAppendResponse => {
+            is_member && (message.term != raft.term || message.index <= last_index && message.commit <= last_index)
+        }
+        MessageType::MsgHeartbeatResponse => {
+            is_member && (message.term != raft.term || message.commit <= last_index)
+        }
+        MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => is_member,
+        MessageType::MsgHup
+        | MessageType::MsgBeat
+        | MessageType::MsgPropose
+        | MessageType::MsgSnapshot
+        | MessageType::MsgUnreachable
+        | MessageType::MsgSnapStatus
+        | MessageType::MsgCheckQuorum
+        | MessageType::MsgTransferLeader
+        | MessageType::MsgReadIndex
+        | MessageType::MsgReadIndexResp => false,
+    }
+}
+
+/// Entries run on from `index` without a gap, their terms never fall, none is above the message's term, and none
+/// contradicts what is committed here (paper §5.3, §5.4).
+fn is_wellformed_append(raw: &RawNode<Log>, message: &Message) -> bool {
+    let raft = &raw.raft;
+    let mut index = message.index;
+    let mut term = message.log_term;
+    for entry in message.entries.iter() {
+        if entry.index != index + 1 || entry.term < term || entry.term > message.term {
+            return false;
+        }
+        (index, term) = (entry.index, entry.term);
+        // raft-rs answers 0 for an index that it no longer has.
+        let ours = raft.raft_log.term(index).unwrap_or(0);
+        if index <= raft.raft_log.committed && ours != 0 && ours != term {
+            return false;
+        }
+    }
+    message.log_term <= message.term && index < NUMBER_MAX && !leads_twice(raw, message)
+}
+
+/// Two leaders in one term never exist (paper §5.2), and a leader never hears itself.
+fn leads_twice(raw: &RawNode<Log>, message: &Message) -> bool {
+    let raft = &raw.raft;
+    message.term == raft.term && raft.leader_id != 0 && raft.leader_id != message.from
+}

@@ -1,0 +1,94 @@
+//! This file remembers whose HELLOs were heard, and who of them can be founded with.
+//!
+//! Called by the state machine. It must never say anything itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::raft::identity::Incarnation;
+
+/// More nodes than this are not remembered: a channel full of strangers must not fill our memory.
+const HEARD_MAX: usize = 1_024;
+
+/// The nodes of our own cluster size that spoke lately.
+///
+/// Invariant: what was heard longer than `near` ago is never reported.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    heard: BTreeMap<Incarnation, Heard>,
+    /// How long a HELLO counts for founding, and how long as that of a newcomer; in ticks.
+    fresh: u64,
+    near: u64,
+}
+
+#[derive(Debug)]
+struct Heard {
+    id: Arc<str>,
+    at: u64,
+    /// It accepted a roster, so that it can accept no other. A HELLO that arrives late takes nothing of that back.
+    has_promised: bool,
+}
+
+impl Hearing {
+    pub fn new(fresh: u64, near: u64) -> Self {
+        Self { heard: BTreeMap::new(), fresh, near }
+    }
+
+    /// Who can be founded with, among those heard and ourselves. Of an id that is heard from two incarnations neither
+    /// counts: one of them is either dead or about to be refused, and a roster with it would come to nothing.
+    pub fn candidates(&self, me: Incarnation, my_id: &Arc<str>, now: u64) -> BTreeMap<Incarnation, Arc<str>> {
+        let mut incarnations = BTreeMap::from([(my_id, Some(me))]);
+        for (incarnation, heard) in &self.heard {
+            if self.is_fresh(heard, now) && !heard.has_promised {
+                incarnations.entry(&heard.id).and_modify(|twin| *twin = None).or_insert(Some(*incarnation));
+            }
+        }
+        let unambiguous =
+            incarnations.into_iter().filter_map(|(id, incarnation)| Some((incarnation?, id.clone())));
+        unambiguous.collect()
+    }
+
+    /// Notes a HELLO. True if its sender was not on our list: then it may not know us either.
+    pub fn note_hello(&mut self, from: Incarnation, id: &Arc<str>, now: u64) -> bool {
+        let was_fresh = self.heard.get(&from).is_some_and(|heard| self.is_fresh(heard, now));
+        self.note(from, id, now);
+        !was_fresh
+    }
+
+    /// Notes that a node accepted a roster.
+    pub fn note_promise(&mut self, from: Incarnation, id: &Arc<str>, now: u64) {
+        self.note(from, id, now);
+        if let Some(heard) = self.heard.get_mut(&from) {
+            heard.has_promised = true;
+        }
+    }
+
+    /// The ids heard lately, our own included, sorted.
+    pub fn ids(&self, my_id: &Arc<str>, now: u64) -> Vec<Arc<str>> {
+        let heard = self.heard.values().filter(|heard| self.is_fresh(heard, now)).map(|heard| &heard.id);
+        let ids: BTreeSet<&Arc<str>> = heard.chain([my_id]).collect();
+        ids.into_iter().cloned().collect()
+    }
+
+    /// How many other nodes are without a cluster, or were a short while ago.
+    pub fn newcomers(&self, my_id: &Arc<str>, now: u64) -> usize {
+        let near = self.heard.values().filter(|heard| now - heard.at <= self.near).map(|heard| &heard.id);
+        let ids: BTreeSet<&Arc<str>> = near.filter(|id| *id != my_id).collect();
+        ids.len()
+    }
+
+    fn note(&mut self, from: Incarnation, id: &Arc<str>, now: u64) {
+        if let Some(heard) = self.heard.get_mut(&from) {
+            heard.at = now;
+            return;
+        }
+        self.heard.retain(|_, heard| now - heard.at <= self.near);
+        if self.heard.len() < HEARD_MAX {
+            self.heard.insert(from, Heard { id: id.clone(), at: now, has_promised: false });
+        }
+    }
+
+    fn is_fresh(&self, heard: &Heard, now: u64) -> bool {
+        now - heard.at <= self.fresh
+    }
+}

@@ -1,0 +1,525 @@
+//! This file moves a node from phase to phase: seek, accept, found, meet, start over.
+//!
+//! Called by the node of the core with every tick and every message of membership. It must never take a step that
+//! lets one incarnation accept a second roster.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::hearing::Hearing;
+use super::meeting::{Acquaintances, Verdict, meet};
+use super::timing::Timing;
+use super::{Event, Facts, Phase};
+use crate::error::Error;
+use crate::raft::frame::{Here, Message, Roster};
+use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::{Options, Target, Warning};
+
+/// One node's way into a cluster, and its watch for other clusters.
+///
+/// Feed it with `tick`, `hear_frame` and `hear`; after each, take events with `poll` until there are none.
+///
+/// Invariants:
+/// - an incarnation accepts at most one roster (`me` changes on every way back from `Accepted`);
+/// - while this node holds an action it never becomes a new incarnation;
+/// - nothing is answered twice to the same state of the sender, so that no two nodes answer each other for ever.
+#[derive(Debug)]
+pub struct Membership {
+    id: Arc<str>,
+    cluster_size: usize,
+    timing: Timing,
+    dice: ChaCha8Rng,
+    me: Incarnation,
+    /// Ticks with a healthy channel so far.
+    now: u64,
+    phase: Phase,
+    hearing: Hearing,
+    acquaintances: Acquaintances,
+    /// When this node says its next HELLO, ACCEPT or HERE to all.
+    speaks_at: u64,
+    /// A cluster of one isn't founded before: somebody may still answer its HELLO.
+    answered_by: u64,
+    /// In a cluster: ticks without a known leader, and after how many the quorum is believed lost.
+    leaderless: u64,
+    leaderless_max: u64,
+    /// While waiting for others: when the next warning is due, and whom the last one named.
+    warns_at: u64,
+    warned_of: Option<Vec<Arc<str>>>,
+    channel_was_healthy: bool,
+    /// Emptied by the caller after each input, and an input adds a few at most: no bound is needed.
+    events: VecDeque<Event>,
+}
+
+impl Membership {
+    /// A node that has just started, with an incarnation drawn from `dice`; the dice are kept for jitter.
+    pub fn new(options: &Options, mut dice: ChaCha8Rng) -> Self {
+        let timing = Timing::new(options);
+        let mut membership = Self {
+            id: options.id.clone(),
+            cluster_size: options.cluster_size,
+            timing,
+            me: Incarnation::draw(&mut dice),
+            dice,
+            now: 0,
+            phase: Phase::Seeking,
+            hearing: Hearing::new(timing.hello_is_fresh(), timing.newcomer_is_near()),
+            acquaintances: Acquaintances::default(),
+            speaks_at: 0,
+            answered_by: 0,
+            leaderless: 0,
+            leaderless_max: 0,
+            warns_at: timing.until_warning(),
+            warned_of: None,
+            channel_was_healthy: true,
+            events: VecDeque::new(),
+        };
+        membership.join();
+        membership
+    }
+
+    pub fn me(&self) -> Incarnation {
+        self.me
+    }
+
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// One tick has passed. Without a healthy channel it does not count: nobody can be heard.
+    pub fn tick(&mut self, facts: &Facts) {
+        let channel_returned = facts.channel_is_healthy && !self.channel_was_healthy;
+        self.channel_was_healthy = facts.channel_is_healthy;
+        if !facts.channel_is_healthy {
+            return;
+        }
+        self.now += 1;
+        if channel_returned {
+            self.speaks_at = self.now;
+            self.answered_by = self.now + self.timing.answer();
+        }
+        self.see_commit(facts);
+        self.leaderless = if facts.has_leader { 0 } else { self.leaderless + 1 };
+        self.leave_overdue_phase(facts);
+        if self.speaks_at <= self.now {
+            self.speak(facts);
+        }
+        self.found_with_others();
+        self.warn_of_waiting();
+    }
+
+    /// A frame of cluster `cluster` arrived; to be called before its messages are heard. If the cluster is that of the
+    /// roster we accepted, all others accepted it too: the frame proves the founding.
+    pub fn hear_frame(&mut self, from: Incarnation, cluster: ClusterUuid, facts: &Facts) {
+        self.see_commit(facts);
+        if from != self.me {
+            self.see_cluster(cluster);
+        }
+    }
+
+    /// HELLO, ACCEPT, HERE or TAKEN arrived, to all or to the present incarnation. Other messages change nothing.
+    pub fn hear(&mut self, from: Incarnation, message: &Message, facts: &Facts) {
+        self.see_commit(facts);
+        // A channel may bring us what we said to all.
+        if from == self.me || self.phase == Phase::Stopped {
+            return;
+        }
+        match message {
+            Message::Hello { id, cluster_size } => self.hear_hello(from, id, *cluster_size, facts),
+            Message::Accept(roster) => self.hear_accept(from, roster),
+            Message::Here(here) => self.hear_here(from, here, facts),
+            Message::Taken { id } => self.hear_taken(id),
+            Message::Closing
+            | Message::Raft(_)
+            | Message::Requests(_)
+            | Message::Outcomes { .. }
+            | Message::Received { .. } => {}
+        }
+    }
+
+    /// The next thing to do; `None` until the next input.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What the node is waiting for, in words; `None` for a member (it may still wait for a leader) and once failed.
+    pub fn waiting_for(&self) -> Option<String> {
+        match &self.phase {
+            Phase::Seeking => Some(self.waiting_for_nodes(self.heard_ids()).to_string()),
+            Phase::Waiting { cluster, .. } => Some(self.waiting_to_join(*cluster).to_string()),
+            Phase::Accepted { roster, accepted_by, .. } => {
+                let missing = roster.0.iter().filter(|(incarnation, _)| !accepted_by.contains(incarnation));
+                let ids: Vec<&str> = missing.map(|(_, id)| &**id).collect();
+                Some(format!(
+                    "waiting for {} of {} founders to accept: {}",
+                    ids.len(),
+                    roster.0.len(),
+                    ids.join(", ")
+                ))
+            }
+            Phase::Founded { cluster, .. } => {
+                Some(format!("waiting for the first leader of cluster {cluster}"))
+            }
+            Phase::Member { .. } | Phase::Stopped => None,
+        }
+    }
+
+    // ---- What time brings ------------------------------------------------------------------------------------------
+
+    fn leave_overdue_phase(&mut self, facts: &Facts) {
+        match &self.phase {
+            Phase::Waiting { until, .. } if *until <= self.now => self.seek(),
+            Phase::Accepted { until, .. } if *until <= self.now => {
+                self.renew("not every founder accepted in time")
+            }
+            // With a leader the first commit is on its way: a node that left now might take the quorum with it.
+            Phase::Founded { until, .. } if *until <= self.now && !facts.has_leader => {
+                self.renew("the founded cluster had no leader in time");
+            }
+            Phase::Member { .. } if self.has_lost_quorum(facts) => {
+                self.renew("the cluster lost its quorum before its first action");
+            }
+            Phase::Seeking
+            | Phase::Waiting { .. }
+            | Phase::Accepted { .. }
+            | Phase::Founded { .. }
+            | Phase::Member { .. }
+            | Phase::Stopped => {}
+        }
+    }
+
+    /// Our cluster is dead, nothing of it is worth keeping, and there are others to found with.
+    ///
+    /// Silence alone is no proof, for we may be the minority of a partition; leaving then would cost the others a
+    /// voter. But a cluster without a quorum has lost at least N - ⌊N/2⌋ of its N founders. Only if as many newcomers
+    /// are near, N nodes can be alive at all; until then there is nothing to be gained by leaving.
+    fn has_lost_quorum(&self, facts: &Facts) -> bool {
+        !facts.holds_actions
+            && self.leaderless >= self.leaderless_max
+            && self.hearing.newcomers(&self.id, self.now) >= self.cluster_size - self.cluster_size / 2
+    }
+
+    fn speak(&mut self, facts: &Facts) {
+        let slow = self.timing.slow_interval(&mut self.dice);
+        let fast = self.timing.interval(&mut self.dice);
+        let (message, pause) = match &self.phase {
+            Phase::Seeking => (Some(self.hello()), fast),
+            Phase::Waiting { .. } => (Some(self.hello()), slow),
+            Phase::Accepted { roster, .. } => (Some(Message::Accept(roster.clone())), fast),
+            Phase::Founded { .. } if facts.has_leader => (None, fast),
+            Phase::Founded { roster, .. } => (Some(Message::Accept(roster.clone())), fast),
+            // One voice is enough, but without a leader nobody else speaks, and dead clusters must meet too.
+            Phase::Member { cluster, .. } if facts.is_leader || !facts.has_leader => {
+                (Some(self.here(*cluster, facts)), slow)
+            }
+            Phase::Member { .. } | Phase::Stopped => (None, slow),
+        };
+        self.speaks_at = self.now + pause;
+        if let Some(message) = message {
+            self.say(Target::All, message);
+        }
+    }
+
+    fn warn_of_waiting(&mut self) {
+        if self.phase != Phase::Seeking || self.now < self.warns_at {
+            return;
+        }
+        let heard = self.heard_ids();
+        if self.warned_of.as_ref() == Some(&heard) {
+            return;
+        }
+        self.warns_at = self.now + self.timing.until_warning();
+        self.warned_of = Some(heard.clone());
+        self.warn(self.waiting_for_nodes(heard));
+    }
+
+    // ---- What others say -------------------------------------------------------------------------------------------
+
+    fn hear_hello(&mut self, from: Incarnation, id: &Arc<str>, cluster_size: u32, facts: &Facts) {
+        // Only a live process answers, so a restarted one is never refused for the sake of its own past.
+        if *id == self.id && (self.phase.is_in_cluster() || self.me < from) {
+            self.say(Target::One(from), Message::Taken { id: id.clone() });
+        }
+        if !self.is_our_size(cluster_size) {
+            if self.acquaintances.is_new_size(id, cluster_size) {
+                let (theirs, ours) = (cluster_size as usize, self.cluster_size);
+                self.warn(Warning::OtherClusterSize { id: id.clone(), theirs, ours });
+            }
+        } else {
+            let is_news = self.hearing.note_hello(from, id, self.now);
+            if is_news && self.phase == Phase::Seeking {
+                self.say(Target::One(from), self.hello());
+            }
+        }
+        if let Phase::Member { cluster, .. } = &self.phase
+            && *id != self.id
+        {
+            self.say(Target::One(from), self.here(*cluster, facts));
+        }
+        self.found_with_others();
+    }
+
+    fn hear_accept(&mut self, from: Incarnation, theirs: &Roster) {
+        let Some((_, id)) = theirs.0.iter().find(|(incarnation, _)| *incarnation == from) else { return };
+        self.hearing.note_promise(from, id, self.now);
+        match &mut self.phase {
+            Phase::Seeking => {
+                if self.can_accept(theirs) {
+                    self.accept(theirs.clone(), from);
+                }
+            }
+            Phase::Accepted { roster, accepted_by, .. } if roster == theirs => {
+                let is_news = accepted_by.insert(from);
+                if is_news {
+                    let answer = Message::Accept(roster.clone());
+                    self.say(Target::One(from), answer);
+                    self.found_if_agreed();
+                }
+            }
+            Phase::Accepted { roster, .. } if roster.contains(from) => {
+                self.renew("a founder accepted another roster, so that this one can never be founded");
+            }
+            Phase::Waiting { .. }
+            | Phase::Accepted { .. }
+            | Phase::Founded { .. }
+            | Phase::Member { .. }
+            | Phase::Stopped => {}
+        }
+    }
+
+    fn hear_here(&mut self, from: Incarnation, here: &Here, facts: &Facts) {
+        if here.cluster.is_none() {
+            return;
+        }
+        if !self.is_our_size(here.cluster_size) {
+            if self.acquaintances.is_new_other_sized(here.cluster) {
+                let (theirs, ours) = (here.cluster_size as usize, self.cluster_size);
+                self.warn(Warning::ClusterOfOtherSize { cluster: here.cluster, theirs, ours });
+            }
+            return;
+        }
+        self.see_cluster(here.cluster);
+        match &self.phase {
+            Phase::Seeking | Phase::Waiting { .. } => self.wait_for(here.cluster),
+            Phase::Accepted { .. } => {
+                self.renew("there is a full cluster already");
+                self.wait_for(here.cluster);
+            }
+            Phase::Founded { cluster, .. } | Phase::Member { cluster, .. } => {
+                if *cluster != here.cluster {
+                    self.meet(from, *cluster, here, facts);
+                }
+            }
+            Phase::Stopped => {}
+        }
+    }
+
+    fn meet(&mut self, from: Incarnation, ours: ClusterUuid, theirs: &Here, facts: &Facts) {
+        match meet(ours, facts, self.leaderless, theirs, &self.timing) {
+            Verdict::Stay => {}
+            Verdict::Dissolve => {
+                self.renew(&format!("cluster {ours} without actions met cluster {}", theirs.cluster));
+                return self.wait_for(theirs.cluster);
+            }
+            Verdict::Warn => {
+                if self.acquaintances.is_new_rival(theirs.cluster) {
+                    self.warn(Warning::TwoClusters { ours, theirs: theirs.cluster });
+                }
+            }
+            Verdict::Stop => return self.fail(Error::OtherCluster { ours, theirs: theirs.cluster }),
+        }
+        // The other side must learn of us, too. A node that hasn't seen its own cluster commit doesn't speak for it.
+        if matches!(self.phase, Phase::Member { .. })
+            && self.acquaintances.may_answer(theirs.cluster, self.now, self.timing.between_answers())
+        {
+            self.say(Target::One(from), self.here(ours, facts));
+        }
+    }
+
+    fn hear_taken(&mut self, id: &Arc<str>) {
+        let is_ours = *id == self.id;
+        match self.phase {
+            Phase::Seeking | Phase::Waiting { .. } if is_ours => {
+                self.fail(Error::DuplicateId { id: id.to_string() });
+            }
+            // What answers a HELLO from before we accepted comes too late: were we to obey, twins could refuse each
+            // other. If we founded, it is the other who is refused; if not, our next HELLO is answered again.
+            Phase::Seeking
+            | Phase::Waiting { .. }
+            | Phase::Accepted { .. }
+            | Phase::Founded { .. }
+            | Phase::Member { .. }
+            | Phase::Stopped => {}
+        }
+    }
+
+    // ---- Steps between phases --------------------------------------------------------------------------------------
+
+    /// Proposes a roster, by accepting it, if this node is the one to do so: the lowest of at least N.
+    fn found_with_others(&mut self) {
+        let is_too_early = self.cluster_size == 1 && self.now < self.answered_by;
+        if self.phase != Phase::Seeking || is_too_early {
+            return;
+        }
+        let candidates = self.hearing.candidates(self.me, &self.id, self.now);
+        if candidates.len() >= self.cluster_size
+            && candidates.first_key_value().map(|(first, _)| *first) == Some(self.me)
+        {
+            let roster = Roster(candidates.into_iter().take(self.cluster_size).collect());
+            self.accept(roster, self.me);
+        }
+    }
+
+    /// A roster is accepted if it is one, names us rightly, and is not about to be overtaken: while a lower node is
+    /// near, that one is the proposer, and two proposers among more than N nodes make two clusters. This refusal is no
+    /// promise; the proposal is repeated, and a lower node that is dead soon counts no longer.
+    fn can_accept(&self, roster: &Roster) -> bool {
+        let Roster(founders) = roster;
+        let is_sorted = founders.is_sorted_by(|(one, _), (next, _)| one < next);
+        let ids: BTreeSet<&Arc<str>> = founders.iter().map(|(_, id)| id).collect();
+        let is_well_formed =
+            is_sorted && founders.len() == self.cluster_size && ids.len() == self.cluster_size;
+        let names_us = founders.iter().any(|(incarnation, id)| *incarnation == self.me && *id == self.id);
+        let candidates = self.hearing.candidates(self.me, &self.id, self.now);
+        let lowest = candidates.first_key_value().map(|(first, _)| *first);
+        let proposer = founders.first().map(|(first, _)| *first);
+        is_well_formed && names_us && (lowest.is_none() || lowest >= proposer)
+    }
+
+    /// The one promise of this incarnation.
+    fn accept(&mut self, roster: Roster, proposer: Incarnation) {
+        assert_eq!(self.phase, Phase::Seeking, "incarnation {} accepted a second roster", self.me);
+        let until = self.now + self.timing.until_founded(&mut self.dice);
+        let accepted_by = BTreeSet::from([self.me, proposer]);
+        self.say(Target::All, Message::Accept(roster.clone()));
+        self.speaks_at = self.now + self.timing.interval(&mut self.dice);
+        self.phase = Phase::Accepted { cluster: roster.uuid(), roster, accepted_by, until };
+        self.found_if_agreed();
+    }
+
+    fn found_if_agreed(&mut self) {
+        if let Phase::Accepted { roster, accepted_by, .. } = &self.phase
+            && accepted_by.len() == roster.0.len()
+        {
+            self.found();
+        }
+    }
+
+    /// There is a cluster: if it is that of the roster we accepted, we are in it.
+    fn see_cluster(&mut self, seen: ClusterUuid) {
+        if matches!(&self.phase, Phase::Accepted { cluster, .. } if *cluster == seen) {
+            self.found();
+        }
+    }
+
+    fn found(&mut self) {
+        let Phase::Accepted { roster, cluster, .. } = &self.phase else { return };
+        let (roster, cluster) = (roster.clone(), *cluster);
+        let campaign = roster.0.first().is_some_and(|(lowest, _)| *lowest == self.me);
+        let until = self.now + self.timing.until_committed(&mut self.dice);
+        self.leaderless = 0;
+        self.leaderless_max = self.timing.until_quorum_lost(&mut self.dice);
+        self.events.push_back(Event::Founded { roster: roster.clone(), campaign });
+        self.phase = Phase::Founded { roster, cluster, until };
+    }
+
+    fn see_commit(&mut self, facts: &Facts) {
+        if let Phase::Founded { roster, cluster, .. } = &self.phase
+            && facts.has_seen_commit
+        {
+            self.phase = Phase::Member { roster: roster.clone(), cluster: *cluster };
+        }
+    }
+
+    /// Does not found for a while: the cluster that was heard is the place to be.
+    fn wait_for(&mut self, cluster: ClusterUuid) {
+        if !matches!(self.phase, Phase::Waiting { .. }) {
+            self.speaks_at = self.now + self.timing.slow_interval(&mut self.dice);
+        }
+        self.phase = Phase::Waiting { cluster, until: self.now + self.timing.here_holds() };
+        if self.acquaintances.is_new_awaited(cluster) {
+            self.warn(self.waiting_to_join(cluster));
+        }
+    }
+
+    /// Becomes a new incarnation, free to accept again. To Raft the former one has crashed.
+    fn renew(&mut self, why: &str) {
+        self.me = Incarnation::draw(&mut self.dice);
+        self.events.push_back(Event::Renewed { why: why.into() });
+        if !matches!(self.phase, Phase::Accepted { .. }) {
+            self.await_warning();
+        }
+        self.phase = Phase::Seeking;
+        self.join();
+    }
+
+    fn join(&mut self) {
+        self.events.push_back(Event::Join(self.me));
+        self.say(Target::All, self.hello());
+        self.speaks_at = self.now + self.timing.interval(&mut self.dice);
+        self.answered_by = self.now + self.timing.answer();
+    }
+
+    /// The cluster that this node waited for is gone. It has promised nothing, so that it seeks as it is.
+    fn seek(&mut self) {
+        self.phase = Phase::Seeking;
+        self.speaks_at = self.now;
+        self.answered_by = self.now + self.timing.answer();
+        self.await_warning();
+    }
+
+    fn await_warning(&mut self) {
+        self.warns_at = self.now + self.timing.until_warning();
+        self.warned_of = None;
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.phase = Phase::Stopped;
+        self.events.push_back(Event::Fail(error));
+    }
+
+    // ---- Words -----------------------------------------------------------------------------------------------------
+
+    fn say(&mut self, to: Target, message: Message) {
+        self.events.push_back(Event::Send(to, message));
+    }
+
+    fn warn(&mut self, warning: Warning) {
+        self.events.push_back(Event::Warn(warning));
+    }
+
+    fn hello(&self) -> Message {
+        Message::Hello { id: self.id.clone(), cluster_size: self.wire_size() }
+    }
+
+    fn here(&self, cluster: ClusterUuid, facts: &Facts) -> Message {
+        Message::Here(Here {
+            cluster,
+            cluster_size: self.wire_size(),
+            holds_actions: facts.holds_committed_actions,
+            has_leader: facts.has_leader,
+        })
+    }
+
+    /// A cluster of more than 2^32 nodes is no cluster: it finds nobody, and that is what its owner is told.
+    fn wire_size(&self) -> u32 {
+        u32::try_from(self.cluster_size).unwrap_or(u32::MAX)
+    }
+
+    fn is_our_size(&self, theirs: u32) -> bool {
+        theirs == self.wire_size()
+    }
+
+    fn heard_ids(&self) -> Vec<Arc<str>> {
+        self.hearing.ids(&self.id, self.now)
+    }
+
+    fn waiting_for_nodes(&self, heard: Vec<Arc<str>>) -> Warning {
+        Warning::WaitingForNodes { cluster_size: self.cluster_size, heard }
+    }
+
+    fn waiting_to_join(&self, cluster: ClusterUuid) -> Warning {
+        Warning::WaitingToJoin { cluster, cluster_size: self.cluster_size }
+    }
+}

@@ -1,0 +1,480 @@
+//! This file is the world of the simulation: processes that start and crash, and the network between them.
+//!
+//! Called by the simulation, once per seed. Everything in it is drawn from that seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use super::Outcome;
+use super::model::{Group, Rpc, Sends};
+use crate::error::Error;
+use crate::raft::frame::{Message, Roster};
+use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::membership::{Event, Facts, Membership, Phase};
+use crate::raft::{Options, Target};
+
+const LOST_PERCENT: u64 = 5;
+const REPEATED_PERCENT: u64 = 3;
+const DELAY_MAX: u64 = 3;
+/// Longer than anything that membership waits for, so that what only seems settled shows.
+const STAYS_SETTLED: u64 = 800;
+/// More deliveries than this in one tick are two nodes that answer each other for ever.
+const DELIVERIES_MAX: usize = 5_000;
+
+pub struct World {
+    dice: ChaCha8Rng,
+    now: u64,
+    cluster_size: usize,
+    processes: Vec<Process>,
+    starts: Vec<(u64, usize)>,
+    crashes: Vec<(u64, usize)>,
+    performs: Vec<u64>,
+    last_disturbance: u64,
+    network: BTreeMap<(u64, u64, u64), Packet>,
+    packets: u64,
+    promises: BTreeMap<Incarnation, ClusterUuid>,
+    founded: BTreeMap<ClusterUuid, Roster>,
+    /// The most committed actions seen anywhere in a cluster.
+    committed: BTreeMap<ClusterUuid, usize>,
+    is_told: bool,
+    fault: Option<String>,
+}
+
+/// A process of the operating system: it may start again, with the same id or another.
+struct Process {
+    id: String,
+    node: Option<Node>,
+    failure: Option<Error>,
+}
+
+struct Node {
+    membership: Membership,
+    group: Option<Group>,
+}
+
+#[derive(Clone)]
+struct Packet {
+    from: Incarnation,
+    cluster: ClusterUuid,
+    to: Option<Incarnation>,
+    process: usize,
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Membership(Message),
+    Raft(Rpc),
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        let cluster_size = 2 + draw(&mut dice, 8) as usize;
+        let count = cluster_size + draw(&mut dice, 4) as usize;
+        let are_together = draw(&mut dice, 2) == 0;
+        let starts: Vec<(u64, usize)> = (0..count)
+            .map(|process| (if are_together { draw(&mut dice, 5) } else { draw(&mut dice, 400) }, process))
+            .collect();
+        // Half of the crashes fall into the first moments, when rosters are accepted.
+        let crashes: Vec<(u64, usize)> = (0..draw(&mut dice, 2 + cluster_size as u64))
+            .map(|_| {
+                let span = if draw(&mut dice, 2) == 0 { 60 } else { 900 };
+                (draw(&mut dice, span), draw(&mut dice, count as u64) as usize)
+            })
+            .collect();
+        let last_disturbance = starts.iter().chain(&crashes).map(|(at, _)| *at).max().unwrap_or(0);
+        Self {
+            dice,
+            now: 0,
+            cluster_size,
+            processes: (0..count)
+                .map(|n| Process { id: format!("n{n}"), node: None, failure: None })
+                .collect(),
+            starts,
+            crashes,
+            performs: Vec::new(),
+            last_disturbance,
+            network: BTreeMap::new(),
+            packets: 0,
+            promises: BTreeMap::new(),
+            founded: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            is_told: std::env::var_os("CONFLUX_SEED").is_some(),
+            fault: None,
+        }
+    }
+
+    pub fn without_actions(self) -> Self {
+        self
+    }
+
+    /// Every leader performs now and then, from its first moments on.
+    pub fn with_actions(mut self) -> Self {
+        self.performs = (0..1 + draw(&mut self.dice, 6)).map(|_| draw(&mut self.dice, 1_000)).collect();
+        self.last_disturbance = self.performs.iter().copied().max().unwrap_or(0).max(self.last_disturbance);
+        self
+    }
+
+    /// Runs until there has been one cluster for long, or until it is clear that there won't be.
+    pub fn run(mut self, settled_within: u64) -> Outcome {
+        let mut settled_at = None;
+        let until = |last_disturbance: u64| last_disturbance + settled_within;
+        while self.fault.is_none() {
+            self.step();
+            match (self.is_settled(), settled_at) {
+                (true, None) => settled_at = Some(self.now),
+                (true, Some(at)) if self.now >= at.max(self.last_disturbance) + STAYS_SETTLED => break,
+                (true, Some(_)) => {}
+                (false, _) => settled_at = None,
+            }
+            if settled_at.is_none() && self.now > until(self.last_disturbance) {
+                self.fault =
+                    Some(format!("not one cluster after {settled_within} ticks: {}", self.describe()));
+            }
+        }
+        if self.fault.is_none() {
+            self.check_committed_actions_are_kept();
+        }
+        Outcome {
+            settled_after: settled_at.unwrap_or(0).saturating_sub(self.last_disturbance),
+            founded: self.founded.len(),
+            are_two: self.clusters_with_actions().len() > 1,
+            fault: self.fault,
+        }
+    }
+
+    // ---- One tick --------------------------------------------------------------------------------------------------
+
+    fn step(&mut self) {
+        self.now += 1;
+        let now = self.now;
+        for process in take_due(&mut self.starts, now) {
+            self.start(process);
+        }
+        for process in take_due(&mut self.crashes, now) {
+            self.crash(process);
+        }
+        if !take_due_times(&mut self.performs, now).is_empty() {
+            self.perform();
+        }
+        for process in 0..self.processes.len() {
+            self.tick(process);
+        }
+        let mut deliveries = 0;
+        while let Some(entry) = self.network.first_entry()
+            && entry.key().0 <= now
+        {
+            let packet = entry.remove();
+            self.deliver(packet);
+            deliveries += 1;
+            if deliveries > DELIVERIES_MAX {
+                self.fault = Some("nodes answer each other for ever".into());
+                return;
+            }
+        }
+    }
+
+    fn start(&mut self, process: usize) {
+        let mut seed = [0; 32];
+        self.dice.fill_bytes(&mut seed);
+        let options = Options::new(&self.processes[process].id, self.cluster_size, seed);
+        let membership = Membership::new(&options, ChaCha8Rng::from_seed(seed));
+        self.tell(process, "starts");
+        self.processes[process].node = Some(Node { membership, group: None });
+        self.obey(process);
+    }
+
+    /// Kills a process and has it started again a little later. A cluster that holds actions is not robbed of its
+    /// quorum: that would be for good.
+    fn crash(&mut self, process: usize) {
+        let Some(node) = &self.processes[process].node else { return };
+        if let Some(cluster) = node.group.as_ref().map(|group| group.cluster)
+            && self.groups(cluster).any(Group::holds_actions)
+            && self.groups(cluster).count() <= self.cluster_size / 2 + 1
+        {
+            return;
+        }
+        self.tell(process, "crashes");
+        self.processes[process].node = None;
+        if draw(&mut self.dice, 2) == 0 {
+            self.processes[process].id.push('\'');
+        }
+        let at = self.now + 1 + draw(&mut self.dice, 60);
+        self.starts.push((at, process));
+        self.last_disturbance = self.last_disturbance.max(at);
+    }
+
+    fn perform(&mut self) {
+        for process in &mut self.processes {
+            if let Some(group) = process.node.as_mut().and_then(|node| node.group.as_mut()) {
+                group.perform();
+            }
+        }
+    }
+
+    fn tick(&mut self, process: usize) {
+        let Some(node) = &mut self.processes[process].node else { return };
+        let sends = node.group.as_mut().map(|group| group.tick(self.now, &mut self.dice)).unwrap_or_default();
+        let facts = node.facts(self.now);
+        node.membership.tick(&facts);
+        self.send_rpcs(process, sends);
+        self.obey(process);
+    }
+
+    fn deliver(&mut self, packet: Packet) {
+        let process = packet.process;
+        let Some(node) = &mut self.processes[process].node else { return };
+        if packet.to.is_some_and(|to| to != node.membership.me()) {
+            return;
+        }
+        let facts = node.facts(self.now);
+        node.membership.hear_frame(packet.from, packet.cluster, &facts);
+        self.obey(process);
+        let Some(node) = &mut self.processes[process].node else { return };
+        match packet.content {
+            Content::Membership(message) => {
+                let facts = node.facts(self.now);
+                node.membership.hear(packet.from, &message, &facts);
+                self.obey(process);
+            }
+            Content::Raft(rpc) => {
+                let Some(group) = &mut node.group else { return };
+                if group.cluster == packet.cluster {
+                    let sends = group.hear(packet.from, &rpc, self.now, &mut self.dice);
+                    self.send_rpcs(process, sends);
+                }
+            }
+        }
+    }
+
+    /// Does what a node's membership asks for.
+    fn obey(&mut self, process: usize) {
+        while let Some(event) = self.poll(process) {
+            match event {
+                Event::Join(_) | Event::Warn(_) => {}
+                Event::Send(target, message) => {
+                    self.note_promise(process, &message);
+                    self.send(process, target, Content::Membership(message));
+                }
+                Event::Founded { roster, campaign } => self.found(process, &roster, campaign),
+                Event::Renewed { why } => {
+                    self.tell(process, &format!("starts over: {why}"));
+                    self.node(process).group = None;
+                }
+                Event::Fail(error) => {
+                    self.tell(process, &format!("fails: {error}"));
+                    self.node(process).group = None;
+                    self.processes[process].failure = Some(error);
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, process: usize, roster: &Roster, campaign: bool) {
+        let cluster = roster.uuid();
+        self.tell(process, &format!("founds {}", short(cluster)));
+        self.check_rosters_are_apart(cluster, roster);
+        let me = self.node(process).membership.me();
+        let group = Group::new(me, roster, campaign, self.now, &mut self.dice);
+        self.node(process).group = Some(group);
+        self.founded.insert(cluster, roster.clone());
+    }
+
+    fn poll(&mut self, process: usize) -> Option<Event> {
+        self.processes[process].node.as_mut()?.membership.poll()
+    }
+
+    fn node(&mut self, process: usize) -> &mut Node {
+        self.processes[process].node.as_mut().expect("only a running process has events")
+    }
+
+    // ---- The network -----------------------------------------------------------------------------------------------
+
+    fn send_rpcs(&mut self, process: usize, sends: Sends) {
+        for (to, rpc) in sends {
+            self.send(process, Target::One(to), Content::Raft(rpc));
+        }
+    }
+
+    fn send(&mut self, process: usize, target: Target, content: Content) {
+        let membership = &self.node(process).membership;
+        let (from, cluster) = (membership.me(), membership.phase().cluster());
+        let to = match target {
+            Target::All => None,
+            Target::One(incarnation) => Some(incarnation),
+        };
+        // The topic for all brings a node its own words, too.
+        for receiver in 0..self.processes.len() {
+            let membership = self.processes[receiver].node.as_ref().map(|node| &node.membership);
+            if membership.is_some_and(|membership| to.is_none_or(|to| to == membership.me())) {
+                let packet = Packet { from, cluster, to, process: receiver, content: content.clone() };
+                self.post(packet);
+            }
+        }
+    }
+
+    fn post(&mut self, packet: Packet) {
+        if draw(&mut self.dice, 100) < LOST_PERCENT {
+            return;
+        }
+        let copies = if draw(&mut self.dice, 100) < REPEATED_PERCENT { 2 } else { 1 };
+        for _ in 0..copies {
+            self.packets += 1;
+            let at = self.now + draw(&mut self.dice, DELAY_MAX + 1);
+            let key = (at, self.dice.next_u64(), self.packets);
+            self.network.insert(key, packet.clone());
+        }
+    }
+
+    // ---- What must hold --------------------------------------------------------------------------------------------
+
+    fn note_promise(&mut self, process: usize, message: &Message) {
+        let Message::Accept(roster) = message else { return };
+        let me = self.node(process).membership.me();
+        let promised = *self.promises.entry(me).or_insert(roster.uuid());
+        if promised != roster.uuid() {
+            self.fault = Some(format!("{me} accepted two rosters: {}", self.describe()));
+        }
+    }
+
+    fn check_rosters_are_apart(&mut self, cluster: ClusterUuid, roster: &Roster) {
+        let others = self.founded.iter().filter(|(other, _)| **other != cluster).map(|(_, other)| other);
+        let founders: BTreeSet<Incarnation> =
+            others.flat_map(|other| &other.0).map(|(founder, _)| *founder).collect();
+        if roster.0.iter().any(|(founder, _)| founders.contains(founder)) {
+            self.fault = Some(format!("an incarnation founded two clusters: {}", self.describe()));
+        }
+    }
+
+    fn check_committed_actions_are_kept(&mut self) {
+        let lost = self.committed.iter().find(|(cluster, most)| {
+            let holders = self.groups(**cluster).filter(|group| group.committed_actions() >= **most);
+            **most > 0 && holders.count() <= self.cluster_size / 2
+        });
+        if let Some((cluster, most)) = lost {
+            let cluster = short(*cluster);
+            self.fault = Some(format!("the {most} actions of {cluster} are lost: {}", self.describe()));
+        }
+    }
+
+    /// One cluster with a leader, and every process in it or waiting on it; or, if several have committed actions, all
+    /// of those, and nothing else.
+    fn is_settled(&mut self) -> bool {
+        self.note_committed_actions();
+        if self.now < self.last_disturbance {
+            return false;
+        }
+        let mut served = BTreeSet::new();
+        let mut awaited = BTreeSet::new();
+        for process in &self.processes {
+            let Some(node) = &process.node else { return false };
+            match node.membership.phase() {
+                Phase::Member { cluster, .. } if node.facts(self.now).has_leader => {
+                    served.insert(*cluster);
+                }
+                Phase::Waiting { cluster, .. } => {
+                    awaited.insert(*cluster);
+                }
+                // The last of a cluster that dissolved around it, with an action that was never committed.
+                Phase::Stopped if matches!(process.failure, Some(Error::OtherCluster { .. })) => {}
+                Phase::Seeking
+                | Phase::Accepted { .. }
+                | Phase::Founded { .. }
+                | Phase::Member { .. }
+                | Phase::Stopped => return false,
+            }
+        }
+        let with_actions = self.clusters_with_actions();
+        let is_right_number = served.len() == 1 || (served.len() > 1 && served.is_subset(&with_actions));
+        is_right_number && awaited.is_subset(&served)
+    }
+
+    fn note_committed_actions(&mut self) {
+        for process in &self.processes {
+            if let Some(group) = process.node.as_ref().and_then(|node| node.group.as_ref()) {
+                let most = self.committed.entry(group.cluster).or_default();
+                *most = group.committed_actions().max(*most);
+            }
+        }
+    }
+
+    fn clusters_with_actions(&self) -> BTreeSet<ClusterUuid> {
+        self.committed.iter().filter(|(_, most)| **most > 0).map(|(cluster, _)| *cluster).collect()
+    }
+
+    fn groups(&self, cluster: ClusterUuid) -> impl Iterator<Item = &Group> {
+        let groups = self.processes.iter().filter_map(|process| process.node.as_ref()?.group.as_ref());
+        groups.filter(move |group| group.cluster == cluster)
+    }
+
+    // ---- Telling ---------------------------------------------------------------------------------------------------
+
+    fn tell(&self, process: usize, what: &str) {
+        if self.is_told {
+            let process = &self.processes[process];
+            let me = process.node.as_ref().map(|node| node.membership.me().to_string());
+            println!("{:5} {:5} {} {what}", self.now, process.id, &me.as_deref().unwrap_or("--------")[..8]);
+        }
+    }
+
+    fn describe(&self) -> String {
+        let mut lines = format!("N = {}, tick {}", self.cluster_size, self.now);
+        for process in &self.processes {
+            let line = match &process.node {
+                None => "dead".into(),
+                Some(node) => {
+                    let phase = match node.membership.phase() {
+                        Phase::Seeking => "seeks".into(),
+                        Phase::Waiting { cluster, .. } => format!("waits on {}", short(*cluster)),
+                        Phase::Accepted { cluster, .. } => format!("accepted {}", short(*cluster)),
+                        Phase::Founded { cluster, .. } => format!("founded {}", short(*cluster)),
+                        Phase::Member { cluster, .. } => format!("member of {}", short(*cluster)),
+                        Phase::Stopped => format!("stopped: {:?}", process.failure),
+                    };
+                    format!("{} {phase}, {:?}", node.membership.me(), node.facts(self.now))
+                }
+            };
+            lines += &format!("\n  {}: {line}", process.id);
+        }
+        lines
+    }
+}
+
+impl Node {
+    fn facts(&self, now: u64) -> Facts {
+        let about_channel = Facts { channel_is_healthy: true, ..Facts::default() };
+        let Some(group) = &self.group else { return about_channel };
+        Facts {
+            is_leader: group.is_leader(),
+            has_leader: group.has_leader(now),
+            has_seen_commit: group.has_seen_commit(),
+            holds_actions: group.holds_actions(),
+            holds_committed_actions: group.committed_actions() > 0,
+            ..about_channel
+        }
+    }
+}
+
+fn take_due(schedule: &mut Vec<(u64, usize)>, now: u64) -> Vec<usize> {
+    let due = schedule.iter().filter(|(at, _)| *at <= now).map(|(_, process)| *process).collect();
+    schedule.retain(|(at, _)| *at > now);
+    due
+}
+
+fn take_due_times(schedule: &mut Vec<u64>, now: u64) -> Vec<u64> {
+    let due = schedule.iter().filter(|at| **at <= now).copied().collect();
+    schedule.retain(|at| *at > now);
+    due
+}
+
+fn short(cluster: ClusterUuid) -> String {
+    cluster.to_string()[..8].into()
+}
+
+/// A number below `bound`.
+fn draw(dice: &mut ChaCha8Rng, bound: u64) -> u64 {
+    dice.next_u64() % bound
+}

@@ -1,0 +1,76 @@
+//! This file collects what a node says in one turn, so that each peer gets one frame of it.
+
+use bytes::Bytes;
+
+use super::events::Target;
+use super::frame::{Frame, Message};
+use super::identity::{ClusterUuid, Incarnation};
+
+/// A frame is closed when it holds about this much; a turn that says more makes several.
+const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Messages of one turn, by target, in the order in which targets were first spoken to.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pages: Vec<Page>,
+}
+
+#[derive(Debug)]
+struct Page {
+    target: Target,
+    messages: Vec<Message>,
+    bytes: usize,
+}
+
+impl Outbox {
+    pub fn push(&mut self, target: Target, message: Message) {
+        let bytes = size(&message);
+        let open = self.pages.iter_mut().rev().find(|page| page.target == target);
+        match open.filter(|page| page.bytes + bytes <= FRAME_BYTES_MAX) {
+            Some(page) => {
+                page.bytes += bytes;
+                page.messages.push(message);
+            }
+            None => self.pages.push(Page { target, messages: vec![message], bytes }),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// What was said so far is not to leave: its sender is no more.
+    pub fn clear(&mut self) {
+        self.pages.clear();
+    }
+
+    pub fn seal(&mut self, cluster: ClusterUuid, from: Incarnation) -> impl Iterator<Item = (Target, Bytes)> + '_ {
+        self.pages.drain(..).map(move |page| {
+            let to = match page.target {
+                Target::All => None,
+                Target::One(incarnation) => Some(incarnation),
+            };
+            (page.target, Frame { cluster, from, to, messages: page.messages }.encode())
+        })
+    }
+}
+
+/// About how many bytes a message takes; only those with payloads are ever large.
+fn size(message: &Message) -> usize {
+    const SMALL: usize = 64;
+    match message {
+        Message::Raft(raft) => {
+            SMALL + raft.entries.iter().map(|entry| entry.data.len() + entry.context.len() + 24).sum::<usize>()
+        }
+        Message::Requests(requests) => {
+            SMALL + requests.requests.iter().map(|item| item.args.len() + item.method.len() + 24).sum::<usize>()
+        }
+        Message::Outcomes { outcomes, .. } => SMALL * (1 + outcomes.len()),
+        Message::Hello { .. }
+        | Message::Accept(_)
+        | Message::Here(_)
+        | Message::Taken { .. }
+        | Message::Closing
+        | Message::Received { .. } => SMALL,
+    }
+}

@@ -1,0 +1,352 @@
+//! This file holds what a leader knows of everybody's requests in one term: which it has, which JavaScript is
+//! evaluating, and which outcomes it may tell.
+//!
+//! It is made when a node becomes leader and dropped when it no longer is; what it forgets then, the origins send to
+//! the next leader. It evaluates a request once in its term: evaluated twice, a request for a lock would see its own
+//! uncommitted lock and be refused while it commits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::table::{Known, Table};
+use crate::raft::entry::{Request, RequestId};
+use crate::raft::events::Answer;
+use crate::raft::frame::{Outcome, Requests};
+use crate::raft::identity::RaftId;
+
+/// What waits for evaluation is bounded; requests beyond it are dropped, and their origins send them again.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+/// One batch blocks JavaScript for a few milliseconds at most, so that commits and heartbeats' news get through.
+const BATCH_BYTES_MAX: usize = 512 << 10;
+const BATCH_EVALUATIONS_MAX: usize = 2_048;
+
+/// One leader's view of one term.
+///
+/// Invariants:
+/// - `provisional` holds the indexes whose states JavaScript keeps, oldest first: exactly what was evaluated and
+///   appended, and is not delivered as committed;
+/// - nothing is evaluated before an entry of this term is applied (paper §8): until then the table may lack what an
+///   earlier leader committed.
+#[derive(Debug)]
+pub struct Leadership {
+    term: u64,
+    is_open: bool,
+    sessions: BTreeMap<RaftId, Session>,
+    waiting: VecDeque<Evaluation>,
+    waiting_bytes: usize,
+    in_flight: Vec<Evaluation>,
+    observations: VecDeque<Observation>,
+    confirmed_round: u64,
+    provisional: VecDeque<u64>,
+    /// Evaluation resumes when this index is applied: JavaScript lost the states of what is appended up to here.
+    resume_index: u64,
+}
+
+/// A request that JavaScript is to evaluate.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    pub origin: RaftId,
+    pub start: u64,
+    pub sequence: u64,
+    pub method: Arc<str>,
+    pub args: Bytes,
+}
+
+/// What the leader has of one origin in this term.
+#[derive(Debug, Default)]
+struct Session {
+    start: u64,
+    floor: u64,
+    /// Everything that the origin waits for up to here has arrived.
+    received: u64,
+    /// Told outcomes, kept to be repeated until the floor passes them.
+    outcomes: BTreeMap<u64, Outcome>,
+    /// Outcomes, told or not, since this origin's last entry: the next one records them in the log.
+    unrecorded: BTreeMap<u64, Outcome>,
+}
+
+/// Outcomes that rest on what they were evaluated on: told only when all of that is committed, and when this leader
+/// still led after the evaluation. Otherwise a deposed leader could refuse by a state that was never current.
+#[derive(Debug)]
+struct Observation {
+    /// Everything that was evaluated on, up to here, must be committed.
+    commit_index: u64,
+    /// The confirming round that must have succeeded; 0 if an entry proposed after the evaluation stands for it.
+    round: u64,
+    outcomes: Vec<(RaftId, u64, Outcome)>,
+}
+
+/// One evaluated batch, its entries still to be proposed.
+#[derive(Debug)]
+pub struct Sorted {
+    /// (context, data) of an entry for each action, in order.
+    pub entries: Vec<(Vec<u8>, Bytes)>,
+    outcomes: Vec<(RaftId, u64, Outcome)>,
+    evaluated: Vec<Evaluation>,
+}
+
+impl Sorted {
+    pub fn has_outcomes(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+}
+
+/// What goes back to an origin.
+#[derive(Debug, PartialEq)]
+pub enum Reply {
+    Received(u64),
+    Outcomes(Vec<(u64, Outcome)>),
+}
+
+impl Leadership {
+    pub fn new(term: u64) -> Self {
+        Self {
+            term,
+            is_open: false,
+            sessions: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            in_flight: Vec::new(),
+            observations: VecDeque::new(),
+            confirmed_round: 0,
+            provisional: VecDeque::new(),
+            resume_index: 0,
+        }
+    }
+
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// An entry of this term is applied: the table is complete, evaluation may begin (paper §8).
+    pub fn open(&mut self) {
+        self.is_open = true;
+    }
+
+    /// Whether a request has been evaluated or waits to be.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight.is_empty() && self.observations.is_empty()
+    }
+
+    /// Takes requests in; `table` knows what earlier leaders had applied.
+    pub fn receive(&mut self, origin: RaftId, requests: Requests, table: &Table) -> Vec<Reply> {
+        if requests.term != self.term || !table.is_member(origin) {
+            return Vec::new();
+        }
+        let session = self.sessions.entry(origin).or_default();
+        if requests.start < session.start {
+            return Vec::new();
+        }
+        if requests.start > session.start {
+            *session = Session { start: requests.start, ..Session::default() };
+        }
+        session.raise_floor(requests.floor);
+
+        let mut repeated = Vec::new();
+        let mut is_news_to_origin = false;
+        for item in requests.requests {
+            if item.sequence <= session.received || item.sequence < session.floor {
+                is_news_to_origin = true;
+                let outcome = session.outcomes.get(&item.sequence);
+                repeated.extend(outcome.map(|outcome| (item.sequence, outcome.clone())));
+                continue;
+            }
+            let follows = item.after <= session.received
+                || item.after < session.floor
+                || table.knows(origin, session.start, item.after) != Known::New;
+            if !follows || self.waiting_bytes >= WAITING_BYTES_MAX {
+                is_news_to_origin = !follows;
+                break;
+            }
+            session.received = item.sequence;
+            self.waiting_bytes += item.args.len();
+            self.waiting.push_back(Evaluation {
+                origin,
+                start: session.start,
+                sequence: item.sequence,
+                method: item.method,
+                args: item.args,
+            });
+        }
+        let mut replies = Vec::new();
+        if !repeated.is_empty() {
+            replies.push(Reply::Outcomes(repeated));
+        }
+        if is_news_to_origin {
+            replies.push(Reply::Received(session.received));
+        }
+        replies
+    }
+
+    /// Takes the next batch for JavaScript, in order of arrival. What the log already settled is not evaluated again;
+    /// an outcome that it recorded is told instead.
+    pub fn take_evaluations(
+        &mut self,
+        applied_index: u64,
+        table: &Table,
+    ) -> (Vec<Evaluation>, Vec<(RaftId, u64, Outcome)>) {
+        let mut told = Vec::new();
+        if !self.is_open || applied_index < self.resume_index || !self.in_flight.is_empty() {
+            return (Vec::new(), told);
+        }
+        let mut bytes = 0;
+        while self.in_flight.len() < BATCH_EVALUATIONS_MAX
+            && bytes < BATCH_BYTES_MAX
+            && let Some(evaluation) = self.waiting.pop_front()
+        {
+            self.waiting_bytes -= evaluation.args.len();
+            let session = self.sessions.get_mut(&evaluation.origin);
+            let Some(session) = session.filter(|session| session.start == evaluation.start) else { continue };
+            if evaluation.sequence < session.floor {
+                continue;
+            }
+            match table.knows(evaluation.origin, evaluation.start, evaluation.sequence) {
+                Known::New => {
+                    bytes += evaluation.args.len();
+                    self.in_flight.push(evaluation);
+                }
+                Known::Done => {}
+                Known::Observed(outcome) => {
+                    session.outcomes.insert(evaluation.sequence, outcome.clone());
+                    told.push((evaluation.origin, evaluation.sequence, outcome.clone()));
+                }
+            }
+        }
+        (self.in_flight.clone(), told)
+    }
+
+    /// Sorts the answers to the batch that JavaScript evaluated into entries to propose and outcomes to tell later.
+    /// `None` if they answer a batch of an earlier leadership: then there is nothing to do.
+    pub fn sort(&mut self, answers: Vec<Answer>) -> Option<Sorted> {
+        let evaluated = std::mem::take(&mut self.in_flight);
+        if evaluated.is_empty() {
+            return None;
+        }
+        assert_eq!(evaluated.len(), answers.len(), "every evaluation has one answer");
+        let mut sorted = Sorted { entries: Vec::new(), outcomes: Vec::new(), evaluated };
+        for (evaluation, answer) in sorted.evaluated.iter().zip(answers) {
+            let outcome = match answer {
+                Answer::Action(action) => {
+                    sorted.entries.push((self.request(evaluation).encode(), action));
+                    continue;
+                }
+                Answer::Nothing => Outcome::Nothing,
+                Answer::Refused(error) => Outcome::Refused(error),
+            };
+            if let Some(session) = self.session(evaluation) {
+                session.unrecorded.insert(evaluation.sequence, outcome.clone());
+            }
+            sorted.outcomes.push((evaluation.origin, evaluation.sequence, outcome));
+        }
+        Some(sorted)
+    }
+
+    /// All entries were appended, `count` of them, the last at `last_index`. Their commit proves that a quorum still
+    /// followed when the outcomes beside them were evaluated.
+    pub fn appended(&mut self, sorted: Sorted, count: u64, last_index: u64) {
+        self.provisional.extend(last_index + 1 - count..=last_index);
+        self.observe(sorted.outcomes, last_index, 0);
+    }
+
+    /// There was nothing to append; `round` confirms the leadership for the outcomes.
+    pub fn observed(&mut self, sorted: Sorted, last_index: u64, round: u64) {
+        self.observe(sorted.outcomes, last_index, round);
+    }
+
+    /// The entries were dropped: the whole batch is evaluated anew, once JavaScript has dropped its provisional states
+    /// and what is appended up to `last_index` is applied.
+    pub fn dropped(&mut self, sorted: Sorted, last_index: u64) {
+        for evaluation in sorted.evaluated.into_iter().rev() {
+            self.waiting_bytes += evaluation.args.len();
+            self.waiting.push_front(evaluation);
+        }
+        self.drop_provisional(last_index);
+        // The dropped entries were to record outcomes: the next ones do. Recording one twice changes nothing.
+        for session in self.sessions.values_mut() {
+            session.unrecorded = session.outcomes.clone();
+        }
+        for (origin, sequence, outcome) in self.observations.iter().flat_map(|observation| &observation.outcomes) {
+            if let Some(session) = self.sessions.get_mut(origin) {
+                session.unrecorded.insert(*sequence, outcome.clone());
+            }
+        }
+    }
+
+    fn observe(&mut self, outcomes: Vec<(RaftId, u64, Outcome)>, commit_index: u64, round: u64) {
+        if !outcomes.is_empty() {
+            self.observations.push_back(Observation { commit_index, round, outcomes });
+        }
+    }
+
+    /// JavaScript drops its provisional states; evaluation waits until all that is appended is applied.
+    pub fn drop_provisional(&mut self, last_index: u64) {
+        self.provisional.clear();
+        self.resume_index = last_index;
+    }
+
+    /// Whether the entry at `index`, now delivered as committed, is the oldest of JavaScript's provisional states.
+    pub fn takes_provisional(&mut self, index: u64) -> bool {
+        let takes = self.provisional.front() == Some(&index);
+        if takes {
+            self.provisional.pop_front();
+        }
+        takes
+    }
+
+    /// A quorum confirmed that this leader led when the round began, and so for every earlier round.
+    pub fn confirmed(&mut self, round: u64) {
+        self.confirmed_round = self.confirmed_round.max(round);
+    }
+
+    /// Outcomes that may be told now.
+    pub fn take_outcomes(&mut self, commit_index: u64) -> Vec<(RaftId, u64, Outcome)> {
+        let mut told = Vec::new();
+        while let Some(observation) = self.observations.front()
+            && observation.commit_index <= commit_index
+            && observation.round <= self.confirmed_round
+        {
+            let observation = self.observations.pop_front().expect("the front was just seen");
+            for (origin, sequence, outcome) in observation.outcomes {
+                if let Some(session) = self.sessions.get_mut(&origin)
+                    && sequence >= session.floor
+                {
+                    session.outcomes.insert(sequence, outcome.clone());
+                }
+                told.push((origin, sequence, outcome));
+            }
+        }
+        told
+    }
+
+    fn session(&mut self, evaluation: &Evaluation) -> Option<&mut Session> {
+        self.sessions.get_mut(&evaluation.origin).filter(|session| session.start == evaluation.start)
+    }
+
+    fn request(&mut self, evaluation: &Evaluation) -> Request {
+        let id = RequestId {
+            origin: evaluation.origin,
+            start: evaluation.start,
+            sequence: evaluation.sequence,
+        };
+        match self.session(evaluation) {
+            Some(session) => Request {
+                id,
+                floor: session.floor,
+                observed: std::mem::take(&mut session.unrecorded).into_iter().collect(),
+            },
+            None => Request { id, floor: 0, observed: Vec::new() },
+        }
+    }
+}
+
+impl Session {
+    fn raise_floor(&mut self, floor: u64) {
+        if floor > self.floor {
+            self.floor = floor;
+            self.outcomes = self.outcomes.split_off(&floor);
+            self.unrecorded = self.unrecorded.split_off(&floor);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! This file holds what this node's application performed and has not heard the end of, and decides what of it to send
+//! to which leader.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::raft::events::Perform;
+use crate::raft::frame::{RequestItem, Requests};
+
+/// What may be with the leader unanswered at any time, so that a burst can flood neither it nor the channel.
+const WINDOW_BYTES_MAX: usize = 4 << 20;
+const WINDOW_REQUESTS_MAX: usize = 32_768;
+/// Requests travel in frames of about this size.
+const FRAME_BYTES_MAX: usize = 256 << 10;
+
+/// The performs of this node, in call order.
+///
+/// Invariants:
+/// - `pending[i]` has sequence number `floor + i`; a hole is a perform that has ended; the first is never a hole;
+/// - what was dispatched is a prefix: nothing is sent before what was performed earlier.
+#[derive(Debug)]
+pub struct Origin {
+    start: u64,
+    floor: u64,
+    pending: VecDeque<Option<Pending>>,
+    live: usize,
+    /// The term of the leader that the dispatched prefix was sent to; 0: to none.
+    term: u64,
+    /// Everything below was sent to the leader of `term`.
+    next: u64,
+    window_bytes: usize,
+    window_requests: usize,
+    idle_ticks: u64,
+    retry_ticks: u64,
+    retry_ticks_min: u64,
+    rewound: Option<(u64, u64)>,
+    now_ticks: u64,
+}
+
+/// One perform that has not ended.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    pub sequence: u64,
+    method: Arc<str>,
+    args: Bytes,
+    /// The term of its newest dispatch; 0: never dispatched, so it can't have happened.
+    dispatched: u64,
+}
+
+impl Pending {
+    pub fn was_dispatched(&self) -> bool {
+        self.dispatched > 0
+    }
+}
+
+impl Origin {
+    pub fn new(start: u64, heartbeat_ticks: u64) -> Self {
+        Self {
+            start,
+            floor: 1,
+            pending: VecDeque::new(),
+            live: 0,
+            term: 0,
+            next: 1,
+            window_bytes: 0,
+            window_requests: 0,
+            idle_ticks: 0,
+            retry_ticks: 2 * heartbeat_ticks,
+            retry_ticks_min: 2 * heartbeat_ticks,
+            rewound: None,
+            now_ticks: 0,
+        }
+    }
+
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// How many performs have not ended.
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    pub fn add(&mut self, perform: Perform) {
+        let expected = self.floor + self.pending.len() as u64;
+        if self.pending.is_empty() {
+            self.floor = perform.sequence;
+            self.next = self.next.max(self.floor);
+        } else {
+            assert_eq!(perform.sequence, expected, "performs are numbered without a gap");
+        }
+        self.live += 1;
+        self.pending.push_back(Some(Pending {
+            sequence: perform.sequence,
+            method: perform.method,
+            args: perform.args,
+            dispatched: 0,
+        }));
+    }
+
+    /// Whether this perform has not ended, and if `term` is given, was last sent to the leader of that term.
+    pub fn awaits(&self, sequence: u64, term: Option<u64>) -> bool {
+        let pending = sequence.checked_sub(self.floor).and_then(|i| self.pending.get(i as usize));
+        pending.and_then(Option::as_ref).is_some_and(|pending| term.is_none_or(|term| term == pending.dispatched))
+    }
+
+    /// The perform has ended; `None` if it had ended before.
+    pub fn end(&mut self, sequence: u64) -> Option<Pending> {
+        let position = sequence.checked_sub(self.floor)? as usize;
+        let ended = self.pending.get_mut(position)?.take()?;
+        self.live -= 1;
+        if sequence < self.next && self.term > 0 {
+            self.window_bytes -= ended.args.len().min(self.window_bytes);
+            self.window_requests -= 1.min(self.window_requests);
+        }
+        self.idle_ticks = 0;
+        self.retry_ticks = self.retry_ticks_min;
+        while let Some(None) = self.pending.front() {
+            self.pending.pop_front();
+            self.floor += 1;
+        }
+        self.next = self.next.max(self.floor);
+        Some(ended)
+    }
+
+    /// Ends every perform for which `ends` holds, oldest first.
+    pub fn end_where(&mut self, ends: impl Fn(&Pending) -> bool) -> Vec<Pending> {
+        let chosen: Vec<u64> =
+            self.pending.iter().flatten().filter(|pending| ends(pending)).map(|pending| pending.sequence).collect();
+        chosen.into_iter().filter_map(|sequence| self.end(sequence)).collect()
+    }
+
+    /// The leader of `term` is known, or none is (0). To a new one everything is sent again, in call order.
+    pub fn follow(&mut self, term: u64) {
+        if term != self.term {
+            self.term = term;
+            self.rewind_to(self.floor);
+            self.idle_ticks = 0;
+            self.retry_ticks = self.retry_ticks_min;
+        }
+    }
+
+    /// What is to be sent to the leader now: requests not sent yet, as far as the window has room.
+    pub fn dispatch(&mut self) -> Option<Requests> {
+        if self.term == 0 {
+            return None;
+        }
+        let mut requests = self.requests();
+        let mut bytes = 0;
+        let mut after = self.before(self.next);
+        let end = self.floor + self.pending.len() as u64;
+        while self.next < end
+            && bytes < FRAME_BYTES_MAX
+            && self.window_bytes < WINDOW_BYTES_MAX
+            && self.window_requests < WINDOW_REQUESTS_MAX
+        {
+            if let Some(pending) = &mut self.pending[(self.next - self.floor) as usize] {
+                pending.dispatched = self.term;
+                bytes += pending.args.len() + pending.method.len() + 24;
+                self.window_bytes += pending.args.len();
+                self.window_requests += 1;
+                requests.requests.push(pending.item(after));
+                after = pending.sequence;
+            }
+            self.next += 1;
+        }
+        Some(requests).filter(|requests| !requests.requests.is_empty())
+    }
+
+    /// A tick has passed. If nothing has ended for a while, the oldest requests are sent again: either they or their
+    /// outcomes were lost. The leader answers with what it has ([`Self::received`]).
+    pub fn tick(&mut self) -> Option<Requests> {
+        self.now_ticks += 1;
+        if self.term == 0 || self.next == self.floor {
+            return None;
+        }
+        self.idle_ticks += 1;
+        if self.idle_ticks < self.retry_ticks {
+            return None;
+        }
+        self.idle_ticks = 0;
+        self.retry_ticks = (self.retry_ticks * 2).min(10 * self.retry_ticks_min);
+        let mut requests = self.requests();
+        let (mut bytes, mut after) = (0, 0);
+        for pending in self.pending.iter().take((self.next - self.floor) as usize).flatten() {
+            if bytes >= FRAME_BYTES_MAX {
+                break;
+            }
+            bytes += pending.args.len() + pending.method.len() + 24;
+            requests.requests.push(pending.item(after));
+            after = pending.sequence;
+        }
+        Some(requests)
+    }
+
+    /// The leader of `term` has our requests up to `sequence` without a gap: send again what comes after it.
+    pub fn received(&mut self, term: u64, sequence: u64) {
+        // Several frames behind a lost one each report the same gap; one answer to it is enough.
+        let is_repeated =
+            self.rewound.is_some_and(|(at, when)| at == sequence && self.now_ticks < when + self.retry_ticks_min / 2);
+        if term == self.term && sequence + 1 < self.next && !is_repeated {
+            self.rewound = Some((sequence, self.now_ticks));
+            self.rewind_to((sequence + 1).max(self.floor));
+        }
+    }
+
+    fn rewind_to(&mut self, sequence: u64) {
+        self.next = sequence;
+        let sent = self.pending.iter().take((sequence - self.floor) as usize).flatten();
+        (self.window_bytes, self.window_requests) =
+            sent.fold((0, 0), |(bytes, count), pending| (bytes + pending.args.len(), count + 1));
+    }
+
+    /// The newest perform before this one that has not ended; 0 if there is none.
+    fn before(&self, sequence: u64) -> u64 {
+        let sent = self.pending.iter().take((sequence - self.floor) as usize);
+        sent.rev().flatten().next().map_or(0, |pending| pending.sequence)
+    }
+
+    fn requests(&self) -> Requests {
+        Requests { term: self.term, start: self.start, floor: self.floor, requests: Vec::new() }
+    }
+}
+
+impl Pending {
+    fn item(&self, after: u64) -> RequestItem {
+        RequestItem { sequence: self.sequence, after, method: self.method.clone(), args: self.args.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin_with(count: u64) -> Origin {
+        let mut origin = Origin::new(1, 5);
+        for sequence in 1..=count {
+            origin.add(Perform { sequence, method: "m".into(), args: Bytes::from_static(b"[]") });
+        }
+        origin
+    }
+
+    fn sequences(requests: Option<Requests>) -> Vec<(u64, u64)> {
+        requests.map_or(Vec::new(), |r| r.requests.iter().map(|item| (item.sequence, item.after)).collect())
+    }
+
+    #[test]
+    fn nothing_is_sent_while_there_is_no_leader() {
+        assert_eq!(sequences(origin_with(2).dispatch()), []);
+    }
+
+    #[test]
+    fn a_new_leader_gets_everything_that_has_not_ended_in_call_order() {
+        let mut origin = origin_with(3);
+        origin.follow(4);
+        assert_eq!(sequences(origin.dispatch()), [(1, 0), (2, 1), (3, 2)]);
+        assert_eq!(sequences(origin.dispatch()), []);
+        origin.end(2);
+        origin.follow(5);
+        assert_eq!(sequences(origin.dispatch()), [(1, 0), (3, 1)]);
+    }
+
+    #[test]
+    fn a_gap_that_the_leader_reports_is_filled_once() {
+        let mut origin = origin_with(3);
+        origin.follow(4);
+        origin.dispatch();
+        origin.received(4, 1);
+        origin.received(4, 1);
+        assert_eq!(sequences(origin.dispatch()), [(2, 1), (3, 2)]);
+        origin.received(3, 0);
+        assert_eq!(sequences(origin.dispatch()), []);
+    }
+
+    #[test]
+    fn what_hears_nothing_is_sent_again_ever_more_slowly() {
+        let mut origin = origin_with(1);
+        origin.follow(4);
+        origin.dispatch();
+        let sent: Vec<u64> = (1..=100).filter(|_| origin.tick().is_some()).collect();
+        assert_eq!(sent, [10, 30, 70]);
+    }
+
+    #[test]
+    fn the_window_bounds_what_is_with_the_leader() {
+        let mut origin = Origin::new(1, 5);
+        for sequence in 1..=40 {
+            let args = Bytes::from(vec![b'1'; 200 << 10]);
+            origin.add(Perform { sequence, method: "m".into(), args });
+        }
+        origin.follow(1);
+        let count = |origin: &mut Origin| {
+            std::iter::from_fn(|| origin.dispatch()).map(|requests| requests.requests.len()).sum::<usize>()
+        };
+        let sent = count(&mut origin);
+        assert_eq!(sent, 21);
+        origin.end(1);
+        assert_eq!(count(&mut origin), 1);
+    }
+
+    #[test]
+    fn only_the_newest_dispatch_of_a_perform_may_end_it() {
+        let mut origin = origin_with(1);
+        assert!(origin.awaits(1, None) && !origin.awaits(1, Some(4)));
+        origin.follow(4);
+        origin.dispatch();
+        assert!(origin.awaits(1, Some(4)) && !origin.awaits(1, Some(3)));
+        assert!(origin.end(1).is_some_and(|pending| pending.was_dispatched()));
+        assert!(!origin.awaits(1, None) && origin.end(1).is_none());
+    }
+}

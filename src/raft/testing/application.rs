@@ -1,0 +1,144 @@
+//! This file stands for the JavaScript side of a node: it keeps committed and provisional states as the façade does,
+//! runs methods and notes how each perform ended.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::raft::{Answer, Delivery, Role, Settlement, Warning};
+
+/// How a perform ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    Resolved(String),
+    Nothing,
+    Refused(String),
+    NotApplied,
+    Unknown,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Resolved(action) => write!(f, "resolved {action}"),
+            End::Nothing => f.write_str("resolved with nothing"),
+            End::Refused(error) => write!(f, "refused {error}"),
+            End::NotApplied => f.write_str("rejected, not applied"),
+            End::Unknown => f.write_str("rejected, unknown"),
+        }
+    }
+}
+
+/// The state that the reducer makes: who holds the lock, and a digest of every action in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub holder: Option<String>,
+    pub count: u64,
+    pub digest: u64,
+}
+
+impl State {
+    fn reduce(&self, action: &str) -> Self {
+        let mut next = self.clone();
+        next.count += 1;
+        for byte in action.bytes() {
+            next.digest = (next.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if let Some(who) = action.strip_prefix("lock ") {
+            assert_eq!(next.holder, None, "`{action}` was applied while another holds the lock");
+            next.holder = Some(who.to_string());
+        }
+        if action.starts_with("unlock") {
+            next.holder = None;
+        }
+        next
+    }
+}
+
+/// One node's application.
+#[derive(Debug, Default)]
+pub struct Application {
+    pub state: State,
+    provisional: VecDeque<State>,
+    /// Every action that was reduced, with its index.
+    pub applied: Vec<(u64, String)>,
+    pub ends: BTreeMap<u64, End>,
+    pub role: Role,
+    pub leader: Option<String>,
+    pub warnings: Vec<Warning>,
+    /// The methods that were evaluated here, in order.
+    pub evaluated: Vec<String>,
+}
+
+impl Application {
+    /// Handles a batch as the façade does; gives an answer for each evaluation in it.
+    pub fn handle(&mut self, batch: Vec<Delivery>) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for delivery in batch {
+            match delivery {
+                Delivery::Role { role, leader, .. } => {
+                    self.role = role;
+                    self.leader = leader.map(|id| id.to_string());
+                    self.provisional.clear();
+                }
+                Delivery::ResetProvisional => self.provisional.clear(),
+                Delivery::Evaluate { method, args } => answers.push(self.evaluate(&method, &text(&args))),
+                Delivery::Committed { index, own, is_provisional, action } => {
+                    let action = text(&action);
+                    let reduced = self.state.reduce(&action);
+                    if is_provisional {
+                        let kept = self.provisional.pop_front().expect("a provisional state is kept for this commit");
+                        assert_eq!(kept, reduced, "the provisional state is what the commit of `{action}` makes");
+                    } else {
+                        assert!(self.provisional.is_empty(), "`{action}` was committed under provisional states");
+                    }
+                    self.state = reduced;
+                    self.applied.push((index, action.clone()));
+                    if let Some(sequence) = own {
+                        self.end(sequence, End::Resolved(action));
+                    }
+                }
+                Delivery::Settled { sequence, settlement } => {
+                    let end = match settlement {
+                        Settlement::Nothing => End::Nothing,
+                        Settlement::Refused(error) => End::Refused(text(&error)),
+                        Settlement::Failed { outcome: crate::raft::ErrorOutcome::NotApplied, .. } => End::NotApplied,
+                        Settlement::Failed { outcome: crate::raft::ErrorOutcome::Unknown, .. } => End::Unknown,
+                    };
+                    self.end(sequence, end);
+                }
+                Delivery::Warning(warning) => self.warnings.push(warning),
+            }
+        }
+        answers
+    }
+
+    fn end(&mut self, sequence: u64, end: End) {
+        if let Some(former) = self.ends.insert(sequence, end.clone()) {
+            panic!("perform {sequence} ended twice: {former}, then {end}");
+        }
+    }
+
+    fn evaluate(&mut self, method: &str, args: &str) -> Answer {
+        self.evaluated.push(format!("{method} {args}"));
+        let state = self.provisional.back().unwrap_or(&self.state);
+        let action = match method {
+            "append" => args.to_string(),
+            "lock" if state.holder.is_none() => format!("lock {args}"),
+            "lock" => return Answer::Refused(format!("{} holds it", state.holder.as_deref().unwrap_or("")).into()),
+            "unlock" if state.holder.as_deref() == Some(args) => format!("unlock {args}"),
+            "unlock" => return Answer::Refused(Bytes::from_static(b"not yours")),
+            "nothing" => return Answer::Nothing,
+            "refuse" => return Answer::Refused(Bytes::copy_from_slice(args.as_bytes())),
+            other => panic!("the test knows no method `{other}`"),
+        };
+        let next = state.reduce(&action);
+        self.provisional.push_back(next);
+        Answer::Action(action.into())
+    }
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the tests speak text")
+}

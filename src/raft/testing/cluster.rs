@@ -1,0 +1,312 @@
+//! This file is the world of simulated nodes: it delivers their frames, ticks their clocks and answers for their
+//! JavaScript, all from one seed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+
+use super::application::Application;
+use super::checker::Checker;
+use crate::raft::frame::{Frame, Message};
+use crate::raft::{Answer, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work};
+
+/// How the network treats frames.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Network {
+    /// Of 100 frames, so many are lost.
+    pub loss: u64,
+    /// Of 100 frames, so many arrive twice.
+    pub repeats: u64,
+    /// A frame takes up to so many ticks.
+    pub delay_ticks_max: u64,
+}
+
+/// Nodes and the frames between them.
+pub struct Cluster {
+    pub replicas: BTreeMap<String, Replica>,
+    pub network: Network,
+    /// (from, to): frames of the first do not reach the second.
+    pub cuts: BTreeSet<(String, String)>,
+    /// Frames on their way, by arrival, then by order of sending.
+    pub frames: BTreeMap<(u64, u64), Sent>,
+    pub checker: Checker,
+    pub trace: Option<Vec<String>>,
+    pub now: u64,
+    sent: u64,
+    dice: ChaCha8Rng,
+}
+
+/// A frame on its way.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub from: String,
+    pub to: String,
+    pub bytes: Bytes,
+}
+
+/// One simulated process.
+pub struct Replica {
+    pub node: Node,
+    pub application: Application,
+    incarnation: Option<Incarnation>,
+    next_sequence: u64,
+    /// The process is stopped: it hears and does nothing, and its clock stands still.
+    pub is_paused: bool,
+    /// JavaScript is busy: batches wait.
+    pub is_busy: bool,
+    pub batches: VecDeque<Vec<Delivery>>,
+    pub stopped: Option<Option<crate::error::Error>>,
+}
+
+impl Cluster {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            replicas: BTreeMap::new(),
+            network: Network::default(),
+            cuts: BTreeSet::new(),
+            frames: BTreeMap::new(),
+            checker: Checker::default(),
+            trace: None,
+            now: 0,
+            sent: 0,
+            dice: ChaCha8Rng::seed_from_u64(seed),
+        }
+    }
+
+    /// A number below `bound`.
+    pub fn roll(&mut self, bound: u64) -> u64 {
+        self.dice.next_u64() % bound
+    }
+
+    /// Starts a process under a name that is its place in the world, with the node id `id`.
+    pub fn start(&mut self, name: &str, id: &str, cluster_size: usize, seed: [u8; 32]) {
+        let replica = Replica {
+            node: Node::new(Options::new(id, cluster_size, seed)),
+            application: Application::default(),
+            incarnation: None,
+            next_sequence: 1,
+            is_paused: false,
+            is_busy: false,
+            batches: VecDeque::new(),
+            stopped: None,
+        };
+        self.replicas.insert(name.to_string(), replica);
+        self.run(name);
+    }
+
+    pub fn draw_seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.dice.fill_bytes(&mut seed);
+        seed
+    }
+
+    /// The process is gone, and everything it knew.
+    pub fn crash(&mut self, name: &str) -> Option<Replica> {
+        self.checker.forget(name);
+        self.replicas.remove(name)
+    }
+
+    pub fn handle(&mut self, name: &str, input: Input) {
+        if let Some(replica) = self.replicas.get_mut(name) {
+            replica.node.handle(input);
+            self.run(name);
+        }
+    }
+
+    pub fn perform(&mut self, name: &str, method: &str, args: &str) -> u64 {
+        let replica = self.replicas.get_mut(name).expect("the test performs on a node that runs");
+        let sequence = replica.next_sequence;
+        replica.next_sequence += 1;
+        let perform = Perform { sequence, method: method.into(), args: args.to_string().into() };
+        self.handle(name, Input::Perform(vec![perform]));
+        sequence
+    }
+
+    /// One tick of every clock, then everything that is due.
+    pub fn tick(&mut self) {
+        self.now += 1;
+        let names: Vec<String> = self.replicas.keys().cloned().collect();
+        for name in names {
+            if !self.replicas[&name].is_paused {
+                self.handle(&name, Input::Tick);
+            }
+        }
+        self.deliver_due();
+    }
+
+    /// Delivers what is due, and what that causes without delay.
+    pub fn deliver_due(&mut self) {
+        while let Some(entry) = self.frames.first_entry()
+            && entry.key().0 <= self.now
+        {
+            let sent = entry.remove();
+            self.deliver(sent);
+        }
+    }
+
+    pub fn deliver(&mut self, sent: Sent) {
+        if self.replicas.get(&sent.to).is_some_and(|replica| !replica.is_paused) {
+            self.handle(&sent.to, Input::Frame(sent.bytes));
+        }
+    }
+
+    /// Lets JavaScript of a node answer what waits.
+    pub fn answer(&mut self, name: &str) {
+        while let Some(batch) = self.replicas.get_mut(name).and_then(|replica| replica.batches.pop_front()) {
+            self.answer_batch(name, batch);
+        }
+        self.run(name);
+    }
+
+    pub fn statuses(&self) -> BTreeMap<String, Status> {
+        let live = self.replicas.iter().filter(|(_, replica)| replica.stopped.is_none());
+        live.map(|(name, replica)| (name.clone(), replica.node.status())).collect()
+    }
+
+    fn run(&mut self, name: &str) {
+        while let Some(work) = self.replicas.get_mut(name).and_then(|replica| replica.node.poll()) {
+            self.obey(name, work);
+        }
+        if let Some(replica) = self.replicas.get(name) {
+            self.checker.check(name, &replica.node.status(), &replica.application);
+        }
+    }
+
+    fn obey(&mut self, name: &str, work: Work) {
+        let replica = self.replicas.get_mut(name).expect("a node that works runs");
+        match work {
+            Work::Join(incarnation) => replica.incarnation = Some(incarnation),
+            Work::Send(target, bytes) => self.send(name, target, bytes),
+            Work::Persist(number, _) => replica.node.handle(Input::Persisted(number)),
+            Work::Deliver(batch) if replica.is_busy => replica.batches.push_back(batch),
+            Work::Deliver(batch) => self.answer_batch(name, batch),
+            Work::Stop(error) => {
+                replica.stopped = Some(error.clone());
+                let how = error.map_or("closed".to_string(), |error| error.to_string());
+                self.note(|| format!("{name}: stopped: {how}"));
+            }
+        }
+    }
+
+    fn answer_batch(&mut self, name: &str, batch: Vec<Delivery>) {
+        if self.trace.is_some() {
+            for line in batch.iter().map(describe_delivery) {
+                self.note(|| format!("{name}: {line}"));
+            }
+        }
+        let replica = self.replicas.get_mut(name).expect("a node that gets a batch runs");
+        let answers = replica.application.handle(batch);
+        for answer in answers.iter().filter(|_| self.trace.is_some()).map(describe_answer).collect::<Vec<_>>() {
+            self.note(|| format!("{name}: answers {answer}"));
+        }
+        if let Some(replica) = self.replicas.get_mut(name) {
+            replica.node.handle(Input::Answered(answers));
+        }
+    }
+
+    fn send(&mut self, name: &str, target: Target, bytes: Bytes) {
+        let to: Vec<String> = self
+            .replicas
+            .iter()
+            .filter(|(other, replica)| match target {
+                Target::All => *other != name,
+                Target::One(incarnation) => replica.incarnation == Some(incarnation),
+            })
+            .map(|(other, _)| other.clone())
+            .collect();
+        for to in to {
+            self.note(|| describe_frame(name, &to, &bytes));
+            let copies = 1 + u64::from(self.roll(100) < self.network.repeats);
+            for _ in 0..copies {
+                let is_cut = self.cuts.contains(&(name.to_string(), to.clone()));
+                let is_lost = self.roll(100) < self.network.loss;
+                let delay = self.roll(self.network.delay_ticks_max + 1);
+                if !is_cut && !is_lost {
+                    self.sent += 1;
+                    let sent = Sent { from: name.to_string(), to: to.clone(), bytes: bytes.clone() };
+                    self.frames.insert((self.now + delay, self.sent), sent);
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(line());
+        }
+    }
+}
+
+fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {
+    let frame = Frame::decode(bytes).expect("a core sends frames");
+    let messages: Vec<String> = frame.messages.iter().map(describe_message).collect();
+    format!("{from} → {to}: {}", messages.join("; "))
+}
+
+fn describe_message(message: &Message) -> String {
+    match message {
+        Message::Hello { cluster_size, .. } => format!("Hello {cluster_size}"),
+        Message::Accept(roster) => {
+            let ids: Vec<&str> = roster.0.iter().map(|(_, id)| &**id).collect();
+            format!("Accept {}", ids.join(" "))
+        }
+        Message::Here(here) => format!("Here actions={} leader={}", here.holds_actions, here.has_leader),
+        Message::Taken { id } => format!("Taken {id}"),
+        Message::Closing => "Closing".into(),
+        Message::Raft(raft) => {
+            let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);
+            if raft.commit > 0 {
+                text += &format!(" commit={}", raft.commit);
+            }
+            if raft.reject {
+                text += " reject";
+            }
+            for entry in &raft.entries {
+                text += &format!(" [{}@{} {}]", entry.index, entry.term, String::from_utf8_lossy(&entry.data));
+            }
+            text
+        }
+        Message::Requests(requests) => {
+            let items: Vec<String> = requests
+                .requests
+                .iter()
+                .map(|item| {
+                    let args = String::from_utf8_lossy(&item.args);
+                    format!("{}>{} {} {args}", item.after, item.sequence, item.method)
+                })
+                .collect();
+            format!("Requests term={} floor={} {}", requests.term, requests.floor, items.join(", "))
+        }
+        Message::Outcomes { term, outcomes } => format!("Outcomes term={term} {outcomes:?}"),
+        Message::Received { term, sequence } => format!("Received term={term} up to {sequence}"),
+    }
+}
+
+fn describe_delivery(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Role { role, term, leader } => {
+            format!("role {} term={term} leader={}", role.as_str(), leader.as_deref().unwrap_or("none"))
+        }
+        Delivery::ResetProvisional => "drops its provisional states".into(),
+        Delivery::Evaluate { method, args } => format!("evaluates {method} {}", String::from_utf8_lossy(args)),
+        Delivery::Committed { index, own, is_provisional, action } => {
+            let own = own.map_or(String::new(), |sequence| format!(" resolves {sequence}"));
+            let kept = if *is_provisional { " (kept)" } else { "" };
+            format!("reduces {} at {index}{kept}{own}", String::from_utf8_lossy(action))
+        }
+        Delivery::Settled { sequence, settlement } => format!("settles {sequence}: {settlement:?}"),
+        Delivery::Warning(warning) => format!("warns: {warning}"),
+    }
+}
+
+fn describe_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Action(action) => format!("action {}", String::from_utf8_lossy(action)),
+        Answer::Nothing => "nothing".into(),
+        Answer::Refused(error) => format!("refused {}", String::from_utf8_lossy(error)),
+    }
+}

@@ -1,0 +1,229 @@
+//! This file runs the golden scripts: commands, `---`, and the full consequence, as the paper would tell it.
+//!
+//! `UPDATE_GOLDENFILES=1 cargo test` rewrites them.
+
+use std::error::Error;
+
+use goldenscript::{Command, Context, Runner};
+
+use super::cluster::Cluster;
+use crate::raft::identity::Incarnation;
+use crate::raft::{Input, Role};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+
+#[test]
+fn every_script_has_its_consequence() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/raft/scripts");
+    let mut count = 0;
+    for file in std::fs::read_dir(folder).expect("the scripts are in the tree") {
+        let path = file.expect("the folder can be read").path();
+        goldenscript::run(&mut Script::new(), &path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        count += 1;
+    }
+    assert!(count >= 10, "only {count} scripts were found");
+}
+
+/// A world under a script's hand: no frame moves and no clock ticks unless a command says so.
+struct Script {
+    cluster: Cluster,
+}
+
+impl Script {
+    fn new() -> Self {
+        let mut cluster = Cluster::new(1);
+        cluster.trace = Some(Vec::new());
+        Self { cluster }
+    }
+
+    /// Starts nodes whose incarnations sort as their names do, so that `a` proposes the roster and campaigns.
+    fn start(&mut self, names: &[String], cluster_size: usize) {
+        for name in names {
+            // `a2` is another process with the id `a`; its incarnation is above that of `a` and below that of `b`.
+            let id = name.trim_end_matches(char::is_numeric);
+            let place = 2 * (name.as_bytes()[0] - b'a') + u8::from(id != name);
+            let seed = (0..).map(seed_of).find(|seed| first_nibble(*seed) == place);
+            self.cluster.start(name, id, cluster_size, seed.expect("some seed draws it"));
+        }
+    }
+
+    fn ticks(&mut self, names: &[String], count: u64) {
+        for _ in 0..count {
+            for name in names {
+                self.cluster.handle(name, Input::Tick);
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.cluster.replicas.keys().cloned().collect()
+    }
+
+    fn deliver(&mut self, keep: impl Fn(&str, &str) -> bool, rounds: u64) {
+        for _ in 0..rounds {
+            let due: Vec<_> =
+                self.cluster.frames.iter().filter(|(_, sent)| keep(&sent.from, &sent.to)).map(|(k, _)| *k).collect();
+            if due.is_empty() {
+                return;
+            }
+            for key in due {
+                if let Some(sent) = self.cluster.frames.remove(&key) {
+                    self.cluster.deliver(sent);
+                }
+            }
+        }
+    }
+
+    /// Ticks and delivers until all nodes know one leader and have applied what it committed.
+    fn settle(&mut self) {
+        for _ in 0..400 {
+            let names = self.all();
+            self.ticks(&names, 1);
+            self.deliver(|_, _| true, 20);
+            let statuses = self.cluster.statuses();
+            let leads = statuses.values().find(|status| status.role == Role::Leader);
+            if let Some(leads) = leads
+                && leads.commit_index == leads.last_index
+                && statuses.values().all(|status| {
+                    status.leader == leads.leader && status.applied_index == leads.commit_index
+                })
+                && leads.commit_index > 1
+            {
+                return;
+            }
+        }
+        panic!("the cluster did not settle: {:?}", self.cluster.statuses());
+    }
+}
+
+fn seed_of(number: u64) -> [u8; 32] {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&number.to_le_bytes());
+    seed
+}
+
+/// The first digit of the incarnation that a core draws from this seed.
+fn first_nibble(seed: [u8; 32]) -> u8 {
+    let mut dice = ChaCha8Rng::from_seed(seed);
+    let mut inner = [0; 32];
+    dice.fill_bytes(&mut inner);
+    Incarnation::draw(&mut ChaCha8Rng::from_seed(inner)).as_bytes()[0] >> 4
+}
+
+impl Runner for Script {
+    type Command = Command;
+
+    fn run(&mut self, command: &Command, _context: &Context) -> Result<String, Box<dyn Error>> {
+        let mut args = command.consume_args();
+        let key = |args: &mut goldenscript::ArgumentConsumer<'_>, name: &str| args.take_key(name).map(str::to_string);
+        let mut is_quiet = false;
+        match command.name.as_str() {
+            // start NAME… [size=N]: starts processes.
+            "start" => {
+                let size = key(&mut args, "size");
+                let names = rest(&mut args);
+                let size = size.map_or(Ok(names.len()), |size| size.parse())?;
+                self.start(&names, size);
+            }
+            // found NAME…: starts them and lets them found a cluster and elect a leader, untold.
+            "found" => {
+                let names = rest(&mut args);
+                self.start(&names, names.len());
+                self.settle();
+                is_quiet = true;
+            }
+            // settle: ticks and delivers until all agree, untold.
+            "settle" => {
+                self.settle();
+                is_quiet = true;
+            }
+            // tick COUNT [NAME…]
+            "tick" => {
+                let count = args.next_pos().ok_or("tick needs a count")?.parse()?;
+                let names = rest(&mut args);
+                let names = if names.is_empty() { self.all() } else { names };
+                self.ticks(&names, count);
+            }
+            // deliver [from=NAME] [to=NAME] [rounds=N]: frames on their way arrive; rounds=1 by default, so that what
+            // they cause stays on its way.
+            "deliver" => {
+                let (from, to) = (key(&mut args, "from"), key(&mut args, "to"));
+                let rounds = key(&mut args, "rounds").map_or(Ok(1), |rounds| rounds.parse())?;
+                let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+                self.deliver(|f, t| is(&from, f) && is(&to, t), rounds);
+            }
+            // lose [from=NAME] [to=NAME]: frames on their way are lost.
+            "lose" => {
+                let (from, to) = (key(&mut args, "from"), key(&mut args, "to"));
+                let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+                self.cluster.frames.retain(|_, sent| !(is(&from, &sent.from) && is(&to, &sent.to)));
+            }
+            // repeat: every frame on its way will arrive twice.
+            "repeat" => {
+                let copies: Vec<_> = self.cluster.frames.values().cloned().collect();
+                let last = self.cluster.frames.keys().next_back().copied().unwrap_or_default();
+                for (n, sent) in (1..).zip(copies) {
+                    self.cluster.frames.insert((last.0, last.1 + (1 << 32) + n), sent);
+                }
+            }
+            // perform NAME METHOD [ARGS]
+            "perform" => {
+                let name = args.next_pos().ok_or("perform needs a node")?.to_string();
+                let method = args.next_pos().ok_or("perform needs a method")?.to_string();
+                let text = args.next_pos().unwrap_or("").to_string();
+                self.cluster.perform(&name, &method, &text);
+            }
+            // busy NAME / answer NAME: JavaScript of the node holds its batches / handles them and is free again.
+            "busy" => self.replica(args.next_pos())?.is_busy = true,
+            "answer" => {
+                let name = args.next_pos().ok_or("answer needs a node")?.to_string();
+                self.replica(Some(&name))?.is_busy = false;
+                self.cluster.answer(&name);
+            }
+            "crash" => {
+                let name = args.next_pos().ok_or("crash needs a node")?.to_string();
+                self.cluster.crash(&name);
+            }
+            "close" => {
+                let name = args.next_pos().ok_or("close needs a node")?.to_string();
+                self.cluster.handle(&name, Input::Close);
+            }
+            "status" => {
+                let statuses = self.cluster.statuses();
+                let lines = statuses.iter().map(|(name, status)| {
+                    format!(
+                        "{name}: {} term={} leader={} applied={} commit={} last={} pending={}{}",
+                        status.role.as_str(),
+                        status.term,
+                        status.leader.as_deref().unwrap_or("none"),
+                        status.applied_index,
+                        status.commit_index,
+                        status.last_index,
+                        status.pending,
+                        status.waiting_for.as_ref().map_or(String::new(), |text| format!(" waiting for {text}"))
+                    )
+                });
+                let text: Vec<String> = lines.collect();
+                args.reject_next()?;
+                return Ok(text.join("\n") + "\n");
+            }
+            other => return Err(format!("no command `{other}`").into()),
+        }
+        args.reject_next()?;
+        let trace = std::mem::take(self.cluster.trace.as_mut().expect("scripts trace"));
+        Ok(if is_quiet || trace.is_empty() { String::new() } else { trace.join("\n") + "\n" })
+    }
+}
+
+impl Script {
+    fn replica(&mut self, name: Option<&str>) -> Result<&mut super::cluster::Replica, String> {
+        let name = name.ok_or("the command needs a node")?;
+        self.cluster.replicas.get_mut(name).ok_or_else(|| format!("no node `{name}` runs"))
+    }
+}
+
+fn rest(args: &mut goldenscript::ArgumentConsumer<'_>) -> Vec<String> {
+    std::iter::from_fn(|| args.next_pos().map(str::to_string)).collect()
+}

@@ -1,0 +1,266 @@
+//! This file runs whole clusters from seeds under faults, then heals them and asks for everything that was promised.
+//!
+//! `CONFLUX_SEED=7 cargo test simulation` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
+
+use std::collections::BTreeMap;
+
+use super::application::{End, State};
+use super::cluster::{Cluster, Network};
+use crate::raft::{Input, Role};
+
+/// What a test remembers of a perform when it makes it.
+struct Made {
+    method: &'static str,
+    action: String,
+    /// The highest commit index anywhere when it was made: what the application could already know of.
+    commit_index: u64,
+    /// The same when it ended.
+    ended: Option<u64>,
+}
+
+/// One run: a cluster, its clients, and what they were told.
+struct Run {
+    cluster: Cluster,
+    size: usize,
+    made: BTreeMap<(String, u64), Made>,
+    ends: BTreeMap<(String, u64), End>,
+}
+
+#[test]
+fn simulation_keeps_every_promise_under_faults() {
+    for_seeds(400, |seed| {
+        let mut run = Run::found(seed);
+        run.disturb(600);
+        run.heal();
+        run.check();
+    });
+}
+
+#[test]
+fn simulation_of_one_seed_gives_the_same_trace_twice() {
+    let trace = |seed| {
+        let mut run = Run::found(seed);
+        run.cluster.trace = Some(Vec::new());
+        run.disturb(300);
+        run.cluster.trace.take().expect("it was switched on")
+    };
+    for seed in [0, 1, 2, 6, 7] {
+        let first = trace(seed);
+        assert!(first.len() > 100, "the trace of seed {seed} has only {} lines", first.len());
+        assert!(first == trace(seed), "seed {seed} gave two traces");
+    }
+    assert!(trace(1) != trace(2), "two seeds gave one trace");
+}
+
+/// Runs the seeds, one by one, and names the one that fails.
+fn for_seeds(count: u64, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("CONFLUX_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("CONFLUX_SEEDS").unwrap_or(count),
+    };
+    for seed in seeds {
+        if let Err(panic) = std::panic::catch_unwind(|| test(seed)) {
+            eprintln!("CONFLUX_SEED={seed} fails");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+impl Run {
+    /// Founds a cluster of 1, 2, 3, 4 or 5 nodes on a good network.
+    fn found(seed: u64) -> Self {
+        let mut cluster = Cluster::new(seed);
+        let size = [3, 5, 3, 1, 2, 4][(seed % 6) as usize];
+        for n in 0..size {
+            let name = format!("n{n}");
+            let seed = cluster.draw_seed();
+            cluster.start(&name, &name, size, seed);
+        }
+        let mut run = Self { cluster, size, made: BTreeMap::new(), ends: BTreeMap::new() };
+        run.until("a cluster is founded", 2_000, |run| {
+            run.cluster.statuses().values().all(|status| status.leader.is_some() && status.commit_index > 1)
+        });
+        run
+    }
+
+    /// Faults of every kind while clients perform; never more than a minority crashes, for what a majority knew is
+    /// lost with it (memory-only).
+    fn disturb(&mut self, ticks: u64) {
+        let network = Network {
+            loss: self.cluster.roll(20),
+            repeats: self.cluster.roll(10),
+            delay_ticks_max: self.cluster.roll(8),
+        };
+        self.cluster.network = network;
+        let mut crashes_left = (self.size - 1) / 2;
+        for _ in 0..ticks {
+            self.step();
+            let names: Vec<String> = self.cluster.replicas.keys().cloned().collect();
+            let name = names[self.cluster.roll(names.len() as u64) as usize].clone();
+            match self.cluster.roll(300) {
+                0..80 => self.perform(&name),
+                80..84 => {
+                    let replica = self.cluster.replicas.get_mut(&name).expect("it was just listed");
+                    replica.is_paused = !replica.is_paused;
+                }
+                84..92 => {
+                    let is_busy = self.cluster.replicas[&name].is_busy;
+                    self.cluster.replicas.get_mut(&name).expect("it was just listed").is_busy = !is_busy;
+                    if is_busy {
+                        self.cluster.answer(&name);
+                    }
+                }
+                92..96 => {
+                    let other = names[self.cluster.roll(names.len() as u64) as usize].clone();
+                    self.cluster.cuts.insert((name, other));
+                }
+                96..99 => self.cluster.cuts.clear(),
+                99 if crashes_left > 0 => {
+                    crashes_left -= 1;
+                    self.crash(&name);
+                }
+                100 => {
+                    let other = names[self.cluster.roll(names.len() as u64) as usize].clone();
+                    for apart in &names {
+                        if *apart != other {
+                            self.cluster.cuts.insert((other.clone(), apart.clone()));
+                            self.cluster.cuts.insert((apart.clone(), other.clone()));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// All faults stop: within a bounded time everything that was performed by the living has ended.
+    fn heal(&mut self) {
+        self.cluster.network = Network::default();
+        self.cluster.cuts.clear();
+        let names: Vec<String> = self.cluster.replicas.keys().cloned().collect();
+        for name in names {
+            let replica = self.cluster.replicas.get_mut(&name).expect("it was just listed");
+            (replica.is_paused, replica.is_busy) = (false, false);
+            self.cluster.answer(&name);
+        }
+        self.until("every perform has ended and all nodes agree", 1_000, |run| {
+            let statuses = run.cluster.statuses();
+            let leads = statuses.values().find(|status| status.role == Role::Leader);
+            leads.is_some_and(|leads| {
+                statuses.values().all(|status| {
+                    status.pending == 0
+                        && status.applied_index == leads.last_index
+                        && status.leader.as_deref() == Some(&*leads.id)
+                })
+            })
+        });
+    }
+
+    fn check(&self) {
+        self.cluster.checker.check_call_order();
+        let longest = self.cluster.checker.sequences.values().max_by_key(|sequence| sequence.len());
+        let sequence: &[(u64, String)] = longest.map_or(&[], Vec::as_slice);
+        let states: Vec<&State> = self.cluster.replicas.values().map(|replica| &replica.application.state).collect();
+        assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "states differ: {states:?}");
+        for ((name, number), made) in &self.made {
+            let count = sequence.iter().filter(|(_, action)| *action == made.action).count();
+            let Some(end) = self.ends.get(&(name.clone(), *number)) else {
+                assert!(!self.cluster.replicas.contains_key(name), "{name}'s perform {number} never ended");
+                assert!(count <= 1, "`{}` is there {count} times", made.action);
+                continue;
+            };
+            match end {
+                End::Resolved(action) => {
+                    assert_eq!(action, &made.action);
+                    assert!(count == 1, "`{action}` was acknowledged and is there {count} times");
+                }
+                End::Nothing => assert_eq!(made.method, "nothing"),
+                End::Refused(_) => {
+                    // Two may ask to unlock the same lock: only one of them is refused.
+                    assert!(count == 0 || made.method == "unlock", "`{}` was refused and is there", made.action);
+                    if made.method == "lock" {
+                        self.check_refusal(sequence, made);
+                    }
+                }
+                End::NotApplied | End::Unknown => panic!("{name}'s perform {number} ended {end}, but nobody closed"),
+            }
+        }
+    }
+
+    /// A refused lock was held at some moment between its perform and its end: otherwise a deposed leader answered.
+    fn check_refusal(&self, sequence: &[(u64, String)], made: &Made) {
+        let ended = made.ended.expect("it ended");
+        let mut holder = None;
+        let mut was_held = false;
+        for (index, action) in sequence {
+            was_held |= holder.is_some() && *index > made.commit_index;
+            if *index > ended {
+                break;
+            }
+            if action.starts_with("lock ") {
+                holder = Some(action);
+            } else if action.starts_with("unlock ") {
+                holder = None;
+            }
+        }
+        was_held |= holder.is_some();
+        assert!(was_held, "`{}` was refused, but nobody held the lock meanwhile", made.action);
+    }
+
+    fn perform(&mut self, name: &str) {
+        let number = self.made.range((name.to_string(), 0)..).take_while(|((n, _), _)| n == name).count() as u64 + 1;
+        let tag = format!("{name}/{number}");
+        let (method, args, action) = match self.cluster.roll(10) {
+            0..5 => ("append", tag.clone(), tag),
+            5..7 => ("lock", tag.clone(), format!("lock {tag}")),
+            // Unlocks whatever lock this node knows: its own applied state says who holds it.
+            7 => {
+                let holder = self.cluster.replicas[name].application.state.holder.clone().unwrap_or_default();
+                ("unlock", holder.clone(), format!("unlock {holder}"))
+            }
+            8 => ("nothing", String::new(), "nothing".into()),
+            _ => ("refuse", "no".into(), "refused".into()),
+        };
+        let commit_index = self.commit_index();
+        self.made.insert((name.to_string(), number), Made { method, action, commit_index, ended: None });
+        assert_eq!(self.cluster.perform(name, method, &args), number);
+        self.note_ends();
+    }
+
+    fn crash(&mut self, name: &str) {
+        self.note_ends();
+        self.cluster.crash(name);
+    }
+
+    fn step(&mut self) {
+        self.cluster.tick();
+        self.note_ends();
+    }
+
+    fn note_ends(&mut self) {
+        let commit_index = self.commit_index();
+        for (name, replica) in &mut self.cluster.replicas {
+            for (number, end) in std::mem::take(&mut replica.application.ends) {
+                let key = (name.clone(), number);
+                self.made.get_mut(&key).expect("only what was made ends").ended = Some(commit_index);
+                let former = self.ends.insert(key, end);
+                assert_eq!(former, None, "{name}'s perform {number} ended twice");
+            }
+        }
+    }
+
+    fn commit_index(&self) -> u64 {
+        self.cluster.statuses().values().map(|status| status.commit_index).max().unwrap_or(0)
+    }
+
+    fn until(&mut self, what: &str, ticks_max: u64, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..ticks_max {
+            self.step();
+            if holds(self) {
+                return;
+            }
+        }
+        panic!("after {ticks_max} ticks it does not hold that {what}: {:#?}", self.cluster.statuses());
+    }
+}

@@ -1,0 +1,87 @@
+//! This file translates between raft-rs's messages and ours. What raft-rs never sends between peers of conflux has no
+//! form on the wire, and so can never arrive.
+
+use raft_rs::eraftpb::{Entry, EntryType, Message, MessageType};
+
+use super::frame::{RaftKind, RaftMessage, WireEntry};
+use super::identity::RaftId;
+
+/// `None` for what must not travel: local messages, forwarded proposals and reads (DESIGN: they are ours to decide).
+pub fn outgoing(message: Message) -> Option<RaftMessage> {
+    let kind = match message.get_msg_type() {
+        MessageType::MsgAppend => RaftKind::Append,
+        MessageType::MsgAppendResponse => RaftKind::AppendResponse,
+        MessageType::MsgHeartbeat => RaftKind::Heartbeat,
+        MessageType::MsgHeartbeatResponse => RaftKind::HeartbeatResponse,
+        MessageType::MsgRequestVote => RaftKind::RequestVote,
+        MessageType::MsgRequestVoteResponse => RaftKind::RequestVoteResponse,
+        MessageType::MsgRequestPreVote => RaftKind::RequestPreVote,
+        MessageType::MsgRequestPreVoteResponse => RaftKind::RequestPreVoteResponse,
+        MessageType::MsgTimeoutNow => RaftKind::TimeoutNow,
+        MessageType::MsgHup
+        | MessageType::MsgBeat
+        | MessageType::MsgPropose
+        | MessageType::MsgSnapshot
+        | MessageType::MsgUnreachable
+        | MessageType::MsgSnapStatus
+        | MessageType::MsgCheckQuorum
+        | MessageType::MsgTransferLeader
+        | MessageType::MsgReadIndex
+        | MessageType::MsgReadIndexResp => return None,
+    };
+    let entries = message.entries.into_iter();
+    Some(RaftMessage {
+        kind,
+        term: message.term,
+        log_term: message.log_term,
+        index: message.index,
+        commit: message.commit,
+        commit_term: message.commit_term,
+        reject: message.reject,
+        reject_hint: message.reject_hint,
+        context: message.context,
+        entries: entries
+            .map(|entry| WireEntry {
+                term: entry.term,
+                index: entry.index,
+                data: entry.data,
+                context: entry.context,
+            })
+            .collect(),
+    })
+}
+
+pub fn incoming(message: RaftMessage, from: RaftId, to: RaftId) -> Message {
+    let mut translated = Message::default();
+    translated.set_msg_type(match message.kind {
+        RaftKind::Append => MessageType::MsgAppend,
+        RaftKind::AppendResponse => MessageType::MsgAppendResponse,
+        RaftKind::Heartbeat => MessageType::MsgHeartbeat,
+        RaftKind::HeartbeatResponse => MessageType::MsgHeartbeatResponse,
+        RaftKind::RequestVote => MessageType::MsgRequestVote,
+        RaftKind::RequestVoteResponse => MessageType::MsgRequestVoteResponse,
+        RaftKind::RequestPreVote => MessageType::MsgRequestPreVote,
+        RaftKind::RequestPreVoteResponse => MessageType::MsgRequestPreVoteResponse,
+        RaftKind::TimeoutNow => MessageType::MsgTimeoutNow,
+    });
+    translated.from = from;
+    translated.to = to;
+    translated.term = message.term;
+    translated.log_term = message.log_term;
+    translated.index = message.index;
+    translated.commit = message.commit;
+    translated.commit_term = message.commit_term;
+    translated.reject = message.reject;
+    translated.reject_hint = message.reject_hint;
+    translated.context = message.context;
+    let entries = message.entries.into_iter().map(|entry| Entry {
+        entry_type: EntryType::EntryNormal,
+        term: entry.term,
+        index: entry.index,
+        data: entry.data,
+        context: entry.context,
+        ..Entry::default()
+    });
+    translated.entries = entries.collect();
+    translated
+}
