@@ -119,7 +119,8 @@ declare namespace conflux {
     /** Nodes of the same name, server and `db` meet. Default: `conflux`. */
     channelName?: string
     /**
-     * `redis://[[username]:password@]host[:port][/db]`, or `rediss://` for TLS; instead of the fields below.
+     * `redis://[[username]:password@]host[:port][/db]`, `rediss://…` for TLS (with `#insecure` at its end: without
+     * checking the server's certificate), or `unix:///path/of/socket`; instead of the fields below but `tls`.
      * Default: `redis://127.0.0.1:6379`.
      */
     connectionString?: string
@@ -131,6 +132,11 @@ declare namespace conflux {
     password?: string
     /** Nodes of another db are not heard. Default: 0. */
     db?: number
+    /**
+     * Connect by TLS. As texts in PEM: `ca` are the certificates to trust instead of the usual authorities', `cert`
+     * and `key` this client's own. Default: false, or what the connection string says.
+     */
+    tls?: boolean | { ca?: string; cert?: string; key?: string }
   }
 
   /** An open node. All its functions are bound: `const { perform, getState } = node` works. */
