@@ -72,8 +72,17 @@ pub fn start(
     let handle = Handle { mailbox, status: status.clone() };
     runtime::spawn(move || async move {
         let ticks = ticker(tick);
-        let mut driver =
-            Driver { node, commands, ticks, channel, storage, link: None, application, status, frames: Vec::new() };
+        let mut driver = Driver {
+            node,
+            commands,
+            ticks,
+            channel,
+            storage,
+            link: None,
+            application,
+            status,
+            frames: Vec::new(),
+        };
         driver.run().await;
     });
     handle
@@ -109,7 +118,9 @@ impl<A: Application> Driver<A> {
             }
             match self.next_inputs().await {
                 Some(inputs) => {
-                    let handled = catch_unwind(AssertUnwindSafe(|| inputs.into_iter().for_each(|i| self.node.handle(i))));
+                    let handled = catch_unwind(AssertUnwindSafe(|| {
+                        inputs.into_iter().for_each(|i| self.node.handle(i))
+                    }));
                     if let Err(panic) = handled {
                         break End::Stopped(Some(Error::Panic { message: message_of(&*panic) }));
                     }
@@ -212,5 +223,6 @@ fn ticker(tick: Duration) -> Interval {
 
 fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".into())
 }

@@ -4,3 +4,5 @@ pub mod error;
 pub mod js;
 pub mod raft;
 pub mod storage;
+#[cfg(test)]
+mod tidy;

@@ -5,12 +5,12 @@
 
 use std::collections::VecDeque;
 
+use raft_rs::eraftpb::{Entry, EntryType, Message};
+use raft_rs::{Config, RawNode, StateRole};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
-use raft_rs::eraftpb::{Entry, EntryType, Message};
-use raft_rs::{Config, RawNode, StateRole};
 
 use super::events::{Role, Write};
 use super::frame::{RaftMessage, Roster};
@@ -138,9 +138,12 @@ impl Group {
     /// The voter whose log is furthest, of those that may be asked.
     pub fn most_advanced(&self, may: impl Fn(RaftId) -> bool) -> Option<RaftId> {
         let me = self.raw.raft.id;
-        let others = self.raw.raft.prs().iter().filter(|(id, progress)| {
-            **id != me && progress.recent_active && may(**id)
-        });
+        let others = self
+            .raw
+            .raft
+            .prs()
+            .iter()
+            .filter(|(id, progress)| **id != me && progress.recent_active && may(**id));
         others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
     }
 

@@ -44,7 +44,8 @@ pub fn admits(raw: &RawNode<Log>, message: &Message) -> bool {
         MessageType::MsgTimeoutNow => message.term == raft.term && message.from == raft.leader_id,
         // A response from a later term only makes us follow that term (paper §5.1).
         MessageType::MsgAppendResponse => {
-            is_member && (message.term != raft.term || message.index <= last_index && message.commit <= last_index)
+            is_member
+                && (message.term != raft.term || message.index <= last_index && message.commit <= last_index)
         }
         MessageType::MsgHeartbeatResponse => {
             is_member && (message.term != raft.term || message.commit <= last_index)

@@ -132,7 +132,8 @@ impl raft_rs::Storage for Log {
     }
 
     fn term(&self, index: u64) -> Result<u64> {
-        let unknown = if index < self.snapshot_index { StorageError::Compacted } else { StorageError::Unavailable };
+        let unknown =
+            if index < self.snapshot_index { StorageError::Compacted } else { StorageError::Unavailable };
         self.term_at(index).ok_or(Error::Store(unknown))
     }
 
@@ -186,7 +187,8 @@ mod tests {
     fn reading_is_cut_at_the_size_limit_but_gives_at_least_one_entry() {
         let mut log = log();
         log.append(&[entry(2, 2, "0123456789"), entry(3, 2, "0123456789"), entry(4, 2, "0123456789")]);
-        let read = |limit: u64| log.entries(2, 5, Some(limit), GetEntriesContext::empty(false)).unwrap().len();
+        let read =
+            |limit: u64| log.entries(2, 5, Some(limit), GetEntriesContext::empty(false)).unwrap().len();
         assert_eq!((read(0), read(20), read(1000)), (1, 1, 3));
     }
 }

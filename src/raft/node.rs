@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use raft_rs::eraftpb::Entry;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
-use raft_rs::eraftpb::Entry;
 
 use super::entry::Request;
 use super::events::{
@@ -547,7 +547,9 @@ impl Node {
         );
         seat.delivered_index = entry.index;
         if entry.data.is_empty() {
-            if let Some(leadership) = seat.leadership.as_mut().filter(|leadership| leadership.term() == entry.term) {
+            if let Some(leadership) =
+                seat.leadership.as_mut().filter(|leadership| leadership.term() == entry.term)
+            {
                 leadership.open();
             }
             return;
@@ -559,13 +561,19 @@ impl Node {
         match (effect, request) {
             (Effect::Applied, Some(request)) => {
                 let is_ours = request.id.origin == me && request.id.start == self.origin.start();
-                let own = Some(request.id.sequence).filter(|sequence| is_ours && self.origin.end(*sequence).is_some());
+                let own = Some(request.id.sequence)
+                    .filter(|sequence| is_ours && self.origin.end(*sequence).is_some());
                 if is_ours {
                     for (sequence, outcome) in request.observed {
                         self.settle_observed(sequence, outcome);
                     }
                 }
-                batch.push(Delivery::Committed { index: entry.index, own, is_provisional, action: entry.data });
+                batch.push(Delivery::Committed {
+                    index: entry.index,
+                    own,
+                    is_provisional,
+                    action: entry.data,
+                });
             }
             (Effect::Applied | Effect::Ignored, _) => {
                 if is_provisional && let Some(leadership) = &mut seat.leadership {

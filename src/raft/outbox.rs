@@ -44,7 +44,11 @@ impl Outbox {
         self.pages.clear();
     }
 
-    pub fn seal(&mut self, cluster: ClusterUuid, from: Incarnation) -> impl Iterator<Item = (Target, Bytes)> + '_ {
+    pub fn seal(
+        &mut self,
+        cluster: ClusterUuid,
+        from: Incarnation,
+    ) -> impl Iterator<Item = (Target, Bytes)> + '_ {
         self.pages.drain(..).map(move |page| {
             let to = match page.target {
                 Target::All => None,
@@ -60,10 +64,12 @@ fn size(message: &Message) -> usize {
     const SMALL: usize = 64;
     match message {
         Message::Raft(raft) => {
-            SMALL + raft.entries.iter().map(|entry| entry.data.len() + entry.context.len() + 24).sum::<usize>()
+            SMALL
+                + raft.entries.iter().map(|entry| entry.data.len() + entry.context.len() + 24).sum::<usize>()
         }
         Message::Requests(requests) => {
-            SMALL + requests.requests.iter().map(|item| item.args.len() + item.method.len() + 24).sum::<usize>()
+            SMALL
+                + requests.requests.iter().map(|item| item.args.len() + item.method.len() + 24).sum::<usize>()
         }
         Message::Outcomes { outcomes, .. } => SMALL * (1 + outcomes.len()),
         Message::Hello { .. }

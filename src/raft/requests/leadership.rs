@@ -267,7 +267,9 @@ impl Leadership {
         for session in self.sessions.values_mut() {
             session.unrecorded = session.outcomes.clone();
         }
-        for (origin, sequence, outcome) in self.observations.iter().flat_map(|observation| &observation.outcomes) {
+        for (origin, sequence, outcome) in
+            self.observations.iter().flat_map(|observation| &observation.outcomes)
+        {
             if let Some(session) = self.sessions.get_mut(origin) {
                 session.unrecorded.insert(*sequence, outcome.clone());
             }
@@ -325,11 +327,8 @@ impl Leadership {
     }
 
     fn request(&mut self, evaluation: &Evaluation) -> Request {
-        let id = RequestId {
-            origin: evaluation.origin,
-            start: evaluation.start,
-            sequence: evaluation.sequence,
-        };
+        let id =
+            RequestId { origin: evaluation.origin, start: evaluation.start, sequence: evaluation.sequence };
         match self.session(evaluation) {
             Some(session) => Request {
                 id,

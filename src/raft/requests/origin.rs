@@ -107,7 +107,9 @@ impl Origin {
     /// Whether this perform has not ended, and if `term` is given, was last sent to the leader of that term.
     pub fn awaits(&self, sequence: u64, term: Option<u64>) -> bool {
         let pending = sequence.checked_sub(self.floor).and_then(|i| self.pending.get(i as usize));
-        pending.and_then(Option::as_ref).is_some_and(|pending| term.is_none_or(|term| term == pending.dispatched))
+        pending
+            .and_then(Option::as_ref)
+            .is_some_and(|pending| term.is_none_or(|term| term == pending.dispatched))
     }
 
     /// The perform has ended; `None` if it had ended before.
@@ -131,8 +133,13 @@ impl Origin {
 
     /// Ends every perform for which `ends` holds, oldest first.
     pub fn end_where(&mut self, ends: impl Fn(&Pending) -> bool) -> Vec<Pending> {
-        let chosen: Vec<u64> =
-            self.pending.iter().flatten().filter(|pending| ends(pending)).map(|pending| pending.sequence).collect();
+        let chosen: Vec<u64> = self
+            .pending
+            .iter()
+            .flatten()
+            .filter(|pending| ends(pending))
+            .map(|pending| pending.sequence)
+            .collect();
         chosen.into_iter().filter_map(|sequence| self.end(sequence)).collect()
     }
 
@@ -202,8 +209,9 @@ impl Origin {
     /// The leader of `term` has our requests up to `sequence` without a gap: send again what comes after it.
     pub fn received(&mut self, term: u64, sequence: u64) {
         // Several frames behind a lost one each report the same gap; one answer to it is enough.
-        let is_repeated =
-            self.rewound.is_some_and(|(at, when)| at == sequence && self.now_ticks < when + self.retry_ticks_min / 2);
+        let is_repeated = self
+            .rewound
+            .is_some_and(|(at, when)| at == sequence && self.now_ticks < when + self.retry_ticks_min / 2);
         if term == self.term && sequence + 1 < self.next && !is_repeated {
             self.rewound = Some((sequence, self.now_ticks));
             self.rewind_to((sequence + 1).max(self.floor));

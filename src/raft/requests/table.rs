@@ -74,8 +74,9 @@ impl Table {
         if id.start > row.start {
             *row = Row { start: id.start, ..Row::default() };
         }
-        let is_repeated =
-            id.sequence < row.floor || row.applied.contains(&id.sequence) || row.observed.contains_key(&id.sequence);
+        let is_repeated = id.sequence < row.floor
+            || row.applied.contains(&id.sequence)
+            || row.observed.contains_key(&id.sequence);
         if is_repeated {
             return Effect::Ignored;
         }

@@ -88,10 +88,19 @@ impl Application {
                     let action = text(&action);
                     let reduced = self.state.reduce(&action);
                     if is_provisional {
-                        let kept = self.provisional.pop_front().expect("a provisional state is kept for this commit");
-                        assert_eq!(kept, reduced, "the provisional state is what the commit of `{action}` makes");
+                        let kept = self
+                            .provisional
+                            .pop_front()
+                            .expect("a provisional state is kept for this commit");
+                        assert_eq!(
+                            kept, reduced,
+                            "the provisional state is what the commit of `{action}` makes"
+                        );
                     } else {
-                        assert!(self.provisional.is_empty(), "`{action}` was committed under provisional states");
+                        assert!(
+                            self.provisional.is_empty(),
+                            "`{action}` was committed under provisional states"
+                        );
                     }
                     self.state = reduced;
                     self.applied.push((index, action.clone()));
@@ -103,8 +112,12 @@ impl Application {
                     let end = match settlement {
                         Settlement::Nothing => End::Nothing,
                         Settlement::Refused(error) => End::Refused(text(&error)),
-                        Settlement::Failed { outcome: crate::raft::ErrorOutcome::NotApplied, .. } => End::NotApplied,
-                        Settlement::Failed { outcome: crate::raft::ErrorOutcome::Unknown, .. } => End::Unknown,
+                        Settlement::Failed { outcome: crate::raft::ErrorOutcome::NotApplied, .. } => {
+                            End::NotApplied
+                        }
+                        Settlement::Failed { outcome: crate::raft::ErrorOutcome::Unknown, .. } => {
+                            End::Unknown
+                        }
                     };
                     self.end(sequence, end);
                 }
@@ -126,7 +139,9 @@ impl Application {
         let action = match method {
             "append" => args.to_string(),
             "lock" if state.holder.is_none() => format!("lock {args}"),
-            "lock" => return Answer::Refused(format!("{} holds it", state.holder.as_deref().unwrap_or("")).into()),
+            "lock" => {
+                return Answer::Refused(format!("{} holds it", state.holder.as_deref().unwrap_or("")).into());
+            }
             "unlock" if state.holder.as_deref() == Some(args) => format!("unlock {args}"),
             "unlock" => return Answer::Refused(Bytes::from_static(b"not yours")),
             "nothing" => return Answer::Nothing,

@@ -91,7 +91,10 @@ impl Checker {
                 let Some((origin, number)) = action.split_once('/') else { continue };
                 let number = number.parse().expect("the tests number their actions");
                 let former = newest.insert(origin, number).unwrap_or(0);
-                assert!(former < number, "`{action}` was applied after {origin}/{former}, against call order");
+                assert!(
+                    former < number,
+                    "`{action}` was applied after {origin}/{former}, against call order"
+                );
             }
         }
     }

@@ -200,7 +200,8 @@ impl Cluster {
         }
         let replica = self.replicas.get_mut(name).expect("a node that gets a batch runs");
         let answers = replica.application.handle(batch);
-        for answer in answers.iter().filter(|_| self.trace.is_some()).map(describe_answer).collect::<Vec<_>>() {
+        for answer in answers.iter().filter(|_| self.trace.is_some()).map(describe_answer).collect::<Vec<_>>()
+        {
             self.note(|| format!("{name}: answers {answer}"));
         }
         if let Some(replica) = self.replicas.get_mut(name) {
@@ -266,7 +267,8 @@ fn describe_message(message: &Message) -> String {
                 text += " reject";
             }
             for entry in &raft.entries {
-                text += &format!(" [{}@{} {}]", entry.index, entry.term, String::from_utf8_lossy(&entry.data));
+                text +=
+                    &format!(" [{}@{} {}]", entry.index, entry.term, String::from_utf8_lossy(&entry.data));
             }
             text
         }
@@ -292,7 +294,9 @@ fn describe_delivery(delivery: &Delivery) -> String {
             format!("role {} term={term} leader={}", role.as_str(), leader.as_deref().unwrap_or("none"))
         }
         Delivery::ResetProvisional => "drops its provisional states".into(),
-        Delivery::Evaluate { method, args } => format!("evaluates {method} {}", String::from_utf8_lossy(args)),
+        Delivery::Evaluate { method, args } => {
+            format!("evaluates {method} {}", String::from_utf8_lossy(args))
+        }
         Delivery::Committed { index, own, is_provisional, action } => {
             let own = own.map_or(String::new(), |sequence| format!(" resolves {sequence}"));
             let kept = if *is_provisional { " (kept)" } else { "" };

@@ -20,7 +20,8 @@ fn every_script_has_its_consequence() {
     let mut count = 0;
     for file in std::fs::read_dir(folder).expect("the scripts are in the tree") {
         let path = file.expect("the folder can be read").path();
-        goldenscript::run(&mut Script::new(), &path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        goldenscript::run(&mut Script::new(), &path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         count += 1;
     }
     assert!(count >= 10, "only {count} scripts were found");
@@ -63,8 +64,13 @@ impl Script {
 
     fn deliver(&mut self, keep: impl Fn(&str, &str) -> bool, rounds: u64) {
         for _ in 0..rounds {
-            let due: Vec<_> =
-                self.cluster.frames.iter().filter(|(_, sent)| keep(&sent.from, &sent.to)).map(|(k, _)| *k).collect();
+            let due: Vec<_> = self
+                .cluster
+                .frames
+                .iter()
+                .filter(|(_, sent)| keep(&sent.from, &sent.to))
+                .map(|(k, _)| *k)
+                .collect();
             if due.is_empty() {
                 return;
             }
@@ -86,9 +92,9 @@ impl Script {
             let leads = statuses.values().find(|status| status.role == Role::Leader);
             if let Some(leads) = leads
                 && leads.commit_index == leads.last_index
-                && statuses.values().all(|status| {
-                    status.leader == leads.leader && status.applied_index == leads.commit_index
-                })
+                && statuses
+                    .values()
+                    .all(|status| status.leader == leads.leader && status.applied_index == leads.commit_index)
                 && leads.commit_index > 1
             {
                 return;
@@ -117,7 +123,9 @@ impl Runner for Script {
 
     fn run(&mut self, command: &Command, _context: &Context) -> Result<String, Box<dyn Error>> {
         let mut args = command.consume_args();
-        let key = |args: &mut goldenscript::ArgumentConsumer<'_>, name: &str| args.take_key(name).map(str::to_string);
+        let key = |args: &mut goldenscript::ArgumentConsumer<'_>, name: &str| {
+            args.take_key(name).map(str::to_string)
+        };
         let mut is_quiet = false;
         match command.name.as_str() {
             // start NAME… [size=N]: starts processes.
@@ -151,13 +159,17 @@ impl Runner for Script {
             "deliver" => {
                 let (from, to) = (key(&mut args, "from"), key(&mut args, "to"));
                 let rounds = key(&mut args, "rounds").map_or(Ok(1), |rounds| rounds.parse())?;
-                let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+                let is = |wanted: &Option<String>, name: &str| {
+                    wanted.as_deref().is_none_or(|wanted| wanted == name)
+                };
                 self.deliver(|f, t| is(&from, f) && is(&to, t), rounds);
             }
             // lose [from=NAME] [to=NAME]: frames on their way are lost.
             "lose" => {
                 let (from, to) = (key(&mut args, "from"), key(&mut args, "to"));
-                let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+                let is = |wanted: &Option<String>, name: &str| {
+                    wanted.as_deref().is_none_or(|wanted| wanted == name)
+                };
                 self.cluster.frames.retain(|_, sent| !(is(&from, &sent.from) && is(&to, &sent.to)));
             }
             // repeat: every frame on its way will arrive twice.
@@ -202,7 +214,10 @@ impl Runner for Script {
                         status.commit_index,
                         status.last_index,
                         status.pending,
-                        status.waiting_for.as_ref().map_or(String::new(), |text| format!(" waiting for {text}"))
+                        status
+                            .waiting_for
+                            .as_ref()
+                            .map_or(String::new(), |text| format!(" waiting for {text}"))
                     )
                 });
                 let text: Vec<String> = lines.collect();

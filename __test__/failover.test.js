@@ -1,0 +1,102 @@
+// This file shows the first promise: the leader's process is killed in mid-burst, and nothing acknowledged is lost,
+// nothing is done twice, and the survivors perform again.
+//
+// CONFLUX_KILLS sets how often (default 5); the times from the kill to the next commit are printed at the end.
+
+'use strict'
+
+const assert = require('node:assert/strict')
+const { spawn } = require('node:child_process')
+const fs = require('node:fs')
+const path = require('node:path')
+const test = require('node:test')
+
+const { startRedisServer } = require('../scripts/redis-server')
+const { Cluster, until } = require('./cluster')
+const { makeProject, root } = require('./project')
+
+const KILLS = Number(process.env.CONFLUX_KILLS ?? 5)
+
+test(`kill -9 of the leader in mid-burst, ${KILLS} fresh clusters`, async t => {
+  const redis = await startRedisServer()
+  t.after(() => redis.kill())
+  const times = []
+  let acknowledged = 0
+
+  for (let kill = 1; kill <= KILLS; kill++) {
+    const cluster = new Cluster(redis.url)
+    t.after(() => cluster.kill())
+    const leader = await cluster.leader()
+
+    // Not always at the same point of the burst.
+    cluster.load()
+    await cluster.acknowledgements(200 + Math.floor(Math.random() * 400))
+    const killedAt = await leader.kill()
+
+    const isAfterFailover = entry => entry.leader !== null && entry.leader !== leader.id
+    await cluster.acknowledgements(200, isAfterFailover)
+    acknowledged += (await cluster.settle()).acknowledged
+    const first = Math.min(...cluster.acknowledged.filter(isAfterFailover).map(({ at }) => at))
+    times.push(first - killedAt)
+    await cluster.close()
+  }
+
+  times.sort((a, b) => a - b)
+  const percentile = p => times[Math.min(times.length - 1, Math.floor(times.length * p))]
+  t.diagnostic(
+    `${KILLS} kills, ${acknowledged} acknowledged, 0 lost, 0 doubled; kill to next commit: ` +
+      `p50 ${percentile(0.5)} ms, p99 ${percentile(0.99)} ms`
+  )
+  assert.ok(percentile(0.5) <= 1000, `the median from kill to next commit is ${percentile(0.5)} ms`)
+})
+
+test('the printed example runs in three terminals, and survives the kill of one', async t => {
+  const redis = await startRedisServer()
+  t.after(() => redis.kill())
+  const code = fs.readFileSync(path.join(root, 'examples', 'app.js'), 'utf8')
+  const printed = "channel: { name: 'redis' }"
+  assert.ok(code.includes(printed))
+  const file = path.join(makeProject(t), 'app.js')
+  // As printed, but for the port of the test's own Redis.
+  fs.writeFileSync(
+    file,
+    code.replace(printed, `channel: { name: 'redis', connectionString: '${redis.url}' }`)
+  )
+
+  const terminals = [1, 2, 3].map(() => new Terminal(file))
+  t.after(() => terminals.forEach(terminal => terminal.kill()))
+
+  terminals[0].type('one')
+  await Promise.all(terminals.map(terminal => terminal.shows('one')))
+  terminals[1].type('two')
+  await Promise.all(terminals.map(terminal => terminal.shows('one two')))
+  terminals[0].kill()
+  terminals[1].type('three')
+  await Promise.all(terminals.slice(1).map(terminal => terminal.shows('one two three')))
+  terminals[2].type('four')
+  await Promise.all(terminals.slice(1).map(terminal => terminal.shows('one two three four')))
+})
+
+/** Somebody who types lines into a program and reads what it prints. */
+class Terminal {
+  #child
+  #output = ''
+
+  constructor(file) {
+    const env = { ...process.env, NODE_TEST_CONTEXT: undefined }
+    this.#child = spawn(process.execPath, [file], { env, stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#child.stdout.setEncoding('utf8').on('data', text => (this.#output += text))
+  }
+
+  type(line) {
+    this.#child.stdin.write(`${line}\n`)
+  }
+
+  shows(line) {
+    return until(`the line \`${line}\``, () => this.#output.split('\n').includes(line))
+  }
+
+  kill() {
+    this.#child.kill('SIGKILL')
+  }
+}

@@ -1,0 +1,42 @@
+// This file makes an empty project outside of the repository in which `require('conflux')` is this package.
+//
+// Called by tests that run code as a user would. It never writes into the repository.
+
+'use strict'
+
+const { spawn } = require('node:child_process')
+const { once } = require('node:events')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+
+const root = path.join(__dirname, '..')
+
+/** A folder with `node_modules/conflux` in it; removed when the test ends. */
+function makeProject(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-project-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  fs.mkdirSync(path.join(folder, 'node_modules'))
+  // A junction needs no rights on Windows; elsewhere the word is ignored.
+  fs.symlinkSync(root, path.join(folder, 'node_modules', 'conflux'), 'junction')
+  return folder
+}
+
+/** Runs a file to its end; resolves with its exit code and all it printed. Killed after `seconds`. */
+async function runFile(file, { cwd = path.dirname(file), seconds = 60, env = {} } = {}) {
+  const child = spawn(process.execPath, [file], {
+    cwd,
+    env: { ...process.env, ...env, NODE_TEST_CONTEXT: undefined },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', text => (output += text))
+  }
+  const limit = setTimeout(() => child.kill('SIGKILL'), seconds * 1000)
+  const [code, signal] = await once(child, 'close')
+  clearTimeout(limit)
+  return { code, output: signal ? `${output}\n(ended by ${signal})` : output }
+}
+
+module.exports = { makeProject, root, runFile }

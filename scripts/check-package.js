@@ -1,0 +1,64 @@
+// This file says what the npm package holds, and what its manifest must not. `npm run check` calls it, after a build.
+
+'use strict'
+
+const fs = require('node:fs')
+const path = require('node:path')
+
+const { Stop, main, manifest, npmRead, root } = require('./steps')
+
+/** Besides these the package holds every file of `lib/`, and nothing else. */
+const EXPECTED = [
+  'CHANGELOG.md',
+  'LICENSE',
+  'README.md',
+  'binding.js',
+  'index.d.mts',
+  'index.d.ts',
+  'index.js',
+  'index.mjs',
+  'package.json'
+]
+
+function checkPackage() {
+  const faults = [...faultsOfManifest(manifest), ...faultsOfContents(packedFiles(), expectedFiles())]
+  const lock = fs.readFileSync(path.join(root, 'package-lock.json'), 'utf8')
+  if (lock.includes('"resolved": "http')) faults.push('package-lock.json names download addresses')
+  if (faults.length > 0) throw new Stop(`The npm package is not right: ${faults.join('; ')}.`)
+}
+
+/** What npm would publish. */
+function packedFiles() {
+  const [packed] = Object.values(JSON.parse(npmRead(['pack', '--dry-run', '--json', '--loglevel=error'])))
+  return packed.files.map(file => file.path)
+}
+
+function expectedFiles() {
+  const lib = fs.readdirSync(path.join(root, 'lib'), { recursive: true, withFileTypes: true })
+  const files = lib
+    .filter(entry => entry.isFile())
+    .map(entry => path.relative(root, path.join(entry.parentPath ?? entry.path, entry.name)))
+  return [...EXPECTED, ...files.map(file => file.replaceAll('\\', '/'))]
+}
+
+function faultsOfContents(packed, expected) {
+  return [
+    ...expected.filter(file => !packed.includes(file)).map(file => `${file} is missing`),
+    ...packed.filter(file => !expected.includes(file)).map(file => `${file} does not belong in it`)
+  ]
+}
+
+function faultsOfManifest({ dependencies, optionalDependencies, scripts }) {
+  const faults = []
+  if (dependencies) faults.push('it has runtime dependencies')
+  // Publishing writes them: committed, `npm ci` would fail on binaries that are not published yet.
+  if (optionalDependencies) faults.push('its committed package.json has optionalDependencies')
+  for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
+    if (scripts[name]) faults.push(`it runs a script at ${name}`)
+  }
+  return faults
+}
+
+module.exports = { checkPackage, faultsOfContents, faultsOfManifest }
+
+if (require.main === module) main(checkPackage)
