@@ -42,8 +42,15 @@ const CHANNELS = {
     port: { check: integer(1, 65535) },
     username: { check: string },
     password: { check: string },
-    db: { check: integer(0, 2147483647) }
+    db: { check: integer(0, 2147483647) },
+    tls: { check: tls }
   }
+}
+
+const TLS = {
+  ca: { check: string },
+  cert: { check: string },
+  key: { check: string }
 }
 
 /**
@@ -145,10 +152,25 @@ function channel(value, path, faults) {
   return result
 }
 
+/** `true` is TLS with nothing special. */
+function tls(value, path, faults) {
+  if (value === true) return {}
+  if (value === false) return undefined
+  if (!isObject(value)) {
+    faults.push(`${path} must be true or an object`)
+    return value
+  }
+  const result = checkFields(TLS, value, 'channel.tls.', faults)
+  if ((result.cert === undefined) !== (result.key === undefined)) {
+    faults.push('"channel.tls.cert" and "channel.tls.key" belong together')
+  }
+  return result
+}
+
 function connectionString(value, path, faults) {
   // The value may hold a password: it is never part of a message.
-  if (typeof value !== 'string' || !value.isWellFormed() || !/^rediss?:\/\//.test(value)) {
-    faults.push(`${path} must be a string that starts with redis:// or rediss://`)
+  if (typeof value !== 'string' || !value.isWellFormed() || !/^(rediss?|unix):\/\//.test(value)) {
+    faults.push(`${path} must be a string that starts with redis://, rediss:// or unix://`)
   }
   return value
 }
