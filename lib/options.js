@@ -1,8 +1,7 @@
-/**
- * This file checks the options of `conflux(options)` and fills in the defaults.
- *
- * All faults are found before any is reported, in the order of the tables below.
- */
+// This file checks the options of `conflux(options)` and fills in the defaults.
+//
+// All faults are found before any is reported, in the order of the tables below.
+
 'use strict'
 
 const errors = require('./errors')
@@ -42,8 +41,15 @@ const CHANNELS = {
     port: { check: integer(1, 65535) },
     username: { check: string },
     password: { check: string },
-    db: { check: integer(0, 2147483647) }
+    db: { check: integer(0, 2147483647) },
+    tls: { check: tls }
   }
+}
+
+const TLS = {
+  ca: { check: string },
+  cert: { check: string },
+  key: { check: string }
 }
 
 /**
@@ -133,22 +139,40 @@ function channel(value, path, faults) {
   }
   if (typeof value.name !== 'string' || !Object.hasOwn(CHANNELS, value.name)) {
     const known = Object.keys(CHANNELS).map(name => `"${name}"`)
-    faults.push(value.name == null ? '"channel.name" is required' : `"channel.name" must be ${known.join(' or ')}`)
+    faults.push(
+      value.name == null ? '"channel.name" is required' : `"channel.name" must be ${known.join(' or ')}`
+    )
     return value
   }
   const result = checkFields(CHANNELS[value.name], value, 'channel.', faults)
   if (result.connectionString !== undefined) {
     for (const key of ['host', 'port', 'username', 'password', 'db']) {
-      if (result[key] !== undefined) faults.push(`"channel.${key}" can't be given beside "channel.connectionString"`)
+      if (result[key] !== undefined)
+        faults.push(`"channel.${key}" can't be given beside "channel.connectionString"`)
     }
+  }
+  return result
+}
+
+/** `true` is TLS with nothing special. */
+function tls(value, path, faults) {
+  if (value === true) return {}
+  if (value === false) return undefined
+  if (!isObject(value)) {
+    faults.push(`${path} must be true or an object`)
+    return value
+  }
+  const result = checkFields(TLS, value, 'channel.tls.', faults)
+  if ((result.cert === undefined) !== (result.key === undefined)) {
+    faults.push('"channel.tls.cert" and "channel.tls.key" belong together')
   }
   return result
 }
 
 function connectionString(value, path, faults) {
   // The value may hold a password: it is never part of a message.
-  if (typeof value !== 'string' || !value.isWellFormed() || !/^rediss?:\/\//.test(value)) {
-    faults.push(`${path} must be a string that starts with redis:// or rediss://`)
+  if (typeof value !== 'string' || !value.isWellFormed() || !/^(rediss?|unix):\/\//.test(value)) {
+    faults.push(`${path} must be a string that starts with redis://, rediss:// or unix://`)
   }
   return value
 }

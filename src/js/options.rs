@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::channel::{Channel, memory::Memory, redis::Redis, redis::RedisOptions};
+use crate::channel::Channel;
+use crate::channel::memory::Memory;
+use crate::channel::redis::{Redis, RedisOptions, RedisTls};
 use crate::raft;
 
 /// The longest tick. A shorter heartbeat than five of these makes the tick shorter.
 const TICK_MAX: Duration = Duration::from_millis(10);
+
+/// The least patience with a server that does not echo. It is two election timeouts, but no server answers each time
+/// within a few milliseconds.
+const PATIENCE_MIN: Duration = Duration::from_millis(500);
 
 /// What a node is started with.
 pub struct Options {
@@ -61,13 +67,23 @@ struct GivenRedis {
     port: Option<u16>,
     username: Option<String>,
     password: Option<String>,
-    db: Option<i64>,
+    db: Option<u32>,
+    tls: Option<GivenTls>,
+}
+
+/// PEM.
+#[derive(Deserialize)]
+struct GivenTls {
+    ca: Option<String>,
+    cert: Option<String>,
+    key: Option<String>,
 }
 
 pub fn parse(text: &str) -> Result<Options, String> {
     let given: Given = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
-    Ok(Options { raft: raft_options(&given, tick)?, tick, channel: channel(given.channel)? })
+    let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
+    Ok(Options { raft: raft_options(&given, tick)?, tick, channel: channel(given.channel, patience)? })
 }
 
 /// Down for the heartbeat, up for the election timeout: what was less in milliseconds stays less in ticks.
@@ -91,7 +107,7 @@ fn seed(hexadecimal: &str) -> Result<[u8; 32], String> {
     Ok(seed)
 }
 
-fn channel(given: GivenChannel) -> Result<Box<dyn Channel>, String> {
+fn channel(given: GivenChannel, patience: Duration) -> Result<Box<dyn Channel>, String> {
     match given {
         GivenChannel::Memory(given) => Ok(Box::new(Memory::new(&given.channel_name))),
         GivenChannel::Redis(given) => {
@@ -103,6 +119,8 @@ fn channel(given: GivenChannel) -> Result<Box<dyn Channel>, String> {
                 password: given.password,
                 db: given.db,
                 channel_name: given.channel_name,
+                tls: given.tls.map(|tls| RedisTls { ca: tls.ca, certificate_and_key: tls.cert.zip(tls.key) }),
+                patience,
             };
             Ok(Box::new(Redis::new(options).map_err(|error| error.to_string())?))
         }

@@ -1,0 +1,3 @@
+import conflux from './index.js'
+
+export default conflux

@@ -1,0 +1,342 @@
+/**
+ * conflux is Redux for distributed systems: a store that every node of a cluster holds, changed by actions that all
+ * nodes reduce in the same order. The order is agreed on by Raft: any minority of the nodes may fail.
+ *
+ * @example
+ * ```js
+ * const conflux = require('conflux')
+ *
+ * const node = conflux({
+ *   id: 'a',
+ *   clusterSize: 3,
+ *   channel: { name: 'redis' },
+ *   methods: { append (thing) { return thing } },
+ *   reduce (state, action) { return action === null ? [] : state.concat(action) }
+ * })
+ * node.subscribe(() => console.log(node.getState()))
+ * await node.perform('append', ['foo'])
+ * ```
+ *
+ * @typeParam State what `reduce` returns; inferred from it.
+ * @typeParam Methods the methods; inferred from the options.
+ * @returns an open node, at once. It looks for the others by itself; `node.ready()` waits for that.
+ * @throws `ERR_CONFLUX_INVALID_OPTIONS`: one message with all faults, which are also in `error.faults`.
+ * @throws `ERR_CONFLUX_REDUCER`: the reducer threw while making the initial state; `error.cause` is what it threw.
+ */
+declare function conflux<State, Methods extends conflux.AnyMethods = {}>(
+  options: conflux.Options<State, Methods>
+): conflux.Node<State, Methods>
+
+declare namespace conflux {
+  /**
+   * Action creators, by name. A method runs on the leader: it gets the performed arguments as JSON keeps them, and
+   * returns an action (JSON), `null` or `undefined` for "nothing to do", or an `Error` (returned or thrown) for "no".
+   * It must be synchronous, must not call `perform` or `close`, and may run more than once for one perform: its
+   * action is applied once.
+   */
+  type AnyMethods = Record<string, (...args: any[]) => unknown>
+
+  /** What a method asks for when it neither refuses nor has nothing to do. */
+  type ActionOf<Method> = Method extends (...args: any[]) => infer Returned
+    ? Exclude<Returned, null | undefined | void | Error>
+    : never
+
+  /** Any action of these methods. */
+  type Action<Methods> = ActionOf<Methods[keyof Methods]>
+
+  /** What a perform of the method resolves with: its action, or `undefined` if there was nothing to do. */
+  type Performed<Method> = Method extends (...args: any[]) => infer Returned
+    ? Exclude<Returned, null | undefined | void | Error> | NothingOf<Returned>
+    : never
+
+  /** @internal */
+  type NothingOf<Returned> = Extract<Returned, null | undefined | void> extends never ? never : undefined
+
+  /** The arguments of `perform`, after the method's name. A method without parameters needs no list. */
+  type PerformArguments<Method> = Method extends (...args: infer Args) => unknown
+    ? [] extends Args
+      ? [args?: Args | null, timeout?: number | null]
+      : [args: Args, timeout?: number | null]
+    : never
+
+  interface Options<State, Methods extends AnyMethods> {
+    /** The node's name: a non-empty string of at most 256 bytes, different for every node of the cluster. */
+    id: string
+
+    /** How many nodes found the cluster, and vote: an integer from 1 to 99, the same on every node. */
+    clusterSize: number
+
+    /** How the nodes reach each other. */
+    channel: MemoryChannel | RedisChannel
+
+    /** Action creators, by name; only own functions count. In them `this` is the leader's node. */
+    methods: Methods & ThisType<Node<State, NoInfer<Methods>>>
+
+    /**
+     * The next state for an action; it must depend on nothing else, and must not change `state`.
+     *
+     * The initial state is `reduce(undefined, null)`. If that throws (Redux reducers read `action.type`), it is
+     * `reduce(undefined, { type: '@@conflux/INIT' })`.
+     *
+     * One that throws while a perform is evaluated makes that perform reject (`ERR_CONFLUX_REDUCER`), and nothing is
+     * logged. One that throws on an action that is already committed ends its node (`ERR_CONFLUX_FENCED`): the state
+     * before that action stays readable, and the other nodes go on.
+     */
+    reduce: (state: State | undefined, action: Action<NoInfer<Methods>> | null) => State
+
+    /**
+     * How long a node hears nothing from a leader before it stands for election: drawn from this range, in
+     * milliseconds. Default: `{ min: 300, max: 500 }`.
+     */
+    electionTimeout?: { min: number; max: number }
+
+    /**
+     * How often a leader is heard when it has nothing to say, in milliseconds; less than `electionTimeout.min`.
+     * Default: 50.
+     */
+    heartbeatInterval?: number
+
+    /**
+     * How many performs of this node may be pending at once; more are refused (`ERR_CONFLUX_BUSY`), as is what makes
+     * their arguments longer than 64 Mi characters of JSON together. Default: 100000.
+     */
+    maxPending?: number
+
+    /** @deprecated An option of conflux 1.x: accepted and ignored. */
+    accelerateHeartbeats?: boolean
+  }
+
+  /** Between nodes of one process, its worker threads included. */
+  interface MemoryChannel {
+    name: 'memory'
+    /** Nodes of the same name meet. Default: `conflux`. */
+    channelName?: string
+  }
+
+  /** Over the publish/subscribe of a Redis server, which stores nothing. */
+  interface RedisChannel {
+    name: 'redis'
+    /** Nodes of the same name, server and `db` meet. Default: `conflux`. */
+    channelName?: string
+    /**
+     * `redis://[[username]:password@]host[:port][/db]`, `rediss://…` for TLS (with `#insecure` at its end: without
+     * checking the server's certificate), or `unix:///path/of/socket`; instead of the fields below but `tls`.
+     * Default: `redis://127.0.0.1:6379`.
+     */
+    connectionString?: string
+    /** Default: `127.0.0.1`. */
+    host?: string
+    /** Default: 6379. */
+    port?: number
+    username?: string
+    password?: string
+    /** Nodes of another db are not heard. Default: 0. */
+    db?: number
+    /**
+     * Connect by TLS. As texts in PEM: `ca` are the certificates to trust instead of the usual authorities', `cert`
+     * and `key` this client's own. Default: false, or what the connection string says.
+     */
+    tls?: boolean | { ca?: string; cert?: string; key?: string }
+  }
+
+  /** An open node. All its functions are bound: `const { perform, getState } = node` works. */
+  interface Node<State = unknown, Methods extends AnyMethods = AnyMethods> {
+    /**
+     * Runs `methods[method]` on the leader; resolves once its action is committed and reduced here: `getState()`
+     * read right after already contains it. Performs of one node are evaluated in the order of their calls. Without
+     * a leader they wait.
+     *
+     * @param args what the method is called with, as JSON keeps it: at most 1 MiB as text, nested at most 64 deep.
+     * @param timeout milliseconds, from 0 to 2147483647; default (also `null` and -1): no limit.
+     * @returns the action, a copy of this call's own; or `undefined` if the method returned nothing.
+     * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own JSON-able data,
+     *   `code` among them (else `ERR_CONFLUX_REFUSED`). Nothing was logged.
+     * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_ASYNC_METHOD`, `ERR_CONFLUX_REDUCER`,
+     *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
+     *   its action can't be; nothing was logged.
+     * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`,
+     *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: this call can't be.
+     * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too much is pending; try again later.
+     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed.
+     * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if it was on its way, `'unknown'`.
+     * @throws {PerformError} the code of a failure of this node (see the event `error`), likewise.
+     * @throws `ERR_CONFLUX_REENTRANT`, at once instead of by the promise: called inside a method or reducer.
+     */
+    perform<Name extends keyof Methods & string>(
+      method: Name,
+      ...rest: PerformArguments<Methods[Name]>
+    ): Promise<Performed<Methods[Name]>>
+
+    /** The same with a callback, in its caller's async context. What the callback throws is an uncaught exception. */
+    perform<Name extends keyof Methods & string>(
+      method: Name,
+      args: Parameters<Methods[Name]>,
+      callback: Callback<Performed<Methods[Name]>>
+    ): void
+    perform<Name extends keyof Methods & string>(
+      method: Name,
+      args: Parameters<Methods[Name]>,
+      timeout: number | null | undefined,
+      callback: Callback<Performed<Methods[Name]>>
+    ): void
+
+    /**
+     * Calls `listener` after every committed action. What it throws stops neither the other listeners nor the node:
+     * it is an uncaught exception once all have run.
+     *
+     * @returns `unsubscribe`, which ends this registration only, at once, also inside a listener; calling it again
+     *   does nothing.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
+     * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
+     */
+    subscribe(listener: () => void): () => void
+
+    /** The committed state on this node; the same reference until the next action. It stays after the end. */
+    getState(): State
+
+    /**
+     * On the leader, the committed state with all uncommitted actions on top: in a method, exactly what its action
+     * will be applied to if the leader stays. On other nodes, the committed state.
+     */
+    getProvisionalState(): State
+
+    /**
+     * Leaves the cluster and releases everything, so that the process can exit. Once it is called, no listener of
+     * `subscribe` and no event but `error` and `close` is called. What is pending is committed if there is time, else
+     * rejected with `ERR_CONFLUX_CLOSED`. Calling it again gives the same promise.
+     *
+     * @throws `ERR_CONFLUX_REENTRANT`, at once: called inside a method or reducer.
+     */
+    close(): Promise<void>
+    close(callback: (error: null) => void): void
+
+    /** The node as it sees itself and others right now. A plain object of its own. */
+    status(): Status
+
+    /**
+     * Resolves when the node is in a cluster with a leader.
+     *
+     * @param options.timeout milliseconds; default: no limit.
+     * @throws `ERR_CONFLUX_TIMEOUT`: its message, and `error.waitingFor`, say what is missing.
+     * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
+     */
+    ready(options?: { timeout?: number }): Promise<void>
+
+    /** Calls `listener` on each such event. */
+    on<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
+    /** Calls `listener` on the next such event. */
+    once<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
+    /** Ends one registration of `listener`. */
+    off<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
+
+    /** Keeps the process alive while the node is open, as it does from the start. */
+    ref(): this
+    /** Lets the process exit while the node is open. */
+    unref(): this
+  }
+
+  type Callback<Result> = (error: PerformError | null, action?: Result) => void
+
+  /** The events of a node, and what their listeners get. */
+  interface Events {
+    /** The id of the leader that this node knows, or null. */
+    leader: [id: string | null]
+    role: [role: Role]
+    /** Something recoverable. Where nobody listens, the first of each code goes to `process.emitWarning`. */
+    warning: [warning: Warning]
+    /**
+     * The node has failed, and ends. Emitted only where someone listens; else it is one line on stderr. Its codes:
+     *
+     * - `ERR_CONFLUX_FENCED`: the reducer threw on a committed action; `index`, `action` and `cause` say on which.
+     * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`.
+     * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster, without a leader, met another one with a leader.
+     * - `ERR_CONFLUX_REMOVED`: it left its cluster while performs were on their way (of performs only).
+     * - `ERR_CONFLUX_PANIC`, `ERR_CONFLUX_INTERNAL`: a bug in conflux.
+     */
+    error: [error: Error & { code: string }]
+    /** The node has ended, by `close` or by a failure. */
+    close: []
+  }
+
+  /** The part that a node plays in its term. */
+  type Role = 'follower' | 'candidate' | 'leader'
+
+  /** A recoverable fault, or news that an operator wants to see; its facts come as further properties. */
+  type Warning =
+    /** Fewer nodes than `clusterSize` are there to found a cluster. */
+    | { code: 'WARN_CONFLUX_WAITING_FOR_NODES'; message: string; clusterSize: number; heard: string[] }
+    /** The cluster has all its nodes, and this one is not among them. */
+    | { code: 'WARN_CONFLUX_WAITING_TO_JOIN'; message: string; cluster: string; clusterSize: number }
+    /** A node, or a whole cluster, on the same channel has another `clusterSize`. */
+    | {
+        code: 'WARN_CONFLUX_OTHER_CLUSTER_SIZE'
+        message: string
+        id?: string
+        cluster?: string
+        theirs: number
+        ours: number
+      }
+    /** This node gave up an attempt, and starts over as a new member. */
+    | { code: 'WARN_CONFLUX_STARTING_OVER'; message: string; why: string }
+    /** Two clusters share one channel. */
+    | { code: 'WARN_CONFLUX_TWO_CLUSTERS'; message: string; ours: string; theirs: string }
+    /** The channel does not work; it is tried again for ever. */
+    | { code: 'WARN_CONFLUX_CHANNEL_BROKEN'; message: string; cause: string }
+    /** It works again. */
+    | { code: 'WARN_CONFLUX_CHANNEL_RESTORED'; message: string }
+    /** A node on the same channel speaks another version of the protocol. */
+    | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }
+
+  /** Why a perform was rejected. */
+  interface PerformError extends Error {
+    name: 'Error'
+    /** Stable: `ERR_CONFLUX_…`, or the method's own. */
+    code: string
+    /**
+     * - `refused`: the method, or the reducer on its action, said no; nothing was logged.
+     * - `not-applied`: it did not happen, and will not.
+     * - `unknown`: it may have happened, or may still happen.
+     */
+    outcome: 'refused' | 'not-applied' | 'unknown'
+    /** The facts, and the own data of a method's error. */
+    [fact: string]: unknown
+  }
+
+  interface Status {
+    id: string
+    /** Names this start of the node. */
+    incarnation: string
+    state: 'open' | 'closing' | 'closed' | 'failed'
+    /** Why the node failed. */
+    failure: { code: string; message: string } | null
+    /** Names the cluster; null before the node is in one. */
+    cluster: string | null
+    role: Role
+    /** The id of the leader that this node knows. */
+    leader: string | null
+    /** Counts the elections. */
+    term: number
+    /** The last index of the log that is known to be on a quorum. */
+    commitIndex: number
+    /** The last index whose action is in `getState()`. */
+    appliedIndex: number
+    lastIndex: number
+    /** Sorted by id; empty before the node is in a cluster. */
+    members: Member[]
+    /** Performs of this node that have not ended. */
+    pending: number
+    /** What the node waits for, in words, while it is not in a cluster with a leader. */
+    waitingFor: string | null
+  }
+
+  interface Member {
+    id: string
+    incarnation: string
+    /** It counts in quorums; otherwise it only receives. */
+    voter: boolean
+    /** It was heard within the last election timeout. Only the leader hears everyone. */
+    active: boolean
+  }
+}
+
+export = conflux
