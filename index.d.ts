@@ -251,7 +251,6 @@ declare namespace conflux {
      * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`.
      * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster, without a leader, met another one with a leader.
      * - `ERR_CONFLUX_REMOVED`: it left its cluster while performs were on their way (of performs only).
-     * - `ERR_CONFLUX_LOST_LOG`, `ERR_CONFLUX_STORAGE`: what it had acknowledged is gone, or can't be saved.
      * - `ERR_CONFLUX_PANIC`, `ERR_CONFLUX_INTERNAL`: a bug in conflux.
      */
     error: [error: Error & { code: string }]
@@ -268,8 +267,15 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_WAITING_FOR_NODES'; message: string; clusterSize: number; heard: string[] }
     /** The cluster has all its nodes, and this one is not among them. */
     | { code: 'WARN_CONFLUX_WAITING_TO_JOIN'; message: string; cluster: string; clusterSize: number }
-    /** A node on the same channel has another `clusterSize`. */
-    | { code: 'WARN_CONFLUX_OTHER_CLUSTER_SIZE'; message: string; id: string; theirs: number; ours: number }
+    /** A node, or a whole cluster, on the same channel has another `clusterSize`. */
+    | {
+        code: 'WARN_CONFLUX_OTHER_CLUSTER_SIZE'
+        message: string
+        id?: string
+        cluster?: string
+        theirs: number
+        ours: number
+      }
     /** This node gave up an attempt, and starts over as a new member. */
     | { code: 'WARN_CONFLUX_STARTING_OVER'; message: string; why: string }
     /** Two clusters share one channel. */

@@ -1,6 +1,5 @@
-/**
- * This file is the package: `require('conflux')` is the function that opens a node. Its types are in index.d.ts.
- */
+// This file is the package: `require('conflux')` is the function that opens a node. Its types are in index.d.ts.
+
 'use strict'
 
 const { open } = require('./lib/native')

@@ -2,7 +2,9 @@
 import conflux = require('..')
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-declare function expect<Expected>(): { toBe<Actual>(actual: Actual, ...proof: Equal<Actual, Expected> extends true ? [] : [never]): void }
+declare function expect<Expected>(): {
+  toBe<Actual>(actual: Actual, ...proof: Equal<Actual, Expected> extends true ? [] : [never]): void
+}
 
 interface Lock {
   type: 'lock'

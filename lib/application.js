@@ -1,8 +1,7 @@
-/**
- * This file calls the application's methods and its reducer, and knows while one of them runs.
- *
- * They only compute: what would start a perform or a close from inside one is told so (`ERR_CONFLUX_REENTRANT`).
- */
+// This file calls the application's methods and its reducer, and knows while one of them runs.
+//
+// They only compute: what would start a perform or a close from inside one is told so (`ERR_CONFLUX_REENTRANT`).
+
 'use strict'
 
 const errors = require('./errors')

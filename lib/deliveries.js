@@ -1,8 +1,7 @@
-/**
- * This file reads a batch of the core: one flat array, a kind and what belongs to it, one after the other.
- *
- * Written by src/js/batch.rs, which says what each kind is followed by.
- */
+// This file reads a batch of the core: one flat array, a kind and what belongs to it, one after the other.
+//
+// Written by src/js/batch.rs, which says what each kind is followed by.
+
 'use strict'
 
 const ROLE = 0
@@ -21,7 +20,7 @@ const STOPPED = 11
 /** Tells `node` each delivery, in order, until all are told or the node has ended. */
 function read(text, node) {
   const items = JSON.parse(text)
-  for (let i = 0; i < items.length && !node.hasEnded; ) {
+  for (let i = 0; i < items.length && !node.hasEnded;) {
     switch (items[i++]) {
       case ROLE:
         node.role(items[i++], items[i++], items[i++])

@@ -1,9 +1,8 @@
-/**
- * This file makes every error that the façade itself can meet, each with its stable code.
- *
- * The core's own are in src/error.rs and arrive with their code and text. An error's `name` stays `Error`; what an
- * application branches on is `code`, and for a perform `outcome`: `refused`, `not-applied` or `unknown`.
- */
+// This file makes every error that the façade itself can meet, each with its stable code.
+//
+// The core's own are in src/error.rs and arrive with their code and text. An error's `name` stays `Error`; what an
+// application branches on is `code`, and for a perform `outcome`: `refused`, `not-applied` or `unknown`.
+
 'use strict'
 
 const { isNativeError } = require('node:util').types
@@ -95,7 +94,8 @@ module.exports = {
       REFUSED
     ),
 
-  asyncReducer: () => failure('ERR_CONFLUX_REDUCER', 'the reducer returned a promise; reducers must be synchronous'),
+  asyncReducer: () =>
+    failure('ERR_CONFLUX_REDUCER', 'the reducer returned a promise; reducers must be synchronous'),
 
   initialState: cause =>
     failure('ERR_CONFLUX_REDUCER', `the reducer threw while making the initial state: ${messageOf(cause)}`, {

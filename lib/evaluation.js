@@ -1,8 +1,7 @@
-/**
- * This file evaluates a perform on the leader: method, then reducer, then the answer to the core.
- *
- * Nothing that an application's code does gets out of here but as an answer.
- */
+// This file evaluates a perform on the leader: method, then reducer, then the answer to the core.
+//
+// Nothing that an application's code does gets out of here but as an answer.
+
 'use strict'
 
 const errors = require('./errors')

@@ -1,8 +1,7 @@
-/**
- * This file makes the JSON text of arguments and actions, or says what stands in the way.
- *
- * A value is stringified once; the faults are looked for only when there is one.
- */
+// This file makes the JSON text of arguments and actions, or says what stands in the way.
+//
+// A value is stringified once; the faults are looked for only when there is one.
+
 'use strict'
 
 const errors = require('./errors')

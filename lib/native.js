@@ -1,8 +1,7 @@
-/**
- * This file loads the native addon, once per process, or says what to do where there is none.
- *
- * `binding.js` is written by `npm run build`; it finds the addon beside itself or in the platform's own package.
- */
+// This file loads the native addon, once per process, or says what to do where there is none.
+//
+// `binding.js` is written by `npm run build`; it finds the addon beside itself or in the platform's own package.
+
 'use strict'
 
 const errors = require('./errors')

@@ -1,9 +1,8 @@
-/**
- * This file is a node: it lets the core's deliveries act on the store, the performs and the application.
- *
- * Called by index.js, which hands out its public face, and by `deliveries.js` for each delivery. Nothing that an
- * application throws may leave `deliver`: what does is a bug, and ends this node, never the process.
- */
+// This file is a node: it lets the core's deliveries act on the store, the performs and the application.
+//
+// Called by index.js, which hands out its public face, and by `deliveries.js` for each delivery. Nothing that an
+// application throws may leave `deliver`: what does is a bug, and ends this node, never the process.
+
 'use strict'
 
 const { EventEmitter } = require('node:events')
@@ -54,7 +53,7 @@ class Node {
     this.#application = new Application(options)
     try {
       this.#store = new Store(this.#application)
-      this.#native = open(nativeOptions(options), text => this.#deliver(text))
+      this.#native = this.#open(options, open)
     } catch (error) {
       clearInterval(this.#keepAlive)
       throw error
@@ -63,6 +62,15 @@ class Node {
     this.#ready = new Ready(() => JSON.parse(this.#native.status()).waitingFor)
     this.#closed = new Promise(resolve => (this.#resolveClosed = resolve))
     this.face = this.#makeFace()
+  }
+
+  #open(options, open) {
+    try {
+      return open(nativeOptions(options), text => this.#deliver(text))
+    } catch (error) {
+      // The rest of the options was checked before; what only a channel understands was not.
+      throw errors.invalidOptions([`"channel": ${errors.messageOf(error)}`])
+    }
   }
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
@@ -75,8 +83,8 @@ class Node {
       close: callback => this.#close(callback),
       status: () => this.#status(),
       ready: options => this.#whenReady(options),
-      ref: () => (this.#keepAlive.ref(), face),
-      unref: () => (this.#keepAlive.unref(), face)
+      ref: () => this.#keepProcessAlive(true),
+      unref: () => this.#keepProcessAlive(false)
     }
     for (const name of ['on', 'once', 'off']) {
       face[name] = (event, listener) => (this.#events[name](event, listener), face)
@@ -122,6 +130,8 @@ class Node {
       this.#state = 'closing'
       this.#subscribers.clear()
       this.#ready.reject(this.#endedError('not-applied'))
+      // Also an unref'd node takes its leave before the process exits; that is bounded in time.
+      this.#keepAlive.ref()
       this.#native.close()
     }
     if (!callback) return this.#closed
@@ -153,6 +163,13 @@ class Node {
   #whenReady(options) {
     if (this.#state !== 'open') return Promise.reject(this.#endedError('not-applied'))
     return this.#ready.wait(options)
+  }
+
+  #keepProcessAlive(isWanted) {
+    // A node that takes its leave is not to be cut short.
+    if (isWanted) this.#keepAlive.ref()
+    else if (this.#state === 'open') this.#keepAlive.unref()
+    return this.face
   }
 
   // What the core delivers. `deliveries.js` calls these, in order.

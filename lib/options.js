@@ -1,8 +1,7 @@
-/**
- * This file checks the options of `conflux(options)` and fills in the defaults.
- *
- * All faults are found before any is reported, in the order of the tables below.
- */
+// This file checks the options of `conflux(options)` and fills in the defaults.
+//
+// All faults are found before any is reported, in the order of the tables below.
+
 'use strict'
 
 const errors = require('./errors')
@@ -140,13 +139,16 @@ function channel(value, path, faults) {
   }
   if (typeof value.name !== 'string' || !Object.hasOwn(CHANNELS, value.name)) {
     const known = Object.keys(CHANNELS).map(name => `"${name}"`)
-    faults.push(value.name == null ? '"channel.name" is required' : `"channel.name" must be ${known.join(' or ')}`)
+    faults.push(
+      value.name == null ? '"channel.name" is required' : `"channel.name" must be ${known.join(' or ')}`
+    )
     return value
   }
   const result = checkFields(CHANNELS[value.name], value, 'channel.', faults)
   if (result.connectionString !== undefined) {
     for (const key of ['host', 'port', 'username', 'password', 'db']) {
-      if (result[key] !== undefined) faults.push(`"channel.${key}" can't be given beside "channel.connectionString"`)
+      if (result[key] !== undefined)
+        faults.push(`"channel.${key}" can't be given beside "channel.connectionString"`)
     }
   }
   return result

@@ -1,8 +1,7 @@
-/**
- * This file holds the performs of one node that have not ended yet, and hands new ones to the core.
- *
- * Those of one turn of the event loop go in one call. Each ends exactly once: resolved, rejected, or timed out.
- */
+// This file holds the performs of one node that have not ended yet, and hands new ones to the core.
+//
+// Those of one turn of the event loop go in one call. Each ends exactly once: resolved, rejected, or timed out.
+
 'use strict'
 
 const { AsyncResource } = require('node:async_hooks')

@@ -1,6 +1,5 @@
-/**
- * This file holds those who wait in `node.ready()` for a cluster with a leader.
- */
+// This file holds those who wait in `node.ready()` for a cluster with a leader.
+
 'use strict'
 
 const errors = require('./errors')
@@ -18,7 +17,9 @@ class Ready {
   /** @param timeout milliseconds; none: for as long as it takes. */
   wait({ timeout } = {}) {
     if (timeout !== undefined && !(typeof timeout === 'number' && timeout >= 0 && timeout <= 2147483647)) {
-      return Promise.reject(errors.invalidPerform('the timeout must be a number of milliseconds from 0 to 2147483647'))
+      return Promise.reject(
+        errors.invalidPerform('the timeout must be a number of milliseconds from 0 to 2147483647')
+      )
     }
     if (this.#isReady) return Promise.resolve()
     return new Promise((resolve, reject) => {

@@ -1,10 +1,9 @@
-/**
- * This file holds the committed state and, on a leader, the provisional states on top of it.
- *
- * An action is reduced once. A leader reduces it when it evaluates the perform, and keeps the result in a queue; when
- * the action is committed, the oldest result becomes the committed state. Reducing the uncommitted ones anew on every
- * call would cost the square of their number.
- */
+// This file holds the committed state and, on a leader, the provisional states on top of it.
+//
+// An action is reduced once. A leader reduces it when it evaluates the perform, and keeps the result in a queue; when
+// the action is committed, the oldest result becomes the committed state. Reducing the uncommitted ones anew on every
+// call would cost the square of their number.
+
 'use strict'
 
 /** What is taken from the front of the queue leaves it in steps: shifting one by one would move all others. */
@@ -43,7 +42,8 @@ class Store {
 
   /** The action of the oldest provisional state was committed. */
   commitOldest() {
-    if (this.#oldest === this.#states.length) throw new Error('a provisional state was committed that is not there')
+    if (this.#oldest === this.#states.length)
+      throw new Error('a provisional state was committed that is not there')
     this.#committed = this.#states[this.#oldest]
     this.#states[this.#oldest++] = undefined
     if (this.#oldest === this.#states.length) this.dropProvisional()

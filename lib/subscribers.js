@@ -1,6 +1,5 @@
-/**
- * This file keeps the functions given to `node.subscribe` and calls them.
- */
+// This file keeps the functions given to `node.subscribe` and calls them.
+
 'use strict'
 
 const errors = require('./errors')

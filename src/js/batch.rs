@@ -7,7 +7,8 @@
 use serde_json::json;
 
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
-use crate::error::{Error, Outcome};
+use crate::error::Error;
+use crate::raft::events::ErrorOutcome;
 use crate::raft::{Delivery, Settlement, Warning};
 
 /// What begins a delivery in the flat array, and what follows it.
@@ -122,10 +123,10 @@ fn settled(items: &mut Items, sequence: u64, settlement: &Settlement) {
             let error = text_opening_with(b'{', error, DEPTH_MAX).unwrap_or(REFUSED_WITHOUT_REASON);
             items.number(kind::SETTLED_REFUSED.into()).number(sequence).json(error);
         }
-        Settlement::Failed(error) => {
-            let outcome = match error.outcome() {
-                Outcome::NotApplied => "not-applied",
-                Outcome::Unknown => "unknown",
+        Settlement::Failed { error, outcome } => {
+            let outcome = match outcome {
+                ErrorOutcome::NotApplied => "not-applied",
+                ErrorOutcome::Unknown => "unknown",
             };
             items.number(kind::SETTLED_FAILED.into()).number(sequence);
             items.string(error.code()).string(&error.to_string()).string(outcome);
@@ -144,6 +145,9 @@ fn facts(warning: &Warning) -> serde_json::Value {
         }
         Warning::OtherClusterSize { id, theirs, ours } => {
             json!({ "id": &**id, "theirs": theirs, "ours": ours })
+        }
+        Warning::ClusterOfOtherSize { cluster, theirs, ours } => {
+            json!({ "cluster": cluster.to_string(), "theirs": theirs, "ours": ours })
         }
         Warning::StartingOver { why } => json!({ "why": why }),
         Warning::TwoClusters { ours, theirs } => {
@@ -218,7 +222,7 @@ mod tests {
             committed(Some(8), false, "[1]"),
             Delivery::Settled { sequence: 5, settlement: Settlement::Nothing },
             Delivery::Settled { sequence: 6, settlement: Settlement::Refused(r#"{"message":"no"}"#.into()) },
-            Delivery::Settled { sequence: 7, settlement: Settlement::Failed(Error::ClosedBeforeDispatch) },
+            Delivery::Settled { sequence: 7, settlement: Settlement::Failed { error: Error::Closed, outcome: ErrorOutcome::NotApplied } },
             Delivery::Warning(Warning::WaitingForNodes { cluster_size: 3, heard: vec!["a".into()] }),
         ];
         assert_eq!(
@@ -226,7 +230,7 @@ mod tests {
             json!([
                 0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 9, 4, 9, 7, {}, 5, 9, "x",
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
-                Error::ClosedBeforeDispatch.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
+                Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] },
             ])
         );
@@ -262,6 +266,7 @@ mod tests {
             Warning::WaitingForNodes { cluster_size: 3, heard: vec![] },
             Warning::WaitingToJoin { cluster: uuid, cluster_size: 3 },
             Warning::OtherClusterSize { id: "b".into(), theirs: 5, ours: 3 },
+            Warning::ClusterOfOtherSize { cluster: uuid, theirs: 5, ours: 3 },
             Warning::StartingOver { why: "\"".into() },
             Warning::TwoClusters { ours: uuid, theirs: uuid },
             Warning::ChannelBroken { cause: "\n".into() },

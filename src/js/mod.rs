@@ -20,6 +20,7 @@ use napi_derive::napi;
 use crate::driver::{self, Application, Handle};
 use crate::error::Error;
 use crate::raft::{Delivery, Input};
+use crate::storage::memory::Memory;
 
 /// `deliver(text)`. Weak: the process may exit while a node is open (what keeps it alive is the façade's timer).
 /// Its queue has no bound of its own: the core delivers one batch at a time.
@@ -38,7 +39,7 @@ pub fn open(options: String, deliver: Function<'_, String, ()>) -> napi::Result<
         .build()?;
     let turn = Arc::new(Turn::default());
     let application = Edge { deliver, turn: turn.clone() };
-    let handle = driver::start(options.raft, options.tick, options.channel, application);
+    let handle = driver::start(options.raft, options.tick, options.channel, Box::new(Memory), application);
     // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
     let _ = turn.handle.set(handle.clone());
     Ok(NativeNode { handle, turn })

@@ -1,0 +1,70 @@
+// This file lists the public API: what is not here is nobody's to use.
+
+'use strict'
+
+const assert = require('node:assert/strict')
+const test = require('node:test')
+
+const conflux = require('..')
+const { openOne } = require('./nodes')
+
+test('the package is one function', () => {
+  assert.equal(typeof conflux, 'function')
+  assert.deepEqual(Object.keys(conflux), [])
+})
+
+test('import gives the same function as require', async () => {
+  const module = await import('../index.mjs')
+  assert.equal(module.default, conflux)
+  assert.deepEqual(Object.keys(module), ['default'])
+})
+
+test('a node is its public functions and nothing else', t => {
+  const node = openOne(t)
+  assert.deepEqual(Reflect.ownKeys(node).sort(), [
+    'close',
+    'getProvisionalState',
+    'getState',
+    'off',
+    'on',
+    'once',
+    'perform',
+    'ready',
+    'ref',
+    'status',
+    'subscribe',
+    'unref'
+  ])
+  assert.equal(Object.getPrototypeOf(node), Object.prototype)
+})
+
+test('every function of a node stands for itself', async t => {
+  const {
+    perform,
+    getState,
+    getProvisionalState,
+    subscribe,
+    status,
+    ready,
+    on,
+    once,
+    off,
+    ref,
+    unref,
+    close
+  } = openOne(t)
+  await ready()
+  let calls = 0
+  const unsubscribe = subscribe(() => calls++)
+  assert.equal(await perform('append', ['x']), 'x')
+  assert.deepEqual(getState(), ['x'])
+  assert.deepEqual(getProvisionalState(), ['x'])
+  assert.equal(calls, 1)
+  unsubscribe()
+  assert.equal(status().role, 'leader')
+  const listener = () => {}
+  assert.equal(off('role', listener), on('role', listener))
+  once('role', listener)
+  assert.equal(ref(), unref())
+  await close()
+})

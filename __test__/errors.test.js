@@ -1,0 +1,159 @@
+// This file shows what a perform is rejected with, the same on every node.
+
+'use strict'
+
+const assert = require('node:assert/strict')
+const test = require('node:test')
+const vm = require('node:vm')
+
+const { elected, list, openCluster, openOne, rejection } = require('./nodes')
+
+const methods = {
+  ...list.methods,
+  returns: () => new Error('returned'),
+  throws() {
+    throw new TypeError('thrown')
+  },
+  withData() {
+    return Object.assign(new Error('taken'), {
+      code: 'E_TAKEN',
+      by: { id: 7, since: new Date(0) },
+      big: 1n,
+      call() {},
+      nothing: undefined,
+      outcome: 'mine',
+      name: 'Mine',
+      stack: 'mine'
+    })
+  },
+  withProto() {
+    const error = new Error('proto')
+    Object.defineProperty(error, '__proto__', { value: { polluted: true }, enumerable: true })
+    return error
+  },
+  otherRealm: () => vm.runInNewContext('Object.assign(new Error("elsewhere"), { code: "E_ELSEWHERE" })'),
+  throwsText() {
+    throw 'text'
+  },
+  throwsNull() {
+    throw null
+  },
+  throwsHostile() {
+    throw {
+      get message() {
+        throw new Error('in a getter')
+      },
+      toString() {
+        throw new Error('in toString')
+      }
+    }
+  },
+  async later() {
+    throw new Error('never seen')
+  },
+  thenable: () => ({ then() {} })
+}
+
+const expected = {
+  returns: { message: 'returned', code: 'ERR_CONFLUX_REFUSED' },
+  throws: { message: 'thrown', code: 'ERR_CONFLUX_REFUSED' },
+  withData: { message: 'taken', code: 'E_TAKEN', by: { id: 7, since: '1970-01-01T00:00:00.000Z' } },
+  withProto: { message: 'proto', code: 'ERR_CONFLUX_REFUSED' },
+  otherRealm: { message: 'elsewhere', code: 'E_ELSEWHERE' },
+  throwsText: { message: 'text', code: 'ERR_CONFLUX_REFUSED' },
+  throwsNull: { message: 'null', code: 'ERR_CONFLUX_REFUSED' },
+  throwsHostile: { message: 'something without a text was thrown', code: 'ERR_CONFLUX_REFUSED' },
+  later: {
+    message: 'the method `later` returned a promise; methods must be synchronous',
+    code: 'ERR_CONFLUX_ASYNC_METHOD'
+  },
+  thenable: {
+    message: 'the method `thenable` returned a promise; methods must be synchronous',
+    code: 'ERR_CONFLUX_ASYNC_METHOD'
+  },
+  zooby: { message: 'zooby is not a registered method', code: 'ERR_CONFLUX_UNKNOWN_METHOD' }
+}
+
+test('a refusal is the same Error on every node, with the data of the method and without anything logged', async t => {
+  const nodes = openCluster(t, 3, { methods })
+  await elected(nodes)
+  const { lastIndex } = nodes[0].status()
+  for (const [method, { message, ...facts }] of Object.entries(expected)) {
+    for (const node of nodes) {
+      const error = await rejection(node.perform(method))
+      assert.ok(error instanceof Error)
+      assert.equal(String(error), `Error: ${message}`)
+      assert.deepEqual({ ...error }, { ...facts, outcome: 'refused' }, method)
+      assert.equal(error.polluted, undefined)
+      assert.equal(Object.getPrototypeOf(error), Error.prototype)
+    }
+  }
+  assert.equal(nodes[0].status().lastIndex, lastIndex)
+  assert.deepEqual(nodes[0].getState(), [])
+})
+
+test('only own functions are methods', async t => {
+  class Inherited {
+    inherited() {}
+  }
+  const node = openOne(t, { methods: Object.assign(new Inherited(), { constant: 1 }) })
+  const names = [
+    'inherited',
+    'constant',
+    'constructor',
+    '__proto__',
+    '__defineGetter__',
+    'toString',
+    'hasOwnProperty',
+    ''
+  ]
+  for (const name of names) {
+    const error = await rejection(node.perform(name, ['polluted', 'x']))
+    assert.equal(String(error), `Error: ${name} is not a registered method`)
+    assert.equal(error.outcome, 'refused')
+  }
+  assert.equal({}.polluted, undefined)
+})
+
+test('a method may have any name, if it is an own one', async t => {
+  const own = Object.defineProperty({}, '__proto__', { value: () => 'proto', enumerable: true })
+  const node = openOne(t, {
+    methods: Object.assign(own, { constructor: () => 'constructor', 'ü "\n': () => 'odd' })
+  })
+  assert.equal(await node.perform('__proto__'), 'proto')
+  assert.equal(await node.perform('constructor'), 'constructor')
+  assert.equal(await node.perform('ü "\n'), 'odd')
+})
+
+test('an error too large to travel keeps its message and code', async t => {
+  const huge = () =>
+    Object.assign(new Error('m'.repeat(2_000_000)), { code: 'E_HUGE', data: 'd'.repeat(900_000) })
+  const node = openOne(t, { methods: { huge } })
+  const error = await rejection(node.perform('huge'))
+  assert.equal(error.code, 'E_HUGE')
+  assert.equal(error.message, 'm'.repeat(1024))
+  assert.equal(error.data, undefined)
+})
+
+test('a reducer that throws while a perform is evaluated refuses it, and nothing is logged', async t => {
+  const nodes = openCluster(t, 3, {
+    reduce(state, action) {
+      if (action === 'poison') throw new Error('indigestible')
+      if (action === 'later') return Promise.reject(new Error('never seen'))
+      return list.reduce(state, action)
+    }
+  })
+  await elected(nodes)
+  for (const node of nodes) {
+    const error = await rejection(node.perform('append', ['poison']))
+    assert.equal(error.message, 'the reducer threw on the action of `append`: indigestible')
+    assert.equal(error.code, 'ERR_CONFLUX_REDUCER')
+    assert.equal(error.outcome, 'refused')
+    const asynchronous = await rejection(node.perform('append', ['later']))
+    assert.match(asynchronous.message, /the reducer returned a promise; reducers must be synchronous$/)
+    assert.equal(asynchronous.code, 'ERR_CONFLUX_REDUCER')
+  }
+  // Nothing of it stays in anybody's way.
+  await nodes[0].perform('append', ['fine'])
+  assert.deepEqual(nodes[0].getState(), ['fine'])
+})

@@ -1,0 +1,105 @@
+// This file opens nodes on the memory channel for a test, and closes them after it.
+
+'use strict'
+
+const assert = require('node:assert/strict')
+const { execFile } = require('node:child_process')
+const { randomUUID } = require('node:crypto')
+const path = require('node:path')
+
+const conflux = require('..')
+
+const PATIENCE_MS = 30_000
+
+/** A list of things, appended one by one. */
+const list = {
+  methods: {
+    append(thing) {
+      return thing
+    }
+  },
+  reduce(state, action) {
+    const things = state ?? []
+    return action === null ? things : [...things, action]
+  }
+}
+
+/** A cluster of one. */
+function openOne(t, options) {
+  return openCluster(t, 1, options)[0]
+}
+
+/** All nodes of a cluster, named a, b, c, …; `options` may be a function of the id. */
+function openCluster(t, size, options = {}) {
+  const channelName = randomUUID()
+  return Array.from({ length: size }, (_, i) => {
+    const id = String.fromCharCode(97 + i)
+    const own = typeof options === 'function' ? options(id) : options
+    return openNode(t, { id, clusterSize: size, channel: { name: 'memory', channelName }, ...list, ...own })
+  })
+}
+
+function openNode(t, options) {
+  const node = conflux(options)
+  t.after(() => node.close())
+  return node
+}
+
+/** Resolves with `{ leader, followers }` once all nodes know the same leader. */
+async function elected(nodes) {
+  await until('a leader that all know', () => {
+    const leaders = new Set(nodes.map(node => node.status().leader))
+    return leaders.size === 1 && !leaders.has(null)
+  })
+  const leader = nodes.find(node => node.status().id === nodes[0].status().leader)
+  return { leader, followers: nodes.filter(node => node !== leader) }
+}
+
+/** Resolves once the condition holds; a promise of a condition is awaited. */
+async function until(what, condition) {
+  const end = Date.now() + PATIENCE_MS
+  while (!(await condition())) {
+    assert.ok(Date.now() < end, `waited ${PATIENCE_MS} ms for ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+}
+
+/** What the promise is rejected with. */
+async function rejection(promise) {
+  let value
+  try {
+    value = await promise
+  } catch (error) {
+    return error
+  }
+  throw new assert.AssertionError({ message: `expected a rejection, got ${JSON.stringify(value)}` })
+}
+
+/**
+ * Runs a script in a process of its own and resolves with `{ code, stdout, stderr }` when it has ended by itself.
+ * The script has `conflux`, and `options` for a cluster of one.
+ */
+function runScript(script) {
+  const head = `
+    const conflux = require(${JSON.stringify(path.join(__dirname, '..'))})
+    const options = {
+      id: 'a',
+      clusterSize: 1,
+      channel: { name: 'memory' },
+      methods: { append (thing) { return thing } },
+      reduce (state, action) { return action === null ? [] : [...state, action] }
+    }
+  `
+  const env = { ...process.env, NODE_TEST_CONTEXT: undefined }
+  return new Promise(resolve => {
+    execFile(
+      process.execPath,
+      ['-e', head + script],
+      { env, timeout: PATIENCE_MS },
+      (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : (error.code ?? error.signal), stdout, stderr })
+    )
+  })
+}
+
+module.exports = { elected, list, openCluster, openNode, openOne, rejection, runScript, until }

@@ -1,0 +1,148 @@
+// This file shows that options are checked at once, and that all faults are named in one message.
+
+'use strict'
+
+const assert = require('node:assert/strict')
+const test = require('node:test')
+
+const conflux = require('..')
+const { list } = require('./nodes')
+
+const right = { id: 'a', clusterSize: 3, channel: { name: 'memory' }, ...list }
+
+function faultsOf(options) {
+  let error
+  try {
+    conflux(options).close()
+  } catch (thrown) {
+    error = thrown
+  }
+  assert.ok(error, 'the options were accepted')
+  assert.equal(error.name, 'Error')
+  assert.equal(error.code, 'ERR_CONFLUX_INVALID_OPTIONS')
+  assert.equal(error.message, `Invalid options: ${error.faults.join(', ')}`)
+  return error.faults
+}
+
+test('every required option that is missing is named, in one message', () => {
+  const all = ['id', 'clusterSize', 'channel', 'methods', 'reduce'].map(key => `"${key}" is required`)
+  assert.deepEqual(faultsOf(undefined), all)
+  assert.deepEqual(faultsOf({}), all)
+  assert.throws(() => conflux(), /is required/)
+  for (const key of ['id', 'clusterSize', 'channel', 'methods', 'reduce']) {
+    assert.deepEqual(faultsOf({ ...right, [key]: undefined }), [`"${key}" is required`])
+    assert.deepEqual(faultsOf({ ...right, [key]: null }), [`"${key}" is required`])
+  }
+})
+
+test('options that are no object are refused', () => {
+  for (const options of [null, 'options', 1, [], () => {}]) {
+    assert.deepEqual(faultsOf(options), ['the options must be an object'])
+  }
+})
+
+const wrong = [
+  ['id', ['', 1, {}, '\ud800'], '"id" must be a non-empty string'],
+  ['id', ['x'.repeat(257), 'é'.repeat(129)], '"id" must have at most 256 bytes'],
+  ['clusterSize', [0, -1, 1.5, '3', NaN, Infinity, 100], '"clusterSize" must be an integer from 1 to 99'],
+  ['channel', ['redis', 1, [], () => {}], '"channel" must be an object with a "name"'],
+  ['channel', [{}], '"channel.name" is required'],
+  [
+    'channel',
+    [{ name: 'pigeon' }, { name: 'constructor' }, { name: 1 }],
+    '"channel.name" must be "memory" or "redis"'
+  ],
+  ['channel', [{ name: 'memory', channelName: '' }], '"channel.channelName" must be a non-empty string'],
+  ['methods', ['append', 1, [], () => {}], '"methods" must be an object'],
+  ['reduce', ['reduce', {}], '"reduce" must be a function'],
+  [
+    'electionTimeout',
+    [300, '300'],
+    '"electionTimeout" must be an object with "min" and "max", in milliseconds'
+  ],
+  ['electionTimeout', [{ min: 300 }], '"electionTimeout.max" is required'],
+  ['electionTimeout', [{ min: 0.5, max: 500 }], '"electionTimeout.min" must be an integer from 1 to 3600000'],
+  [
+    'electionTimeout',
+    [{ min: 501, max: 500 }],
+    '"electionTimeout.min" must not be more than "electionTimeout.max"'
+  ],
+  ['heartbeatInterval', [0, '50', 1.5, -1], '"heartbeatInterval" must be an integer from 1 to 3600000'],
+  ['heartbeatInterval', [300, 400], '"heartbeatInterval" must be less than "electionTimeout.min"'],
+  ['maxPending', [0, 1.5, '1', Infinity], '"maxPending" must be an integer from 1 to 10000000']
+]
+
+for (const [key, values, fault] of wrong) {
+  test(`wrong ${key}: ${fault}`, () => {
+    for (const value of values) assert.deepEqual(faultsOf({ ...right, [key]: value }), [fault], String(value))
+  })
+}
+
+test('the options of a channel are checked by its name', () => {
+  const fault = (channel, ...faults) => assert.deepEqual(faultsOf({ ...right, channel }), faults)
+  fault({ name: 'memory', host: 'localhost' }, '"channel.host" is unknown')
+  fault({ name: 'redis', port: 0 }, '"channel.port" must be an integer from 1 to 65535')
+  fault({ name: 'redis', port: '6379' }, '"channel.port" must be an integer from 1 to 65535')
+  fault({ name: 'redis', db: -1 }, '"channel.db" must be an integer from 0 to 2147483647')
+  fault({ name: 'redis', host: 1 }, '"channel.host" must be a string')
+  fault(
+    { name: 'redis', conectionString: 'redis://x' },
+    '"channel.conectionString" is unknown; did you mean "connectionString"?'
+  )
+  fault(
+    { name: 'redis', connectionString: 'redis://x', port: 1, db: 2 },
+    '"channel.port" can\'t be given beside "channel.connectionString"',
+    '"channel.db" can\'t be given beside "channel.connectionString"'
+  )
+  fault({ name: 'redis', tls: 'yes' }, '"channel.tls" must be true or an object')
+  fault({ name: 'redis', tls: { cert: 'x' } }, '"channel.tls.cert" and "channel.tls.key" belong together')
+})
+
+test('no message holds a password', () => {
+  for (const connectionString of [
+    'http://user:secret@host',
+    'redis://user:secret@host:port',
+    'redis://:secret@'
+  ]) {
+    const faults = faultsOf({ ...right, channel: { name: 'redis', connectionString } })
+    assert.equal(faults.length, 1)
+    assert.doesNotMatch(faults[0], /secret/)
+  }
+})
+
+test('unknown options are named, with the near name for a typo', () => {
+  assert.deepEqual(faultsOf({ ...right, clusterSzie: 3 }), [
+    '"clusterSzie" is unknown; did you mean "clusterSize"?'
+  ])
+  assert.deepEqual(faultsOf({ ...right, ID: 'a' }), ['"ID" is unknown; did you mean "id"?'])
+  assert.deepEqual(faultsOf({ ...right, colour: 'red' }), ['"colour" is unknown'])
+  const withProto = JSON.parse('{"__proto__": 1}')
+  assert.deepEqual(faultsOf(Object.assign(Object.create(null), right, { toString: 1 })), [
+    '"toString" is unknown'
+  ])
+  assert.ok(faultsOf(withProto).includes('"__proto__" is unknown'))
+})
+
+test('faults come in the order of the documentation, all of them', () => {
+  assert.deepEqual(
+    faultsOf({ id: 1, channel: { name: 'redis', port: 0 }, methods: {}, reduse() {}, heartbeatInterval: 0 }),
+    [
+      '"id" must be a non-empty string',
+      '"clusterSize" is required',
+      '"channel.port" must be an integer from 1 to 65535',
+      '"reduce" is required',
+      '"heartbeatInterval" must be an integer from 1 to 3600000',
+      '"reduse" is unknown; did you mean "reduce"?'
+    ]
+  )
+})
+
+test("1.x's accelerateHeartbeats is accepted and ignored, and undefined is as good as absent", async () => {
+  const node = conflux({
+    ...right,
+    accelerateHeartbeats: true,
+    electionTimeout: undefined,
+    heartbeatInterval: null
+  })
+  await node.close()
+})
