@@ -19,8 +19,8 @@ mod timing;
 
 #[cfg(test)]
 mod simulation;
-// #[cfg(test)]
-// mod tests;
+#[cfg(test)]
+mod tests;
 
 pub use machine::Membership;
 pub use phase::Phase;

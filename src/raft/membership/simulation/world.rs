@@ -190,8 +190,10 @@ impl World {
     /// Kills a process and has it started again a little later. A cluster that holds actions is not robbed of its
     /// quorum: that would be for good.
     fn crash(&mut self, process: usize) {
-        let Some(node) = &self.processes[process].node else { return };
-        if let Some(cluster) = node.group.as_ref().map(|group| group.cluster)
+        if self.processes[process].node.is_none() {
+            return;
+        }
+        if let Some(cluster) = self.cluster_of(process)
             && self.groups(cluster).any(Group::holds_actions)
             && self.groups(cluster).count() <= self.cluster_size / 2 + 1
         {
@@ -207,9 +209,14 @@ impl World {
         self.last_disturbance = self.last_disturbance.max(at);
     }
 
+    /// Whoever leads performs, if its cluster isn't dead already: an action in the log of a dead one waits for its
+    /// operator, for somebody may have been told that it is kept.
     fn perform(&mut self) {
-        for process in &mut self.processes {
-            if let Some(group) = process.node.as_mut().and_then(|node| node.group.as_mut()) {
+        let (processes, quorum) = (0..self.processes.len(), self.cluster_size / 2 + 1);
+        for process in processes {
+            let Some(cluster) = self.cluster_of(process) else { continue };
+            let has_quorum = self.groups(cluster).count() >= quorum;
+            if has_quorum && let Some(group) = &mut self.node(process).group {
                 group.perform();
             }
         }
@@ -403,6 +410,10 @@ impl World {
 
     fn clusters_with_actions(&self) -> BTreeSet<ClusterUuid> {
         self.committed.iter().filter(|(_, most)| **most > 0).map(|(cluster, _)| *cluster).collect()
+    }
+
+    fn cluster_of(&self, process: usize) -> Option<ClusterUuid> {
+        Some(self.processes[process].node.as_ref()?.group.as_ref()?.cluster)
     }
 
     fn groups(&self, cluster: ClusterUuid) -> impl Iterator<Item = &Group> {
