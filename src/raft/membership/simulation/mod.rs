@@ -23,13 +23,13 @@ const SEEDS: u64 = 10_000;
 
 #[test]
 fn founding_ends_with_one_cluster_within_its_bound() {
-    let summary = run(SEEDS, |seed| World::new(seed).without_actions().run(SETTLED_WITHIN));
+    let summary = run(SEEDS, |seed| World::new(seed).run(SETTLED_WITHIN));
     println!("{summary}");
 }
 
 #[test]
 fn founding_with_actions_keeps_every_committed_one_and_ends_with_one_cluster_or_two_that_hold_actions() {
-    let summary = run(SEEDS / 2, |seed| World::new(seed).with_actions().run(SETTLED_WITHIN));
+    let summary = run(SEEDS, |seed| World::new(seed).with_actions().run(SETTLED_WITHIN));
     println!("{summary}");
 }
 

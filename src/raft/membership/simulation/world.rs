@@ -31,6 +31,7 @@ pub struct World {
     starts: Vec<(u64, usize)>,
     crashes: Vec<(u64, usize)>,
     performs: Vec<u64>,
+    has_actions: bool,
     last_disturbance: u64,
     network: BTreeMap<(u64, u64, u64), Packet>,
     packets: u64,
@@ -96,6 +97,7 @@ impl World {
             starts,
             crashes,
             performs: Vec::new(),
+            has_actions: false,
             last_disturbance,
             network: BTreeMap::new(),
             packets: 0,
@@ -107,12 +109,9 @@ impl World {
         }
     }
 
-    pub fn without_actions(self) -> Self {
-        self
-    }
-
     /// Every leader performs now and then, from its first moments on.
     pub fn with_actions(mut self) -> Self {
+        self.has_actions = true;
         self.performs = (0..1 + draw(&mut self.dice, 6)).map(|_| draw(&mut self.dice, 1_000)).collect();
         self.last_disturbance = self.performs.iter().copied().max().unwrap_or(0).max(self.last_disturbance);
         self
@@ -187,16 +186,13 @@ impl World {
         self.obey(process);
     }
 
-    /// Kills a process and has it started again a little later. A cluster that holds actions is not robbed of its
-    /// quorum: that would be for good.
+    /// Kills a process and has it started again a little later. Once there are actions in play, no founded cluster is
+    /// robbed of its quorum: one that may hold an action stays dead for good, and everybody waits on it.
     fn crash(&mut self, process: usize) {
-        if self.processes[process].node.is_none() {
-            return;
-        }
-        if let Some(cluster) = self.cluster_of(process)
-            && self.groups(cluster).any(Group::holds_actions)
-            && self.groups(cluster).count() <= self.cluster_size / 2 + 1
-        {
+        let quorum = self.cluster_size / 2 + 1;
+        let is_last_of_quorum =
+            self.cluster_of(process).is_some_and(|cluster| self.groups(cluster).count() <= quorum);
+        if self.processes[process].node.is_none() || (self.has_actions && is_last_of_quorum) {
             return;
         }
         self.tell(process, "crashes");
