@@ -33,6 +33,18 @@ fn founding_with_actions_keeps_every_committed_one_and_ends_with_one_cluster_or_
     println!("{summary}");
 }
 
+/// The HELLO of the last node (1), the answers (2), the proposal of the lowest (3), all acceptances (4).
+#[test]
+fn founding_takes_four_steps_of_the_network_from_the_last_start_on() {
+    run(500, |seed| {
+        let mut outcome = World::new(seed).without_newcomers().without_faults().run(SETTLED_WITHIN);
+        if outcome.all_founded_after.is_none_or(|ticks| ticks > 4) {
+            outcome.fault = Some(format!("founded after {:?} ticks", outcome.all_founded_after));
+        }
+        outcome
+    });
+}
+
 fn run(seeds: u64, simulate: impl Fn(u64) -> Outcome) -> Summary {
     let only = std::env::var("CONFLUX_SEED").ok();
     let seeds = match only.map(|seed| seed.parse::<u64>().expect("CONFLUX_SEED is a number")) {
@@ -57,6 +69,8 @@ struct Outcome {
     fault: Option<String>,
     /// From the last disturbance to one cluster, in ticks.
     settled_after: u64,
+    /// From the last disturbance to every process in a cluster, in ticks; `None` if some wait.
+    all_founded_after: Option<u64>,
     /// How many clusters were ever founded.
     founded: usize,
     /// Two clusters had committed actions before they met: both serve on, as they must.

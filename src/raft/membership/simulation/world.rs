@@ -33,6 +33,10 @@ pub struct World {
     performs: Vec<u64>,
     has_actions: bool,
     last_disturbance: u64,
+    last_perform: u64,
+    is_faultless: bool,
+    /// When every process was in a cluster.
+    all_founded_at: Option<u64>,
     network: BTreeMap<(u64, u64, u64), Packet>,
     packets: u64,
     promises: BTreeMap<Incarnation, ClusterUuid>,
@@ -79,12 +83,8 @@ impl World {
         let starts: Vec<(u64, usize)> = (0..count)
             .map(|process| (if are_together { draw(&mut dice, 5) } else { draw(&mut dice, 400) }, process))
             .collect();
-        // Half of the crashes fall into the first moments, when rosters are accepted.
         let crashes: Vec<(u64, usize)> = (0..draw(&mut dice, 2 + cluster_size as u64))
-            .map(|_| {
-                let span = if draw(&mut dice, 2) == 0 { 60 } else { 900 };
-                (draw(&mut dice, span), draw(&mut dice, count as u64) as usize)
-            })
+            .map(|_| (early_or_late(&mut dice), draw(&mut dice, count as u64) as usize))
             .collect();
         let last_disturbance = starts.iter().chain(&crashes).map(|(at, _)| *at).max().unwrap_or(0);
         Self {
@@ -99,6 +99,9 @@ impl World {
             performs: Vec::new(),
             has_actions: false,
             last_disturbance,
+            last_perform: 0,
+            is_faultless: false,
+            all_founded_at: None,
             network: BTreeMap::new(),
             packets: 0,
             promises: BTreeMap::new(),
@@ -109,27 +112,46 @@ impl World {
         }
     }
 
-    /// Every leader performs now and then, from its first moments on.
+    /// Every leader performs now and then, often in its first moments.
     pub fn with_actions(mut self) -> Self {
         self.has_actions = true;
-        self.performs = (0..1 + draw(&mut self.dice, 6)).map(|_| draw(&mut self.dice, 1_000)).collect();
-        self.last_disturbance = self.performs.iter().copied().max().unwrap_or(0).max(self.last_disturbance);
+        self.performs = (0..1 + draw(&mut self.dice, 12)).map(|_| early_or_late(&mut self.dice)).collect();
+        self.last_perform = self.performs.iter().copied().max().unwrap_or(0);
+        self
+    }
+
+    /// Nobody crashes, and the network brings everything, in one tick.
+    pub fn without_faults(mut self) -> Self {
+        self.is_faultless = true;
+        self.crashes.clear();
+        self.last_disturbance = self.starts.iter().map(|(at, _)| *at).max().unwrap_or(0);
+        self
+    }
+
+    /// No more processes than founders.
+    pub fn without_newcomers(mut self) -> Self {
+        self.starts.truncate(self.cluster_size);
+        self.processes.truncate(self.cluster_size);
+        self.last_disturbance = self.starts.iter().map(|(at, _)| *at).max().unwrap_or(0);
         self
     }
 
     /// Runs until there has been one cluster for long, or until it is clear that there won't be.
     pub fn run(mut self, settled_within: u64) -> Outcome {
         let mut settled_at = None;
-        let until = |last_disturbance: u64| last_disturbance + settled_within;
         while self.fault.is_none() {
             self.step();
+            if self.now < self.last_disturbance {
+                continue;
+            }
+            self.note_committed_actions();
             match (self.is_settled(), settled_at) {
                 (true, None) => settled_at = Some(self.now),
-                (true, Some(at)) if self.now >= at.max(self.last_disturbance) + STAYS_SETTLED => break,
+                (true, Some(at)) if self.now >= at.max(self.last_perform) + STAYS_SETTLED => break,
                 (true, Some(_)) => {}
                 (false, _) => settled_at = None,
             }
-            if settled_at.is_none() && self.now > until(self.last_disturbance) {
+            if settled_at.is_none() && self.now > self.last_disturbance + settled_within {
                 self.fault =
                     Some(format!("not one cluster after {settled_within} ticks: {}", self.describe()));
             }
@@ -138,7 +160,8 @@ impl World {
             self.check_committed_actions_are_kept();
         }
         Outcome {
-            settled_after: settled_at.unwrap_or(0).saturating_sub(self.last_disturbance),
+            settled_after: settled_at.map_or(0, |at| at - self.last_disturbance),
+            all_founded_after: self.all_founded_at.map(|at| at.saturating_sub(self.last_disturbance)),
             founded: self.founded.len(),
             are_two: self.clusters_with_actions().len() > 1,
             fault: self.fault,
@@ -284,6 +307,10 @@ impl World {
         let group = Group::new(me, roster, campaign, self.now, &mut self.dice);
         self.node(process).group = Some(group);
         self.founded.insert(cluster, roster.clone());
+        let in_cluster = self.processes.iter().filter(|process| process.is_in_cluster()).count();
+        if in_cluster == self.processes.len() {
+            self.all_founded_at = Some(self.now);
+        }
     }
 
     fn poll(&mut self, process: usize) -> Option<Event> {
@@ -320,6 +347,11 @@ impl World {
     }
 
     fn post(&mut self, packet: Packet) {
+        if self.is_faultless {
+            self.packets += 1;
+            self.network.insert((self.now + 1, self.packets, self.packets), packet);
+            return;
+        }
         if draw(&mut self.dice, 100) < LOST_PERCENT {
             return;
         }
@@ -365,11 +397,7 @@ impl World {
 
     /// One cluster with a leader, and every process in it or waiting on it; or, if several have committed actions, all
     /// of those, and nothing else.
-    fn is_settled(&mut self) -> bool {
-        self.note_committed_actions();
-        if self.now < self.last_disturbance {
-            return false;
-        }
+    fn is_settled(&self) -> bool {
         let mut served = BTreeSet::new();
         let mut awaited = BTreeSet::new();
         for process in &self.processes {
@@ -390,8 +418,11 @@ impl World {
                 | Phase::Stopped => return false,
             }
         }
-        let with_actions = self.clusters_with_actions();
-        let is_right_number = served.len() == 1 || (served.len() > 1 && served.is_subset(&with_actions));
+        let is_right_number = match served.len() {
+            0 => false,
+            1 => true,
+            _ => served.is_subset(&self.clusters_with_actions()),
+        };
         is_right_number && awaited.is_subset(&served)
     }
 
@@ -450,6 +481,12 @@ impl World {
     }
 }
 
+impl Process {
+    fn is_in_cluster(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.group.is_some())
+    }
+}
+
 impl Node {
     fn facts(&self, now: u64) -> Facts {
         let about_channel = Facts { channel_is_healthy: true, ..Facts::default() };
@@ -479,6 +516,12 @@ fn take_due_times(schedule: &mut Vec<u64>, now: u64) -> Vec<u64> {
 
 fn short(cluster: ClusterUuid) -> String {
     cluster.to_string()[..8].into()
+}
+
+/// Half of what happens does so in the first moments, when rosters are accepted and leaders elected.
+fn early_or_late(dice: &mut ChaCha8Rng) -> u64 {
+    let span = if draw(dice, 2) == 0 { 60 } else { 900 };
+    draw(dice, span)
 }
 
 /// A number below `bound`.
