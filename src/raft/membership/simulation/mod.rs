@@ -29,7 +29,7 @@ fn founding_ends_with_one_cluster_within_its_bound() {
 
 #[test]
 fn founding_with_actions_keeps_every_committed_one_and_ends_with_one_cluster_or_two_that_hold_actions() {
-    let summary = run(SEEDS, |seed| World::new(seed).with_actions().run(SETTLED_WITHIN));
+    let summary = run(SEEDS / 4, |seed| World::new(seed).with_actions().run(SETTLED_WITHIN));
     println!("{summary}");
 }
 

@@ -3,6 +3,7 @@
 //! Called by the simulation, once per seed. Everything in it is drawn from that seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -19,7 +20,7 @@ const LOST_PERCENT: u64 = 5;
 const REPEATED_PERCENT: u64 = 3;
 const DELAY_MAX: u64 = 3;
 /// Longer than anything that membership waits for, so that what only seems settled shows.
-const STAYS_SETTLED: u64 = 800;
+const STAYS_SETTLED: u64 = 650;
 /// More deliveries than this in one tick are two nodes that answer each other for ever.
 const DELIVERIES_MAX: usize = 5_000;
 
@@ -65,7 +66,7 @@ struct Packet {
     cluster: ClusterUuid,
     to: Option<Incarnation>,
     process: usize,
-    content: Content,
+    content: Rc<Content>,
 }
 
 #[derive(Clone, Debug)]
@@ -260,16 +261,16 @@ impl World {
         node.membership.hear_frame(packet.from, packet.cluster, &facts);
         self.obey(process);
         let Some(node) = &mut self.processes[process].node else { return };
-        match packet.content {
+        match &*packet.content {
             Content::Membership(message) => {
                 let facts = node.facts(self.now);
-                node.membership.hear(packet.from, &message, &facts);
+                node.membership.hear(packet.from, message, &facts);
                 self.obey(process);
             }
             Content::Raft(rpc) => {
                 let Some(group) = &mut node.group else { return };
                 if group.cluster == packet.cluster {
-                    let sends = group.hear(packet.from, &rpc, self.now, &mut self.dice);
+                    let sends = group.hear(packet.from, rpc, self.now, &mut self.dice);
                     self.send_rpcs(process, sends);
                 }
             }
@@ -336,6 +337,7 @@ impl World {
             Target::All => None,
             Target::One(incarnation) => Some(incarnation),
         };
+        let content = Rc::new(content);
         // The topic for all brings a node its own words, too.
         for receiver in 0..self.processes.len() {
             let membership = self.processes[receiver].node.as_ref().map(|node| &node.membership);
@@ -427,6 +429,9 @@ impl World {
     }
 
     fn note_committed_actions(&mut self) {
+        if !self.has_actions {
+            return;
+        }
         for process in &self.processes {
             if let Some(group) = process.node.as_ref().and_then(|node| node.group.as_ref()) {
                 let most = self.committed.entry(group.cluster).or_default();
