@@ -149,7 +149,7 @@ fn a_node_joins_and_says_hello_at_once_and_then_every_interval() {
 fn a_hello_of_somebody_new_is_answered_at_once_and_one_of_somebody_known_is_not() {
     let mut node = node(3);
     let answer = Event::Send(Target::One(incarnation(HIGH)), hello("a", 3));
-    assert_eq!(hears(&mut node, HIGH, &hello("b", 3), &ALONE), [answer.clone()]);
+    assert_eq!(hears(&mut node, HIGH, &hello("b", 3), &ALONE), std::slice::from_ref(&answer));
     assert_eq!(hears(&mut node, HIGH, &hello("b", 3), &ALONE), []);
     // After three intervals of silence the sender is new again.
     ticks(&mut node, 22, &ALONE);

@@ -6,6 +6,7 @@
 //!
 //! `CONFLUX_SEED=n cargo test founding` runs one seed alone, and prints what happened.
 
+mod checks;
 mod model;
 mod world;
 
@@ -13,11 +14,11 @@ use std::fmt;
 
 use world::World;
 
-/// The bound, in ticks of 10 ms. The slowest way is this: a cluster dies with its first commit (up to 50 ticks until
-/// its leader steps down), its last member gives it up (12 election timeouts: 600), those who waited on it stop
-/// waiting (10: 500), the next founding founds a dead cluster because one more founder was counted that had crashed
-/// or was lost to another roster (8: 400), and one more round of the same kind is needed.
-const SETTLED_WITHIN: u64 = 3_000;
+/// The bound, in ticks of 10 ms. The slowest way that these worlds take: a cluster dies with its first commit, its last
+/// member gives it up (10 to 12 election timeouts: 600 ticks), those who waited on it go on waiting for its last word to
+/// expire (10: 500), and the next roster counts a founder that is gone (20 intervals: 100) or is founded without a
+/// quorum (8 election timeouts: 400). 1,353 is the most that 10,000 seeds took.
+const SETTLED_WITHIN: u64 = 2_000;
 
 const SEEDS: u64 = 10_000;
 

@@ -220,7 +220,7 @@ impl Group {
     }
 
     fn majority(&self) -> usize {
-        (self.others.len() + 1) / 2 + 1
+        self.others.len().div_ceil(2) + 1
     }
 
     fn last(&self) -> (u64, usize) {

@@ -22,42 +22,42 @@ const DELAY_MAX: u64 = 3;
 /// Longer than anything that membership waits for, so that what only seems settled shows.
 const STAYS_SETTLED: u64 = 650;
 /// More deliveries than this in one tick are two nodes that answer each other for ever.
-const DELIVERIES_MAX: usize = 5_000;
+const DELIVERIES_MAX: usize = 2_000;
 
 pub struct World {
     dice: ChaCha8Rng,
-    now: u64,
-    cluster_size: usize,
-    processes: Vec<Process>,
+    pub(super) now: u64,
+    pub(super) cluster_size: usize,
+    pub(super) processes: Vec<Process>,
     starts: Vec<(u64, usize)>,
     crashes: Vec<(u64, usize)>,
     performs: Vec<u64>,
-    has_actions: bool,
-    last_disturbance: u64,
+    pub(super) has_actions: bool,
+    pub(super) last_disturbance: u64,
     last_perform: u64,
     is_faultless: bool,
     /// When every process was in a cluster.
     all_founded_at: Option<u64>,
     network: BTreeMap<(u64, u64, u64), Packet>,
     packets: u64,
-    promises: BTreeMap<Incarnation, ClusterUuid>,
-    founded: BTreeMap<ClusterUuid, Roster>,
+    pub(super) promises: BTreeMap<Incarnation, ClusterUuid>,
+    pub(super) founded: BTreeMap<ClusterUuid, Roster>,
     /// The most committed actions seen anywhere in a cluster.
-    committed: BTreeMap<ClusterUuid, usize>,
+    pub(super) committed: BTreeMap<ClusterUuid, usize>,
     is_told: bool,
-    fault: Option<String>,
+    pub(super) fault: Option<String>,
 }
 
 /// A process of the operating system: it may start again, with the same id or another.
-struct Process {
+pub(super) struct Process {
     id: String,
-    node: Option<Node>,
-    failure: Option<Error>,
+    pub(super) node: Option<Node>,
+    pub(super) failure: Option<Error>,
 }
 
-struct Node {
-    membership: Membership,
-    group: Option<Group>,
+pub(super) struct Node {
+    pub(super) membership: Membership,
+    pub(super) group: Option<Group>,
 }
 
 #[derive(Clone)]
@@ -318,7 +318,7 @@ impl World {
         self.processes[process].node.as_mut()?.membership.poll()
     }
 
-    fn node(&mut self, process: usize) -> &mut Node {
+    pub(super) fn node(&mut self, process: usize) -> &mut Node {
         self.processes[process].node.as_mut().expect("only a running process has events")
     }
 
@@ -366,93 +366,6 @@ impl World {
         }
     }
 
-    // ---- What must hold --------------------------------------------------------------------------------------------
-
-    fn note_promise(&mut self, process: usize, message: &Message) {
-        let Message::Accept(roster) = message else { return };
-        let me = self.node(process).membership.me();
-        let promised = *self.promises.entry(me).or_insert(roster.uuid());
-        if promised != roster.uuid() {
-            self.fault = Some(format!("{me} accepted two rosters: {}", self.describe()));
-        }
-    }
-
-    fn check_rosters_are_apart(&mut self, cluster: ClusterUuid, roster: &Roster) {
-        let others = self.founded.iter().filter(|(other, _)| **other != cluster).map(|(_, other)| other);
-        let founders: BTreeSet<Incarnation> =
-            others.flat_map(|other| &other.0).map(|(founder, _)| *founder).collect();
-        if roster.0.iter().any(|(founder, _)| founders.contains(founder)) {
-            self.fault = Some(format!("an incarnation founded two clusters: {}", self.describe()));
-        }
-    }
-
-    fn check_committed_actions_are_kept(&mut self) {
-        let lost = self.committed.iter().find(|(cluster, most)| {
-            let holders = self.groups(**cluster).filter(|group| group.committed_actions() >= **most);
-            **most > 0 && holders.count() <= self.cluster_size / 2
-        });
-        if let Some((cluster, most)) = lost {
-            let cluster = short(*cluster);
-            self.fault = Some(format!("the {most} actions of {cluster} are lost: {}", self.describe()));
-        }
-    }
-
-    /// One cluster with a leader, and every process in it or waiting on it; or, if several have committed actions, all
-    /// of those, and nothing else.
-    fn is_settled(&self) -> bool {
-        let mut served = BTreeSet::new();
-        let mut awaited = BTreeSet::new();
-        for process in &self.processes {
-            let Some(node) = &process.node else { return false };
-            match node.membership.phase() {
-                Phase::Member { cluster, .. } if node.facts(self.now).has_leader => {
-                    served.insert(*cluster);
-                }
-                Phase::Waiting { cluster, .. } => {
-                    awaited.insert(*cluster);
-                }
-                // The last of a cluster that dissolved around it, with an action that was never committed.
-                Phase::Stopped if matches!(process.failure, Some(Error::OtherCluster { .. })) => {}
-                Phase::Seeking
-                | Phase::Accepted { .. }
-                | Phase::Founded { .. }
-                | Phase::Member { .. }
-                | Phase::Stopped => return false,
-            }
-        }
-        let is_right_number = match served.len() {
-            0 => false,
-            1 => true,
-            _ => served.is_subset(&self.clusters_with_actions()),
-        };
-        is_right_number && awaited.is_subset(&served)
-    }
-
-    fn note_committed_actions(&mut self) {
-        if !self.has_actions {
-            return;
-        }
-        for process in &self.processes {
-            if let Some(group) = process.node.as_ref().and_then(|node| node.group.as_ref()) {
-                let most = self.committed.entry(group.cluster).or_default();
-                *most = group.committed_actions().max(*most);
-            }
-        }
-    }
-
-    fn clusters_with_actions(&self) -> BTreeSet<ClusterUuid> {
-        self.committed.iter().filter(|(_, most)| **most > 0).map(|(cluster, _)| *cluster).collect()
-    }
-
-    fn cluster_of(&self, process: usize) -> Option<ClusterUuid> {
-        Some(self.processes[process].node.as_ref()?.group.as_ref()?.cluster)
-    }
-
-    fn groups(&self, cluster: ClusterUuid) -> impl Iterator<Item = &Group> {
-        let groups = self.processes.iter().filter_map(|process| process.node.as_ref()?.group.as_ref());
-        groups.filter(move |group| group.cluster == cluster)
-    }
-
     // ---- Telling ---------------------------------------------------------------------------------------------------
 
     fn tell(&self, process: usize, what: &str) {
@@ -463,7 +376,7 @@ impl World {
         }
     }
 
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let mut lines = format!("N = {}, tick {}", self.cluster_size, self.now);
         for process in &self.processes {
             let line = match &process.node {
@@ -493,7 +406,7 @@ impl Process {
 }
 
 impl Node {
-    fn facts(&self, now: u64) -> Facts {
+    pub(super) fn facts(&self, now: u64) -> Facts {
         let about_channel = Facts { channel_is_healthy: true, ..Facts::default() };
         let Some(group) = &self.group else { return about_channel };
         Facts {
@@ -519,7 +432,7 @@ fn take_due_times(schedule: &mut Vec<u64>, now: u64) -> Vec<u64> {
     due
 }
 
-fn short(cluster: ClusterUuid) -> String {
+pub(super) fn short(cluster: ClusterUuid) -> String {
     cluster.to_string()[..8].into()
 }
 
