@@ -240,7 +240,7 @@ impl Membership {
 
     fn hear_accept(&mut self, from: Incarnation, theirs: &Roster) {
         let Some((_, id)) = theirs.0.iter().find(|(incarnation, _)| *incarnation == from) else { return };
-        self.hearing.note_promise(from, id, self.now);
+        self.hearing.note_promise(from, id, !theirs.contains(self.me), self.now);
         match &mut self.phase {
             Phase::Seeking => {
                 if self.can_accept(theirs) {
@@ -334,10 +334,12 @@ impl Membership {
 
     // ---- Steps between phases --------------------------------------------------------------------------------------
 
-    /// Proposes a roster, by accepting it, if this node is the one to do so: the lowest of at least N.
+    /// Proposes a roster, by accepting it, if this node is the one to do so: the lowest of at least N. While others are
+    /// founding without it, it leaves them the time to: with more than N processes, those left over would else found
+    /// a second cluster before the first can say that it is there.
     fn found_with_others(&mut self) {
         let is_too_early = self.cluster_size == 1 && self.now < self.answered_by;
-        if self.phase != Phase::Seeking || is_too_early {
+        if self.phase != Phase::Seeking || is_too_early || self.hearing.hears_rivals(self.now) {
             return;
         }
         let candidates = self.hearing.candidates(self.me, &self.id, self.now);

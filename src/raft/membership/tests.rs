@@ -263,6 +263,20 @@ fn a_node_that_has_promised_is_not_founded_with() {
 }
 
 #[test]
+fn whoever_hears_others_founding_without_it_leaves_them_the_time_to() {
+    let mut node = node(2);
+    let elsewhere = Roster(vec![(incarnation(LOW), "b".into()), (incarnation(LOW + 1), "c".into())]);
+    hears(&mut node, LOW, &Message::Accept(elsewhere), &ALONE);
+    assert!(!hears(&mut node, HIGH, &hello("d", 2), &ALONE).iter().any(is_accept));
+    assert!(!ticks(&mut node, 21, &ALONE).iter().any(is_accept));
+    hears(&mut node, HIGH, &hello("d", 2), &ALONE);
+    assert!(
+        ticks(&mut node, 1, &ALONE).iter().any(is_accept),
+        "the others have been silent for three intervals"
+    );
+}
+
+#[test]
 fn only_a_well_formed_roster_that_names_us_rightly_is_accepted() {
     let good = |node: &Membership| roster_with(node, &[(LOW, "b"), (HIGH, "c")]);
     let spoils: [fn(&mut Roster); 6] = [
