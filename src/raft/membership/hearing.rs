@@ -16,6 +16,7 @@ const HEARD_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Hearing {
     heard: BTreeMap<Incarnation, Heard>,
+    rival_heard_at: Option<u64>,
     /// How long a HELLO counts for founding, and how long as that of a newcomer; in ticks.
     fresh: u64,
     near: u64,
@@ -31,7 +32,7 @@ struct Heard {
 
 impl Hearing {
     pub fn new(fresh: u64, near: u64) -> Self {
-        Self { heard: BTreeMap::new(), fresh, near }
+        Self { heard: BTreeMap::new(), rival_heard_at: None, fresh, near }
     }
 
     /// Who can be founded with, among those heard and ourselves. Of an id that is heard from two incarnations neither
@@ -55,12 +56,20 @@ impl Hearing {
         !was_fresh
     }
 
-    /// Notes that a node accepted a roster.
-    pub fn note_promise(&mut self, from: Incarnation, id: &Arc<str>, now: u64) {
+    /// Notes that a node accepted a roster; `is_rival` if we are not in it.
+    pub fn note_promise(&mut self, from: Incarnation, id: &Arc<str>, is_rival: bool, now: u64) {
+        if is_rival {
+            self.rival_heard_at = Some(now);
+        }
         self.note(from, id, now);
         if let Some(heard) = self.heard.get_mut(&from) {
             heard.has_promised = true;
         }
+    }
+
+    /// Others are founding a cluster without us.
+    pub fn hears_rivals(&self, now: u64) -> bool {
+        self.rival_heard_at.is_some_and(|at| now - at <= self.fresh)
     }
 
     /// The ids heard lately, our own included, sorted.

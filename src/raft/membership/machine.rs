@@ -27,15 +27,15 @@ use crate::raft::{Options, Target, Warning};
 /// - nothing is answered twice to the same state of the sender, so that no two nodes answer each other for ever.
 #[derive(Debug)]
 pub struct Membership {
-    id: Arc<str>,
-    cluster_size: usize,
+    pub(super) id: Arc<str>,
+    pub(super) cluster_size: usize,
     timing: Timing,
     dice: ChaCha8Rng,
-    me: Incarnation,
+    pub(super) me: Incarnation,
     /// Ticks with a healthy channel so far.
-    now: u64,
-    phase: Phase,
-    hearing: Hearing,
+    pub(super) now: u64,
+    pub(super) phase: Phase,
+    pub(super) hearing: Hearing,
     acquaintances: Acquaintances,
     /// When this node says its next HELLO, ACCEPT or HERE to all.
     speaks_at: u64,
@@ -49,7 +49,7 @@ pub struct Membership {
     warned_of: Option<Vec<Arc<str>>>,
     channel_was_healthy: bool,
     /// Emptied by the caller after each input, and an input adds a few at most: no bound is needed.
-    events: VecDeque<Event>,
+    pub(super) events: VecDeque<Event>,
 }
 
 impl Membership {
@@ -141,28 +141,6 @@ impl Membership {
     /// The next thing to do; `None` until the next input.
     pub fn poll(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    /// What the node is waiting for, in words; `None` for a member (it may still wait for a leader) and once failed.
-    pub fn waiting_for(&self) -> Option<String> {
-        match &self.phase {
-            Phase::Seeking => Some(self.waiting_for_nodes(self.heard_ids()).to_string()),
-            Phase::Waiting { cluster, .. } => Some(self.waiting_to_join(*cluster).to_string()),
-            Phase::Accepted { roster, accepted_by, .. } => {
-                let missing = roster.0.iter().filter(|(incarnation, _)| !accepted_by.contains(incarnation));
-                let ids: Vec<&str> = missing.map(|(_, id)| &**id).collect();
-                Some(format!(
-                    "waiting for {} of {} founders to accept: {}",
-                    ids.len(),
-                    roster.0.len(),
-                    ids.join(", ")
-                ))
-            }
-            Phase::Founded { cluster, .. } => {
-                Some(format!("waiting for the first leader of cluster {cluster}"))
-            }
-            Phase::Member { .. } | Phase::Stopped => None,
-        }
     }
 
     // ---- What time brings ------------------------------------------------------------------------------------------
@@ -262,7 +240,7 @@ impl Membership {
 
     fn hear_accept(&mut self, from: Incarnation, theirs: &Roster) {
         let Some((_, id)) = theirs.0.iter().find(|(incarnation, _)| *incarnation == from) else { return };
-        self.hearing.note_promise(from, id, self.now);
+        self.hearing.note_promise(from, id, !theirs.contains(self.me), self.now);
         match &mut self.phase {
             Phase::Seeking => {
                 if self.can_accept(theirs) {
@@ -356,10 +334,12 @@ impl Membership {
 
     // ---- Steps between phases --------------------------------------------------------------------------------------
 
-    /// Proposes a roster, by accepting it, if this node is the one to do so: the lowest of at least N.
+    /// Proposes a roster, by accepting it, if this node is the one to do so: the lowest of at least N. While others are
+    /// founding without it, it leaves them the time to: with more than N processes, those left over would else found
+    /// a second cluster before the first can say that it is there.
     fn found_with_others(&mut self) {
         let is_too_early = self.cluster_size == 1 && self.now < self.answered_by;
-        if self.phase != Phase::Seeking || is_too_early {
+        if self.phase != Phase::Seeking || is_too_early || self.hearing.hears_rivals(self.now) {
             return;
         }
         let candidates = self.hearing.candidates(self.me, &self.id, self.now);
@@ -477,49 +457,5 @@ impl Membership {
     fn fail(&mut self, error: Error) {
         self.phase = Phase::Stopped;
         self.events.push_back(Event::Fail(error));
-    }
-
-    // ---- Words -----------------------------------------------------------------------------------------------------
-
-    fn say(&mut self, to: Target, message: Message) {
-        self.events.push_back(Event::Send(to, message));
-    }
-
-    fn warn(&mut self, warning: Warning) {
-        self.events.push_back(Event::Warn(warning));
-    }
-
-    fn hello(&self) -> Message {
-        Message::Hello { id: self.id.clone(), cluster_size: self.wire_size() }
-    }
-
-    fn here(&self, cluster: ClusterUuid, facts: &Facts) -> Message {
-        Message::Here(Here {
-            cluster,
-            cluster_size: self.wire_size(),
-            holds_actions: facts.holds_committed_actions,
-            has_leader: facts.has_leader,
-        })
-    }
-
-    /// A cluster of more than 2^32 nodes is no cluster: it finds nobody, and that is what its owner is told.
-    fn wire_size(&self) -> u32 {
-        u32::try_from(self.cluster_size).unwrap_or(u32::MAX)
-    }
-
-    fn is_our_size(&self, theirs: u32) -> bool {
-        theirs == self.wire_size()
-    }
-
-    fn heard_ids(&self) -> Vec<Arc<str>> {
-        self.hearing.ids(&self.id, self.now)
-    }
-
-    fn waiting_for_nodes(&self, heard: Vec<Arc<str>>) -> Warning {
-        Warning::WaitingForNodes { cluster_size: self.cluster_size, heard }
-    }
-
-    fn waiting_to_join(&self, cluster: ClusterUuid) -> Warning {
-        Warning::WaitingToJoin { cluster, cluster_size: self.cluster_size }
     }
 }

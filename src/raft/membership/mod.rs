@@ -5,7 +5,8 @@
 //! and what is committed reaches it only as facts.
 //!
 //! The map: `machine` moves a node from phase to phase; `phase` says which phases there are; `hearing` remembers
-//! whose HELLOs were heard; `meeting` decides between two clusters; `timing` turns the options into spans of ticks.
+//! whose HELLOs were heard; `meeting` decides between two clusters; `timing` turns the options into spans of ticks;
+//! `words` says it all.
 //!
 //! Why it is safe: an incarnation accepts one roster, ever, and a cluster exists only if all N of its roster accepted
 //! it. So two clusters never share an incarnation, and no quorum of one can count for the other. Why it ends: whoever
@@ -16,11 +17,12 @@ mod machine;
 mod meeting;
 mod phase;
 mod timing;
+mod words;
 
 #[cfg(test)]
 mod simulation;
-// #[cfg(test)]
-// mod tests;
+#[cfg(test)]
+mod tests;
 
 pub use machine::Membership;
 pub use phase::Phase;

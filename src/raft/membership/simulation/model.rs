@@ -4,6 +4,7 @@
 //! sends its whole log each time, for logs here are a few entries long.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
@@ -29,7 +30,7 @@ pub struct Rpc {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Append { log: Vec<Entry>, commit: usize },
+    Append { log: Rc<[Entry]>, commit: usize },
     Appended { len: usize },
     AskVote { last: (u64, usize) },
     Vote,
@@ -151,7 +152,7 @@ impl Group {
                 self.campaigns_at = now + timeout(dice);
                 // A late append of the same term must not shorten the log.
                 if log.len() >= self.log.len() || self.last().0 < rpc.term {
-                    self.log.clone_from(log);
+                    self.log = log.to_vec();
                 }
                 self.commit = self.commit.max((*commit).min(log.len()));
                 vec![(from, self.rpc(Kind::Appended { len: log.len() }))]
@@ -207,7 +208,7 @@ impl Group {
     }
 
     fn append(&self) -> Sends {
-        self.to_all(&Kind::Append { log: self.log.clone(), commit: self.commit })
+        self.to_all(&Kind::Append { log: self.log.as_slice().into(), commit: self.commit })
     }
 
     fn to_all(&self, kind: &Kind) -> Sends {
@@ -219,7 +220,7 @@ impl Group {
     }
 
     fn majority(&self) -> usize {
-        (self.others.len() + 1) / 2 + 1
+        self.others.len().div_ceil(2) + 1
     }
 
     fn last(&self) -> (u64, usize) {

@@ -3,6 +3,7 @@
 //! Called by the simulation, once per seed. Everything in it is drawn from that seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -19,39 +20,44 @@ const LOST_PERCENT: u64 = 5;
 const REPEATED_PERCENT: u64 = 3;
 const DELAY_MAX: u64 = 3;
 /// Longer than anything that membership waits for, so that what only seems settled shows.
-const STAYS_SETTLED: u64 = 800;
+const STAYS_SETTLED: u64 = 650;
 /// More deliveries than this in one tick are two nodes that answer each other for ever.
-const DELIVERIES_MAX: usize = 5_000;
+const DELIVERIES_MAX: usize = 2_000;
 
 pub struct World {
     dice: ChaCha8Rng,
-    now: u64,
-    cluster_size: usize,
-    processes: Vec<Process>,
+    pub(super) now: u64,
+    pub(super) cluster_size: usize,
+    pub(super) processes: Vec<Process>,
     starts: Vec<(u64, usize)>,
     crashes: Vec<(u64, usize)>,
     performs: Vec<u64>,
-    last_disturbance: u64,
+    pub(super) has_actions: bool,
+    pub(super) last_disturbance: u64,
+    last_perform: u64,
+    is_faultless: bool,
+    /// When every process was in a cluster.
+    all_founded_at: Option<u64>,
     network: BTreeMap<(u64, u64, u64), Packet>,
     packets: u64,
-    promises: BTreeMap<Incarnation, ClusterUuid>,
-    founded: BTreeMap<ClusterUuid, Roster>,
+    pub(super) promises: BTreeMap<Incarnation, ClusterUuid>,
+    pub(super) founded: BTreeMap<ClusterUuid, Roster>,
     /// The most committed actions seen anywhere in a cluster.
-    committed: BTreeMap<ClusterUuid, usize>,
+    pub(super) committed: BTreeMap<ClusterUuid, usize>,
     is_told: bool,
-    fault: Option<String>,
+    pub(super) fault: Option<String>,
 }
 
 /// A process of the operating system: it may start again, with the same id or another.
-struct Process {
+pub(super) struct Process {
     id: String,
-    node: Option<Node>,
-    failure: Option<Error>,
+    pub(super) node: Option<Node>,
+    pub(super) failure: Option<Error>,
 }
 
-struct Node {
-    membership: Membership,
-    group: Option<Group>,
+pub(super) struct Node {
+    pub(super) membership: Membership,
+    pub(super) group: Option<Group>,
 }
 
 #[derive(Clone)]
@@ -60,7 +66,7 @@ struct Packet {
     cluster: ClusterUuid,
     to: Option<Incarnation>,
     process: usize,
-    content: Content,
+    content: Rc<Content>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,12 +84,8 @@ impl World {
         let starts: Vec<(u64, usize)> = (0..count)
             .map(|process| (if are_together { draw(&mut dice, 5) } else { draw(&mut dice, 400) }, process))
             .collect();
-        // Half of the crashes fall into the first moments, when rosters are accepted.
         let crashes: Vec<(u64, usize)> = (0..draw(&mut dice, 2 + cluster_size as u64))
-            .map(|_| {
-                let span = if draw(&mut dice, 2) == 0 { 60 } else { 900 };
-                (draw(&mut dice, span), draw(&mut dice, count as u64) as usize)
-            })
+            .map(|_| (early_or_late(&mut dice), draw(&mut dice, count as u64) as usize))
             .collect();
         let last_disturbance = starts.iter().chain(&crashes).map(|(at, _)| *at).max().unwrap_or(0);
         Self {
@@ -96,7 +98,11 @@ impl World {
             starts,
             crashes,
             performs: Vec::new(),
+            has_actions: false,
             last_disturbance,
+            last_perform: 0,
+            is_faultless: false,
+            all_founded_at: None,
             network: BTreeMap::new(),
             packets: 0,
             promises: BTreeMap::new(),
@@ -107,30 +113,46 @@ impl World {
         }
     }
 
-    pub fn without_actions(self) -> Self {
+    /// Every leader performs now and then, often in its first moments.
+    pub fn with_actions(mut self) -> Self {
+        self.has_actions = true;
+        self.performs = (0..1 + draw(&mut self.dice, 12)).map(|_| early_or_late(&mut self.dice)).collect();
+        self.last_perform = self.performs.iter().copied().max().unwrap_or(0);
         self
     }
 
-    /// Every leader performs now and then, from its first moments on.
-    pub fn with_actions(mut self) -> Self {
-        self.performs = (0..1 + draw(&mut self.dice, 6)).map(|_| draw(&mut self.dice, 1_000)).collect();
-        self.last_disturbance = self.performs.iter().copied().max().unwrap_or(0).max(self.last_disturbance);
+    /// Nobody crashes, and the network brings everything, in one tick.
+    pub fn without_faults(mut self) -> Self {
+        self.is_faultless = true;
+        self.crashes.clear();
+        self.last_disturbance = self.starts.iter().map(|(at, _)| *at).max().unwrap_or(0);
+        self
+    }
+
+    /// No more processes than founders.
+    pub fn without_newcomers(mut self) -> Self {
+        self.starts.truncate(self.cluster_size);
+        self.processes.truncate(self.cluster_size);
+        self.last_disturbance = self.starts.iter().map(|(at, _)| *at).max().unwrap_or(0);
         self
     }
 
     /// Runs until there has been one cluster for long, or until it is clear that there won't be.
     pub fn run(mut self, settled_within: u64) -> Outcome {
         let mut settled_at = None;
-        let until = |last_disturbance: u64| last_disturbance + settled_within;
         while self.fault.is_none() {
             self.step();
+            if self.now < self.last_disturbance {
+                continue;
+            }
+            self.note_committed_actions();
             match (self.is_settled(), settled_at) {
                 (true, None) => settled_at = Some(self.now),
-                (true, Some(at)) if self.now >= at.max(self.last_disturbance) + STAYS_SETTLED => break,
+                (true, Some(at)) if self.now >= at.max(self.last_perform) + STAYS_SETTLED => break,
                 (true, Some(_)) => {}
                 (false, _) => settled_at = None,
             }
-            if settled_at.is_none() && self.now > until(self.last_disturbance) {
+            if settled_at.is_none() && self.now > self.last_disturbance + settled_within {
                 self.fault =
                     Some(format!("not one cluster after {settled_within} ticks: {}", self.describe()));
             }
@@ -139,7 +161,8 @@ impl World {
             self.check_committed_actions_are_kept();
         }
         Outcome {
-            settled_after: settled_at.unwrap_or(0).saturating_sub(self.last_disturbance),
+            settled_after: settled_at.map_or(0, |at| at - self.last_disturbance),
+            all_founded_after: self.all_founded_at.map(|at| at.saturating_sub(self.last_disturbance)),
             founded: self.founded.len(),
             are_two: self.clusters_with_actions().len() > 1,
             fault: self.fault,
@@ -187,14 +210,13 @@ impl World {
         self.obey(process);
     }
 
-    /// Kills a process and has it started again a little later. A cluster that holds actions is not robbed of its
-    /// quorum: that would be for good.
+    /// Kills a process and has it started again a little later. Once there are actions in play, no founded cluster is
+    /// robbed of its quorum: one that may hold an action stays dead for good, and everybody waits on it.
     fn crash(&mut self, process: usize) {
-        let Some(node) = &self.processes[process].node else { return };
-        if let Some(cluster) = node.group.as_ref().map(|group| group.cluster)
-            && self.groups(cluster).any(Group::holds_actions)
-            && self.groups(cluster).count() <= self.cluster_size / 2 + 1
-        {
+        let quorum = self.cluster_size / 2 + 1;
+        let is_last_of_quorum =
+            self.cluster_of(process).is_some_and(|cluster| self.groups(cluster).count() <= quorum);
+        if self.processes[process].node.is_none() || (self.has_actions && is_last_of_quorum) {
             return;
         }
         self.tell(process, "crashes");
@@ -207,9 +229,14 @@ impl World {
         self.last_disturbance = self.last_disturbance.max(at);
     }
 
+    /// Whoever leads performs, if its cluster isn't dead already: an action in the log of a dead one waits for its
+    /// operator, for somebody may have been told that it is kept.
     fn perform(&mut self) {
-        for process in &mut self.processes {
-            if let Some(group) = process.node.as_mut().and_then(|node| node.group.as_mut()) {
+        let (processes, quorum) = (0..self.processes.len(), self.cluster_size / 2 + 1);
+        for process in processes {
+            let Some(cluster) = self.cluster_of(process) else { continue };
+            let has_quorum = self.groups(cluster).count() >= quorum;
+            if has_quorum && let Some(group) = &mut self.node(process).group {
                 group.perform();
             }
         }
@@ -234,16 +261,16 @@ impl World {
         node.membership.hear_frame(packet.from, packet.cluster, &facts);
         self.obey(process);
         let Some(node) = &mut self.processes[process].node else { return };
-        match packet.content {
+        match &*packet.content {
             Content::Membership(message) => {
                 let facts = node.facts(self.now);
-                node.membership.hear(packet.from, &message, &facts);
+                node.membership.hear(packet.from, message, &facts);
                 self.obey(process);
             }
             Content::Raft(rpc) => {
                 let Some(group) = &mut node.group else { return };
                 if group.cluster == packet.cluster {
-                    let sends = group.hear(packet.from, &rpc, self.now, &mut self.dice);
+                    let sends = group.hear(packet.from, rpc, self.now, &mut self.dice);
                     self.send_rpcs(process, sends);
                 }
             }
@@ -281,13 +308,17 @@ impl World {
         let group = Group::new(me, roster, campaign, self.now, &mut self.dice);
         self.node(process).group = Some(group);
         self.founded.insert(cluster, roster.clone());
+        let in_cluster = self.processes.iter().filter(|process| process.is_in_cluster()).count();
+        if in_cluster == self.processes.len() {
+            self.all_founded_at = Some(self.now);
+        }
     }
 
     fn poll(&mut self, process: usize) -> Option<Event> {
         self.processes[process].node.as_mut()?.membership.poll()
     }
 
-    fn node(&mut self, process: usize) -> &mut Node {
+    pub(super) fn node(&mut self, process: usize) -> &mut Node {
         self.processes[process].node.as_mut().expect("only a running process has events")
     }
 
@@ -306,6 +337,7 @@ impl World {
             Target::All => None,
             Target::One(incarnation) => Some(incarnation),
         };
+        let content = Rc::new(content);
         // The topic for all brings a node its own words, too.
         for receiver in 0..self.processes.len() {
             let membership = self.processes[receiver].node.as_ref().map(|node| &node.membership);
@@ -317,6 +349,11 @@ impl World {
     }
 
     fn post(&mut self, packet: Packet) {
+        if self.is_faultless {
+            self.packets += 1;
+            self.network.insert((self.now + 1, self.packets, self.packets), packet);
+            return;
+        }
         if draw(&mut self.dice, 100) < LOST_PERCENT {
             return;
         }
@@ -329,87 +366,6 @@ impl World {
         }
     }
 
-    // ---- What must hold --------------------------------------------------------------------------------------------
-
-    fn note_promise(&mut self, process: usize, message: &Message) {
-        let Message::Accept(roster) = message else { return };
-        let me = self.node(process).membership.me();
-        let promised = *self.promises.entry(me).or_insert(roster.uuid());
-        if promised != roster.uuid() {
-            self.fault = Some(format!("{me} accepted two rosters: {}", self.describe()));
-        }
-    }
-
-    fn check_rosters_are_apart(&mut self, cluster: ClusterUuid, roster: &Roster) {
-        let others = self.founded.iter().filter(|(other, _)| **other != cluster).map(|(_, other)| other);
-        let founders: BTreeSet<Incarnation> =
-            others.flat_map(|other| &other.0).map(|(founder, _)| *founder).collect();
-        if roster.0.iter().any(|(founder, _)| founders.contains(founder)) {
-            self.fault = Some(format!("an incarnation founded two clusters: {}", self.describe()));
-        }
-    }
-
-    fn check_committed_actions_are_kept(&mut self) {
-        let lost = self.committed.iter().find(|(cluster, most)| {
-            let holders = self.groups(**cluster).filter(|group| group.committed_actions() >= **most);
-            **most > 0 && holders.count() <= self.cluster_size / 2
-        });
-        if let Some((cluster, most)) = lost {
-            let cluster = short(*cluster);
-            self.fault = Some(format!("the {most} actions of {cluster} are lost: {}", self.describe()));
-        }
-    }
-
-    /// One cluster with a leader, and every process in it or waiting on it; or, if several have committed actions, all
-    /// of those, and nothing else.
-    fn is_settled(&mut self) -> bool {
-        self.note_committed_actions();
-        if self.now < self.last_disturbance {
-            return false;
-        }
-        let mut served = BTreeSet::new();
-        let mut awaited = BTreeSet::new();
-        for process in &self.processes {
-            let Some(node) = &process.node else { return false };
-            match node.membership.phase() {
-                Phase::Member { cluster, .. } if node.facts(self.now).has_leader => {
-                    served.insert(*cluster);
-                }
-                Phase::Waiting { cluster, .. } => {
-                    awaited.insert(*cluster);
-                }
-                // The last of a cluster that dissolved around it, with an action that was never committed.
-                Phase::Stopped if matches!(process.failure, Some(Error::OtherCluster { .. })) => {}
-                Phase::Seeking
-                | Phase::Accepted { .. }
-                | Phase::Founded { .. }
-                | Phase::Member { .. }
-                | Phase::Stopped => return false,
-            }
-        }
-        let with_actions = self.clusters_with_actions();
-        let is_right_number = served.len() == 1 || (served.len() > 1 && served.is_subset(&with_actions));
-        is_right_number && awaited.is_subset(&served)
-    }
-
-    fn note_committed_actions(&mut self) {
-        for process in &self.processes {
-            if let Some(group) = process.node.as_ref().and_then(|node| node.group.as_ref()) {
-                let most = self.committed.entry(group.cluster).or_default();
-                *most = group.committed_actions().max(*most);
-            }
-        }
-    }
-
-    fn clusters_with_actions(&self) -> BTreeSet<ClusterUuid> {
-        self.committed.iter().filter(|(_, most)| **most > 0).map(|(cluster, _)| *cluster).collect()
-    }
-
-    fn groups(&self, cluster: ClusterUuid) -> impl Iterator<Item = &Group> {
-        let groups = self.processes.iter().filter_map(|process| process.node.as_ref()?.group.as_ref());
-        groups.filter(move |group| group.cluster == cluster)
-    }
-
     // ---- Telling ---------------------------------------------------------------------------------------------------
 
     fn tell(&self, process: usize, what: &str) {
@@ -420,7 +376,7 @@ impl World {
         }
     }
 
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let mut lines = format!("N = {}, tick {}", self.cluster_size, self.now);
         for process in &self.processes {
             let line = match &process.node {
@@ -443,8 +399,14 @@ impl World {
     }
 }
 
+impl Process {
+    fn is_in_cluster(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.group.is_some())
+    }
+}
+
 impl Node {
-    fn facts(&self, now: u64) -> Facts {
+    pub(super) fn facts(&self, now: u64) -> Facts {
         let about_channel = Facts { channel_is_healthy: true, ..Facts::default() };
         let Some(group) = &self.group else { return about_channel };
         Facts {
@@ -470,8 +432,14 @@ fn take_due_times(schedule: &mut Vec<u64>, now: u64) -> Vec<u64> {
     due
 }
 
-fn short(cluster: ClusterUuid) -> String {
+pub(super) fn short(cluster: ClusterUuid) -> String {
     cluster.to_string()[..8].into()
+}
+
+/// Half of what happens does so in the first moments, when rosters are accepted and leaders elected.
+fn early_or_late(dice: &mut ChaCha8Rng) -> u64 {
+    let span = if draw(dice, 2) == 0 { 60 } else { 900 };
+    draw(dice, span)
 }
 
 /// A number below `bound`.

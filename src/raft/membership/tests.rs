@@ -1,0 +1,600 @@
+//! This file tests the rules of founding and meeting one by one; the simulation tests what becomes of them together.
+
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use super::{Event, Facts, Membership, Phase};
+use crate::error::Error;
+use crate::raft::frame::{Here, Message, Roster};
+use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::{Options, Target, Warning};
+
+/// A channel that works, and no raft group.
+const ALONE: Facts = Facts {
+    is_leader: false,
+    has_leader: false,
+    has_seen_commit: false,
+    holds_actions: false,
+    holds_committed_actions: false,
+    channel_is_healthy: true,
+};
+/// A follower in a cluster with a leader, before any action.
+const FOLLOWER: Facts = Facts { has_leader: true, has_seen_commit: true, ..ALONE };
+const LEADER: Facts = Facts { is_leader: true, ..FOLLOWER };
+/// The same, with a committed action.
+const SERVING: Facts = Facts { holds_actions: true, holds_committed_actions: true, ..FOLLOWER };
+const LEADERLESS: Facts = Facts { has_leader: false, ..FOLLOWER };
+
+/// Incarnations below and above any that is drawn.
+const LOW: u128 = 1;
+const HIGH: u128 = u128::MAX - 100;
+
+fn incarnation(number: u128) -> Incarnation {
+    Incarnation::from_u128(number)
+}
+
+/// Node `a`, started, with its first events taken.
+fn node(cluster_size: usize) -> Membership {
+    let mut node = started(cluster_size, 1);
+    events(&mut node);
+    node
+}
+
+fn started(cluster_size: usize, seed: u8) -> Membership {
+    let options = Options::new("a", cluster_size, [seed; 32]);
+    Membership::new(&options, ChaCha8Rng::from_seed(options.seed))
+}
+
+fn events(node: &mut Membership) -> Vec<Event> {
+    std::iter::from_fn(|| node.poll()).collect()
+}
+
+fn ticks(node: &mut Membership, count: u64, facts: &Facts) -> Vec<Event> {
+    (0..count)
+        .flat_map(|_| {
+            node.tick(facts);
+            events(node)
+        })
+        .collect()
+}
+
+fn hears(node: &mut Membership, from: u128, message: &Message, facts: &Facts) -> Vec<Event> {
+    node.hear(incarnation(from), message, facts);
+    events(node)
+}
+
+fn hello(id: &str, cluster_size: u32) -> Message {
+    Message::Hello { id: id.into(), cluster_size }
+}
+
+fn here(cluster: u128, holds_actions: bool, has_leader: bool) -> Message {
+    Message::Here(Here { cluster: other_cluster(cluster), cluster_size: 3, holds_actions, has_leader })
+}
+
+fn other_cluster(number: u128) -> ClusterUuid {
+    ClusterUuid::of_roster([incarnation(number)].into_iter())
+}
+
+/// A cluster that loses, or wins, a comparison by uuid with the node's own.
+fn cluster_beside(node: &Membership, is_lower: bool) -> u128 {
+    let ours = node.phase().cluster();
+    (0..).find(|number| (other_cluster(*number) < ours) == is_lower).expect("uuids lie on both sides")
+}
+
+fn roster_with(node: &Membership, others: &[(u128, &str)]) -> Roster {
+    let others = others.iter().map(|(number, id)| (incarnation(*number), Arc::from(*id)));
+    let mut founders: Vec<(Incarnation, Arc<str>)> = others.chain([(node.me(), Arc::from("a"))]).collect();
+    founders.sort();
+    Roster(founders)
+}
+
+fn is_accept(event: &Event) -> bool {
+    matches!(event, Event::Send(_, Message::Accept(_)))
+}
+
+fn is_hello_to_all(event: &Event) -> bool {
+    matches!(event, Event::Send(Target::All, Message::Hello { .. }))
+}
+
+fn is_renewed(event: &Event) -> bool {
+    matches!(event, Event::Renewed { .. })
+}
+
+fn is_founded(event: &Event) -> bool {
+    matches!(event, Event::Founded { .. })
+}
+
+fn here_to(event: &Event, to: Target) -> bool {
+    matches!(event, Event::Send(target, Message::Here(_)) if *target == to)
+}
+
+/// Node `a`, which accepted a roster with `b` below and `c` above it.
+fn acceptor() -> (Membership, Roster) {
+    let mut node = node(3);
+    let roster = roster_with(&node, &[(LOW, "b"), (HIGH, "c")]);
+    hears(&mut node, LOW, &Message::Accept(roster.clone()), &ALONE);
+    assert!(matches!(node.phase(), Phase::Accepted { .. }), "{:?}", node.phase());
+    (node, roster)
+}
+
+/// Node `a`, which founded with `b` and `c`, and has not seen a commit.
+fn founder() -> Membership {
+    let (mut node, roster) = acceptor();
+    hears(&mut node, HIGH, &Message::Accept(roster), &ALONE);
+    assert!(matches!(node.phase(), Phase::Founded { .. }), "{:?}", node.phase());
+    node
+}
+
+fn member() -> Membership {
+    let mut node = founder();
+    ticks(&mut node, 1, &FOLLOWER);
+    assert!(matches!(node.phase(), Phase::Member { .. }), "{:?}", node.phase());
+    node
+}
+
+// ---- HELLO ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_node_joins_and_says_hello_at_once_and_then_every_interval() {
+    let mut node = started(3, 1);
+    let me = node.me();
+    assert_eq!(events(&mut node), [Event::Join(me), Event::Send(Target::All, hello("a", 3))]);
+    let hellos = ticks(&mut node, 100, &ALONE).into_iter().filter(is_hello_to_all).count();
+    assert!((100 / 7..=100 / 3).contains(&hellos), "{hellos} HELLOs in 100 ticks at 3 to 7 ticks each");
+}
+
+#[test]
+fn a_hello_of_somebody_new_is_answered_at_once_and_one_of_somebody_known_is_not() {
+    let mut node = node(3);
+    let answer = Event::Send(Target::One(incarnation(HIGH)), hello("a", 3));
+    assert_eq!(hears(&mut node, HIGH, &hello("b", 3), &ALONE), std::slice::from_ref(&answer));
+    assert_eq!(hears(&mut node, HIGH, &hello("b", 3), &ALONE), []);
+    // After three intervals of silence the sender is new again.
+    ticks(&mut node, 22, &ALONE);
+    assert_eq!(hears(&mut node, HIGH, &hello("b", 3), &ALONE), [answer]);
+}
+
+#[test]
+fn a_hello_counts_for_three_intervals_and_no_longer() {
+    let mut node = node(3);
+    hears(&mut node, HIGH, &hello("b", 3), &ALONE);
+    ticks(&mut node, 22, &ALONE);
+    let events = hears(&mut node, HIGH + 1, &hello("c", 3), &ALONE);
+    assert!(!events.iter().any(is_accept), "`b` was heard too long ago: {events:?}");
+}
+
+#[test]
+fn a_hello_of_another_size_is_not_counted_and_warned_about_once() {
+    let mut node = node(2);
+    let warning = Warning::OtherClusterSize { id: "b".into(), theirs: 3, ours: 2 };
+    assert_eq!(hears(&mut node, HIGH, &hello("b", 3), &ALONE), [Event::Warn(warning)]);
+    assert_eq!(hears(&mut node, HIGH, &hello("b", 3), &ALONE), []);
+    assert_eq!(*node.phase(), Phase::Seeking);
+}
+
+#[test]
+fn what_a_node_says_to_all_and_hears_itself_changes_nothing() {
+    let mut node = node(2);
+    let me = node.me();
+    node.hear(me, &hello("a", 2), &ALONE);
+    assert_eq!(events(&mut node), []);
+}
+
+#[test]
+fn whoever_waits_for_others_says_so_after_a_while_and_again_when_that_changes() {
+    let mut node = node(5);
+    let warnings = |events: Vec<Event>| -> Vec<String> {
+        events
+            .into_iter()
+            .filter_map(
+                |event| if let Event::Warn(warning) = event { Some(warning.to_string()) } else { None },
+            )
+            .collect()
+    };
+    assert_eq!(warnings(ticks(&mut node, 199, &ALONE)), [""; 0]);
+    hears(&mut node, LOW, &hello("b", 5), &ALONE);
+    assert_eq!(warnings(ticks(&mut node, 10, &ALONE)), ["waiting for 5 nodes, heard 2: a, b"]);
+    assert_eq!(node.waiting_for().as_deref(), Some("waiting for 5 nodes, heard 2: a, b"));
+    assert_eq!(warnings(ticks(&mut node, 1_000, &ALONE)), ["waiting for 5 nodes, heard 1: a"]);
+}
+
+#[test]
+fn while_the_channel_is_broken_time_stands_still_and_its_return_is_greeted() {
+    let mut node = node(1);
+    let broken = Facts { channel_is_healthy: false, ..ALONE };
+    assert_eq!(ticks(&mut node, 1_000, &broken), []);
+    let events = ticks(&mut node, 1, &ALONE);
+    assert_eq!(events, [Event::Send(Target::All, hello("a", 1))]);
+    assert!(!ticks(&mut node, 4, &ALONE).iter().any(is_founded), "the HELLO may still be answered");
+    assert!(ticks(&mut node, 1, &ALONE).iter().any(is_founded));
+}
+
+// ---- Accepting -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_lowest_of_n_nodes_proposes_by_accepting() {
+    let mut node = node(3);
+    hears(&mut node, HIGH, &hello("b", 3), &ALONE);
+    let events = hears(&mut node, HIGH + 1, &hello("c", 3), &ALONE);
+    let roster = roster_with(&node, &[(HIGH, "b"), (HIGH + 1, "c")]);
+    assert!(events.contains(&Event::Send(Target::All, Message::Accept(roster))), "{events:?}");
+}
+
+#[test]
+fn a_node_that_hears_a_lower_one_leaves_the_proposal_to_it() {
+    let mut node = node(3);
+    hears(&mut node, LOW, &hello("b", 3), &ALONE);
+    let events = hears(&mut node, HIGH, &hello("c", 3), &ALONE);
+    assert!(!events.iter().any(is_accept), "{events:?}");
+}
+
+#[test]
+fn a_proposal_is_not_accepted_while_a_lower_node_is_near() {
+    let mut node = node(2);
+    hears(&mut node, LOW, &hello("b", 2), &ALONE);
+    let roster = roster_with(&node, &[(LOW + 1, "c")]);
+    assert_eq!(hears(&mut node, LOW + 1, &Message::Accept(roster.clone()), &ALONE), []);
+    ticks(&mut node, 22, &ALONE);
+    let events = hears(&mut node, LOW + 1, &Message::Accept(roster), &ALONE);
+    assert!(events.iter().any(is_accept), "`b` is gone, and the proposal was repeated: {events:?}");
+}
+
+#[test]
+fn of_an_id_heard_from_two_incarnations_neither_counts() {
+    let mut node = node(2);
+    // Within one turn, so that the proposal to the first is not made before the second is heard.
+    let lower = roster_with(&node, &[(LOW, "b")]);
+    hears(&mut node, LOW, &hello("b", 2), &ALONE);
+    hears(&mut node, HIGH, &hello("b", 2), &ALONE);
+    assert!(!ticks(&mut node, 10, &ALONE).iter().any(is_accept));
+    // The lower one lives: it proposes, and is accepted.
+    assert!(hears(&mut node, LOW, &Message::Accept(lower), &ALONE).iter().any(is_accept));
+}
+
+#[test]
+fn a_node_that_has_promised_is_not_founded_with() {
+    let mut node = node(2);
+    let elsewhere = Roster(vec![(incarnation(HIGH), "b".into()), (incarnation(HIGH + 1), "c".into())]);
+    hears(&mut node, HIGH, &Message::Accept(elsewhere), &ALONE);
+    let events = hears(&mut node, HIGH, &hello("b", 2), &ALONE);
+    assert!(!events.iter().any(is_accept), "{events:?}");
+}
+
+#[test]
+fn whoever_hears_others_founding_without_it_leaves_them_the_time_to() {
+    let mut node = node(2);
+    let elsewhere = Roster(vec![(incarnation(LOW), "b".into()), (incarnation(LOW + 1), "c".into())]);
+    hears(&mut node, LOW, &Message::Accept(elsewhere), &ALONE);
+    assert!(!hears(&mut node, HIGH, &hello("d", 2), &ALONE).iter().any(is_accept));
+    assert!(!ticks(&mut node, 21, &ALONE).iter().any(is_accept));
+    hears(&mut node, HIGH, &hello("d", 2), &ALONE);
+    assert!(
+        ticks(&mut node, 1, &ALONE).iter().any(is_accept),
+        "the others have been silent for three intervals"
+    );
+}
+
+#[test]
+fn only_a_well_formed_roster_that_names_us_rightly_is_accepted() {
+    let good = |node: &Membership| roster_with(node, &[(LOW, "b"), (HIGH, "c")]);
+    let spoils: [fn(&mut Roster); 6] = [
+        |roster| roster.0.reverse(),
+        |roster| roster.0.truncate(2),
+        |roster| roster.0[2].1 = "b".into(),
+        |roster| roster.0[1].1 = "x".into(),
+        |roster| roster.0[2].0 = roster.0[1].0,
+        |roster| roster.0[1].0 = incarnation(LOW + 1),
+    ];
+    for (number, spoil) in spoils.iter().enumerate() {
+        let mut node = node(3);
+        let mut roster = good(&node);
+        spoil(&mut roster);
+        hears(&mut node, LOW, &Message::Accept(roster), &ALONE);
+        assert_eq!(*node.phase(), Phase::Seeking, "spoilt roster {number} was accepted");
+        let roster = good(&node);
+        assert!(hears(&mut node, LOW, &Message::Accept(roster), &ALONE).iter().any(is_accept));
+    }
+}
+
+#[test]
+fn an_incarnation_accepts_one_roster_ever() {
+    let (mut node, _) = acceptor();
+    let second = roster_with(&node, &[(LOW + 1, "d"), (HIGH + 1, "e")]);
+    assert_eq!(hears(&mut node, LOW + 1, &Message::Accept(second), &ALONE), []);
+}
+
+#[test]
+fn an_acceptance_is_repeated_until_a_leader_is_known() {
+    let mut node = founder();
+    let repeated = ticks(&mut node, 50, &ALONE).into_iter().filter(is_accept).count();
+    assert!((50 / 7..=50 / 3).contains(&repeated), "{repeated} in 50 ticks at 3 to 7 ticks each");
+    let led = Facts { has_leader: true, ..ALONE };
+    assert!(!ticks(&mut node, 50, &led).iter().any(is_accept));
+}
+
+#[test]
+fn a_new_acceptance_is_answered_at_once_and_a_repeated_one_is_not() {
+    let mut node = node(4);
+    let roster = roster_with(&node, &[(LOW, "b"), (HIGH, "c"), (HIGH + 1, "d")]);
+    hears(&mut node, LOW, &Message::Accept(roster.clone()), &ALONE);
+    let answer = Event::Send(Target::One(incarnation(HIGH)), Message::Accept(roster.clone()));
+    assert_eq!(hears(&mut node, HIGH, &Message::Accept(roster.clone()), &ALONE), [answer]);
+    assert_eq!(hears(&mut node, HIGH, &Message::Accept(roster), &ALONE), []);
+}
+
+#[test]
+fn n_acceptances_found_the_cluster_and_the_lowest_campaigns() {
+    let (mut node, roster) = acceptor();
+    let events = hears(&mut node, HIGH, &Message::Accept(roster.clone()), &ALONE);
+    assert!(events.contains(&Event::Founded { roster: roster.clone(), campaign: false }), "{events:?}");
+    assert_eq!((node.phase().roster(), node.phase().cluster()), (Some(&roster), roster.uuid()));
+
+    let mut lowest = self::node(2);
+    hears(&mut lowest, HIGH, &hello("b", 2), &ALONE);
+    let roster = roster_with(&lowest, &[(HIGH, "b")]);
+    let events = hears(&mut lowest, HIGH, &Message::Accept(roster.clone()), &ALONE);
+    assert!(events.contains(&Event::Founded { roster, campaign: true }), "{events:?}");
+}
+
+#[test]
+fn a_frame_of_the_accepted_cluster_proves_its_founding() {
+    let (mut node, roster) = acceptor();
+    node.hear_frame(incarnation(HIGH), other_cluster(7), &ALONE);
+    assert_eq!(events(&mut node), []);
+    node.hear_frame(incarnation(HIGH), roster.uuid(), &ALONE);
+    assert_eq!(events(&mut node), [Event::Founded { roster, campaign: false }]);
+}
+
+#[test]
+fn a_cluster_of_one_is_founded_after_one_unanswered_hello() {
+    let mut node = node(1);
+    assert!(!ticks(&mut node, 4, &ALONE).iter().any(is_founded));
+    let roster = roster_with(&node, &[]);
+    assert!(ticks(&mut node, 1, &ALONE).contains(&Event::Founded { roster, campaign: true }));
+}
+
+// ---- Starting over -------------------------------------------------------------------------------------------------
+
+#[test]
+fn whoever_waits_too_long_for_acceptances_becomes_a_new_incarnation() {
+    let (mut node, _) = acceptor();
+    let former = node.me();
+    assert!(!ticks(&mut node, 49, &ALONE).iter().any(is_renewed));
+    let events = ticks(&mut node, 51, &ALONE);
+    assert!(events.iter().any(is_renewed), "{events:?}");
+    assert!(
+        node.me() != former && events.contains(&Event::Join(node.me())) && events.iter().any(is_hello_to_all)
+    );
+    assert_eq!(*node.phase(), Phase::Seeking);
+}
+
+#[test]
+fn a_roster_one_of_whose_founders_promised_another_is_given_up_at_once() {
+    let (mut node, _) = acceptor();
+    let another = Roster(vec![
+        (incarnation(LOW), "b".into()),
+        (incarnation(LOW + 1), "d".into()),
+        (incarnation(LOW + 2), "e".into()),
+    ]);
+    assert!(hears(&mut node, LOW, &Message::Accept(another), &ALONE).iter().any(is_renewed));
+}
+
+#[test]
+fn a_founder_that_sees_no_commit_starts_over_but_not_while_there_is_a_leader() {
+    let mut node = founder();
+    let led = Facts { has_leader: true, ..ALONE };
+    assert!(!ticks(&mut node, 500, &led).iter().any(is_renewed));
+    assert!(ticks(&mut node, 1, &ALONE).iter().any(is_renewed));
+
+    let mut node = founder();
+    assert!(!ticks(&mut node, 299, &ALONE).iter().any(is_renewed));
+    assert!(ticks(&mut node, 102, &ALONE).iter().any(is_renewed));
+}
+
+#[test]
+fn a_founder_answers_no_hello_before_it_has_seen_a_commit() {
+    let mut node = founder();
+    assert_eq!(hears(&mut node, 7, &hello("d", 3), &ALONE), []);
+    assert!(
+        hears(&mut node, 7, &hello("d", 3), &FOLLOWER)
+            .iter()
+            .any(|event| here_to(event, Target::One(incarnation(7))))
+    );
+}
+
+#[test]
+fn a_member_without_actions_starts_over_when_the_quorum_is_gone_and_others_are_there_to_found_with() {
+    let mut node = member();
+    assert!(!ticks(&mut node, 2_000, &LEADERLESS).iter().any(is_renewed), "it may be a minority cut off");
+    hears(&mut node, 7, &hello("d", 3), &LEADERLESS);
+    assert!(!ticks(&mut node, 10, &LEADERLESS).iter().any(is_renewed), "one founder lost leaves a quorum");
+    hears(&mut node, 8, &hello("e", 3), &LEADERLESS);
+    assert!(ticks(&mut node, 1, &LEADERLESS).iter().any(is_renewed));
+}
+
+#[test]
+fn a_member_with_actions_never_starts_over() {
+    let mut node = member();
+    let facts = Facts { holds_actions: true, ..LEADERLESS };
+    let mut events = Vec::new();
+    for other in 0..100 {
+        events.extend(ticks(&mut node, 20, &facts));
+        events.extend(hears(&mut node, other, &hello(&format!("n{other}"), 3), &facts));
+    }
+    assert!(!events.iter().any(is_renewed));
+}
+
+// ---- Twins ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn of_two_seeking_nodes_with_one_id_the_lower_refuses_the_higher() {
+    let mut node = node(3);
+    let taken = Event::Send(Target::One(incarnation(HIGH)), Message::Taken { id: "a".into() });
+    assert!(hears(&mut node, HIGH, &hello("a", 3), &ALONE).contains(&taken));
+    let events = hears(&mut node, LOW, &hello("a", 3), &ALONE);
+    assert!(!events.iter().any(|event| matches!(event, Event::Send(_, Message::Taken { .. }))), "{events:?}");
+}
+
+#[test]
+fn a_member_refuses_any_other_node_with_its_id() {
+    let mut node = member();
+    let taken = Event::Send(Target::One(incarnation(LOW)), Message::Taken { id: "a".into() });
+    assert_eq!(hears(&mut node, LOW, &hello("a", 3), &FOLLOWER), [taken]);
+}
+
+#[test]
+fn a_refused_node_fails_and_says_nothing_more() {
+    let mut node = node(3);
+    assert_eq!(hears(&mut node, LOW, &Message::Taken { id: "b".into() }, &ALONE), []);
+    let events = hears(&mut node, LOW, &Message::Taken { id: "a".into() }, &ALONE);
+    assert_eq!(events, [Event::Fail(Error::DuplicateId { id: "a".into() })]);
+    assert_eq!(ticks(&mut node, 1_000, &ALONE), []);
+    assert_eq!(hears(&mut node, HIGH, &hello("b", 3), &ALONE), []);
+}
+
+#[test]
+fn a_refusal_that_comes_after_the_founding_is_void() {
+    let mut node = founder();
+    assert_eq!(hears(&mut node, LOW, &Message::Taken { id: "a".into() }, &ALONE), []);
+}
+
+// ---- Meeting -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_seeking_node_that_hears_of_a_cluster_waits_and_seeks_again_when_it_is_silent() {
+    let mut node = node(3);
+    let events = hears(&mut node, LOW, &here(1, false, true), &ALONE);
+    let warning = Warning::WaitingToJoin { cluster: other_cluster(1), cluster_size: 3 };
+    assert_eq!(events, [Event::Warn(warning.clone())]);
+    assert_eq!(node.waiting_for(), Some(warning.to_string()));
+    assert_eq!(hears(&mut node, LOW, &here(1, false, true), &ALONE), [], "it warns once");
+    hears(&mut node, HIGH, &hello("b", 3), &ALONE);
+    hears(&mut node, HIGH + 1, &hello("c", 3), &ALONE);
+    let hellos = ticks(&mut node, 499, &ALONE).into_iter().filter(is_hello_to_all).count();
+    assert!((499 / 75..=499 / 25).contains(&hellos), "{hellos} HELLOs, one in ten intervals");
+    assert!(matches!(node.phase(), Phase::Waiting { .. }));
+    assert!(ticks(&mut node, 1, &ALONE).iter().any(is_hello_to_all));
+    assert_eq!(*node.phase(), Phase::Seeking);
+}
+
+#[test]
+fn an_acceptor_that_hears_of_another_cluster_starts_over_and_waits() {
+    let (mut node, roster) = acceptor();
+    let events = hears(&mut node, LOW, &here(1, false, true), &ALONE);
+    assert!(events.iter().any(is_renewed), "{events:?}");
+    assert!(matches!(node.phase(), Phase::Waiting { .. }));
+    assert_eq!(hears(&mut node, LOW, &Message::Accept(roster), &ALONE), []);
+}
+
+#[test]
+fn a_cluster_of_another_size_keeps_nobody_waiting() {
+    let mut node = node(2);
+    let warning = Warning::ClusterOfOtherSize { cluster: other_cluster(1), theirs: 3, ours: 2 };
+    assert_eq!(hears(&mut node, LOW, &here(1, true, true), &ALONE), [Event::Warn(warning)]);
+    assert_eq!(hears(&mut node, LOW, &here(1, true, true), &ALONE), []);
+    assert_eq!(*node.phase(), Phase::Seeking);
+}
+
+#[test]
+fn the_leader_speaks_for_the_cluster_and_without_one_every_member_does() {
+    let spoken = |facts: &Facts| {
+        let mut node = member();
+        ticks(&mut node, 750, facts).iter().filter(|event| here_to(event, Target::All)).count()
+    };
+    assert_eq!(spoken(&FOLLOWER), 0);
+    assert!((10..=30).contains(&spoken(&LEADER)) && (10..=30).contains(&spoken(&LEADERLESS)));
+}
+
+#[test]
+fn what_a_member_says_of_its_cluster_counts_committed_actions_only() {
+    let mut node = member();
+    let said = |events: Vec<Event>| match events.as_slice() {
+        [Event::Send(_, Message::Here(here))] => here.holds_actions,
+        _ => panic!("not one HERE: {events:?}"),
+    };
+    let uncommitted = Facts { holds_actions: true, ..FOLLOWER };
+    assert!(!said(hears(&mut node, 7, &hello("d", 3), &uncommitted)));
+    assert!(said(hears(&mut node, 7, &hello("d", 3), &SERVING)));
+}
+
+#[test]
+fn of_two_clusters_without_actions_the_higher_dissolves() {
+    let mut node = member();
+    let higher = here(cluster_beside(&node, false), false, true);
+    let events = hears(&mut node, 7, &higher, &FOLLOWER);
+    assert!(
+        events.iter().any(|event| here_to(event, Target::One(incarnation(7)))),
+        "the other side learns of us"
+    );
+    assert_eq!(hears(&mut node, 7, &higher, &FOLLOWER), [], "but not at every word");
+
+    let lower = here(cluster_beside(&node, true), false, true);
+    assert!(hears(&mut node, 7, &lower, &FOLLOWER).iter().any(is_renewed));
+    assert!(matches!(node.phase(), Phase::Waiting { .. }));
+}
+
+#[test]
+fn a_cluster_without_a_leader_dissolves_before_one_with_a_leader() {
+    let mut node = member();
+    let higher = here(cluster_beside(&node, false), false, true);
+    ticks(&mut node, 50, &LEADERLESS);
+    assert!(!hears(&mut node, 7, &higher, &LEADERLESS).iter().any(is_renewed), "it may be electing one");
+    ticks(&mut node, 50, &LEADERLESS);
+    assert!(hears(&mut node, 7, &higher, &LEADERLESS).iter().any(is_renewed));
+}
+
+#[test]
+fn a_cluster_without_actions_dissolves_for_one_with_actions_if_that_has_a_leader() {
+    let mut node = member();
+    let higher = cluster_beside(&node, false);
+    assert!(!hears(&mut node, 7, &here(higher, true, false), &FOLLOWER).iter().any(is_renewed));
+    assert!(hears(&mut node, 7, &here(higher, true, true), &FOLLOWER).iter().any(is_renewed));
+}
+
+#[test]
+fn a_member_with_an_action_dissolves_for_nobody() {
+    let mut node = member();
+    let lower = cluster_beside(&node, true);
+    let uncommitted = Facts { holds_actions: true, ..FOLLOWER };
+    assert!(!hears(&mut node, 7, &here(lower, false, true), &uncommitted).iter().any(is_renewed));
+    assert!(!hears(&mut node, 7, &here(lower, true, true), &uncommitted).iter().any(is_renewed));
+}
+
+#[test]
+fn two_clusters_with_actions_and_leaders_both_serve_and_warn_once() {
+    let mut node = member();
+    let warning = Warning::TwoClusters { ours: node.phase().cluster(), theirs: other_cluster(1) };
+    assert!(hears(&mut node, 7, &here(1, true, true), &SERVING).contains(&Event::Warn(warning)));
+    ticks(&mut node, 60, &SERVING);
+    let events = hears(&mut node, 7, &here(1, true, true), &SERVING);
+    assert!(!events.iter().any(|event| matches!(event, Event::Warn(_))), "{events:?}");
+}
+
+#[test]
+fn a_member_with_actions_whose_leader_is_lost_stops_when_it_meets_a_cluster_with_a_leader() {
+    let mut node = member();
+    let leaderless = Facts { has_leader: false, ..SERVING };
+    ticks(&mut node, 499, &leaderless);
+    let met = |node: &mut Membership, has_leader| hears(node, 7, &here(1, false, has_leader), &leaderless);
+    let is_failure = |event: &Event| matches!(event, Event::Fail(Error::OtherCluster { .. }));
+    assert!(!met(&mut node, true).iter().any(is_failure));
+    ticks(&mut node, 1, &leaderless);
+    assert!(!met(&mut node, false).iter().any(is_failure));
+    assert!(met(&mut node, true).iter().any(is_failure));
+}
+
+#[test]
+fn the_same_seed_and_inputs_give_the_same_events() {
+    let run = |seed| {
+        let mut node = started(2, seed);
+        let mut events = ticks(&mut node, 100, &ALONE);
+        let roster = roster_with(&node, &[(LOW, "b")]);
+        events.extend(hears(&mut node, LOW, &Message::Accept(roster), &ALONE));
+        events.extend(ticks(&mut node, 1_000, &ALONE));
+        events
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
