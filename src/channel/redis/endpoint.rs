@@ -132,7 +132,8 @@ mod tests {
             ("rediss://:tops3cret@example.org", "rediss://example.org:6379"),
             ("unix:///run/redis.sock?pass=tops3cret", "unix:/run/redis.sock"),
         ] {
-            let options = RedisOptions { connection_string: Some(text.to_string()), ..RedisOptions::default() };
+            let options =
+                RedisOptions { connection_string: Some(text.to_string()), ..RedisOptions::default() };
             assert_eq!(Endpoint::new(&options).expect("these options are good").address(), address);
         }
     }

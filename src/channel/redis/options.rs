@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn fault(options: RedisOptions) -> RedisOptionsError {
-        options.client().err().expect("these options are bad")
+        options.client().expect_err("these options are bad")
     }
 
     #[test]

@@ -3,8 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use redis::{aio::MultiplexedConnection, cmd};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
 
 use super::{
     super::{
@@ -137,6 +142,27 @@ async fn a_frozen_server_is_noticed_and_found_again_when_it_thaws() {
 }
 
 #[tokio::test]
+async fn a_server_far_away_is_not_a_broken_one() {
+    let server = RedisServer::start(&[]);
+    let patience = Duration::from_millis(800);
+    // There and back takes longer than from one echo to the next, and less than patience.
+    let port = far_away(server.port(), patience / 6).await;
+    let options = RedisOptions { port: Some(port), patience, ..RedisOptions::default() };
+    let channel = Redis::new(options).expect("these options are good");
+    let mut links = joined(&channel).await;
+    // As many echoes later as would have been too many to miss, nothing has happened.
+    let admin = redis::Client::open(server.url()).expect("our own URL is good");
+    let mut admin = admin.get_async_pubsub().await.expect("our own server answers");
+    admin
+        .subscribe(format!("conflux:0:conflux:echo:{}", incarnation(1)))
+        .await
+        .expect("our own server obeys");
+    assert_eq!(admin.on_message().take(8).count().await, 8);
+    heal(&mut links).await;
+    assert!(!links[0].health.has_changed().expect("the link lives"), "{:?}", links[0].health.borrow());
+}
+
+#[tokio::test]
 async fn a_killed_connection_is_replaced() {
     let server = RedisServer::start(&[]);
     let mut links = joined(&channel(&server)).await;
@@ -228,9 +254,8 @@ async fn leaving_releases_every_connection() {
     assert_eq!(clients(&mut admin).await, 5, "two for each link, one for the test");
     one.close().await;
     drop(two);
-    while clients(&mut admin).await > 1 {
-        tokio::task::yield_now().await;
-    }
+    let released = async { while clients(&mut admin).await > 1 {} };
+    timeout(Duration::from_secs(5), released).await.expect("only the test's own connection is left");
 }
 
 #[tokio::test]
@@ -254,6 +279,30 @@ async fn closing_waits_half_a_second_for_a_frozen_server_and_no_longer() {
     let begin = Instant::now();
     one.close().await;
     assert!(begin.elapsed() < Duration::from_millis(750), "closed after {:?}", begin.elapsed());
+}
+
+/// A port behind which the server is, with everything delayed by this much in either direction.
+async fn far_away(port: u16, delay: Duration) -> u16 {
+    async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, delay: Duration) {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            sleep(delay).await;
+            if to.write_all(&buffer[..count]).await.is_err() {
+                break;
+            }
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("the machine has a free port");
+    let far_port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = TcpStream::connect(("127.0.0.1", port)).await.expect("our own server accepts");
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            tokio::spawn(carry(near_in, far_out, delay));
+            tokio::spawn(carry(far_in, near_out, delay));
+        }
+    });
+    far_port
 }
 
 /// The cause of a link's trouble, or nothing.

@@ -35,19 +35,22 @@ pub(super) async fn run(
     let mut number = first;
     loop {
         number += 1;
-        match timeout(interval, echo(&mut connection, &topics, &mut heard, number)).await {
-            Ok(Ok(())) => {
-                health.send_if_modified(|health| replace(health, Health::Healthy) != Health::Healthy);
-                sleep(interval).await;
-            }
+        let is_late = match timeout(interval, echo(&mut connection, &topics, &mut heard, number)).await {
+            Ok(Ok(())) => false,
             Ok(Err(ended)) => return ended,
-            Err(_) => {
-                // What anyone else publishes into the topic of our echoes is not counted.
-                let newest = Some(*heard.borrow()).filter(|heard| (first..=number).contains(heard));
-                if number - newest.unwrap_or(first) >= ECHOES_UNHEARD_MAX.into() {
-                    return Ended::Silent { patience };
-                }
-            }
+            Err(_) => true,
+        };
+        // What anyone else publishes into the topic of our echoes is not counted. An earlier echo is: the way there and
+        // back may be longer than an interval.
+        let newest = Some(*heard.borrow()).filter(|heard| (first + 1..=number).contains(heard));
+        if number - newest.unwrap_or(first) >= ECHOES_UNHEARD_MAX.into() {
+            return Ended::Silent { patience };
+        }
+        if newest.is_some() {
+            health.send_if_modified(|health| replace(health, Health::Healthy) != Health::Healthy);
+        }
+        if !is_late {
+            sleep(interval).await;
         }
     }
 }
