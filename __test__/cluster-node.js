@@ -1,5 +1,6 @@
-// This file is one process of `cluster.js`: a node that performs as told and reports what it is told back.
-
+/**
+ * This file is one process of `cluster.js`: a node that performs as told and reports what it is told back.
+ */
 'use strict'
 
 const conflux = require('..')

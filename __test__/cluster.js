@@ -1,8 +1,9 @@
-// This file runs a cluster of OS processes over a real Redis and keeps the books: what was acknowledged, what was
-// applied.
-//
-// Called by the tests that kill processes or break Redis. `cluster-node.js` is what runs in each process.
-
+/**
+ * This file runs a cluster of OS processes over a real Redis and keeps the books: what was acknowledged, what was
+ * applied.
+ *
+ * Called by the tests that kill processes or break Redis. `cluster-node.js` is what runs in each process.
+ */
 'use strict'
 
 const assert = require('node:assert/strict')

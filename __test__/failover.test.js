@@ -1,8 +1,9 @@
-// This file shows the first promise: the leader's process is killed in mid-burst, and nothing acknowledged is lost,
-// nothing is done twice, and the survivors perform again.
-//
-// CONFLUX_KILLS sets how often (default 5); the times from the kill to the next commit are printed at the end.
-
+/**
+ * This file shows the first promise: the leader's process is killed in mid-burst, and nothing acknowledged is lost,
+ * nothing is done twice, and the survivors perform again.
+ *
+ * CONFLUX_KILLS sets how often (default 5); the times from the kill to the next commit are printed at the end.
+ */
 'use strict'
 
 const assert = require('node:assert/strict')

@@ -1,5 +1,6 @@
-// This file shows that the npm package installs and loads without Rust and without a registry.
-
+/**
+ * This file shows that the npm package installs and loads without Rust and without a registry.
+ */
 'use strict'
 
 const assert = require('node:assert/strict')

@@ -1,7 +1,8 @@
-// This file makes an empty project outside of the repository in which `require('conflux')` is this package.
-//
-// Called by tests that run code as a user would. It never writes into the repository.
-
+/**
+ * This file makes an empty project outside of the repository in which `require('conflux')` is this package.
+ *
+ * Called by tests that run code as a user would. It never writes into the repository.
+ */
 'use strict'
 
 const { spawn } = require('node:child_process')

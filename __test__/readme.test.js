@@ -1,5 +1,6 @@
-// This file runs every JavaScript block of README.md, and every example, as a user would.
-
+/**
+ * This file runs every JavaScript block of README.md, and every example, as a user would.
+ */
 'use strict'
 
 const assert = require('node:assert/strict')

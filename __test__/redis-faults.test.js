@@ -1,6 +1,7 @@
-// This file breaks Redis under a running cluster in every way we know, and holds that nothing acknowledged is lost and
-// that performs go on within two seconds of its return.
-
+/**
+ * This file breaks Redis under a running cluster in every way we know, and holds that nothing acknowledged is lost and
+ * that performs go on within two seconds of its return.
+ */
 'use strict'
 
 const assert = require('node:assert/strict')

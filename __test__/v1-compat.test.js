@@ -1,5 +1,6 @@
-// This file runs conflux 1.1.8's own tests of its public API, unchanged, against this package.
-
+/**
+ * This file runs conflux 1.1.8's own tests of its public API, unchanged, against this package.
+ */
 'use strict'
 
 const assert = require('node:assert/strict')

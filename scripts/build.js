@@ -1,5 +1,6 @@
-// This file is `npm run build`: it makes the release addon beside index.js, and the loader that finds it.
-
+/**
+ * This file is `npm run build`: it makes the release addon beside index.js, and the loader that finds it.
+ */
 'use strict'
 
 const { build, install, main } = require('./steps')

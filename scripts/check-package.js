@@ -1,5 +1,6 @@
-// This file says what the npm package holds, and what its manifest must not. `npm run check` calls it, after a build.
-
+/**
+ * This file says what the npm package holds, and what its manifest must not. `npm run check` calls it, after a build.
+ */
 'use strict'
 
 const fs = require('node:fs')

@@ -1,5 +1,6 @@
-// This file is `npm run check`: every check that reads and never writes. `npm run verify` is this, then `npm test`.
-
+/**
+ * This file is `npm run check`: every check that reads and never writes. `npm run verify` is this, then `npm test`.
+ */
 'use strict'
 
 const { checkPackage } = require('./check-package')

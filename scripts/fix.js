@@ -1,5 +1,6 @@
-// This file is `npm run fix`: it formats Rust and JavaScript and applies what clippy can mend by itself.
-
+/**
+ * This file is `npm run fix`: it formats Rust and JavaScript and applies what clippy can mend by itself.
+ */
 'use strict'
 
 const { cargo, install, main, step, tool } = require('./steps')

@@ -1,6 +1,7 @@
-// This file is `npm run pack:local`: it leaves in dist/ the two tarballs, the package and this platform's binary, that
-// install together into an empty folder without Rust and without a registry: `npm install ./dist/*.tgz`.
-
+/**
+ * This file is `npm run pack:local`: it leaves in dist/ the two tarballs, the package and this platform's binary, that
+ * install together into an empty folder without Rust and without a registry: `npm install ./dist/*.tgz`.
+ */
 'use strict'
 
 const fs = require('node:fs')

@@ -1,8 +1,9 @@
-// This file holds the steps that the npm commands are made of: run a program, install, build, stop with one sentence.
-//
-// Called by every script of this folder. It may use nothing but Node's own modules: it runs before anything is
-// installed.
-
+/**
+ * This file holds the steps that the npm commands are made of: run a program, install, build, stop with one sentence.
+ *
+ * Called by every script of this folder. It may use nothing but Node's own modules: it runs before anything is
+ * installed.
+ */
 'use strict'
 
 const { spawn, spawnSync } = require('node:child_process')

@@ -1,6 +1,7 @@
-// This file is `npm test`: it installs, builds and runs everything. `npm test -- lock redis` runs only the JavaScript
-// tests whose file names contain one of the words.
-
+/**
+ * This file is `npm test`: it installs, builds and runs everything. `npm test -- lock redis` runs only the JavaScript
+ * tests whose file names contain one of the words.
+ */
 'use strict'
 
 const fs = require('node:fs')

@@ -17,7 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::channel::{Channel, Health, Link};
 use crate::error::Error;
-use crate::raft::{Delivery, Input, Node, Options, Status, Work};
+use crate::raft::{ChannelState, Delivery, Input, Node, Options, Status, Work};
 use crate::storage::Storage;
 
 /// What a driver calls. All calls come from the driver's thread, in order, and must not block.
@@ -168,11 +168,7 @@ impl<A: Application> Driver<A> {
             _ = self.ticks.tick() => Some(vec![Input::Tick]),
             Ok(()) = link.health.changed() => {
                 let health = link.health.borrow_and_update().clone();
-                Some(match health {
-                    Health::Connecting => Vec::new(),
-                    Health::Healthy => vec![Input::ChannelHealth { broken: None }],
-                    Health::Broken { cause } => vec![Input::ChannelHealth { broken: Some(cause) }],
-                })
+                Some(vec![Input::Channel(state_of(health))])
             }
             _ = link.inbound.recv_many(&mut self.frames) => {
                 Some(self.frames.drain(..).map(Input::Frame).collect())
@@ -184,7 +180,12 @@ impl<A: Application> Driver<A> {
     fn obey(&mut self) -> Option<End> {
         while let Some(work) = self.node.poll() {
             match work {
-                Work::Join(incarnation) => self.link = Some(self.channel.join(incarnation)),
+                Work::Join(incarnation) => {
+                    let mut link = self.channel.join(incarnation);
+                    let health = link.health.borrow_and_update().clone();
+                    self.link = Some(link);
+                    self.node.handle(Input::Channel(state_of(health)));
+                }
                 Work::Send(target, frame) => {
                     if let Some(link) = &self.link {
                         link.outbound.send(target, frame);
@@ -211,6 +212,14 @@ impl<A: Application> Driver<A> {
 
     fn publish(&self) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = self.node.status();
+    }
+}
+
+fn state_of(health: Health) -> ChannelState {
+    match health {
+        Health::Connecting => ChannelState::Connecting,
+        Health::Healthy => ChannelState::Healthy,
+        Health::Broken { cause } => ChannelState::Broken { cause },
     }
 }
 

@@ -26,10 +26,21 @@ pub enum Input {
     Answered(Vec<Answer>),
     /// All writes up to this number are durable.
     Persisted(u64),
-    /// The channel works (`None`), or why it does not. Silence of others means nothing while our own is broken.
-    ChannelHealth { broken: Option<String> },
+    /// The channel's state changed. Silence of others means nothing while our own channel does not work.
+    Channel(ChannelState),
     /// The application closes the node: leave gracefully, then stop.
     Close,
+}
+
+/// Whether frames can travel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelState {
+    /// Not yet, and nothing is known to be wrong.
+    Connecting,
+    Healthy,
+    Broken {
+        cause: String,
+    },
 }
 
 /// One call of `perform`.

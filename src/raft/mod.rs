@@ -23,7 +23,7 @@ mod testing;
 mod wire;
 
 pub use events::{
-    Answer, Delivery, ErrorOutcome, Input, Perform, Role, Settlement, Target, Warning, Work, Write,
+    Answer, ChannelState, Delivery, ErrorOutcome, Input, Perform, Role, Settlement, Target, Warning, Work, Write,
 };
 pub use identity::{ClusterUuid, Incarnation, RaftId};
 pub use node::Node;

@@ -13,7 +13,7 @@ use rand_chacha::{
 
 use super::entry::Request;
 use super::events::{
-    Answer, Delivery, ErrorOutcome, Input, Perform, Role, Settlement, Target, Warning, Work,
+    Answer, ChannelState, Delivery, ErrorOutcome, Input, Perform, Role, Settlement, Target, Warning, Work,
 };
 use super::frame::{self, Frame, Malformed, Message, Outcome, RaftKind, Requests, Roster};
 use super::group::Group;
@@ -47,7 +47,7 @@ pub struct Node {
     /// of elections and HELLOs, settlements are no more than performs that the façade admitted.
     news: Vec<Delivery>,
     is_delivering: bool,
-    channel_is_healthy: bool,
+    channel: ChannelState,
     reported_versions: BTreeSet<u8>,
     closing: Option<Closing>,
     is_stopped: bool,
@@ -66,6 +66,8 @@ struct Seat {
     applied_index: u64,
     /// What JavaScript was last told.
     told: (Role, u64, Option<RaftId>),
+    /// As of the last tick, for the status.
+    members: Arc<[Member]>,
 }
 
 /// How far a close has come; each phase is bounded in ticks.
@@ -91,7 +93,7 @@ impl Node {
             outbox: Outbox::default(),
             news: Vec::new(),
             is_delivering: false,
-            channel_is_healthy: true,
+            channel: ChannelState::Healthy,
             reported_versions: BTreeSet::new(),
             closing: None,
             is_stopped: false,
@@ -119,7 +121,7 @@ impl Node {
                     seat.group.persisted(number);
                 }
             }
-            Input::ChannelHealth { broken } => self.channel_health(broken),
+            Input::Channel(state) => self.channel_changed(state),
             Input::Close => self.close(),
         }
         self.obey_membership();
@@ -161,7 +163,7 @@ impl Node {
             status.commit_index = seat.group.commit_index();
             status.applied_index = seat.applied_index;
             status.last_index = seat.group.last_index();
-            status.members = seat.members(me.raft_id());
+            status.members = seat.members.clone();
             // Founding may lag by a tick behind what the group knows already.
             let is_served = status.leader.is_some() && seat.group.has_seen_commit();
             status.waiting_for = match status.waiting_for {
@@ -183,8 +185,10 @@ impl Node {
     fn tick(&mut self) {
         let facts = self.facts();
         self.membership.tick(&facts);
+        let me = self.membership.me().raft_id();
         if let Some(seat) = &mut self.seat {
             seat.group.tick();
+            seat.members = seat.members(me);
         }
         if let Some(requests) = self.origin.tick() {
             self.send_requests(requests);
@@ -200,12 +204,15 @@ impl Node {
         }
     }
 
-    fn channel_health(&mut self, broken: Option<String>) {
-        let was_healthy = std::mem::replace(&mut self.channel_is_healthy, broken.is_none());
-        match broken {
-            Some(cause) => self.warn(Warning::ChannelBroken { cause }),
-            None if was_healthy => {}
-            None => self.warn(Warning::ChannelRestored),
+    fn channel_changed(&mut self, state: ChannelState) {
+        let former = std::mem::replace(&mut self.channel, state);
+        match (&self.channel, former) {
+            (ChannelState::Broken { cause }, _) => {
+                let cause = cause.clone();
+                self.warn(Warning::ChannelBroken { cause });
+            }
+            (ChannelState::Healthy, ChannelState::Broken { .. }) => self.warn(Warning::ChannelRestored),
+            (ChannelState::Healthy | ChannelState::Connecting, _) => {}
         }
     }
 
@@ -321,6 +328,7 @@ impl Node {
             delivered_index: index,
             applied_index: index,
             told: (Role::Follower, 0, None),
+            members: Arc::from([]),
         });
     }
 
@@ -662,7 +670,7 @@ impl Node {
             has_seen_commit: group.is_some_and(Group::has_seen_commit),
             holds_actions: group.is_some_and(Group::holds_actions),
             holds_committed_actions: group.is_some_and(Group::holds_committed_actions),
-            channel_is_healthy: self.channel_is_healthy,
+            channel_is_healthy: self.channel == ChannelState::Healthy,
         }
     }
 }

@@ -35,10 +35,6 @@ impl Outbox {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.pages.is_empty()
-    }
-
     /// What was said so far is not to leave: its sender is no more.
     pub fn clear(&mut self) {
         self.pages.clear();

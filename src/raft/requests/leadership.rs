@@ -125,11 +125,6 @@ impl Leadership {
         self.is_open = true;
     }
 
-    /// Whether a request has been evaluated or waits to be.
-    pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight.is_empty() && self.observations.is_empty()
-    }
-
     /// Takes requests in; `table` knows what earlier leaders had applied.
     pub fn receive(&mut self, origin: RaftId, requests: Requests, table: &Table) -> Vec<Reply> {
         if requests.term != self.term || !table.is_member(origin) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::application::{End, State};
 use super::cluster::{Cluster, Network};
-use crate::raft::{Input, Role};
+use crate::raft::Role;
 
 /// What a test remembers of a perform when it makes it.
 struct Made {

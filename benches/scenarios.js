@@ -1,0 +1,127 @@
+/**
+ * This file measures one thing on one fresh cluster of three nodes: latency one at a time, or throughput.
+ *
+ * Called by `bench.js`. Of both packages the same is measured: from the call of perform until the action is applied,
+ * and acknowledged, on the node that performed.
+ */
+'use strict'
+
+const { fork } = require('node:child_process')
+const { randomUUID } = require('node:crypto')
+const path = require('node:path')
+
+const IDS = ['a', 'b', 'c']
+const START_PATIENCE_MS = 30_000
+
+/** Milliseconds of each perform, one after the other, for `seconds`. */
+async function measureLatency({ from, seconds, ...setting }) {
+  return withCluster(setting, async cluster => {
+    const leader = await cluster.leader()
+    const id = from === 'leader' ? leader : IDS.find(other => other !== leader)
+    // What is compiled on the first calls is not what is measured.
+    await cluster.ask(id, 'sequential', { seconds: seconds / 4 })
+    return cluster.ask(id, 'sequential', { seconds })
+  })
+}
+
+/** Performs applied per second on the leader, `inFlight` outstanding all the time, for `seconds`. */
+async function measureThroughput({ inFlight, seconds, ...setting }) {
+  return withCluster(setting, async cluster => {
+    const leader = await cluster.leader()
+    // 1.1.8 can lose what it acknowledged: what is not applied after this long counts as lost.
+    return cluster.ask(leader, 'burst', { inFlight, seconds, patience: 3 * seconds })
+  })
+}
+
+/** Adds the books to what is measured: of what was acknowledged, how much was lost, or applied twice, on any node. */
+async function withCluster({ packageName, channel, redisUrl }, measure) {
+  const cluster = new Cluster(packageName, channel, redisUrl)
+  try {
+    const measured = await measure(cluster)
+    return { ...measured, ...(await cluster.books()) }
+  } finally {
+    cluster.kill()
+  }
+}
+
+/** On memory all nodes share one process; over Redis each has its own. */
+class Cluster {
+  #hosts
+
+  constructor(packageName, channelName, redisUrl) {
+    const channel =
+      channelName === 'memory'
+        ? { name: 'memory' }
+        : { name: 'redis', connectionString: redisUrl, channelName: `bench-${randomUUID()}` }
+    const groups = channelName === 'memory' ? [IDS] : IDS.map(id => [id])
+    this.#hosts = groups.map(ids => new Host({ packageName, ids, channel }))
+  }
+
+  ask(id, verb, argument) {
+    return this.#hosts.find(host => host.ids.includes(id)).ask(verb, { id, ...argument })
+  }
+
+  /** Resolves once a perform went through everywhere; 1.1.8 refuses the first ones after an election. */
+  async leader() {
+    const deadline = Date.now() + START_PATIENCE_MS
+    while (Date.now() < deadline) {
+      const leaders = (await Promise.all(this.#hosts.map(host => host.ask('leaders')))).flat()
+      if (leaders.length === 1 && (await this.ask(leaders[0], 'warmUp'))) return leaders[0]
+      await new Promise(resolve => setTimeout(resolve, 50))
+    }
+    throw new Error('no leader within 30 s')
+  }
+
+  async books() {
+    const hosts = await Promise.all(this.#hosts.map(host => host.ask('books')))
+    const acknowledged = new Set(hosts.flatMap(host => host.acknowledged))
+    let lost = 0
+    let doubled = 0
+    for (const log of hosts.flatMap(host => host.logs)) {
+      const applied = new Set(log)
+      doubled = Math.max(doubled, log.length - applied.size)
+      lost = Math.max(lost, [...acknowledged].filter(thing => !applied.has(thing)).length)
+    }
+    return { acknowledged: acknowledged.size, lost, doubled }
+  }
+
+  kill() {
+    for (const host of this.#hosts) host.kill()
+  }
+}
+
+/** A process with one node or more. */
+class Host {
+  #child
+  #questions = new Map()
+
+  constructor(options) {
+    this.ids = options.ids
+    this.#child = fork(path.join(__dirname, 'host.js'), [JSON.stringify(options)], {
+      // 1.1.8 warns of its many listeners.
+      execArgv: ['--no-warnings']
+    })
+    this.#child.on('message', ({ question, answer, error }) => {
+      const { resolve, reject } = this.#questions.get(question)
+      this.#questions.delete(question)
+      if (error) reject(new Error(error))
+      else resolve(answer)
+    })
+    this.#child.on('exit', (code, signal) => {
+      const error = new Error(`a process of the benchmark ended (${signal ?? code})`)
+      for (const { reject } of this.#questions.values()) reject(error)
+    })
+  }
+
+  ask(verb, argument) {
+    const question = randomUUID()
+    this.#child.send({ question, verb, argument })
+    return new Promise((resolve, reject) => this.#questions.set(question, { resolve, reject }))
+  }
+
+  kill() {
+    this.#child.kill('SIGKILL')
+  }
+}
+
+module.exports = { measureLatency, measureThroughput }
