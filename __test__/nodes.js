@@ -45,13 +45,13 @@ function openNode(t, options) {
   return node
 }
 
-/** Resolves with `{ leader, followers }` once all nodes know the same leader. */
+/** Resolves with `{ leader, followers }` once all know one of them as the leader. */
 async function elected(nodes) {
+  let leader
   await until('a leader that all know', () => {
-    const leaders = new Set(nodes.map(node => node.status().leader))
-    return leaders.size === 1 && !leaders.has(null)
+    leader = nodes.find(node => node.status().role === 'leader')
+    return leader && nodes.every(node => node.status().leader === leader.status().id)
   })
-  const leader = nodes.find(node => node.status().id === nodes[0].status().leader)
   return { leader, followers: nodes.filter(node => node !== leader) }
 }
 

@@ -54,14 +54,14 @@ class Performs {
    * @throws what is wrong with it; it is no perform then, and takes no place in the order.
    */
   add(method, args, timeout, callback) {
+    // First, because an overloaded caller calls this most.
+    if (this.#count >= this.#pendingMax) throw errors.busy(this.#count, this.#characters)
     const quoted = this.#quoted.get(method) ?? quote(method)
     const text = encodeArgs(args)
+    if (this.#characters + text.length > CHARACTERS_MAX) throw errors.busy(this.#count, this.#characters)
     const isTimed = timeout !== undefined && timeout !== null && timeout !== -1
     if (isTimed && !(timeout >= 0 && timeout <= TIMEOUT_MAX && typeof timeout === 'number')) {
       throw errors.invalidPerform(`the timeout must be a number of milliseconds from 0 to ${TIMEOUT_MAX}`)
-    }
-    if (this.#count >= this.#pendingMax || this.#characters + text.length > CHARACTERS_MAX) {
-      throw errors.busy(this.#count, this.#characters)
     }
     const sequence = this.#first + this.#pending.length
     const perform = new Perform(text.length, callback)

@@ -222,7 +222,10 @@ mod tests {
             committed(Some(8), false, "[1]"),
             Delivery::Settled { sequence: 5, settlement: Settlement::Nothing },
             Delivery::Settled { sequence: 6, settlement: Settlement::Refused(r#"{"message":"no"}"#.into()) },
-            Delivery::Settled { sequence: 7, settlement: Settlement::Failed { error: Error::Closed, outcome: ErrorOutcome::NotApplied } },
+            Delivery::Settled {
+                sequence: 7,
+                settlement: Settlement::Failed { error: Error::Closed, outcome: ErrorOutcome::NotApplied },
+            },
             Delivery::Warning(Warning::WaitingForNodes { cluster_size: 3, heard: vec!["a".into()] }),
         ];
         assert_eq!(
