@@ -22,7 +22,7 @@ const IN_FLIGHT = [100, 1000, 3000]
 main(async () => {
   const isQuick = process.argv.includes('--quick')
   const rounds = isQuick ? 1 : 2
-  const seconds = isQuick ? 1 : 5
+  const seconds = isQuick ? 0.5 : 5
   await install()
   await build()
 
@@ -34,17 +34,18 @@ main(async () => {
         const run = async (measure, options) => {
           for (const packageName of PACKAGES) {
             const setting = { packageName, channel, redisUrl: redis.url, seconds, ...options }
-            progress(`${channel}, round ${round + 1} of ${rounds}: ${packageName} ${JSON.stringify(options)}`)
+            const what = options.inFlight ? `${options.inFlight} in flight` : 'one at a time'
+            progress(`${channel}, round ${round + 1} of ${rounds}, ${what}: ${packageName}`)
             results.push({ packageName, channel, ...options, ...(await measure(setting)) })
           }
         }
-        await run(measureLatency, { from: 'leader' })
-        await run(measureLatency, { from: 'follower' })
+        await run(measureLatency, {})
         for (const inFlight of IN_FLIGHT) await run(measureThroughput, { inFlight })
       }
     }
     progress('memory of a node at rest')
-    const memory = Object.fromEntries(PACKAGES.map(name => [name, addedByNodeAtRest(name)]))
+    const memory = {}
+    for (const name of PACKAGES) memory[name] = await addedByNodeAtRest(name)
     progress('')
     report({ results, memory, isQuick })
   } finally {

@@ -4,24 +4,25 @@
  */
 'use strict'
 
-const { spawnSync } = require('node:child_process')
+const childProcess = require('node:child_process')
+const { promisify } = require('node:util')
+
+const execFile = promisify(childProcess.execFile)
 
 const RUNS = 5
 
-/** Bytes of resident memory, the median of some processes with a node less the median of some without. */
-function addedByNodeAtRest(packageName) {
-  return residentBytes(packageName) - residentBytes('none')
+/** Bytes of resident memory: the median of some processes with a node, less the median of some without. */
+async function addedByNodeAtRest(packageName) {
+  return (await residentBytes(packageName)) - (await residentBytes('none'))
 }
 
-function residentBytes(packageName) {
-  const samples = Array.from({ length: RUNS }, () => {
-    const { stdout, status } = spawnSync(process.execPath, ['--expose-gc', __filename, packageName], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'inherit']
+async function residentBytes(packageName) {
+  const samples = await Promise.all(
+    Array.from({ length: RUNS }, async () => {
+      const { stdout } = await execFile(process.execPath, ['--expose-gc', __filename, packageName])
+      return Number(stdout)
     })
-    if (status !== 0) throw new Error(`measuring the memory of ${packageName}: exit code ${status}`)
-    return Number(stdout)
-  })
+  )
   return samples.sort((a, b) => a - b)[Math.floor(RUNS / 2)]
 }
 

@@ -13,14 +13,18 @@ const path = require('node:path')
 const IDS = ['a', 'b', 'c']
 const START_PATIENCE_MS = 30_000
 
-/** Milliseconds of each perform, one after the other, for `seconds`. */
-async function measureLatency({ from, seconds, ...setting }) {
+/** Milliseconds of each perform, one after the other, for `seconds`: from the leader, then from a follower. */
+async function measureLatency({ seconds, ...setting }) {
   return withCluster(setting, async cluster => {
     const leader = await cluster.leader()
-    const id = from === 'leader' ? leader : IDS.find(other => other !== leader)
-    // What is compiled on the first calls is not what is measured.
-    await cluster.ask(id, 'sequential', { seconds: seconds / 4 })
-    return cluster.ask(id, 'sequential', { seconds })
+    const follower = IDS.find(id => id !== leader)
+    const latencies = {}
+    for (const [from, id] of Object.entries({ leader, follower })) {
+      // What is compiled on the first calls is not what is measured.
+      await cluster.ask(id, 'sequential', { seconds: seconds / 4 })
+      latencies[from] = await cluster.ask(id, 'sequential', { seconds })
+    }
+    return { latencies }
   })
 }
 

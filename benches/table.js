@@ -12,7 +12,7 @@ function table(results, memory) {
     rows.push([TITLES[channel]])
     for (const from of ['leader', 'follower']) {
       for (const p of [0.5, 0.99]) {
-        const [old, now] = both(here, result => result.from === from, latency(p))
+        const [old, now] = both(here, result => result.latencies, latency(from, p))
         rows.push([
           `  one at a time, ${from}, p${p * 100}`,
           milliseconds(old),
@@ -42,9 +42,9 @@ function both(results, matches, figure) {
 }
 
 /** The p-quantile over the samples of all rounds. */
-function latency(p) {
+function latency(from, p) {
   return results => {
-    const samples = results.flatMap(result => result.latencies).sort((a, b) => a - b)
+    const samples = results.flatMap(result => result.latencies[from]).sort((a, b) => a - b)
     return samples[Math.min(samples.length - 1, Math.floor(samples.length * p))]
   }
 }
@@ -71,7 +71,7 @@ function megabytes(value) {
 }
 
 function ratio(larger, smaller) {
-  return smaller > 0 ? `${(larger / smaller).toPrecision(3)} ×` : '–'
+  return smaller > 0 ? `${Number((larger / smaller).toPrecision(3)).toLocaleString('en')} ×` : '–'
 }
 
 function layOut(rows) {
