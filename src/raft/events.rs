@@ -188,7 +188,9 @@ pub enum Warning {
     #[error("the channel works again")]
     ChannelRestored,
     /// A node of another version of the protocol speaks on this channel.
-    #[error("a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored")]
+    #[error(
+        "a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored"
+    )]
     OtherVersion { theirs: u8, ours: u8 },
     /// A cluster on the same channel was founded with another `clusterSize`.
     #[error("cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; they do not mix")]

@@ -159,14 +159,17 @@ impl Frame {
         bytes.extend_from_slice(&MAGIC);
         bytes.push(VERSION);
         bytes.extend_from_slice(&[0; 4]);
-        let mut bytes = postcard::to_extend(self, bytes).expect("a frame is plain data: encoding it cannot fail");
+        let mut bytes =
+            postcard::to_extend(self, bytes).expect("a frame is plain data: encoding it cannot fail");
         let checksum = crc32c::crc32c(&bytes[HEADER_BYTES..]);
         bytes[3..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
         bytes.into()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else { return Err(Malformed::NoFrame) };
+        let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
+            return Err(Malformed::NoFrame);
+        };
         if header[..2] != MAGIC {
             return Err(Malformed::NoFrame);
         }

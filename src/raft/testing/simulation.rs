@@ -161,7 +161,8 @@ impl Run {
         self.cluster.checker.check_call_order();
         let longest = self.cluster.checker.sequences.values().max_by_key(|sequence| sequence.len());
         let sequence: &[(u64, String)] = longest.map_or(&[], Vec::as_slice);
-        let states: Vec<&State> = self.cluster.replicas.values().map(|replica| &replica.application.state).collect();
+        let states: Vec<&State> =
+            self.cluster.replicas.values().map(|replica| &replica.application.state).collect();
         assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "states differ: {states:?}");
         for ((name, number), made) in &self.made {
             let count = sequence.iter().filter(|(_, action)| *action == made.action).count();
@@ -178,12 +179,18 @@ impl Run {
                 End::Nothing => assert_eq!(made.method, "nothing"),
                 End::Refused(_) => {
                     // Two may ask to unlock the same lock: only one of them is refused.
-                    assert!(count == 0 || made.method == "unlock", "`{}` was refused and is there", made.action);
+                    assert!(
+                        count == 0 || made.method == "unlock",
+                        "`{}` was refused and is there",
+                        made.action
+                    );
                     if made.method == "lock" {
                         self.check_refusal(sequence, made);
                     }
                 }
-                End::NotApplied | End::Unknown => panic!("{name}'s perform {number} ended {end}, but nobody closed"),
+                End::NotApplied | End::Unknown => {
+                    panic!("{name}'s perform {number} ended {end}, but nobody closed")
+                }
             }
         }
     }
@@ -209,7 +216,8 @@ impl Run {
     }
 
     fn perform(&mut self, name: &str) {
-        let number = self.made.range((name.to_string(), 0)..).take_while(|((n, _), _)| n == name).count() as u64 + 1;
+        let number =
+            self.made.range((name.to_string(), 0)..).take_while(|((n, _), _)| n == name).count() as u64 + 1;
         let tag = format!("{name}/{number}");
         let (method, args, action) = match self.cluster.roll(10) {
             0..5 => ("append", tag.clone(), tag),

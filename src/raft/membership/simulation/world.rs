@@ -2,7 +2,7 @@
 //!
 //! Called by the simulation, once per seed. Everything in it is drawn from that seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rand_chacha::ChaCha8Rng;
