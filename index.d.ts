@@ -20,6 +20,9 @@
  * @typeParam State what `reduce` returns; inferred from it.
  * @typeParam Methods the methods; inferred from the options.
  * @returns an open node, at once. It looks for the others by itself; `node.ready()` waits for that.
+ * `require('conflux')` itself throws `ERR_CONFLUX_NO_BINARY` where this platform's native addon is missing; the message
+ * names the platform, the package that carries the addon, and the command that builds it.
+ *
  * @throws `ERR_CONFLUX_INVALID_OPTIONS`: one message with all faults, which are also in `error.faults`.
  * @throws `ERR_CONFLUX_REDUCER`: the reducer threw while making the initial state; `error.cause` is what it threw.
  */

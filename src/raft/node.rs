@@ -2,32 +2,29 @@
 //!
 //! Called by the driver alone: [`Node::handle`] with each input, then [`Node::poll`] until it gives nothing.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod deliveries;
+mod outcomes;
+mod seat;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use raft_rs::eraftpb::Entry;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::entry::Request;
-use super::events::{
-    Answer, ChannelState, Delivery, ErrorOutcome, Input, Perform, Role, Settlement, Target, Warning, Work,
-};
-use super::frame::{self, Frame, Malformed, Message, Outcome, RaftKind, Requests, Roster};
+use super::events::{Answer, ChannelState, Delivery, Input, Perform, Role, Target, Warning, Work};
+use super::frame::{self, Frame, Malformed, Message, RaftKind};
 use super::group::Group;
-use super::identity::{ClusterUuid, Incarnation, RaftId};
+use super::identity::{ClusterUuid, Incarnation};
 use super::membership::{Event, Facts, Membership};
 use super::options::Options;
 use super::outbox::Outbox;
-use super::requests::{Effect, Leadership, Origin, Pending, Reply, Table};
-use super::status::{Member, Status};
+use super::requests::{Leadership, Origin, Pending};
+use super::status::Status;
 use crate::error::Error;
-
-/// A delivery of committed actions is about this large at most, so that JavaScript is never blocked for long.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-const BATCH_ENTRIES_MAX: usize = 4_096;
+use seat::Seat;
 
 /// One node.
 ///
@@ -51,23 +48,6 @@ pub struct Node {
     reported_versions: BTreeSet<u8>,
     closing: Option<Closing>,
     is_stopped: bool,
-}
-
-/// What a node has once its cluster is founded.
-struct Seat {
-    cluster: ClusterUuid,
-    group: Group,
-    peers: BTreeMap<RaftId, (Incarnation, Arc<str>)>,
-    /// Members that said they are closing: no leadership goes to them.
-    closing: BTreeSet<RaftId>,
-    table: Table,
-    leadership: Option<Leadership>,
-    delivered_index: u64,
-    applied_index: u64,
-    /// What JavaScript was last told.
-    told: (Role, u64, Option<RaftId>),
-    /// As of the last tick, for the status.
-    members: Arc<[Member]>,
 }
 
 /// How far a close has come; each phase is bounded in ticks.
@@ -140,10 +120,9 @@ impl Node {
     }
 
     pub fn status(&self) -> Status {
-        let me = self.membership.me();
         let mut status = Status {
             id: self.options.id.clone(),
-            incarnation: me,
+            incarnation: self.membership.me(),
             cluster: ClusterUuid::NONE,
             role: Role::Follower,
             term: 0,
@@ -156,21 +135,7 @@ impl Node {
             waiting_for: self.membership.waiting_for().map(Arc::from),
         };
         if let Some(seat) = &self.seat {
-            status.cluster = seat.cluster;
-            status.role = seat.group.role();
-            status.term = seat.group.term();
-            status.leader = seat.leader_id();
-            status.commit_index = seat.group.commit_index();
-            status.applied_index = seat.applied_index;
-            status.last_index = seat.group.last_index();
-            status.members = seat.members.clone();
-            // Founding may lag by a tick behind what the group knows already.
-            let is_served = status.leader.is_some() && seat.group.has_seen_commit();
-            status.waiting_for = match status.waiting_for {
-                _ if is_served => None,
-                Some(text) => Some(text),
-                None => Some("a leader to be elected".into()),
-            };
+            seat.describe(&mut status);
         }
         status
     }
@@ -297,39 +262,15 @@ impl Node {
                     self.work.push_back(Work::Join(incarnation));
                 }
                 Event::Send(target, message) => self.outbox.push(target, message),
-                Event::Founded { roster, campaign } => self.take_seat(&roster, campaign),
+                Event::Founded { roster, campaign } => {
+                    let me = self.membership.me().raft_id();
+                    self.seat = Some(Seat::found(&roster, campaign, me, &self.options, &mut self.dice));
+                }
                 Event::Renewed { why } => self.leave_seat(why),
                 Event::Warn(warning) => self.warn(warning),
                 Event::Fail(error) => self.fail(error),
             }
         }
-    }
-
-    fn take_seat(&mut self, roster: &Roster, campaign: bool) {
-        let me = self.membership.me().raft_id();
-        let mut group = Group::found(roster, me, &self.options, &mut self.dice);
-        if campaign {
-            group.campaign();
-        }
-        let mut table = Table::default();
-        let mut peers = BTreeMap::new();
-        for (incarnation, id) in &roster.0 {
-            table.admit(incarnation.raft_id());
-            peers.insert(incarnation.raft_id(), (*incarnation, id.clone()));
-        }
-        let index = group.commit_index();
-        self.seat = Some(Seat {
-            cluster: roster.uuid(),
-            group,
-            peers,
-            closing: BTreeSet::new(),
-            table,
-            leadership: None,
-            delivered_index: index,
-            applied_index: index,
-            told: (Role::Follower, 0, None),
-            members: Arc::from([]),
-        });
     }
 
     /// This node is a new incarnation: to Raft its former one has crashed. Its log held no action, so nothing that was
@@ -419,196 +360,6 @@ impl Node {
         self.news.push(Delivery::Role { role, term, leader });
     }
 
-    /// Tells what may be told now of requests that became no entry.
-    fn tell_outcomes(&mut self) {
-        let Some(seat) = &mut self.seat else { return };
-        let confirmed = seat.group.take_confirmed();
-        let Some(leadership) = &mut seat.leadership else { return };
-        for round in confirmed {
-            leadership.confirmed(round);
-        }
-        let told = leadership.take_outcomes(seat.group.commit_index());
-        let term = leadership.term();
-        self.send_outcomes(term, told);
-    }
-
-    fn send_outcomes(&mut self, term: u64, told: Vec<(RaftId, u64, Outcome)>) {
-        let mut by_origin: BTreeMap<RaftId, Vec<(u64, Outcome)>> = BTreeMap::new();
-        for (origin, sequence, outcome) in told {
-            by_origin.entry(origin).or_default().push((sequence, outcome));
-        }
-        for (origin, outcomes) in by_origin {
-            let peer = self.seat.as_ref().and_then(|seat| seat.peers.get(&origin)).map(|(peer, _)| *peer);
-            if let Some(peer) = peer {
-                self.reply(peer, term, vec![Reply::Outcomes(outcomes)]);
-            }
-        }
-    }
-
-    fn reply(&mut self, to: Incarnation, term: u64, replies: Vec<Reply>) {
-        let is_me = to == self.membership.me();
-        for reply in replies {
-            match reply {
-                Reply::Outcomes(outcomes) if is_me => {
-                    for (sequence, outcome) in outcomes {
-                        self.settle_told(term, sequence, outcome);
-                    }
-                }
-                Reply::Outcomes(outcomes) => {
-                    self.outbox.push(Target::One(to), Message::Outcomes { term, outcomes });
-                }
-                Reply::Received(sequence) if is_me => self.origin.received(term, sequence),
-                Reply::Received(sequence) => {
-                    self.outbox.push(Target::One(to), Message::Received { term, sequence });
-                }
-            }
-        }
-    }
-
-    fn send_requests(&mut self, requests: Requests) {
-        let me = self.membership.me();
-        let Some(seat) = &mut self.seat else { return };
-        let Some(leader) = seat.group.leader() else { return };
-        if requests.term != seat.group.term() {
-            return;
-        }
-        if leader == me.raft_id() {
-            let Some(leadership) = &mut seat.leadership else { return };
-            let term = leadership.term();
-            let replies = leadership.receive(leader, requests, &seat.table);
-            self.reply(me, term, replies);
-        } else if let Some((leader, _)) = seat.peers.get(&leader) {
-            self.outbox.push(Target::One(*leader), Message::Requests(requests));
-        }
-    }
-
-    /// The leader of `term` told an outcome. It counts only if that is the leader the perform was last sent to: an
-    /// earlier one may have been deposed before it answered.
-    fn settle_told(&mut self, term: u64, sequence: u64, outcome: Outcome) {
-        if self.origin.awaits(sequence, Some(term)) {
-            self.settle_observed(sequence, outcome);
-        }
-    }
-
-    fn settle_observed(&mut self, sequence: u64, outcome: Outcome) {
-        if self.origin.end(sequence).is_some() {
-            let settlement = match outcome {
-                Outcome::Nothing => Settlement::Nothing,
-                Outcome::Refused(error) => Settlement::Refused(error),
-            };
-            self.news.push(Delivery::Settled { sequence, settlement });
-        }
-    }
-
-    fn settle_failed(&mut self, pending: Vec<Pending>, error: &Error) {
-        for pending in pending {
-            let outcome =
-                if pending.was_dispatched() { ErrorOutcome::Unknown } else { ErrorOutcome::NotApplied };
-            let settlement = Settlement::Failed { error: error.clone(), outcome };
-            self.news.push(Delivery::Settled { sequence: pending.sequence, settlement });
-        }
-    }
-
-    /// Hands JavaScript the next batch, if the last one is answered: news, then committed actions, then, only if no
-    /// committed action is left to see first, what it is to evaluate.
-    fn deliver(&mut self) {
-        if self.is_delivering {
-            return;
-        }
-        let mut batch = std::mem::take(&mut self.news);
-        self.apply_committed(&mut batch);
-        self.evaluate(&mut batch);
-        batch.append(&mut self.news);
-        if batch.is_empty() {
-            if let Some(seat) = &mut self.seat
-                && seat.applied_index < seat.delivered_index
-            {
-                // Only the starts of terms: nothing that JavaScript must see.
-                seat.applied_index = seat.delivered_index;
-                seat.group.applied(seat.applied_index);
-            }
-            return;
-        }
-        self.is_delivering = true;
-        self.work.push_back(Work::Deliver(batch));
-    }
-
-    fn apply_committed(&mut self, batch: &mut Vec<Delivery>) {
-        let (mut bytes, mut entries) = (0, 0);
-        while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX {
-            let Some(entry) = self.seat.as_mut().and_then(|seat| seat.group.next_committed()) else { return };
-            bytes += entry.data.len();
-            entries += 1;
-            self.apply(entry, batch);
-        }
-    }
-
-    /// Applies one committed entry. What it changes is decided here, by the log alone, so that every node decides alike.
-    fn apply(&mut self, entry: Entry, batch: &mut Vec<Delivery>) {
-        let me = self.membership.me().raft_id();
-        let Some(seat) = &mut self.seat else { return };
-        assert!(
-            entry.index == seat.delivered_index + 1,
-            "applying index {} after {}",
-            entry.index,
-            seat.delivered_index
-        );
-        seat.delivered_index = entry.index;
-        if entry.data.is_empty() {
-            if let Some(leadership) =
-                seat.leadership.as_mut().filter(|leadership| leadership.term() == entry.term)
-            {
-                leadership.open();
-            }
-            return;
-        }
-        let is_provisional =
-            seat.leadership.as_mut().is_some_and(|leadership| leadership.takes_provisional(entry.index));
-        let request = Request::decode(&entry.context);
-        let effect = request.as_ref().map_or(Effect::Ignored, |request| seat.table.apply(request));
-        match (effect, request) {
-            (Effect::Applied, Some(request)) => {
-                let is_ours = request.id.origin == me && request.id.start == self.origin.start();
-                let own = Some(request.id.sequence)
-                    .filter(|sequence| is_ours && self.origin.end(*sequence).is_some());
-                if is_ours {
-                    for (sequence, outcome) in request.observed {
-                        self.settle_observed(sequence, outcome);
-                    }
-                }
-                batch.push(Delivery::Committed {
-                    index: entry.index,
-                    own,
-                    is_provisional,
-                    action: entry.data,
-                });
-            }
-            (Effect::Applied | Effect::Ignored, _) => {
-                if is_provisional && let Some(leadership) = &mut seat.leadership {
-                    // JavaScript's provisional states rest on an action that changes nothing.
-                    leadership.drop_provisional(seat.group.last_index());
-                    batch.push(Delivery::ResetProvisional);
-                }
-            }
-        }
-    }
-
-    fn evaluate(&mut self, batch: &mut Vec<Delivery>) {
-        let Some(seat) = &mut self.seat else { return };
-        if seat.group.has_committed() || !seat.group.accepts_proposals() {
-            return;
-        }
-        let Some(leadership) = &mut seat.leadership else { return };
-        let term = leadership.term();
-        let (evaluations, told) = leadership.take_evaluations(seat.delivered_index, &seat.table);
-        batch.extend(
-            evaluations
-                .into_iter()
-                .map(|evaluation| Delivery::Evaluate { method: evaluation.method, args: evaluation.args }),
-        );
-        self.send_outcomes(term, told);
-    }
-
     /// A close goes through three phases: own performs end, leadership goes to another, the node stops.
     fn carry_on_closing(&mut self) {
         let Some(closing) = &mut self.closing else { return };
@@ -672,28 +423,5 @@ impl Node {
             holds_committed_actions: group.is_some_and(Group::holds_committed_actions),
             channel_is_healthy: self.channel == ChannelState::Healthy,
         }
-    }
-}
-
-impl Seat {
-    fn leader_id(&self) -> Option<Arc<str>> {
-        let leader = self.group.leader()?;
-        self.peers.get(&leader).map(|(_, id)| id.clone())
-    }
-
-    fn members(&self, me: RaftId) -> Arc<[Member]> {
-        let leader = self.group.leader();
-        let mut members: Vec<Member> = self
-            .peers
-            .iter()
-            .map(|(raft_id, (incarnation, id))| Member {
-                id: id.clone(),
-                incarnation: *incarnation,
-                is_voter: true,
-                is_active: *raft_id == me || Some(*raft_id) == leader || self.group.is_active(*raft_id),
-            })
-            .collect();
-        members.sort_by(|a, b| a.id.cmp(&b.id));
-        members.into()
     }
 }

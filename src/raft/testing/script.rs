@@ -217,7 +217,7 @@ impl Runner for Script {
                         status
                             .waiting_for
                             .as_ref()
-                            .map_or(String::new(), |text| format!(" waiting for {text}"))
+                            .map_or(String::new(), |text| format!(" ({text})"))
                     )
                 });
                 let text: Vec<String> = lines.collect();

@@ -1,0 +1,102 @@
+//! This file carries requests to the leader and their outcomes back to their origins, also where the two are one node.
+
+use std::collections::BTreeMap;
+
+use super::Node;
+use crate::error::Error;
+use crate::raft::events::{Delivery, ErrorOutcome, Settlement, Target};
+use crate::raft::frame::{Message, Outcome, Requests};
+use crate::raft::identity::{Incarnation, RaftId};
+use crate::raft::requests::{Pending, Reply};
+
+impl Node {
+    /// Tells what may be told now of requests that became no entry.
+    pub(super) fn tell_outcomes(&mut self) {
+        let Some(seat) = &mut self.seat else { return };
+        let confirmed = seat.group.take_confirmed();
+        let Some(leadership) = &mut seat.leadership else { return };
+        for round in confirmed {
+            leadership.confirmed(round);
+        }
+        let told = leadership.take_outcomes(seat.group.commit_index());
+        let term = leadership.term();
+        self.send_outcomes(term, told);
+    }
+
+    pub(super) fn send_outcomes(&mut self, term: u64, told: Vec<(RaftId, u64, Outcome)>) {
+        let mut by_origin: BTreeMap<RaftId, Vec<(u64, Outcome)>> = BTreeMap::new();
+        for (origin, sequence, outcome) in told {
+            by_origin.entry(origin).or_default().push((sequence, outcome));
+        }
+        for (origin, outcomes) in by_origin {
+            let peer = self.seat.as_ref().and_then(|seat| seat.peers.get(&origin)).map(|(peer, _)| *peer);
+            if let Some(peer) = peer {
+                self.reply(peer, term, vec![Reply::Outcomes(outcomes)]);
+            }
+        }
+    }
+
+    pub(super) fn reply(&mut self, to: Incarnation, term: u64, replies: Vec<Reply>) {
+        let is_me = to == self.membership.me();
+        for reply in replies {
+            match reply {
+                Reply::Outcomes(outcomes) if is_me => {
+                    for (sequence, outcome) in outcomes {
+                        self.settle_told(term, sequence, outcome);
+                    }
+                }
+                Reply::Outcomes(outcomes) => {
+                    self.outbox.push(Target::One(to), Message::Outcomes { term, outcomes });
+                }
+                Reply::Received(sequence) if is_me => self.origin.received(term, sequence),
+                Reply::Received(sequence) => {
+                    self.outbox.push(Target::One(to), Message::Received { term, sequence });
+                }
+            }
+        }
+    }
+
+    pub(super) fn send_requests(&mut self, requests: Requests) {
+        let me = self.membership.me();
+        let Some(seat) = &mut self.seat else { return };
+        let Some(leader) = seat.group.leader() else { return };
+        if requests.term != seat.group.term() {
+            return;
+        }
+        if leader == me.raft_id() {
+            let Some(leadership) = &mut seat.leadership else { return };
+            let term = leadership.term();
+            let replies = leadership.receive(leader, requests, &seat.table);
+            self.reply(me, term, replies);
+        } else if let Some((leader, _)) = seat.peers.get(&leader) {
+            self.outbox.push(Target::One(*leader), Message::Requests(requests));
+        }
+    }
+
+    /// The leader of `term` told an outcome. It counts only if that is the leader the perform was last sent to: an
+    /// earlier one may have been deposed before it answered.
+    pub(super) fn settle_told(&mut self, term: u64, sequence: u64, outcome: Outcome) {
+        if self.origin.awaits(sequence, Some(term)) {
+            self.settle_observed(sequence, outcome);
+        }
+    }
+
+    pub(super) fn settle_observed(&mut self, sequence: u64, outcome: Outcome) {
+        if self.origin.end(sequence).is_some() {
+            let settlement = match outcome {
+                Outcome::Nothing => Settlement::Nothing,
+                Outcome::Refused(error) => Settlement::Refused(error),
+            };
+            self.news.push(Delivery::Settled { sequence, settlement });
+        }
+    }
+
+    pub(super) fn settle_failed(&mut self, pending: Vec<Pending>, error: &Error) {
+        for pending in pending {
+            let outcome =
+                if pending.was_dispatched() { ErrorOutcome::Unknown } else { ErrorOutcome::NotApplied };
+            let settlement = Settlement::Failed { error: error.clone(), outcome };
+            self.news.push(Delivery::Settled { sequence: pending.sequence, settlement });
+        }
+    }
+}
