@@ -83,12 +83,17 @@ impl Checker {
         self.last.insert(name.to_string(), seen);
     }
 
-    /// Actions named `origin/number` were performed in the order of their numbers, and must be applied so.
+    /// Actions named `origin/number`, and locks for them, were performed in the order of their numbers, and must be
+    /// applied so.
     pub fn check_call_order(&self) {
         for sequence in self.sequences.values() {
             let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
             for (_, action) in sequence {
-                let Some((origin, number)) = action.split_once('/') else { continue };
+                let name = action.strip_prefix("lock ").unwrap_or(action);
+                let Some((origin, number)) = name.split_once('/').filter(|_| !name.starts_with("unlock"))
+                else {
+                    continue;
+                };
                 let number = number.parse().expect("the tests number their actions");
                 let former = newest.insert(origin, number).unwrap_or(0);
                 assert!(

@@ -23,7 +23,11 @@ pub struct Network {
     pub repeats: u64,
     /// A frame takes up to so many ticks.
     pub delay_ticks_max: u64,
+    /// Of 100 frames, so many take up to [`STRAGGLER_TICKS_MAX`] instead: long enough to outlive a leader.
+    pub stragglers: u64,
 }
+
+const STRAGGLER_TICKS_MAX: u64 = 200;
 
 /// Nodes and the frames between them.
 pub struct Cluster {
@@ -60,6 +64,13 @@ pub struct Replica {
     pub is_busy: bool,
     pub batches: VecDeque<Vec<Delivery>>,
     pub stopped: Option<Option<crate::error::Error>>,
+    is_closing: bool,
+}
+
+impl Replica {
+    pub fn is_closing(&self) -> bool {
+        self.is_closing
+    }
 }
 
 impl Cluster {
@@ -93,6 +104,7 @@ impl Cluster {
             is_busy: false,
             batches: VecDeque::new(),
             stopped: None,
+            is_closing: false,
         };
         self.replicas.insert(name.to_string(), replica);
         self.run(name);
@@ -112,6 +124,7 @@ impl Cluster {
 
     pub fn handle(&mut self, name: &str, input: Input) {
         if let Some(replica) = self.replicas.get_mut(name) {
+            replica.is_closing |= matches!(input, Input::Close);
             replica.node.handle(input);
             self.run(name);
         }
@@ -225,7 +238,9 @@ impl Cluster {
             for _ in 0..copies {
                 let is_cut = self.cuts.contains(&(name.to_string(), to.clone()));
                 let is_lost = self.roll(100) < self.network.loss;
-                let delay = self.roll(self.network.delay_ticks_max + 1);
+                let is_straggler = self.roll(100) < self.network.stragglers;
+                let delay_max = if is_straggler { STRAGGLER_TICKS_MAX } else { self.network.delay_ticks_max };
+                let delay = self.roll(delay_max + 1);
                 if !is_cut && !is_lost {
                     self.sent += 1;
                     let sent = Sent { from: name.to_string(), to: to.clone(), bytes: bytes.clone() };

@@ -214,10 +214,7 @@ impl Runner for Script {
                         status.commit_index,
                         status.last_index,
                         status.pending,
-                        status
-                            .waiting_for
-                            .as_ref()
-                            .map_or(String::new(), |text| format!(" ({text})"))
+                        status.waiting_for.as_ref().map_or(String::new(), |text| format!(" ({text})"))
                     )
                 });
                 let text: Vec<String> = lines.collect();

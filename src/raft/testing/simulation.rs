@@ -2,11 +2,11 @@
 //!
 //! `CONFLUX_SEED=7 cargo test simulation` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::application::{End, State};
 use super::cluster::{Cluster, Network};
-use crate::raft::Role;
+use crate::raft::{Input, Role};
 
 /// What a test remembers of a perform when it makes it.
 struct Made {
@@ -24,6 +24,8 @@ struct Run {
     size: usize,
     made: BTreeMap<(String, u64), Made>,
     ends: BTreeMap<(String, u64), End>,
+    /// Nodes that left with grace.
+    closed: BTreeSet<String>,
 }
 
 #[test]
@@ -77,7 +79,8 @@ impl Run {
             let seed = cluster.draw_seed();
             cluster.start(&name, &name, size, seed);
         }
-        let mut run = Self { cluster, size, made: BTreeMap::new(), ends: BTreeMap::new() };
+        let mut run =
+            Self { cluster, size, made: BTreeMap::new(), ends: BTreeMap::new(), closed: BTreeSet::new() };
         run.until("a cluster is founded", 2_000, |run| {
             run.cluster.statuses().values().all(|status| status.leader.is_some() && status.commit_index > 1)
         });
@@ -91,6 +94,7 @@ impl Run {
             loss: self.cluster.roll(20),
             repeats: self.cluster.roll(10),
             delay_ticks_max: self.cluster.roll(8),
+            stragglers: self.cluster.roll(4),
         };
         self.cluster.network = network;
         let mut crashes_left = (self.size - 1) / 2;
@@ -119,6 +123,11 @@ impl Run {
                 99 if crashes_left > 0 => {
                     crashes_left -= 1;
                     self.crash(&name);
+                }
+                // Closing is leaving for good too, but with grace.
+                101..104 if crashes_left > 0 => {
+                    crashes_left -= 1;
+                    self.cluster.handle(&name, Input::Close);
                 }
                 100 => {
                     let other = names[self.cluster.roll(names.len() as u64) as usize].clone();
@@ -189,7 +198,13 @@ impl Run {
                     }
                 }
                 End::NotApplied | End::Unknown => {
-                    panic!("{name}'s perform {number} ended {end}, but nobody closed")
+                    assert!(
+                        self.closed.contains(name),
+                        "{name}'s perform {number} ended {end}, but it did not close"
+                    );
+                    let count_max = usize::from(*end == End::Unknown);
+                    let is_told_right = count <= count_max || made.method == "unlock";
+                    assert!(is_told_right, "`{}` was told as {end} and is there {count} times", made.action);
                 }
             }
         }
@@ -230,6 +245,10 @@ impl Run {
             8 => ("nothing", String::new(), "nothing".into()),
             _ => ("refuse", "no".into(), "refused".into()),
         };
+        if self.cluster.replicas[name].is_closing() {
+            // The façade refuses performs from the moment of `close()`.
+            return;
+        }
         let commit_index = self.commit_index();
         self.made.insert((name.to_string(), number), Made { method, action, commit_index, ended: None });
         assert_eq!(self.cluster.perform(name, method, &args), number);
@@ -244,6 +263,11 @@ impl Run {
     fn step(&mut self) {
         self.cluster.tick();
         self.note_ends();
+        let stopped = self.cluster.replicas.iter().filter(|(_, replica)| replica.stopped.is_some());
+        for name in stopped.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.closed.insert(name.clone());
+            self.cluster.crash(&name);
+        }
     }
 
     fn note_ends(&mut self) {
