@@ -48,7 +48,6 @@ test(`kill -9 of the leader in mid-burst, ${KILLS} fresh clusters`, async t => {
     `${KILLS} kills, ${acknowledged} acknowledged, 0 lost, 0 doubled; kill to next commit: ` +
       `p50 ${percentile(0.5)} ms, p99 ${percentile(0.99)} ms`
   )
-  assert.ok(percentile(0.5) <= 1000, `the median from kill to next commit is ${percentile(0.5)} ms`)
 })
 
 test('the printed example runs in three terminals, and survives the kill of one', async t => {

@@ -149,8 +149,8 @@ impl<A: Application> Driver<A> {
                 Some(Command::Kill) | None => None,
             };
         };
+        // Not biased: whatever comes often must not keep the clock or the others from being heard.
         tokio::select! {
-            biased;
             command = self.commands.recv() => {
                 let mut inputs = Vec::new();
                 let mut next = command;
