@@ -17,7 +17,7 @@ use world::World;
 /// The bound, in ticks of 10 ms. The slowest way that these worlds take: a cluster dies with its first commit, its last
 /// member gives it up (10 to 12 election timeouts: 600 ticks), those who waited on it go on waiting for its last word to
 /// expire (10: 500), and the next roster counts a founder that is gone (20 intervals: 100) or is founded without a
-/// quorum (8 election timeouts: 400). 1,353 is the most that 10,000 seeds took.
+/// quorum (8 election timeouts: 400). 1,526 is the most that 80,000 seeds took.
 const SETTLED_WITHIN: u64 = 2_000;
 
 const SEEDS: u64 = 10_000;
