@@ -17,6 +17,9 @@
  * await node.perform('append', ['foo'])
  * ```
  *
+ * Loading the package throws `ERR_CONFLUX_NO_BINARY` where there is no native addon for the platform; the message says
+ * which package has it, and how to build it.
+ *
  * @typeParam State what `reduce` returns; inferred from it.
  * @typeParam Methods the methods; inferred from the options.
  * @returns an open node, at once. It looks for the others by itself; `node.ready()` waits for that.

@@ -55,22 +55,23 @@ test('a process may end at any time, with performs on their way', async () => {
   assert.deepEqual([code, stderr], [0, ''])
 })
 
-test('a terminated worker leaves no voter behind, and the others elect a new leader', async t => {
-  const { worker, nodes } = await leadingWorker(t)
-  // It ends in the middle of its deliveries.
-  const performing = Promise.all(Array.from({ length: 1000 }, (_, i) => nodes[0].perform('append', [i])))
-  await worker.terminate()
+for (const isBusy of [false, true]) {
+  test(`a worker terminated while ${isBusy ? 'busy' : 'idle'} leaves no voter behind`, async t => {
+    const { worker, nodes } = await leadingWorker(t)
+    const count = isBusy ? 1000 : 0
+    const performing = Promise.all(Array.from({ length: count }, (_, i) => nodes[0].perform('append', [i])))
+    await worker.terminate()
 
-  const { leader } = await elected(nodes)
-  assert.ok(['a', 'b'].includes(leader.status().id))
-  await performing
-  const things = nodes[0].getState().filter(thing => thing !== 'ready')
-  assert.deepEqual(things, [...things.keys()])
-  await until(
-    'the worker to be silent',
-    () => !leader.status().members.find(({ id }) => id === 'worker')?.active
-  )
-})
+    const { leader } = await elected(nodes)
+    await performing
+    const things = nodes[0].getState().filter(thing => thing !== 'ready')
+    assert.deepEqual(things, [...Array(count).keys()])
+    await until(
+      'the worker to be silent',
+      () => !leader.status().members.find(({ id }) => id === 'worker')?.active
+    )
+  })
+}
 
 /** Clusters of which one node runs in a worker, until one is led by that node: who leads first is drawn by lot. */
 async function leadingWorker(t) {

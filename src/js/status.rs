@@ -3,41 +3,61 @@
 //! Called by `mod.rs`. Numbers are terms and indexes, which the core keeps below 2^53, so that each is exact in
 //! JavaScript.
 
-use serde_json::json;
+use serde::Serialize;
 
 use crate::raft::Status;
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Json<'a> {
+    id: &'a str,
+    incarnation: String,
+    cluster: Option<String>,
+    role: &'static str,
+    leader: Option<&'a str>,
+    term: u64,
+    commit_index: u64,
+    applied_index: u64,
+    last_index: u64,
+    members: Vec<JsonMember<'a>>,
+    waiting_for: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct JsonMember<'a> {
+    id: &'a str,
+    incarnation: String,
+    voter: bool,
+    active: bool,
+}
+
 pub fn encode(status: &Status) -> String {
-    let members: Vec<_> = status
-        .members
-        .iter()
-        .map(|member| {
-            json!({
-                "id": &*member.id,
-                "incarnation": member.incarnation.to_string(),
-                "voter": member.is_voter,
-                "active": member.is_active,
-            })
-        })
-        .collect();
-    json!({
-        "id": &*status.id,
-        "incarnation": status.incarnation.to_string(),
-        "cluster": (!status.cluster.is_none()).then(|| status.cluster.to_string()),
-        "role": status.role.as_str(),
-        "term": status.term,
-        "leader": status.leader.as_deref(),
-        "commitIndex": status.commit_index,
-        "appliedIndex": status.applied_index,
-        "lastIndex": status.last_index,
-        "members": members,
-        "waitingFor": status.waiting_for.as_deref(),
-    })
-    .to_string()
+    let members = status.members.iter().map(|member| JsonMember {
+        id: &member.id,
+        incarnation: member.incarnation.to_string(),
+        voter: member.is_voter,
+        active: member.is_active,
+    });
+    let json = Json {
+        id: &status.id,
+        incarnation: status.incarnation.to_string(),
+        cluster: (!status.cluster.is_none()).then(|| status.cluster.to_string()),
+        role: status.role.as_str(),
+        leader: status.leader.as_deref(),
+        term: status.term,
+        commit_index: status.commit_index,
+        applied_index: status.applied_index,
+        last_index: status.last_index,
+        members: members.collect(),
+        waiting_for: status.waiting_for.as_deref(),
+    };
+    serde_json::to_string(&json).expect("a status is plain data: encoding it cannot fail")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::raft::status::Member;
     use crate::raft::{ClusterUuid, Incarnation, events::Role};
