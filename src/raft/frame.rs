@@ -106,6 +106,17 @@ pub enum Outcome {
     Refused(Bytes),
 }
 
+impl Outcome {
+    /// About how much it takes in a frame.
+    pub fn bytes(&self) -> usize {
+        const SMALL: usize = 16;
+        match self {
+            Outcome::Nothing => SMALL,
+            Outcome::Refused(error) => SMALL + error.len(),
+        }
+    }
+}
+
 /// The messages that raft-rs peers may exchange; others cannot be expressed on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RaftKind {

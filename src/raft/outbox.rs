@@ -67,7 +67,9 @@ fn size(message: &Message) -> usize {
             SMALL
                 + requests.requests.iter().map(|item| item.args.len() + item.method.len() + 24).sum::<usize>()
         }
-        Message::Outcomes { outcomes, .. } => SMALL * (1 + outcomes.len()),
+        Message::Outcomes { outcomes, .. } => {
+            SMALL + outcomes.iter().map(|(_, outcome)| outcome.bytes()).sum::<usize>()
+        }
         Message::Hello { .. }
         | Message::Accept(_)
         | Message::Here(_)

@@ -9,6 +9,9 @@ use crate::raft::frame::{Message, Outcome, Requests};
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::requests::{Pending, Reply};
 
+/// A method's error may carry much data, and a batch has many: a message holds about this much of them.
+const OUTCOMES_BYTES_MAX: usize = 256 << 10;
+
 impl Node {
     /// Tells what may be told now of requests that became no entry.
     pub(super) fn tell_outcomes(&mut self) {
@@ -46,7 +49,9 @@ impl Node {
                     }
                 }
                 Reply::Outcomes(outcomes) => {
-                    self.outbox.push(Target::One(to), Message::Outcomes { term, outcomes });
+                    for outcomes in in_pages(outcomes) {
+                        self.outbox.push(Target::One(to), Message::Outcomes { term, outcomes });
+                    }
                 }
                 Reply::Received(sequence) if is_me => self.origin.received(term, sequence),
                 Reply::Received(sequence) => {
@@ -98,5 +103,38 @@ impl Node {
             let settlement = Settlement::Failed { error: error.clone(), outcome };
             self.news.push(Delivery::Settled { sequence: pending.sequence, settlement });
         }
+    }
+}
+
+/// Cuts outcomes into what one message may hold; each page has at least one.
+fn in_pages(outcomes: Vec<(u64, Outcome)>) -> Vec<Vec<(u64, Outcome)>> {
+    let mut pages: Vec<Vec<(u64, Outcome)>> = Vec::new();
+    let mut bytes = OUTCOMES_BYTES_MAX;
+    for (sequence, outcome) in outcomes {
+        if bytes >= OUTCOMES_BYTES_MAX {
+            pages.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += outcome.bytes();
+        pages.last_mut().expect("the first outcome opens a page").push((sequence, outcome));
+    }
+    pages
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn outcomes_with_much_data_leave_in_several_messages_in_their_order() {
+        let large = Outcome::Refused(Bytes::from(vec![b'1'; 100 << 10]));
+        let outcomes: Vec<(u64, Outcome)> = (1..=10).map(|sequence| (sequence, large.clone())).collect();
+        let pages = in_pages(outcomes.clone());
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 3, 1]);
+        assert_eq!(pages.concat(), outcomes);
+        assert_eq!(in_pages(vec![(1, Outcome::Nothing); 2_048]).len(), 1);
+        assert!(in_pages(Vec::new()).is_empty());
     }
 }

@@ -344,3 +344,76 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::frame::RequestItem;
+
+    /// A leader of term 2 with three requests of member 7, ready to evaluate.
+    fn leadership() -> (Leadership, Table) {
+        let mut table = Table::default();
+        table.admit(7);
+        let mut leadership = Leadership::new(2);
+        let item = |sequence| RequestItem {
+            sequence,
+            after: sequence - 1,
+            method: "m".into(),
+            args: Bytes::from_static(b"[]"),
+        };
+        let requests = Requests { term: 2, start: 1, floor: 1, requests: (1..=3).map(item).collect() };
+        assert_eq!(leadership.receive(7, requests, &table), []);
+        (leadership, table)
+    }
+
+    fn evaluated(leadership: &mut Leadership, applied_index: u64, table: &Table) -> Vec<u64> {
+        let (evaluations, told) = leadership.take_evaluations(applied_index, table);
+        assert!(told.is_empty());
+        evaluations.iter().map(|evaluation| evaluation.sequence).collect()
+    }
+
+    fn actions() -> Vec<Answer> {
+        vec![Answer::Action(Bytes::from_static(b"1")); 3]
+    }
+
+    #[test]
+    fn nothing_is_evaluated_before_an_entry_of_its_term_is_applied() {
+        let (mut leadership, table) = leadership();
+        assert!(evaluated(&mut leadership, 2, &table).is_empty());
+        leadership.open();
+        assert_eq!(evaluated(&mut leadership, 3, &table), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_is_appended_is_kept_as_provisional_until_it_is_committed() {
+        let (mut leadership, table) = leadership();
+        leadership.open();
+        evaluated(&mut leadership, 3, &table);
+        let sorted = leadership.sort(actions()).expect("a batch was in flight");
+        assert_eq!(sorted.entries.len(), 3);
+        leadership.appended(sorted, 3, 6);
+        assert!(!leadership.takes_provisional(3));
+        assert!(leadership.takes_provisional(4) && leadership.takes_provisional(5));
+        assert!(!leadership.takes_provisional(5) && leadership.takes_provisional(6));
+    }
+
+    #[test]
+    fn a_dropped_batch_is_evaluated_anew_in_order_once_all_that_is_appended_is_applied() {
+        let (mut leadership, table) = leadership();
+        leadership.open();
+        evaluated(&mut leadership, 3, &table);
+        let sorted = leadership.sort(actions()).expect("a batch was in flight");
+        leadership.appended(sorted, 3, 6);
+        let more = RequestItem { sequence: 4, after: 3, method: "m".into(), args: Bytes::from_static(b"[]") };
+        leadership.receive(7, Requests { term: 2, start: 1, floor: 1, requests: vec![more] }, &table);
+        evaluated(&mut leadership, 3, &table);
+        let sorted =
+            leadership.sort(vec![Answer::Action(Bytes::from_static(b"1"))]).expect("a batch was in flight");
+        leadership.dropped(sorted, 6);
+
+        // JavaScript has dropped the states of 4 to 6: none may be taken, and nothing may rest on them.
+        assert!(!leadership.takes_provisional(4));
+        assert!(evaluated(&mut leadership, 5, &table).is_empty());
+        assert_eq!(evaluated(&mut leadership, 6, &table), [4]);
+    }
+}
