@@ -150,10 +150,8 @@ impl Node {
     fn tick(&mut self) {
         let facts = self.facts();
         self.membership.tick(&facts);
-        let me = self.membership.me().raft_id();
         if let Some(seat) = &mut self.seat {
             seat.group.tick();
-            seat.members = seat.members(me);
         }
         if let Some(requests) = self.origin.tick() {
             self.send_requests(requests);
@@ -328,6 +326,9 @@ impl Node {
         }
         // raft-rs may have changed role while its work was taken.
         self.observe_role();
+        if let Some(seat) = &mut self.seat {
+            seat.refresh_members(self.membership.me().raft_id());
+        }
         self.tell_outcomes();
         while let Some(requests) = self.origin.dispatch() {
             self.send_requests(requests);

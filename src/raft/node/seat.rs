@@ -28,8 +28,10 @@ pub(super) struct Seat {
     pub(super) applied_index: u64,
     /// What JavaScript was last told.
     pub(super) told: (Role, u64, Option<RaftId>),
-    /// As of the last tick, for the status.
-    pub(super) members: Arc<[Member]>,
+    /// What the status tells of the members; made anew only when it changes, for a status is copied every turn.
+    members: Arc<[Member]>,
+    /// Which of `peers`, in their order, `members` was made with as active.
+    active: Vec<bool>,
 }
 
 impl Seat {
@@ -52,7 +54,7 @@ impl Seat {
             peers.insert(incarnation.raft_id(), (*incarnation, id.clone()));
         }
         let index = group.commit_index();
-        Self {
+        let mut seat = Self {
             cluster: roster.uuid(),
             group,
             peers,
@@ -63,7 +65,33 @@ impl Seat {
             applied_index: index,
             told: (Role::Follower, 0, None),
             members: Arc::from([]),
+            active: Vec::new(),
+        };
+        seat.refresh_members(me);
+        seat
+    }
+
+    /// Looks whether members have become active or silent.
+    pub(super) fn refresh_members(&mut self, me: RaftId) {
+        let leader = self.group.leader();
+        let is_active = |id: RaftId| id == me || Some(id) == leader || self.group.is_active(id);
+        if self.active.iter().copied().eq(self.peers.keys().map(|id| is_active(*id))) {
+            return;
         }
+        self.active = self.peers.keys().map(|id| is_active(*id)).collect();
+        let mut members: Vec<Member> = self
+            .peers
+            .values()
+            .zip(&self.active)
+            .map(|((incarnation, id), is_active)| Member {
+                id: id.clone(),
+                incarnation: *incarnation,
+                is_voter: true,
+                is_active: *is_active,
+            })
+            .collect();
+        members.sort_by(|a, b| a.id.cmp(&b.id));
+        self.members = members.into();
     }
 
     /// Fills in what a node without a seat could not tell.
@@ -88,21 +116,5 @@ impl Seat {
     pub(super) fn leader_id(&self) -> Option<Arc<str>> {
         let leader = self.group.leader()?;
         self.peers.get(&leader).map(|(_, id)| id.clone())
-    }
-
-    pub(super) fn members(&self, me: RaftId) -> Arc<[Member]> {
-        let leader = self.group.leader();
-        let mut members: Vec<Member> = self
-            .peers
-            .iter()
-            .map(|(raft_id, (incarnation, id))| Member {
-                id: id.clone(),
-                incarnation: *incarnation,
-                is_voter: true,
-                is_active: *raft_id == me || Some(*raft_id) == leader || self.group.is_active(*raft_id),
-            })
-            .collect();
-        members.sort_by(|a, b| a.id.cmp(&b.id));
-        members.into()
     }
 }

@@ -47,6 +47,12 @@ impl Checker {
             status.applied_index <= status.commit_index && status.commit_index <= status.last_index,
             "{name}: applied ≤ commit ≤ last, but {status:?}"
         );
+        let voters = status.members.iter().filter(|member| member.is_voter).count();
+        assert!(voters > 0, "{name}: a node in a cluster names its members");
+        assert!(
+            status.members.iter().any(|member| member.incarnation == status.incarnation && member.is_active),
+            "{name}: a node is an active member of its own cluster"
+        );
         let mut checked = 0;
         if let Some(seen) = self.last.get(name).filter(|seen| seen.incarnation == status.incarnation) {
             assert_eq!(seen.cluster, status.cluster, "{name}: an incarnation stays in its cluster");
