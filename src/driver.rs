@@ -191,10 +191,10 @@ impl<A: Application> Driver<A> {
                         link.outbound.send(target, frame);
                     }
                 }
-                Work::Persist(number, write) => {
-                    self.storage.save(write);
-                    self.node.handle(Input::Persisted(number));
-                }
+                Work::Persist(number, write) => match self.storage.save(&[write]) {
+                    Ok(()) => self.node.handle(Input::Persisted(number)),
+                    Err(error) => self.node.handle(Input::StorageFailed(error)),
+                },
                 Work::Deliver(batch) => {
                     // JavaScript may look at the status while it handles the batch.
                     self.publish();

@@ -22,6 +22,36 @@ pub enum Error {
          this node stops"
     )]
     OtherCluster { ours: ClusterUuid, theirs: ClusterUuid },
+    /// No majority of the voters answered in time.
+    #[error("{what}: no quorum within the time given; {why}")]
+    NoQuorum { what: &'static str, why: String },
+    /// No member has this id.
+    #[error("{what}: the cluster has no member `{id}`; its members are {}", members.join(", "))]
+    UnknownMember { what: &'static str, id: String, members: Vec<String> },
+    /// Only a voter can lead.
+    #[error("transferring leadership: `{id}` is a learner; only a voter can lead")]
+    NotAVoter { id: String },
+    /// A cluster keeps at least one voter.
+    #[error("removing `{id}`: it is the last voter of the cluster")]
+    LastVoter { id: String },
+    /// `recover` was called where nothing is lost.
+    #[error("recovering: the quorum is not lost; {why}")]
+    QuorumNotLost { why: String },
+    /// The state of this node differs from the majority's, or its reducer threw on a committed action.
+    #[error("this node's state ends before index {index}: {why}")]
+    Fenced { index: u64, why: String },
+    /// The snapshot that this node received no longer tells what became of the perform.
+    #[error("the cluster no longer remembers what became of this perform; the outcome is unknown")]
+    Forgotten,
+    /// Another process has the storage open.
+    #[error("opening the storage `{path}`: another process has it open; every node needs a path of its own")]
+    StorageInUse { path: String },
+    /// The storage holds something that was never written, or is of another version.
+    #[error("reading the storage `{path}`: {cause}; nothing was changed. {advice}")]
+    StorageDamaged { path: String, cause: String, advice: &'static str },
+    /// The storage cannot be read or written.
+    #[error("{what} the storage `{path}`: {cause}")]
+    Storage { what: &'static str, path: String, cause: String },
     /// A bug: the core panicked. The node is dead, the process lives.
     #[error("the core failed: {message}")]
     Panic { message: String },
@@ -35,6 +65,16 @@ impl Error {
             Error::Removed => "ERR_CONFLUX_REMOVED",
             Error::DuplicateId { .. } => "ERR_CONFLUX_DUPLICATE_ID",
             Error::OtherCluster { .. } => "ERR_CONFLUX_OTHER_CLUSTER",
+            Error::NoQuorum { .. } => "ERR_CONFLUX_NO_QUORUM",
+            Error::UnknownMember { .. } => "ERR_CONFLUX_UNKNOWN_MEMBER",
+            Error::NotAVoter { .. } => "ERR_CONFLUX_NOT_A_VOTER",
+            Error::LastVoter { .. } => "ERR_CONFLUX_LAST_VOTER",
+            Error::QuorumNotLost { .. } => "ERR_CONFLUX_QUORUM_NOT_LOST",
+            Error::Fenced { .. } => "ERR_CONFLUX_FENCED",
+            Error::Forgotten => "ERR_CONFLUX_FORGOTTEN",
+            Error::StorageInUse { .. } => "ERR_CONFLUX_STORAGE_IN_USE",
+            Error::StorageDamaged { .. } => "ERR_CONFLUX_STORAGE_DAMAGED",
+            Error::Storage { .. } => "ERR_CONFLUX_STORAGE",
             Error::Panic { .. } => "ERR_CONFLUX_PANIC",
         }
     }

@@ -83,6 +83,13 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                 committed(&mut items, *index, *own, action);
             }
             Delivery::Settled { sequence, settlement } => settled(&mut items, *sequence, settlement),
+            Delivery::TakeSnapshot
+            | Delivery::Restore { .. }
+            | Delivery::Hash { .. }
+            | Delivery::Replayed
+            | Delivery::Asked { .. }
+            | Delivery::Fenced(_)
+            | Delivery::Healed => unimplemented!("the edge of {delivery:?}"),
             Delivery::Warning(warning) => {
                 items.number(kind::WARNING.into()).string(warning.code()).string(&warning.to_string());
                 items.json(&facts(warning).to_string());
@@ -123,6 +130,7 @@ fn settled(items: &mut Items, sequence: u64, settlement: &Settlement) {
             let error = text_opening_with(b'{', error, DEPTH_MAX).unwrap_or(REFUSED_WITHOUT_REASON);
             items.number(kind::SETTLED_REFUSED.into()).number(sequence).json(error);
         }
+        Settlement::Done(action) => unimplemented!("the edge of {action:?}"),
         Settlement::Failed { error, outcome } => {
             let outcome = match outcome {
                 ErrorOutcome::NotApplied => "not-applied",
@@ -155,6 +163,18 @@ fn facts(warning: &Warning) -> serde_json::Value {
         }
         Warning::ChannelBroken { cause } => json!({ "cause": cause }),
         Warning::ChannelRestored => json!({}),
+        Warning::SnapshotFailed { why } => json!({ "why": why }),
+        Warning::QuorumLost { voters, missing, .. } => {
+            json!({ "voters": voters, "missing": missing.iter().map(|id| &**id).collect::<Vec<_>>() })
+        }
+        Warning::QuorumRestored => json!({}),
+        Warning::Recovered { cluster, from, missing } => {
+            json!({
+                "cluster": cluster.to_string(),
+                "from": &**from,
+                "missing": missing.iter().map(|id| &**id).collect::<Vec<_>>()
+            })
+        }
         Warning::OtherVersion { theirs, ours } => json!({ "theirs": theirs, "ours": ours }),
     }
 }

@@ -88,7 +88,7 @@ impl NativeNode {
     /// Leaves gracefully; the last delivery says when it is done.
     #[napi(catch_unwind)]
     pub fn close(&self) {
-        self.handle.send(Input::Close);
+        self.handle.send(Input::Close { ticks: 200, leaves: true });
     }
 
     /// Stops now, without grace.

@@ -76,6 +76,10 @@ mod tests {
             applied_index: 0,
             last_index: 0,
             members: [].into(),
+            cluster_size: 3,
+            snapshot_index: 0,
+            fenced: None,
+            missing: [].into(),
             pending: 0,
             waiting_for: Some("3 nodes".into()),
         };
@@ -87,8 +91,15 @@ mod tests {
         status.leader = Some("a\"b".into());
         status.role = Role::Leader;
         status.term = (1 << 53) - 1;
-        status.members =
-            [Member { id: "a\"b".into(), incarnation: me, is_voter: true, is_active: false }].into();
+        status.members = [Member {
+            id: "a\"b".into(),
+            incarnation: me,
+            is_voter: true,
+            is_active: false,
+            version: None,
+            matched: None,
+        }]
+        .into();
         let json: serde_json::Value = serde_json::from_str(&encode(&status)).unwrap();
         assert_eq!(json["cluster"], status.cluster.to_string());
         assert_eq!((&json["role"], &json["term"]), (&json!("leader"), &json!(9_007_199_254_740_991_u64)));

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use raft_rs::eraftpb;
 
 use super::identity::{ClusterUuid, Incarnation};
+use crate::error::Error;
 
 /// What can happen to a core.
 #[derive(Debug)]
@@ -24,12 +25,63 @@ pub enum Input {
     /// JavaScript is done with the delivered batch. `answers` holds one answer for each `Delivery::Evaluate` in it,
     /// in the same order. The next batch is delivered only after this.
     Answered(Vec<Answer>),
+    /// JavaScript's answer to `Delivery::TakeSnapshot`, before `Answered` of the same batch.
+    SnapshotTaken(Taken),
+    /// JavaScript's answer to `Delivery::Hash`, before `Answered` of the same batch.
+    Hashed(Hashed),
+    /// The reducer threw on the committed action at `index`; before `Answered` of the same batch, of whose rest nothing
+    /// was reduced.
+    ReducerFailed { index: u64, why: String },
+    /// The application asks something of the cluster. `Delivery::Asked` with the same ticket answers it, at the latest
+    /// after so many ticks.
+    Ask { ticket: u64, ask: Ask, ticks: u64 },
     /// All writes up to this number are durable.
     Persisted(u64),
+    /// A write failed: nothing may be acknowledged any more.
+    StorageFailed(Error),
     /// The channel's state changed. Silence of others means nothing while our own channel does not work.
     Channel(ChannelState),
-    /// The application closes the node: leave gracefully, then stop.
-    Close,
+    /// The application closes the node: leave gracefully, for at most so many ticks, then stop. `leaves`: give up the
+    /// seat, because this incarnation will not come back.
+    Close { ticks: u64, leaves: bool },
+}
+
+/// A snapshot of the application's state, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The state as text; what it means is the façade's business. The error is a sentence that names the part of the
+    /// state that cannot be kept.
+    pub state: Result<Bytes, String>,
+    /// How long JavaScript was blocked by it.
+    pub micros: u64,
+}
+
+/// The hash of the application's state at an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashed {
+    pub index: u64,
+    /// Of the canonical text: keys sorted. `None` if the state is not JSON; such a node is not compared.
+    pub hash: Option<StateHash>,
+    /// How long JavaScript was blocked by it.
+    pub micros: u64,
+}
+
+/// 128 bits of a state's canonical text.
+pub type StateHash = [u8; 16];
+
+/// What an application can ask of its cluster, on any node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Answered when this node has reduced everything that was committed before (thesis §6.4).
+    Sync,
+    /// Leadership is to go to this member, or to the best one.
+    TransferLeadership { to: Option<Arc<str>> },
+    /// The member is to lose its seat.
+    Remove { id: Arc<str> },
+    /// The cluster is to have so many voters.
+    Resize { cluster_size: usize },
+    /// The quorum is gone for good: found the cluster anew from what is left.
+    Recover,
 }
 
 /// Whether frames can travel.
@@ -61,6 +113,9 @@ pub enum Answer {
     Nothing,
     /// An error: JSON text of an object that the façade of the origin turns into an `Error` again.
     Refused(Bytes),
+    /// This node has no such method: the JSON text of the error that says so. Where nodes of several versions are
+    /// members, the perform waits for a leader that has it.
+    Unknown(Bytes),
 }
 
 /// What the driver has to do, in this order.
@@ -75,7 +130,7 @@ pub enum Work {
     /// Hand a batch to JavaScript, which answers it with one `Input::Answered`.
     Deliver(Vec<Delivery>),
     /// The core is finished: it was closed, or it failed. Nothing comes after this.
-    Stop(Option<crate::error::Error>),
+    Stop(Option<Error>),
 }
 
 /// To whom a frame goes.
@@ -85,12 +140,56 @@ pub enum Target {
     One(Incarnation),
 }
 
-/// What must survive a crash before the frames that rest on it may leave (paper §5, Figure 2: persistent state).
-#[derive(Clone, Debug, Default)]
+/// What must survive a crash before the frames that rest on it may leave (paper §5, Figure 2: persistent state). It is
+/// carried out whole or not at all, in the order of its fields.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Write {
-    pub hard_state: Option<eraftpb::HardState>,
+    /// This is the first write of a new seat: what is kept of a former one is set aside, never deleted.
+    pub seat: Option<SeatRecord>,
+    /// Replaces the snapshot that is kept.
+    pub snapshot: Option<SnapshotRecord>,
+    /// Every entry that is kept goes: the snapshot does not continue the log.
+    pub drops_entries: bool,
     /// Entries to append, replacing any at the same or a higher index.
     pub entries: Vec<eraftpb::Entry>,
+    /// Entries up to this index go; a snapshot covers them.
+    pub compacts_to: Option<Position>,
+    pub hard_state: Option<eraftpb::HardState>,
+}
+
+/// Whose log it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatRecord {
+    pub incarnation: Incarnation,
+    pub cluster: ClusterUuid,
+}
+
+/// A snapshot as it is kept and sent: `image` is read by the core alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotRecord {
+    pub position: Position,
+    pub image: Bytes,
+}
+
+/// An entry's place in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    pub index: u64,
+    pub term: u64,
+}
+
+/// What a storage kept over a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recovered {
+    pub seat: SeatRecord,
+    /// Rises with every load, and is durable before `load` returns: no restarted node repeats a request id.
+    pub start: u64,
+    pub snapshot: SnapshotRecord,
+    /// The entry before the first one that is kept.
+    pub compacted: Position,
+    /// Without a gap from `compacted` on.
+    pub entries: Vec<eraftpb::Entry>,
+    pub hard_state: eraftpb::HardState,
 }
 
 /// What JavaScript is told. Within a node, deliveries are handled strictly in order.
@@ -114,6 +213,21 @@ pub enum Delivery {
     },
     /// A perform of this node ended without an action of its own being delivered.
     Settled { sequence: u64, settlement: Settlement },
+    /// Take a snapshot of the committed state as it is after everything before this in the batch.
+    TakeSnapshot,
+    /// The committed state becomes that of a snapshot at `index`, `None` for the initial state. Provisional states are
+    /// dropped; subscribers are called once.
+    Restore { index: u64, state: Option<Bytes> },
+    /// Hash the committed state as it is after everything before this in the batch.
+    Hash { index: u64 },
+    /// What the log held at the start is reduced: the state may be read.
+    Replayed,
+    /// The answer to `Input::Ask`.
+    Asked { ticket: u64, result: Result<(), Error> },
+    /// This node's state is not to be trusted: it stays as it is, and its performs end, until `Healed`.
+    Fenced(Error),
+    /// The state was restored from the leader's: this node serves again.
+    Healed,
     /// Something recoverable is wrong, or worth knowing.
     Warning(Warning),
 }
@@ -125,8 +239,10 @@ pub enum Settlement {
     Nothing,
     /// The method refused: the JSON text of its error.
     Refused(Bytes),
+    /// The action, already in the state that a snapshot brought.
+    Done(Bytes),
     /// conflux itself gave up.
-    Failed { error: crate::error::Error, outcome: ErrorOutcome },
+    Failed { error: Error, outcome: ErrorOutcome },
 }
 
 /// What became of a perform that conflux gave up. It is never guessed.
@@ -192,6 +308,18 @@ pub enum Warning {
         "a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored"
     )]
     OtherVersion { theirs: u8, ours: u8 },
+    /// This node's state cannot be kept as a snapshot, so that its log grows and it is no source for joiners.
+    #[error("taking a snapshot: {why}; the log is not compacted")]
+    SnapshotFailed { why: String },
+    /// A majority of the voters has not been heard for so long that they may be gone for good.
+    #[error("no quorum for {ticks} ticks: of {voters} voters {} are missing: {}", missing.len(), missing.join(", "))]
+    QuorumLost { voters: usize, missing: Vec<Arc<str>>, ticks: u64 },
+    /// The quorum is back.
+    #[error("the quorum is back")]
+    QuorumRestored,
+    /// The cluster was founded anew from what was left of it; what only the missing knew is lost.
+    #[error("the cluster was founded anew as {cluster} from the log of `{from}`; actions that only {} knew may be lost", missing.join(", "))]
+    Recovered { cluster: ClusterUuid, from: Arc<str>, missing: Vec<Arc<str>> },
     /// A cluster on the same channel was founded with another `clusterSize`.
     #[error("cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; they do not mix")]
     ClusterOfOtherSize { cluster: ClusterUuid, theirs: usize, ours: usize },
@@ -209,6 +337,10 @@ impl Warning {
             Warning::ChannelBroken { .. } => "WARN_CONFLUX_CHANNEL_BROKEN",
             Warning::ChannelRestored => "WARN_CONFLUX_CHANNEL_RESTORED",
             Warning::OtherVersion { .. } => "WARN_CONFLUX_OTHER_VERSION",
+            Warning::SnapshotFailed { .. } => "WARN_CONFLUX_SNAPSHOT_FAILED",
+            Warning::QuorumLost { .. } => "WARN_CONFLUX_QUORUM_LOST",
+            Warning::QuorumRestored => "WARN_CONFLUX_QUORUM_RESTORED",
+            Warning::Recovered { .. } => "WARN_CONFLUX_RECOVERED",
             Warning::ClusterOfOtherSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
         }
     }

@@ -216,7 +216,8 @@ impl Group {
                 self.confirmed.extend(context.map(u64::from_le_bytes));
             }
             let unsaved = ready.take_persisted_messages();
-            let write = Write { hard_state: ready.hs().cloned(), entries: ready.take_entries() };
+            let write =
+                Write { hard_state: ready.hs().cloned(), entries: ready.take_entries(), ..Write::default() };
             let log = self.raw.mut_store();
             log.append(&write.entries);
             if let Some(hard_state) = &write.hard_state {

@@ -23,8 +23,8 @@ mod testing;
 mod wire;
 
 pub use events::{
-    Answer, ChannelState, Delivery, ErrorOutcome, Input, Perform, Role, Settlement, Target, Warning, Work,
-    Write,
+    Answer, Ask, ChannelState, Delivery, ErrorOutcome, Hashed, Input, Perform, Position, Recovered, Role,
+    SeatRecord, Settlement, SnapshotRecord, StateHash, Taken, Target, Warning, Work, Write,
 };
 pub use identity::{ClusterUuid, Incarnation, RaftId};
 pub use node::Node;

@@ -102,7 +102,9 @@ impl Node {
                 }
             }
             Input::Channel(state) => self.channel_changed(state),
-            Input::Close => self.close(),
+            Input::StorageFailed(error) => self.fail(error),
+            Input::SnapshotTaken(_) | Input::Hashed(_) | Input::ReducerFailed { .. } | Input::Ask { .. } => {}
+            Input::Close { .. } => self.close(),
         }
         self.obey_membership();
     }
@@ -131,6 +133,10 @@ impl Node {
             applied_index: 0,
             last_index: 0,
             members: Arc::from([]),
+            cluster_size: self.options.cluster_size,
+            snapshot_index: 0,
+            fenced: None,
+            missing: Arc::from([]),
             pending: self.origin.len(),
             waiting_for: self.membership.waiting_for().map(Arc::from),
         };

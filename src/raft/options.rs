@@ -14,6 +14,19 @@ pub struct Options {
     pub election_timeout_ticks_max: u64,
     /// A leader's heartbeat, and the pace of HELLOs while founding.
     pub heartbeat_ticks: u64,
+    /// A snapshot is taken when so many entries, or bytes of actions, are in the log since the last one.
+    pub snapshot_entries: u64,
+    pub snapshot_bytes: u64,
+    /// Of the application's code: a word that changes when reducer or methods do.
+    pub version: Arc<str>,
+    /// Compare the states of all nodes now and then, while this one leads.
+    pub compares_states: bool,
+    /// Whether the log survives a restart, so that this node keeps its seat when it closes.
+    pub is_durable: bool,
+    /// After so many ticks without a quorum the survivors found the cluster anew by themselves; `None`: never.
+    pub recover_ticks: Option<u64>,
+    /// The length of a tick: turns what JavaScript took into ticks, and ticks into what a person reads.
+    pub tick_micros: u64,
     /// Feeds every random choice of this core: the same seed and inputs give the same work.
     pub seed: [u8; 32],
 }
@@ -27,6 +40,13 @@ impl Options {
             election_timeout_ticks_min: 30,
             election_timeout_ticks_max: 50,
             heartbeat_ticks: 5,
+            snapshot_entries: 10_000,
+            snapshot_bytes: 16 << 20,
+            version: "".into(),
+            compares_states: true,
+            is_durable: false,
+            recover_ticks: None,
+            tick_micros: 10_000,
             seed,
         }
     }

@@ -22,6 +22,14 @@ pub struct Status {
     pub last_index: u64,
     /// Sorted by id; empty before the node is in a cluster.
     pub members: Arc<[Member]>,
+    /// How many voters the cluster is to have; before the node is in a cluster, what it was started with.
+    pub cluster_size: usize,
+    /// The index of the newest snapshot; 0 if there is none but the founding one.
+    pub snapshot_index: u64,
+    /// Why this node is fenced.
+    pub fenced: Option<Arc<str>>,
+    /// While too few voters are heard to commit anything: who is missing, and for how many ticks.
+    pub missing: Arc<[(Arc<str>, u64)]>,
     /// Performs of this node that have not ended yet.
     pub pending: usize,
     /// What the node is waiting for, in words, while it is not in a cluster with a leader.
@@ -38,4 +46,8 @@ pub struct Member {
     /// Heard within the last election timeout. Only a leader hears everyone; a follower knows of itself and its
     /// leader, and reports the others as it last heard them.
     pub is_active: bool,
+    /// Of the application's code on that node, as far as this node heard.
+    pub version: Option<Arc<str>>,
+    /// The last index of its log that the leader knows of; only a leader knows.
+    pub matched: Option<u64>,
 }

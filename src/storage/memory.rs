@@ -4,12 +4,19 @@
 //! forgetting is a crash to the cluster and not a lie.
 
 use super::Storage;
-use crate::raft::Write;
+use crate::error::Error;
+use crate::raft::{Recovered, Write};
 
 /// Keeps nothing.
 #[derive(Debug, Default)]
 pub struct Memory;
 
 impl Storage for Memory {
-    fn save(&mut self, _write: Write) {}
+    fn load(&mut self) -> Result<Option<Recovered>, Error> {
+        Ok(None)
+    }
+
+    fn save(&mut self, _writes: &[Write]) -> Result<(), Error> {
+        Ok(())
+    }
 }

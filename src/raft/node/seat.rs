@@ -88,6 +88,8 @@ impl Seat {
                 incarnation: *incarnation,
                 is_voter: true,
                 is_active: *is_active,
+                version: None,
+                matched: None,
             })
             .collect();
         members.sort_by(|a, b| a.id.cmp(&b.id));

@@ -228,7 +228,7 @@ impl Leadership {
                     continue;
                 }
                 Answer::Nothing => Outcome::Nothing,
-                Answer::Refused(error) => Outcome::Refused(error),
+                Answer::Refused(error) | Answer::Unknown(error) => Outcome::Refused(error),
             };
             if let Some(session) = self.session(evaluation) {
                 session.unrecorded.insert(evaluation.sequence, outcome.clone());

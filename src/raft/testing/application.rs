@@ -111,6 +111,7 @@ impl Application {
                 Delivery::Settled { sequence, settlement } => {
                     let end = match settlement {
                         Settlement::Nothing => End::Nothing,
+                        Settlement::Done(action) => End::Resolved(text(&action)),
                         Settlement::Refused(error) => End::Refused(text(&error)),
                         Settlement::Failed { outcome: crate::raft::ErrorOutcome::NotApplied, .. } => {
                             End::NotApplied
@@ -121,6 +122,13 @@ impl Application {
                     };
                     self.end(sequence, end);
                 }
+                Delivery::TakeSnapshot
+                | Delivery::Restore { .. }
+                | Delivery::Hash { .. }
+                | Delivery::Replayed
+                | Delivery::Asked { .. }
+                | Delivery::Fenced(_)
+                | Delivery::Healed => {}
                 Delivery::Warning(warning) => self.warnings.push(warning),
             }
         }

@@ -124,7 +124,7 @@ impl Cluster {
 
     pub fn handle(&mut self, name: &str, input: Input) {
         if let Some(replica) = self.replicas.get_mut(name) {
-            replica.is_closing |= matches!(input, Input::Close);
+            replica.is_closing |= matches!(input, Input::Close { .. });
             replica.node.handle(input);
             self.run(name);
         }
@@ -318,6 +318,17 @@ fn describe_delivery(delivery: &Delivery) -> String {
             format!("reduces {} at {index}{kept}{own}", String::from_utf8_lossy(action))
         }
         Delivery::Settled { sequence, settlement } => format!("settles {sequence}: {settlement:?}"),
+        Delivery::TakeSnapshot => "takes a snapshot".into(),
+        Delivery::Restore { index, state } => {
+            let state =
+                state.as_ref().map_or("the initial state".into(), |state| String::from_utf8_lossy(state));
+            format!("restores {state} at {index}")
+        }
+        Delivery::Hash { index } => format!("hashes its state at {index}"),
+        Delivery::Replayed => "has replayed its log".into(),
+        Delivery::Asked { ticket, result } => format!("is answered {ticket}: {result:?}"),
+        Delivery::Fenced(error) => format!("is fenced: {error}"),
+        Delivery::Healed => "is healed".into(),
         Delivery::Warning(warning) => format!("warns: {warning}"),
     }
 }
@@ -326,6 +337,7 @@ fn describe_answer(answer: &Answer) -> String {
     match answer {
         Answer::Action(action) => format!("action {}", String::from_utf8_lossy(action)),
         Answer::Nothing => "nothing".into(),
+        Answer::Unknown(error) => format!("unknown {}", String::from_utf8_lossy(error)),
         Answer::Refused(error) => format!("refused {}", String::from_utf8_lossy(error)),
     }
 }

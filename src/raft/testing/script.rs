@@ -200,7 +200,7 @@ impl Runner for Script {
             }
             "close" => {
                 let name = args.next_pos().ok_or("close needs a node")?.to_string();
-                self.cluster.handle(&name, Input::Close);
+                self.cluster.handle(&name, Input::Close { ticks: 200, leaves: true });
             }
             "status" => {
                 let statuses = self.cluster.statuses();

@@ -127,7 +127,7 @@ impl Run {
                 // Closing is leaving for good too, but with grace.
                 101..104 if crashes_left > 0 => {
                     crashes_left -= 1;
-                    self.cluster.handle(&name, Input::Close);
+                    self.cluster.handle(&name, Input::Close { ticks: 200, leaves: true });
                 }
                 100 => {
                     let other = names[self.cluster.roll(names.len() as u64) as usize].clone();
