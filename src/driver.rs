@@ -66,7 +66,7 @@ pub fn start(
     storage: Box<dyn Storage>,
     application: impl Application,
 ) -> Handle {
-    let node = Node::new(options);
+    let node = Node::new(options, None);
     let (mailbox, commands) = mpsc::unbounded_channel();
     let status = Arc::new(Mutex::new(node.status()));
     let handle = Handle { mailbox, status: status.clone() };

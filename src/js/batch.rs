@@ -167,6 +167,7 @@ fn facts(warning: &Warning) -> serde_json::Value {
         Warning::QuorumLost { voters, missing, .. } => {
             json!({ "voters": voters, "missing": missing.iter().map(|id| &**id).collect::<Vec<_>>() })
         }
+        Warning::StatesDiffer { index } => json!({ "index": index }),
         Warning::QuorumRestored => json!({}),
         Warning::Recovered { cluster, from, missing } => {
             json!({

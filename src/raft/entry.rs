@@ -1,13 +1,37 @@
-//! This file says what an entry of the log carries: the action, and whose request made it.
+//! This file says what an entry of the log carries.
 //!
-//! raft-rs gives an entry two byte strings. `data` is the JSON text of the action, untouched from the method's answer
-//! to the reducer; `context` is the [`Request`] below. An entry without data marks the start of a leader's term.
+//! raft-rs gives an entry two byte strings. Of an action, `data` is its JSON text, untouched from the method's answer
+//! to the reducer, and `context` the [`Request`] below. Of what conflux itself logs, `data` is empty and `context` says
+//! what it is; an entry with neither marks the start of a leader's term. Of a change of the configuration, `data` is
+//! raft-rs's, and `context` an [`Admission`] or empty.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::frame::Outcome;
-use super::identity::RaftId;
+use super::identity::{ClusterUuid, Incarnation, RaftId};
+
+/// The context of a normal entry. New variants go to the end: the position is the encoding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Context {
+    /// `data` is an action.
+    Request(Request),
+    /// The cluster is to have so many voters.
+    Resize { cluster_size: u32 },
+    /// Every node hashes the state that it has here.
+    Check,
+    /// The quorum was lost; the cluster goes on from this log under another name, with one voter.
+    Epoch { cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, missing: Vec<Arc<str>> },
+}
+
+/// The context of a change of the configuration that lets a newcomer in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    pub incarnation: Incarnation,
+    pub id: Arc<str>,
+}
 
 /// Whose perform an entry belongs to (thesis §6.3: a client's id and serial number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,12 +57,23 @@ pub struct Request {
     pub observed: Vec<(u64, Outcome)>,
 }
 
-impl Request {
+impl Context {
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("a request is plain data: encoding it cannot fail")
+        postcard::to_allocvec(self).expect("a context is plain data: encoding it cannot fail")
     }
 
-    /// `None` if the bytes are no request; such an entry changes nothing, on any node.
+    /// `None` if the bytes are none of ours; such an entry changes nothing, on any node.
+    pub fn decode(context: &Bytes) -> Option<Self> {
+        postcard::from_bytes(context).ok()
+    }
+}
+
+impl Admission {
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("an admission is plain data: encoding it cannot fail")
+    }
+
+    /// `None` if nobody is let in.
     pub fn decode(context: &Bytes) -> Option<Self> {
         postcard::from_bytes(context).ok()
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::events::StateHash;
 use super::identity::{ClusterUuid, Incarnation};
 
 /// The version of the protocol that this build speaks.
@@ -31,15 +32,15 @@ pub struct Frame {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// "I have no cluster." Said to all, with jitter; answered by everyone who can help.
-    Hello { id: Arc<str>, cluster_size: u32 },
+    Hello { id: Arc<str>, cluster_size: u32, version: Arc<str> },
     /// "I accept this roster", the sender's one promise. The proposer says it first: that is the proposal.
     Accept(Roster),
     /// "There is a cluster": the answer of a member to a HELLO, and what its leader says to all now and then.
     Here(Here),
     /// "That id is mine, and I am alive": the answer to a HELLO under the sender's own id.
     Taken { id: Arc<str> },
-    /// "I am closing": hand me no leadership and no seat.
-    Closing,
+    /// "I am closing": hand me no leadership and no seat. `leaves`: and take mine. Repeated until the sender stops.
+    Closing { leaves: bool },
     /// A message between raft-rs peers.
     Raft(RaftMessage),
     /// Performs on their way to the leader of `term`.
@@ -48,6 +49,75 @@ pub enum Message {
     Outcomes { term: u64, outcomes: Vec<(u64, Outcome)> },
     /// "In this term I have your requests up to this sequence number, without a gap."
     Received { term: u64, sequence: u64 },
+    /// What a member tells all others of itself when a leader appears, and whoever newly joined.
+    About { version: Arc<str> },
+    /// "You are no member": the leader's answer to whoever was removed. `term` is the leader's.
+    Removed { term: u64 },
+    /// A part of a snapshot.
+    Chunk(Chunk),
+    /// "Of this transfer I have so many bytes"; all of them: the snapshot is installed.
+    ChunkReceived { transfer: u64, bytes: u64 },
+    /// A question to the leader of `term`; `attempt` is never used again by the sender.
+    Ask { term: u64, attempt: u64, question: Question },
+    /// The leader's answer.
+    Answer { attempt: u64, answer: ReadAt },
+    /// The hash of the sender's state at a check's index; `version` is that of its code.
+    StateHash { index: u64, version: Arc<str>, hash: StateHash },
+    /// "Your state at this index is not what a majority has."
+    Disagrees { index: u64, ours: StateHash, theirs: StateHash },
+    /// "My state is not to be trusted": a fenced member asks the leader for a snapshot at `index` or later.
+    Heal { index: u64 },
+    /// "Let us go on without the missing": to the survivor with the highest log.
+    Recover,
+    /// From that survivor: "promise me that you will not go on without me". Names its log.
+    Yield { term: u64, index: u64 },
+    /// "I promise": the sender votes no more under this incarnation.
+    Yielded,
+}
+
+/// What a node asks the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// Up to which index is everything committed that was committed when you got this?
+    Read,
+    TransferLeadership {
+        to: Option<Arc<str>>,
+    },
+    Remove {
+        id: Arc<str>,
+    },
+    Resize {
+        cluster_size: u32,
+    },
+}
+
+/// What the leader answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadAt {
+    Index(u64),
+    /// No member has the id.
+    Unknown,
+    /// The member is a learner.
+    Learner,
+    /// The member is the last voter.
+    Last,
+}
+
+/// A part of a snapshot's image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Names the transfer among those of its sender.
+    pub transfer: u64,
+    /// The leader's term.
+    pub term: u64,
+    /// Of the whole image: how many bytes, and their CRC32C.
+    pub total: u64,
+    pub checksum: u32,
+    /// Where in the image this part begins.
+    pub offset: u64,
+    pub bytes: Bytes,
+    /// It heals the state of a fenced member: the log stays as it is.
+    pub heals: bool,
 }
 
 /// The founders of a cluster: exactly `clusterSize` incarnations with different ids, sorted by incarnation.
@@ -65,9 +135,11 @@ impl Roster {
 }
 
 /// What is told about a cluster to those outside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Here {
     pub cluster: ClusterUuid,
+    /// What the cluster was called before it lost its quorum and was founded anew, oldest first.
+    pub ancestors: Vec<ClusterUuid>,
     pub cluster_size: u32,
     /// An action of the cluster is committed, as far as the sender knows.
     pub holds_actions: bool,
@@ -151,6 +223,8 @@ pub struct RaftMessage {
 pub struct WireEntry {
     pub term: u64,
     pub index: u64,
+    /// A change of the configuration: `data` is raft-rs's.
+    pub is_change: bool,
     pub data: Bytes,
     pub context: Bytes,
 }

@@ -5,18 +5,23 @@
 
 use std::collections::VecDeque;
 
-use raft_rs::eraftpb::{Entry, EntryType, Message};
-use raft_rs::{Config, RawNode, StateRole};
+use protobuf::Message as _;
+use raft_rs::eraftpb::{
+    ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message,
+    MessageType,
+};
+use raft_rs::{Config, ProgressState, RawNode, Ready, SnapshotStatus, StateRole};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::events::{Role, Write};
-use super::frame::{RaftMessage, Roster};
+use super::events::{Role, SnapshotRecord, Write};
+use super::frame::RaftMessage;
 use super::identity::RaftId;
 use super::log::{FOUNDING_INDEX, Log};
 use super::options::Options;
+use super::snapshot::{self, Snapshot};
 use super::{guard, wire};
 
 const APPEND_BYTES_MAX: u64 = 1 << 20;
@@ -31,21 +36,54 @@ pub struct Group {
     election_timeout_ticks: std::ops::RangeInclusive<u64>,
     /// The (term, role) for which the election timeout was drawn.
     drawn_for: (u64, StateRole),
-    /// Messages that may leave only when the write of this number is durable (paper §5, Figure 2).
-    unsaved: VecDeque<(u64, Vec<Message>)>,
+    /// Messages that may leave only when a write is durable (paper §5, Figure 2).
+    unsaved: VecDeque<Unsaved>,
     out: Vec<Message>,
     committed: VecDeque<Entry>,
+    /// The configuration contains every change up to this index.
+    conf_index: u64,
+    /// Who is to get the snapshot, as raft-rs wishes.
+    wants_snapshot: Vec<RaftId>,
+    /// The last entry that was put into `committed`.
+    taken_index: u64,
+    /// The write that holds a leader's snapshot; until it is durable nothing of it may be applied.
+    installing: Option<u64>,
+    has_installed: bool,
+    /// The commit index is saved along with whatever must be: alone it need not survive (paper, Figure 2).
+    has_unsaved_commit: bool,
     holds_committed_actions: bool,
     confirmed: Vec<u64>,
     read_context: u64,
 }
 
 impl Group {
-    /// A founder's replica.
-    pub fn found(roster: &Roster, me: RaftId, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+    /// The replica over a log; what the log's snapshot covers counts as applied.
+    pub fn new(log: Log, me: RaftId, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+        let applied = log.snapshot().position.index;
+        Self::from(log, applied, me, options, dice)
+    }
+
+    /// Goes on over the same log as the only voter, with `entry` at its end and all of it committed.
+    pub fn found_anew(
+        &mut self,
+        entry: Entry,
+        hard_state: HardState,
+        applied: u64,
+        me: RaftId,
+        options: &Options,
+        dice: &mut ChaCha8Rng,
+    ) {
+        let log = std::mem::replace(self.raw.mut_store(), Log::nothing());
+        let index = entry.index;
+        *self = Self::from(log.found_anew(entry, hard_state, me), applied, me, options, dice);
+        self.conf_index = index;
+    }
+
+    fn from(log: Log, applied: u64, me: RaftId, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+        let holds_committed_actions = log.holds_actions() && applied > FOUNDING_INDEX;
         let config = Config {
             id: me,
-            applied: FOUNDING_INDEX,
+            applied,
             election_tick: options.election_timeout_ticks_min as usize,
             heartbeat_tick: options.heartbeat_ticks as usize,
             min_election_tick: options.election_timeout_ticks_min as usize,
@@ -60,8 +98,8 @@ impl Group {
             ..Config::default()
         };
         let nobody = slog::Logger::root(slog::Discard, slog::o!());
-        let raw = RawNode::new(&config, Log::founded(roster), &nobody)
-            .expect("the façade checked the timeouts, and a founding log is well formed");
+        let raw = RawNode::new(&config, log, &nobody)
+            .expect("the façade checked the timeouts, and whoever made the log checked it");
         let mut seed = [0; 32];
         dice.fill_bytes(&mut seed);
         let mut group = Self {
@@ -72,7 +110,13 @@ impl Group {
             unsaved: VecDeque::new(),
             out: Vec::new(),
             committed: VecDeque::new(),
-            holds_committed_actions: false,
+            conf_index: applied,
+            taken_index: applied,
+            installing: None,
+            wants_snapshot: Vec::new(),
+            has_installed: false,
+            has_unsaved_commit: false,
+            holds_committed_actions,
             confirmed: Vec::new(),
             read_context: 0,
         };
@@ -130,6 +174,49 @@ impl Group {
             && (raft.uncommitted_size() as u64) < UNCOMMITTED_BYTES_MAX / 2
     }
 
+    pub fn log(&self) -> &Log {
+        self.raw.store()
+    }
+
+    pub fn log_mut(&mut self) -> &mut Log {
+        self.raw.mut_store()
+    }
+
+    /// The configuration as of the last change that was applied.
+    pub fn conf_state(&self) -> ConfState {
+        self.raw.raft.prs().conf().to_conf_state()
+    }
+
+    pub fn is_voter(&self, id: RaftId) -> bool {
+        self.raw.raft.prs().conf().voters().contains(id)
+    }
+
+    /// In the configuration at all.
+    pub fn is_member(&self, id: RaftId) -> bool {
+        self.raw.raft.prs().get(id).is_some()
+    }
+
+    /// Between two configurations (paper §6).
+    pub fn is_joint(&self) -> bool {
+        !self.conf_state().voters_outgoing.is_empty()
+    }
+
+    /// A change may be in the log that is not applied here: another one proposed now would vanish in silence.
+    pub fn has_pending_change(&self) -> bool {
+        self.raw.raft.has_pending_conf()
+    }
+
+    /// How much of the log a member is known to have; only a leader knows. `None` while it is probed.
+    pub fn matched(&self, id: RaftId) -> Option<u64> {
+        let progress = self.raw.raft.prs().get(id)?;
+        (progress.state == ProgressState::Replicate).then_some(progress.matched)
+    }
+
+    /// The term and index of the last entry.
+    pub fn last_position(&self) -> (u64, u64) {
+        (self.raw.raft.raft_log.last_term(), self.last_index())
+    }
+
     /// Whether a voter answered within the last election timeout, as the leader knows it.
     pub fn is_active(&self, id: RaftId) -> bool {
         self.raw.raft.prs().get(id).is_some_and(|progress| progress.recent_active)
@@ -138,12 +225,9 @@ impl Group {
     /// The voter whose log is furthest, of those that may be asked.
     pub fn most_advanced(&self, may: impl Fn(RaftId) -> bool) -> Option<RaftId> {
         let me = self.raw.raft.id;
-        let others = self
-            .raw
-            .raft
-            .prs()
-            .iter()
-            .filter(|(id, progress)| **id != me && progress.recent_active && may(**id));
+        let others = self.raw.raft.prs().iter().filter(|(id, progress)| {
+            **id != me && progress.recent_active && self.is_voter(**id) && may(**id)
+        });
         others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
     }
 
@@ -176,7 +260,7 @@ impl Group {
     /// Proposes all of the entries, or none: `Err` if raft-rs dropped them. Each is (context, data).
     pub fn propose(&mut self, entries: Vec<(Vec<u8>, bytes::Bytes)>) -> Result<(), Dropped> {
         let mut message = Message::default();
-        message.set_msg_type(raft_rs::eraftpb::MessageType::MsgPropose);
+        message.set_msg_type(MessageType::MsgPropose);
         message.from = self.raw.raft.id;
         let entries = entries.into_iter().map(|(context, data)| Entry {
             entry_type: EntryType::EntryNormal,
@@ -186,6 +270,113 @@ impl Group {
         });
         message.entries = entries.collect();
         self.raw.step(message).map_err(|_| Dropped)
+    }
+
+    /// Proposes a change of the configuration; to be called only while none is pending. Of several changes raft-rs makes
+    /// a joint configuration, which its leader leaves by itself (paper §6, thesis §4.3).
+    pub fn propose_change(
+        &mut self,
+        changes: &[(ConfChangeType, RaftId)],
+        context: Vec<u8>,
+    ) -> Result<(), Dropped> {
+        let mut change = ConfChangeV2::default();
+        let singles = changes.iter().map(|(kind, id)| {
+            let mut single = ConfChangeSingle { node_id: *id, ..ConfChangeSingle::default() };
+            single.set_change_type(*kind);
+            single
+        });
+        change.changes = singles.collect();
+        let data = change.write_to_bytes().map_err(|_| Dropped)?;
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgPropose);
+        message.from = self.raw.raft.id;
+        message.entries = vec![Entry {
+            entry_type: EntryType::EntryConfChangeV2,
+            data: data.into(),
+            context: context.into(),
+            ..Entry::default()
+        }]
+        .into();
+        self.raw.step(message).map_err(|_| Dropped)
+    }
+
+    /// Applies a committed change of the configuration; one that it contains already changes nothing.
+    pub fn apply_change(&mut self, entry: &Entry) {
+        if entry.index <= self.conf_index {
+            return;
+        }
+        self.conf_index = entry.index;
+        let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return };
+        // raft-rs refuses what makes no sense in the present configuration; it does so on every node alike.
+        let _ = self.raw.apply_conf_change(&change);
+    }
+
+    /// The configuration becomes that of one voter, whatever it was: the cluster was recovered (`entry.rs`).
+    pub fn force_sole_voter(&mut self, sole: RaftId, index: u64) {
+        if index <= self.conf_index {
+            return;
+        }
+        self.conf_index = index;
+        let leave = ConfChangeV2::default();
+        if self.is_joint() {
+            let _ = self.raw.apply_conf_change(&leave);
+        }
+        let conf = self.conf_state();
+        let others = conf.voters.iter().chain(&conf.learners).filter(|id| **id != sole);
+        let mut change = ConfChangeV2::default();
+        let singles = [(ConfChangeType::AddNode, sole)]
+            .into_iter()
+            .chain(others.map(|id| (ConfChangeType::RemoveNode, *id)))
+            .map(|(kind, node_id)| {
+                let mut single = ConfChangeSingle { node_id, ..ConfChangeSingle::default() };
+                single.set_change_type(kind);
+                single
+            });
+        change.changes = singles.collect();
+        let _ = self.raw.apply_conf_change(&change);
+        if self.is_joint() {
+            let _ = self.raw.apply_conf_change(&leave);
+        }
+    }
+
+    /// A leader's snapshot has arrived: raft-rs decides whether to take it ([`Self::take_installed`]).
+    pub fn step_snapshot(
+        &mut self,
+        from: RaftId,
+        term: u64,
+        record: &SnapshotRecord,
+        conf_state: &ConfState,
+    ) {
+        let mut message = Message { from, to: self.raw.raft.id, term, ..Message::default() };
+        message.set_msg_type(MessageType::MsgSnapshot);
+        message.set_snapshot(snapshot::to_raft(record, conf_state));
+        if guard::admits(&self.raw, &message) {
+            let _ = self.raw.step(message);
+            self.draw_election_timeout();
+        }
+    }
+
+    /// raft-rs waits for this after every snapshot that it wished to be sent.
+    pub fn report_snapshot(&mut self, to: RaftId, is_installed: bool) {
+        let status = if is_installed { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.raw.report_snapshot(to, status);
+    }
+
+    /// Who is to get the snapshot.
+    pub fn take_wants_snapshot(&mut self) -> Vec<RaftId> {
+        std::mem::take(&mut self.wants_snapshot)
+    }
+
+    /// Whether raft-rs took over a leader's snapshot since the last call; it is in the log now.
+    pub fn take_installed(&mut self) -> bool {
+        std::mem::take(&mut self.has_installed)
+    }
+
+    /// What is committed behind `index` is to be taken again.
+    pub fn rewind(&mut self, index: u64) {
+        let taken_index = self.taken_index;
+        let again = self.raw.store().entries_from(index + 1).take_while(|entry| entry.index <= taken_index);
+        self.committed = again.cloned().collect();
     }
 
     /// Asks a quorum whether this leader still leads; [`Self::take_confirmed`] gives the number back when it does.
@@ -202,36 +393,39 @@ impl Group {
         std::mem::take(&mut self.confirmed)
     }
 
-    /// Takes raft-rs's next piece of work; the write, if any, is to be made durable under the returned number.
-    pub fn advance(&mut self) -> Option<(u64, Write)> {
+    /// Takes raft-rs's next piece of work; the write, if any, is to be made durable under the number `write_number`.
+    pub fn advance(&mut self, write_number: u64) -> Option<Write> {
         while self.raw.has_ready() {
             let mut ready = self.raw.ready();
             let number = ready.number();
             self.out.append(&mut ready.take_messages());
             let committed = ready.take_committed_entries();
-            self.holds_committed_actions |= committed.iter().any(|entry| !entry.data.is_empty());
+            self.holds_committed_actions |= committed
+                .iter()
+                .any(|entry| entry.entry_type == EntryType::EntryNormal && !entry.data.is_empty());
+            self.taken_index = committed.last().map_or(self.taken_index, |entry| entry.index);
             self.committed.extend(committed);
             for state in ready.take_read_states() {
                 let context = <[u8; 8]>::try_from(state.request_ctx.as_slice());
                 self.confirmed.extend(context.map(u64::from_le_bytes));
             }
             let unsaved = ready.take_persisted_messages();
-            let write =
-                Write { hard_state: ready.hs().cloned(), entries: ready.take_entries(), ..Write::default() };
-            let log = self.raw.mut_store();
-            log.append(&write.entries);
-            if let Some(hard_state) = &write.hard_state {
-                log.set_hard_state(hard_state.clone());
+            let must_save = ready.must_sync();
+            let write = self.take_write(&mut ready, must_save);
+            if write.snapshot.is_some() {
+                self.installing = Some(write_number);
             }
-            let must_save = !write.entries.is_empty() || write.hard_state.is_some();
             self.raw.advance_append_async(ready);
             if must_save {
-                self.unsaved.push_back((number, unsaved));
-                return Some((number, write));
+                self.unsaved.push_back(Unsaved { write_number, ready_number: number, messages: unsaved });
+                return Some(write);
             }
             match self.unsaved.back_mut() {
                 // Nothing of its own to save, but it must not overtake what waits.
-                Some((_, waiting)) => waiting.extend(unsaved),
+                Some(waiting) => {
+                    waiting.ready_number = number;
+                    waiting.messages.extend(unsaved);
+                }
                 None => {
                     self.out.extend(unsaved);
                     self.raw.on_persist_ready(number);
@@ -241,21 +435,54 @@ impl Group {
         None
     }
 
+    /// Takes raft-rs's new entries, term and vote, and a leader's snapshot, into the log; gives them as a write.
+    fn take_write(&mut self, ready: &mut Ready, must_save: bool) -> Write {
+        let mut write = Write { entries: ready.take_entries(), ..Write::default() };
+        if !ready.snapshot().is_empty() {
+            let image = ready.snapshot().data.clone();
+            let snapshot = Snapshot::decode(&image).expect("its form was checked before it was stepped");
+            let record = SnapshotRecord { position: snapshot.position, image };
+            self.raw.mut_store().install(&snapshot, record.clone());
+            write.snapshot = Some(record);
+            write.drops_entries = true;
+            write.compacts_to = Some(snapshot.position);
+            self.committed.clear();
+            self.conf_index = snapshot.position.index;
+            self.holds_committed_actions |= snapshot.state.is_some();
+            self.taken_index = snapshot.position.index;
+        }
+        let log = self.raw.mut_store();
+        log.append(&write.entries);
+        if let Some(hard_state) = ready.hs() {
+            log.set_hard_state(hard_state.clone());
+            self.has_unsaved_commit = true;
+        }
+        if must_save && std::mem::take(&mut self.has_unsaved_commit) {
+            write.hard_state = Some(self.raw.store().hard_state().clone());
+        }
+        write
+    }
+
     /// The writes up to this number are durable: what rests on them may leave.
     pub fn persisted(&mut self, number: u64) {
-        while let Some((first, _)) = self.unsaved.front()
-            && *first <= number
+        while let Some(first) = self.unsaved.front()
+            && first.write_number <= number
         {
-            let (_, messages) = self.unsaved.pop_front().expect("the front was just seen");
-            self.out.extend(messages);
+            let durable = self.unsaved.pop_front().expect("the front was just seen");
+            self.out.extend(durable.messages);
+            self.raw.on_persist_ready(durable.ready_number);
         }
-        self.raw.on_persist_ready(number);
+        self.has_installed |= self.installing.take_if(|installing| *installing <= number).is_some();
     }
 
     /// Messages that may leave now, each with the peer it goes to.
     pub fn take_messages(&mut self) -> impl Iterator<Item = (RaftId, RaftMessage)> + '_ {
+        let wants_snapshot = &mut self.wants_snapshot;
         self.out.drain(..).filter_map(|message| {
             let to = message.to;
+            if message.get_msg_type() == MessageType::MsgSnapshot {
+                wants_snapshot.push(to);
+            }
             wire::outgoing(message).map(|message| (to, message))
         })
     }
@@ -271,7 +498,10 @@ impl Group {
 
     /// JavaScript has reduced everything up to this index.
     pub fn applied(&mut self, index: u64) {
-        self.raw.advance_apply_to(index);
+        // A node that was healed reduces again what was applied before.
+        if index > self.raw.raft.raft_log.applied {
+            self.raw.advance_apply_to(index);
+        }
     }
 
     /// raft-rs draws election timeouts from the thread's generator whenever it resets; draw again from the seed.
@@ -285,6 +515,14 @@ impl Group {
             raft.set_randomized_election_timeout(drawn as usize);
         }
     }
+}
+
+/// What rests on a write that is not durable yet.
+struct Unsaved {
+    write_number: u64,
+    /// raft-rs's own count of what the write, and what came after it without one, belongs to.
+    ready_number: u64,
+    messages: Vec<Message>,
 }
 
 /// raft-rs did not take a proposal: it is in no log and never will be.

@@ -3,8 +3,9 @@
 //!
 //! Called by `group.rs` before every step.
 
+use protobuf::Message as _;
 use raft_rs::RawNode;
-use raft_rs::eraftpb::{Message, MessageType};
+use raft_rs::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType};
 
 use super::log::Log;
 
@@ -41,6 +42,8 @@ pub fn admits(raw: &RawNode<Log>, message: &Message) -> bool {
             (message.term < raft.term || message.commit <= last_index) && !leads_twice(raw, message)
         }
         MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => message.entries.is_empty(),
+        // Made here, of an image whose form was checked, when all its chunks have come (`transfer.rs`).
+        MessageType::MsgSnapshot => !leads_twice(raw, message),
         MessageType::MsgTimeoutNow => message.term == raft.term && message.from == raft.leader_id,
         // A response from a later term only makes us follow that term (paper §5.1).
         MessageType::MsgAppendResponse => {
@@ -54,7 +57,6 @@ pub fn admits(raw: &RawNode<Log>, message: &Message) -> bool {
         MessageType::MsgHup
         | MessageType::MsgBeat
         | MessageType::MsgPropose
-        | MessageType::MsgSnapshot
         | MessageType::MsgUnreachable
         | MessageType::MsgSnapStatus
         | MessageType::MsgCheckQuorum
@@ -71,7 +73,8 @@ fn is_wellformed_append(raw: &RawNode<Log>, message: &Message) -> bool {
     let mut index = message.index;
     let mut term = message.log_term;
     for entry in message.entries.iter() {
-        if entry.index != index + 1 || entry.term < term || entry.term > message.term {
+        if entry.index != index + 1 || entry.term < term || entry.term > message.term || !is_wellformed(entry)
+        {
             return false;
         }
         (index, term) = (entry.index, entry.term);
@@ -82,6 +85,13 @@ fn is_wellformed_append(raw: &RawNode<Log>, message: &Message) -> bool {
         }
     }
     message.log_term <= message.term && index < NUMBER_MAX && !leads_twice(raw, message)
+}
+
+/// A change of the configuration is one that raft-rs can apply; nobody is number 0.
+fn is_wellformed(entry: &Entry) -> bool {
+    entry.entry_type == EntryType::EntryNormal
+        || ConfChangeV2::parse_from_bytes(&entry.data)
+            .is_ok_and(|change| change.changes.iter().all(|single| single.node_id != 0))
 }
 
 /// Two leaders in one term never exist (paper §5.2), and a leader never hears itself.

@@ -65,6 +65,12 @@ impl ClusterUuid {
         Self(Uuid::new_v5(&Self::NAMESPACE, &bytes))
     }
 
+    /// The name of a cluster that goes on, from one survivor's log, after its quorum was lost.
+    pub fn of_epoch(former: Self, survivor: Incarnation) -> Self {
+        let bytes = [former.0.as_bytes().as_slice(), survivor.as_bytes()].concat();
+        Self(Uuid::new_v5(&Self::NAMESPACE, &bytes))
+    }
+
     pub fn is_none(self) -> bool {
         self == Self::NONE
     }

@@ -4,66 +4,137 @@
 
 use std::collections::VecDeque;
 
-use raft_rs::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use bytes::Bytes;
+use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot as RaftSnapshot};
 use raft_rs::{Error, GetEntriesContext, RaftState, Result, StorageError, util::limit_size};
 
-use super::frame::Roster;
+use super::events::{Position, Recovered, SnapshotRecord};
+use super::identity::RaftId;
+use super::snapshot::{self, Snapshot};
 
 /// Where a cluster's log starts: the founding voters sit in a snapshot at this index and term, so that no replica
 /// ever starts from a configuration that is not in its log's past.
 pub const FOUNDING_INDEX: u64 = 1;
 pub const FOUNDING_TERM: u64 = 1;
 
-/// Entries since the last snapshot, in memory.
+/// The newest snapshot, and the entries since; some before it too, for followers that are slightly behind.
 ///
 /// Invariants:
-/// - indexes run without a gap from `snapshot_index + 1` to `last_index` (paper §5.3);
+/// - indexes run without a gap from `compacted.index + 1` to `last_index` (paper §5.3);
 /// - terms never fall from one entry to the next;
+/// - `compacted.index <= snapshot.position.index <= last_index`;
 /// - entries up to the commit index are never replaced.
 #[derive(Debug)]
 pub struct Log {
-    snapshot_index: u64,
-    snapshot_term: u64,
+    /// The entry before the first one that is kept.
+    compacted: Position,
+    snapshot: SnapshotRecord,
+    /// Of the snapshot: raft-rs starts from it, and then applies the entries behind it.
     conf_state: ConfState,
     hard_state: HardState,
     entries: VecDeque<Entry>,
-    /// How many entries hold an action: a cluster without any can be given up without losing anything.
+    /// How many of the entries hold an action, and how many bytes all take.
     actions: u64,
+    bytes: u64,
+    snapshot_has_state: bool,
+    /// raft-rs starts from this configuration instead of the snapshot's.
+    starts_from: Option<ConfState>,
+    /// Somebody needs a snapshot that names him as a member, and ours does not.
+    is_snapshot_wanted: std::cell::Cell<bool>,
 }
 
 impl Log {
-    /// The log of a founder: empty but for the founding snapshot.
-    pub fn founded(roster: &Roster) -> Self {
-        let conf_state = ConfState {
-            voters: roster.0.iter().map(|(incarnation, _)| incarnation.raft_id()).collect(),
-            ..ConfState::default()
-        };
-        let hard_state = HardState { term: FOUNDING_TERM, commit: FOUNDING_INDEX, ..HardState::default() };
+    /// A log that begins with a snapshot: a founder's, or that of a node that joins.
+    pub fn start(snapshot: &Snapshot, record: SnapshotRecord, term: u64) -> Self {
+        let Position { index, .. } = snapshot.position;
         Self {
-            snapshot_index: FOUNDING_INDEX,
-            snapshot_term: FOUNDING_TERM,
-            conf_state,
-            hard_state,
+            compacted: snapshot.position,
+            snapshot: record,
+            conf_state: snapshot.conf_state.clone(),
+            hard_state: HardState { term, commit: index, ..HardState::default() },
             entries: VecDeque::new(),
             actions: 0,
+            bytes: 0,
+            snapshot_has_state: snapshot.state.is_some(),
+            starts_from: None,
+            is_snapshot_wanted: false.into(),
         }
     }
 
+    /// Takes the place of a log that was moved elsewhere.
+    pub fn nothing() -> Self {
+        Self {
+            compacted: Position::default(),
+            snapshot: SnapshotRecord { position: Position::default(), image: Bytes::new() },
+            conf_state: ConfState::default(),
+            hard_state: HardState::default(),
+            entries: VecDeque::new(),
+            actions: 0,
+            bytes: 0,
+            snapshot_has_state: false,
+            starts_from: None,
+            is_snapshot_wanted: false.into(),
+        }
+    }
+
+    /// The log of a node that comes back; `snapshot` is the decoded image of what was recovered.
+    pub fn recover(snapshot: &Snapshot, recovered: Recovered) -> Self {
+        let mut log = Self::start(snapshot, recovered.snapshot, 0);
+        log.compacted = recovered.compacted;
+        log.hard_state = recovered.hard_state;
+        // The commit index is saved only along with something else, and so may be behind the snapshot.
+        log.hard_state.commit = log.hard_state.commit.max(snapshot.position.index);
+        log.append(&recovered.entries);
+        log
+    }
+
+    /// The same log, its last entry added and all committed, for a replica that is the only voter from here on.
+    pub fn found_anew(self, entry: Entry, hard_state: HardState, sole: RaftId) -> Self {
+        let starts_from = Some(ConfState { voters: vec![sole], ..ConfState::default() });
+        let mut log = Self { hard_state, starts_from, ..self };
+        log.append(&[entry]);
+        log
+    }
+
     pub fn last_index(&self) -> u64 {
-        self.snapshot_index + self.entries.len() as u64
+        self.compacted.index + self.entries.len() as u64
     }
 
     pub fn holds_actions(&self) -> bool {
-        self.actions > 0
+        self.actions > 0 || self.snapshot_has_state
+    }
+
+    pub fn snapshot(&self) -> &SnapshotRecord {
+        &self.snapshot
+    }
+
+    pub fn hard_state(&self) -> &HardState {
+        &self.hard_state
+    }
+
+    pub fn compacted(&self) -> Position {
+        self.compacted
+    }
+
+    /// Somebody asked for a snapshot that we do not have; asking resets it.
+    pub fn takes_wish_for_snapshot(&self) -> bool {
+        self.is_snapshot_wanted.take()
     }
 
     /// The term of the entry at `index`, if the log still knows it.
     pub fn term_at(&self, index: u64) -> Option<u64> {
-        if index == self.snapshot_index {
-            return Some(self.snapshot_term);
+        if index == self.compacted.index {
+            return Some(self.compacted.term);
         }
-        let position = index.checked_sub(self.snapshot_index + 1)?;
+        let position = index.checked_sub(self.compacted.index + 1)?;
         self.entries.get(position as usize).map(|entry| entry.term)
+    }
+
+    /// The entries from `first` on; none if `first` is compacted.
+    pub fn entries_from(&self, first: u64) -> impl DoubleEndedIterator<Item = &Entry> {
+        let kept = first.checked_sub(self.compacted.index + 1);
+        let start = kept.map_or(self.entries.len(), |kept| (kept as usize).min(self.entries.len()));
+        self.entries.range(start..)
     }
 
     pub fn set_hard_state(&mut self, hard_state: HardState) {
@@ -74,26 +145,97 @@ impl Log {
     pub fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(
-            self.snapshot_index < first.index && first.index <= self.last_index() + 1,
+            self.compacted.index < first.index && first.index <= self.last_index() + 1,
             "appending index {} to a log of {}..={}",
             first.index,
-            self.snapshot_index,
+            self.compacted.index,
             self.last_index()
         );
-        let kept = (first.index - self.snapshot_index - 1) as usize;
+        let kept = (first.index - self.compacted.index - 1) as usize;
         for dropped in self.entries.drain(kept..) {
-            self.actions -= u64::from(!dropped.data.is_empty());
+            self.actions -= u64::from(is_action(&dropped));
+            self.bytes -= size(&dropped);
         }
         for entry in entries {
-            self.actions += u64::from(!entry.data.is_empty());
+            self.actions += u64::from(is_action(entry));
+            self.bytes += size(entry);
             self.entries.push_back(entry.clone());
         }
     }
+
+    /// This node's own snapshot, of a past of its log, replaces the former one.
+    pub fn keep(&mut self, snapshot: &Snapshot, record: SnapshotRecord) {
+        assert!(
+            self.snapshot.position.index <= record.position.index
+                && record.position.index <= self.last_index(),
+            "keeping a snapshot at index {} in a log whose last was at {} and that ends at {}",
+            record.position.index,
+            self.snapshot.position.index,
+            self.last_index()
+        );
+        self.conf_state = snapshot.conf_state.clone();
+        self.snapshot_has_state = snapshot.state.is_some();
+        self.snapshot = record;
+    }
+
+    /// A leader's snapshot replaces the whole log (paper §7).
+    pub fn install(&mut self, snapshot: &Snapshot, record: SnapshotRecord) {
+        let hard_state = std::mem::take(&mut self.hard_state);
+        *self = Self { hard_state, ..Self::start(snapshot, record, 0) };
+    }
+
+    /// Drops entries up to `index`, which a snapshot covers; where the log begins now.
+    pub fn compact(&mut self, index: u64) -> Position {
+        assert!(index <= self.snapshot.position.index, "compacting to {index}, which no snapshot covers");
+        while self.compacted.index < index
+            && let Some(dropped) = self.entries.pop_front()
+        {
+            self.actions -= u64::from(is_action(&dropped));
+            self.bytes -= size(&dropped);
+            self.compacted = Position { index: dropped.index, term: dropped.term };
+        }
+        if self.entries.capacity() > 4 * self.entries.len() + 1_024 {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+        self.compacted
+    }
+
+    /// Drops what the snapshot covers, but for at most so many entries and bytes; where the log begins now.
+    pub fn compact_behind_snapshot(&mut self, slack_entries: u64, slack_bytes: u64) -> Position {
+        let covered = self.snapshot.position.index;
+        let first = covered.saturating_sub(slack_entries).max(self.compacted.index);
+        let mut bytes = 0;
+        let slack = self.entries_from(first + 1).take_while(|entry| entry.index <= covered);
+        let slack: Vec<(u64, u64)> = slack.map(|entry| (entry.index, size(entry))).collect();
+        let kept = slack.iter().rev().take_while(|(_, size)| {
+            bytes += size;
+            bytes <= slack_bytes
+        });
+        let kept = kept.count() as u64;
+        self.compact(covered - kept)
+    }
+
+    fn names(&self, member: RaftId) -> bool {
+        let ConfState { voters, voters_outgoing, learners, learners_next, .. } = &self.conf_state;
+        [voters, voters_outgoing, learners, learners_next].into_iter().any(|ids| ids.contains(&member))
+    }
+}
+
+/// What a change of the configuration carries is not the application's.
+fn is_action(entry: &Entry) -> bool {
+    entry.entry_type == EntryType::EntryNormal && !entry.data.is_empty()
+}
+
+/// About what an entry takes in memory.
+fn size(entry: &Entry) -> u64 {
+    const FIXED_BYTES: usize = 128;
+    (FIXED_BYTES + entry.data.len() + entry.context.len()) as u64
 }
 
 impl raft_rs::Storage for Log {
     fn initial_state(&self) -> Result<RaftState> {
-        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
+        let conf_state = self.starts_from.as_ref().unwrap_or(&self.conf_state);
+        Ok(RaftState::new(self.hard_state.clone(), conf_state.clone()))
     }
 
     fn entries(
@@ -103,7 +245,7 @@ impl raft_rs::Storage for Log {
         max_size: impl Into<Option<u64>>,
         _context: GetEntriesContext,
     ) -> Result<Vec<Entry>> {
-        if low <= self.snapshot_index {
+        if low <= self.compacted.index {
             return Err(Error::Store(StorageError::Compacted));
         }
         assert!(
@@ -111,7 +253,7 @@ impl raft_rs::Storage for Log {
             "reading up to index {high} of a log that ends at {}",
             self.last_index()
         );
-        let first = self.snapshot_index + 1;
+        let first = self.compacted.index + 1;
         let range = (low - first) as usize..(high - first) as usize;
         let max_size = max_size.into();
         let mut entries = match max_size {
@@ -133,21 +275,26 @@ impl raft_rs::Storage for Log {
 
     fn term(&self, index: u64) -> Result<u64> {
         let unknown =
-            if index < self.snapshot_index { StorageError::Compacted } else { StorageError::Unavailable };
+            if index < self.compacted.index { StorageError::Compacted } else { StorageError::Unavailable };
         self.term_at(index).ok_or(Error::Store(unknown))
     }
 
     fn first_index(&self) -> Result<u64> {
-        Ok(self.snapshot_index + 1)
+        Ok(self.compacted.index + 1)
     }
 
     fn last_index(&self) -> Result<u64> {
         Ok(Log::last_index(self))
     }
 
-    /// Every member starts from the founding snapshot, so none ever needs one sent.
-    fn snapshot(&self, _request_index: u64, _to: u64) -> Result<Snapshot> {
-        Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    /// raft-rs at the receiver drops a snapshot that does not name it: a learner that joined after ours was taken, and
+    /// now needs one, waits for the next.
+    fn snapshot(&self, request_index: u64, to: u64) -> Result<RaftSnapshot> {
+        if self.snapshot.position.index < request_index || !self.names(to) {
+            self.is_snapshot_wanted.set(true);
+            return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        }
+        Ok(snapshot::to_raft(&self.snapshot, &self.conf_state))
     }
 }
 
@@ -157,13 +304,15 @@ mod tests {
 
     use super::*;
     use crate::raft::Incarnation;
+    use crate::raft::frame::Roster;
 
     fn entry(index: u64, term: u64, data: &'static str) -> Entry {
         Entry { index, term, data: data.into(), ..Entry::default() }
     }
 
     fn log() -> Log {
-        Log::founded(&Roster(vec![(Incarnation::from_u128(1), "a".into())]))
+        let snapshot = Snapshot::found(&Roster(vec![(Incarnation::from_u128(1), "a".into())]));
+        Log::start(&snapshot, snapshot.encode(), FOUNDING_TERM)
     }
 
     #[test]
@@ -190,5 +339,31 @@ mod tests {
         let read =
             |limit: u64| log.entries(2, 5, Some(limit), GetEntriesContext::empty(false)).unwrap().len();
         assert_eq!((read(0), read(20), read(1000)), (1, 1, 3));
+    }
+
+    #[test]
+    fn compaction_drops_what_a_snapshot_covers_and_keeps_the_rest() {
+        let mut log = log();
+        let entries: Vec<Entry> = (2..=9).map(|index| entry(index, 2, "1")).collect();
+        log.append(&entries);
+        let mut snapshot = Snapshot::found(&Roster(vec![(Incarnation::from_u128(1), "a".into())]));
+        snapshot.position = Position { index: 7, term: 2 };
+        snapshot.state = Some("[1]".into());
+        log.keep(&snapshot, snapshot.encode());
+        assert_eq!(log.compact(5), Position { index: 5, term: 2 });
+        assert_eq!((log.first_index().unwrap(), log.last_index(), log.term_at(5)), (6, 9, Some(2)));
+        assert_eq!(log.entries_from(8).map(|entry| entry.index).collect::<Vec<_>>(), [8, 9]);
+        assert_eq!(log.entries_from(3).count(), 0);
+        assert!(log.holds_actions());
+        log.install(&snapshot, snapshot.encode());
+        assert_eq!((log.first_index().unwrap(), log.last_index(), log.bytes), (8, 7, 0));
+    }
+
+    #[test]
+    fn a_snapshot_is_given_only_to_whom_it_names() {
+        let log = log();
+        assert!(Storage::snapshot(&log, 0, 1).is_ok() && !log.takes_wish_for_snapshot());
+        assert!(Storage::snapshot(&log, 0, 2).is_err());
+        assert!(log.takes_wish_for_snapshot() && !log.takes_wish_for_snapshot());
     }
 }

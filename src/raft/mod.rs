@@ -16,10 +16,14 @@ pub mod membership;
 mod node;
 pub mod options;
 mod outbox;
+mod registry;
 mod requests;
+mod snapshot;
 pub mod status;
+mod steward;
 #[cfg(test)]
 mod testing;
+mod transfer;
 mod wire;
 
 pub use events::{

@@ -2,9 +2,15 @@
 //!
 //! Called by the driver alone: [`Node::handle`] with each input, then [`Node::poll`] until it gives nothing.
 
+mod asks;
+mod care;
+mod closing;
 mod deliveries;
+mod fence;
+mod loss;
 mod outcomes;
 mod seat;
+mod snapshots;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,8 +20,10 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::events::{Answer, ChannelState, Delivery, Input, Perform, Role, Target, Warning, Work};
-use super::frame::{self, Frame, Malformed, Message, RaftKind};
+use super::events::{
+    Answer, Ask, ChannelState, Delivery, Input, Perform, Recovered, Role, Target, Warning, Work,
+};
+use super::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage, ReadAt};
 use super::group::Group;
 use super::identity::{ClusterUuid, Incarnation};
 use super::membership::{Event, Facts, Membership};
@@ -23,14 +31,20 @@ use super::options::Options;
 use super::outbox::Outbox;
 use super::requests::{Leadership, Origin, Pending};
 use super::status::Status;
+use super::transfer::Reception;
 use crate::error::Error;
+use asks::Asking;
+use care::Care;
+use closing::Closing;
+use loss::Loss;
 use seat::Seat;
 
 /// One node.
 ///
 /// Invariants:
 /// - at most one batch is with JavaScript; what happens meanwhile waits here;
-/// - `applied_index <= delivered_index <= commit index`, and none ever falls within one cluster;
+/// - `applied_index <= delivered_index <= commit index`, and none ever falls within one cluster, but where a fenced node
+///   is healed;
 /// - after `Work::Stop` there is no work.
 pub struct Node {
     options: Options,
@@ -39,47 +53,89 @@ pub struct Node {
     seat: Option<Seat>,
     origin: Origin,
     work: VecDeque<Work>,
+    /// The number of the last write that was handed out.
+    writes: u64,
     outbox: Outbox,
     /// Deliveries that wait for the batch with JavaScript to be answered. Bounded: roles and warnings come at the pace
     /// of elections and HELLOs, settlements are no more than performs that the façade admitted.
     news: Vec<Delivery>,
-    is_delivering: bool,
+    /// A batch is with JavaScript, and with it everything up to this index.
+    delivering: Option<u64>,
+    /// JavaScript holds the initial state, and nothing was reduced.
+    is_pristine: bool,
+    /// JavaScript was not told yet that its state may be read.
+    is_replaying: bool,
+    /// What the application asked of the cluster, and under which numbers it was put to leaders.
+    asks: Vec<Asking>,
+    attempts: u64,
+    /// What this node, leading, answered itself.
+    own_answers: Vec<(u64, ReadAt)>,
+    /// A snapshot that arrives.
+    reception: Option<Reception>,
+    loss: Loss,
+    ticks: u64,
     channel: ChannelState,
     reported_versions: BTreeSet<u8>,
     closing: Option<Closing>,
     is_stopped: bool,
 }
 
-/// How far a close has come; each phase is bounded in ticks.
-struct Closing {
-    ticks: u64,
-    transfer_ticks: Option<u64>,
-}
-
 impl Node {
-    pub fn new(options: Options) -> Self {
+    /// A node that starts; `recovered` is what its storage kept over a restart.
+    pub fn new(options: Options, recovered: Option<Recovered>) -> Self {
         let mut dice = ChaCha8Rng::from_seed(options.seed);
         let mut seed = [0; 32];
         dice.fill_bytes(&mut seed);
-        let membership = Membership::new(&options, ChaCha8Rng::from_seed(seed));
-        let origin = Origin::new(1, options.heartbeat_ticks);
+        let inner = ChaCha8Rng::from_seed(seed);
+        let start = recovered.as_ref().map_or(1, |recovered| recovered.start);
+        let membership = match &recovered {
+            Some(recovered) => Membership::recovered(&options, inner, recovered.seat),
+            None => Membership::new(&options, inner),
+        };
         let mut node = Self {
+            origin: Origin::new(start, options.heartbeat_ticks),
+            is_replaying: options.is_durable,
             options,
             dice,
             membership,
             seat: None,
-            origin,
             work: VecDeque::new(),
+            writes: 0,
             outbox: Outbox::default(),
             news: Vec::new(),
-            is_delivering: false,
+            delivering: None,
+            is_pristine: true,
+            asks: Vec::new(),
+            attempts: 0,
+            own_answers: Vec::new(),
+            reception: None,
+            loss: Loss::default(),
+            ticks: 0,
             channel: ChannelState::Healthy,
             reported_versions: BTreeSet::new(),
             closing: None,
             is_stopped: false,
         };
+        if let Some(recovered) = recovered {
+            node.return_to_seat(recovered);
+        }
         node.obey_membership();
         node
+    }
+
+    fn return_to_seat(&mut self, recovered: Recovered) {
+        let Some(seat) = Seat::recover(recovered, &self.options, &mut self.dice) else {
+            let cause = "its snapshot is not one of this version".into();
+            let advice = "Move it away to start as a new member: the other nodes hold the data";
+            return self.fail(Error::StorageDamaged { path: String::new(), cause, advice });
+        };
+        let record = seat.group.log().snapshot();
+        let index = record.position.index;
+        let state = super::snapshot::Snapshot::decode(&record.image).and_then(|snapshot| snapshot.state);
+        self.membership.resized(seat.registry.cluster_size());
+        self.membership.renamed(seat.cluster, seat.registry.ancestors());
+        self.seat = Some(seat);
+        self.restore(index, state);
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -96,15 +152,19 @@ impl Node {
                 }
             }
             Input::Answered(answers) => self.answered(answers),
+            Input::SnapshotTaken(taken) => self.snapshot_taken(taken),
+            Input::Hashed(hashed) => self.hashed(hashed),
+            Input::ReducerFailed { index, why } => self.fence(index, why),
+            Input::Ask { ticket, ask: Ask::Recover, ticks } => self.ask_recover(ticket, ticks),
+            Input::Ask { ticket, ask, ticks } => self.ask(ticket, ask, ticks),
             Input::Persisted(number) => {
                 if let Some(seat) = &mut self.seat {
                     seat.group.persisted(number);
                 }
             }
-            Input::Channel(state) => self.channel_changed(state),
             Input::StorageFailed(error) => self.fail(error),
-            Input::SnapshotTaken(_) | Input::Hashed(_) | Input::ReducerFailed { .. } | Input::Ask { .. } => {}
-            Input::Close { .. } => self.close(),
+            Input::Channel(state) => self.channel_changed(state),
+            Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }
         self.obey_membership();
     }
@@ -136,7 +196,7 @@ impl Node {
             cluster_size: self.options.cluster_size,
             snapshot_index: 0,
             fenced: None,
-            missing: Arc::from([]),
+            missing: self.missing().into(),
             pending: self.origin.len(),
             waiting_for: self.membership.waiting_for().map(Arc::from),
         };
@@ -150,26 +210,44 @@ impl Node {
     pub fn fail(&mut self, error: Error) {
         let pending = self.origin.end_where(|_| true);
         self.settle_failed(pending, &error);
+        self.fail_asks(&error);
         self.stop(Some(error));
     }
 
     fn tick(&mut self) {
+        self.ticks += 1;
         let facts = self.facts();
         self.membership.tick(&facts);
+        self.obey_membership();
         if let Some(seat) = &mut self.seat {
             seat.group.tick();
+            if facts.channel_is_healthy {
+                seat.now += 1;
+                self.tick_loss();
+            }
         }
         if let Some(requests) = self.origin.tick() {
             self.send_requests(requests);
         }
-        if let Some(closing) = &mut self.closing {
-            closing.ticks += 1;
+        self.tick_transfers();
+        self.tick_fence();
+        self.tick_asks();
+        self.tick_closing();
+        self.steward();
+        self.propose_check();
+        if self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1))
+            && let Some(seat) = self.seat.as_mut().filter(|seat| seat.group.is_leader())
+        {
+            // What a leader knows of the others' logs is news all the time.
+            seat.describe_members(self.membership.me().raft_id());
         }
     }
 
     fn perform(&mut self, performs: Vec<Perform>) {
         for perform in performs {
-            self.origin.add(perform);
+            if !self.refuse_while_fenced(perform.sequence) {
+                self.origin.add(perform);
+            }
         }
     }
 
@@ -203,6 +281,7 @@ impl Node {
         let facts = self.facts();
         self.membership.hear_frame(frame.from, frame.cluster, &facts);
         self.obey_membership();
+        self.note_heard(frame.from, frame.cluster);
         for message in frame.messages {
             // What was heard may have made this node another incarnation, to whom the rest was not said.
             if self.is_stopped || self.membership.me() != me {
@@ -213,13 +292,44 @@ impl Node {
                     let facts = self.facts();
                     self.membership.hear(frame.from, &message, &facts);
                     self.obey_membership();
+                    if let Message::Hello { id, cluster_size, version } = &message {
+                        self.welcome(frame.from, id, *cluster_size, version);
+                    }
                 }
-                Message::Closing
+                Message::Chunk(chunk) => {
+                    self.hear_chunk(frame.from, frame.cluster, &chunk);
+                    self.obey_membership();
+                }
+                // A newcomer answers the first chunks before it is in the cluster.
+                Message::ChunkReceived { transfer, bytes } => {
+                    self.chunk_received(frame.from, transfer, bytes)
+                }
+                Message::Removed { term } => self.hear_removed(frame.cluster, term),
+                Message::Closing { .. }
                 | Message::Raft(_)
                 | Message::Requests(_)
                 | Message::Outcomes { .. }
-                | Message::Received { .. } => self.hear_member(frame.from, frame.cluster, message),
+                | Message::Received { .. }
+                | Message::About { .. }
+                | Message::Ask { .. }
+                | Message::Answer { .. }
+                | Message::StateHash { .. }
+                | Message::Disagrees { .. }
+                | Message::Heal { .. }
+                | Message::Recover
+                | Message::Yield { .. }
+                | Message::Yielded => self.hear_member(frame.from, frame.cluster, message),
             }
+        }
+    }
+
+    /// Notes that a member lives; a leader tells who is none.
+    fn note_heard(&mut self, from: Incarnation, cluster: ClusterUuid) {
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.cluster == cluster) else { return };
+        if seat.registry.contains(from) {
+            seat.heard.insert(from.raft_id(), seat.now);
+        } else {
+            self.refuse_stranger(from);
         }
     }
 
@@ -227,19 +337,22 @@ impl Node {
     fn hear_member(&mut self, from: Incarnation, cluster: ClusterUuid, message: Message) {
         let Some(seat) = self.seat.as_mut().filter(|seat| seat.cluster == cluster) else { return };
         let peer = from.raft_id();
-        // Every member is a founder, and a raft id belongs to one incarnation only.
-        if seat.peers.get(&peer).is_none_or(|(incarnation, _)| *incarnation != from) {
+        if let Message::Raft(raft) = message {
+            return self.hear_raft(from, raft);
+        }
+        if !seat.registry.contains(from) {
             return;
         }
         match message {
-            Message::Closing => {
-                seat.closing.insert(peer);
-            }
-            Message::Raft(raft) => {
-                // A closing node takes no leadership.
-                if raft.kind != RaftKind::TimeoutNow || self.closing.is_none() {
-                    seat.group.step(peer, raft);
+            Message::Closing { leaves } => {
+                if seat.closing.insert(peer, leaves) != Some(leaves) {
+                    self.steward();
                 }
+            }
+            Message::About { version } => {
+                seat.versions.insert(peer, version);
+                seat.closing.remove(&peer);
+                seat.describe_members(self.membership.me().raft_id());
             }
             Message::Requests(requests) => {
                 if let Some(leadership) = &mut seat.leadership {
@@ -254,7 +367,64 @@ impl Node {
                 }
             }
             Message::Received { term, sequence } => self.origin.received(term, sequence),
-            Message::Hello { .. } | Message::Accept(_) | Message::Here(_) | Message::Taken { .. } => {}
+            Message::Ask { term, attempt, question } => self.hear_question(from, term, attempt, question),
+            Message::Answer { attempt, answer } => self.hear_answer(attempt, answer),
+            Message::StateHash { index, version, hash } => {
+                seat.versions.insert(peer, version.clone());
+                self.note_hash(peer, index, version, hash);
+            }
+            Message::Disagrees { index, ours, theirs } => self.disagree(index, ours, theirs),
+            Message::Heal { index } => self.hear_heal(from, index),
+            Message::Recover => self.hear_recover(),
+            Message::Yield { term, index } => self.hear_yield(from, term, index),
+            Message::Yielded => self.hear_yielded(from),
+            Message::Raft(_)
+            | Message::Hello { .. }
+            | Message::Accept(_)
+            | Message::Here(_)
+            | Message::Taken { .. }
+            | Message::Removed { .. }
+            | Message::Chunk(_)
+            | Message::ChunkReceived { .. } => {}
+        }
+    }
+
+    /// A message for raft-rs. A log that lags behind may not know its sender yet: refusing it would keep it from ever
+    /// catching up (paper §6). Answers come from whom we asked, and so from members.
+    fn hear_raft(&mut self, from: Incarnation, message: RaftMessage) {
+        let is_closing = self.closing.is_some();
+        let Some(seat) = &mut self.seat else { return };
+        let is_for_members = match message.kind {
+            RaftKind::Append | RaftKind::Heartbeat | RaftKind::RequestVote | RaftKind::RequestPreVote => {
+                false
+            }
+            RaftKind::AppendResponse
+            | RaftKind::HeartbeatResponse
+            | RaftKind::RequestVoteResponse
+            | RaftKind::RequestPreVoteResponse
+            | RaftKind::TimeoutNow => true,
+        };
+        // A closing or fenced node takes no leadership; one that promised to vote no more keeps out of everything.
+        let refuses = message.kind == RaftKind::TimeoutNow && (is_closing || seat.fence.is_fenced());
+        if refuses
+            || seat.yielded_to.is_some()
+            || is_for_members && !seat.registry.contains(from)
+            || !seat.meet(from)
+        {
+            return;
+        }
+        if matches!(message.kind, RaftKind::RequestVote | RaftKind::RequestPreVote) {
+            self.loss.logs.insert(from.raft_id(), (message.log_term, message.index));
+        }
+        seat.group.step(from.raft_id(), message);
+    }
+
+    /// The leader of `term` says that this node is no member.
+    fn hear_removed(&mut self, cluster: ClusterUuid, term: u64) {
+        let is_ours =
+            self.seat.as_ref().is_some_and(|seat| seat.cluster == cluster && seat.group.term() <= term);
+        if is_ours {
+            self.lose_seat("this node was removed from its cluster");
         }
     }
 
@@ -267,8 +437,10 @@ impl Node {
                 }
                 Event::Send(target, message) => self.outbox.push(target, message),
                 Event::Founded { roster, campaign } => {
-                    let me = self.membership.me().raft_id();
-                    self.seat = Some(Seat::found(&roster, campaign, me, &self.options, &mut self.dice));
+                    let me = self.membership.me();
+                    let (seat, write) = Seat::found(&roster, campaign, me, &self.options, &mut self.dice);
+                    self.seat = Some(seat);
+                    self.persist(write);
                 }
                 Event::Renewed { why } => self.leave_seat(why),
                 Event::Warn(warning) => self.warn(warning),
@@ -277,10 +449,11 @@ impl Node {
         }
     }
 
-    /// This node is a new incarnation: to Raft its former one has crashed. Its log held no action, so nothing that was
-    /// acknowledged goes with it; but what it had sent to a leader may yet be committed by the others.
+    /// This node is a new incarnation: to Raft its former one has crashed. What it had sent to a leader may yet be
+    /// committed by the others.
     fn leave_seat(&mut self, why: String) {
         self.warn(Warning::StartingOver { why });
+        (self.reception, self.loss) = (None, Loss::default());
         if self.seat.take().is_some_and(|seat| seat.told.2.is_some()) {
             self.news.push(Delivery::Role { role: Role::Follower, term: 0, leader: None });
         }
@@ -289,21 +462,11 @@ impl Node {
         self.origin.follow(0);
     }
 
-    fn close(&mut self) {
-        if self.closing.is_none() {
-            self.closing = Some(Closing { ticks: 0, transfer_ticks: None });
-            if self.seat.is_some() {
-                self.outbox.push(Target::All, Message::Closing);
-            }
-        }
-    }
-
     /// JavaScript is done with a batch: what it delivered is applied, and its answers are proposed.
     fn answered(&mut self, answers: Vec<Answer>) {
-        self.is_delivering = false;
+        let delivered = self.delivering.take();
         let Some(seat) = &mut self.seat else { return };
-        seat.applied_index = seat.delivered_index;
-        seat.group.applied(seat.applied_index);
+        seat.reduced(delivered.unwrap_or(0).min(seat.delivered_index));
         let Some(leadership) = &mut seat.leadership else { return };
         let Some(mut sorted) = leadership.sort(answers) else { return };
         let entries = std::mem::take(&mut sorted.entries);
@@ -313,7 +476,7 @@ impl Node {
                 let round = seat.group.confirm_leadership();
                 leadership.observed(sorted, seat.group.last_index(), round);
             }
-        } else if seat.group.propose(entries).is_ok() {
+        } else if !seat.fence.is_fenced() && seat.group.propose(entries).is_ok() {
             leadership.appended(sorted, count, seat.group.last_index());
         } else {
             leadership.dropped(sorted, seat.group.last_index());
@@ -325,13 +488,14 @@ impl Node {
     fn advance(&mut self) -> bool {
         self.observe_role();
         if let Some(seat) = &mut self.seat
-            && let Some((number, write)) = seat.group.advance()
+            && let Some(write) = seat.group.advance(self.writes + 1)
         {
-            self.work.push_back(Work::Persist(number, write));
+            self.persist(write);
             return true;
         }
         // raft-rs may have changed role while its work was taken.
         self.observe_role();
+        self.follow_installed();
         if let Some(seat) = &mut self.seat {
             seat.refresh_members(self.membership.me().raft_id());
         }
@@ -339,10 +503,28 @@ impl Node {
         while let Some(requests) = self.origin.dispatch() {
             self.send_requests(requests);
         }
+        self.carry_on_asks();
         self.deliver();
+        self.carry_on_transfers();
+        self.notice_removal();
         self.carry_on_closing();
+        self.obey_membership();
         self.flush();
         !self.work.is_empty()
+    }
+
+    /// The log says that this node is no member.
+    fn notice_removal(&mut self) {
+        let me = self.membership.me();
+        let is_removed = self.seat.as_ref().is_some_and(|seat| {
+            // A newcomer's snapshot may be from before it was let in.
+            let was_member = seat.was_member;
+            was_member && !seat.registry.contains(me) && !seat.group.is_member(me.raft_id())
+        });
+        if is_removed {
+            self.flush();
+            self.lose_seat("this node was removed from its cluster");
+        }
     }
 
     /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is told.
@@ -356,38 +538,17 @@ impl Node {
         let (role, term, leader) = now;
         let is_leading = seat.leadership.as_ref().is_some_and(|leadership| leadership.term() == term);
         if role != Role::Leader {
-            seat.leadership = None;
+            (seat.leadership, seat.care) = (None, None);
         } else if !is_leading {
-            seat.leadership = Some(Leadership::new(term));
+            (seat.leadership, seat.care) = (Some(Leadership::new(term)), Some(Care::new(seat.now)));
         }
         if leader.is_some() {
             self.origin.follow(term);
+            let version = self.options.version.clone();
+            self.outbox.push(Target::All, Message::About { version });
         }
         let leader = seat.leader_id();
         self.news.push(Delivery::Role { role, term, leader });
-    }
-
-    /// A close goes through three phases: own performs end, leadership goes to another, the node stops.
-    fn carry_on_closing(&mut self) {
-        let Some(closing) = &mut self.closing else { return };
-        let patience_ticks = self.options.election_timeout_ticks_max;
-        let has_leader = self.seat.as_ref().is_some_and(|seat| seat.group.leader().is_some());
-        if !self.origin.is_empty() && has_leader && closing.ticks < 2 * patience_ticks {
-            return;
-        }
-        if let Some(seat) = self.seat.as_mut().filter(|seat| seat.group.is_leader()) {
-            let waited_since = *closing.transfer_ticks.get_or_insert(closing.ticks);
-            let heir = seat.group.most_advanced(|id| !seat.closing.contains(&id));
-            if let Some(heir) = heir
-                && closing.ticks < waited_since + patience_ticks
-            {
-                seat.group.transfer_leadership(heir);
-                return;
-            }
-        }
-        let pending = self.origin.end_where(|_| true);
-        self.settle_failed(pending, &Error::Closed);
-        self.stop(None);
     }
 
     fn stop(&mut self, error: Option<Error>) {
@@ -405,9 +566,16 @@ impl Node {
 
     fn flush(&mut self) {
         if let Some(seat) = &mut self.seat {
-            for (to, message) in seat.group.take_messages() {
-                if let Some((to, _)) = seat.peers.get(&to) {
-                    self.outbox.push(Target::One(*to), Message::Raft(message));
+            let is_silent = seat.fence.is_fenced() || self.closing.is_some();
+            let messages: Vec<_> = seat.group.take_messages().collect();
+            for (to, message) in messages {
+                // A fenced or closing node does not campaign, and one that promised to vote no more is out of it all.
+                let is_campaign = message.kind == RaftKind::RequestPreVote;
+                if seat.yielded_to.is_some() || is_campaign && is_silent {
+                    continue;
+                }
+                if let Some(to) = seat.incarnation(to) {
+                    self.outbox.push(Target::One(to), Message::Raft(message));
                 }
             }
         }
@@ -428,6 +596,7 @@ impl Node {
             has_seen_commit: group.is_some_and(Group::has_seen_commit),
             holds_actions: group.is_some_and(Group::holds_actions),
             holds_committed_actions: group.is_some_and(Group::holds_committed_actions),
+            is_closing: self.closing.is_some(),
             channel_is_healthy: self.channel == ChannelState::Healthy,
         }
     }

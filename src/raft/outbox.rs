@@ -70,11 +70,24 @@ fn size(message: &Message) -> usize {
         Message::Outcomes { outcomes, .. } => {
             SMALL + outcomes.iter().map(|(_, outcome)| outcome.bytes()).sum::<usize>()
         }
+        // A chunk fills a frame, so that a large state never travels in larger pieces.
+        Message::Chunk(chunk) => FRAME_BYTES_MAX.max(chunk.bytes.len()),
         Message::Hello { .. }
         | Message::Accept(_)
         | Message::Here(_)
         | Message::Taken { .. }
-        | Message::Closing
-        | Message::Received { .. } => SMALL,
+        | Message::Closing { .. }
+        | Message::Received { .. }
+        | Message::About { .. }
+        | Message::Removed { .. }
+        | Message::ChunkReceived { .. }
+        | Message::Ask { .. }
+        | Message::Answer { .. }
+        | Message::StateHash { .. }
+        | Message::Disagrees { .. }
+        | Message::Heal { .. }
+        | Message::Recover
+        | Message::Yield { .. }
+        | Message::Yielded => SMALL,
     }
 }

@@ -1,5 +1,5 @@
 //! This file translates between raft-rs's messages and ours. What raft-rs never sends between peers of conflux has no
-//! form on the wire, and so can never arrive.
+//! form on the wire, and so can never arrive. A snapshot travels in chunks of our own (`transfer.rs`).
 
 use raft_rs::eraftpb::{Entry, EntryType, Message, MessageType};
 
@@ -44,6 +44,7 @@ pub fn outgoing(message: Message) -> Option<RaftMessage> {
             .map(|entry| WireEntry {
                 term: entry.term,
                 index: entry.index,
+                is_change: entry.entry_type != EntryType::EntryNormal,
                 data: entry.data,
                 context: entry.context,
             })
@@ -75,7 +76,7 @@ pub fn incoming(message: RaftMessage, from: RaftId, to: RaftId) -> Message {
     translated.reject_hint = message.reject_hint;
     translated.context = message.context;
     let entries = message.entries.into_iter().map(|entry| Entry {
-        entry_type: EntryType::EntryNormal,
+        entry_type: if entry.is_change { EntryType::EntryConfChangeV2 } else { EntryType::EntryNormal },
         term: entry.term,
         index: entry.index,
         data: entry.data,

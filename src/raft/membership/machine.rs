@@ -15,7 +15,7 @@ use super::{Event, Facts, Phase};
 use crate::error::Error;
 use crate::raft::frame::{Here, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::{Options, Target, Warning};
+use crate::raft::{Options, SeatRecord, Target, Warning};
 
 /// One node's way into a cluster, and its watch for other clusters.
 ///
@@ -29,6 +29,9 @@ use crate::raft::{Options, Target, Warning};
 pub struct Membership {
     pub(super) id: Arc<str>,
     pub(super) cluster_size: usize,
+    pub(super) version: Arc<str>,
+    /// What the cluster was called before it was founded anew.
+    pub(super) ancestors: Vec<ClusterUuid>,
     timing: Timing,
     dice: ChaCha8Rng,
     pub(super) me: Incarnation,
@@ -59,6 +62,8 @@ impl Membership {
         let mut membership = Self {
             id: options.id.clone(),
             cluster_size: options.cluster_size,
+            version: options.version.clone(),
+            ancestors: Vec::new(),
             timing,
             me: Incarnation::draw(&mut dice),
             dice,
@@ -77,6 +82,45 @@ impl Membership {
         };
         membership.join();
         membership
+    }
+
+    /// A node that comes back with its log, and so with its incarnation and its seat.
+    pub fn recovered(options: &Options, dice: ChaCha8Rng, seat: SeatRecord) -> Self {
+        let mut membership = Self::new(options, dice);
+        membership.events.clear();
+        membership.me = seat.incarnation;
+        membership.enter(seat.cluster);
+        membership.events.push_back(Event::Join(seat.incarnation));
+        membership
+    }
+
+    /// Free to be let into a cluster: in none, and bound by no promise to found one.
+    pub fn may_be_admitted(&self) -> bool {
+        matches!(self.phase, Phase::Seeking | Phase::Waiting { .. })
+    }
+
+    /// The leader of this cluster let this node in.
+    pub fn admitted(&mut self, cluster: ClusterUuid, cluster_size: usize) {
+        self.cluster_size = cluster_size;
+        self.enter(cluster);
+    }
+
+    /// The cluster that this node is in has another name from here on: it was founded anew after a loss.
+    pub fn renamed(&mut self, cluster: ClusterUuid, ancestors: &[ClusterUuid]) {
+        self.ancestors = ancestors.to_vec();
+        if self.phase.is_in_cluster() {
+            self.phase = Phase::Member { cluster };
+        }
+    }
+
+    /// The cluster is to have so many voters: newcomers must say so too.
+    pub fn resized(&mut self, cluster_size: usize) {
+        self.cluster_size = cluster_size;
+    }
+
+    /// This node has no seat any more, or must not use it: it starts over as a new member.
+    pub fn start_over(&mut self, why: &str) {
+        self.renew(why);
     }
 
     pub fn me(&self) -> Incarnation {
@@ -126,15 +170,27 @@ impl Membership {
             return;
         }
         match message {
-            Message::Hello { id, cluster_size } => self.hear_hello(from, id, *cluster_size, facts),
+            Message::Hello { id, cluster_size, .. } => self.hear_hello(from, id, *cluster_size, facts),
             Message::Accept(roster) => self.hear_accept(from, roster),
             Message::Here(here) => self.hear_here(from, here, facts),
             Message::Taken { id } => self.hear_taken(id),
-            Message::Closing
+            Message::Closing { .. }
             | Message::Raft(_)
             | Message::Requests(_)
             | Message::Outcomes { .. }
-            | Message::Received { .. } => {}
+            | Message::Received { .. }
+            | Message::About { .. }
+            | Message::Removed { .. }
+            | Message::Chunk(_)
+            | Message::ChunkReceived { .. }
+            | Message::Ask { .. }
+            | Message::Answer { .. }
+            | Message::StateHash { .. }
+            | Message::Disagrees { .. }
+            | Message::Heal { .. }
+            | Message::Recover
+            | Message::Yield { .. }
+            | Message::Yielded => {}
         }
     }
 
@@ -188,7 +244,7 @@ impl Membership {
             Phase::Founded { .. } if facts.has_leader => (None, fast),
             Phase::Founded { roster, .. } => (Some(Message::Accept(roster.clone())), fast),
             // One voice is enough, but without a leader nobody else speaks, and dead clusters must meet too.
-            Phase::Member { cluster, .. } if facts.is_leader || !facts.has_leader => {
+            Phase::Member { cluster } if facts.is_leader || !facts.has_leader => {
                 (Some(self.here(*cluster, facts)), slow)
             }
             Phase::Member { .. } | Phase::Stopped => (None, slow),
@@ -200,6 +256,12 @@ impl Membership {
     }
 
     fn warn_of_waiting(&mut self) {
+        if let Phase::Waiting { cluster, since, .. } = self.phase
+            && since + self.timing.until_warning() <= self.now
+            && self.acquaintances.is_new_awaited(cluster)
+        {
+            self.warn(self.waiting_to_join(cluster));
+        }
         if self.phase != Phase::Seeking || self.now < self.warns_at {
             return;
         }
@@ -216,7 +278,8 @@ impl Membership {
 
     fn hear_hello(&mut self, from: Incarnation, id: &Arc<str>, cluster_size: u32, facts: &Facts) {
         // Only a live process answers, so a restarted one is never refused for the sake of its own past.
-        if *id == self.id && (self.phase.is_in_cluster() || self.me < from) {
+        // Nor for the sake of one that is about to go.
+        if *id == self.id && !facts.is_closing && (self.phase.is_in_cluster() || self.me < from) {
             self.say(Target::One(from), Message::Taken { id: id.clone() });
         }
         if !self.is_our_size(cluster_size) {
@@ -230,7 +293,7 @@ impl Membership {
                 self.say(Target::One(from), self.hello());
             }
         }
-        if let Phase::Member { cluster, .. } = &self.phase
+        if let Phase::Member { cluster } = &self.phase
             && *id != self.id
         {
             self.say(Target::One(from), self.here(*cluster, facts));
@@ -278,13 +341,17 @@ impl Membership {
             return;
         }
         self.see_cluster(here.cluster);
+        if here.has_leader && here.ancestors.contains(&self.phase.cluster()) && !facts.has_leader {
+            self.renew("the cluster was founded anew without this node, after its quorum was lost");
+            return self.wait_for(here.cluster);
+        }
         match &self.phase {
             Phase::Seeking | Phase::Waiting { .. } => self.wait_for(here.cluster),
             Phase::Accepted { .. } => {
                 self.renew("there is a full cluster already");
                 self.wait_for(here.cluster);
             }
-            Phase::Founded { cluster, .. } | Phase::Member { cluster, .. } => {
+            Phase::Founded { cluster, .. } | Phase::Member { cluster } => {
                 if *cluster != here.cluster {
                     self.meet(from, *cluster, here, facts);
                 }
@@ -405,26 +472,28 @@ impl Membership {
     }
 
     fn see_commit(&mut self, facts: &Facts) {
-        if let Phase::Founded { roster, cluster, .. } = &self.phase
+        if let Phase::Founded { cluster, .. } = &self.phase
             && facts.has_seen_commit
         {
-            self.phase = Phase::Member { roster: roster.clone(), cluster: *cluster };
+            self.phase = Phase::Member { cluster: *cluster };
         }
     }
 
     /// Does not found for a while: the cluster that was heard is the place to be.
     fn wait_for(&mut self, cluster: ClusterUuid) {
-        if !matches!(self.phase, Phase::Waiting { .. }) {
+        let mut waits_since = self.now;
+        if let Phase::Waiting { since, .. } = &self.phase {
+            waits_since = *since;
+        } else {
             self.speaks_at = self.now + self.timing.slow_interval(&mut self.dice);
         }
-        self.phase = Phase::Waiting { cluster, until: self.now + self.timing.here_holds() };
-        if self.acquaintances.is_new_awaited(cluster) {
-            self.warn(self.waiting_to_join(cluster));
-        }
+        let until = self.now + self.timing.here_holds();
+        self.phase = Phase::Waiting { cluster, since: waits_since, until };
     }
 
     /// Becomes a new incarnation, free to accept again. To Raft the former one has crashed.
     fn renew(&mut self, why: &str) {
+        self.ancestors.clear();
         self.me = Incarnation::draw(&mut self.dice);
         self.events.push_back(Event::Renewed { why: why.into() });
         if !matches!(self.phase, Phase::Accepted { .. }) {
@@ -432,6 +501,12 @@ impl Membership {
         }
         self.phase = Phase::Seeking;
         self.join();
+    }
+
+    fn enter(&mut self, cluster: ClusterUuid) {
+        self.leaderless = 0;
+        self.leaderless_max = self.timing.until_quorum_lost(&mut self.dice);
+        self.phase = Phase::Member { cluster };
     }
 
     fn join(&mut self) {

@@ -45,6 +45,8 @@ pub struct Facts {
     pub holds_actions: bool,
     /// An action is committed here, so that a quorum of the cluster holds it and will not dissolve.
     pub holds_committed_actions: bool,
+    /// This node is closing.
+    pub is_closing: bool,
     /// The channel works. Says nothing about a group: it is true or false without one as well. While it is false,
     /// time stands still for membership, for silence then means nothing.
     pub channel_is_healthy: bool,

@@ -13,14 +13,14 @@ use crate::raft::identity::{ClusterUuid, Incarnation};
 pub enum Phase {
     /// Says HELLO, and has promised nothing.
     Seeking,
-    /// There is a full cluster: says HELLO now and then, founds nothing. Joining starts from here.
-    Waiting { cluster: ClusterUuid, until: u64 },
+    /// There is a cluster, whose leader will let it in: says HELLO now and then, founds nothing.
+    Waiting { cluster: ClusterUuid, since: u64, until: u64 },
     /// Has accepted a roster, and does not know whether all of it did.
     Accepted { roster: Roster, cluster: ClusterUuid, accepted_by: BTreeSet<Incarnation>, until: u64 },
     /// The cluster exists, but has not been seen to commit anything: it may have been dead from the start.
     Founded { roster: Roster, cluster: ClusterUuid, until: u64 },
     /// In a cluster that has had a leader.
-    Member { roster: Roster, cluster: ClusterUuid },
+    Member { cluster: ClusterUuid },
     /// Failed: hears and says nothing.
     Stopped,
 }
@@ -29,23 +29,15 @@ impl Phase {
     /// The cluster that the node is in, and by which it marks its frames; [`ClusterUuid::NONE`] before it is in one.
     pub fn cluster(&self) -> ClusterUuid {
         match self {
-            Phase::Founded { cluster, .. } | Phase::Member { cluster, .. } => *cluster,
+            Phase::Founded { cluster, .. } | Phase::Member { cluster } => *cluster,
             Phase::Seeking | Phase::Waiting { .. } | Phase::Accepted { .. } | Phase::Stopped => {
                 ClusterUuid::NONE
             }
         }
     }
 
-    /// The founders of the cluster that the node is in.
-    pub fn roster(&self) -> Option<&Roster> {
-        match self {
-            Phase::Founded { roster, .. } | Phase::Member { roster, .. } => Some(roster),
-            Phase::Seeking | Phase::Waiting { .. } | Phase::Accepted { .. } | Phase::Stopped => None,
-        }
-    }
-
     /// In a cluster, dead or alive: the node has a raft group.
     pub fn is_in_cluster(&self) -> bool {
-        self.roster().is_some()
+        matches!(self, Phase::Founded { .. } | Phase::Member { .. })
     }
 }

@@ -42,12 +42,13 @@ impl Membership {
     }
 
     pub(super) fn hello(&self) -> Message {
-        Message::Hello { id: self.id.clone(), cluster_size: self.wire_size() }
+        Message::Hello { id: self.id.clone(), cluster_size: self.wire_size(), version: self.version.clone() }
     }
 
     pub(super) fn here(&self, cluster: ClusterUuid, facts: &Facts) -> Message {
         Message::Here(Here {
             cluster,
+            ancestors: self.ancestors.clone(),
             cluster_size: self.wire_size(),
             holds_actions: facts.holds_committed_actions,
             has_leader: facts.has_leader,

@@ -1,9 +1,9 @@
 //! This file makes the batches for JavaScript: news, then committed actions, then what it is to evaluate.
 
-use raft_rs::eraftpb::Entry;
+use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
-use crate::raft::entry::Request;
+use crate::raft::entry::Context;
 use crate::raft::events::{Delivery, Work};
 use crate::raft::requests::Effect;
 
@@ -15,28 +15,32 @@ impl Node {
     /// Hands JavaScript the next batch, if the last one is answered: news, then committed actions, then, only if no
     /// committed action is left to see first, what it is to evaluate.
     pub(super) fn deliver(&mut self) {
-        if self.is_delivering {
+        if self.delivering.is_some() {
             return;
         }
         let mut batch = std::mem::take(&mut self.news);
         self.apply_committed(&mut batch);
+        self.tell_replayed(&mut batch);
+        self.take_snapshot(&mut batch);
         self.evaluate(&mut batch);
         batch.append(&mut self.news);
-        if batch.is_empty() {
-            if let Some(seat) = &mut self.seat
-                && seat.applied_index < seat.delivered_index
-            {
-                // Only the starts of terms: nothing that JavaScript must see.
-                seat.applied_index = seat.delivered_index;
-                seat.group.applied(seat.applied_index);
+        let Some(seat) = &mut self.seat else {
+            if !batch.is_empty() {
+                self.delivering = Some(0);
+                self.work.push_back(Work::Deliver(batch));
             }
             return;
+        };
+        if batch.is_empty() {
+            // Only what JavaScript need not see.
+            seat.reduced(seat.delivered_index);
+            return;
         }
-        self.is_delivering = true;
+        self.delivering = Some(seat.delivered_index);
         self.work.push_back(Work::Deliver(batch));
     }
 
-    pub(super) fn apply_committed(&mut self, batch: &mut Vec<Delivery>) {
+    fn apply_committed(&mut self, batch: &mut Vec<Delivery>) {
         let (mut bytes, mut entries) = (0, 0);
         while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX {
             let Some(entry) = self.seat.as_mut().and_then(|seat| seat.group.next_committed()) else { return };
@@ -47,8 +51,7 @@ impl Node {
     }
 
     /// Applies one committed entry. What it changes is decided here, by the log alone, so that every node decides alike.
-    pub(super) fn apply(&mut self, entry: Entry, batch: &mut Vec<Delivery>) {
-        let me = self.membership.me().raft_id();
+    fn apply(&mut self, entry: Entry, batch: &mut Vec<Delivery>) {
         let Some(seat) = &mut self.seat else { return };
         assert!(
             entry.index == seat.delivered_index + 1,
@@ -57,48 +60,97 @@ impl Node {
             seat.delivered_index
         );
         seat.delivered_index = entry.index;
-        if entry.data.is_empty() {
-            if let Some(leadership) =
-                seat.leadership.as_mut().filter(|leadership| leadership.term() == entry.term)
-            {
-                leadership.open();
-            }
-            return;
+        if entry.entry_type != EntryType::EntryNormal {
+            return self.apply_change(&entry);
         }
-        let is_provisional =
-            seat.leadership.as_mut().is_some_and(|leadership| leadership.takes_provisional(entry.index));
-        let request = Request::decode(&entry.context);
-        let effect = request.as_ref().map_or(Effect::Ignored, |request| seat.table.apply(request));
-        match (effect, request) {
-            (Effect::Applied, Some(request)) => {
-                let is_ours = request.id.origin == me && request.id.start == self.origin.start();
-                let own = Some(request.id.sequence)
-                    .filter(|sequence| is_ours && self.origin.end(*sequence).is_some());
-                if is_ours {
-                    for (sequence, outcome) in request.observed {
-                        self.settle_observed(sequence, outcome);
-                    }
-                }
-                batch.push(Delivery::Committed {
-                    index: entry.index,
-                    own,
-                    is_provisional,
-                    action: entry.data,
-                });
-            }
-            (Effect::Applied | Effect::Ignored, _) => {
-                if is_provisional && let Some(leadership) = &mut seat.leadership {
-                    // JavaScript's provisional states rest on an action that changes nothing.
-                    leadership.drop_provisional(seat.group.last_index());
-                    batch.push(Delivery::ResetProvisional);
+        let context = Context::decode(&entry.context);
+        if !entry.data.is_empty() {
+            return self.apply_action(entry, context, batch);
+        }
+        match context {
+            None => {
+                let leadership = seat.leadership.as_mut();
+                if let Some(leadership) = leadership.filter(|leadership| leadership.term() == entry.term) {
+                    leadership.open();
                 }
             }
+            Some(Context::Resize { cluster_size }) => {
+                seat.registry.resize(cluster_size);
+                self.membership.resized(cluster_size as usize);
+            }
+            Some(Context::Check) => {
+                if self.options.compares_states && !seat.fence.is_fenced() {
+                    batch.push(Delivery::Hash { index: entry.index });
+                }
+            }
+            Some(Context::Epoch { cluster, survivor, id, missing }) => {
+                self.apply_epoch(entry.index, cluster, survivor, id, missing);
+            }
+            // A request without an action is nobody's.
+            Some(Context::Request(_)) => {}
         }
     }
 
-    pub(super) fn evaluate(&mut self, batch: &mut Vec<Delivery>) {
+    fn apply_action(&mut self, entry: Entry, context: Option<Context>, batch: &mut Vec<Delivery>) {
+        let me = self.membership.me().raft_id();
         let Some(seat) = &mut self.seat else { return };
-        if seat.group.has_committed() || !seat.group.accepts_proposals() {
+        let is_provisional =
+            seat.leadership.as_mut().is_some_and(|leadership| leadership.takes_provisional(entry.index));
+        let applied = match context {
+            Some(Context::Request(request)) => match seat.table.apply(&request, &entry.data) {
+                Effect::Applied => Some(request),
+                Effect::Ignored => None,
+            },
+            Some(Context::Resize { .. } | Context::Check | Context::Epoch { .. }) | None => None,
+        };
+        let Some(request) = applied else {
+            if is_provisional && let Some(leadership) = &mut seat.leadership {
+                // JavaScript's provisional states rest on an action that changes nothing.
+                leadership.drop_provisional(seat.group.last_index());
+                batch.push(Delivery::ResetProvisional);
+            }
+            return;
+        };
+        seat.last_action = entry.index;
+        seat.snapshots.note_action(entry.data.len() + entry.context.len());
+        let is_ours = request.id.origin == me && request.id.start == self.origin.start();
+        let own =
+            Some(request.id.sequence).filter(|sequence| is_ours && self.origin.end(*sequence).is_some());
+        let is_fenced = seat.fence.is_fenced();
+        if is_ours {
+            for (sequence, outcome) in request.observed {
+                self.settle_observed(sequence, outcome);
+            }
+        }
+        if !is_fenced {
+            self.is_pristine = false;
+            batch.push(Delivery::Committed { index: entry.index, own, is_provisional, action: entry.data });
+        }
+    }
+
+    /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader that
+    /// was elected since has put in its place.
+    fn tell_replayed(&mut self, batch: &mut Vec<Delivery>) {
+        let Some(seat) = &mut self.seat else {
+            if std::mem::take(&mut self.is_replaying) {
+                batch.push(Delivery::Replayed);
+            }
+            return;
+        };
+        let delivered = seat.delivered_index;
+        let is_replayed = seat.replays_until.is_none_or(|until| {
+            delivered >= until.index
+                || seat.group.log().term_at(delivered).is_some_and(|term| term > until.term)
+        });
+        if is_replayed && std::mem::take(&mut self.is_replaying) {
+            seat.replays_until = None;
+            batch.push(Delivery::Replayed);
+        }
+    }
+
+    fn evaluate(&mut self, batch: &mut Vec<Delivery>) {
+        let Some(seat) = &mut self.seat else { return };
+        if seat.group.has_committed() || !seat.group.accepts_proposals() || seat.fence.is_fenced() {
             return;
         }
         let Some(leadership) = &mut seat.leadership else { return };

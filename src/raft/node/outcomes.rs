@@ -18,12 +18,13 @@ impl Node {
         let Some(seat) = &mut self.seat else { return };
         let confirmed = seat.group.take_confirmed();
         let Some(leadership) = &mut seat.leadership else { return };
-        for round in confirmed {
-            leadership.confirmed(round);
+        for round in &confirmed {
+            leadership.confirmed(*round);
         }
         let told = leadership.take_outcomes(seat.group.commit_index());
         let term = leadership.term();
         self.send_outcomes(term, told);
+        self.carry_on_reads(&confirmed);
     }
 
     pub(super) fn send_outcomes(&mut self, term: u64, told: Vec<(RaftId, u64, Outcome)>) {
@@ -32,7 +33,7 @@ impl Node {
             by_origin.entry(origin).or_default().push((sequence, outcome));
         }
         for (origin, outcomes) in by_origin {
-            let peer = self.seat.as_ref().and_then(|seat| seat.peers.get(&origin)).map(|(peer, _)| *peer);
+            let peer = self.seat.as_ref().and_then(|seat| seat.registry.incarnation(origin));
             if let Some(peer) = peer {
                 self.reply(peer, term, vec![Reply::Outcomes(outcomes)]);
             }
@@ -73,8 +74,8 @@ impl Node {
             let term = leadership.term();
             let replies = leadership.receive(leader, requests, &seat.table);
             self.reply(me, term, replies);
-        } else if let Some((leader, _)) = seat.peers.get(&leader) {
-            self.outbox.push(Target::One(*leader), Message::Requests(requests));
+        } else if let Some(leader) = seat.incarnation(leader) {
+            self.outbox.push(Target::One(leader), Message::Requests(requests));
         }
     }
 

@@ -1,110 +1,270 @@
-//! This file holds what a node has once its cluster is founded: its replica, its peers, and what the log says.
+//! This file holds what a node has once it is in a cluster: its replica, and what the log says.
 //!
 //! Made and dropped by `node.rs`; it decides nothing by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rand_chacha::ChaCha8Rng;
+use raft_rs::eraftpb::{Entry, HardState};
+use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
-use crate::raft::events::Role;
+use super::care::Care;
+use super::fence::Fence;
+use super::snapshots::Taking;
+use crate::raft::events::{Position, Recovered, Role, SeatRecord, SnapshotRecord, Write};
 use crate::raft::frame::Roster;
 use crate::raft::group::Group;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
+use crate::raft::log::{FOUNDING_INDEX, FOUNDING_TERM, Log};
 use crate::raft::options::Options;
+use crate::raft::registry::Registry;
 use crate::raft::requests::{Leadership, Table};
+use crate::raft::snapshot::Snapshot;
 use crate::raft::status::{Member, Status};
 
+/// Strangers who spoke as members of our cluster are remembered to be answered; more than these are forgotten.
+const STRANGERS_MAX: usize = 256;
+
 /// A seat in a cluster.
+///
+/// Invariants:
+/// - `registry` and `table` are what the log up to `delivered_index` makes of them;
+/// - `applied_index`, what JavaScript has reduced, is at most `delivered_index`.
 pub(super) struct Seat {
     pub(super) cluster: ClusterUuid,
     pub(super) group: Group,
-    pub(super) peers: BTreeMap<RaftId, (Incarnation, Arc<str>)>,
-    /// Members that said they are closing: no leadership goes to them.
-    pub(super) closing: BTreeSet<RaftId>,
+    pub(super) registry: Registry,
     pub(super) table: Table,
-    pub(super) leadership: Option<Leadership>,
     pub(super) delivered_index: u64,
     pub(super) applied_index: u64,
+    /// The last index that holds an action, as far as delivered.
+    pub(super) last_action: u64,
+    pub(super) leadership: Option<Leadership>,
+    /// What a leader does for the others; there exactly while this node leads.
+    pub(super) care: Option<Care>,
+    /// The log named this node as a member at some index: from then on, if it no longer does, this node was removed.
+    pub(super) was_member: bool,
+    /// Ticks with a healthy channel.
+    pub(super) now: u64,
+    /// When each member was last heard.
+    pub(super) heard: BTreeMap<RaftId, u64>,
+    /// Members that said they are closing: no leadership goes to them. True: and they leave.
+    pub(super) closing: BTreeMap<RaftId, bool>,
+    pub(super) versions: BTreeMap<RaftId, Arc<str>>,
+    /// Of our cluster, but not members as far as our log says: it may lag behind.
+    strangers: BTreeMap<RaftId, Incarnation>,
+    pub(super) snapshots: Taking,
+    pub(super) fence: Fence,
+    /// The survivor that may found the cluster anew; this node votes no more.
+    pub(super) yielded_to: Option<Incarnation>,
+    /// Until this is reduced, the state may be older than what the application saw before the restart.
+    pub(super) replays_until: Option<Position>,
     /// What JavaScript was last told.
     pub(super) told: (Role, u64, Option<RaftId>),
     /// What the status tells of the members; made anew only when it changes, for a status is copied every turn.
     members: Arc<[Member]>,
-    /// Which of `peers`, in their order, `members` was made with as active.
-    active: Vec<bool>,
+    described: Vec<Described>,
+}
+
+/// What `members` was made of.
+#[derive(PartialEq, Eq)]
+struct Described {
+    raft_id: RaftId,
+    is_active: bool,
+    is_voter: bool,
+    has_version: bool,
 }
 
 impl Seat {
-    /// The seat of a founder; `campaign`: it asks for votes at once.
+    /// The seat of a founder, and what is to be kept of it. `campaign`: it asks for votes at once.
     pub(super) fn found(
         roster: &Roster,
         campaign: bool,
-        me: RaftId,
+        me: Incarnation,
         options: &Options,
         dice: &mut ChaCha8Rng,
-    ) -> Self {
-        let mut group = Group::found(roster, me, options, dice);
+    ) -> (Self, Write) {
+        let snapshot = Snapshot::found(roster);
+        let (mut seat, write) = Self::start(snapshot, FOUNDING_TERM, me, options, dice);
+        seat.applied_index = FOUNDING_INDEX;
         if campaign {
-            group.campaign();
+            seat.group.campaign();
         }
-        let mut table = Table::default();
-        let mut peers = BTreeMap::new();
-        for (incarnation, id) in &roster.0 {
-            table.admit(incarnation.raft_id());
-            peers.insert(incarnation.raft_id(), (*incarnation, id.clone()));
+        seat.refresh_members(me.raft_id());
+        (seat, write)
+    }
+
+    /// The seat of a newcomer that was let in by the leader of `term`, and what is to be kept of it. It has never voted.
+    pub(super) fn start(
+        snapshot: Snapshot,
+        term: u64,
+        me: Incarnation,
+        options: &Options,
+        dice: &mut ChaCha8Rng,
+    ) -> (Self, Write) {
+        let record = snapshot.encode();
+        let log = Log::start(&snapshot, record.clone(), term.max(snapshot.position.term));
+        let write = Write {
+            seat: Some(SeatRecord { incarnation: me, cluster: snapshot.registry.cluster() }),
+            compacts_to: Some(record.position),
+            snapshot: Some(record),
+            hard_state: Some(log.hard_state().clone()),
+            ..Write::default()
+        };
+        (Self::over(log, snapshot, me, options, dice), write)
+    }
+
+    /// The seat of a node that comes back with its log; `None` if the snapshot that was kept is none.
+    pub(super) fn recover(recovered: Recovered, options: &Options, dice: &mut ChaCha8Rng) -> Option<Self> {
+        let snapshot = Snapshot::decode(&recovered.snapshot.image)?;
+        if snapshot.position != recovered.snapshot.position {
+            return None;
         }
-        let index = group.commit_index();
+        let SeatRecord { incarnation, cluster } = recovered.seat;
+        let log = Log::recover(&snapshot, recovered);
+        let (term, index) = (log.hard_state().term, log.last_index());
+        let mut seat = Self::over(log, snapshot, incarnation, options, dice);
+        seat.cluster = cluster;
+        seat.replays_until = Some(Position { index, term });
+        Some(seat)
+    }
+
+    fn over(log: Log, snapshot: Snapshot, me: Incarnation, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+        let group = Group::new(log, me.raft_id(), options, dice);
         let mut seat = Self {
-            cluster: roster.uuid(),
+            cluster: snapshot.registry.cluster(),
             group,
-            peers,
-            closing: BTreeSet::new(),
-            table,
+            registry: snapshot.registry,
+            table: snapshot.table,
+            delivered_index: snapshot.position.index,
+            applied_index: 0,
+            last_action: 0,
             leadership: None,
-            delivered_index: index,
-            applied_index: index,
+            care: None,
+            was_member: false,
+            now: 0,
+            heard: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            versions: BTreeMap::from([(me.raft_id(), options.version.clone())]),
+            strangers: BTreeMap::new(),
+            snapshots: Taking::new(options, dice.next_u64()),
+            fence: Fence::default(),
+            yielded_to: None,
+            replays_until: None,
             told: (Role::Follower, 0, None),
             members: Arc::from([]),
-            active: Vec::new(),
+            described: Vec::new(),
         };
-        seat.refresh_members(me);
+        seat.refresh_members(me.raft_id());
         seat
     }
 
-    /// Looks whether members have become active or silent.
-    pub(super) fn refresh_members(&mut self, me: RaftId) {
-        let leader = self.group.leader();
-        let is_active = |id: RaftId| id == me || Some(id) == leader || self.group.is_active(id);
-        if self.active.iter().copied().eq(self.peers.keys().map(|id| is_active(*id))) {
-            return;
+    /// This replica goes on alone: its whole log is committed, the entry that says so included.
+    pub(super) fn found_anew(
+        &mut self,
+        entry: Entry,
+        hard_state: HardState,
+        me: RaftId,
+        options: &Options,
+        dice: &mut ChaCha8Rng,
+    ) {
+        self.group.found_anew(entry, hard_state, self.delivered_index, me, options, dice);
+        (self.leadership, self.care) = (None, None);
+        self.group.campaign();
+    }
+
+    /// A snapshot took the place of the log up to its index: what the log says is what it says.
+    pub(super) fn restore(&mut self, record: &SnapshotRecord) -> Snapshot {
+        let snapshot = Snapshot::decode(&record.image).expect("only what was decoded before is kept");
+        self.registry = snapshot.registry.clone();
+        self.table = snapshot.table.clone();
+        self.delivered_index = snapshot.position.index;
+        snapshot
+    }
+
+    /// JavaScript has reduced everything up to `index`; a fenced node's application stays where it is.
+    pub(super) fn reduced(&mut self, index: u64) {
+        if !self.fence.is_fenced() {
+            self.applied_index = self.applied_index.max(index);
         }
-        self.active = self.peers.keys().map(|id| is_active(*id)).collect();
-        let mut members: Vec<Member> = self
-            .peers
-            .values()
-            .zip(&self.active)
-            .map(|((incarnation, id), is_active)| Member {
-                id: id.clone(),
-                incarnation: *incarnation,
-                is_voter: true,
-                is_active: *is_active,
-                version: None,
-                matched: None,
+        self.group.applied(index);
+    }
+
+    /// The incarnation behind a raft id, as far as it has been heard of.
+    pub(super) fn incarnation(&self, raft_id: RaftId) -> Option<Incarnation> {
+        self.registry.incarnation(raft_id).or_else(|| self.strangers.get(&raft_id).copied())
+    }
+
+    /// Notes a sender of our cluster that is no member here, so that raft-rs can answer it. False if its raft id is
+    /// somebody else's.
+    pub(super) fn meet(&mut self, incarnation: Incarnation) -> bool {
+        let raft_id = incarnation.raft_id();
+        if let Some(known) = self.incarnation(raft_id) {
+            return known == incarnation;
+        }
+        if self.strangers.len() >= STRANGERS_MAX {
+            self.strangers.clear();
+        }
+        self.strangers.insert(raft_id, incarnation);
+        true
+    }
+
+    /// For how many ticks a member has been silent; nobody is heard by itself.
+    pub(super) fn silent_ticks(&self, member: RaftId, me: RaftId, since: u64) -> u64 {
+        let heard = self.heard.get(&member).copied().unwrap_or(0).max(since);
+        if member == me { 0 } else { self.now.saturating_sub(heard) }
+    }
+
+    /// Looks whether what the status tells of the members has changed; what a leader knows of their logs always has.
+    pub(super) fn refresh_members(&mut self, me: RaftId) {
+        self.was_member |= self.registry.incarnation(me).is_some();
+        let described: Vec<Described> = self
+            .registry
+            .members()
+            .map(|(raft_id, ..)| Described {
+                raft_id,
+                is_active: self.is_active(raft_id, me),
+                is_voter: self.group.is_voter(raft_id),
+                has_version: self.versions.contains_key(&raft_id),
             })
             .collect();
+        if described != self.described {
+            self.described = described;
+            self.describe_members(me);
+        }
+    }
+
+    pub(super) fn describe_members(&mut self, me: RaftId) {
+        let leads = self.group.is_leader();
+        let members = self.registry.members().map(|(raft_id, incarnation, id)| Member {
+            id: id.clone(),
+            incarnation,
+            is_voter: self.group.is_voter(raft_id),
+            is_active: self.is_active(raft_id, me),
+            version: self.versions.get(&raft_id).cloned(),
+            matched: self.group.matched(raft_id).filter(|_| leads),
+        });
+        let mut members: Vec<Member> = members.collect();
         members.sort_by(|a, b| a.id.cmp(&b.id));
         self.members = members.into();
+    }
+
+    fn is_active(&self, member: RaftId, me: RaftId) -> bool {
+        member == me || Some(member) == self.group.leader() || self.group.is_active(member)
     }
 
     /// Fills in what a node without a seat could not tell.
     pub(super) fn describe(&self, status: &mut Status) {
         status.cluster = self.cluster;
+        status.cluster_size = self.registry.cluster_size();
         status.role = self.group.role();
         status.term = self.group.term();
         status.leader = self.leader_id();
         status.commit_index = self.group.commit_index();
         status.applied_index = self.applied_index;
         status.last_index = self.group.last_index();
+        status.snapshot_index = self.group.log().snapshot().position.index;
+        status.fenced = self.fence.error().map(|error| error.to_string().into());
         status.members = self.members.clone();
         // Founding may lag by a tick behind what the group knows already.
         let is_served = status.leader.is_some() && self.group.has_seen_commit();
@@ -116,7 +276,6 @@ impl Seat {
     }
 
     pub(super) fn leader_id(&self) -> Option<Arc<str>> {
-        let leader = self.group.leader()?;
-        self.peers.get(&leader).map(|(_, id)| id.clone())
+        self.registry.id(self.group.leader()?).cloned()
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::table::{Known, Table};
-use crate::raft::entry::{Request, RequestId};
+use crate::raft::entry::{Context, Request, RequestId};
 use crate::raft::events::Answer;
 use crate::raft::frame::{Outcome, Requests};
 use crate::raft::identity::RaftId;
@@ -120,6 +120,10 @@ impl Leadership {
         self.term
     }
 
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// An entry of this term is applied: the table is complete, evaluation may begin (paper §8).
     pub fn open(&mut self) {
         self.is_open = true;
@@ -202,7 +206,7 @@ impl Leadership {
                     bytes += evaluation.args.len();
                     self.in_flight.push(evaluation);
                 }
-                Known::Done => {}
+                Known::Applied(_) | Known::Past => {}
                 Known::Observed(outcome) => {
                     session.outcomes.insert(evaluation.sequence, outcome.clone());
                     told.push((evaluation.origin, evaluation.sequence, outcome.clone()));
@@ -224,7 +228,7 @@ impl Leadership {
         for (evaluation, answer) in sorted.evaluated.iter().zip(answers) {
             let outcome = match answer {
                 Answer::Action(action) => {
-                    sorted.entries.push((self.request(evaluation).encode(), action));
+                    sorted.entries.push((Context::Request(self.request(evaluation)).encode(), action));
                     continue;
                 }
                 Answer::Nothing => Outcome::Nothing,

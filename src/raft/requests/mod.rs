@@ -12,4 +12,4 @@ mod table;
 
 pub use leadership::{Leadership, Reply};
 pub use origin::{Origin, Pending};
-pub use table::{Effect, Table};
+pub use table::{Effect, Known, Table};

@@ -131,6 +131,12 @@ impl Origin {
         Some(ended)
     }
 
+    /// The performs that are with a leader, or were, oldest first.
+    pub fn dispatched(&self) -> Vec<u64> {
+        let dispatched = self.pending.iter().flatten().filter(|pending| pending.was_dispatched());
+        dispatched.map(|pending| pending.sequence).collect()
+    }
+
     /// Ends every perform for which `ends` holds, oldest first.
     pub fn end_where(&mut self, ends: impl Fn(&Pending) -> bool) -> Vec<Pending> {
         let chosen: Vec<u64> = self

@@ -1,6 +1,9 @@
 //! This file is the replicated memory of requests: the same on every node at the same applied index.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::raft::entry::Request;
 use crate::raft::frame::Outcome;
@@ -9,19 +12,27 @@ use crate::raft::identity::RaftId;
 /// For each member what was applied of its requests, above its floor.
 ///
 /// Invariants:
-/// - it changes only by [`Table::apply`], in log order, and so is a function of the log;
-/// - it holds nothing below an origin's floor, and so stays as small as what the origins wait for.
-#[derive(Debug, Default)]
+/// - it changes only in log order, and so is a function of the log;
+/// - it holds nothing below an origin's floor, and so stays as small as what the origins wait for; where they wait for
+///   too much, the oldest is forgotten: it is never applied again, but nobody can tell any more what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     rows: BTreeMap<RaftId, Row>,
 }
 
-#[derive(Debug, Default)]
+/// What is remembered of one member, in requests and in bytes of their actions and outcomes. Its window towards the
+/// leader is smaller (`origin.rs`), so only actions much larger than the arguments they were made of get here.
+const ROW_REQUESTS_MAX: usize = 1 << 16;
+const ROW_BYTES_MAX: usize = 8 << 20;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Row {
     start: u64,
     floor: u64,
-    applied: BTreeSet<u64>,
+    /// With the action: an origin that gets a snapshot instead of the entry is told by this.
+    applied: BTreeMap<u64, Bytes>,
     observed: BTreeMap<u64, Outcome>,
+    bytes: usize,
 }
 
 /// What an entry does to the state, on every node alike.
@@ -37,10 +48,12 @@ pub enum Effect {
 pub enum Known<'a> {
     /// Nothing: it may be evaluated.
     New,
-    /// It is in the state, or its origin no longer waits for it.
-    Done,
+    /// It is in the state as this action.
+    Applied(&'a Bytes),
     /// It was evaluated before an action that is applied, and became no entry.
     Observed(&'a Outcome),
+    /// It is over, and its origin no longer waits for it, or is nobody; or it was forgotten.
+    Past,
 }
 
 impl Table {
@@ -49,14 +62,22 @@ impl Table {
         self.rows.entry(origin).or_default();
     }
 
+    /// Who is no member any more is forgotten.
+    pub fn remove(&mut self, origin: RaftId) {
+        self.rows.remove(&origin);
+    }
+
     pub fn knows(&self, origin: RaftId, start: u64, sequence: u64) -> Known<'_> {
-        let Some(row) = self.rows.get(&origin) else { return Known::Done };
+        let Some(row) = self.rows.get(&origin) else { return Known::Past };
         if start != row.start {
-            return if start > row.start { Known::New } else { Known::Done };
+            return if start > row.start { Known::New } else { Known::Past };
         }
-        match row.observed.get(&sequence) {
-            Some(outcome) => Known::Observed(outcome),
-            None if sequence < row.floor || row.applied.contains(&sequence) => Known::Done,
+        if let Some(outcome) = row.observed.get(&sequence) {
+            return Known::Observed(outcome);
+        }
+        match row.applied.get(&sequence) {
+            Some(action) => Known::Applied(action),
+            None if sequence < row.floor => Known::Past,
             None => Known::New,
         }
     }
@@ -65,7 +86,7 @@ impl Table {
         self.rows.contains_key(&origin)
     }
 
-    pub fn apply(&mut self, request: &Request) -> Effect {
+    pub fn apply(&mut self, request: &Request, action: &Bytes) -> Effect {
         let id = request.id;
         let Some(row) = self.rows.get_mut(&id.origin) else { return Effect::Ignored };
         if id.start < row.start {
@@ -75,19 +96,48 @@ impl Table {
             *row = Row { start: id.start, ..Row::default() };
         }
         let is_repeated = id.sequence < row.floor
-            || row.applied.contains(&id.sequence)
+            || row.applied.contains_key(&id.sequence)
             || row.observed.contains_key(&id.sequence);
         if is_repeated {
             return Effect::Ignored;
         }
-        row.applied.insert(id.sequence);
-        row.observed.extend(request.observed.iter().cloned());
-        if request.floor > row.floor {
-            row.floor = request.floor;
-            row.applied = row.applied.split_off(&row.floor);
-            row.observed = row.observed.split_off(&row.floor);
+        row.bytes += action.len();
+        row.applied.insert(id.sequence, action.clone());
+        for (sequence, outcome) in &request.observed {
+            if !row.observed.contains_key(sequence) {
+                row.bytes += outcome.bytes();
+                row.observed.insert(*sequence, outcome.clone());
+            }
         }
+        row.raise_floor(request.floor);
+        row.forget_the_oldest();
         Effect::Applied
+    }
+}
+
+impl Row {
+    fn raise_floor(&mut self, floor: u64) {
+        if floor <= self.floor {
+            return;
+        }
+        self.floor = floor;
+        let kept = self.applied.split_off(&floor);
+        self.bytes -= self.applied.values().map(Bytes::len).sum::<usize>();
+        self.applied = kept;
+        let kept = self.observed.split_off(&floor);
+        self.bytes -= self.observed.values().map(Outcome::bytes).sum::<usize>();
+        self.observed = kept;
+    }
+
+    fn forget_the_oldest(&mut self) {
+        while self.bytes > ROW_BYTES_MAX || self.applied.len() + self.observed.len() > ROW_REQUESTS_MAX {
+            let oldest = [
+                self.applied.first_key_value().map(|(sequence, _)| *sequence),
+                self.observed.first_key_value().map(|(sequence, _)| *sequence),
+            ];
+            let Some(oldest) = oldest.into_iter().flatten().min() else { return };
+            self.raise_floor(oldest + 1);
+        }
     }
 }
 
@@ -109,34 +159,34 @@ mod tests {
     #[test]
     fn a_request_is_applied_once() {
         let mut table = table();
-        assert_eq!(table.apply(&request(1, 1, 1)), Effect::Applied);
-        assert_eq!(table.apply(&request(1, 1, 1)), Effect::Ignored);
-        assert_eq!(table.knows(7, 1, 1), Known::Done);
+        assert_eq!(table.apply(&request(1, 1, 1), &Bytes::from_static(b"1")), Effect::Applied);
+        assert_eq!(table.apply(&request(1, 1, 1), &Bytes::from_static(b"1")), Effect::Ignored);
+        assert_eq!(table.knows(7, 1, 1), Known::Applied(&Bytes::from_static(b"1")));
         assert_eq!(table.knows(7, 1, 2), Known::New);
     }
 
     #[test]
     fn what_is_below_the_floor_is_forgotten_but_never_applied_again() {
         let mut table = table();
-        table.apply(&request(1, 1, 1));
-        table.apply(&request(1, 3, 3));
+        table.apply(&request(1, 1, 1), &Bytes::from_static(b"1"));
+        table.apply(&request(1, 3, 3), &Bytes::from_static(b"1"));
         assert_eq!(table.rows[&7].applied.len(), 1);
-        assert_eq!(table.apply(&request(1, 2, 1)), Effect::Ignored);
+        assert_eq!(table.apply(&request(1, 2, 1), &Bytes::from_static(b"1")), Effect::Ignored);
     }
 
     #[test]
     fn a_newer_start_begins_again_and_an_older_one_changes_nothing() {
         let mut table = table();
-        table.apply(&request(1, 5, 5));
-        assert_eq!(table.apply(&request(2, 1, 1)), Effect::Applied);
-        assert_eq!(table.apply(&request(1, 6, 6)), Effect::Ignored);
+        table.apply(&request(1, 5, 5), &Bytes::from_static(b"1"));
+        assert_eq!(table.apply(&request(2, 1, 1), &Bytes::from_static(b"1")), Effect::Applied);
+        assert_eq!(table.apply(&request(1, 6, 6), &Bytes::from_static(b"1")), Effect::Ignored);
     }
 
     #[test]
     fn a_stranger_changes_nothing() {
         let mut table = Table::default();
-        assert_eq!(table.apply(&request(1, 1, 1)), Effect::Ignored);
-        assert_eq!(table.knows(7, 1, 1), Known::Done);
+        assert_eq!(table.apply(&request(1, 1, 1), &Bytes::from_static(b"1")), Effect::Ignored);
+        assert_eq!(table.knows(7, 1, 1), Known::Past);
     }
 
     #[test]
@@ -144,10 +194,43 @@ mod tests {
         let mut table = table();
         let mut second = request(1, 2, 1);
         second.observed = vec![(1, Outcome::Nothing)];
-        table.apply(&second);
+        table.apply(&second, &Bytes::from_static(b"1"));
         assert_eq!(table.knows(7, 1, 1), Known::Observed(&Outcome::Nothing));
-        assert_eq!(table.apply(&request(1, 1, 1)), Effect::Ignored);
-        table.apply(&request(1, 3, 3));
-        assert_eq!(table.knows(7, 1, 1), Known::Done);
+        assert_eq!(table.apply(&request(1, 1, 1), &Bytes::from_static(b"1")), Effect::Ignored);
+        table.apply(&request(1, 3, 3), &Bytes::from_static(b"1"));
+        assert_eq!(table.knows(7, 1, 1), Known::Past);
+    }
+
+    #[test]
+    fn what_takes_too_much_is_forgotten_from_the_oldest_on_and_never_applied_again() {
+        let mut table = table();
+        let large = Bytes::from(vec![b'1'; ROW_BYTES_MAX / 2]);
+        for sequence in 1..=3 {
+            assert_eq!(table.apply(&request(1, sequence, 1), &large), Effect::Applied);
+        }
+        assert_eq!((table.knows(7, 1, 1), table.knows(7, 1, 2)), (Known::Past, Known::Applied(&large)));
+        assert_eq!(table.apply(&request(1, 1, 1), &large), Effect::Ignored);
+        assert!(table.rows[&7].bytes <= ROW_BYTES_MAX);
+    }
+
+    #[test]
+    fn the_bytes_of_a_row_are_those_of_what_it_holds() {
+        let mut table = table();
+        for sequence in 1..=100 {
+            let mut request = request(1, 2 * sequence, (2 * sequence).saturating_sub(7));
+            request.observed = vec![(2 * sequence - 1, Outcome::Refused(Bytes::from_static(b"no")))];
+            table.apply(&request, &Bytes::from_static(b"12345"));
+            let row = &table.rows[&7];
+            let bytes = row.applied.values().map(Bytes::len).sum::<usize>()
+                + row.observed.values().map(Outcome::bytes).sum::<usize>();
+            assert_eq!(row.bytes, bytes);
+        }
+    }
+
+    #[test]
+    fn who_is_no_member_any_more_is_forgotten() {
+        let mut table = table();
+        table.remove(7);
+        assert_eq!(table.apply(&request(1, 1, 1), &Bytes::new()), Effect::Ignored);
     }
 }

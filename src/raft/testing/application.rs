@@ -6,7 +6,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::raft::{Answer, Delivery, Role, Settlement, Warning};
+use crate::error::Error;
+use crate::raft::{Answer, Delivery, Hashed, Input, Role, Settlement, Taken, Warning};
 
 /// How a perform ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,18 @@ pub struct State {
 }
 
 impl State {
+    fn encode(&self) -> Bytes {
+        format!("{}|{}|{}", self.count, self.digest, self.holder.as_deref().unwrap_or_default()).into()
+    }
+
+    fn decode(text: &str) -> Self {
+        let mut parts = text.splitn(3, '|');
+        let mut next = || parts.next().expect("a state has three parts");
+        let number = |text: &str| text.parse().expect("a state's numbers are numbers");
+        let (count, digest, holder) = (number(next()), number(next()), next());
+        Self { count, digest, holder: Some(holder.to_string()).filter(|holder| !holder.is_empty()) }
+    }
+
     fn reduce(&self, action: &str) -> Self {
         let mut next = self.clone();
         next.count += 1;
@@ -56,13 +69,32 @@ impl State {
     }
 }
 
+/// An action that was reduced, or a snapshot that was restored (`None`), and the state after it.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    pub index: u64,
+    pub action: Option<String>,
+    pub state: State,
+}
+
 /// One node's application.
 #[derive(Debug, Default)]
 pub struct Application {
     pub state: State,
     provisional: VecDeque<State>,
-    /// Every action that was reduced, with its index.
-    pub applied: Vec<(u64, String)>,
+    /// What became of the state, in order.
+    pub applied: Vec<Applied>,
+    /// What the core asked for beside evaluations in the last batch, answered before it.
+    pub inputs: Vec<Input>,
+    pub answered: BTreeMap<u64, Result<(), Error>>,
+    pub is_fenced: bool,
+    /// How often the reducer will throw from here on, or change the state wrongly.
+    pub throws: bool,
+    pub miscounts: bool,
+    pub refuses_snapshots: bool,
+    pub is_replayed: bool,
+    is_wrong: bool,
+    is_failed: bool,
     pub ends: BTreeMap<u64, End>,
     pub role: Role,
     pub leader: Option<String>,
@@ -86,7 +118,19 @@ impl Application {
                 Delivery::Evaluate { method, args } => answers.push(self.evaluate(&method, &text(&args))),
                 Delivery::Committed { index, own, is_provisional, action } => {
                     let action = text(&action);
-                    let reduced = self.state.reduce(&action);
+                    if std::mem::take(&mut self.throws) {
+                        self.inputs.push(Input::ReducerFailed { index, why: "the reducer threw".into() });
+                        self.provisional.clear();
+                        self.is_failed = true;
+                    }
+                    if self.is_failed {
+                        continue;
+                    }
+                    let mut reduced = self.state.reduce(&action);
+                    if std::mem::take(&mut self.miscounts) && !is_provisional {
+                        reduced.count += 1_000;
+                        self.is_wrong = true;
+                    }
                     if is_provisional {
                         let kept = self
                             .provisional
@@ -103,7 +147,11 @@ impl Application {
                         );
                     }
                     self.state = reduced;
-                    self.applied.push((index, action.clone()));
+                    if !self.is_wrong {
+                        let applied =
+                            Applied { index, action: Some(action.clone()), state: self.state.clone() };
+                        self.applied.push(applied);
+                    }
                     if let Some(sequence) = own {
                         self.end(sequence, End::Resolved(action));
                     }
@@ -122,13 +170,37 @@ impl Application {
                     };
                     self.end(sequence, end);
                 }
-                Delivery::TakeSnapshot
-                | Delivery::Restore { .. }
-                | Delivery::Hash { .. }
-                | Delivery::Replayed
-                | Delivery::Asked { .. }
-                | Delivery::Fenced(_)
-                | Delivery::Healed => {}
+                Delivery::TakeSnapshot => {
+                    let state = if self.refuses_snapshots {
+                        Err("state.date is a Date".to_string())
+                    } else {
+                        Ok(self.state.encode())
+                    };
+                    self.inputs.push(Input::SnapshotTaken(Taken { state, micros: 100 }));
+                }
+                Delivery::Restore { index, state } => {
+                    self.state = state.map_or(State::default(), |state| State::decode(&text(&state)));
+                    self.provisional.clear();
+                    (self.is_wrong, self.is_failed) = (false, false);
+                    let applied = Applied { index, action: None, state: self.state.clone() };
+                    self.applied.push(applied);
+                }
+                Delivery::Hash { index } => {
+                    let mut hash = [0; 16];
+                    hash[..8].copy_from_slice(&self.state.digest.to_le_bytes());
+                    hash[8..].copy_from_slice(&self.state.count.to_le_bytes());
+                    self.inputs.push(Input::Hashed(Hashed { index, hash: Some(hash), micros: 100 }));
+                }
+                Delivery::Replayed => self.is_replayed = true,
+                Delivery::Asked { ticket, result } => {
+                    let former = self.answered.insert(ticket, result);
+                    assert!(former.is_none(), "ask {ticket} was answered twice");
+                }
+                Delivery::Fenced(_) => {
+                    self.is_fenced = true;
+                    self.provisional.clear();
+                }
+                Delivery::Healed => self.is_fenced = false,
                 Delivery::Warning(warning) => self.warnings.push(warning),
             }
         }
@@ -143,6 +215,9 @@ impl Application {
 
     fn evaluate(&mut self, method: &str, args: &str) -> Answer {
         self.evaluated.push(format!("{method} {args}"));
+        if self.is_failed {
+            return Answer::Nothing;
+        }
         let state = self.provisional.back().unwrap_or(&self.state);
         let action = match method {
             "append" => args.to_string(),

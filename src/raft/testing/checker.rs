@@ -6,16 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use super::application::Application;
+use super::application::{Application, Applied, State};
 use crate::raft::{ClusterUuid, Incarnation, Role, Status};
 
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub struct Checker {
     leaders: BTreeMap<(ClusterUuid, u64), Incarnation>,
-    /// The one sequence of (index, action) that the nodes of a cluster go through.
-    pub sequences: BTreeMap<ClusterUuid, Vec<(u64, String)>>,
+    /// The one sequence of actions that the nodes of a cluster go through.
+    pub sequences: BTreeMap<ClusterUuid, Sequence>,
     last: BTreeMap<String, Seen>,
+    /// How much of what each node applied is checked.
+    checked: BTreeMap<String, (Incarnation, usize)>,
 }
 
 #[derive(Debug)]
@@ -25,13 +27,44 @@ struct Seen {
     term: u64,
     commit_index: u64,
     applied_index: u64,
-    checked: usize,
+}
+
+/// What a cluster's log amounts to, as its nodes applied it.
+#[derive(Debug, Default)]
+pub struct Sequence {
+    pub actions: BTreeMap<u64, String>,
+    states: BTreeMap<u64, State>,
+    indexes: BTreeMap<String, u64>,
+}
+
+impl Sequence {
+    fn check(&mut self, name: &str, applied: &Applied) {
+        let Applied { index, action, state } = applied;
+        let Some(action) = action else {
+            let expected =
+                self.states.range(..=index).next_back().map_or(State::default(), |(_, state)| state.clone());
+            assert_eq!(
+                *state, expected,
+                "{name}: the snapshot at {index} is what the log makes of the state there"
+            );
+            return;
+        };
+        let first = self.actions.entry(*index).or_insert_with(|| action.clone());
+        assert_eq!(first, action, "{name}: every node applies the same action at index {index}");
+        let first = self.states.entry(*index).or_insert_with(|| state.clone());
+        assert_eq!(first, state, "{name}: every node has the same state after index {index}");
+        if is_unique(action) {
+            let place = *self.indexes.entry(action.clone()).or_insert(*index);
+            assert_eq!(place, *index, "{name}: `{action}` was applied at index {place} and again at {index}");
+        }
+    }
 }
 
 impl Checker {
     /// The process under this name is gone.
     pub fn forget(&mut self, name: &str) {
         self.last.remove(name);
+        self.checked.remove(name);
     }
 
     pub fn check(&mut self, name: &str, status: &Status, application: &Application) {
@@ -49,10 +82,6 @@ impl Checker {
         );
         let voters = status.members.iter().filter(|member| member.is_voter).count();
         assert!(voters > 0, "{name}: a node in a cluster names its members");
-        assert!(
-            status.members.iter().any(|member| member.incarnation == status.incarnation && member.is_active),
-            "{name}: a node is an active member of its own cluster"
-        );
         let mut checked = 0;
         if let Some(seen) = self.last.get(name).filter(|seen| seen.incarnation == status.incarnation) {
             assert_eq!(seen.cluster, status.cluster, "{name}: an incarnation stays in its cluster");
@@ -62,21 +91,16 @@ impl Checker {
                     && seen.applied_index <= status.applied_index,
                 "{name}: term, commit and applied index never fall, but {seen:?} became {status:?}"
             );
-            checked = seen.checked;
         }
+        if let Some((_, seen)) =
+            self.checked.get(name).filter(|(incarnation, _)| *incarnation == status.incarnation)
+        {
+            checked = *seen;
+        }
+        self.checked.insert(name.to_string(), (status.incarnation, application.applied.len()));
         let sequence = self.sequences.entry(status.cluster).or_default();
-        for (position, applied) in application.applied.iter().enumerate().skip(checked) {
-            match sequence.get(position) {
-                Some(first) => assert_eq!(first, applied, "{name}: every node applies the same sequence"),
-                None => {
-                    assert!(
-                        sequence.iter().all(|(_, action)| action != &applied.1 || !is_unique(action)),
-                        "{name}: `{}` was applied twice",
-                        applied.1
-                    );
-                    sequence.push(applied.clone());
-                }
-            }
+        for applied in application.applied.iter().skip(checked) {
+            sequence.check(name, applied);
         }
         let seen = Seen {
             cluster: status.cluster,
@@ -84,7 +108,6 @@ impl Checker {
             term: status.term,
             commit_index: status.commit_index,
             applied_index: status.applied_index,
-            checked: application.applied.len(),
         };
         self.last.insert(name.to_string(), seen);
     }
@@ -94,7 +117,7 @@ impl Checker {
     pub fn check_call_order(&self) {
         for sequence in self.sequences.values() {
             let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
-            for (_, action) in sequence {
+            for action in sequence.actions.values() {
                 let name = action.strip_prefix("lock ").unwrap_or(action);
                 let Some((origin, number)) = name.split_once('/').filter(|_| !name.starts_with("unlock"))
                 else {

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use protobuf::Message as _;
+use raft_rs::eraftpb::ConfChangeV2;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -11,7 +13,8 @@ use rand_chacha::{
 
 use super::application::Application;
 use super::checker::Checker;
-use crate::raft::frame::{Frame, Message};
+use crate::raft::entry::Context;
+use crate::raft::frame::{Frame, Message, WireEntry};
 use crate::raft::{Answer, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work};
 
 /// How the network treats frames.
@@ -96,7 +99,7 @@ impl Cluster {
     /// Starts a process under a name that is its place in the world, with the node id `id`.
     pub fn start(&mut self, name: &str, id: &str, cluster_size: usize, seed: [u8; 32]) {
         let replica = Replica {
-            node: Node::new(Options::new(id, cluster_size, seed)),
+            node: Node::new(Options::new(id, cluster_size, seed), None),
             application: Application::default(),
             incarnation: None,
             next_sequence: 1,
@@ -218,6 +221,9 @@ impl Cluster {
             self.note(|| format!("{name}: answers {answer}"));
         }
         if let Some(replica) = self.replicas.get_mut(name) {
+            for input in std::mem::take(&mut replica.application.inputs) {
+                replica.node.handle(input);
+            }
             replica.node.handle(Input::Answered(answers));
         }
     }
@@ -272,7 +278,26 @@ fn describe_message(message: &Message) -> String {
         }
         Message::Here(here) => format!("Here actions={} leader={}", here.holds_actions, here.has_leader),
         Message::Taken { id } => format!("Taken {id}"),
-        Message::Closing => "Closing".into(),
+        Message::Closing { leaves } => if *leaves { "Closing and leaving" } else { "Closing" }.into(),
+        Message::About { .. } => "About".into(),
+        Message::Removed { term } => format!("Removed term={term}"),
+        Message::Chunk(chunk) => format!(
+            "Chunk {}{}..{} of {} term={}",
+            if chunk.heals { "healing " } else { "" },
+            chunk.offset,
+            chunk.offset + chunk.bytes.len() as u64,
+            chunk.total,
+            chunk.term
+        ),
+        Message::ChunkReceived { bytes, .. } => format!("ChunkReceived {bytes}"),
+        Message::Ask { term, attempt, question } => format!("Ask {attempt} term={term} {question:?}"),
+        Message::Answer { attempt, answer } => format!("Answer {attempt} {answer:?}"),
+        Message::StateHash { index, .. } => format!("StateHash index={index}"),
+        Message::Disagrees { index, .. } => format!("Disagrees index={index}"),
+        Message::Heal { index } => format!("Heal index={index}"),
+        Message::Recover => "Recover".into(),
+        Message::Yield { term, index } => format!("Yield term={term} index={index}"),
+        Message::Yielded => "Yielded".into(),
         Message::Raft(raft) => {
             let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);
             if raft.commit > 0 {
@@ -282,8 +307,7 @@ fn describe_message(message: &Message) -> String {
                 text += " reject";
             }
             for entry in &raft.entries {
-                text +=
-                    &format!(" [{}@{} {}]", entry.index, entry.term, String::from_utf8_lossy(&entry.data));
+                text += &format!(" [{}@{} {}]", entry.index, entry.term, describe_entry(entry));
             }
             text
         }
@@ -300,6 +324,21 @@ fn describe_message(message: &Message) -> String {
         }
         Message::Outcomes { term, outcomes } => format!("Outcomes term={term} {outcomes:?}"),
         Message::Received { term, sequence } => format!("Received term={term} up to {sequence}"),
+    }
+}
+
+fn describe_entry(entry: &WireEntry) -> String {
+    if entry.is_change {
+        let change = ConfChangeV2::parse_from_bytes(&entry.data).expect("a change is raft-rs's");
+        let singles = change.changes.iter().map(|single| format!("{:?}", single.get_change_type()));
+        let singles: Vec<String> = singles.collect();
+        return if singles.is_empty() { "leave joint".into() } else { singles.join("+") };
+    }
+    match Context::decode(&entry.context) {
+        None | Some(Context::Request(_)) => String::from_utf8_lossy(&entry.data).into(),
+        Some(Context::Resize { cluster_size }) => format!("resize {cluster_size}"),
+        Some(Context::Check) => "check".into(),
+        Some(Context::Epoch { .. }) => "epoch".into(),
     }
 }
 

@@ -168,13 +168,17 @@ impl Run {
 
     fn check(&self) {
         self.cluster.checker.check_call_order();
-        let longest = self.cluster.checker.sequences.values().max_by_key(|sequence| sequence.len());
-        let sequence: &[(u64, String)] = longest.map_or(&[], Vec::as_slice);
+        let sequences = self.cluster.checker.sequences.values();
+        let nothing = Default::default();
+        let sequence = sequences
+            .map(|sequence| &sequence.actions)
+            .max_by_key(|actions| actions.len())
+            .unwrap_or(&nothing);
         let states: Vec<&State> =
             self.cluster.replicas.values().map(|replica| &replica.application.state).collect();
         assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "states differ: {states:?}");
         for ((name, number), made) in &self.made {
-            let count = sequence.iter().filter(|(_, action)| *action == made.action).count();
+            let count = sequence.values().filter(|action| **action == made.action).count();
             let Some(end) = self.ends.get(&(name.clone(), *number)) else {
                 assert!(!self.cluster.replicas.contains_key(name), "{name}'s perform {number} never ended");
                 assert!(count <= 1, "`{}` is there {count} times", made.action);
@@ -211,7 +215,7 @@ impl Run {
     }
 
     /// A refused lock was held at some moment between its perform and its end: otherwise a deposed leader answered.
-    fn check_refusal(&self, sequence: &[(u64, String)], made: &Made) {
+    fn check_refusal(&self, sequence: &BTreeMap<u64, String>, made: &Made) {
         let ended = made.ended.expect("it ended");
         let mut holder = None;
         let mut was_held = false;

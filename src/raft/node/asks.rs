@@ -1,0 +1,298 @@
+//! This file holds what the application asks of the cluster, on any node, until it is answered: reads that are current
+//! (thesis §6.4), and orders about the membership.
+//!
+//! Part of `node.rs`. A question goes to the leader and is asked again until it is answered; an order is done when this
+//! node's own log says so. So nothing is lost with a leader, and nothing done twice.
+
+use std::sync::Arc;
+
+use super::Node;
+use super::care::Read;
+use crate::error::Error;
+use crate::raft::entry::Context;
+use crate::raft::events::{Ask, Delivery, Target};
+use crate::raft::frame::{Message, Question, ReadAt};
+use crate::raft::identity::{Incarnation, RaftId};
+
+/// More reads than these do not wait for a round; they are asked again.
+const READS_MAX: usize = 1 << 16;
+
+/// What was asked and is not answered.
+pub(super) struct Asking {
+    ticket: u64,
+    ask: Ask,
+    ticks: u64,
+    /// Under which number it was last asked; 0: never.
+    attempt: u64,
+    asked_at: (u64, u64),
+    /// Of a read: everything up to here was committed when it was asked.
+    read_index: Option<u64>,
+    /// Of an order: who led, and which members had the id, when it was given.
+    leader: Option<RaftId>,
+    members: Vec<RaftId>,
+}
+
+impl Node {
+    pub(super) fn ask(&mut self, ticket: u64, ask: Ask, ticks: u64) {
+        let seat = self.seat.as_ref();
+        let leader = seat.and_then(|seat| seat.group.leader());
+        let members = match (&ask, seat) {
+            (Ask::Remove { id }, Some(seat)) => seat.registry.named(id).collect(),
+            _ => Vec::new(),
+        };
+        let asking =
+            Asking { ticket, ask, ticks, attempt: 0, asked_at: (0, 0), read_index: None, leader, members };
+        self.asks.push(asking);
+    }
+
+    /// A tick has passed for all that is asked.
+    pub(super) fn tick_asks(&mut self) {
+        for asking in &mut self.asks {
+            asking.ticks = asking.ticks.saturating_sub(1);
+        }
+        let (over, asks) = std::mem::take(&mut self.asks).into_iter().partition(|asking| asking.ticks == 0);
+        self.asks = asks;
+        for asking in over as Vec<Asking> {
+            let waiting = self.status().waiting_for;
+            let why = waiting
+                .map_or("no leader answered with a majority behind it".into(), |text| text.to_string());
+            self.answer_ask(asking.ticket, Err(Error::NoQuorum { what: describe(&asking.ask), why }));
+        }
+    }
+
+    /// Asks what is to be asked, and answers what has become true.
+    pub(super) fn carry_on_asks(&mut self) {
+        if self.asks.is_empty() {
+            return;
+        }
+        let mut asks = std::mem::take(&mut self.asks);
+        let mut done = Vec::new();
+        asks.retain(|asking| match self.is_done(asking) {
+            true => {
+                done.push(asking.ticket);
+                false
+            }
+            false => true,
+        });
+        let retry_ticks = 4 * self.options.heartbeat_ticks;
+        let known = self.seat.as_ref().and_then(|seat| Some((seat.group.leader()?, seat.group.term())));
+        if let Some((leader, term)) = known {
+            // All reads of one turn are one question.
+            let mut attempt = None;
+            for asking in asks.iter_mut().filter(|asking| asking.read_index.is_none()) {
+                let (asked_term, asked_tick) = asking.asked_at;
+                if asking.attempt > 0 && asked_term == term && self.ticks < asked_tick + retry_ticks {
+                    continue;
+                }
+                let Some(question) = question(&asking.ask) else { continue };
+                let is_read = question == Question::Read;
+                let number = attempt.filter(|_| is_read).unwrap_or_else(|| {
+                    self.attempts += 1;
+                    self.put(leader, term, self.attempts, question);
+                    self.attempts
+                });
+                if is_read {
+                    attempt = Some(number);
+                }
+                (asking.attempt, asking.asked_at) = (number, (term, self.ticks));
+            }
+        }
+        // What the leader, when that is this node, answered at once is in `self.asks` only from here on.
+        asks.append(&mut self.asks);
+        self.asks = asks;
+        for ticket in done {
+            self.answer_ask(ticket, Ok(()));
+        }
+        for (attempt, answer) in std::mem::take(&mut self.own_answers) {
+            self.hear_answer(attempt, answer);
+        }
+    }
+
+    fn put(&mut self, leader: RaftId, term: u64, attempt: u64, question: Question) {
+        let me = self.membership.me();
+        if leader == me.raft_id() {
+            return self.hear_question(me, term, attempt, question);
+        }
+        if let Some(leader) = self.seat.as_ref().and_then(|seat| seat.incarnation(leader)) {
+            self.outbox.push(Target::One(leader), Message::Ask { term, attempt, question });
+        }
+    }
+
+    /// The leader hears a question.
+    pub(super) fn hear_question(&mut self, from: Incarnation, term: u64, attempt: u64, question: Question) {
+        let Some(seat) =
+            self.seat.as_mut().filter(|seat| seat.group.is_leader() && seat.group.term() == term)
+        else {
+            return;
+        };
+        let Some(care) = &mut seat.care else { return };
+        // Before an entry of its own term is applied, a leader does not know all that is committed (thesis §6.4).
+        if !seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open()) {
+            return;
+        }
+        let answer = match question {
+            Question::Read => {
+                let index = seat.group.commit_index();
+                if care.reads.len() >= READS_MAX {
+                    return;
+                }
+                return care.reads.push_back(Read { round: 0, from, attempt, index });
+            }
+            Question::Resize { cluster_size } => {
+                if seat.registry.cluster_size() != cluster_size as usize {
+                    _ = seat
+                        .group
+                        .propose(vec![(Context::Resize { cluster_size }.encode(), bytes::Bytes::new())]);
+                }
+                return;
+            }
+            Question::Remove { id } => {
+                let members: Vec<RaftId> = seat.registry.named(&id).collect();
+                let is_last = |member: &RaftId| {
+                    let mut voters =
+                        seat.registry.members().filter(|(raft_id, ..)| seat.group.is_voter(*raft_id));
+                    voters.all(|(raft_id, ..)| raft_id == *member)
+                };
+                if members.is_empty() {
+                    Some(ReadAt::Unknown)
+                } else if members.iter().any(is_last) {
+                    Some(ReadAt::Last)
+                } else {
+                    care.unwanted.extend(members);
+                    None
+                }
+            }
+            Question::TransferLeadership { to: None } => {
+                self.hand_over(None);
+                None
+            }
+            Question::TransferLeadership { to: Some(id) } => {
+                let members: Vec<RaftId> = seat.registry.named(&id).collect();
+                let voter = members.iter().copied().find(|member| seat.group.is_voter(*member));
+                match voter {
+                    Some(voter) => {
+                        self.hand_over(Some(voter));
+                        None
+                    }
+                    None if members.is_empty() => Some(ReadAt::Unknown),
+                    None => Some(ReadAt::Learner),
+                }
+            }
+        };
+        if let Some(answer) = answer {
+            self.tell_answer(from, attempt, answer);
+        }
+    }
+
+    /// Begins a round for the questions that came since the last one, and answers those whose round is confirmed.
+    pub(super) fn carry_on_reads(&mut self, confirmed: &[u64]) {
+        let Some(seat) = &mut self.seat else { return };
+        let Some(care) = &mut seat.care else { return };
+        if care.reads.back().is_some_and(|read| read.round == 0) {
+            let round = seat.group.confirm_leadership();
+            care.reads.iter_mut().filter(|read| read.round == 0).for_each(|read| read.round = round);
+        }
+        let Some(newest) = confirmed.iter().max() else { return };
+        let count = care.reads.iter().take_while(|read| read.round <= *newest).count();
+        for read in care.reads.drain(..count).collect::<Vec<_>>() {
+            self.tell_answer(read.from, read.attempt, ReadAt::Index(read.index));
+        }
+    }
+
+    fn tell_answer(&mut self, to: Incarnation, attempt: u64, answer: ReadAt) {
+        if to == self.membership.me() {
+            self.own_answers.push((attempt, answer));
+        } else {
+            self.outbox.push(Target::One(to), Message::Answer { attempt, answer });
+        }
+    }
+
+    /// The leader answered.
+    pub(super) fn hear_answer(&mut self, attempt: u64, answer: ReadAt) {
+        let mut failed = Vec::new();
+        let members = || -> Vec<String> {
+            let seat = self.seat.as_ref();
+            seat.map_or(Vec::new(), |seat| seat.registry.members().map(|(.., id)| id.to_string()).collect())
+        };
+        for asking in self.asks.iter_mut().filter(|asking| asking.attempt == attempt) {
+            let (what, id) = match &asking.ask {
+                Ask::Remove { id } => ("removing a member", id.to_string()),
+                Ask::TransferLeadership { to } => {
+                    ("transferring leadership", to.as_deref().unwrap_or_default().to_string())
+                }
+                Ask::Sync | Ask::Resize { .. } | Ask::Recover => ("", String::new()),
+            };
+            let error = match answer {
+                ReadAt::Index(index) => {
+                    asking.read_index = Some(index);
+                    continue;
+                }
+                // It was there when this node asked: the order is carried out, and this node will hear of it.
+                ReadAt::Unknown if !asking.members.is_empty() => continue,
+                ReadAt::Unknown => Error::UnknownMember { what, id, members: members() },
+                ReadAt::Learner => Error::NotAVoter { id },
+                ReadAt::Last => Error::LastVoter { id },
+            };
+            failed.push((asking.ticket, error));
+        }
+        for (ticket, error) in failed {
+            self.asks.retain(|asking| asking.ticket != ticket);
+            self.answer_ask(ticket, Err(error));
+        }
+    }
+
+    pub(super) fn answer_ask(&mut self, ticket: u64, result: Result<(), Error>) {
+        self.news.push(Delivery::Asked { ticket, result });
+    }
+
+    /// This node ends: nothing will answer.
+    pub(super) fn fail_asks(&mut self, error: &Error) {
+        for asking in std::mem::take(&mut self.asks) {
+            self.answer_ask(asking.ticket, Err(error.clone()));
+        }
+    }
+
+    fn is_done(&self, asking: &Asking) -> bool {
+        let Some(seat) = &self.seat else { return false };
+        match &asking.ask {
+            Ask::Sync => asking.read_index.is_some_and(|index| seat.applied_index >= index),
+            Ask::Resize { cluster_size } => seat.registry.cluster_size() == *cluster_size,
+            Ask::Remove { .. } => {
+                let is_member = |member: &RaftId| seat.registry.incarnation(*member).is_some();
+                !asking.members.is_empty() && !asking.members.iter().any(is_member)
+            }
+            Ask::TransferLeadership { to } => {
+                let leader = seat.group.leader();
+                let is_wanted =
+                    |to: &Arc<str>| leader.and_then(|leader| seat.registry.id(leader)) == Some(to);
+                match to {
+                    Some(to) => is_wanted(to),
+                    None => leader.is_some() && asking.leader.is_some() && leader != asking.leader,
+                }
+            }
+            Ask::Recover => self.has_recovered(),
+        }
+    }
+}
+
+fn question(ask: &Ask) -> Option<Question> {
+    Some(match ask {
+        Ask::Sync => Question::Read,
+        Ask::TransferLeadership { to } => Question::TransferLeadership { to: to.clone() },
+        Ask::Remove { id } => Question::Remove { id: id.clone() },
+        Ask::Resize { cluster_size } => {
+            Question::Resize { cluster_size: u32::try_from(*cluster_size).unwrap_or(u32::MAX) }
+        }
+        Ask::Recover => return None,
+    })
+}
+
+fn describe(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Sync => "reading what is current",
+        Ask::TransferLeadership { .. } => "transferring leadership",
+        Ask::Remove { .. } => "removing a member",
+        Ask::Resize { .. } => "resizing the cluster",
+        Ask::Recover => "recovering the cluster",
+    }
+}

@@ -1,0 +1,256 @@
+//! This file is what a leader does for the members: it follows who is heard, asks the steward for the next change, and
+//! carries it out.
+//!
+//! Part of `node.rs`. What is decided stands in `steward.rs`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use raft_rs::eraftpb::{ConfChangeType, ConfChangeV2, Entry};
+
+use super::Node;
+use crate::raft::entry::Admission;
+use crate::raft::events::{StateHash, Target};
+use crate::raft::frame::Message;
+use crate::raft::group::Group;
+use crate::raft::identity::{Incarnation, RaftId};
+use crate::raft::steward::{self, Newcomer, Standing, Step, View};
+use crate::raft::transfer::Transfer;
+use protobuf::Message as _;
+
+/// More newcomers at a time are not remembered; they say HELLO again.
+const NEWCOMERS_MAX: usize = 256;
+
+/// What only a leader keeps, for as long as it leads.
+pub(super) struct Care {
+    /// Silence is counted from here on: before, nobody had to speak to this node.
+    since: u64,
+    newcomers: BTreeMap<Incarnation, Heard>,
+    /// Whom an operator wants removed.
+    pub(super) unwanted: BTreeSet<RaftId>,
+    pub(super) transfers: BTreeMap<RaftId, Transfer>,
+    /// Commit indexes, the newer at most an election timeout old and the older at least: who has what was committed
+    /// then has caught up.
+    commits: [u64; 2],
+    commits_at: u64,
+    /// Questions about what is committed: answered when a quorum has confirmed the round.
+    pub(super) reads: VecDeque<Read>,
+    pub(super) hashes: BTreeMap<RaftId, (u64, Arc<str>, StateHash)>,
+    /// When the next comparison of states may be proposed.
+    pub(super) checks_at: u64,
+    pub(super) checked_index: u64,
+}
+
+struct Heard {
+    id: Arc<str>,
+    first: u64,
+    last: u64,
+}
+
+/// Somebody wants to know what is committed (thesis §6.4).
+pub(super) struct Read {
+    /// 0: no round was begun for it yet.
+    pub(super) round: u64,
+    pub(super) from: Incarnation,
+    pub(super) attempt: u64,
+    pub(super) index: u64,
+}
+
+impl Care {
+    pub(super) fn new(now: u64) -> Self {
+        Self {
+            since: now,
+            newcomers: BTreeMap::new(),
+            unwanted: BTreeSet::new(),
+            transfers: BTreeMap::new(),
+            commits: [0; 2],
+            commits_at: now,
+            reads: VecDeque::new(),
+            hashes: BTreeMap::new(),
+            checks_at: now,
+            checked_index: 0,
+        }
+    }
+
+    fn note_commit(&mut self, now: u64, commit_index: u64, election_ticks: u64) {
+        if self.commits_at + election_ticks <= now {
+            self.commits = [commit_index, self.commits[0]];
+            self.commits_at = now;
+        }
+    }
+}
+
+impl Node {
+    /// A HELLO was heard: of a newcomer, or of a member that has not heard that it is one.
+    pub(super) fn welcome(
+        &mut self,
+        from: Incarnation,
+        id: &Arc<str>,
+        cluster_size: u32,
+        version: &Arc<str>,
+    ) {
+        let Some(seat) = &mut self.seat else { return };
+        if seat.care.is_none() || cluster_size as usize != seat.registry.cluster_size() || !seat.meet(from) {
+            return;
+        }
+        seat.versions.insert(from.raft_id(), version.clone());
+        if seat.registry.contains(from) {
+            seat.heard.insert(from.raft_id(), seat.now);
+            return self.send_snapshot(from.raft_id(), false, false);
+        }
+        if let Some(care) = &mut seat.care
+            && (care.newcomers.len() < NEWCOMERS_MAX || care.newcomers.contains_key(&from))
+        {
+            let heard = Heard { id: id.clone(), first: seat.now, last: seat.now };
+            care.newcomers.entry(from).or_insert(heard).last = seat.now;
+            self.steward();
+        }
+    }
+
+    /// Does the next thing that there is to do about the membership, if this node leads.
+    pub(super) fn steward(&mut self) {
+        let Some(view) = self.view() else { return };
+        let Some(step) = steward::next(&view) else { return };
+        let Some(seat) = &mut self.seat else { return };
+        match step {
+            Step::LeaveJoint => _ = seat.group.propose_change(&[], Vec::new()),
+            Step::Admit(newcomer) => {
+                let raft_id = newcomer.incarnation.raft_id();
+                let admission = Admission { incarnation: newcomer.incarnation, id: newcomer.id };
+                let change = [(ConfChangeType::AddLearnerNode, raft_id)];
+                _ = seat.group.propose_change(&change, admission.encode());
+            }
+            Step::Change { promote, demote, remove } => {
+                let changes: Vec<_> = remove
+                    .into_iter()
+                    .map(|member| (ConfChangeType::RemoveNode, member))
+                    .chain(demote.map(|member| (ConfChangeType::AddLearnerNode, member)))
+                    .chain(promote.map(|member| (ConfChangeType::AddNode, member)))
+                    .collect();
+                _ = seat.group.propose_change(&changes, Vec::new());
+            }
+            Step::HandOver => self.hand_over(None),
+        }
+    }
+
+    /// Leadership is to go to this member, or to the one whose log is furthest; false if there is none.
+    pub(super) fn hand_over(&mut self, to: Option<RaftId>) {
+        let Some(seat) = &mut self.seat else { return };
+        let heir = seat.group.most_advanced(|id| {
+            to.is_none_or(|to| to == id) && !seat.closing.contains_key(&id) && !seat.fence.is_known(id)
+        });
+        if let Some(heir) = heir {
+            seat.group.transfer_leadership(heir);
+        }
+    }
+
+    /// What the steward may look at; `None` unless this node leads, and knows what was committed before it did.
+    fn view(&mut self) -> Option<View> {
+        let me = self.membership.me().raft_id();
+        let is_closing = self.closing.is_some();
+        let leaves = self.closing.as_ref().is_some_and(|closing| closing.leaves);
+        let election_ticks = self.options.election_timeout_ticks_max;
+        let newcomer_ticks = 3 * election_ticks;
+        let seat = self.seat.as_mut().filter(|seat| seat.group.accepts_proposals())?;
+        seat.leadership.as_ref().filter(|leadership| leadership.is_open())?;
+        let care = seat.care.as_mut()?;
+        care.note_commit(seat.now, seat.group.commit_index(), election_ticks);
+        let registry = &seat.registry;
+        let now = seat.now;
+        care.newcomers.retain(|incarnation, heard| {
+            heard.last + newcomer_ticks > now && !registry.contains(*incarnation)
+        });
+        let newcomers = care.newcomers.iter().map(|(incarnation, heard)| Newcomer {
+            incarnation: *incarnation,
+            id: heard.id.clone(),
+            waiting_ticks: now - heard.first,
+        });
+        let newcomers = newcomers.collect();
+        let (since, caught_up, unwanted) = (care.since, care.commits[1], care.unwanted.clone());
+        let members = seat.registry.members().map(|(raft_id, _, id)| Standing {
+            raft_id,
+            id: id.clone(),
+            is_voter: seat.group.is_voter(raft_id),
+            is_caught_up: is_caught_up(&seat.group, raft_id, caught_up),
+            silent_ticks: seat.silent_ticks(raft_id, me, since),
+            is_closing: seat.closing.contains_key(&raft_id) || raft_id == me && is_closing,
+            leaves: seat.closing.get(&raft_id) == Some(&true) || raft_id == me && leaves,
+            is_unwanted: unwanted.contains(&raft_id),
+        });
+        Some(View {
+            me,
+            cluster_size: seat.registry.cluster_size(),
+            has_pending_change: seat.group.has_pending_change(),
+            is_joint: seat.group.is_joint(),
+            members: members.collect(),
+            newcomers,
+            dead_ticks: 10 * election_ticks,
+            absent_ticks: election_ticks,
+        })
+    }
+
+    /// Applies a committed change of the configuration.
+    pub(super) fn apply_change(&mut self, entry: &Entry) {
+        let Some(seat) = &mut self.seat else { return };
+        seat.group.apply_change(entry);
+        let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return };
+        if let Some(admission) = Admission::decode(&entry.context) {
+            let raft_id = admission.incarnation.raft_id();
+            seat.table.admit(raft_id);
+            seat.heard.insert(raft_id, seat.now);
+            seat.registry.admit(admission.incarnation, admission.id);
+            if let Some(care) = &mut seat.care {
+                care.newcomers.remove(&admission.incarnation);
+                self.send_snapshot(raft_id, false, false);
+            }
+        }
+        let Some(seat) = &mut self.seat else { return };
+        let removes =
+            change.changes.iter().filter(|single| single.get_change_type() == ConfChangeType::RemoveNode);
+        let removed: Vec<RaftId> = removes.map(|single| single.node_id).collect();
+        // Of a joint change, who goes still counts in the former quorum until that is left (paper §6).
+        let gone = match change.changes.len() {
+            0 => seat.registry.take_leaving(),
+            1 => removed,
+            _ => {
+                seat.registry.set_leaving(removed);
+                Vec::new()
+            }
+        };
+        for member in gone {
+            self.dismiss(member);
+        }
+    }
+
+    /// A member is no member any more.
+    pub(super) fn dismiss(&mut self, member: RaftId) {
+        let Some(seat) = &mut self.seat else { return };
+        let Some(incarnation) = seat.registry.remove(member) else { return };
+        seat.table.remove(member);
+        seat.heard.remove(&member);
+        seat.closing.remove(&member);
+        seat.versions.remove(&member);
+        if let Some(care) = &mut seat.care {
+            care.transfers.remove(&member);
+            care.unwanted.remove(&member);
+            care.hashes.remove(&member);
+            let term = seat.group.term();
+            // It gets no more entries, and so would never learn of it.
+            self.outbox.push(Target::One(incarnation), Message::Removed { term });
+        }
+    }
+
+    /// Tells a sender of our cluster that is no member so, if this node leads, and so knows.
+    pub(super) fn refuse_stranger(&mut self, from: Incarnation) {
+        let Some(seat) = &self.seat else { return };
+        let knows = seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open());
+        if knows && !seat.registry.contains(from) && !seat.group.is_member(from.raft_id()) {
+            let term = seat.group.term();
+            self.outbox.push(Target::One(from), Message::Removed { term });
+        }
+    }
+}
+
+fn is_caught_up(group: &Group, member: RaftId, index: u64) -> bool {
+    group.is_active(member) && group.matched(member).is_some_and(|matched| matched >= index)
+}

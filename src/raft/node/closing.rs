@@ -1,0 +1,92 @@
+//! This file lets a node leave: own performs end, leadership goes to another, the seat to a spare or away; then it stops,
+//! at the latest when its time is over.
+//!
+//! Part of `node.rs`.
+
+use super::Node;
+use crate::error::Error;
+use crate::raft::events::Target;
+use crate::raft::frame::Message;
+
+/// How far a close has come.
+pub(super) struct Closing {
+    /// This incarnation will not come back, and gives up its seat.
+    pub(super) leaves: bool,
+    ticks: u64,
+    ticks_max: u64,
+}
+
+impl Node {
+    pub(super) fn close(&mut self, ticks_max: u64, leaves: bool) {
+        if self.closing.is_none() {
+            self.closing = Some(Closing { leaves, ticks: 0, ticks_max });
+            self.say_closing();
+        }
+    }
+
+    /// A tick has passed. What others must know of a closing node is said again and again: it may be lost.
+    pub(super) fn tick_closing(&mut self) {
+        let Some(closing) = &mut self.closing else { return };
+        closing.ticks += 1;
+        if closing.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1)) {
+            self.say_closing();
+        }
+    }
+
+    pub(super) fn say_closing(&mut self) {
+        if let Some(Closing { leaves, .. }) = self.closing
+            && self.seat.is_some()
+        {
+            self.outbox.push(Target::All, Message::Closing { leaves });
+        }
+    }
+
+    pub(super) fn carry_on_closing(&mut self) {
+        let Some(Closing { leaves, ticks, ticks_max }) = self.closing else { return };
+        let is_over = ticks >= ticks_max;
+        let has_leader = self.seat.as_ref().is_some_and(|seat| seat.group.leader().is_some());
+        // Half of the time is for the performs, the rest for a way out that costs the others nothing.
+        let is_settled = self.origin.is_empty() && self.asks.is_empty();
+        if !is_settled && has_leader && ticks < ticks_max / 2 {
+            return;
+        }
+        if !is_over && !self.has_nobody_to_leave_to() {
+            let Some(seat) = &self.seat else { return self.finish_closing() };
+            if seat.group.is_leader() {
+                return self.hand_over(None);
+            }
+            // Until the log, or the leader, says that this node is no member.
+            if leaves {
+                return;
+            }
+        }
+        self.finish_closing();
+    }
+
+    /// Everybody else is closing too, or there is nobody.
+    fn has_nobody_to_leave_to(&self) -> bool {
+        let Some(seat) = &self.seat else { return true };
+        let me = self.membership.me().raft_id();
+        let absent_ticks = self.options.election_timeout_ticks_max;
+        seat.registry.members().filter(|(member, ..)| *member != me).all(|(member, ..)| {
+            let is_heir = seat.group.is_voter(member) || seat.group.is_leader();
+            !is_heir || seat.closing.contains_key(&member) || seat.silent_ticks(member, me, 0) >= absent_ticks
+        })
+    }
+
+    fn finish_closing(&mut self) {
+        let pending = self.origin.end_where(|_| true);
+        self.settle_failed(pending, &Error::Closed);
+        self.fail_asks(&Error::Closed);
+        self.stop(None);
+    }
+
+    /// This node has no seat any more: the log says so, or the leader.
+    pub(super) fn lose_seat(&mut self, why: &str) {
+        if self.closing.is_some() {
+            self.finish_closing();
+        } else {
+            self.membership.start_over(why);
+        }
+    }
+}

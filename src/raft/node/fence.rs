@@ -1,0 +1,239 @@
+//! This file keeps a node whose state is not to be trusted from doing harm, and compares the states of all nodes now
+//! and then to find it.
+//!
+//! Part of `node.rs`. A fenced node stores entries and votes, but never campaigns, evaluates nothing, and its
+//! application sees no further action. The leader's snapshot heals it, once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Node;
+use crate::error::Error;
+use crate::raft::entry::Context;
+use crate::raft::events::{Delivery, ErrorOutcome, Hashed, Settlement, StateHash, Target, Warning};
+use crate::raft::frame::Message;
+use crate::raft::identity::{Incarnation, RaftId};
+use crate::raft::snapshot::Snapshot;
+
+/// Comparing blocks JavaScript: it may take one hundredth of its time.
+const PAUSE_FACTOR: u64 = 100;
+const PAUSE_MICROS_MIN: u64 = 1_000_000;
+/// A state that came from the leader and is wrong again is no accident.
+const HEALS_MAX: u32 = 1;
+
+/// Whether a node's state is to be trusted.
+#[derive(Default)]
+pub(super) struct Fence {
+    fenced: Option<(u64, Error)>,
+    heals: u32,
+    /// What this node last told of its state.
+    hashed: Option<(u64, StateHash)>,
+    /// Members that asked to be healed, as this node knows: leadership is not for them.
+    others: BTreeSet<RaftId>,
+}
+
+impl Fence {
+    pub(super) fn is_fenced(&self) -> bool {
+        self.fenced.is_some()
+    }
+
+    pub(super) fn error(&self) -> Option<&Error> {
+        self.fenced.as_ref().map(|(_, error)| error)
+    }
+
+    pub(super) fn is_known(&self, member: RaftId) -> bool {
+        self.others.contains(&member)
+    }
+}
+
+impl Node {
+    /// From `index` on, this node's state is not what the log makes of it.
+    pub(super) fn fence(&mut self, index: u64, why: String) {
+        let Some(seat) = self.seat.as_mut().filter(|seat| !seat.fence.is_fenced()) else { return };
+        let error = Error::Fenced { index, why };
+        seat.fence.fenced = Some((index, error.clone()));
+        seat.snapshots.want_nothing();
+        if let Some(leadership) = &mut seat.leadership {
+            leadership.drop_provisional(seat.group.last_index());
+        }
+        self.news.push(Delivery::Fenced(error.clone()));
+        let pending = self.origin.end_where(|_| true);
+        self.settle_failed(pending, &error);
+        self.hand_over(None);
+    }
+
+    /// New performs of a fenced node end at once.
+    pub(super) fn refuse_while_fenced(&mut self, sequence: u64) -> bool {
+        let Some(error) = self.seat.as_ref().and_then(|seat| seat.fence.error()).cloned() else {
+            return false;
+        };
+        let settlement = Settlement::Failed { error, outcome: ErrorOutcome::NotApplied };
+        self.news.push(Delivery::Settled { sequence, settlement });
+        true
+    }
+
+    /// Asks to be healed, now and then; a leader first has to be none.
+    pub(super) fn tick_fence(&mut self) {
+        let Some(seat) = &self.seat else { return };
+        let Some((index, _)) = &seat.fence.fenced else { return };
+        let index = *index;
+        if seat.group.is_leader() {
+            return self.hand_over(None);
+        }
+        let is_due = seat.now.is_multiple_of(2 * self.options.heartbeat_ticks.max(1));
+        let leader = seat.group.leader().and_then(|leader| seat.registry.incarnation(leader));
+        if let Some(leader) = leader.filter(|_| is_due && seat.fence.heals < HEALS_MAX) {
+            self.outbox.push(Target::One(leader), Message::Heal { index });
+        }
+    }
+
+    /// A fenced member asks for a state of `index` or later.
+    pub(super) fn hear_heal(&mut self, from: Incarnation, index: u64) {
+        let Some(seat) = &mut self.seat else { return };
+        let member = from.raft_id();
+        seat.fence.others.insert(member);
+        if seat.care.is_none() || seat.fence.is_fenced() || !seat.registry.contains(from) {
+            return;
+        }
+        if seat.group.log().snapshot().position.index >= index {
+            self.send_snapshot(member, false, true);
+        } else {
+            seat.snapshots.want();
+        }
+    }
+
+    /// The leader's state takes the place of this node's; the log stays as it is, and what follows is reduced again.
+    pub(super) fn heal(&mut self, snapshot: Snapshot) {
+        let Some(seat) = &mut self.seat else { return };
+        let index = snapshot.position.index;
+        let is_needed = seat.fence.fenced.as_ref().is_some_and(|(fenced_at, _)| *fenced_at <= index);
+        let is_covered = seat.group.log().compacted().index <= index && index <= seat.delivered_index;
+        if !is_needed || !is_covered || seat.fence.heals >= HEALS_MAX {
+            return;
+        }
+        seat.registry = snapshot.registry;
+        seat.table = snapshot.table;
+        seat.delivered_index = index;
+        seat.group.rewind(index);
+        if self.forgive(index) {
+            self.restore(index, snapshot.state);
+        }
+    }
+
+    /// A snapshot at `index` restores the state: whether the application is to have it, because it may be trusted then.
+    pub(super) fn forgive(&mut self, index: u64) -> bool {
+        let Some(seat) = &mut self.seat else { return false };
+        match &seat.fence.fenced {
+            None => true,
+            Some((fenced_at, _)) if *fenced_at <= index && seat.fence.heals < HEALS_MAX => {
+                seat.fence.heals += 1;
+                seat.fence.fenced = None;
+                self.is_pristine = false;
+                self.news.push(Delivery::Healed);
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// Proposes a comparison of all states, if this node leads and one is due.
+    pub(super) fn propose_check(&mut self) {
+        let Some(seat) =
+            self.seat.as_mut().filter(|seat| self.options.compares_states && seat.group.accepts_proposals())
+        else {
+            return;
+        };
+        let (now, delivered_index) = (seat.now, seat.delivered_index);
+        let is_open = seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open());
+        let others = seat.registry.members().len() > 1;
+        let Some(care) = seat.care.as_mut().filter(|_| is_open && others && !seat.fence.is_fenced()) else {
+            return;
+        };
+        if now < care.checks_at || care.checked_index >= seat.last_action {
+            return;
+        }
+        care.checked_index = seat.last_action;
+        care.checks_at = now + PAUSE_MICROS_MIN.div_ceil(self.options.tick_micros.max(1));
+        care.hashes.clear();
+        debug_assert!(seat.last_action <= delivered_index);
+        _ = seat.group.propose(vec![(Context::Check.encode(), bytes::Bytes::new())]);
+    }
+
+    /// JavaScript hashed its state at a check.
+    pub(super) fn hashed(&mut self, hashed: Hashed) {
+        let me = self.membership.me().raft_id();
+        let tick_micros = self.options.tick_micros.max(1);
+        let Some(seat) = self.seat.as_mut().filter(|seat| !seat.fence.is_fenced()) else { return };
+        if let Some(care) = &mut seat.care {
+            let pause = (PAUSE_FACTOR * hashed.micros).max(PAUSE_MICROS_MIN);
+            care.checks_at = care.checks_at.max(seat.now + pause.div_ceil(tick_micros));
+        }
+        let Some(hash) = hashed.hash else { return };
+        seat.fence.hashed = Some((hashed.index, hash));
+        let version = self.options.version.clone();
+        if seat.care.is_some() {
+            self.note_hash(me, hashed.index, version, hash);
+        } else if let Some(leader) = seat.group.leader().and_then(|leader| seat.registry.incarnation(leader))
+        {
+            let message = Message::StateHash { index: hashed.index, version, hash };
+            self.outbox.push(Target::One(leader), message);
+        }
+    }
+
+    /// A member told the hash of its state: whoever differs from what a majority of the voters has is told so.
+    pub(super) fn note_hash(&mut self, member: RaftId, index: u64, version: Arc<str>, hash: StateHash) {
+        let me = self.membership.me().raft_id();
+        let Some(seat) = &mut self.seat else { return };
+        let Some(care) = &mut seat.care else { return };
+        care.hashes.retain(|_, (other, ..)| *other >= index);
+        if care.hashes.values().any(|(newer, ..)| *newer > index) {
+            return;
+        }
+        care.hashes.insert(member, (index, version.clone(), hash));
+        let reports = care.hashes.iter().filter(|(_, (_, theirs, _))| *theirs == version);
+        let reports: Vec<(RaftId, StateHash)> =
+            reports.map(|(member, (_, _, hash))| (*member, *hash)).collect();
+        let mut voters: BTreeMap<StateHash, usize> = BTreeMap::new();
+        for (_, hash) in reports.iter().filter(|(member, _)| seat.group.is_voter(*member)) {
+            *voters.entry(*hash).or_default() += 1;
+        }
+        let voter_count =
+            seat.registry.members().filter(|(raft_id, ..)| seat.group.is_voter(*raft_id)).count();
+        let Some((majority, _)) = voters.iter().find(|(_, count)| **count > voter_count / 2) else {
+            if voters.len() > 1 && voters.values().sum::<usize>() == voter_count {
+                self.warn(Warning::StatesDiffer { index });
+            }
+            return;
+        };
+        let majority = *majority;
+        for (member, hash) in reports.into_iter().filter(|(_, hash)| *hash != majority) {
+            if member == me {
+                self.disagree(index, hash, majority);
+            } else if let Some(incarnation) =
+                self.seat.as_ref().and_then(|seat| seat.registry.incarnation(member))
+            {
+                let message = Message::Disagrees { index, ours: hash, theirs: majority };
+                self.outbox.push(Target::One(incarnation), message);
+            }
+        }
+    }
+
+    /// The leader says that a majority has another state than this node told of.
+    pub(super) fn disagree(&mut self, index: u64, ours: StateHash, theirs: StateHash) {
+        let Some(seat) = &self.seat else { return };
+        if seat.fence.hashed == Some((index, ours)) {
+            let why = format!(
+                "its state at index {index}, after the action at index {}, has the hash {}, a majority's has {}; \
+                 the reducer is not deterministic, or not the same everywhere",
+                seat.last_action,
+                hexadecimal(ours),
+                hexadecimal(theirs)
+            );
+            self.fence(index, why);
+        }
+    }
+}
+
+fn hexadecimal(hash: StateHash) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}

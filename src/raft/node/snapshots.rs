@@ -1,0 +1,349 @@
+//! This file takes snapshots, drops the log that they cover, sends them to who lacks it, and takes over a leader's
+//! (paper §7).
+//!
+//! Part of `node.rs`.
+
+use bytes::Bytes;
+
+use super::Node;
+use super::seat::Seat;
+use crate::error::Error;
+use crate::raft::events::{
+    Delivery, ErrorOutcome, Position, Settlement, SnapshotRecord, Taken, Target, Warning, Work, Write,
+};
+use crate::raft::frame::{Chunk, Message, Outcome};
+use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
+use crate::raft::options::Options;
+use crate::raft::requests::Known;
+use crate::raft::snapshot::Snapshot;
+use crate::raft::transfer::{Patience, Received, Reception, Transfer};
+
+/// A snapshot blocks JavaScript: none is taken sooner than so many times what the last one took.
+const PAUSE_FACTOR: u64 = 100;
+/// A leader first hands over where it would be blocked for longer.
+const LEADER_MICROS_MAX: u64 = 100_000;
+/// What JavaScript is assumed to take where nothing was measured yet.
+const MICROS_PER_MIB: u64 = 8_000;
+/// After a state that could not be kept, so long until the next try: it costs as much, and will hardly succeed.
+const FAILURE_PAUSE_MICROS: u64 = 30_000_000;
+/// Of what makes a snapshot due, a quarter stays in the log behind it, for followers that are slightly behind.
+const SLACK_DIVISOR: u64 = 4;
+
+/// When a node takes its next snapshot.
+pub(super) struct Taking {
+    entries_max: u64,
+    bytes_max: u64,
+    /// Every node waits a little longer than the options say, each for another while, so that not all are blocked at
+    /// once; in thousandths.
+    offset: u64,
+    /// Of actions, since the last one.
+    bytes: u64,
+    /// Somebody needs one now.
+    is_wanted: bool,
+    earliest: u64,
+    last_micros: Option<u64>,
+    /// JavaScript was told to take it: everything else that belongs to it.
+    pending: Option<Snapshot>,
+    /// Leadership is being handed over because of it, and not before this will that be tried again.
+    hands_over_again: u64,
+    failure: Option<String>,
+    transfers: u64,
+}
+
+impl Taking {
+    pub(super) fn new(options: &Options, dice: u64) -> Self {
+        Self {
+            entries_max: options.snapshot_entries,
+            bytes_max: options.snapshot_bytes,
+            offset: dice % 500,
+            bytes: 0,
+            is_wanted: false,
+            earliest: 0,
+            last_micros: None,
+            pending: None,
+            hands_over_again: 0,
+            failure: None,
+            transfers: 0,
+        }
+    }
+
+    pub(super) fn note_action(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    pub(super) fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
+    /// This node's state is not to be kept.
+    pub(super) fn want_nothing(&mut self) {
+        (self.is_wanted, self.pending) = (false, None);
+    }
+
+    pub(super) fn drop_pending(&mut self) {
+        self.pending = None;
+    }
+
+    fn is_due(&self, now: u64, entries: u64) -> bool {
+        let beyond = |value: u64, max: u64| value >= max.saturating_add(max / 1_000 * self.offset);
+        self.pending.is_none()
+            && now >= self.earliest
+            && entries > 0
+            && (self.is_wanted || beyond(entries, self.entries_max) || beyond(self.bytes, self.bytes_max))
+    }
+}
+
+impl Node {
+    /// Adds the taking of a snapshot to the batch, if one is due.
+    pub(super) fn take_snapshot(&mut self, batch: &mut Vec<Delivery>) {
+        let election_ticks = self.options.election_timeout_ticks_max;
+        let Some(seat) = &mut self.seat else { return };
+        let last = seat.group.log().snapshot();
+        let entries = seat.delivered_index - last.position.index;
+        if seat.fence.is_fenced() || !seat.snapshots.is_due(seat.now, entries) {
+            return;
+        }
+        let mebibytes = (last.image.len() as u64).div_ceil(1 << 20);
+        let micros =
+            seat.snapshots.last_micros.unwrap_or(0).max((mebibytes - 1.min(mebibytes)) * MICROS_PER_MIB);
+        if seat.group.is_leader() && micros > LEADER_MICROS_MAX && seat.now >= seat.snapshots.hands_over_again
+        {
+            seat.snapshots.hands_over_again = seat.now + 10 * election_ticks;
+            seat.snapshots.earliest = seat.now + election_ticks;
+            return self.hand_over(None);
+        }
+        let index = seat.delivered_index;
+        let term =
+            seat.group.log().term_at(index).expect("what was delivered is in the log until it is compacted");
+        seat.snapshots.pending = Some(Snapshot {
+            position: Position { index, term },
+            conf_state: seat.group.conf_state(),
+            registry: seat.registry.clone(),
+            table: seat.table.clone(),
+            state: None,
+        });
+        seat.snapshots.bytes = 0;
+        batch.push(Delivery::TakeSnapshot);
+    }
+
+    /// JavaScript took the snapshot that it was told to, or could not.
+    pub(super) fn snapshot_taken(&mut self, taken: Taken) {
+        let tick_micros = self.options.tick_micros.max(1);
+        let Some(seat) = &mut self.seat else { return };
+        let Some(mut snapshot) = seat.snapshots.pending.take() else { return };
+        let pause = PAUSE_FACTOR * taken.micros;
+        match taken.state {
+            Ok(state) => {
+                seat.snapshots.last_micros = Some(taken.micros);
+                seat.snapshots.earliest = seat.now + pause.div_ceil(tick_micros);
+                seat.snapshots.is_wanted = false;
+                seat.snapshots.failure = None;
+                // A leader's snapshot may have overtaken it.
+                if snapshot.position.index <= seat.group.log().snapshot().position.index {
+                    return;
+                }
+                snapshot.state = Some(state);
+                let write = seat.keep(&snapshot);
+                self.persist(write);
+            }
+            Err(why) => {
+                let pause = pause.max(FAILURE_PAUSE_MICROS);
+                seat.snapshots.earliest = seat.now + pause.div_ceil(tick_micros);
+                if seat.snapshots.failure.as_ref() != Some(&why) {
+                    seat.snapshots.failure = Some(why.clone());
+                    self.warn(Warning::SnapshotFailed { why });
+                }
+            }
+        }
+    }
+
+    /// Sends the newest snapshot to a member, unless it is on its way.
+    pub(super) fn send_snapshot(&mut self, to: RaftId, is_reported: bool, heals: bool) {
+        let Some(seat) = &mut self.seat else { return };
+        let (term, image) = (seat.group.term(), seat.group.log().snapshot().image.clone());
+        let Some(receiver) = seat.registry.incarnation(to) else { return };
+        let Some(care) = &mut seat.care else { return };
+        let running = care.transfers.get_mut(&to).filter(|transfer| transfer.heals() == heals);
+        if let Some(transfer) = running {
+            transfer.is_reported |= is_reported;
+            return;
+        }
+        seat.snapshots.transfers += 1;
+        let mut transfer = Transfer::new(seat.snapshots.transfers, term, receiver, image, heals);
+        transfer.is_reported = is_reported;
+        care.transfers.insert(to, transfer);
+    }
+
+    /// Starts what raft-rs wishes, and sends what may go.
+    pub(super) fn carry_on_transfers(&mut self) {
+        let Some(seat) = &mut self.seat else { return };
+        if seat.group.log().takes_wish_for_snapshot() {
+            seat.snapshots.want();
+        }
+        for to in seat.group.take_wants_snapshot() {
+            self.send_snapshot(to, true, false);
+        }
+        let Some(care) = self.seat.as_mut().and_then(|seat| seat.care.as_mut()) else { return };
+        for transfer in care.transfers.values_mut() {
+            for chunk in transfer.chunks() {
+                self.outbox.push(Target::One(transfer.receiver), Message::Chunk(chunk));
+            }
+        }
+    }
+
+    pub(super) fn tick_transfers(&mut self) {
+        let retry = 4 * self.options.heartbeat_ticks;
+        let patience = 10 * self.options.election_timeout_ticks_max;
+        let Some(seat) = &mut self.seat else { return };
+        let Some(care) = &mut seat.care else { return };
+        care.transfers.retain(|to, transfer| {
+            let is_over = transfer.tick(retry, patience) == Patience::Over;
+            if is_over && transfer.is_reported {
+                seat.group.report_snapshot(*to, false);
+            }
+            !is_over
+        });
+    }
+
+    pub(super) fn chunk_received(&mut self, from: Incarnation, number: u64, bytes: u64) {
+        let Some(seat) = &mut self.seat else { return };
+        let Some(care) = &mut seat.care else { return };
+        let to = from.raft_id();
+        let transfer = care.transfers.get_mut(&to);
+        let Some(transfer) =
+            transfer.filter(|transfer| transfer.number() == number && transfer.receiver == from)
+        else {
+            return;
+        };
+        seat.heard.insert(to, seat.now);
+        if transfer.acknowledge(bytes) {
+            let is_reported = transfer.is_reported;
+            care.transfers.remove(&to);
+            if is_reported {
+                seat.group.report_snapshot(to, true);
+            }
+        }
+    }
+
+    /// A part of a snapshot arrived: for a newcomer its way into the cluster, for a member what its log lacks.
+    pub(super) fn hear_chunk(&mut self, from: Incarnation, cluster: ClusterUuid, chunk: &Chunk) {
+        let is_expected = match &self.seat {
+            Some(seat) => seat.cluster == cluster && chunk.term >= seat.group.term(),
+            None => self.membership.may_be_admitted() && !cluster.is_none(),
+        };
+        if !is_expected {
+            return;
+        }
+        let reception = self.reception.take().filter(|reception| reception.is_of(from, chunk.transfer));
+        let mut reception = reception.unwrap_or_else(|| Reception::new(from, chunk.transfer));
+        match reception.take(chunk) {
+            Received::Part(bytes) => {
+                self.reception = Some(reception);
+                self.acknowledge_chunk(from, chunk, bytes);
+            }
+            Received::Broken => {}
+            Received::Whole { snapshot, image } => {
+                self.install(from, cluster, chunk, *snapshot, image);
+                self.acknowledge_chunk(from, chunk, chunk.total);
+            }
+        }
+    }
+
+    fn acknowledge_chunk(&mut self, from: Incarnation, chunk: &Chunk, bytes: u64) {
+        self.outbox.push(Target::One(from), Message::ChunkReceived { transfer: chunk.transfer, bytes });
+    }
+
+    fn install(
+        &mut self,
+        from: Incarnation,
+        cluster: ClusterUuid,
+        chunk: &Chunk,
+        snapshot: Snapshot,
+        image: Bytes,
+    ) {
+        let me = self.membership.me();
+        let Some(seat) = &mut self.seat else {
+            let cluster_size = snapshot.registry.cluster_size();
+            let state = snapshot.state.clone();
+            let index = snapshot.position.index;
+            let (mut seat, mut write) = Seat::start(snapshot, chunk.term, me, &self.options, &mut self.dice);
+            // The snapshot may be older than the cluster's present name.
+            seat.cluster = cluster;
+            if let Some(record) = &mut write.seat {
+                record.cluster = cluster;
+            }
+            seat.meet(from);
+            self.membership.admitted(cluster, cluster_size);
+            self.membership.renamed(cluster, seat.registry.ancestors());
+            self.seat = Some(seat);
+            self.persist(write);
+            self.restore(index, state);
+            return;
+        };
+        if chunk.heals {
+            return self.heal(snapshot);
+        }
+        if seat.meet(from) {
+            let record = SnapshotRecord { position: snapshot.position, image };
+            seat.group.step_snapshot(from.raft_id(), chunk.term, &record, &snapshot.conf_state);
+        }
+    }
+
+    /// raft-rs took over a leader's snapshot, and it is durable: the application follows.
+    pub(super) fn follow_installed(&mut self) {
+        let Some(seat) = &mut self.seat else { return };
+        if !seat.group.take_installed() {
+            return;
+        }
+        let record = seat.group.log().snapshot().clone();
+        let snapshot = seat.restore(&record);
+        seat.snapshots.drop_pending();
+        self.membership.resized(seat.registry.cluster_size());
+        if !self.forgive(snapshot.position.index) {
+            return;
+        }
+        self.restore(snapshot.position.index, snapshot.state);
+    }
+
+    /// JavaScript gets the state of a snapshot. Performs of this node that are in it have ended.
+    pub(super) fn restore(&mut self, index: u64, state: Option<Bytes>) {
+        if state.is_some() || !self.is_pristine {
+            self.is_pristine &= state.is_none();
+            self.news.push(Delivery::Restore { index, state });
+        }
+        let origin = self.membership.me().raft_id();
+        let start = self.origin.start();
+        for sequence in self.origin.dispatched() {
+            let Some(seat) = &self.seat else { return };
+            let settlement = match seat.table.knows(origin, start, sequence) {
+                Known::New => continue,
+                Known::Applied(action) => Settlement::Done(action.clone()),
+                Known::Observed(Outcome::Nothing) => Settlement::Nothing,
+                Known::Observed(Outcome::Refused(error)) => Settlement::Refused(error.clone()),
+                Known::Past => Settlement::Failed { error: Error::Forgotten, outcome: ErrorOutcome::Unknown },
+            };
+            if self.origin.end(sequence).is_some() {
+                self.news.push(Delivery::Settled { sequence, settlement });
+            }
+        }
+    }
+
+    /// Hands a write to the storage that nothing rests on but what comes later.
+    pub(super) fn persist(&mut self, write: Write) {
+        self.writes += 1;
+        self.work.push_back(Work::Persist(self.writes, write));
+    }
+}
+
+impl Seat {
+    /// Keeps this node's own snapshot, and drops what it covers but for the slack.
+    fn keep(&mut self, snapshot: &Snapshot) -> Write {
+        let record = snapshot.encode();
+        let log = self.group.log_mut();
+        log.keep(snapshot, record.clone());
+        let slack_entries = self.snapshots.entries_max / SLACK_DIVISOR;
+        let slack_bytes = self.snapshots.bytes_max / SLACK_DIVISOR;
+        let compacts_to = log.compact_behind_snapshot(slack_entries, slack_bytes);
+        Write { snapshot: Some(record), compacts_to: Some(compacts_to), ..Write::default() }
+    }
+}

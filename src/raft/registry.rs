@@ -1,0 +1,108 @@
+//! This file says who is in a cluster: the replicated list of members, and what else the log says of the cluster itself.
+//!
+//! It changes only as entries of the log are applied, and so is the same on every node at the same applied index; it
+//! is part of every snapshot. Who of the members votes is raft-rs's to know (`group.rs`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::Roster;
+use super::identity::{ClusterUuid, Incarnation, RaftId};
+
+/// A cluster that was recovered more often than this no longer knows its first names.
+const ANCESTORS_MAX: usize = 16;
+
+/// The members of a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Registry {
+    cluster: ClusterUuid,
+    /// The names that this cluster had before its quorum was lost and it was founded anew, oldest first.
+    ancestors: Vec<ClusterUuid>,
+    cluster_size: u32,
+    members: BTreeMap<RaftId, (Incarnation, Arc<str>)>,
+    /// Members that are in the former half of a joint configuration only.
+    leaving: Vec<RaftId>,
+}
+
+impl Registry {
+    pub fn found(roster: &Roster) -> Self {
+        let Roster(founders) = roster;
+        let members =
+            founders.iter().map(|(incarnation, id)| (incarnation.raft_id(), (*incarnation, id.clone())));
+        Self {
+            cluster: roster.uuid(),
+            ancestors: Vec::new(),
+            cluster_size: u32::try_from(founders.len()).unwrap_or(u32::MAX),
+            members: members.collect(),
+            leaving: Vec::new(),
+        }
+    }
+
+    pub fn cluster(&self) -> ClusterUuid {
+        self.cluster
+    }
+
+    pub fn ancestors(&self) -> &[ClusterUuid] {
+        &self.ancestors
+    }
+
+    /// How many voters the cluster is to have.
+    pub fn cluster_size(&self) -> usize {
+        self.cluster_size as usize
+    }
+
+    pub fn members(&self) -> impl ExactSizeIterator<Item = (RaftId, Incarnation, &Arc<str>)> {
+        self.members.iter().map(|(raft_id, (incarnation, id))| (*raft_id, *incarnation, id))
+    }
+
+    pub fn incarnation(&self, member: RaftId) -> Option<Incarnation> {
+        self.members.get(&member).map(|(incarnation, _)| *incarnation)
+    }
+
+    pub fn id(&self, member: RaftId) -> Option<&Arc<str>> {
+        self.members.get(&member).map(|(_, id)| id)
+    }
+
+    pub fn contains(&self, incarnation: Incarnation) -> bool {
+        self.incarnation(incarnation.raft_id()) == Some(incarnation)
+    }
+
+    /// The members with this id: one, or two while a new incarnation takes the place of one that died.
+    pub fn named<'a>(&'a self, id: &'a str) -> impl Iterator<Item = RaftId> + 'a {
+        self.members.iter().filter(move |(_, (_, other))| &**other == id).map(|(raft_id, _)| *raft_id)
+    }
+
+    pub fn resize(&mut self, cluster_size: u32) {
+        self.cluster_size = cluster_size;
+    }
+
+    pub fn admit(&mut self, incarnation: Incarnation, id: Arc<str>) {
+        self.members.insert(incarnation.raft_id(), (incarnation, id));
+    }
+
+    /// Who it was, if it was a member.
+    pub fn remove(&mut self, member: RaftId) -> Option<Incarnation> {
+        self.members.remove(&member).map(|(incarnation, _)| incarnation)
+    }
+
+    /// These go when the joint configuration is left.
+    pub fn set_leaving(&mut self, members: Vec<RaftId>) {
+        self.leaving = members;
+    }
+
+    pub fn take_leaving(&mut self) -> Vec<RaftId> {
+        std::mem::take(&mut self.leaving)
+    }
+
+    /// The cluster goes on under another name, with one member.
+    pub fn renew(&mut self, cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>) {
+        self.ancestors.push(std::mem::replace(&mut self.cluster, cluster));
+        if self.ancestors.len() > ANCESTORS_MAX {
+            self.ancestors.remove(0);
+        }
+        self.members = BTreeMap::from([(survivor.raft_id(), (survivor, id))]);
+        self.leaving.clear();
+    }
+}

@@ -1,0 +1,184 @@
+//! This file gives a snapshot its form: the application's state, and with it everything else that is a function of the
+//! log up to one index (paper §7; thesis §6.3 for the request table).
+//!
+//! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. It is
+//! what storages keep and what travels, in chunks (`transfer.rs`).
+
+use bytes::Bytes;
+use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
+use serde::{Deserialize, Serialize};
+
+use super::events::{Position, SnapshotRecord};
+use super::frame::Roster;
+use super::identity::RaftId;
+use super::log::{FOUNDING_INDEX, FOUNDING_TERM};
+use super::registry::Registry;
+use super::requests::Table;
+
+const LENGTH_BYTES: usize = 4;
+
+/// Everything that the log up to `position` amounts to.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub position: Position,
+    pub conf_state: ConfState,
+    pub registry: Registry,
+    pub table: Table,
+    /// `None`: the initial state, which the reducer makes.
+    pub state: Option<Bytes>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    index: u64,
+    term: u64,
+    voters: Vec<RaftId>,
+    voters_outgoing: Vec<RaftId>,
+    learners: Vec<RaftId>,
+    learners_next: Vec<RaftId>,
+    auto_leave: bool,
+    registry: Registry,
+    table: Table,
+    has_state: bool,
+}
+
+impl Snapshot {
+    /// Where a cluster's log starts: the founders are its voters, and the state is the initial one.
+    pub fn found(roster: &Roster) -> Self {
+        let mut table = Table::default();
+        for (incarnation, _) in &roster.0 {
+            table.admit(incarnation.raft_id());
+        }
+        let conf_state = ConfState {
+            voters: roster.0.iter().map(|(incarnation, _)| incarnation.raft_id()).collect(),
+            ..ConfState::default()
+        };
+        let position = Position { index: FOUNDING_INDEX, term: FOUNDING_TERM };
+        Self { position, conf_state, registry: Registry::found(roster), table, state: None }
+    }
+
+    pub fn encode(&self) -> SnapshotRecord {
+        let head = Head {
+            index: self.position.index,
+            term: self.position.term,
+            voters: self.conf_state.voters.clone(),
+            voters_outgoing: self.conf_state.voters_outgoing.clone(),
+            learners: self.conf_state.learners.clone(),
+            learners_next: self.conf_state.learners_next.clone(),
+            auto_leave: self.conf_state.auto_leave,
+            registry: self.registry.clone(),
+            table: self.table.clone(),
+            has_state: self.state.is_some(),
+        };
+        let head =
+            postcard::to_allocvec(&head).expect("a snapshot's head is plain data: encoding it cannot fail");
+        let state = self.state.as_deref().unwrap_or_default();
+        let mut image = Vec::with_capacity(LENGTH_BYTES + head.len() + state.len());
+        image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
+        image.extend_from_slice(&head);
+        image.extend_from_slice(state);
+        SnapshotRecord { position: self.position, image: image.into() }
+    }
+
+    /// Any bytes may be given: what is no image, or an impossible one, is `None`.
+    pub fn decode(image: &Bytes) -> Option<Self> {
+        let length = u32::from_le_bytes(image.get(..LENGTH_BYTES)?.try_into().ok()?) as usize;
+        let end = LENGTH_BYTES.checked_add(length)?;
+        let head: Head = postcard::from_bytes(image.get(LENGTH_BYTES..end)?).ok()?;
+        let state = image.slice(end..);
+        if !head.has_state && !state.is_empty() {
+            return None;
+        }
+        let snapshot = Self {
+            position: Position { index: head.index, term: head.term },
+            conf_state: ConfState {
+                voters: head.voters,
+                voters_outgoing: head.voters_outgoing,
+                learners: head.learners,
+                learners_next: head.learners_next,
+                auto_leave: head.auto_leave,
+                ..ConfState::default()
+            },
+            registry: head.registry,
+            table: head.table,
+            state: head.has_state.then_some(state),
+        };
+        snapshot.is_well_formed().then_some(snapshot)
+    }
+
+    /// What raft-rs takes for granted: it panics on a configuration that contradicts itself.
+    fn is_well_formed(&self) -> bool {
+        let ConfState { voters, voters_outgoing, learners, learners_next, .. } = &self.conf_state;
+        let is_set = |ids: &[RaftId]| {
+            let mut sorted = ids.to_vec();
+            sorted.sort_unstable();
+            sorted.windows(2).all(|pair| pair[0] != pair[1]) && !ids.contains(&0)
+        };
+        let is_apart = |ids: &[RaftId], others: &[RaftId]| ids.iter().all(|id| !others.contains(id));
+        self.position.index >= FOUNDING_INDEX
+            && self.position.term >= FOUNDING_TERM
+            && !voters.is_empty()
+            && [voters, voters_outgoing, learners, learners_next].into_iter().all(|ids| is_set(ids))
+            && is_apart(learners, voters)
+            && is_apart(learners, voters_outgoing)
+            && is_apart(learners_next, voters)
+            && learners_next.iter().all(|id| voters_outgoing.contains(id))
+    }
+}
+
+/// For raft-rs, which looks at the metadata alone.
+pub fn to_raft(record: &SnapshotRecord, conf_state: &ConfState) -> RaftSnapshot {
+    let mut snapshot = RaftSnapshot { data: record.image.clone(), ..RaftSnapshot::default() };
+    let metadata = snapshot.mut_metadata();
+    metadata.index = record.position.index;
+    metadata.term = record.position.term;
+    metadata.set_conf_state(conf_state.clone());
+    snapshot
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::raft::Incarnation;
+
+    fn snapshot(state: Option<&'static str>) -> Snapshot {
+        let mut snapshot = Snapshot::found(&Roster(vec![(Incarnation::from_u128(1), "a".into())]));
+        snapshot.state = state.map(Bytes::from);
+        snapshot
+    }
+
+    #[test]
+    fn an_image_gives_back_what_it_was_made_of() {
+        for state in [None, Some(""), Some(r#"{"a":1}"#)] {
+            let snapshot = snapshot(state);
+            let again = Snapshot::decode(&snapshot.encode().image).expect("it is an image");
+            assert_eq!(again.state, snapshot.state);
+            assert_eq!((again.position, again.registry), (snapshot.position, snapshot.registry));
+            assert_eq!(again.conf_state, snapshot.conf_state);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_contradicts_itself_is_refused() {
+        let mut bad = snapshot(None);
+        bad.conf_state.learners = bad.conf_state.voters.clone();
+        assert!(Snapshot::decode(&bad.encode().image).is_none());
+        bad.conf_state.learners = vec![0];
+        assert!(Snapshot::decode(&bad.encode().image).is_none());
+        bad.conf_state = ConfState::default();
+        assert!(Snapshot::decode(&bad.encode().image).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_decode_panic(bytes in any::<Vec<u8>>(), at in any::<prop::sample::Index>(), bit in 0..8_u32) {
+            let _ = Snapshot::decode(&bytes.into());
+            let mut image = snapshot(Some("[1]")).encode().image.to_vec();
+            let at = at.index(image.len());
+            image[at] ^= 1 << bit;
+            let _ = Snapshot::decode(&image.into());
+        }
+    }
+}
