@@ -17,7 +17,7 @@ use rand_chacha::{
 };
 
 use super::events::{Role, SnapshotRecord, Write};
-use super::frame::RaftMessage;
+use super::frame::{RaftKind, RaftMessage};
 use super::identity::RaftId;
 use super::log::{FOUNDING_INDEX, Log};
 use super::options::Options;
@@ -232,6 +232,10 @@ impl Group {
     }
 
     pub fn tick(&mut self) {
+        if self.installing.is_some() {
+            // raft-rs would look for entries that the snapshot covers, were an election to begin now.
+            return;
+        }
         self.raw.tick();
         self.draw_election_timeout();
     }
@@ -249,6 +253,9 @@ impl Group {
 
     /// Steps a message of a peer; whatever the guard does not admit changes nothing.
     pub fn step(&mut self, from: RaftId, message: RaftMessage) {
+        if message.kind == RaftKind::TimeoutNow && self.installing.is_some() {
+            return;
+        }
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
             // raft-rs refuses what it can't use, e.g. a response from a former member; that is no fault of ours.
@@ -472,7 +479,11 @@ impl Group {
             self.out.extend(durable.messages);
             self.raw.on_persist_ready(durable.ready_number);
         }
-        self.has_installed |= self.installing.take_if(|installing| *installing <= number).is_some();
+        if self.installing.take_if(|installing| *installing <= number).is_some() {
+            self.has_installed = true;
+            let covered = self.raw.store().snapshot().position.index;
+            self.applied(covered);
+        }
     }
 
     /// Messages that may leave now, each with the peer it goes to.

@@ -355,7 +355,8 @@ impl Node {
                 seat.describe_members(self.membership.me().raft_id());
             }
             Message::Requests(requests) => {
-                if let Some(leadership) = &mut seat.leadership {
+                let goes = seat.goes(peer);
+                if let Some(leadership) = seat.leadership.as_mut().filter(|_| !goes) {
                     let term = leadership.term();
                     let replies = leadership.receive(peer, requests, &seat.table);
                     self.reply(from, term, replies);
@@ -467,8 +468,10 @@ impl Node {
         let delivered = self.delivering.take();
         let Some(seat) = &mut self.seat else { return };
         seat.reduced(delivered.unwrap_or(0).min(seat.delivered_index));
+        let sorted = seat.leadership.as_mut().and_then(|leadership| leadership.sort(answers));
+        let Some(mut sorted) = sorted else { return };
+        let is_void = seat.fence.is_fenced() || sorted.origins().any(|origin| seat.goes(origin));
         let Some(leadership) = &mut seat.leadership else { return };
-        let Some(mut sorted) = leadership.sort(answers) else { return };
         let entries = std::mem::take(&mut sorted.entries);
         let count = entries.len() as u64;
         if count == 0 {
@@ -476,7 +479,7 @@ impl Node {
                 let round = seat.group.confirm_leadership();
                 leadership.observed(sorted, seat.group.last_index(), round);
             }
-        } else if !seat.fence.is_fenced() && seat.group.propose(entries).is_ok() {
+        } else if !is_void && seat.group.propose(entries).is_ok() {
             leadership.appended(sorted, count, seat.group.last_index());
         } else {
             leadership.dropped(sorted, seat.group.last_index());
@@ -544,9 +547,10 @@ impl Node {
         }
         if leader.is_some() {
             self.origin.follow(term);
-            let version = self.options.version.clone();
-            self.outbox.push(Target::All, Message::About { version });
+            let about = Message::About { version: self.options.version.clone() };
+            self.outbox.push(Target::All, self.closing_word().unwrap_or(about));
         }
+        let Some(seat) = &mut self.seat else { return };
         let leader = seat.leader_id();
         self.news.push(Delivery::Role { role, term, leader });
     }
@@ -586,6 +590,15 @@ impl Node {
 
     fn warn(&mut self, warning: Warning) {
         self.news.push(Delivery::Warning(warning));
+    }
+
+    /// The voters of the configuration, or of both halves of a joint one.
+    #[cfg(test)]
+    pub fn voter_halves(&self) -> Vec<Vec<Incarnation>> {
+        let Some(seat) = &self.seat else { return Vec::new() };
+        let conf = seat.group.conf_state();
+        let halves = [conf.voters, conf.voters_outgoing].into_iter().filter(|half| !half.is_empty());
+        halves.map(|half| half.into_iter().filter_map(|id| seat.incarnation(id)).collect()).collect()
     }
 
     fn facts(&self) -> Facts {

@@ -92,6 +92,10 @@ impl Registry {
         self.leaving = members;
     }
 
+    pub fn is_leaving(&self, member: RaftId) -> bool {
+        self.leaving.contains(&member)
+    }
+
     pub fn take_leaving(&mut self) -> Vec<RaftId> {
         std::mem::take(&mut self.leaving)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use raft_rs::eraftpb::{ConfChangeType, ConfChangeV2, Entry};
 
 use super::Node;
+use super::seat::Seat;
 use crate::raft::entry::Admission;
 use crate::raft::events::{StateHash, Target};
 use crate::raft::frame::Message;
@@ -26,6 +27,8 @@ pub(super) struct Care {
     /// Silence is counted from here on: before, nobody had to speak to this node.
     since: u64,
     newcomers: BTreeMap<Incarnation, Heard>,
+    /// Whom a change that is in the log, and not applied, removes.
+    going: BTreeSet<RaftId>,
     /// Whom an operator wants removed.
     pub(super) unwanted: BTreeSet<RaftId>,
     pub(super) transfers: BTreeMap<RaftId, Transfer>,
@@ -61,6 +64,7 @@ impl Care {
         Self {
             since: now,
             newcomers: BTreeMap::new(),
+            going: BTreeSet::new(),
             unwanted: BTreeSet::new(),
             transfers: BTreeMap::new(),
             commits: [0; 2],
@@ -77,6 +81,16 @@ impl Care {
             self.commits = [commit_index, self.commits[0]];
             self.commits_at = now;
         }
+    }
+}
+
+impl Seat {
+    /// Whose requests must not be evaluated any more: behind a change that removes their origin they change nothing, and
+    /// whatever was evaluated on top of them would have seen what never was.
+    pub(super) fn goes(&self, origin: RaftId) -> bool {
+        !self.table.is_member(origin)
+            || self.registry.is_leaving(origin)
+            || self.care.as_ref().is_some_and(|care| care.going.contains(&origin))
     }
 }
 
@@ -122,12 +136,16 @@ impl Node {
             }
             Step::Change { promote, demote, remove } => {
                 let changes: Vec<_> = remove
-                    .into_iter()
-                    .map(|member| (ConfChangeType::RemoveNode, member))
+                    .iter()
+                    .map(|member| (ConfChangeType::RemoveNode, *member))
                     .chain(demote.map(|member| (ConfChangeType::AddLearnerNode, member)))
                     .chain(promote.map(|member| (ConfChangeType::AddNode, member)))
                     .collect();
-                _ = seat.group.propose_change(&changes, Vec::new());
+                if seat.group.propose_change(&changes, Vec::new()).is_ok()
+                    && let Some(care) = &mut seat.care
+                {
+                    care.going.extend(remove);
+                }
             }
             Step::HandOver => self.hand_over(None),
         }
@@ -148,7 +166,7 @@ impl Node {
     fn view(&mut self) -> Option<View> {
         let me = self.membership.me().raft_id();
         let is_closing = self.closing.is_some();
-        let leaves = self.closing.as_ref().is_some_and(|closing| closing.leaves);
+        let leaves = self.closing.as_ref().is_some_and(|closing| closing.leaves && closing.is_settled);
         let election_ticks = self.options.election_timeout_ticks_max;
         let newcomer_ticks = 3 * election_ticks;
         let seat = self.seat.as_mut().filter(|seat| seat.group.accepts_proposals())?;

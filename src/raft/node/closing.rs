@@ -12,6 +12,8 @@ use crate::raft::frame::Message;
 pub(super) struct Closing {
     /// This incarnation will not come back, and gives up its seat.
     pub(super) leaves: bool,
+    /// Its own performs have ended, or had their time.
+    pub(super) is_settled: bool,
     ticks: u64,
     ticks_max: u64,
 }
@@ -19,7 +21,7 @@ pub(super) struct Closing {
 impl Node {
     pub(super) fn close(&mut self, ticks_max: u64, leaves: bool) {
         if self.closing.is_none() {
-            self.closing = Some(Closing { leaves, ticks: 0, ticks_max });
+            self.closing = Some(Closing { leaves, is_settled: false, ticks: 0, ticks_max });
             self.say_closing();
         }
     }
@@ -34,21 +36,31 @@ impl Node {
     }
 
     pub(super) fn say_closing(&mut self) {
-        if let Some(Closing { leaves, .. }) = self.closing
-            && self.seat.is_some()
+        if self.seat.is_some()
+            && let Some(word) = self.closing_word()
         {
-            self.outbox.push(Target::All, Message::Closing { leaves });
+            self.outbox.push(Target::All, word);
         }
     }
 
+    /// What others are told. The seat is given up only when no perform of this node can be lost by it.
+    pub(super) fn closing_word(&self) -> Option<Message> {
+        let closing = self.closing.as_ref()?;
+        Some(Message::Closing { leaves: closing.leaves && closing.is_settled })
+    }
+
     pub(super) fn carry_on_closing(&mut self) {
-        let Some(Closing { leaves, ticks, ticks_max }) = self.closing else { return };
+        let Some(Closing { leaves, is_settled, ticks, ticks_max }) = self.closing else { return };
         let is_over = ticks >= ticks_max;
         let has_leader = self.seat.as_ref().is_some_and(|seat| seat.group.leader().is_some());
         // Half of the time is for the performs, the rest for a way out that costs the others nothing.
-        let is_settled = self.origin.is_empty() && self.asks.is_empty();
-        if !is_settled && has_leader && ticks < ticks_max / 2 {
+        let has_ended = self.origin.is_empty() && self.asks.is_empty();
+        if !has_ended && has_leader && ticks < ticks_max / 2 {
             return;
+        }
+        if !is_settled && let Some(closing) = &mut self.closing {
+            closing.is_settled = true;
+            self.say_closing();
         }
         if !is_over && !self.has_nobody_to_leave_to() {
             let Some(seat) = &self.seat else { return self.finish_closing() };

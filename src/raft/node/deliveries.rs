@@ -5,6 +5,7 @@ use raft_rs::eraftpb::{Entry, EntryType};
 use super::Node;
 use crate::raft::entry::Context;
 use crate::raft::events::{Delivery, Work};
+use crate::raft::identity::RaftId;
 use crate::raft::requests::Effect;
 
 /// A delivery of committed actions is about this large at most, so that JavaScript is never blocked for long.
@@ -153,7 +154,14 @@ impl Node {
         if seat.group.has_committed() || !seat.group.accepts_proposals() || seat.fence.is_fenced() {
             return;
         }
+        let going: Vec<RaftId> = seat
+            .leadership
+            .iter()
+            .flat_map(|leadership| leadership.origins())
+            .filter(|origin| seat.goes(*origin))
+            .collect();
         let Some(leadership) = &mut seat.leadership else { return };
+        leadership.forget(&going);
         let term = leadership.term();
         let (evaluations, told) = leadership.take_evaluations(seat.delivered_index, &seat.table);
         batch.extend(

@@ -99,7 +99,8 @@ impl Node {
         let election_ticks = self.options.election_timeout_ticks_max;
         let Some(seat) = &mut self.seat else { return };
         let last = seat.group.log().snapshot();
-        let entries = seat.delivered_index - last.position.index;
+        // A leader's snapshot may be in the log already, and not delivered yet.
+        let entries = seat.delivered_index.saturating_sub(last.position.index);
         if seat.fence.is_fenced() || !seat.snapshots.is_due(seat.now, entries) {
             return;
         }
@@ -143,6 +144,8 @@ impl Node {
                     return;
                 }
                 snapshot.state = Some(state);
+                // What is compacted must be applied, as raft-rs sees it.
+                seat.reduced(snapshot.position.index);
                 let write = seat.keep(&snapshot);
                 self.persist(write);
             }

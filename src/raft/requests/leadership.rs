@@ -88,6 +88,11 @@ pub struct Sorted {
 }
 
 impl Sorted {
+    /// Whose requests were evaluated.
+    pub fn origins(&self) -> impl Iterator<Item = RaftId> + '_ {
+        self.evaluated.iter().map(|evaluation| evaluation.origin)
+    }
+
     pub fn has_outcomes(&self) -> bool {
         !self.outcomes.is_empty()
     }
@@ -214,6 +219,20 @@ impl Leadership {
             }
         }
         (self.in_flight.clone(), told)
+    }
+
+    /// Who asked for anything in this term.
+    pub fn origins(&self) -> impl Iterator<Item = RaftId> + '_ {
+        self.sessions.keys().copied()
+    }
+
+    /// Forgets what these asked for and is not evaluated.
+    pub fn forget(&mut self, origins: &[RaftId]) {
+        if !origins.is_empty() {
+            self.sessions.retain(|origin, _| !origins.contains(origin));
+            self.waiting.retain(|evaluation| !origins.contains(&evaluation.origin));
+            self.waiting_bytes = self.waiting.iter().map(|evaluation| evaluation.args.len()).sum();
+        }
     }
 
     /// Sorts the answers to the batch that JavaScript evaluated into entries to propose and outcomes to tell later.

@@ -38,6 +38,11 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    /// Where an action that comes once was applied.
+    pub fn index_of(&self, action: &str) -> Option<u64> {
+        self.indexes.get(action).copied()
+    }
+
     fn check(&mut self, name: &str, applied: &Applied) {
         let Applied { index, action, state } = applied;
         let Some(action) = action else {

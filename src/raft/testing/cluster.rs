@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use protobuf::Message as _;
-use raft_rs::eraftpb::ConfChangeV2;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -13,9 +11,9 @@ use rand_chacha::{
 
 use super::application::Application;
 use super::checker::Checker;
-use crate::raft::entry::Context;
-use crate::raft::frame::{Frame, Message, WireEntry};
-use crate::raft::{Answer, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work};
+use super::describe::{describe_answer, describe_delivery, describe_frame};
+use super::disk::Disk;
+use crate::raft::{Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work};
 
 /// How the network treats frames.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +40,8 @@ pub struct Cluster {
     pub frames: BTreeMap<(u64, u64), Sent>,
     pub checker: Checker,
     pub trace: Option<Vec<String>>,
+    /// Everything is printed as it happens: `CONFLUX_TRACE=1`, to look at one seed.
+    prints: bool,
     pub now: u64,
     sent: u64,
     dice: ChaCha8Rng,
@@ -59,8 +59,11 @@ pub struct Sent {
 pub struct Replica {
     pub node: Node,
     pub application: Application,
-    incarnation: Option<Incarnation>,
+    pub incarnation: Option<Incarnation>,
+    /// `None`: memory only.
+    pub disk: Option<Disk>,
     next_sequence: u64,
+    next_ticket: u64,
     /// The process is stopped: it hears and does nothing, and its clock stands still.
     pub is_paused: bool,
     /// JavaScript is busy: batches wait.
@@ -85,6 +88,7 @@ impl Cluster {
             frames: BTreeMap::new(),
             checker: Checker::default(),
             trace: None,
+            prints: std::env::var_os("CONFLUX_TRACE").is_some(),
             now: 0,
             sent: 0,
             dice: ChaCha8Rng::seed_from_u64(seed),
@@ -98,11 +102,19 @@ impl Cluster {
 
     /// Starts a process under a name that is its place in the world, with the node id `id`.
     pub fn start(&mut self, name: &str, id: &str, cluster_size: usize, seed: [u8; 32]) {
+        self.start_with(name, Options::new(id, cluster_size, seed), None);
+    }
+
+    /// The same with options, and the disk that a former process left behind, or an empty one.
+    pub fn start_with(&mut self, name: &str, options: Options, mut disk: Option<Disk>) {
+        let recovered = disk.as_mut().and_then(Disk::load);
         let replica = Replica {
-            node: Node::new(Options::new(id, cluster_size, seed), None),
+            node: Node::new(options, recovered),
             application: Application::default(),
             incarnation: None,
+            disk,
             next_sequence: 1,
+            next_ticket: 1,
             is_paused: false,
             is_busy: false,
             batches: VecDeque::new(),
@@ -140,6 +152,22 @@ impl Cluster {
         let perform = Perform { sequence, method: method.into(), args: args.to_string().into() };
         self.handle(name, Input::Perform(vec![perform]));
         sequence
+    }
+
+    pub fn ask(&mut self, name: &str, ask: Ask, ticks: u64) -> u64 {
+        let replica = self.replicas.get_mut(name).expect("the test asks a node that runs");
+        let ticket = replica.next_ticket;
+        replica.next_ticket += 1;
+        self.handle(name, Input::Ask { ticket, ask, ticks });
+        ticket
+    }
+
+    /// What was written is durable.
+    pub fn sync(&mut self, name: &str) {
+        let number = self.replicas.get_mut(name).and_then(|replica| replica.disk.as_mut()?.sync());
+        if let Some(number) = number {
+            self.handle(name, Input::Persisted(number));
+        }
     }
 
     /// One tick of every clock, then everything that is due.
@@ -197,7 +225,10 @@ impl Cluster {
         match work {
             Work::Join(incarnation) => replica.incarnation = Some(incarnation),
             Work::Send(target, bytes) => self.send(name, target, bytes),
-            Work::Persist(number, _) => replica.node.handle(Input::Persisted(number)),
+            Work::Persist(number, write) => match &mut replica.disk {
+                None => replica.node.handle(Input::Persisted(number)),
+                Some(disk) => disk.write(number, write),
+            },
             Work::Deliver(batch) if replica.is_busy => replica.batches.push_back(batch),
             Work::Deliver(batch) => self.answer_batch(name, batch),
             Work::Stop(error) => {
@@ -209,14 +240,18 @@ impl Cluster {
     }
 
     fn answer_batch(&mut self, name: &str, batch: Vec<Delivery>) {
-        if self.trace.is_some() {
+        if self.trace.is_some() || self.prints {
             for line in batch.iter().map(describe_delivery) {
                 self.note(|| format!("{name}: {line}"));
             }
         }
         let replica = self.replicas.get_mut(name).expect("a node that gets a batch runs");
         let answers = replica.application.handle(batch);
-        for answer in answers.iter().filter(|_| self.trace.is_some()).map(describe_answer).collect::<Vec<_>>()
+        for answer in answers
+            .iter()
+            .filter(|_| self.trace.is_some() || self.prints)
+            .map(describe_answer)
+            .collect::<Vec<_>>()
         {
             self.note(|| format!("{name}: answers {answer}"));
         }
@@ -257,126 +292,10 @@ impl Cluster {
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
+        if self.prints {
+            eprintln!("{} {}", self.now, line());
+        } else if let Some(trace) = &mut self.trace {
             trace.push(line());
         }
-    }
-}
-
-fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {
-    let frame = Frame::decode(bytes).expect("a core sends frames");
-    let messages: Vec<String> = frame.messages.iter().map(describe_message).collect();
-    format!("{from} → {to}: {}", messages.join("; "))
-}
-
-fn describe_message(message: &Message) -> String {
-    match message {
-        Message::Hello { cluster_size, .. } => format!("Hello {cluster_size}"),
-        Message::Accept(roster) => {
-            let ids: Vec<&str> = roster.0.iter().map(|(_, id)| &**id).collect();
-            format!("Accept {}", ids.join(" "))
-        }
-        Message::Here(here) => format!("Here actions={} leader={}", here.holds_actions, here.has_leader),
-        Message::Taken { id } => format!("Taken {id}"),
-        Message::Closing { leaves } => if *leaves { "Closing and leaving" } else { "Closing" }.into(),
-        Message::About { .. } => "About".into(),
-        Message::Removed { term } => format!("Removed term={term}"),
-        Message::Chunk(chunk) => format!(
-            "Chunk {}{}..{} of {} term={}",
-            if chunk.heals { "healing " } else { "" },
-            chunk.offset,
-            chunk.offset + chunk.bytes.len() as u64,
-            chunk.total,
-            chunk.term
-        ),
-        Message::ChunkReceived { bytes, .. } => format!("ChunkReceived {bytes}"),
-        Message::Ask { term, attempt, question } => format!("Ask {attempt} term={term} {question:?}"),
-        Message::Answer { attempt, answer } => format!("Answer {attempt} {answer:?}"),
-        Message::StateHash { index, .. } => format!("StateHash index={index}"),
-        Message::Disagrees { index, .. } => format!("Disagrees index={index}"),
-        Message::Heal { index } => format!("Heal index={index}"),
-        Message::Recover => "Recover".into(),
-        Message::Yield { term, index } => format!("Yield term={term} index={index}"),
-        Message::Yielded => "Yielded".into(),
-        Message::Raft(raft) => {
-            let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);
-            if raft.commit > 0 {
-                text += &format!(" commit={}", raft.commit);
-            }
-            if raft.reject {
-                text += " reject";
-            }
-            for entry in &raft.entries {
-                text += &format!(" [{}@{} {}]", entry.index, entry.term, describe_entry(entry));
-            }
-            text
-        }
-        Message::Requests(requests) => {
-            let items: Vec<String> = requests
-                .requests
-                .iter()
-                .map(|item| {
-                    let args = String::from_utf8_lossy(&item.args);
-                    format!("{}>{} {} {args}", item.after, item.sequence, item.method)
-                })
-                .collect();
-            format!("Requests term={} floor={} {}", requests.term, requests.floor, items.join(", "))
-        }
-        Message::Outcomes { term, outcomes } => format!("Outcomes term={term} {outcomes:?}"),
-        Message::Received { term, sequence } => format!("Received term={term} up to {sequence}"),
-    }
-}
-
-fn describe_entry(entry: &WireEntry) -> String {
-    if entry.is_change {
-        let change = ConfChangeV2::parse_from_bytes(&entry.data).expect("a change is raft-rs's");
-        let singles = change.changes.iter().map(|single| format!("{:?}", single.get_change_type()));
-        let singles: Vec<String> = singles.collect();
-        return if singles.is_empty() { "leave joint".into() } else { singles.join("+") };
-    }
-    match Context::decode(&entry.context) {
-        None | Some(Context::Request(_)) => String::from_utf8_lossy(&entry.data).into(),
-        Some(Context::Resize { cluster_size }) => format!("resize {cluster_size}"),
-        Some(Context::Check) => "check".into(),
-        Some(Context::Epoch { .. }) => "epoch".into(),
-    }
-}
-
-fn describe_delivery(delivery: &Delivery) -> String {
-    match delivery {
-        Delivery::Role { role, term, leader } => {
-            format!("role {} term={term} leader={}", role.as_str(), leader.as_deref().unwrap_or("none"))
-        }
-        Delivery::ResetProvisional => "drops its provisional states".into(),
-        Delivery::Evaluate { method, args } => {
-            format!("evaluates {method} {}", String::from_utf8_lossy(args))
-        }
-        Delivery::Committed { index, own, is_provisional, action } => {
-            let own = own.map_or(String::new(), |sequence| format!(" resolves {sequence}"));
-            let kept = if *is_provisional { " (kept)" } else { "" };
-            format!("reduces {} at {index}{kept}{own}", String::from_utf8_lossy(action))
-        }
-        Delivery::Settled { sequence, settlement } => format!("settles {sequence}: {settlement:?}"),
-        Delivery::TakeSnapshot => "takes a snapshot".into(),
-        Delivery::Restore { index, state } => {
-            let state =
-                state.as_ref().map_or("the initial state".into(), |state| String::from_utf8_lossy(state));
-            format!("restores {state} at {index}")
-        }
-        Delivery::Hash { index } => format!("hashes its state at {index}"),
-        Delivery::Replayed => "has replayed its log".into(),
-        Delivery::Asked { ticket, result } => format!("is answered {ticket}: {result:?}"),
-        Delivery::Fenced(error) => format!("is fenced: {error}"),
-        Delivery::Healed => "is healed".into(),
-        Delivery::Warning(warning) => format!("warns: {warning}"),
-    }
-}
-
-fn describe_answer(answer: &Answer) -> String {
-    match answer {
-        Answer::Action(action) => format!("action {}", String::from_utf8_lossy(action)),
-        Answer::Nothing => "nothing".into(),
-        Answer::Unknown(error) => format!("unknown {}", String::from_utf8_lossy(error)),
-        Answer::Refused(error) => format!("refused {}", String::from_utf8_lossy(error)),
     }
 }

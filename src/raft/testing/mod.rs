@@ -1,10 +1,14 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
 //! `application` stands for the façade, `cluster` for the world, `checker` says after every step what must hold,
-//! `script` runs the golden scripts of `../scripts/`, and `simulation` runs seeds.
+//! `script` runs the golden scripts of `../scripts/`, `simulation` runs seeds under faults, and `churn` under faults while
+//! members come and go.
 
 mod application;
 mod checker;
+mod churn;
 mod cluster;
+mod describe;
+mod disk;
 mod script;
 mod simulation;

@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::application::{End, State};
-use super::cluster::{Cluster, Network};
-use crate::raft::{Input, Role};
+use super::cluster::{Cluster, Network, Replica};
+use super::disk::Disk;
+use crate::raft::{Ask, Input, Options, Role, Warning};
 
 /// What a test remembers of a perform when it makes it.
-struct Made {
+pub(super) struct Made {
     method: &'static str,
     action: String,
     /// The highest commit index anywhere when it was made: what the application could already know of.
@@ -19,13 +20,18 @@ struct Made {
 }
 
 /// One run: a cluster, its clients, and what they were told.
-struct Run {
-    cluster: Cluster,
-    size: usize,
+pub(super) struct Run {
+    pub(super) cluster: Cluster,
+    pub(super) size: usize,
     made: BTreeMap<(String, u64), Made>,
     ends: BTreeMap<(String, u64), End>,
-    /// Nodes that left with grace.
-    closed: BTreeSet<String>,
+    /// Processes that left with grace, or that started over as new members.
+    excused: BTreeSet<String>,
+    /// The highest index of an action that anybody was told is kept.
+    acknowledged_index: u64,
+    /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
+    syncs: BTreeMap<(String, u64), u64>,
+    pub(super) synced: u64,
 }
 
 #[test]
@@ -55,7 +61,7 @@ fn simulation_of_one_seed_gives_the_same_trace_twice() {
 }
 
 /// Runs the seeds, one by one, and names the one that fails.
-fn for_seeds(count: u64, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
+pub(super) fn for_seeds(count: u64, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("CONFLUX_SEED") {
         Some(seed) => seed..seed + 1,
@@ -69,18 +75,38 @@ fn for_seeds(count: u64, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
     }
 }
 
+/// Small snapshots, so that logs are compacted all the time.
+pub(super) fn options(cluster: &mut Cluster, id: &str, size: usize, is_durable: bool) -> Options {
+    let seed = cluster.draw_seed();
+    let snapshot_entries = 10 + cluster.roll(60);
+    Options { snapshot_entries, is_durable, ..Options::new(id, size, seed) }
+}
+
 impl Run {
     /// Founds a cluster of 1, 2, 3, 4 or 5 nodes on a good network.
     fn found(seed: u64) -> Self {
-        let mut cluster = Cluster::new(seed);
+        let cluster = Cluster::new(seed);
         let size = [3, 5, 3, 1, 2, 4][(seed % 6) as usize];
+        Self::found_of(cluster, size, &|_| false)
+    }
+
+    /// Founds a cluster of `size` nodes, of whom some keep their log on disks.
+    pub(super) fn found_of(mut cluster: Cluster, size: usize, is_durable: &dyn Fn(usize) -> bool) -> Self {
         for n in 0..size {
             let name = format!("n{n}");
-            let seed = cluster.draw_seed();
-            cluster.start(&name, &name, size, seed);
+            let options = options(&mut cluster, &name, size, is_durable(n));
+            cluster.start_with(&name, options, is_durable(n).then(Disk::default));
         }
-        let mut run =
-            Self { cluster, size, made: BTreeMap::new(), ends: BTreeMap::new(), closed: BTreeSet::new() };
+        let mut run = Self {
+            cluster,
+            size,
+            made: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            acknowledged_index: 0,
+            syncs: BTreeMap::new(),
+            synced: 0,
+        };
         run.until("a cluster is founded", 2_000, |run| {
             run.cluster.statuses().values().all(|status| status.leader.is_some() && status.commit_index > 1)
         });
@@ -103,7 +129,8 @@ impl Run {
             let names: Vec<String> = self.cluster.replicas.keys().cloned().collect();
             let name = names[self.cluster.roll(names.len() as u64) as usize].clone();
             match self.cluster.roll(300) {
-                0..80 => self.perform(&name),
+                0..78 => self.perform(&name),
+                78..80 => self.sync(&name),
                 80..84 => {
                     let replica = self.cluster.replicas.get_mut(&name).expect("it was just listed");
                     replica.is_paused = !replica.is_paused;
@@ -166,7 +193,7 @@ impl Run {
         });
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         self.cluster.checker.check_call_order();
         let sequences = self.cluster.checker.sequences.values();
         let nothing = Default::default();
@@ -203,8 +230,8 @@ impl Run {
                 }
                 End::NotApplied | End::Unknown => {
                     assert!(
-                        self.closed.contains(name),
-                        "{name}'s perform {number} ended {end}, but it did not close"
+                        self.excused.contains(name),
+                        "{name}'s perform {number} ended {end}, but it neither closed nor started over"
                     );
                     let count_max = usize::from(*end == End::Unknown);
                     let is_told_right = count <= count_max || made.method == "unlock";
@@ -234,7 +261,7 @@ impl Run {
         assert!(was_held, "`{}` was refused, but nobody held the lock meanwhile", made.action);
     }
 
-    fn perform(&mut self, name: &str) {
+    pub(super) fn perform(&mut self, name: &str) {
         let number =
             self.made.range((name.to_string(), 0)..).take_while(|((n, _), _)| n == name).count() as u64 + 1;
         let tag = format!("{name}/{number}");
@@ -259,17 +286,29 @@ impl Run {
         self.note_ends();
     }
 
-    fn crash(&mut self, name: &str) {
+    pub(super) fn crash(&mut self, name: &str) -> Option<Replica> {
         self.note_ends();
-        self.cluster.crash(name);
+        self.cluster.crash(name)
     }
 
-    fn step(&mut self) {
+    /// A read that must be current when it is answered.
+    pub(super) fn sync(&mut self, name: &str) {
+        let ticket = self.cluster.ask(name, Ask::Sync, 300);
+        self.syncs.insert((name.to_string(), ticket), self.acknowledged_index);
+    }
+
+    pub(super) fn step(&mut self) {
         self.cluster.tick();
+        let disks = self.cluster.replicas.iter().filter(|(_, replica)| replica.disk.is_some());
+        for name in disks.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            if self.cluster.roll(2) == 0 {
+                self.cluster.sync(&name);
+            }
+        }
         self.note_ends();
         let stopped = self.cluster.replicas.iter().filter(|(_, replica)| replica.stopped.is_some());
         for name in stopped.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            self.closed.insert(name.clone());
+            self.excused.insert(name.clone());
             self.cluster.crash(&name);
         }
     }
@@ -277,11 +316,31 @@ impl Run {
     fn note_ends(&mut self) {
         let commit_index = self.commit_index();
         for (name, replica) in &mut self.cluster.replicas {
-            for (number, end) in std::mem::take(&mut replica.application.ends) {
+            let application = &mut replica.application;
+            if application.warnings.iter().any(|warning| matches!(warning, Warning::StartingOver { .. })) {
+                self.excused.insert(name.clone());
+            }
+            for (number, end) in std::mem::take(&mut application.ends) {
                 let key = (name.clone(), number);
                 self.made.get_mut(&key).expect("only what was made ends").ended = Some(commit_index);
+                if let End::Resolved(action) = &end {
+                    let sequences = self.cluster.checker.sequences.values();
+                    let index = sequences.filter_map(|sequence| sequence.index_of(action)).max();
+                    self.acknowledged_index = self.acknowledged_index.max(index.unwrap_or(0));
+                }
                 let former = self.ends.insert(key, end);
                 assert_eq!(former, None, "{name}'s perform {number} ended twice");
+            }
+            for (ticket, result) in std::mem::take(&mut application.answered) {
+                let Some(acknowledged) = self.syncs.remove(&(name.clone(), ticket)) else { continue };
+                if result.is_ok() {
+                    self.synced += 1;
+                    let applied = application.applied.last().map_or(0, |applied| applied.index);
+                    assert!(
+                        acknowledged <= applied,
+                        "{name}: after sync the state ends at {applied}, but {acknowledged} was acknowledged before"
+                    );
+                }
             }
         }
     }
@@ -290,13 +349,37 @@ impl Run {
         self.cluster.statuses().values().map(|status| status.commit_index).max().unwrap_or(0)
     }
 
-    fn until(&mut self, what: &str, ticks_max: u64, holds: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&mut self, what: &str, ticks_max: u64, holds: impl Fn(&Self) -> bool) {
         for _ in 0..ticks_max {
             self.step();
             if holds(self) {
                 return;
             }
         }
-        panic!("after {ticks_max} ticks it does not hold that {what}: {:#?}", self.cluster.statuses());
+        let statuses = self.cluster.statuses();
+        let lines = statuses.iter().map(|(name, status)| {
+            let members = status.members.iter().map(|member| {
+                let kind = if member.is_voter { "" } else { " learner" };
+                format!("{} {:.8}{kind}", member.id, member.incarnation.to_string())
+            });
+            format!(
+                "{name} ({} {:.8}): {} of {:?} in term {}, applied {} commit {} last {} snapshot {} pending {} size {} {:?}: {}",
+                status.id,
+                status.incarnation.to_string(),
+                status.role.as_str(),
+                status.leader,
+                status.term,
+                status.applied_index,
+                status.commit_index,
+                status.last_index,
+                status.snapshot_index,
+                status.pending,
+                status.cluster_size,
+                status.waiting_for,
+                members.collect::<Vec<_>>().join(", ")
+            )
+        });
+        let lines: Vec<String> = lines.collect();
+        panic!("after {ticks_max} ticks it does not hold that {what}:\n{}", lines.join("\n"));
     }
 }

@@ -1,0 +1,239 @@
+//! This file runs clusters from seeds whose members come and go under faults: newcomers, deaths, restarts from disk,
+//! graceful closes, other sizes.
+//!
+//! `CONFLUX_SEED=7 cargo test churn` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
+
+use super::cluster::{Cluster, Network};
+use super::disk::Disk;
+use super::simulation::{Run, for_seeds, options};
+use crate::raft::{Ask, Input, Role, Status};
+
+/// The life of a cluster: the run, and the processes that are to come back.
+struct Life {
+    run: Run,
+    /// Process, node id, disk and tick of its return.
+    away: Vec<(String, Disk, u64)>,
+    /// Ids of processes that are gone for good.
+    free_ids: Vec<String>,
+    started: u64,
+}
+
+#[test]
+fn churn_of_members_breaks_no_promise() {
+    for_seeds(400, |seed| {
+        let mut life = Life::found(seed);
+        life.disturb(1_500);
+        life.heal();
+        life.run.check();
+    });
+}
+
+impl Life {
+    /// A cluster of 3 or 5, with disks in two of three seeds.
+    fn found(seed: u64) -> Self {
+        let cluster = Cluster::new(seed);
+        let size = [3, 5][(seed % 2) as usize];
+        let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n % 2 == 0;
+        let run = Run::found_of(cluster, size, &is_durable);
+        Self { run, away: Vec::new(), free_ids: Vec::new(), started: 0 }
+    }
+
+    fn disturb(&mut self, ticks: u64) {
+        let cluster = &mut self.run.cluster;
+        let network = Network {
+            loss: cluster.roll(15),
+            repeats: cluster.roll(10),
+            delay_ticks_max: cluster.roll(6),
+            stragglers: cluster.roll(3),
+        };
+        cluster.network = network;
+        for _ in 0..ticks {
+            self.run.step();
+            self.return_who_is_due();
+            let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
+            if names.is_empty() {
+                continue;
+            }
+            let name = names[self.run.cluster.roll(names.len() as u64) as usize].clone();
+            let other = names[self.run.cluster.roll(names.len() as u64) as usize].clone();
+            let cluster = &mut self.run.cluster;
+            match cluster.roll(400) {
+                0..90 => self.run.perform(&name),
+                90..94 => {
+                    let replica = cluster.replicas.get_mut(&name).expect("it was just listed");
+                    replica.is_paused = !replica.is_paused;
+                }
+                94..102 => {
+                    let replica = cluster.replicas.get_mut(&name).expect("it was just listed");
+                    replica.is_busy = !replica.is_busy;
+                    if !replica.is_busy {
+                        cluster.answer(&name);
+                    }
+                }
+                102..105 => _ = cluster.cuts.insert((name, other)),
+                105..109 => cluster.cuts.clear(),
+                109 => {
+                    for apart in names.iter().filter(|apart| **apart != name) {
+                        cluster.cuts.insert((name.clone(), apart.clone()));
+                        cluster.cuts.insert((apart.clone(), name.clone()));
+                    }
+                }
+                110..116 => self.start_newcomer(),
+                116..119 => self.kill(&name),
+                119..122 => self.close(&name),
+                122 => self.resize(&name),
+                123..125 => _ = cluster.ask(&name, Ask::TransferLeadership { to: None }, 100),
+                125..130 => self.run.sync(&name),
+                _ => {}
+            }
+        }
+    }
+
+    /// At most two at a time: as many as found a cluster of their own would do so where they cannot hear of ours.
+    fn start_newcomer(&mut self) {
+        let statuses = self.run.cluster.statuses();
+        let outside = statuses.values().filter(|status| status.cluster.is_none()).count();
+        if outside >= 2 || statuses.len() >= self.run.size + 2 {
+            return;
+        }
+        self.started += 1;
+        let name = format!("p{}", self.started);
+        let reused = self.run.cluster.roll(2) == 0;
+        let id = self.free_ids.pop().filter(|_| reused).unwrap_or_else(|| name.clone());
+        let is_durable = self.run.cluster.roll(3) == 0;
+        let size = self.run.size;
+        let options = options(&mut self.run.cluster, &id, size, is_durable);
+        self.run.cluster.start_with(&name, options, is_durable.then(Disk::default));
+    }
+
+    /// The process ends; what it had on disk comes back, what it had in memory must be elsewhere.
+    fn kill(&mut self, name: &str) {
+        let id = self.run.cluster.replicas[name].node.status().id.to_string();
+        let is_durable = self.run.cluster.replicas[name].disk.is_some();
+        if !is_durable && !self.may_lose(name) {
+            return;
+        }
+        let disk = self.run.crash(name).and_then(|replica| replica.disk);
+        match disk {
+            Some(disk) => {
+                let kept = self.run.cluster.roll(4) as usize;
+                let due = self.run.cluster.now + self.run.cluster.roll(300);
+                self.away.push((id, disk.crash(kept), due));
+            }
+            None => self.free_ids.push(id),
+        }
+    }
+
+    fn close(&mut self, name: &str) {
+        let replica = &self.run.cluster.replicas[name];
+        let leaves = replica.disk.is_none() || self.run.cluster.now % 2 == 0;
+        if replica.is_closing() || !self.may_lose(name) {
+            return;
+        }
+        let id = self.run.cluster.replicas[name].node.status().id.to_string();
+        self.run.cluster.handle(name, Input::Close { ticks: 200, leaves });
+        self.free_ids.push(id);
+    }
+
+    fn resize(&mut self, name: &str) {
+        let cluster_size = 3 + self.run.cluster.roll(5) as usize;
+        self.run.cluster.ask(name, Ask::Resize { cluster_size }, 400);
+    }
+
+    /// Whether what was committed, and the power to go on, stays with those who are left: in the newest leader's
+    /// configuration, in each half of it, a majority is neither gone nor going, and no other is on its way.
+    fn may_lose(&mut self, name: &str) -> bool {
+        let statuses = self.run.cluster.statuses();
+        let leaders = statuses.iter().filter(|(_, status)| status.role == Role::Leader);
+        let Some((leader, leads)) = leaders.max_by_key(|(_, status)| status.term) else { return false };
+        if leads.applied_index != leads.last_index
+            || statuses.values().any(|status| status.last_index > leads.last_index)
+        {
+            return false;
+        }
+        let lost = &self.run.cluster.replicas[name].incarnation;
+        let stays = |incarnation| {
+            Some(incarnation) != *lost
+                && (self.run.cluster.replicas.values().any(|replica| {
+                    replica.incarnation == Some(incarnation)
+                        && replica.stopped.is_none()
+                        && !replica.is_closing()
+                }))
+        };
+        let halves = self.run.cluster.replicas[leader].node.voter_halves();
+        halves.into_iter().all(|half| {
+            let voters = half.len();
+            half.into_iter().filter(|incarnation| stays(*incarnation)).count() > voters / 2
+        })
+    }
+
+    fn return_who_is_due(&mut self) {
+        let now = self.run.cluster.now;
+        if let Some(size) = self.newest().map(|status| status.cluster_size) {
+            self.run.size = size;
+        }
+        let (due, away) = std::mem::take(&mut self.away).into_iter().partition(|(.., due)| *due <= now);
+        self.away = away;
+        for (id, disk, _) in due as Vec<(String, Disk, u64)> {
+            self.started += 1;
+            let name = format!("r{}", self.started);
+            let size = self.run.size;
+            let options = options(&mut self.run.cluster, &id, size, true);
+            self.run.cluster.start_with(&name, options, Some(disk));
+        }
+    }
+
+    /// What the node with the most of the log says.
+    fn newest(&self) -> Option<Status> {
+        let statuses = self.run.cluster.statuses();
+        statuses.into_values().max_by_key(|status| (status.applied_index, status.term))
+    }
+
+    /// All faults stop: within a bounded time everybody who lives is a member, as many as can vote do, and everything
+    /// that was performed has ended.
+    fn heal(&mut self) {
+        self.run.cluster.network = Network::default();
+        self.run.cluster.cuts.clear();
+        self.away.iter_mut().for_each(|(.., due)| *due = 0);
+        self.return_who_is_due();
+        let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
+        for name in names {
+            let replica = self.run.cluster.replicas.get_mut(&name).expect("it was just listed");
+            (replica.is_paused, replica.is_busy) = (false, false);
+            self.run.cluster.answer(&name);
+        }
+        // Orders that were given may still be carried out.
+        for _ in 0..400 {
+            self.run.step();
+            self.return_who_is_due();
+        }
+        let size = self.run.size;
+        let outside = self
+            .run
+            .cluster
+            .statuses()
+            .into_iter()
+            .filter(|(_, status)| status.cluster.is_none() && status.cluster_size != size);
+        for name in outside.map(|(name, _)| name).collect::<Vec<_>>() {
+            // It was started for a cluster of another size, and waits for ever.
+            self.run.crash(&name);
+        }
+        self.run.until("all are members, and every perform has ended", 4_000, |run| {
+            let statuses = run.cluster.statuses();
+            let Some(leads) = statuses.values().find(|status| status.role == Role::Leader) else {
+                return false;
+            };
+            // Who died without a spare to take its place keeps it.
+            let lives = |incarnation| statuses.values().any(|status| status.incarnation == incarnation);
+            let voters =
+                leads.members.iter().filter(|member| member.is_voter && lives(member.incarnation)).count();
+            let all_agree = statuses.values().all(|status| {
+                status.pending == 0
+                    && status.applied_index == leads.last_index
+                    && status.leader == leads.leader
+                    && leads.members.iter().any(|member| member.incarnation == status.incarnation)
+            });
+            all_agree && voters == leads.cluster_size.min(statuses.len())
+        });
+    }
+}

@@ -1,0 +1,127 @@
+//! This file puts frames, deliveries and answers into the words of the golden scripts.
+
+use bytes::Bytes;
+use protobuf::Message as _;
+use raft_rs::eraftpb::ConfChangeV2;
+
+use crate::raft::entry::Context;
+use crate::raft::frame::{Frame, Message, WireEntry};
+use crate::raft::{Answer, Delivery};
+
+pub fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {
+    let frame = Frame::decode(bytes).expect("a core sends frames");
+    let messages: Vec<String> = frame.messages.iter().map(describe_message).collect();
+    format!("{from} → {to}: {}", messages.join("; "))
+}
+
+fn describe_message(message: &Message) -> String {
+    match message {
+        Message::Hello { cluster_size, .. } => format!("Hello {cluster_size}"),
+        Message::Accept(roster) => {
+            let ids: Vec<&str> = roster.0.iter().map(|(_, id)| &**id).collect();
+            format!("Accept {}", ids.join(" "))
+        }
+        Message::Here(here) => format!("Here actions={} leader={}", here.holds_actions, here.has_leader),
+        Message::Taken { id } => format!("Taken {id}"),
+        Message::Closing { leaves } => if *leaves { "Closing and leaving" } else { "Closing" }.into(),
+        Message::About { .. } => "About".into(),
+        Message::Removed { term } => format!("Removed term={term}"),
+        Message::Chunk(chunk) => format!(
+            "Chunk {}{}..{} of {} term={}",
+            if chunk.heals { "healing " } else { "" },
+            chunk.offset,
+            chunk.offset + chunk.bytes.len() as u64,
+            chunk.total,
+            chunk.term
+        ),
+        Message::ChunkReceived { bytes, .. } => format!("ChunkReceived {bytes}"),
+        Message::Ask { term, attempt, question } => format!("Ask {attempt} term={term} {question:?}"),
+        Message::Answer { attempt, answer } => format!("Answer {attempt} {answer:?}"),
+        Message::StateHash { index, .. } => format!("StateHash index={index}"),
+        Message::Disagrees { index, .. } => format!("Disagrees index={index}"),
+        Message::Heal { index } => format!("Heal index={index}"),
+        Message::Recover => "Recover".into(),
+        Message::Yield { term, index } => format!("Yield term={term} index={index}"),
+        Message::Yielded => "Yielded".into(),
+        Message::Raft(raft) => {
+            let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);
+            if raft.commit > 0 {
+                text += &format!(" commit={}", raft.commit);
+            }
+            if raft.reject {
+                text += " reject";
+            }
+            for entry in &raft.entries {
+                text += &format!(" [{}@{} {}]", entry.index, entry.term, describe_entry(entry));
+            }
+            text
+        }
+        Message::Requests(requests) => {
+            let items: Vec<String> = requests
+                .requests
+                .iter()
+                .map(|item| {
+                    let args = String::from_utf8_lossy(&item.args);
+                    format!("{}>{} {} {args}", item.after, item.sequence, item.method)
+                })
+                .collect();
+            format!("Requests term={} floor={} {}", requests.term, requests.floor, items.join(", "))
+        }
+        Message::Outcomes { term, outcomes } => format!("Outcomes term={term} {outcomes:?}"),
+        Message::Received { term, sequence } => format!("Received term={term} up to {sequence}"),
+    }
+}
+
+fn describe_entry(entry: &WireEntry) -> String {
+    if entry.is_change {
+        let change = ConfChangeV2::parse_from_bytes(&entry.data).expect("a change is raft-rs's");
+        let singles = change.changes.iter().map(|single| format!("{:?}", single.get_change_type()));
+        let singles: Vec<String> = singles.collect();
+        return if singles.is_empty() { "leave joint".into() } else { singles.join("+") };
+    }
+    match Context::decode(&entry.context) {
+        None | Some(Context::Request(_)) => String::from_utf8_lossy(&entry.data).into(),
+        Some(Context::Resize { cluster_size }) => format!("resize {cluster_size}"),
+        Some(Context::Check) => "check".into(),
+        Some(Context::Epoch { .. }) => "epoch".into(),
+    }
+}
+
+pub fn describe_delivery(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Role { role, term, leader } => {
+            format!("role {} term={term} leader={}", role.as_str(), leader.as_deref().unwrap_or("none"))
+        }
+        Delivery::ResetProvisional => "drops its provisional states".into(),
+        Delivery::Evaluate { method, args } => {
+            format!("evaluates {method} {}", String::from_utf8_lossy(args))
+        }
+        Delivery::Committed { index, own, is_provisional, action } => {
+            let own = own.map_or(String::new(), |sequence| format!(" resolves {sequence}"));
+            let kept = if *is_provisional { " (kept)" } else { "" };
+            format!("reduces {} at {index}{kept}{own}", String::from_utf8_lossy(action))
+        }
+        Delivery::Settled { sequence, settlement } => format!("settles {sequence}: {settlement:?}"),
+        Delivery::TakeSnapshot => "takes a snapshot".into(),
+        Delivery::Restore { index, state } => {
+            let state =
+                state.as_ref().map_or("the initial state".into(), |state| String::from_utf8_lossy(state));
+            format!("restores {state} at {index}")
+        }
+        Delivery::Hash { index } => format!("hashes its state at {index}"),
+        Delivery::Replayed => "has replayed its log".into(),
+        Delivery::Asked { ticket, result } => format!("is answered {ticket}: {result:?}"),
+        Delivery::Fenced(error) => format!("is fenced: {error}"),
+        Delivery::Healed => "is healed".into(),
+        Delivery::Warning(warning) => format!("warns: {warning}"),
+    }
+}
+
+pub fn describe_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Action(action) => format!("action {}", String::from_utf8_lossy(action)),
+        Answer::Nothing => "nothing".into(),
+        Answer::Unknown(error) => format!("unknown {}", String::from_utf8_lossy(error)),
+        Answer::Refused(error) => format!("refused {}", String::from_utf8_lossy(error)),
+    }
+}

@@ -1,0 +1,87 @@
+//! This file is the disk of a simulated node: what was written is durable only after a sync, and a crash may leave any
+//! prefix of what was not.
+
+use std::collections::VecDeque;
+
+use raft_rs::eraftpb::{Entry, HardState};
+
+use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Write};
+
+/// What is durable, and what is on its way.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    durable: Kept,
+    unsynced: VecDeque<(u64, Write)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    seat: Option<SeatRecord>,
+    start: u64,
+    snapshot: Option<SnapshotRecord>,
+    compacted: Position,
+    entries: Vec<Entry>,
+    hard_state: HardState,
+}
+
+impl Disk {
+    pub fn write(&mut self, number: u64, write: Write) {
+        self.unsynced.push_back((number, write));
+    }
+
+    /// Makes everything durable; the number of the last write, if there is any.
+    pub fn sync(&mut self) -> Option<u64> {
+        let mut last = None;
+        for (number, write) in self.unsynced.drain(..) {
+            self.durable.carry_out(write);
+            last = Some(number);
+        }
+        last
+    }
+
+    /// The machine loses its power: of what was not synced, `kept` writes happen to be there.
+    pub fn crash(mut self, kept: usize) -> Self {
+        for (_, write) in self.unsynced.drain(..).take(kept) {
+            self.durable.carry_out(write);
+        }
+        Self { durable: self.durable, unsynced: VecDeque::new() }
+    }
+
+    pub fn load(&mut self) -> Option<Recovered> {
+        let kept = &mut self.durable;
+        kept.start += 1;
+        Some(Recovered {
+            seat: kept.seat?,
+            start: kept.start,
+            snapshot: kept.snapshot.clone()?,
+            compacted: kept.compacted,
+            entries: kept.entries.clone(),
+            hard_state: kept.hard_state.clone(),
+        })
+    }
+}
+
+impl Kept {
+    fn carry_out(&mut self, write: Write) {
+        if let Some(seat) = write.seat {
+            *self = Self { seat: Some(seat), start: self.start, ..Self::default() };
+        }
+        if let Some(snapshot) = write.snapshot {
+            self.snapshot = Some(snapshot);
+        }
+        if write.drops_entries {
+            self.entries.clear();
+        }
+        if let Some(first) = write.entries.first() {
+            self.entries.retain(|entry| entry.index < first.index);
+        }
+        self.entries.extend(write.entries);
+        if let Some(position) = write.compacts_to {
+            self.entries.retain(|entry| entry.index > position.index);
+            self.compacted = position;
+        }
+        if let Some(hard_state) = write.hard_state {
+            self.hard_state = hard_state;
+        }
+    }
+}
