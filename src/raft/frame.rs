@@ -45,14 +45,15 @@ pub enum Message {
     Raft(RaftMessage),
     /// Performs on their way to the leader of `term`.
     Requests(Requests),
-    /// Outcomes on their way back, for requests that became no entry.
-    Outcomes { term: u64, outcomes: Vec<(u64, Outcome)> },
+    /// Outcomes on their way back, for requests of one start of their origin that became no entry.
+    Outcomes { term: u64, start: u64, outcomes: Vec<(u64, Outcome)> },
     /// "In this term I have your requests up to this sequence number, without a gap."
-    Received { term: u64, sequence: u64 },
+    Received { term: u64, start: u64, sequence: u64 },
     /// What a member tells all others of itself when a leader appears, and whoever newly joined.
     About { version: Arc<str> },
-    /// "You are no member": the leader's answer to whoever was removed. `term` is the leader's.
-    Removed { term: u64 },
+    /// "You are no member": the leader's answer to whoever was removed. `term` is the leader's; `cluster_size` is what to
+    /// say to be let in again.
+    Removed { term: u64, cluster_size: u32 },
     /// A part of a snapshot.
     Chunk(Chunk),
     /// "Of this transfer I have so many bytes"; all of them: the snapshot is installed.

@@ -39,6 +39,9 @@ use closing::Closing;
 use loss::Loss;
 use seat::Seat;
 
+/// What a node numbers for others begins anew at each start, this far above the last.
+const STARTS_SHIFT: u32 = 32;
+
 /// One node.
 ///
 /// Invariants:
@@ -68,6 +71,7 @@ pub struct Node {
     /// What the application asked of the cluster, and under which numbers it was put to leaders.
     asks: Vec<Asking>,
     attempts: u64,
+    transfers: u64,
     /// What this node, leading, answered itself.
     own_answers: Vec<(u64, ReadAt)>,
     /// A snapshot that arrives.
@@ -106,7 +110,9 @@ impl Node {
             delivering: None,
             is_pristine: true,
             asks: Vec::new(),
-            attempts: 0,
+            // No number of a former start comes again: its answer may still be on the way.
+            attempts: start << STARTS_SHIFT,
+            transfers: start << STARTS_SHIFT,
             own_answers: Vec::new(),
             reception: None,
             loss: Loss::default(),
@@ -223,6 +229,7 @@ impl Node {
             seat.group.tick();
             if facts.channel_is_healthy {
                 seat.now += 1;
+                seat.doubt_leader(self.options.election_timeout_ticks_max);
                 self.tick_loss();
             }
         }
@@ -304,7 +311,9 @@ impl Node {
                 Message::ChunkReceived { transfer, bytes } => {
                     self.chunk_received(frame.from, transfer, bytes)
                 }
-                Message::Removed { term } => self.hear_removed(frame.cluster, term),
+                Message::Removed { term, cluster_size } => {
+                    self.hear_removed(frame.cluster, term, cluster_size);
+                }
                 Message::Closing { .. }
                 | Message::Raft(_)
                 | Message::Requests(_)
@@ -362,12 +371,16 @@ impl Node {
                     self.reply(from, term, replies);
                 }
             }
-            Message::Outcomes { term, outcomes } => {
+            Message::Outcomes { term, start, outcomes } => {
                 for (sequence, outcome) in outcomes {
-                    self.settle_told(term, sequence, outcome);
+                    self.settle_told(term, start, sequence, outcome);
                 }
             }
-            Message::Received { term, sequence } => self.origin.received(term, sequence),
+            Message::Received { term, start, sequence } => {
+                if start == self.origin.start() {
+                    self.origin.received(term, sequence);
+                }
+            }
             Message::Ask { term, attempt, question } => self.hear_question(from, term, attempt, question),
             Message::Answer { attempt, answer } => self.hear_answer(attempt, answer),
             Message::StateHash { index, version, hash } => {
@@ -418,13 +431,17 @@ impl Node {
             self.loss.logs.insert(from.raft_id(), (message.log_term, message.index));
         }
         seat.group.step(from.raft_id(), message);
+        if seat.group.leader() == Some(from.raft_id()) {
+            (seat.leads_silently, seat.leader_heard_at) = (false, seat.now);
+        }
     }
 
     /// The leader of `term` says that this node is no member.
-    fn hear_removed(&mut self, cluster: ClusterUuid, term: u64) {
+    fn hear_removed(&mut self, cluster: ClusterUuid, term: u64, cluster_size: u32) {
         let is_ours =
             self.seat.as_ref().is_some_and(|seat| seat.cluster == cluster && seat.group.term() <= term);
         if is_ours {
+            self.membership.resized(cluster_size as usize);
             self.lose_seat("this node was removed from its cluster");
         }
     }
@@ -533,7 +550,7 @@ impl Node {
     /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is told.
     fn observe_role(&mut self) {
         let Some(seat) = &mut self.seat else { return };
-        let now = (seat.group.role(), seat.group.term(), seat.group.leader());
+        let now = (seat.group.role(), seat.group.term(), seat.leader());
         if now == seat.told {
             return;
         }
@@ -605,7 +622,7 @@ impl Node {
         let group = self.seat.as_ref().map(|seat| &seat.group);
         Facts {
             is_leader: group.is_some_and(Group::is_leader),
-            has_leader: group.is_some_and(|group| group.leader().is_some()),
+            has_leader: self.seat.as_ref().is_some_and(|seat| seat.leader().is_some()),
             has_seen_commit: group.is_some_and(Group::has_seen_commit),
             holds_actions: group.is_some_and(Group::holds_actions),
             holds_committed_actions: group.is_some_and(Group::holds_committed_actions),

@@ -195,7 +195,13 @@ impl View {
         if voter.silent_ticks >= self.dead_ticks {
             return Some(remove(vec![voter.raft_id]));
         }
-        Some(Step::Change { promote: None, demote: Some(voter.raft_id), remove: Vec::new() })
+        // One that may be dead is the one to go, once that is sure: demoting another would leave fewer alive.
+        let may_be_dead = self.voters().any(|voter| voter.silent_ticks >= self.absent_ticks);
+        (!may_be_dead).then_some(Step::Change {
+            promote: None,
+            demote: Some(voter.raft_id),
+            remove: Vec::new(),
+        })
     }
 
     /// Learners that are dead, or turned out to be second processes of a living member.
@@ -352,6 +358,8 @@ mod tests {
     fn a_smaller_cluster_demotes_and_a_removed_leader_hands_over_first() {
         let mut view = view(5, 0);
         assert_eq!(next(&view), Some(Step::Change { promote: None, demote: Some(5), remove: vec![] }));
+        view.members[1].silent_ticks = ABSENT;
+        assert_eq!(next(&view), None, "it may be dead");
         view.members[1].silent_ticks = DEAD;
         assert_eq!(next(&view), Some(remove(vec![2])));
         view.members[0].is_unwanted = true;

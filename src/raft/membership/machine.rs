@@ -333,6 +333,11 @@ impl Membership {
         if here.cluster.is_none() {
             return;
         }
+        let is_successor =
+            here.ancestors.contains(&self.phase.cluster()) && here.has_leader && !facts.has_leader;
+        if is_successor {
+            self.resized(here.cluster_size as usize);
+        }
         if !self.is_our_size(here.cluster_size) {
             if self.acquaintances.is_new_other_sized(here.cluster) {
                 let (theirs, ours) = (here.cluster_size as usize, self.cluster_size);
@@ -341,7 +346,7 @@ impl Membership {
             return;
         }
         self.see_cluster(here.cluster);
-        if here.has_leader && here.ancestors.contains(&self.phase.cluster()) && !facts.has_leader {
+        if is_successor {
             self.renew("the cluster was founded anew without this node, after its quorum was lost");
             return self.wait_for(here.cluster);
         }

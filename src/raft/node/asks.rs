@@ -35,7 +35,7 @@ pub(super) struct Asking {
 impl Node {
     pub(super) fn ask(&mut self, ticket: u64, ask: Ask, ticks: u64) {
         let seat = self.seat.as_ref();
-        let leader = seat.and_then(|seat| seat.group.leader());
+        let leader = seat.and_then(|seat| seat.leader());
         let members = match (&ask, seat) {
             (Ask::Remove { id }, Some(seat)) => seat.registry.named(id).collect(),
             _ => Vec::new(),
@@ -75,7 +75,7 @@ impl Node {
             false => true,
         });
         let retry_ticks = 4 * self.options.heartbeat_ticks;
-        let known = self.seat.as_ref().and_then(|seat| Some((seat.group.leader()?, seat.group.term())));
+        let known = self.seat.as_ref().and_then(|seat| Some((seat.leader()?, seat.group.term())));
         if let Some((leader, term)) = known {
             // All reads of one turn are one question.
             let mut attempt = None;
@@ -85,6 +85,8 @@ impl Node {
                     continue;
                 }
                 let Some(question) = question(&asking.ask) else { continue };
+                // Who is to hand over, where nobody led when the application asked.
+                asking.leader.get_or_insert(leader);
                 let is_read = question == Question::Read;
                 let number = attempt.filter(|_| is_read).unwrap_or_else(|| {
                     self.attempts += 1;
@@ -262,7 +264,7 @@ impl Node {
                 !asking.members.is_empty() && !asking.members.iter().any(is_member)
             }
             Ask::TransferLeadership { to } => {
-                let leader = seat.group.leader();
+                let leader = seat.leader();
                 let is_wanted =
                     |to: &Arc<str>| leader.and_then(|leader| seat.registry.id(leader)) == Some(to);
                 match to {

@@ -85,6 +85,11 @@ impl Care {
 }
 
 impl Seat {
+    fn removed_word(&self) -> Message {
+        let cluster_size = u32::try_from(self.registry.cluster_size()).unwrap_or(u32::MAX);
+        Message::Removed { term: self.group.term(), cluster_size }
+    }
+
     /// Whose requests must not be evaluated any more: behind a change that removes their origin they change nothing, and
     /// whatever was evaluated on top of them would have seen what never was.
     pub(super) fn goes(&self, origin: RaftId) -> bool {
@@ -223,6 +228,9 @@ impl Node {
             }
         }
         let Some(seat) = &mut self.seat else { return };
+        if let Some(care) = &mut seat.care {
+            care.going.clear();
+        }
         let removes =
             change.changes.iter().filter(|single| single.get_change_type() == ConfChangeType::RemoveNode);
         let removed: Vec<RaftId> = removes.map(|single| single.node_id).collect();
@@ -252,9 +260,9 @@ impl Node {
             care.transfers.remove(&member);
             care.unwanted.remove(&member);
             care.hashes.remove(&member);
-            let term = seat.group.term();
             // It gets no more entries, and so would never learn of it.
-            self.outbox.push(Target::One(incarnation), Message::Removed { term });
+            let removed = seat.removed_word();
+            self.outbox.push(Target::One(incarnation), removed);
         }
     }
 
@@ -263,8 +271,8 @@ impl Node {
         let Some(seat) = &self.seat else { return };
         let knows = seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open());
         if knows && !seat.registry.contains(from) && !seat.group.is_member(from.raft_id()) {
-            let term = seat.group.term();
-            self.outbox.push(Target::One(from), Message::Removed { term });
+            let removed = seat.removed_word();
+            self.outbox.push(Target::One(from), removed);
         }
     }
 }

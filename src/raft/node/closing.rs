@@ -52,7 +52,7 @@ impl Node {
     pub(super) fn carry_on_closing(&mut self) {
         let Some(Closing { leaves, is_settled, ticks, ticks_max }) = self.closing else { return };
         let is_over = ticks >= ticks_max;
-        let has_leader = self.seat.as_ref().is_some_and(|seat| seat.group.leader().is_some());
+        let has_leader = self.seat.as_ref().is_some_and(|seat| seat.leader().is_some());
         // Half of the time is for the performs, the rest for a way out that costs the others nothing.
         let has_ended = self.origin.is_empty() && self.asks.is_empty();
         if !has_ended && has_leader && ticks < ticks_max / 2 {

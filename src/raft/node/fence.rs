@@ -81,7 +81,7 @@ impl Node {
             return self.hand_over(None);
         }
         let is_due = seat.now.is_multiple_of(2 * self.options.heartbeat_ticks.max(1));
-        let leader = seat.group.leader().and_then(|leader| seat.registry.incarnation(leader));
+        let leader = seat.leader().and_then(|leader| seat.registry.incarnation(leader));
         if let Some(leader) = leader.filter(|_| is_due && seat.fence.heals < HEALS_MAX) {
             self.outbox.push(Target::One(leader), Message::Heal { index });
         }
@@ -173,8 +173,7 @@ impl Node {
         let version = self.options.version.clone();
         if seat.care.is_some() {
             self.note_hash(me, hashed.index, version, hash);
-        } else if let Some(leader) = seat.group.leader().and_then(|leader| seat.registry.incarnation(leader))
-        {
+        } else if let Some(leader) = seat.leader().and_then(|leader| seat.registry.incarnation(leader)) {
             let message = Message::StateHash { index: hashed.index, version, hash };
             self.outbox.push(Target::One(leader), message);
         }

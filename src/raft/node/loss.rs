@@ -36,7 +36,7 @@ pub(super) struct Loss {
 
 impl Node {
     pub(super) fn has_recovered(&self) -> bool {
-        self.loss.has_recovered && self.seat.as_ref().is_some_and(|seat| seat.group.leader().is_some())
+        self.loss.has_recovered && self.seat.as_ref().is_some_and(|seat| seat.leader().is_some())
     }
 
     /// The voters that were not heard lately, and for how long; empty while there is a quorum.
@@ -75,7 +75,7 @@ impl Node {
     /// A tick with a healthy channel has passed: without one, silence means nothing.
     pub(super) fn tick_loss(&mut self) {
         let Some(seat) = &self.seat else { return };
-        if seat.group.leader().is_some() {
+        if seat.leader().is_some() {
             self.loss.leaderless = 0;
             self.loss.recovers = false;
             if std::mem::take(&mut self.loss.is_reported) {
@@ -105,7 +105,7 @@ impl Node {
         if self.seat.is_none() || self.missing().is_empty() {
             let why = match &self.seat {
                 None => "this node is in no cluster",
-                Some(seat) if seat.group.leader().is_some() => "there is a leader",
+                Some(seat) if seat.leader().is_some() => "there is a leader",
                 Some(_) => {
                     "a majority of the voters was heard lately, or has not been silent for long enough"
                 }

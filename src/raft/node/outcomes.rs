@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Node;
 use crate::error::Error;
+use crate::raft::entry::RequestId;
 use crate::raft::events::{Delivery, ErrorOutcome, Settlement, Target};
 use crate::raft::frame::{Message, Outcome, Requests};
 use crate::raft::identity::{Incarnation, RaftId};
@@ -27,15 +28,15 @@ impl Node {
         self.carry_on_reads(&confirmed);
     }
 
-    pub(super) fn send_outcomes(&mut self, term: u64, told: Vec<(RaftId, u64, Outcome)>) {
-        let mut by_origin: BTreeMap<RaftId, Vec<(u64, Outcome)>> = BTreeMap::new();
-        for (origin, sequence, outcome) in told {
-            by_origin.entry(origin).or_default().push((sequence, outcome));
+    pub(super) fn send_outcomes(&mut self, term: u64, told: Vec<(RequestId, Outcome)>) {
+        let mut by_origin: BTreeMap<(RaftId, u64), Vec<(u64, Outcome)>> = BTreeMap::new();
+        for (id, outcome) in told {
+            by_origin.entry((id.origin, id.start)).or_default().push((id.sequence, outcome));
         }
-        for (origin, outcomes) in by_origin {
+        for ((origin, start), outcomes) in by_origin {
             let peer = self.seat.as_ref().and_then(|seat| seat.registry.incarnation(origin));
             if let Some(peer) = peer {
-                self.reply(peer, term, vec![Reply::Outcomes(outcomes)]);
+                self.reply(peer, term, vec![Reply::Outcomes { start, outcomes }]);
             }
         }
     }
@@ -44,19 +45,19 @@ impl Node {
         let is_me = to == self.membership.me();
         for reply in replies {
             match reply {
-                Reply::Outcomes(outcomes) if is_me => {
+                Reply::Outcomes { start, outcomes } if is_me => {
                     for (sequence, outcome) in outcomes {
-                        self.settle_told(term, sequence, outcome);
+                        self.settle_told(term, start, sequence, outcome);
                     }
                 }
-                Reply::Outcomes(outcomes) => {
+                Reply::Outcomes { start, outcomes } => {
                     for outcomes in in_pages(outcomes) {
-                        self.outbox.push(Target::One(to), Message::Outcomes { term, outcomes });
+                        self.outbox.push(Target::One(to), Message::Outcomes { term, start, outcomes });
                     }
                 }
-                Reply::Received(sequence) if is_me => self.origin.received(term, sequence),
-                Reply::Received(sequence) => {
-                    self.outbox.push(Target::One(to), Message::Received { term, sequence });
+                Reply::Received { sequence, .. } if is_me => self.origin.received(term, sequence),
+                Reply::Received { start, sequence } => {
+                    self.outbox.push(Target::One(to), Message::Received { term, start, sequence });
                 }
             }
         }
@@ -65,7 +66,7 @@ impl Node {
     pub(super) fn send_requests(&mut self, requests: Requests) {
         let me = self.membership.me();
         let Some(seat) = &mut self.seat else { return };
-        let Some(leader) = seat.group.leader() else { return };
+        let Some(leader) = seat.leader() else { return };
         if requests.term != seat.group.term() {
             return;
         }
@@ -80,9 +81,9 @@ impl Node {
     }
 
     /// The leader of `term` told an outcome. It counts only if that is the leader the perform was last sent to: an
-    /// earlier one may have been deposed before it answered.
-    pub(super) fn settle_told(&mut self, term: u64, sequence: u64, outcome: Outcome) {
-        if self.origin.awaits(sequence, Some(term)) {
+    /// earlier one may have been deposed before it answered. Nor is it for what this node performed before a restart.
+    pub(super) fn settle_told(&mut self, term: u64, start: u64, sequence: u64, outcome: Outcome) {
+        if start == self.origin.start() && self.origin.awaits(sequence, Some(term)) {
             self.settle_observed(sequence, outcome);
         }
     }

@@ -46,6 +46,9 @@ pub(super) struct Seat {
     pub(super) was_member: bool,
     /// Ticks with a healthy channel.
     pub(super) now: u64,
+    /// The leader has not been heard for long. A voter would campaign; a learner only waits, and raft-rs does not tell.
+    pub(super) leads_silently: bool,
+    pub(super) leader_heard_at: u64,
     /// When each member was last heard.
     pub(super) heard: BTreeMap<RaftId, u64>,
     /// Members that said they are closing: no leadership goes to them. True: and they leave.
@@ -143,6 +146,8 @@ impl Seat {
             care: None,
             was_member: false,
             now: 0,
+            leads_silently: false,
+            leader_heard_at: 0,
             heard: BTreeMap::new(),
             closing: BTreeMap::new(),
             versions: BTreeMap::from([(me.raft_id(), options.version.clone())]),
@@ -275,7 +280,21 @@ impl Seat {
         };
     }
 
+    /// The leader, as long as there are signs of it.
+    pub(super) fn leader(&self) -> Option<RaftId> {
+        self.group.leader().filter(|_| !self.leads_silently)
+    }
+
     pub(super) fn leader_id(&self) -> Option<Arc<str>> {
-        self.registry.id(self.group.leader()?).cloned()
+        self.registry.id(self.leader()?).cloned()
+    }
+
+    /// A tick has passed: a leader that has not been heard for three election timeouts is none.
+    pub(super) fn doubt_leader(&mut self, election_ticks: u64) {
+        if self.group.is_leader() || self.group.leader().is_none() {
+            self.leads_silently = false;
+            self.leader_heard_at = self.now;
+        }
+        self.leads_silently |= self.leader_heard_at + 3 * election_ticks <= self.now;
     }
 }

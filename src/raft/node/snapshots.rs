@@ -47,7 +47,6 @@ pub(super) struct Taking {
     /// Leadership is being handed over because of it, and not before this will that be tried again.
     hands_over_again: u64,
     failure: Option<String>,
-    transfers: u64,
 }
 
 impl Taking {
@@ -63,7 +62,6 @@ impl Taking {
             pending: None,
             hands_over_again: 0,
             failure: None,
-            transfers: 0,
         }
     }
 
@@ -171,8 +169,8 @@ impl Node {
             transfer.is_reported |= is_reported;
             return;
         }
-        seat.snapshots.transfers += 1;
-        let mut transfer = Transfer::new(seat.snapshots.transfers, term, receiver, image, heals);
+        self.transfers += 1;
+        let mut transfer = Transfer::new(self.transfers, term, receiver, image, heals);
         transfer.is_reported = is_reported;
         care.transfers.insert(to, transfer);
     }

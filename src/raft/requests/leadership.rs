@@ -54,6 +54,12 @@ pub struct Evaluation {
     pub args: Bytes,
 }
 
+impl Evaluation {
+    fn id(&self) -> RequestId {
+        RequestId { origin: self.origin, start: self.start, sequence: self.sequence }
+    }
+}
+
 /// What the leader has of one origin in this term.
 #[derive(Debug, Default)]
 struct Session {
@@ -75,7 +81,7 @@ struct Observation {
     commit_index: u64,
     /// The confirming round that must have succeeded; 0 if an entry proposed after the evaluation stands for it.
     round: u64,
-    outcomes: Vec<(RaftId, u64, Outcome)>,
+    outcomes: Vec<(RequestId, Outcome)>,
 }
 
 /// One evaluated batch, its entries still to be proposed.
@@ -83,7 +89,7 @@ struct Observation {
 pub struct Sorted {
     /// (context, data) of an entry for each action, in order.
     pub entries: Vec<(Vec<u8>, Bytes)>,
-    outcomes: Vec<(RaftId, u64, Outcome)>,
+    outcomes: Vec<(RequestId, Outcome)>,
     evaluated: Vec<Evaluation>,
 }
 
@@ -101,8 +107,8 @@ impl Sorted {
 /// What goes back to an origin.
 #[derive(Debug, PartialEq)]
 pub enum Reply {
-    Received(u64),
-    Outcomes(Vec<(u64, Outcome)>),
+    Received { start: u64, sequence: u64 },
+    Outcomes { start: u64, outcomes: Vec<(u64, Outcome)> },
 }
 
 impl Leadership {
@@ -176,10 +182,10 @@ impl Leadership {
         }
         let mut replies = Vec::new();
         if !repeated.is_empty() {
-            replies.push(Reply::Outcomes(repeated));
+            replies.push(Reply::Outcomes { start: session.start, outcomes: repeated });
         }
         if is_news_to_origin {
-            replies.push(Reply::Received(session.received));
+            replies.push(Reply::Received { start: session.start, sequence: session.received });
         }
         replies
     }
@@ -190,7 +196,7 @@ impl Leadership {
         &mut self,
         applied_index: u64,
         table: &Table,
-    ) -> (Vec<Evaluation>, Vec<(RaftId, u64, Outcome)>) {
+    ) -> (Vec<Evaluation>, Vec<(RequestId, Outcome)>) {
         let mut told = Vec::new();
         if !self.is_open || applied_index < self.resume_index || !self.in_flight.is_empty() {
             return (Vec::new(), told);
@@ -214,7 +220,7 @@ impl Leadership {
                 Known::Applied(_) | Known::Past => {}
                 Known::Observed(outcome) => {
                     session.outcomes.insert(evaluation.sequence, outcome.clone());
-                    told.push((evaluation.origin, evaluation.sequence, outcome.clone()));
+                    told.push((evaluation.id(), outcome.clone()));
                 }
             }
         }
@@ -256,7 +262,7 @@ impl Leadership {
             if let Some(session) = self.session(evaluation) {
                 session.unrecorded.insert(evaluation.sequence, outcome.clone());
             }
-            sorted.outcomes.push((evaluation.origin, evaluation.sequence, outcome));
+            sorted.outcomes.push((evaluation.id(), outcome));
         }
         Some(sorted)
     }
@@ -285,16 +291,16 @@ impl Leadership {
         for session in self.sessions.values_mut() {
             session.unrecorded = session.outcomes.clone();
         }
-        for (origin, sequence, outcome) in
-            self.observations.iter().flat_map(|observation| &observation.outcomes)
-        {
-            if let Some(session) = self.sessions.get_mut(origin) {
-                session.unrecorded.insert(*sequence, outcome.clone());
+        for (id, outcome) in self.observations.iter().flat_map(|observation| &observation.outcomes) {
+            if let Some(session) =
+                self.sessions.get_mut(&id.origin).filter(|session| session.start == id.start)
+            {
+                session.unrecorded.insert(id.sequence, outcome.clone());
             }
         }
     }
 
-    fn observe(&mut self, outcomes: Vec<(RaftId, u64, Outcome)>, commit_index: u64, round: u64) {
+    fn observe(&mut self, outcomes: Vec<(RequestId, Outcome)>, commit_index: u64, round: u64) {
         if !outcomes.is_empty() {
             self.observations.push_back(Observation { commit_index, round, outcomes });
         }
@@ -321,20 +327,21 @@ impl Leadership {
     }
 
     /// Outcomes that may be told now.
-    pub fn take_outcomes(&mut self, commit_index: u64) -> Vec<(RaftId, u64, Outcome)> {
+    pub fn take_outcomes(&mut self, commit_index: u64) -> Vec<(RequestId, Outcome)> {
         let mut told = Vec::new();
         while let Some(observation) = self.observations.front()
             && observation.commit_index <= commit_index
             && observation.round <= self.confirmed_round
         {
             let observation = self.observations.pop_front().expect("the front was just seen");
-            for (origin, sequence, outcome) in observation.outcomes {
-                if let Some(session) = self.sessions.get_mut(&origin)
-                    && sequence >= session.floor
+            for (id, outcome) in observation.outcomes {
+                if let Some(session) = self.sessions.get_mut(&id.origin)
+                    && session.start == id.start
+                    && id.sequence >= session.floor
                 {
-                    session.outcomes.insert(sequence, outcome.clone());
+                    session.outcomes.insert(id.sequence, outcome.clone());
                 }
-                told.push((origin, sequence, outcome));
+                told.push((id, outcome));
             }
         }
         told
@@ -345,8 +352,7 @@ impl Leadership {
     }
 
     fn request(&mut self, evaluation: &Evaluation) -> Request {
-        let id =
-            RequestId { origin: evaluation.origin, start: evaluation.start, sequence: evaluation.sequence };
+        let id = evaluation.id();
         match self.session(evaluation) {
             Some(session) => Request {
                 id,

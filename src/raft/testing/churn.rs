@@ -89,11 +89,11 @@ impl Life {
         }
     }
 
-    /// At most two at a time: as many as found a cluster of their own would do so where they cannot hear of ours.
+    /// One at a time: as many as found a cluster of their own would do so where they cannot hear of ours.
     fn start_newcomer(&mut self) {
         let statuses = self.run.cluster.statuses();
         let outside = statuses.values().filter(|status| status.cluster.is_none()).count();
-        if outside >= 2 || statuses.len() >= self.run.size + 2 {
+        if outside >= 1 || statuses.len() >= self.run.size + 2 {
             return;
         }
         self.started += 1;
@@ -110,6 +110,9 @@ impl Life {
     fn kill(&mut self, name: &str) {
         let id = self.run.cluster.replicas[name].node.status().id.to_string();
         let is_durable = self.run.cluster.replicas[name].disk.is_some();
+        if self.run.cluster.replicas[name].node.status().cluster.is_none() {
+            return;
+        }
         if !is_durable && !self.may_lose(name) {
             return;
         }

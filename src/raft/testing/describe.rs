@@ -25,7 +25,7 @@ fn describe_message(message: &Message) -> String {
         Message::Taken { id } => format!("Taken {id}"),
         Message::Closing { leaves } => if *leaves { "Closing and leaving" } else { "Closing" }.into(),
         Message::About { .. } => "About".into(),
-        Message::Removed { term } => format!("Removed term={term}"),
+        Message::Removed { term, .. } => format!("Removed term={term}"),
         Message::Chunk(chunk) => format!(
             "Chunk {}{}..{} of {} term={}",
             if chunk.heals { "healing " } else { "" },
@@ -35,8 +35,10 @@ fn describe_message(message: &Message) -> String {
             chunk.term
         ),
         Message::ChunkReceived { bytes, .. } => format!("ChunkReceived {bytes}"),
-        Message::Ask { term, attempt, question } => format!("Ask {attempt} term={term} {question:?}"),
-        Message::Answer { attempt, answer } => format!("Answer {attempt} {answer:?}"),
+        Message::Ask { term, attempt, question } => {
+            format!("Ask {} term={term} {question:?}", attempt & 0xffff_ffff)
+        }
+        Message::Answer { attempt, answer } => format!("Answer {} {answer:?}", attempt & 0xffff_ffff),
         Message::StateHash { index, .. } => format!("StateHash index={index}"),
         Message::Disagrees { index, .. } => format!("Disagrees index={index}"),
         Message::Heal { index } => format!("Heal index={index}"),
@@ -67,8 +69,8 @@ fn describe_message(message: &Message) -> String {
                 .collect();
             format!("Requests term={} floor={} {}", requests.term, requests.floor, items.join(", "))
         }
-        Message::Outcomes { term, outcomes } => format!("Outcomes term={term} {outcomes:?}"),
-        Message::Received { term, sequence } => format!("Received term={term} up to {sequence}"),
+        Message::Outcomes { term, outcomes, .. } => format!("Outcomes term={term} {outcomes:?}"),
+        Message::Received { term, sequence, .. } => format!("Received term={term} up to {sequence}"),
     }
 }
 

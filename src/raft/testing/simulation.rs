@@ -29,6 +29,7 @@ pub(super) struct Run {
     excused: BTreeSet<String>,
     /// The highest index of an action that anybody was told is kept.
     acknowledged_index: u64,
+    commit_index_max: u64,
     /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
     syncs: BTreeMap<(String, u64), u64>,
     pub(super) synced: u64,
@@ -104,6 +105,7 @@ impl Run {
             ends: BTreeMap::new(),
             excused: BTreeSet::new(),
             acknowledged_index: 0,
+            commit_index_max: 0,
             syncs: BTreeMap::new(),
             synced: 0,
         };
@@ -314,7 +316,7 @@ impl Run {
     }
 
     fn note_ends(&mut self) {
-        let commit_index = self.commit_index();
+        let commit_index = self.highest_commit_index();
         for (name, replica) in &mut self.cluster.replicas {
             let application = &mut replica.application;
             if application.warnings.iter().any(|warning| matches!(warning, Warning::StartingOver { .. })) {
@@ -343,6 +345,12 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// The highest commit index that was ever seen, also on nodes that are gone.
+    fn highest_commit_index(&mut self) -> u64 {
+        self.commit_index_max = self.commit_index_max.max(self.commit_index());
+        self.commit_index_max
     }
 
     fn commit_index(&self) -> u64 {
