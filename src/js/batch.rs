@@ -20,9 +20,9 @@ mod kind {
     pub const RESET_PROVISIONAL: u8 = 1;
     /// method, arguments
     pub const EVALUATE: u8 = 2;
-    /// index: take the oldest provisional state
+    /// Take the oldest provisional state.
     pub const COMMITTED_PROVISIONAL: u8 = 3;
-    /// index, sequence, action: take the oldest provisional state and resolve with the action
+    /// sequence, action: take the oldest provisional state and resolve with the action
     pub const COMMITTED_PROVISIONAL_OWN: u8 = 4;
     /// index, action: reduce it
     pub const COMMITTED: u8 = 5;
@@ -92,13 +92,13 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                 }
                 evaluations += 1;
             }
-            Delivery::Committed { index, own, is_provisional: true, action } => match own {
-                None => _ = items.number(kind::COMMITTED_PROVISIONAL.into()).number(*index),
-                Some(sequence) => {
-                    items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*index).number(*sequence);
-                    items.json(text(action, DEPTH_MAX).unwrap_or("null"));
-                }
-            },
+            Delivery::Committed { own: None, is_provisional: true, .. } => {
+                items.number(kind::COMMITTED_PROVISIONAL.into());
+            }
+            Delivery::Committed { own: Some(sequence), is_provisional: true, action, .. } => {
+                items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*sequence);
+                items.json(text(action, DEPTH_MAX).unwrap_or("null"));
+            }
             Delivery::Committed { index, own, is_provisional: false, action } => {
                 committed(&mut items, *index, *own, action);
             }
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(
             items(&deliveries),
             json!([
-                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 9, 4, 9, 7, {}, 5, 9, "x",
+                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 4, 7, {}, 5, 9, "x",
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
