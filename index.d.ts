@@ -162,7 +162,7 @@ declare namespace conflux {
 
   /**
    * A snapshot is taken when one of the thresholds is reached, and not sooner than after 100 times what the last one
-   * took: it blocks JavaScript for some 8 ms a MiB of state.
+   * took: it blocks JavaScript for some 10 ms a MiB of state.
    *
    * The state is kept as JSON. Before, it is checked that JSON gives it back: a `Map`, a `Date`, a class instance, `NaN`,
    * `undefined` in an array, a cycle, more than 1000 levels of nesting make the warning `WARN_CONFLUX_SNAPSHOT_FAILED`,
