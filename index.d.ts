@@ -234,7 +234,8 @@ declare namespace conflux {
      *   `code` among them (else `ERR_CONFLUX_REFUSED`). Nothing was logged.
      * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_ASYNC_METHOD`, `ERR_CONFLUX_REDUCER`,
      *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
-     *   its action can't be; nothing was logged.
+     *   its action can't be; nothing was logged. While members of several versions are there, a method that the leader
+     *   lacks waits for a leader that has it.
      * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`,
      *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: this call can't be.
      * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too much is pending; try again later.

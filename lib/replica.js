@@ -87,7 +87,7 @@ class Replica {
     try {
       this.#store.commit(action)
     } catch (cause) {
-      this.#stall({ index, action, cause }, `the reducer threw on the action ${excerpt(action)}`)
+      this.#stall({ index, action, cause }, `the reducer threw on the action ${excerpt(JSON.stringify(action))}`)
       return false
     }
     this.#notify()
@@ -124,7 +124,7 @@ class Replica {
   #stall(obstacle, what) {
     this.#obstacle = obstacle
     this.#store.dropProvisional()
-    this.#onObstacle(obstacle.index, `${what}: ${errors.messageOf(obstacle.cause)}`)
+    this.#onObstacle(obstacle.index, `${what}: ${excerpt(errors.messageOf(obstacle.cause))}`)
   }
 
   get obstacle() {
@@ -150,9 +150,8 @@ class Replica {
   }
 }
 
-/** So much of an action as a message may hold. */
-function excerpt(action) {
-  const text = JSON.stringify(action)
+/** So much as another message may hold. */
+function excerpt(text) {
   return text.length <= EXCERPT_LENGTH_MAX ? text : `${text.slice(0, EXCERPT_LENGTH_MAX)}…`
 }
 
