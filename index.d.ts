@@ -37,8 +37,8 @@ declare namespace conflux {
   /**
    * Action creators, by name. A method runs on the leader: it gets the performed arguments as JSON keeps them, and
    * returns an action (JSON), `null` or `undefined` for "nothing to do", or an `Error` (returned or thrown) for "no".
-   * It must be synchronous, must not call `perform` or `close`, and may run more than once for one perform: its
-   * action is applied once.
+   * It must be synchronous, must not act on a node (`perform`, `close`, `sync`, …), and may run more than once for one
+   * perform: its action is applied once.
    */
   type AnyMethods = Record<string, (...args: any[]) => unknown>
 
@@ -69,7 +69,11 @@ declare namespace conflux {
     /** The node's name: a non-empty string of at most 256 bytes, different for every node of the cluster. */
     id: string
 
-    /** How many nodes found the cluster, and vote: an integer from 1 to 99, the same on every node. */
+    /**
+     * How many nodes found the cluster, and vote: an integer from 1 to 99, the same on every node. More nodes may be
+     * there: they receive everything, perform and are read like any other, and take the place of a voter that is gone.
+     * To change it while the cluster lives, see `node.resize`.
+     */
     clusterSize: number
 
     /** How the nodes reach each other. */
@@ -85,8 +89,8 @@ declare namespace conflux {
      * `reduce(undefined, { type: '@@conflux/INIT' })`.
      *
      * One that throws while a perform is evaluated makes that perform reject (`ERR_CONFLUX_REDUCER`), and nothing is
-     * logged. One that throws on an action that is already committed ends its node (`ERR_CONFLUX_FENCED`): the state
-     * before that action stays readable, and the other nodes go on.
+     * logged. One that throws on an action that is already committed fences its node (see the event `fenced`): the
+     * state before that action stays readable, and the other nodes go on.
      */
     reduce: (state: State | undefined, action: Action<NoInfer<Methods>> | null) => State
 
@@ -108,9 +112,80 @@ declare namespace conflux {
      */
     maxPending?: number
 
+    /**
+     * Keeps the node's log, votes and snapshots in a directory, which is made if it is not there: a node started again
+     * with it comes back as the same member with everything it knew, also after a power failure of all nodes at once.
+     * One process at a time, and one node, may have the directory open.
+     *
+     * Default: none. Then a node remembers nothing of what it was before: started again it is a new member, which gets
+     * everything from the others. What a cluster knows is lost when more than half of its voters end without `close` at
+     * about the same time; when all end, it is gone.
+     */
+    storage?: {
+      /** Of the directory, relative to the working directory at the start. */
+      path: string
+    }
+
+    /** When the log is cut, and how the state is kept instead. */
+    snapshot?: SnapshotOptions<NoInfer<State>>
+
+    /**
+     * Names the code of reducer and methods: any string of at most 256 bytes that changes when they do. States are
+     * compared among nodes of one version only (`compareStates`), and a method that the leader lacks waits for a leader
+     * that has it. `status()` shows the version of each member. Default: the empty string.
+     */
+    version?: string
+
+    /**
+     * Compares the states of all nodes of one version now and then, at most once a second and for at most 1 % of
+     * JavaScript's time: a node whose state differs from that of most others is fenced (see the event `fenced`). It
+     * counts on the leader; a state that JSON cannot carry is not compared. Default: true.
+     */
+    compareStates?: boolean
+
+    /**
+     * What happens when more than half of the voters are gone for good, so that nothing can be committed any more.
+     *
+     * - `'wait'`: the others wait for them, or for `node.recover`.
+     * - `{ recoverAfter }`: after so many milliseconds without a quorum the nodes that are left do what `node.recover`
+     *   does, by themselves; actions that only the missing ones knew are lost, also acknowledged ones. The warning
+     *   `WARN_CONFLUX_RECOVERED` says so. At least 10 times `electionTimeout.max`, at most 2147483647; only time in which
+     *   the channel works counts.
+     *
+     * Default: `'wait'`.
+     */
+    quorumLoss?: 'wait' | { recoverAfter: number }
+
     /** @deprecated An option of conflux 1.x: accepted and ignored. */
     accelerateHeartbeats?: boolean
   }
+
+  /**
+   * A snapshot is taken when one of the thresholds is reached, and not sooner than after 100 times what the last one
+   * took: it blocks JavaScript for some 10 ms a MiB of state.
+   *
+   * The state is kept as JSON. Before, it is checked that JSON gives it back: a `Map`, a `Date`, a class instance, `NaN`,
+   * `undefined` in an array, a cycle, more than 1000 levels of nesting make the warning `WARN_CONFLUX_SNAPSHOT_FAILED`,
+   * which names the place; then nothing is cut, and the node is no source for those who join. Two shades are not
+   * minded: `-0` becomes 0, and a property that is `undefined` is gone. `serialize` and `deserialize` are the way out.
+   */
+  type SnapshotOptions<State> = {
+    /** So many actions in the log since the last snapshot; an integer from 1. Default: 10000. */
+    entries?: number
+    /** So many bytes of actions in the log since the last snapshot; an integer from 1. Default: 16777216 (16 MiB). */
+    bytes?: number
+  } & (
+    | {
+        /**
+         * What is kept of a state, as a value that JSON gives back. It must depend on nothing but the state, must not
+         * change it, and give equal values for equal states on every node: that is what `compareStates` compares.
+         */
+        serialize: (state: State) => unknown
+        /** The state, from what JSON gives back of what `serialize` returned. */
+        deserialize: (value: any) => State
+      }
+    | { serialize?: undefined; deserialize?: undefined }
+  )
 
   /** Between nodes of one process, its worker threads included. */
   interface MemoryChannel {
@@ -159,13 +234,19 @@ declare namespace conflux {
      *   `code` among them (else `ERR_CONFLUX_REFUSED`). Nothing was logged.
      * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_ASYNC_METHOD`, `ERR_CONFLUX_REDUCER`,
      *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
-     *   its action can't be; nothing was logged.
+     *   its action can't be; nothing was logged. While members of several versions are there, a method that the leader
+     *   lacks waits for a leader that has it.
      * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`,
      *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: this call can't be.
      * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too much is pending; try again later.
      * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed.
      * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if it was on its way, `'unknown'`.
      * @throws {PerformError} the code of a failure of this node (see the event `error`), likewise.
+     * @throws {PerformError} `ERR_CONFLUX_FENCED`, likewise: this node is fenced (see the event `fenced`). A perform whose
+     *   action is committed, but not in the state of this node, ends so, too: `'unknown'`.
+     * @throws {PerformError} `ERR_CONFLUX_REMOVED`, `outcome: 'unknown'`: this node lost its seat meanwhile.
+     * @throws {PerformError} `ERR_CONFLUX_FORGOTTEN`, `outcome: 'unknown'`: this node was away for so long that the
+     *   others no longer remember what became of it.
      * @throws `ERR_CONFLUX_REENTRANT`, at once instead of by the promise: called inside a method or reducer.
      */
     perform<Name extends keyof Methods & string>(
@@ -187,8 +268,9 @@ declare namespace conflux {
     ): void
 
     /**
-     * Calls `listener` after every committed action. What it throws stops neither the other listeners nor the node:
-     * it is an uncaught exception once all have run.
+     * Calls `listener` after every committed action, and once after a snapshot that brought many. What it throws stops
+     * neither the other listeners nor the node: it is an uncaught exception once all have run. On a node with `storage`
+     * none is called before the log is replayed, then each once.
      *
      * @returns `unsubscribe`, which ends this registration only, at once, also inside a listener; calling it again
      *   does nothing.
@@ -197,30 +279,100 @@ declare namespace conflux {
      */
     subscribe(listener: () => void): () => void
 
-    /** The committed state on this node; the same reference until the next action. It stays after the end. */
+    /**
+     * The committed state on this node; the same reference until the next action. It stays after the end. Another node
+     * may be ahead: `await node.sync()` before makes it current.
+     *
+     * @throws `ERR_CONFLUX_NOT_READY`: this node has a `storage`, and its log is not replayed yet; `ready()` waits for
+     *   that. A node without one never throws.
+     */
     getState(): State
 
     /**
      * On the leader, the committed state with all uncommitted actions on top: in a method, exactly what its action
      * will be applied to if the leader stays. On other nodes, the committed state.
+     *
+     * @throws `ERR_CONFLUX_NOT_READY`, as `getState`.
      */
     getProvisionalState(): State
 
     /**
-     * Leaves the cluster and releases everything, so that the process can exit. Once it is called, no listener of
-     * `subscribe` and no event but `error` and `close` is called. What is pending is committed if there is time, else
-     * rejected with `ERR_CONFLUX_CLOSED`. Calling it again gives the same promise.
+     * Resolves when this node has reduced everything that was committed before the call, on whatever node: `getState()`
+     * read after it is linearizable.
      *
+     * @param options.timeout milliseconds, from 0 to 2147483647; default: 10000.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: within the time no majority of the voters confirmed what is current.
+     * @throws `ERR_CONFLUX_FENCED`: this node is fenced (see the event `fenced`).
+     * @throws `ERR_CONFLUX_BUSY`: `maxPending` such calls wait already.
+     * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: nothing was asked. Likewise below.
+     * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended. Likewise below.
+     * @throws `ERR_CONFLUX_REENTRANT`, at once: called inside a method or reducer. Likewise below.
+     */
+    sync(options?: AskOptions): Promise<void>
+
+    /**
+     * Makes another voter the leader: the one with this id, or the one best suited. Resolves when it leads, at once if it
+     * does already. Any node may be asked; performs go on.
+     *
+     * @throws `ERR_CONFLUX_UNKNOWN_MEMBER`: no member has this id.
+     * @throws `ERR_CONFLUX_NOT_A_VOTER`: it is a learner.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: it did not come about within the time.
+     */
+    transferLeadership(options?: AskOptions): Promise<void>
+    transferLeadership(id: string | null | undefined, options?: AskOptions): Promise<void>
+
+    /**
+     * Takes its seat from the member with this id, whether it lives or not. A living one is told, and comes back as a
+     * new member: to be rid of it, end its process. Any node may be asked.
+     *
+     * @throws `ERR_CONFLUX_UNKNOWN_MEMBER`: no member has this id.
+     * @throws `ERR_CONFLUX_LAST_VOTER`: it is the only voter.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: it did not come about within the time.
+     */
+    remove(id: string, options?: AskOptions): Promise<void>
+
+    /**
+     * Gives the cluster another size, from 1 to 99: learners become voters, or voters learners, one after the other.
+     * Resolves when the size is agreed on, which may be before there are so many voters. From then on a node that joins
+     * must be started with this `clusterSize`; those that are members need not be started again.
+     *
+     * @throws `ERR_CONFLUX_NO_QUORUM`: it did not come about within the time.
+     */
+    resize(clusterSize: number, options?: AskOptions): Promise<void>
+
+    /**
+     * For when more than half of the voters are gone for good: founds the cluster anew from the nodes that are left,
+     * with the log of the one that knows most. What only the missing ones knew is lost, also what was acknowledged; the
+     * warning `WARN_CONFLUX_RECOVERED` says who they were. One of them that lives after all joins the new cluster, and
+     * what only it knew is lost as well.
+     *
+     * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: without `iUnderstandThatActionsMayBeLost: true`.
+     * @throws `ERR_CONFLUX_QUORUM_NOT_LOST`: enough voters are there, or not missing for long enough.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: it did not come about within the time.
+     */
+    recover(options: { iUnderstandThatActionsMayBeLost: true } & AskOptions): Promise<void>
+
+    /**
+     * Ends the node and releases everything, so that the process can exit. Once it is called, no listener of `subscribe`
+     * and no event but `error` and `close` is called. A leader hands over before. What is pending is committed if there
+     * is time, else rejected with `ERR_CONFLUX_CLOSED`. Calling it again changes nothing, and gives the same promise.
+     *
+     * @param options.timeout how long it may take at most, in milliseconds, from 0 to 2147483647; default: 2000.
+     * @param options.leave true: the node gives up its seat, to a learner if there is one. false: it keeps its seat,
+     *   because it will come back with its storage; until then it counts as a voter that is missing. Default: true
+     *   without `storage`, false with one.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`, at once: nothing is closed.
      * @throws `ERR_CONFLUX_REENTRANT`, at once: called inside a method or reducer.
      */
-    close(): Promise<void>
+    close(options?: CloseOptions | null): Promise<void>
     close(callback: (error: null) => void): void
+    close(options: CloseOptions | null | undefined, callback: (error: null) => void): void
 
     /** The node as it sees itself and others right now. A plain object of its own. */
     status(): Status
 
     /**
-     * Resolves when the node is in a cluster with a leader.
+     * Resolves when the node is in a cluster with a leader, and the log in its `storage` is replayed.
      *
      * @param options.timeout milliseconds; default: no limit.
      * @throws `ERR_CONFLUX_TIMEOUT`: its message, and `error.waitingFor`, say what is missing.
@@ -241,6 +393,16 @@ declare namespace conflux {
     unref(): this
   }
 
+  interface AskOptions {
+    /** Milliseconds, from 0 to 2147483647. Default: 10000. */
+    timeout?: number
+  }
+
+  interface CloseOptions {
+    timeout?: number
+    leave?: boolean
+  }
+
   type Callback<Result> = (error: PerformError | null, action?: Result) => void
 
   /** The events of a node, and what their listeners get. */
@@ -253,15 +415,37 @@ declare namespace conflux {
     /**
      * The node has failed, and ends. Emitted only where someone listens; else it is one line on stderr. Its codes:
      *
-     * - `ERR_CONFLUX_FENCED`: the reducer threw on a committed action; `index`, `action` and `cause` say on which.
      * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`.
      * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster, without a leader, met another one with a leader.
-     * - `ERR_CONFLUX_REMOVED`: it left its cluster while performs were on their way (of performs only).
+     * - `ERR_CONFLUX_STORAGE_IN_USE`: another process has the directory of its `storage` open.
+     * - `ERR_CONFLUX_STORAGE_DAMAGED`: what is in the directory is not what was written; the message says what to do.
+     *   Nothing was changed.
+     * - `ERR_CONFLUX_STORAGE`: the directory cannot be read or written (a full disk, say). Nothing was acknowledged that
+     *   is not kept.
      * - `ERR_CONFLUX_PANIC`, `ERR_CONFLUX_INTERNAL`: a bug in conflux.
      */
     error: [error: Error & { code: string }]
+    /**
+     * The node is fenced, `ERR_CONFLUX_FENCED`: its state is not to be trusted from `index` on. Either its reducer threw
+     * on the committed `action`, or a snapshot could not be read (`cause` is what was thrown); or its state is another
+     * than that of most nodes. It stays a member that stores and votes but does not lead, its last good state can be
+     * read, and its performs reject with this code. It is healed once by the state of the leader; if it happens again, it
+     * stays fenced. Where nobody listens, it is the warning `WARN_CONFLUX_FENCED`.
+     */
+    fenced: [error: FencedError]
+    /** The node has got the state of the leader, and serves again. */
+    healed: []
     /** The node has ended, by `close` or by a failure. */
     close: []
+  }
+
+  interface FencedError extends Error {
+    code: 'ERR_CONFLUX_FENCED'
+    /** The state ends before this index of the log. */
+    index: number
+    /** What the reducer threw on. */
+    action?: unknown
+    cause?: unknown
   }
 
   /** The part that a node plays in its term. */
@@ -271,7 +455,7 @@ declare namespace conflux {
   type Warning =
     /** Fewer nodes than `clusterSize` are there to found a cluster. */
     | { code: 'WARN_CONFLUX_WAITING_FOR_NODES'; message: string; clusterSize: number; heard: string[] }
-    /** The cluster has all its nodes, and this one is not among them. */
+    /** The cluster has all its nodes, and this one is not among them yet. */
     | { code: 'WARN_CONFLUX_WAITING_TO_JOIN'; message: string; cluster: string; clusterSize: number }
     /** A node, or a whole cluster, on the same channel has another `clusterSize`. */
     | {
@@ -292,6 +476,16 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_CHANNEL_RESTORED'; message: string }
     /** A node on the same channel speaks another version of the protocol. */
     | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }
+    /** The state cannot be kept as JSON; `why` names the place. The log is not cut, and grows. */
+    | { code: 'WARN_CONFLUX_SNAPSHOT_FAILED'; message: string; why: string }
+    /** More than half of the voters are missing: nothing can be committed. */
+    | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
+    /** Enough of them are back. */
+    | { code: 'WARN_CONFLUX_QUORUM_RESTORED'; message: string }
+    /** The cluster was founded anew from the log of the node `from`: what only the missing ones knew is lost. */
+    | { code: 'WARN_CONFLUX_RECOVERED'; message: string; cluster: string; from: string; missing: string[] }
+    /** This node is fenced, and nobody listens to the event `fenced`. */
+    | { code: 'WARN_CONFLUX_FENCED'; message: string; index: number }
 
   /** Why a perform was rejected. */
   interface PerformError extends Error {
@@ -315,8 +509,12 @@ declare namespace conflux {
     state: 'open' | 'closing' | 'closed' | 'failed'
     /** Why the node failed. */
     failure: { code: string; message: string } | null
+    /** Why the node is fenced (see the event `fenced`), in words; null if it is not. */
+    fenced: string | null
     /** Names the cluster; null before the node is in one. */
     cluster: string | null
+    /** How many voters the cluster is to have. */
+    clusterSize: number
     role: Role
     /** The id of the leader that this node knows. */
     leader: string | null
@@ -327,6 +525,14 @@ declare namespace conflux {
     /** The last index whose action is in `getState()`. */
     appliedIndex: number
     lastIndex: number
+    /** The last index that is in a snapshot of this node, and no longer in its log; 0 if there is none. */
+    snapshotIndex: number
+    quorum: {
+      /** Too few voters are heard to commit anything. */
+      lost: boolean
+      /** While it is lost: who is missing, and for how many milliseconds. */
+      missing: { id: string; since: number }[]
+    }
     /** Sorted by id; empty before the node is in a cluster. */
     members: Member[]
     /** Performs of this node that have not ended. */
@@ -342,6 +548,10 @@ declare namespace conflux {
     voter: boolean
     /** It was heard within the last election timeout. Only the leader hears everyone. */
     active: boolean
+    /** The option `version` of that node; null while this node has not heard it. */
+    version: string | null
+    /** Up to where its log is known to agree with the leader's; null everywhere but on the leader. */
+    matchedIndex: number | null
   }
 }
 

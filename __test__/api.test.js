@@ -30,9 +30,14 @@ test('a node is its public functions and nothing else', t => {
     'once',
     'perform',
     'ready',
+    'recover',
     'ref',
+    'remove',
+    'resize',
     'status',
     'subscribe',
+    'sync',
+    'transferLeadership',
     'unref'
   ])
   assert.equal(Object.getPrototypeOf(node), Object.prototype)

@@ -22,10 +22,34 @@ test('close is idempotent: the same promise, and every callback is called', asyn
   assert.equal(node.status().state, 'closed')
 })
 
-test('a callback that is none is refused, and closes nothing', async t => {
+test('what close cannot take is refused at once, and closes nothing', async t => {
   const node = openOne(t)
-  assert.throws(() => node.close('callback'), { name: 'TypeError', code: 'ERR_CONFLUX_INVALID_ARGUMENT' })
+  const wrong = [
+    ['callback'],
+    [{}, 'callback'],
+    [1],
+    [{ timeout: -1 }],
+    [{ timeout: '1' }],
+    [{ timeout: Infinity }],
+    [{ leave: 'yes' }],
+    [{ leaves: true }]
+  ]
+  for (const args of wrong) {
+    assert.throws(() => node.close(...args), { name: 'TypeError', code: 'ERR_CONFLUX_INVALID_ARGUMENT' })
+  }
   assert.equal(await node.perform('append', ['x']), 'x')
+})
+
+test('close takes options, a callback, or both', async t => {
+  assert.equal(await openOne(t).close({ timeout: 100, leave: false }), undefined)
+  assert.equal(await openOne(t).close({}), undefined)
+  for (const args of [[], [{ timeout: 100 }], [null], [undefined]]) {
+    const node = openOne(t)
+    let returned
+    const error = await new Promise(resolve => (returned = node.close(...args, resolve)))
+    assert.deepEqual([error, returned], [null, undefined])
+    assert.equal(node.status().state, 'closed')
+  }
 })
 
 test('after close the state can be read, and nothing else happens', async t => {

@@ -69,7 +69,47 @@ const wrong = [
   ],
   ['heartbeatInterval', [0, '50', 1.5, -1], '"heartbeatInterval" must be an integer from 1 to 3600000'],
   ['heartbeatInterval', [300, 400], '"heartbeatInterval" must be less than "electionTimeout.min"'],
-  ['maxPending', [0, 1.5, '1', Infinity], '"maxPending" must be an integer from 1 to 10000000']
+  ['maxPending', [0, 1.5, '1', Infinity], '"maxPending" must be an integer from 1 to 10000000'],
+  ['storage', ['/path', true, []], '"storage" must be an object with a "path"'],
+  ['storage', [{}, { path: null }], '"storage.path" is required'],
+  [
+    'storage',
+    [{ path: '' }, { path: 1 }, { path: 'a\0b' }],
+    '"storage.path" must be the path of a directory'
+  ],
+  ['storage', [{ path: 'x', pth: 'y' }], '"storage.pth" is unknown; did you mean "path"?'],
+  ['snapshot', [1000, true, []], '"snapshot" must be an object'],
+  [
+    'snapshot',
+    [{ entries: 0 }, { entries: '1' }],
+    '"snapshot.entries" must be an integer from 1 to 1000000000'
+  ],
+  ['snapshot', [{ bytes: 0 }, { bytes: 1.5 }], '"snapshot.bytes" must be an integer from 1 to 1099511627776'],
+  ['snapshot', [{ serialize: 1, deserialize() {} }], '"snapshot.serialize" must be a function'],
+  [
+    'snapshot',
+    [{ serialize() {} }, { deserialize() {} }],
+    '"snapshot.serialize" and "snapshot.deserialize" belong together'
+  ],
+  ['version', [1, {}, '\ud800'], '"version" must be a string'],
+  ['version', ['é'.repeat(129)], '"version" must have at most 256 bytes'],
+  ['compareStates', ['yes', 1, 0], '"compareStates" must be true or false'],
+  [
+    'quorumLoss',
+    ['recover', 1000, true],
+    '"quorumLoss" must be "wait" or an object with "recoverAfter", in milliseconds'
+  ],
+  ['quorumLoss', [{}], '"quorumLoss.recoverAfter" is required'],
+  [
+    'quorumLoss',
+    [{ recoverAfter: 0 }, { recoverAfter: Infinity }],
+    '"quorumLoss.recoverAfter" must be an integer from 1 to 2147483647'
+  ],
+  [
+    'quorumLoss',
+    [{ recoverAfter: 4999 }],
+    '"quorumLoss.recoverAfter" must be at least 10 times "electionTimeout.max"'
+  ]
 ]
 
 for (const [key, values, fault] of wrong) {
@@ -135,6 +175,28 @@ test('faults come in the order of the documentation, all of them', () => {
       '"reduse" is unknown; did you mean "reduce"?'
     ]
   )
+})
+
+test('what is right is accepted, and no default is lost beside it', async () => {
+  const { check } = require('../lib/options')
+  assert.deepEqual(check(right).snapshot, { entries: 10_000, bytes: 16 * 1024 * 1024 })
+  const serialize = () => {}
+  assert.deepEqual(check({ ...right, snapshot: { bytes: 1, serialize, deserialize: serialize } }).snapshot, {
+    entries: 10_000,
+    bytes: 1,
+    serialize,
+    deserialize: serialize
+  })
+  const node = conflux({
+    ...right,
+    snapshot: { entries: 1 },
+    version: 'é'.repeat(128),
+    compareStates: false,
+    quorumLoss: { recoverAfter: 5000 }
+  })
+  assert.equal(node.status().clusterSize, 3)
+  await node.close()
+  await conflux({ ...right, quorumLoss: 'wait' }).close()
 })
 
 test("1.x's accelerateHeartbeats is accepted and ignored, and undefined is as good as absent", async () => {

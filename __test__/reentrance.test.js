@@ -7,7 +7,7 @@ const test = require('node:test')
 
 const { list, openOne, rejection } = require('./nodes')
 
-test('perform and close inside a method throw at once', async t => {
+test('perform, close and what asks the cluster, inside a method, throw at once', async t => {
   const caught = []
   const attempt = action => {
     try {
@@ -23,6 +23,11 @@ test('perform and close inside a method throw at once', async t => {
         attempt(() => this.perform('append', ['x']))
         attempt(() => this.perform('append', ['x'], () => {}))
         attempt(() => this.close())
+        attempt(() => this.sync())
+        attempt(() => this.transferLeadership())
+        attempt(() => this.remove('a'))
+        attempt(() => this.resize(1))
+        attempt(() => this.recover({ iUnderstandThatActionsMayBeLost: true }))
         return 'caught'
       },
       throws() {
@@ -33,7 +38,7 @@ test('perform and close inside a method throw at once', async t => {
   assert.equal(await node.perform('catches'), 'caught')
   assert.deepEqual(
     caught.map(error => error.code),
-    Array(3).fill('ERR_CONFLUX_REENTRANT')
+    Array(8).fill('ERR_CONFLUX_REENTRANT')
   )
   assert.equal(caught[0].message, '`perform` was called inside a method; methods and reducers only compute')
   assert.equal(caught[2].message, '`close` was called inside a method; methods and reducers only compute')

@@ -1,4 +1,4 @@
-// This file shows what the two states are, and what a reducer that throws does to its own node only.
+// This file shows what the two states are.
 
 'use strict'
 
@@ -6,7 +6,7 @@ const assert = require('node:assert/strict')
 const test = require('node:test')
 
 const conflux = require('..')
-const { elected, list, openCluster, openOne, rejection, runScript, until } = require('./nodes')
+const { list, openCluster, openOne, rejection, until } = require('./nodes')
 
 test('the initial state is what the reducer makes of undefined and null', t => {
   const calls = []
@@ -82,79 +82,4 @@ test('in a method, the provisional state is what its action will be applied to',
     assert.deepEqual(node.getState(), numbers)
     assert.equal(node.getProvisionalState(), node.getState())
   }
-})
-
-test('a reducer that throws on a committed action ends its own node; the state before it stays, the others go on', async t => {
-  let victim
-  const nodes = openCluster(t, 3, id => ({
-    reduce(state, action) {
-      if (action === 'poison' && id === victim) throw new Error('indigestible here')
-      return list.reduce(state, action)
-    }
-  }))
-  const { leader, followers } = await elected(nodes)
-  const [fenced, other] = followers
-  victim = fenced.status().id
-  await leader.perform('append', ['fine'])
-
-  const failed = new Promise(resolve => fenced.on('error', resolve))
-  const closed = new Promise(resolve => fenced.on('close', resolve))
-  assert.equal(await leader.perform('append', ['poison']), 'poison')
-  const error = await failed
-  await closed
-  assert.equal(error.code, 'ERR_CONFLUX_FENCED')
-  assert.equal(error.action, 'poison')
-  assert.equal(error.cause.message, 'indigestible here')
-  assert.ok(Number.isInteger(error.index))
-  assert.match(error.message, /indigestible here$/)
-
-  assert.deepEqual(fenced.getState(), ['fine'])
-  const status = fenced.status()
-  assert.deepEqual([status.state, status.role, status.leader], ['failed', 'follower', null])
-  assert.deepEqual(status.failure, { code: error.code, message: error.message })
-  const late = await rejection(fenced.perform('append', ['late']))
-  assert.deepEqual([late.code, late.outcome, late.cause], ['ERR_CONFLUX_FENCED', 'not-applied', error])
-  assert.throws(() => fenced.subscribe(() => {}), { code: 'ERR_CONFLUX_FENCED' })
-  assert.equal((await rejection(fenced.ready())).code, 'ERR_CONFLUX_FENCED')
-  await fenced.close()
-
-  await other.perform('append', ['on'])
-  assert.deepEqual(other.getState(), ['fine', 'poison', 'on'])
-})
-
-test("a fenced node's performs on their way end with an unknown outcome", async t => {
-  let victim
-  const nodes = openCluster(t, 3, id => ({
-    reduce(state, action) {
-      if (action === 'poison' && id === victim) throw new Error('indigestible here')
-      return list.reduce(state, action)
-    }
-  }))
-  const { followers } = await elected(nodes)
-  const [fenced] = followers
-  fenced.on('error', () => {})
-  victim = fenced.status().id
-  const error = await rejection(fenced.perform('append', ['poison']))
-  assert.deepEqual([error.code, error.outcome], ['ERR_CONFLUX_FENCED', 'unknown'])
-})
-
-test('where nobody listens for it, a failure is one line on stderr, and the process lives', async () => {
-  const { code, stdout, stderr } = await runScript(`
-    const channel = { name: 'memory' }
-    let victim
-    const nodes = ['a', 'b', 'c'].map(id => conflux({ ...options, id, clusterSize: 3, reduce (state, action) {
-      if (action === 'poison' && id === victim) throw new Error('indigestible')
-      return action
-    } }))
-    Promise.all(nodes.map(node => node.ready())).then(async () => {
-      const follower = nodes.find(node => node.status().role === 'follower')
-      victim = follower.status().id
-      await follower.perform('append', ['poison']).catch(error => console.log(error.code))
-      await Promise.all(nodes.map(node => node.close()))
-      console.log('alive')
-    })
-  `)
-  assert.equal(stdout, 'ERR_CONFLUX_FENCED\nalive\n')
-  assert.match(stderr, /^conflux node "[abc]" failed: .*indigestible.* \(ERR_CONFLUX_FENCED\)\n$/)
-  assert.equal(code, 0)
 })

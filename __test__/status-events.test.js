@@ -19,13 +19,17 @@ test('the status is a plain object that tells where the node stands', async t =>
     'incarnation',
     'state',
     'failure',
+    'fenced',
     'cluster',
+    'clusterSize',
     'role',
     'leader',
     'term',
     'commitIndex',
     'appliedIndex',
     'lastIndex',
+    'snapshotIndex',
+    'quorum',
     'members',
     'pending',
     'waitingFor'
@@ -41,6 +45,13 @@ test('the status is a plain object that tells where the node stands', async t =>
     status.members.map(({ id, voter, active }) => ({ id, voter, active })),
     ['a', 'b', 'c'].map(id => ({ id, voter: true, active: true }))
   )
+  assert.deepEqual(
+    [status.fenced, status.clusterSize, status.snapshotIndex, status.quorum],
+    [null, 3, 0, { lost: false, missing: [] }]
+  )
+  for (const member of status.members) {
+    assert.deepEqual(Object.keys(member), ['id', 'incarnation', 'voter', 'active', 'version', 'matchedIndex'])
+  }
   for (const follower of followers) {
     const { cluster, leader, term, role, members } = follower.status()
     assert.deepEqual(

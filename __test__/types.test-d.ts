@@ -114,10 +114,48 @@ async function theRest() {
   // @ts-expect-error no such event
   node.on('leaders', () => {})
 
+  expect<boolean>().toBe(status.quorum.lost)
+  expect<{ id: string; since: number }[]>().toBe(status.quorum.missing)
+  expect<string | null>().toBe(status.fenced)
+  expect<string | null>().toBe(status.members[0]!.version)
+  expect<number | null>().toBe(status.members[0]!.matchedIndex)
+
+  node
+    .on('fenced', error => {
+      expect<'ERR_CONFLUX_FENCED'>().toBe(error.code)
+      expect<number>().toBe(error.index)
+    })
+    .on('healed', () => {})
+
   await node.ready()
   await node.ready({ timeout: 1000 })
   expect<void>().toBe(await node.close())
   expect<void>().toBe(node.close(error => expect<null>().toBe(error)))
+  expect<void>().toBe(await node.close({ timeout: 100, leave: true }))
+  expect<void>().toBe(node.close({}, error => expect<null>().toBe(error)))
+  expect<void>().toBe(node.close(null, () => {}))
+  // @ts-expect-error no such option
+  node.close({ leaves: true })
+}
+
+async function asks() {
+  expect<void>().toBe(await node.sync())
+  await node.sync({ timeout: 100 })
+  await node.transferLeadership()
+  await node.transferLeadership('b')
+  await node.transferLeadership('b', { timeout: 100 })
+  await node.transferLeadership({ timeout: 100 })
+  await node.remove('b', { timeout: 100 })
+  await node.resize(5)
+  await node.recover({ iUnderstandThatActionsMayBeLost: true, timeout: 100 })
+  // @ts-expect-error an id is needed
+  await node.remove()
+  // @ts-expect-error a number is needed
+  await node.resize('5')
+  // @ts-expect-error it is not done in passing
+  await node.recover()
+  // @ts-expect-error nor without understanding
+  await node.recover({ iUnderstandThatActionsMayBeLost: false })
 }
 
 // The functions stand for themselves.
@@ -158,6 +196,28 @@ const options: conflux.Options<number, {}> = {
 }
 expect<number>().toBe(conflux(options).getState())
 
+// The state need not be JSON if it can be turned into JSON.
+const users = conflux({
+  id: 'a',
+  clusterSize: 1,
+  channel: { name: 'memory' },
+  methods: {},
+  reduce: (state: Map<string, number> = new Map()) => state,
+  storage: { path: 'data' },
+  snapshot: {
+    entries: 100,
+    serialize: state => {
+      expect<Map<string, number>>().toBe(state)
+      return [...state]
+    },
+    deserialize: pairs => new Map(pairs)
+  },
+  version: '2',
+  compareStates: false,
+  quorumLoss: { recoverAfter: 60_000 }
+})
+expect<Map<string, number>>().toBe(users.getState())
+
 const base = { id: 'a', clusterSize: 3, methods: {}, reduce: () => 0 }
 // @ts-expect-error a channel is needed
 conflux(base)
@@ -171,6 +231,14 @@ conflux({ ...base, channel: { name: 'memory', host: 'localhost' } })
 conflux({ ...base, channel: { name: 'memory' }, clusterSize: '3' })
 // @ts-expect-error both ends are needed
 conflux({ ...base, channel: { name: 'memory' }, electionTimeout: { min: 300 } })
+// @ts-expect-error they belong together
+conflux({ ...base, channel: { name: 'memory' }, snapshot: { serialize: () => 1 } })
+// @ts-expect-error a state is needed
+conflux({ ...base, channel: { name: 'memory' }, snapshot: { serialize: () => 1, deserialize: () => 'x' } })
+// @ts-expect-error a path is needed
+conflux({ ...base, channel: { name: 'memory' }, storage: '/data' })
+// @ts-expect-error neither waits nor says after what time
+conflux({ ...base, channel: { name: 'memory' }, quorumLoss: 'recover' })
 conflux({
   ...base,
   channel: { name: 'memory' },
@@ -186,4 +254,4 @@ conflux({
   }
 })
 
-export { any, named, performs, callbacks, theRest }
+export { any, asks, named, performs, callbacks, theRest }

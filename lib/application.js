@@ -1,4 +1,5 @@
-// This file calls the application's methods and its reducer, and knows while one of them runs.
+// This file calls the application's functions: methods, reducer, `serialize` and `deserialize`; and knows while one of
+// them runs.
 //
 // They only compute: what would start a perform or a close from inside one is told so (`ERR_CONFLUX_REENTRANT`).
 
@@ -11,12 +12,16 @@ const noop = () => {}
 class Application {
   #methods
   #reduce
-  /** What runs right now: `method`, `reducer`, or null. */
+  #serialize
+  #deserialize
+  /** What runs right now, in words, or null. */
   #inside = null
 
-  constructor({ methods, reduce }) {
+  constructor({ methods, reduce, snapshot }) {
     this.#methods = methods
     this.#reduce = reduce
+    this.#serialize = snapshot.serialize
+    this.#deserialize = snapshot.deserialize
   }
 
   /** `reduce(undefined, null)`, as in 1.x; for a reducer that reads `action.type`, what Redux would send. */
@@ -34,12 +39,40 @@ class Application {
 
   /** The state after the action. Throws what the reducer throws. */
   reduce(state, action) {
-    this.#inside = 'reducer'
+    this.#inside = 'a reducer'
     try {
       const reduce = this.#reduce
       const next = reduce(state, action)
       if (isThenable(next)) throw errors.asyncReducer()
       return next
+    } finally {
+      this.#inside = null
+    }
+  }
+
+  /** Whether the state is kept in another shape than its own. */
+  get serializes() {
+    return this.#serialize !== undefined
+  }
+
+  /** What is kept of the state. Throws what `serialize` throws. */
+  serialize(state) {
+    return this.serializes ? this.#convert(this.#serialize, '`serialize`', state) : state
+  }
+
+  /** The state, from what was kept of one. Throws what `deserialize` throws. */
+  deserialize(value) {
+    return this.serializes ? this.#convert(this.#deserialize, '`deserialize`', value) : value
+  }
+
+  #convert(convert, what, value) {
+    this.#inside = what
+    try {
+      const converted = convert(value)
+      if (isThenable(converted)) throw new Error('it returned a promise, but must be synchronous')
+      return converted
+    } catch (error) {
+      throw new Error(`${what} threw: ${errors.messageOf(error)}`, { cause: error })
     } finally {
       this.#inside = null
     }
@@ -52,7 +85,7 @@ class Application {
 
   /** What the method returned. Throws what it throws. */
   call(node, method, args) {
-    this.#inside = 'method'
+    this.#inside = 'a method'
     try {
       const returned = Reflect.apply(this.#methods[method], node, args)
       if (isThenable(returned)) throw errors.asyncMethod(method)
@@ -62,7 +95,7 @@ class Application {
     }
   }
 
-  /** Throws if a method or the reducer of this node is running. */
+  /** Throws if a function of this node's application is running that only computes. */
   forbidInside(what) {
     if (this.#inside !== null) throw errors.reentrant(what, this.#inside)
   }

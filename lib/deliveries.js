@@ -16,9 +16,21 @@ const SETTLED_REFUSED = 8
 const SETTLED_FAILED = 9
 const WARNING = 10
 const STOPPED = 11
+const TAKE_SNAPSHOT = 12
+const RESTORE = 13
+const HASH = 14
+const REPLAYED = 15
+const ASKED = 16
+const ASKED_FAILED = 17
+const FENCED = 18
+const HEALED = 19
+const SETTLED_DONE = 20
 
-/** Tells `node` each delivery, in order, until all are told or the node has ended. */
-function read(text, node) {
+/**
+ * Tells `node`, and `replica` of what is about its state, each delivery, in order, until all are told or the node has
+ * ended. `states` are those to restore.
+ */
+function read(text, states, node, replica) {
   const items = JSON.parse(text)
   for (let i = 0; i < items.length && !node.hasEnded;) {
     switch (items[i++]) {
@@ -26,28 +38,29 @@ function read(text, node) {
         node.role(items[i++], items[i++], items[i++])
         break
       case RESET_PROVISIONAL:
-        node.resetProvisional()
+        replica.dropProvisional()
         break
       case EVALUATE:
         node.evaluate(items[i++], items[i++])
         break
       case COMMITTED_PROVISIONAL:
-        node.committedProvisional(items[i++])
+        replica.commitOldest()
         break
-      case COMMITTED_PROVISIONAL_OWN:
-        node.committedProvisional(items[i++])
-        node.resolve(items[i++], items[i++])
+      case COMMITTED_PROVISIONAL_OWN: {
+        const isReduced = replica.commitOldest()
+        node.performed(items[i++], items[i++], isReduced)
         break
+      }
       case COMMITTED:
-        node.committed(items[i++], items[i++])
+        replica.commit(items[i++], items[i++])
         break
       case COMMITTED_OWN: {
         const index = items[i++]
         const sequence = items[i++]
         const action = items[i++]
         const copy = items[i++]
-        node.committed(index, action)
-        node.resolve(sequence, copy === 0 ? action : copy)
+        const isReduced = replica.commit(index, action)
+        node.performed(sequence, copy === 0 ? action : copy, isReduced)
         break
       }
       case SETTLED_NOTHING:
@@ -64,6 +77,37 @@ function read(text, node) {
         break
       case STOPPED:
         node.stopped(items[i++], items[i++])
+        break
+      case TAKE_SNAPSHOT:
+        node.takeSnapshot()
+        break
+      case RESTORE: {
+        const index = items[i++]
+        const position = items[i++]
+        if (position === null) replica.restoreInitial(index)
+        else replica.restore(index, states[position])
+        break
+      }
+      case HASH:
+        node.hash(items[i++])
+        break
+      case REPLAYED:
+        node.replayed()
+        break
+      case ASKED:
+        node.asked(items[i++])
+        break
+      case ASKED_FAILED:
+        node.askedInVain(items[i++], items[i++], items[i++])
+        break
+      case FENCED:
+        node.fenced(items[i++], items[i++], items[i++])
+        break
+      case HEALED:
+        node.healed()
+        break
+      case SETTLED_DONE:
+        node.resolve(items[i++], items[i++])
         break
       default:
         throw new Error(`no kind of delivery: ${items[i - 1]}`)

@@ -23,8 +23,8 @@ module.exports = {
   invalidArgument: message =>
     Object.assign(new TypeError(message), { code: 'ERR_CONFLUX_INVALID_ARGUMENT', ...NOT_APPLIED }),
 
-  /** For what a perform rejects with: its `name` stays `Error`, too. */
-  invalidPerform: message => failure('ERR_CONFLUX_INVALID_ARGUMENT', message, NOT_APPLIED),
+  /** For what a promise rejects with: its `name` stays `Error`, too. */
+  invalidCall: message => failure('ERR_CONFLUX_INVALID_ARGUMENT', message, NOT_APPLIED),
 
   notJson: (path, why) => failure('ERR_CONFLUX_NOT_JSON', `${path} is not JSON: ${why}`, { path }),
 
@@ -44,6 +44,13 @@ module.exports = {
       NOT_APPLIED
     ),
 
+  busyAsking: count =>
+    failure(
+      'ERR_CONFLUX_BUSY',
+      `${count} calls of this node wait for the cluster; try again later`,
+      NOT_APPLIED
+    ),
+
   timeout: (method, timeout) =>
     failure(
       'ERR_CONFLUX_TIMEOUT',
@@ -58,21 +65,28 @@ module.exports = {
       { timeout, waitingFor }
     ),
 
+  /** The state of a node with storage is read too early. */
+  notReplayed: () =>
+    failure(
+      'ERR_CONFLUX_NOT_READY',
+      'the state cannot be read before the log on disk is replayed; `await node.ready()` waits for that'
+    ),
+
   closed: outcome =>
     failure(
       'ERR_CONFLUX_CLOSED',
-      outcome === 'unknown' ? 'this node was closed while the perform was on its way' : 'this node is closed',
+      outcome === 'unknown' ? 'this node was closed while the call was on its way' : 'this node is closed',
       { outcome }
     ),
 
-  /** What a perform of a failed node ends with: the failure, and what became of this perform. */
+  /** What a call of a failed node ends with: the failure, and what became of this call. */
   failed: (error, outcome) =>
     failure(error.code, `this node failed: ${error.message}`, { outcome, cause: error }),
 
   reentrant: (what, inside) =>
     failure(
       'ERR_CONFLUX_REENTRANT',
-      `\`${what}\` was called inside a ${inside}; methods and reducers only compute`,
+      `\`${what}\` was called inside ${inside}; methods and reducers only compute`,
       NOT_APPLIED
     ),
 
@@ -102,13 +116,12 @@ module.exports = {
       cause
     }),
 
-  /** The reducer threw on an action that others may have reduced: this node's state ends here. */
-  fenced: (index, action, cause) =>
+  /** This node performed what is committed, and cannot say what the state makes of it. */
+  unreduced: ({ index, action, cause }) =>
     failure(
       'ERR_CONFLUX_FENCED',
-      `the reducer threw on the committed action at index ${index}, so this node's state ends before it: ` +
-        messageOf(cause),
-      { index, action, cause }
+      `this node's state ends before index ${index}, and the action of this perform is not in it: ${messageOf(cause)}`,
+      { outcome: 'unknown', index, action, cause }
     ),
 
   internal: cause =>

@@ -7,16 +7,17 @@
 const errors = require('./errors')
 const { encode, BYTES_MAX } = require('./json')
 
-/** The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error. */
+/** The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error; an error: there is no such method. */
 const NOTHING = '0'
 const ACTION = '1,'
 const REFUSED = '2,'
+const UNKNOWN = '3,'
 
 /** The answer, and the provisional state of its action in the store. */
 function evaluate(application, store, node, method, args) {
+  if (!application.has(method)) return UNKNOWN + encodeError(errors.unknownMethod(method))
   let text
   try {
-    if (!application.has(method)) throw errors.unknownMethod(method)
     const returned = application.call(node, method, args)
     if (returned === undefined || returned === null) return NOTHING
     if (errors.isError(returned)) throw returned
@@ -34,6 +35,11 @@ function evaluate(application, store, node, method, args) {
     return REFUSED + encodeError(errors.reducer(method, error))
   }
   return ACTION + text
+}
+
+/** The answer of a node that evaluates nothing. */
+function refuse(error) {
+  return REFUSED + encodeError(error)
 }
 
 /** The error as a JSON text: its message, and what own data of it JSON keeps. */
@@ -73,4 +79,4 @@ function decodeError(data) {
   return error
 }
 
-module.exports = { evaluate, decodeError }
+module.exports = { evaluate, refuse, decodeError }

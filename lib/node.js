@@ -1,39 +1,44 @@
-// This file is a node: it lets the core's deliveries act on the store, the performs and the application.
+// This file is a node: it lets the core's deliveries act on the state, the performs and the asks.
 //
 // Called by index.js, which hands out its public face, and by `deliveries.js` for each delivery. Nothing that an
 // application throws may leave `deliver`: what does is a bug, and ends this node, never the process.
 
 'use strict'
 
-const { EventEmitter } = require('node:events')
 const { randomBytes } = require('node:crypto')
+const path = require('node:path')
 const { setInterval, clearInterval } = require('node:timers')
 const { Application } = require('./application')
+const { Asks } = require('./asks')
 const deliveries = require('./deliveries')
 const errors = require('./errors')
-const { decodeError, evaluate } = require('./evaluation')
+const { decodeError } = require('./evaluation')
+const { Events } = require('./events')
 const { Performs } = require('./performs')
 const { Ready } = require('./ready')
-const { Store } = require('./store')
-const { Subscribers } = require('./subscribers')
+const { Replica } = require('./replica')
+const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 
 const { nextTick } = process
 
 /** The open node keeps the process alive by a timer, which never has to fire. */
 const NEVER_MS = 2147483647
 
+const CLOSE_TIMEOUT_DEFAULT = 2000
+
+/** What `asks.js` knows. */
+const ASKS = ['sync', 'transferLeadership', 'remove', 'resize', 'recover']
+
 class Node {
   /** What the application holds: `this` in its methods. */
   face
-  #id
   #application
-  #store
+  #replica
   #native
   #performs
+  #asks
   #ready
-  #subscribers = new Subscribers()
-  #events = new EventEmitter()
-  #warned = new Set()
+  #events
   #keepAlive = setInterval(() => {}, NEVER_MS)
 
   /** `open`, `closing`, then `closed` or `failed`. */
@@ -43,30 +48,35 @@ class Node {
   #term = 0
   #leader = null
   #answers = []
+  #isDurable
 
   #closed
   #resolveClosed
 
   /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the channel no sense. */
   constructor(options, open) {
-    this.#id = options.id
+    this.#isDurable = options.storage !== undefined
+    this.#events = new Events(options.id)
     this.#application = new Application(options)
     try {
-      this.#store = new Store(this.#application)
+      this.#replica = new Replica(this.#application, { isReplayed: !this.#isDurable }, (index, why) =>
+        this.#native.reducerFailed(index, why)
+      )
       this.#native = this.#open(options, open)
     } catch (error) {
       clearInterval(this.#keepAlive)
       throw error
     }
     this.#performs = new Performs(this.#native, options, error => this.#fail(errors.internal(error)))
-    this.#ready = new Ready(() => JSON.parse(this.#native.status()).waitingFor)
+    this.#asks = new Asks(this.#native, options)
+    this.#ready = new Ready(() => this.#waitingFor())
     this.#closed = new Promise(resolve => (this.#resolveClosed = resolve))
     this.face = this.#makeFace()
   }
 
   #open(options, open) {
     try {
-      return open(nativeOptions(options), text => this.#deliver(text))
+      return open(nativeOptions(options), (text, states) => this.#deliver(text, states))
     } catch (error) {
       // The rest of the options was checked before; what only a channel understands was not.
       throw errors.invalidOptions([`"channel": ${errors.messageOf(error)}`])
@@ -78,16 +88,17 @@ class Node {
     const face = {
       perform: (method, args, timeout, callback) => this.#perform(method, args, timeout, callback),
       subscribe: listener => this.#subscribe(listener),
-      getState: () => this.#store.committed,
-      getProvisionalState: () => this.#store.newest,
-      close: callback => this.#close(callback),
+      getState: () => this.#replica.committed,
+      getProvisionalState: () => this.#replica.provisional,
+      close: (options, callback) => this.#close(options, callback),
       status: () => this.#status(),
       ready: options => this.#whenReady(options),
       ref: () => this.#keepProcessAlive(true),
       unref: () => this.#keepProcessAlive(false)
     }
+    for (const name of ASKS) face[name] = (...args) => this.#ask(name, args)
     for (const name of ['on', 'once', 'off']) {
-      face[name] = (event, listener) => (this.#events[name](event, listener), face)
+      face[name] = (event, listener) => (this.#events.listen(name, event, listener), face)
     }
     return face
   }
@@ -104,7 +115,7 @@ class Node {
     try {
       if (this.#state !== 'open') throw this.#endedError('not-applied')
       if (callback !== undefined && callback !== null && !isCallback) {
-        throw errors.invalidPerform('the callback must be a function')
+        throw errors.invalidCall('the callback must be a function')
       }
       return this.#performs.add(method, args, timeout, isCallback ? callback : undefined)
     } catch (error) {
@@ -116,11 +127,28 @@ class Node {
 
   #subscribe(listener) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#subscribers.add(listener)
+    return this.#replica.subscribe(listener)
   }
 
-  #close(callback) {
+  #ask(name, args) {
+    this.#application.forbidInside(name)
+    // What was performed before is told to the core before.
+    this.#performs.flush()
+    try {
+      if (this.#state !== 'open') throw this.#endedError('not-applied')
+      return this.#asks[name](...args)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #close(options, callback) {
+    if (typeof options === 'function') {
+      callback = options
+      options = undefined
+    }
     this.#application.forbidInside('close')
+    const { timeout, leave } = closeOptions(options, !this.#isDurable)
     if (callback !== undefined && callback !== null && typeof callback !== 'function') {
       throw errors.invalidArgument('the callback of `close` must be a function')
     }
@@ -128,11 +156,12 @@ class Node {
       // What was performed before is told to the core before.
       this.#performs.flush()
       this.#state = 'closing'
-      this.#subscribers.clear()
+      this.#events.isMuted = true
+      this.#replica.silence()
       this.#ready.reject(this.#endedError('not-applied'))
       // Also an unref'd node takes its leave before the process exits; that is bounded in time.
       this.#keepAlive.ref()
-      this.#native.close()
+      this.#native.close(timeout, leave)
     }
     if (!callback) return this.#closed
     this.#closed.then(() => nextTick(callback, null))
@@ -142,22 +171,32 @@ class Node {
   #status() {
     const core = JSON.parse(this.#native.status())
     const isAlive = !this.hasEnded
+    const missing = isAlive ? core.missing : []
     return {
       id: core.id,
       incarnation: core.incarnation,
       state: this.#state,
       failure: this.#failure && { code: this.#failure.code, message: this.#failure.message },
+      fenced: core.fenced,
       cluster: core.cluster,
+      clusterSize: core.clusterSize,
       role: isAlive ? core.role : 'follower',
       leader: isAlive ? core.leader : null,
       term: core.term,
       commitIndex: core.commitIndex,
       appliedIndex: core.appliedIndex,
       lastIndex: core.lastIndex,
+      snapshotIndex: core.snapshotIndex,
+      quorum: { lost: missing.length > 0, missing },
       members: core.members,
       pending: this.#performs.count,
       waitingFor: isAlive ? core.waitingFor : null
     }
+  }
+
+  #waitingFor() {
+    const { waitingFor } = JSON.parse(this.#native.status())
+    return waitingFor ?? (this.#replica.isReplayed ? null : 'replaying the log')
   }
 
   #whenReady(options) {
@@ -174,10 +213,10 @@ class Node {
 
   // What the core delivers. `deliveries.js` calls these, in order.
 
-  #deliver(text) {
+  #deliver(text, states) {
     if (this.hasEnded) return
     try {
-      deliveries.read(text, this)
+      deliveries.read(text, states, this, this.#replica)
       if (this.hasEnded) return
       const answers = this.#answers
       this.#answers = []
@@ -192,39 +231,45 @@ class Node {
   }
 
   role(role, term, leader) {
-    if (role !== 'leader' || term !== this.#term) this.#store.dropProvisional()
+    if (role !== 'leader' || term !== this.#term) this.#replica.dropProvisional()
     const isNewRole = role !== this.#role
     const isNewLeader = leader !== this.#leader
     this.#role = role
     this.#term = term
     this.#leader = leader
-    if (leader !== null) this.#ready.resolve()
-    else this.#ready.reset()
-    if (isNewRole) this.#emit('role', role)
-    if (isNewLeader) this.#emit('leader', leader)
+    this.#tellReady()
+    if (isNewRole) this.#events.emit('role', role)
+    if (isNewLeader) this.#events.emit('leader', leader)
   }
 
-  resetProvisional() {
-    this.#store.dropProvisional()
+  #tellReady() {
+    if (this.#leader !== null && this.#replica.isReplayed) this.#ready.resolve()
+    else this.#ready.reset()
   }
 
   evaluate(method, args) {
-    this.#answers.push(evaluate(this.#application, this.#store, this.face, method, args))
+    this.#answers.push(this.#replica.evaluate(this.face, method, args))
   }
 
-  committedProvisional() {
-    this.#store.commitOldest()
-    this.#subscribers.notify()
+  takeSnapshot() {
+    const { text, why, micros } = this.#replica.take()
+    if (text !== null) this.#native.snapshotTaken(text, micros)
+    else this.#native.snapshotFailed(why, micros)
   }
 
-  committed(index, action) {
-    try {
-      this.#store.commit(action)
-    } catch (error) {
-      this.#fail(errors.fenced(index, action, error))
-      return
-    }
-    this.#subscribers.notify()
+  hash(index) {
+    const { text, micros } = this.#replica.take()
+    this.#native.hashed(index, text, micros)
+  }
+
+  replayed() {
+    this.#replica.replayed()
+    this.#tellReady()
+  }
+
+  performed(sequence, action, isReduced) {
+    if (isReduced) this.#performs.resolve(sequence, action)
+    else this.#performs.reject(sequence, errors.unreduced(this.#replica.obstacle))
   }
 
   resolve(sequence, action) {
@@ -239,13 +284,25 @@ class Node {
     this.#performs.reject(sequence, errors.core(code, message, { outcome }))
   }
 
+  asked(ticket) {
+    this.#asks.done(ticket)
+  }
+
+  askedInVain(ticket, code, message) {
+    this.#asks.failed(ticket, errors.core(code, message))
+  }
+
   warning(code, message, facts) {
-    if (this.#events.listenerCount('warning') > 0) {
-      this.#emit('warning', { code, message, ...facts })
-    } else if (this.#state === 'open' && !this.#warned.has(code)) {
-      this.#warned.add(code)
-      process.emitWarning(`conflux node "${this.#id}": ${message}`, { type: 'ConfluxWarning', code })
-    }
+    this.#events.warn(code, message, facts)
+  }
+
+  fenced(code, message, index) {
+    const { obstacle } = this.#replica
+    this.#events.fenced(errors.core(code, message, obstacle?.index === index ? obstacle : { index }))
+  }
+
+  healed() {
+    this.#events.healed()
   }
 
   stopped(code, message) {
@@ -269,40 +326,55 @@ class Node {
     this.#role = 'follower'
     this.#leader = null
     clearInterval(this.#keepAlive)
-    this.#store.dropProvisional()
-    this.#subscribers.clear()
+    this.#replica.dropProvisional()
+    this.#replica.silence()
     this.#ready.reject(this.#endedError('not-applied'))
     this.#performs.rejectAll(outcome => this.#endedError(outcome))
-    if (failure !== null) this.#reportFailure(failure)
-    this.#emit('close')
+    this.#asks.rejectAll(this.#endedError('unknown'))
+    this.#events.isMuted = false
+    if (failure !== null) this.#events.failed(failure)
+    this.#events.emit('close')
     this.#resolveClosed()
   }
 
   #endedError(outcome) {
     return this.#failure === null ? errors.closed(outcome) : errors.failed(this.#failure, outcome)
   }
-
-  #reportFailure(failure) {
-    if (this.#events.listenerCount('error') > 0) this.#emit('error', failure)
-    else process.stderr.write(`conflux node "${this.#id}" failed: ${failure.message} (${failure.code})\n`)
-  }
-
-  /** Once `close` was called, only the end itself is told. */
-  #emit(event, value) {
-    if (this.#state === 'closing') return
-    try {
-      if (value === undefined) this.#events.emit(event)
-      else this.#events.emit(event, value)
-    } catch (error) {
-      errors.surface(error)
-    }
-  }
 }
 
-function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInterval }) {
-  // The core draws no random numbers of its own: a seed and the same inputs give the same decisions.
-  const seed = randomBytes(32).toString('hex')
-  return JSON.stringify({ id, clusterSize, channel, electionTimeout, heartbeatInterval, seed })
+/** A node that will not come back under its seat gives it up. */
+function closeOptions(options, leaveDefault) {
+  if (options === undefined || options === null) options = {}
+  if (typeof options !== 'object') throw errors.invalidArgument('the options of `close` must be an object')
+  for (const key of Object.keys(options)) {
+    if (key !== 'timeout' && key !== 'leave') {
+      throw errors.invalidArgument(`the option "${key}" of \`close\` is unknown`)
+    }
+  }
+  const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = options
+  if (!isTimeout(timeout)) throw errors.invalidArgument(TIMEOUT_RULE)
+  if (typeof leave !== 'boolean') throw errors.invalidArgument('"leave" must be true or false')
+  return { timeout, leave }
+}
+
+function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInterval, ...rest }) {
+  const { storage, snapshot, version, compareStates, quorumLoss } = rest
+  return JSON.stringify({
+    id,
+    clusterSize,
+    channel,
+    electionTimeout,
+    heartbeatInterval,
+    // The node may outlive the directory that the process was in.
+    storagePath: storage && path.resolve(storage.path),
+    snapshotEntries: snapshot.entries,
+    snapshotBytes: snapshot.bytes,
+    version,
+    compareStates,
+    recoverAfter: quorumLoss === 'wait' ? undefined : quorumLoss.recoverAfter,
+    // The core draws no random numbers of its own: a seed and the same inputs give the same decisions.
+    seed: randomBytes(32).toString('hex')
+  })
 }
 
 module.exports = { Node }

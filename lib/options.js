@@ -9,6 +9,12 @@ const errors = require('./errors')
 const ID_BYTES_MAX = 256
 const CLUSTER_SIZE_MAX = 99
 const MILLISECONDS_MAX = 60 * 60 * 1000
+const SNAPSHOT_ENTRIES_MAX = 1e9
+const SNAPSHOT_BYTES_MAX = 2 ** 40
+const RECOVER_AFTER_MAX = 2147483647
+
+/** No node is taken for dead before this many election timeouts, so no quorum is for lost. */
+const ELECTION_TIMEOUTS_UNTIL_DEAD = 10
 
 const OPTIONS = {
   id: { required: true, check: name },
@@ -19,6 +25,11 @@ const OPTIONS = {
   electionTimeout: { default: { min: 300, max: 500 }, check: range },
   heartbeatInterval: { default: 50, check: integer(1, MILLISECONDS_MAX) },
   maxPending: { default: 100000, check: integer(1, 10000000) },
+  storage: { check: storage },
+  snapshot: { default: { entries: 10000, bytes: 16 * 1024 * 1024 }, check: snapshot },
+  version: { default: '', check: version },
+  compareStates: { default: true, check: boolean },
+  quorumLoss: { default: 'wait', check: quorumLoss },
   // 1.x had it, and promised nothing by it: accepted and ignored.
   accelerateHeartbeats: { check: () => undefined }
 }
@@ -26,6 +37,21 @@ const OPTIONS = {
 const ELECTION_TIMEOUT = {
   min: { required: true, check: integer(1, MILLISECONDS_MAX) },
   max: { required: true, check: integer(1, MILLISECONDS_MAX) }
+}
+
+const STORAGE = {
+  path: { required: true, check: pathname }
+}
+
+const SNAPSHOT = {
+  entries: { default: 10000, check: integer(1, SNAPSHOT_ENTRIES_MAX) },
+  bytes: { default: 16 * 1024 * 1024, check: integer(1, SNAPSHOT_BYTES_MAX) },
+  serialize: { check: func },
+  deserialize: { check: func }
+}
+
+const QUORUM_LOSS = {
+  recoverAfter: { required: true, check: integer(1, RECOVER_AFTER_MAX) }
 }
 
 const CHANNELS = {
@@ -53,7 +79,7 @@ const TLS = {
 }
 
 /**
- * The options with every default in place; `channel` and `electionTimeout` are copies.
+ * The options with every default in place; what is an object in them is a copy.
  *
  * @throws `ERR_CONFLUX_INVALID_OPTIONS` with all faults in one message.
  */
@@ -61,9 +87,14 @@ function check(given = {}) {
   if (!isObject(given)) throw errors.invalidOptions(['the options must be an object'])
   const faults = []
   const options = checkFields(OPTIONS, given, '', faults)
-  const { electionTimeout, heartbeatInterval } = options
+  const { electionTimeout, heartbeatInterval, quorumLoss } = options
   if (faults.length === 0 && heartbeatInterval >= electionTimeout.min) {
     faults.push('"heartbeatInterval" must be less than "electionTimeout.min"')
+  }
+  if (faults.length === 0 && quorumLoss.recoverAfter < ELECTION_TIMEOUTS_UNTIL_DEAD * electionTimeout.max) {
+    faults.push(
+      `"quorumLoss.recoverAfter" must be at least ${ELECTION_TIMEOUTS_UNTIL_DEAD} times "electionTimeout.max"`
+    )
   }
   if (faults.length > 0) throw errors.invalidOptions(faults)
   return options
@@ -116,6 +147,51 @@ function func(value, path, faults) {
 
 function object(value, path, faults) {
   if (!isObject(value)) faults.push(`${path} must be an object`)
+  return value
+}
+
+function boolean(value, path, faults) {
+  if (typeof value !== 'boolean') faults.push(`${path} must be true or false`)
+  return value
+}
+
+function version(value, path, faults) {
+  string(value, path, faults)
+  if (typeof value === 'string' && Buffer.byteLength(value) > ID_BYTES_MAX) {
+    faults.push(`${path} must have at most ${ID_BYTES_MAX} bytes`)
+  }
+  return value
+}
+
+function pathname(value, path, faults) {
+  if (typeof value !== 'string' || value === '' || value.includes('\0') || !value.isWellFormed()) {
+    faults.push(`${path} must be the path of a directory`)
+  }
+  return value
+}
+
+function storage(value, path, faults) {
+  if (isObject(value)) return checkFields(STORAGE, value, 'storage.', faults)
+  faults.push(`${path} must be an object with a "path"`)
+  return value
+}
+
+function snapshot(value, path, faults) {
+  if (!isObject(value)) {
+    faults.push(`${path} must be an object`)
+    return value
+  }
+  const result = checkFields(SNAPSHOT, value, 'snapshot.', faults)
+  if ((result.serialize === undefined) !== (result.deserialize === undefined)) {
+    faults.push('"snapshot.serialize" and "snapshot.deserialize" belong together')
+  }
+  return result
+}
+
+function quorumLoss(value, path, faults) {
+  if (value === 'wait') return value
+  if (isObject(value)) return checkFields(QUORUM_LOSS, value, 'quorumLoss.', faults)
+  faults.push(`${path} must be "wait" or an object with "recoverAfter", in milliseconds`)
   return value
 }
 

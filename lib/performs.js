@@ -7,14 +7,12 @@
 const { AsyncResource } = require('node:async_hooks')
 const errors = require('./errors')
 const { encode, DEPTH_MAX } = require('./json')
+const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 
 const { nextTick } = process
 
 /** Of all pending arguments together. */
 const CHARACTERS_MAX = 64 * 1024 * 1024
-
-/** What setTimeout can count (24.8 days); it would fire at once for more. */
-const TIMEOUT_MAX = 2147483647
 
 class Performs {
   #native
@@ -60,9 +58,7 @@ class Performs {
     const text = encodeArgs(args)
     if (this.#characters + text.length > CHARACTERS_MAX) throw errors.busy(this.#count, this.#characters)
     const isTimed = timeout !== undefined && timeout !== null && timeout !== -1
-    if (isTimed && !(timeout >= 0 && timeout <= TIMEOUT_MAX && typeof timeout === 'number')) {
-      throw errors.invalidPerform(`the timeout must be a number of milliseconds from 0 to ${TIMEOUT_MAX}`)
-    }
+    if (isTimed && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
     const sequence = this.#first + this.#pending.length
     const perform = new Perform(text.length, callback)
     if (isTimed) perform.timer = setTimeout(expire, timeout, this, sequence, method, timeout)
@@ -204,14 +200,14 @@ function expire(performs, sequence, method, timeout) {
 
 function quote(method) {
   if (typeof method !== 'string' || method.length > 1024 || !method.isWellFormed()) {
-    throw errors.invalidPerform('the method must be the name of one: a string of at most 1024 characters')
+    throw errors.invalidCall('the method must be the name of one: a string of at most 1024 characters')
   }
   return JSON.stringify(method)
 }
 
 function encodeArgs(args) {
   if (args === undefined || args === null) return '[]'
-  if (!Array.isArray(args)) throw errors.invalidPerform('the arguments must be an array')
+  if (!Array.isArray(args)) throw errors.invalidCall('the arguments must be an array')
   try {
     return encode(args, 'args', DEPTH_MAX + 1)
   } catch (error) {

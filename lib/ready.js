@@ -3,6 +3,7 @@
 'use strict'
 
 const errors = require('./errors')
+const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 
 class Ready {
   #isReady = false
@@ -16,11 +17,7 @@ class Ready {
 
   /** @param timeout milliseconds; none: for as long as it takes. */
   wait({ timeout } = {}) {
-    if (timeout !== undefined && !(typeof timeout === 'number' && timeout >= 0 && timeout <= 2147483647)) {
-      return Promise.reject(
-        errors.invalidPerform('the timeout must be a number of milliseconds from 0 to 2147483647')
-      )
-    }
+    if (timeout !== undefined && !isTimeout(timeout)) return Promise.reject(errors.invalidCall(TIMEOUT_RULE))
     if (this.#isReady) return Promise.resolve()
     return new Promise((resolve, reject) => {
       const waiter = { resolve, reject, timer: undefined }

@@ -40,6 +40,12 @@ class Store {
     this.#committed = this.#application.reduce(this.#committed, action)
   }
 
+  /** The committed state becomes that of a snapshot. */
+  restore(state) {
+    this.dropProvisional()
+    this.#committed = state
+  }
+
   /** The action of the oldest provisional state was committed. */
   commitOldest() {
     if (this.#oldest === this.#states.length)

@@ -2,8 +2,10 @@
 //!
 //! Called by `mod.rs` on the driver's thread; read by `lib/deliveries.js`, which knows the same numbers. The text is
 //! one flat array: a kind, then what belongs to it. Arguments, actions and errors are spliced in as they came over
-//! the network, so each is checked first: nothing that another node says may break the batch.
+//! the network, so each is checked first: nothing that another node says may break the batch. States may have many
+//! megabytes: they travel beside the text, unchecked, and the façade finds out what they are.
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
@@ -18,9 +20,9 @@ mod kind {
     pub const RESET_PROVISIONAL: u8 = 1;
     /// method, arguments
     pub const EVALUATE: u8 = 2;
-    /// index: take the oldest provisional state
+    /// Take the oldest provisional state.
     pub const COMMITTED_PROVISIONAL: u8 = 3;
-    /// index, sequence, action: take the oldest provisional state and resolve with the action
+    /// sequence, action: take the oldest provisional state and resolve with the action
     pub const COMMITTED_PROVISIONAL_OWN: u8 = 4;
     /// index, action: reduce it
     pub const COMMITTED: u8 = 5;
@@ -37,6 +39,21 @@ mod kind {
     pub const WARNING: u8 = 10;
     /// code or null, message or null
     pub const STOPPED: u8 = 11;
+    pub const TAKE_SNAPSHOT: u8 = 12;
+    /// index, position among the states beside the batch or null: restore that state, or the initial one
+    pub const RESTORE: u8 = 13;
+    /// index
+    pub const HASH: u8 = 14;
+    pub const REPLAYED: u8 = 15;
+    /// ticket: done
+    pub const ASKED: u8 = 16;
+    /// ticket, code, message
+    pub const ASKED_FAILED: u8 = 17;
+    /// code, message, index or null
+    pub const FENCED: u8 = 18;
+    pub const HEALED: u8 = 19;
+    /// sequence, action: resolve with it
+    pub const SETTLED_DONE: u8 = 20;
 }
 
 /// What a leader's refusal becomes that is no JSON object.
@@ -46,6 +63,8 @@ const REFUSED_WITHOUT_REASON: &str =
 /// A batch, ready for JavaScript.
 pub struct Batch {
     pub text: String,
+    /// What the batch's `RESTORE`s restore.
+    pub states: Vec<Bytes>,
     /// The positions, among the batch's evaluations, of those that JavaScript is not asked: their arguments are no
     /// JSON array.
     pub refused: Vec<usize>,
@@ -53,6 +72,7 @@ pub struct Batch {
 
 pub fn encode(deliveries: &[Delivery]) -> Batch {
     let mut items = Items(String::with_capacity(64 + deliveries.len() * 128));
+    let mut states = Vec::new();
     let mut refused = Vec::new();
     let mut evaluations = 0;
     for delivery in deliveries {
@@ -72,31 +92,53 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                 }
                 evaluations += 1;
             }
-            Delivery::Committed { index, own, is_provisional: true, action } => match own {
-                None => _ = items.number(kind::COMMITTED_PROVISIONAL.into()).number(*index),
-                Some(sequence) => {
-                    items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*index).number(*sequence);
-                    items.json(text(action, DEPTH_MAX).unwrap_or("null"));
-                }
-            },
+            Delivery::Committed { own: None, is_provisional: true, .. } => {
+                items.number(kind::COMMITTED_PROVISIONAL.into());
+            }
+            Delivery::Committed { own: Some(sequence), is_provisional: true, action, .. } => {
+                items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*sequence);
+                items.json(text(action, DEPTH_MAX).unwrap_or("null"));
+            }
             Delivery::Committed { index, own, is_provisional: false, action } => {
                 committed(&mut items, *index, *own, action);
             }
             Delivery::Settled { sequence, settlement } => settled(&mut items, *sequence, settlement),
-            Delivery::TakeSnapshot
-            | Delivery::Restore { .. }
-            | Delivery::Hash { .. }
-            | Delivery::Replayed
-            | Delivery::Asked { .. }
-            | Delivery::Fenced(_)
-            | Delivery::Healed => unimplemented!("the edge of {delivery:?}"),
+            Delivery::TakeSnapshot => _ = items.number(kind::TAKE_SNAPSHOT.into()),
+            Delivery::Restore { index, state } => {
+                items.number(kind::RESTORE.into()).number(*index);
+                match state {
+                    Some(state) => {
+                        items.number(states.len() as u64);
+                        states.push(state.clone());
+                    }
+                    None => _ = items.json("null"),
+                }
+            }
+            Delivery::Hash { index } => _ = items.number(kind::HASH.into()).number(*index),
+            Delivery::Replayed => _ = items.number(kind::REPLAYED.into()),
+            Delivery::Asked { ticket, result: Ok(()) } => {
+                items.number(kind::ASKED.into()).number(*ticket);
+            }
+            Delivery::Asked { ticket, result: Err(error) } => {
+                items.number(kind::ASKED_FAILED.into()).number(*ticket);
+                items.string(error.code()).string(&error.to_string());
+            }
+            Delivery::Fenced(error) => {
+                items.number(kind::FENCED.into()).string(error.code()).string(&error.to_string());
+                if let Error::Fenced { index, .. } = error {
+                    items.number(*index);
+                } else {
+                    items.json("null");
+                }
+            }
+            Delivery::Healed => _ = items.number(kind::HEALED.into()),
             Delivery::Warning(warning) => {
                 items.number(kind::WARNING.into()).string(warning.code()).string(&warning.to_string());
                 items.json(&facts(warning).to_string());
             }
         }
     }
-    Batch { text: items.finish(), refused }
+    Batch { text: items.finish(), states, refused }
 }
 
 /// The last batch of a node.
@@ -130,7 +172,10 @@ fn settled(items: &mut Items, sequence: u64, settlement: &Settlement) {
             let error = text_opening_with(b'{', error, DEPTH_MAX).unwrap_or(REFUSED_WITHOUT_REASON);
             items.number(kind::SETTLED_REFUSED.into()).number(sequence).json(error);
         }
-        Settlement::Done(action) => unimplemented!("the edge of {action:?}"),
+        Settlement::Done(action) => {
+            items.number(kind::SETTLED_DONE.into()).number(sequence);
+            items.json(text(action, DEPTH_MAX).unwrap_or("null"));
+        }
         Settlement::Failed { error, outcome } => {
             let outcome = match outcome {
                 ErrorOutcome::NotApplied => "not-applied",
@@ -210,7 +255,6 @@ impl Items {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -248,17 +292,37 @@ mod tests {
                 settlement: Settlement::Failed { error: Error::Closed, outcome: ErrorOutcome::NotApplied },
             },
             Delivery::Warning(Warning::WaitingForNodes { cluster_size: 3, heard: vec!["a".into()] }),
+            Delivery::TakeSnapshot,
+            Delivery::Hash { index: 9 },
+            Delivery::Replayed,
+            Delivery::Asked { ticket: 3, result: Ok(()) },
+            Delivery::Asked { ticket: 4, result: Err(Error::Forgotten) },
+            Delivery::Fenced(Error::Fenced { index: 9, why: "\"".into() }),
+            Delivery::Healed,
+            Delivery::Settled { sequence: 8, settlement: Settlement::Done("[1]".into()) },
         ];
+        let fenced = Error::Fenced { index: 9, why: "\"".into() }.to_string();
         assert_eq!(
             items(&deliveries),
             json!([
-                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 9, 4, 9, 7, {}, 5, 9, "x",
+                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 4, 7, {}, 5, 9, "x",
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
-                "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] },
+                "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
+                17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_FENCED", fenced, 9,
+                19, 20, 8, [1],
             ])
         );
         assert_eq!(items(&[]), json!([]));
+    }
+
+    #[test]
+    fn states_travel_beside_the_text_unread() {
+        let restore = |index, state: &'static [u8]| Delivery::Restore { index, state: Some(state.into()) };
+        let batch =
+            encode(&[restore(7, b"{}"), Delivery::Restore { index: 8, state: None }, restore(9, b"\xff")]);
+        assert_eq!(batch.text, "[13,7,0,13,8,null,13,9,1]");
+        assert_eq!(batch.states, [&b"{}"[..], b"\xff"]);
     }
 
     #[test]
@@ -295,6 +359,10 @@ mod tests {
             Warning::TwoClusters { ours: uuid, theirs: uuid },
             Warning::ChannelBroken { cause: "\n".into() },
             Warning::ChannelRestored,
+            Warning::SnapshotFailed { why: "\"".into() },
+            Warning::QuorumLost { voters: 3, missing: vec!["b".into()], ticks: 9 },
+            Warning::QuorumRestored,
+            Warning::Recovered { cluster: uuid, from: "a".into(), missing: vec!["b".into()] },
             Warning::OtherVersion { theirs: 2, ours: 1 },
         ];
         for warning in warnings {
@@ -316,7 +384,9 @@ mod tests {
                 Delivery::Committed { index: 1, own: None, is_provisional: false, action: bytes.clone() },
                 Delivery::Committed { index: 2, own: Some(1), is_provisional: false, action: bytes.clone() },
                 Delivery::Committed { index: 3, own: Some(2), is_provisional: true, action: bytes.clone() },
-                Delivery::Settled { sequence: 3, settlement: Settlement::Refused(bytes) },
+                Delivery::Settled { sequence: 3, settlement: Settlement::Refused(bytes.clone()) },
+                Delivery::Settled { sequence: 4, settlement: Settlement::Done(bytes.clone()) },
+                Delivery::Restore { index: 4, state: Some(bytes) },
                 Delivery::ResetProvisional,
             ];
             let items = items(&deliveries);

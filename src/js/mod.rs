@@ -1,48 +1,62 @@
 //! This room is the edge to JavaScript, and the only one that knows it.
 //!
 //! Called by the façade (`lib/native.js`), and by `driver.rs` through [`Application`]. Whatever crosses is one JSON
-//! text a turn, each way; nothing here waits, decides, or runs a method. A node has one thread-safe function: two
-//! would have no order between them, and an evaluation could overtake the commit that it must see.
+//! text a turn, each way, and beside it the states of snapshots; nothing here waits, decides, or runs a method. A node
+//! has one thread-safe function: two would have no order between them, and an evaluation could overtake the commit that
+//! it must see.
 
 mod batch;
+mod hash;
 mod json;
 mod options;
 mod status;
 mod turn;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use napi::Status;
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use crate::driver::{self, Application, Handle};
 use crate::error::Error;
+use crate::raft::events::{Hashed, Taken};
 use crate::raft::{Delivery, Input};
-use crate::storage::memory::Memory;
+use batch::Batch;
 
-/// `deliver(text)`. Weak: the process may exit while a node is open (what keeps it alive is the façade's timer).
+/// `deliver(text, states)`: a state that is not even UTF-8 is null.
+type Arguments = FnArgs<(String, Vec<Option<String>>)>;
+
+/// Weak: the process may exit while a node is open (what keeps it alive is the façade's timer).
 /// Its queue has no bound of its own: the core delivers one batch at a time.
-type Deliver = ThreadsafeFunction<String, (), String, Status, false, true, 0>;
+type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, false, true, 0>;
 
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
 /// nor end without calling `answered`.
 #[napi(catch_unwind)]
-pub fn open(options: String, deliver: Function<'_, String, ()>) -> napi::Result<NativeNode> {
+pub fn open(options: String, deliver: Function<'_, Arguments, ()>) -> napi::Result<NativeNode> {
     let options = options::parse(&options).map_err(napi::Error::from_reason)?;
     let deliver = deliver
-        .build_threadsafe_function()
+        .build_threadsafe_function::<(String, Vec<Bytes>)>()
         .weak::<true>()
         .callee_handled::<false>()
         .max_queue_size::<0>()
-        .build()?;
+        // Called on JavaScript's thread: the driver's is not the place to copy states.
+        .build_callback(|call| {
+            let (text, states) = call.value;
+            let states = states.into_iter().map(|state| String::from_utf8(state.into()).ok()).collect();
+            Ok(FnArgs { data: (text, states) })
+        })?;
     let turn = Arc::new(Turn::default());
     let application = Edge { deliver, turn: turn.clone() };
-    let handle = driver::start(options.raft, options.tick, options.channel, Box::new(Memory), application);
+    let tick = options.tick;
+    let handle = driver::start(options.raft, tick, options.channel, options.storage, application);
     // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
     let _ = turn.handle.set(handle.clone());
-    Ok(NativeNode { handle, turn })
+    Ok(NativeNode { handle, turn, tick })
 }
 
 /// A node as the façade holds it.
@@ -50,6 +64,7 @@ pub fn open(options: String, deliver: Function<'_, String, ()>) -> napi::Result<
 pub struct NativeNode {
     handle: Handle,
     turn: Arc<Turn>,
+    tick: Duration,
 }
 
 #[napi]
@@ -62,12 +77,50 @@ impl NativeNode {
         Ok(())
     }
 
-    /// Ends the delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, one after the other in one flat array.
+    /// Ends the delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
+    /// there, one after the other in one flat array.
     #[napi(catch_unwind)]
     pub fn answered(&self, text: String) -> napi::Result<()> {
         let refused = std::mem::take(&mut *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner));
         let answers = turn::answers(&text, &refused).map_err(napi::Error::from_reason)?;
         self.handle.send(Input::Answered(answers));
+        Ok(())
+    }
+
+    /// The snapshot that the delivered batch asks for: the state's text, and how long it took, in microseconds.
+    #[napi(catch_unwind)]
+    pub fn snapshot_taken(&self, state: String, micros: f64) {
+        let taken = Taken { state: Ok(Bytes::from(state)), micros: micros as u64 };
+        self.handle.send(Input::SnapshotTaken(taken));
+    }
+
+    /// Why there is no snapshot.
+    #[napi(catch_unwind)]
+    pub fn snapshot_failed(&self, why: String, micros: f64) {
+        self.handle.send(Input::SnapshotTaken(Taken { state: Err(why), micros: micros as u64 }));
+    }
+
+    /// The state's text for the hash that the delivered batch asks for, null if it has none, and how long it took, in
+    /// microseconds.
+    #[napi(catch_unwind)]
+    pub fn hashed(&self, index: f64, state: Option<String>, micros: f64) {
+        let start = Instant::now();
+        let hash = state.and_then(|state| hash::hash(&state));
+        let micros = micros as u64 + start.elapsed().as_micros() as u64;
+        self.handle.send(Input::Hashed(Hashed { index: index as u64, hash, micros }));
+    }
+
+    /// The state cannot go on from the delivered batch's index.
+    #[napi(catch_unwind)]
+    pub fn reducer_failed(&self, index: f64, why: String) {
+        self.handle.send(Input::ReducerFailed { index: index as u64, why });
+    }
+
+    /// Asks something of the cluster: `[ticket,milliseconds,ask]`.
+    #[napi(catch_unwind)]
+    pub fn ask(&self, text: String) -> napi::Result<()> {
+        let (ticket, timeout, ask) = turn::ask(&text).map_err(napi::Error::from_reason)?;
+        self.handle.send(Input::Ask { ticket, ask, ticks: options::ticks(timeout, self.tick) });
         Ok(())
     }
 
@@ -82,13 +135,14 @@ impl NativeNode {
     /// The node as it last described itself, as the text of a JSON object.
     #[napi(catch_unwind)]
     pub fn status(&self) -> String {
-        status::encode(&self.handle.status())
+        status::encode(&self.handle.status(), self.tick)
     }
 
-    /// Leaves gracefully; the last delivery says when it is done.
+    /// Ends gracefully within so many milliseconds, giving up the seat or keeping it; the last delivery says when it is
+    /// done.
     #[napi(catch_unwind)]
-    pub fn close(&self) {
-        self.handle.send(Input::Close { ticks: 200, leaves: true });
+    pub fn close(&self, timeout: f64, leaves: bool) {
+        self.handle.send(Input::Close { ticks: options::ticks(timeout as u64, self.tick), leaves });
     }
 
     /// Stops now, without grace.
@@ -120,12 +174,12 @@ struct Edge {
 }
 
 impl Edge {
-    fn call(&self, text: String) {
+    fn call(&self, text: String, states: Vec<Bytes>) {
         let turn = self.turn.clone();
         // The façade catches whatever its application throws. What still gets here is a bug of the façade, or a
         // worker being terminated in the middle of it: this node ends, the process does not.
         self.deliver.call_with_return_value(
-            text,
+            (text, states),
             ThreadsafeFunctionCallMode::NonBlocking,
             move |returned, _| {
                 if let (Err(_), Some(handle)) = (returned, turn.handle.get()) {
@@ -139,12 +193,12 @@ impl Edge {
 
 impl Application for Edge {
     fn deliver(&self, deliveries: Vec<Delivery>) {
-        let batch = batch::encode(&deliveries);
-        *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner) = batch.refused;
-        self.call(batch.text);
+        let Batch { text, states, refused } = batch::encode(&deliveries);
+        *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+        self.call(text, states);
     }
 
     fn stopped(&self, error: Option<Error>) {
-        self.call(batch::encode_stopped(error.as_ref()));
+        self.call(batch::encode_stopped(error.as_ref()), Vec::new());
     }
 }

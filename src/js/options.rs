@@ -1,8 +1,9 @@
-//! This file turns the façade's options into the core's, the driver's and a channel.
+//! This file turns the façade's options into the core's, the driver's, a channel and a storage.
 //!
 //! Called by `mod.rs`. The façade has checked them and filled in the defaults (`lib/options.js`); what is wrong here
 //! is its bug, or something that only a channel can see.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -11,6 +12,8 @@ use crate::channel::Channel;
 use crate::channel::memory::Memory;
 use crate::channel::redis::{Redis, RedisOptions, RedisTls};
 use crate::raft;
+use crate::storage::Storage;
+use crate::storage::memory::Memory as MemoryStorage;
 
 /// The longest tick. A shorter heartbeat than five of these makes the tick shorter.
 const TICK_MAX: Duration = Duration::from_millis(10);
@@ -24,6 +27,7 @@ pub struct Options {
     pub raft: raft::Options,
     pub tick: Duration,
     pub channel: Box<dyn Channel>,
+    pub storage: Box<dyn Storage>,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +38,14 @@ struct Given {
     election_timeout: Range,
     heartbeat_interval: u64,
     channel: GivenChannel,
+    /// An absolute path; none: nothing survives a restart.
+    storage_path: Option<PathBuf>,
+    snapshot_entries: u64,
+    snapshot_bytes: u64,
+    version: String,
+    compare_states: bool,
+    /// Milliseconds without a quorum; none: wait for ever.
+    recover_after: Option<u64>,
     /// 64 hexadecimal digits, drawn by the façade.
     seed: String,
 }
@@ -83,16 +95,32 @@ pub fn parse(text: &str) -> Result<Options, String> {
     let given: Given = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
-    Ok(Options { raft: raft_options(&given, tick)?, tick, channel: channel(given.channel, patience)? })
+    Ok(Options {
+        raft: raft_options(&given, tick)?,
+        tick,
+        channel: channel(given.channel, patience)?,
+        storage: storage(given.storage_path),
+    })
+}
+
+/// How many ticks are at least so long.
+pub fn ticks(milliseconds: u64, tick: Duration) -> u64 {
+    milliseconds.div_ceil(tick.as_millis() as u64)
 }
 
 /// Down for the heartbeat, up for the election timeout: what was less in milliseconds stays less in ticks.
 fn raft_options(given: &Given, tick: Duration) -> Result<raft::Options, String> {
-    let tick_ms = tick.as_millis() as u64;
     let mut options = raft::Options::new(&given.id, given.cluster_size, seed(&given.seed)?);
-    options.election_timeout_ticks_min = given.election_timeout.min.div_ceil(tick_ms);
-    options.election_timeout_ticks_max = given.election_timeout.max.div_ceil(tick_ms);
-    options.heartbeat_ticks = given.heartbeat_interval / tick_ms;
+    options.election_timeout_ticks_min = ticks(given.election_timeout.min, tick);
+    options.election_timeout_ticks_max = ticks(given.election_timeout.max, tick);
+    options.heartbeat_ticks = given.heartbeat_interval / tick.as_millis() as u64;
+    options.snapshot_entries = given.snapshot_entries;
+    options.snapshot_bytes = given.snapshot_bytes;
+    options.version = given.version.as_str().into();
+    options.compares_states = given.compare_states;
+    options.is_durable = given.storage_path.is_some();
+    options.recover_ticks = given.recover_after.map(|after| ticks(after, tick));
+    options.tick_micros = tick.as_micros() as u64;
     Ok(options)
 }
 
@@ -105,6 +133,14 @@ fn seed(hexadecimal: &str) -> Result<[u8; 32], String> {
         *byte = u8::from_str_radix(&hexadecimal[start..start + 2], 16).map_err(|error| error.to_string())?;
     }
     Ok(seed)
+}
+
+/// Every storage is opened by its first `load`, on the driver's thread: nothing here waits for a disk.
+fn storage(path: Option<PathBuf>) -> Box<dyn Storage> {
+    match path {
+        // The disk takes this place as soon as there is one.
+        Some(_) | None => Box::new(MemoryStorage),
+    }
 }
 
 fn channel(given: GivenChannel, patience: Duration) -> Result<Box<dyn Channel>, String> {
@@ -134,7 +170,8 @@ mod tests {
     fn text(heartbeat: u64, min: u64, max: u64) -> String {
         format!(
             r#"{{"id":"a","clusterSize":3,"electionTimeout":{{"min":{min},"max":{max}}},"heartbeatInterval":{heartbeat},
-            "seed":"{}","channel":{{"name":"memory","channelName":"c"}}}}"#,
+            "seed":"{}","channel":{{"name":"memory","channelName":"c"}},"snapshotEntries":10000,
+            "snapshotBytes":16777216,"version":"","compareStates":true}}"#,
             "0f".repeat(32)
         )
     }
@@ -148,6 +185,26 @@ mod tests {
         assert_eq!(raft.heartbeat_ticks, defaults.heartbeat_ticks);
         assert_eq!(raft.election_timeout_ticks_min, defaults.election_timeout_ticks_min);
         assert_eq!(raft.election_timeout_ticks_max, defaults.election_timeout_ticks_max);
+        assert_eq!(raft.snapshot_entries, defaults.snapshot_entries);
+        assert_eq!(raft.snapshot_bytes, defaults.snapshot_bytes);
+        assert_eq!(raft.version, defaults.version);
+        assert_eq!(raft.compares_states, defaults.compares_states);
+        assert_eq!(raft.is_durable, defaults.is_durable);
+        assert_eq!(raft.recover_ticks, defaults.recover_ticks);
+        assert_eq!(raft.tick_micros, defaults.tick_micros);
+    }
+
+    #[test]
+    fn what_is_given_reaches_the_core() {
+        let given = text(20, 100, 200)
+            .replace(r#""version":"""#, r#""version":"2","storagePath":"/x","recoverAfter":5001"#)
+            .replace("10000", "10")
+            .replace("16777216", "20")
+            .replace("true", "false");
+        let raft = parse(&given).unwrap().raft;
+        assert_eq!((raft.snapshot_entries, raft.snapshot_bytes), (10, 20));
+        assert_eq!((&*raft.version, raft.compares_states, raft.is_durable), ("2", false, true));
+        assert_eq!((raft.tick_micros, raft.recover_ticks), (4_000, Some(1_251)));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Called by `mod.rs`. Numbers are terms and indexes, which the core keeps below 2^53, so that each is exact in
 //! JavaScript.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::raft::Status;
@@ -19,25 +21,46 @@ struct Json<'a> {
     commit_index: u64,
     applied_index: u64,
     last_index: u64,
+    cluster_size: usize,
+    snapshot_index: u64,
+    fenced: Option<&'a str>,
+    /// Who is missing for a quorum; empty while there is one.
+    missing: Vec<JsonMissing<'a>>,
     members: Vec<JsonMember<'a>>,
     waiting_for: Option<&'a str>,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct JsonMember<'a> {
     id: &'a str,
     incarnation: String,
     voter: bool,
     active: bool,
+    version: Option<&'a str>,
+    matched_index: Option<u64>,
 }
 
-pub fn encode(status: &Status) -> String {
+#[derive(Serialize)]
+struct JsonMissing<'a> {
+    id: &'a str,
+    /// Milliseconds.
+    since: u64,
+}
+
+pub fn encode(status: &Status, tick: Duration) -> String {
     let members = status.members.iter().map(|member| JsonMember {
         id: &member.id,
         incarnation: member.incarnation.to_string(),
         voter: member.is_voter,
         active: member.is_active,
+        version: member.version.as_deref(),
+        matched_index: member.matched,
     });
+    let missing = status
+        .missing
+        .iter()
+        .map(|(id, ticks)| JsonMissing { id, since: ticks.saturating_mul(tick.as_millis() as u64) });
     let json = Json {
         id: &status.id,
         incarnation: status.incarnation.to_string(),
@@ -48,6 +71,10 @@ pub fn encode(status: &Status) -> String {
         commit_index: status.commit_index,
         applied_index: status.applied_index,
         last_index: status.last_index,
+        cluster_size: status.cluster_size,
+        snapshot_index: status.snapshot_index,
+        fenced: status.fenced.as_deref(),
+        missing: missing.collect(),
         members: members.collect(),
         waiting_for: status.waiting_for.as_deref(),
     };
@@ -61,6 +88,8 @@ mod tests {
     use super::*;
     use crate::raft::status::Member;
     use crate::raft::{ClusterUuid, Incarnation, events::Role};
+
+    const TICK: Duration = Duration::from_millis(10);
 
     #[test]
     fn a_status_is_an_object_of_plain_values() {
@@ -83,7 +112,7 @@ mod tests {
             pending: 0,
             waiting_for: Some("3 nodes".into()),
         };
-        let json: serde_json::Value = serde_json::from_str(&encode(&status)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&encode(&status, TICK)).unwrap();
         assert_eq!((&json["cluster"], &json["leader"]), (&json!(null), &json!(null)));
         assert_eq!((&json["id"], &json["waitingFor"]), (&json!("a\"b"), &json!("3 nodes")));
 
@@ -91,21 +120,32 @@ mod tests {
         status.leader = Some("a\"b".into());
         status.role = Role::Leader;
         status.term = (1 << 53) - 1;
+        status.snapshot_index = 7;
+        status.fenced = Some("why".into());
+        status.missing = [("c".into(), 12)].into();
         status.members = [Member {
             id: "a\"b".into(),
             incarnation: me,
             is_voter: true,
             is_active: false,
-            version: None,
-            matched: None,
+            version: Some("2".into()),
+            matched: Some(9),
         }]
         .into();
-        let json: serde_json::Value = serde_json::from_str(&encode(&status)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&encode(&status, TICK)).unwrap();
         assert_eq!(json["cluster"], status.cluster.to_string());
         assert_eq!((&json["role"], &json["term"]), (&json!("leader"), &json!(9_007_199_254_740_991_u64)));
         assert_eq!(
             json["members"],
-            json!([{ "id": "a\"b", "incarnation": me.to_string(), "voter": true, "active": false }])
+            json!([{
+                "id": "a\"b", "incarnation": me.to_string(), "voter": true, "active": false, "version": "2",
+                "matchedIndex": 9,
+            }])
+        );
+        assert_eq!((&json["clusterSize"], &json["snapshotIndex"]), (&json!(3), &json!(7)));
+        assert_eq!(
+            (&json["fenced"], &json["missing"]),
+            (&json!("why"), &json!([{ "id": "c", "since": 120 }]))
         );
     }
 }

@@ -1,4 +1,4 @@
-//! This file reads what JavaScript says in one turn: performs, answers, abandoned performs.
+//! This file reads what JavaScript says in one turn: performs, answers, abandoned performs, asks.
 //!
 //! Called by `mod.rs` on JavaScript's thread. The texts are the façade's own: a fault in one is a bug of the façade,
 //! and its description is for whoever mends it. Arguments and actions stay text; no value is ever built of them.
@@ -7,10 +7,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Deserializer;
 use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::raft::events::Ask;
 use crate::raft::{Answer, Perform};
 
 /// `[[sequence,"method",[…args]],…]`
@@ -27,7 +28,31 @@ pub fn sequences(text: &str) -> Result<Vec<u64>, String> {
     parse(text)
 }
 
-/// The answers of JavaScript, `[0,1,action,2,error,…]`, with our own put in at the positions `refused`.
+/// `[ticket,milliseconds,ask]`
+pub fn ask(text: &str) -> Result<(u64, u64, Ask), String> {
+    let (ticket, timeout, ask): (u64, u64, GivenAsk) = parse(text)?;
+    let ask = match ask {
+        GivenAsk::Sync => Ask::Sync,
+        GivenAsk::TransferLeadership { to } => Ask::TransferLeadership { to },
+        GivenAsk::Remove { id } => Ask::Remove { id },
+        GivenAsk::Resize { cluster_size } => Ask::Resize { cluster_size },
+        GivenAsk::Recover => Ask::Recover,
+    };
+    Ok((ticket, timeout, ask))
+}
+
+/// `"sync"`, `{"remove":{"id":"a"}}` and so on.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum GivenAsk {
+    Sync,
+    TransferLeadership { to: Option<Arc<str>> },
+    Remove { id: Arc<str> },
+    Resize { cluster_size: usize },
+    Recover,
+}
+
+/// The answers of JavaScript, `[0,1,action,2,error,3,error,…]`, with our own put in at the positions `refused`.
 pub fn answers(text: &str, refused: &[usize]) -> Result<Vec<Answer>, String> {
     let mut json = serde_json::Deserializer::from_str(text);
     let mut answers = json.deserialize_seq(Answers).map_err(|error| describe(error, text))?;
@@ -63,6 +88,7 @@ impl<'de> Visitor<'de> for Answers {
                 0 => Answer::Nothing,
                 1 => Answer::Action(copy(text()?)),
                 2 => Answer::Refused(copy(text()?)),
+                3 => Answer::Unknown(copy(text()?)),
                 _ => return Err(A::Error::custom(format!("no kind of answer: {kind}"))),
             });
         }
@@ -104,11 +130,29 @@ mod tests {
         let ours = Answer::Refused(NOT_JSON.into());
         let text = r#"[1,{"a":[1]},0,2,{"message":"no"}]"#;
         assert_eq!(answers(text, &[]).unwrap(), [action.clone(), Answer::Nothing, error.clone()]);
+        assert_eq!(answers("[3,{},0]", &[]).unwrap(), [Answer::Unknown("{}".into()), Answer::Nothing]);
         assert_eq!(
             answers(text, &[0, 2, 5]).unwrap(),
             [ours.clone(), action, ours.clone(), Answer::Nothing, error, ours.clone()]
         );
         assert_eq!(answers("[]", &[0, 1]).unwrap(), [ours.clone(), ours]);
+    }
+
+    #[test]
+    fn an_ask_names_its_ticket_its_time_and_what_is_asked() {
+        let cases = [
+            (r#""sync""#, Ask::Sync),
+            (r#"{"transferLeadership":{"to":null}}"#, Ask::TransferLeadership { to: None }),
+            (r#"{"transferLeadership":{"to":"b"}}"#, Ask::TransferLeadership { to: Some("b".into()) }),
+            (r#"{"remove":{"id":"b"}}"#, Ask::Remove { id: "b".into() }),
+            (r#"{"resize":{"clusterSize":5}}"#, Ask::Resize { cluster_size: 5 }),
+            (r#""recover""#, Ask::Recover),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(ask(&format!("[7,1000,{text}]")), Ok((7, 1000, expected)));
+        }
+        assert!(ask(r#"[7,1000,"rest"]"#).is_err());
+        assert!(ask(r#"[7,-1,"sync"]"#).is_err());
     }
 
     #[test]

@@ -1,0 +1,308 @@
+// This file shows the façade's side of what passes between it and the core: what it makes of a delivery, and what it
+// says back. The core here is a script, so that what takes a cluster months to come to can be said in a line.
+
+'use strict'
+
+const assert = require('node:assert/strict')
+const test = require('node:test')
+
+const { Node } = require('../lib/node')
+const options = require('../lib/options')
+const { list, rejection } = require('./nodes')
+
+const KIND = {
+  role: 0,
+  evaluate: 2,
+  committed: 5,
+  committedOwn: 6,
+  stopped: 11,
+  takeSnapshot: 12,
+  restore: 13,
+  hash: 14,
+  replayed: 15,
+  asked: 16,
+  askedFailed: 17,
+  fenced: 18,
+  healed: 19,
+  settledDone: 20
+}
+
+/** A node, `deliver(items, states)` as the core would, and what the node said, call by call. */
+function scripted(t, given = {}) {
+  const said = []
+  const status = { missing: [], members: [], waitingFor: null }
+  let deliver
+  const open = (_, callback) => {
+    deliver = callback
+    const native = { status: () => JSON.stringify(status) }
+    const verbs = [
+      'answered',
+      'snapshotTaken',
+      'snapshotFailed',
+      'hashed',
+      'reducerFailed',
+      'ask',
+      'perform',
+      'close',
+      'kill'
+    ]
+    for (const verb of verbs) native[verb] = (...args) => void said.push([verb, ...args])
+    return native
+  }
+  const { face: node } = new Node(
+    options.check({ id: 'a', clusterSize: 3, channel: { name: 'memory' }, ...list, ...given }),
+    open
+  )
+  t.after(() => deliver(JSON.stringify([KIND.stopped, 'ERR_CONFLUX_PANIC', 'the test is over']), []))
+  // The end of the test is no news.
+  node.on('error', () => {})
+  return {
+    node,
+    status,
+    deliver: (items, states = []) => {
+      said.length = 0
+      deliver(JSON.stringify(items), states)
+      return said.splice(0)
+    },
+    said
+  }
+}
+
+/** A reducer that throws on one action. */
+const fragile = {
+  reduce(state, action) {
+    if (action === 'poison') throw new Error('indigestible')
+    return list.reduce(state, action)
+  }
+}
+
+test('a snapshot holds what was committed before it in the batch, and is said before the answer', t => {
+  const { deliver } = scripted(t)
+  const said = deliver([KIND.committed, 9, 'x', KIND.takeSnapshot, KIND.committed, 10, 'y'])
+  assert.deepEqual(
+    said.map(([verb, first]) => [verb, first]),
+    [
+      ['snapshotTaken', '["x"]'],
+      ['answered', '[]']
+    ]
+  )
+  assert.ok(Number.isInteger(said[0][2]) && said[0][2] >= 0)
+})
+
+test('a state that is not JSON is no snapshot, and has no hash', t => {
+  const { deliver } = scripted(t, { reduce: () => new Map() })
+  const [snapshot, hashed] = deliver([KIND.takeSnapshot, KIND.hash, 7])
+  assert.equal(snapshot[0], 'snapshotFailed')
+  assert.match(snapshot[1], /^state is a Map, which JSON turns into \{\}; use snapshot/)
+  assert.deepEqual(hashed.slice(0, 3), ['hashed', 7, null])
+})
+
+test('a hash is of the state at its place in the batch, as it is kept', t => {
+  const snapshot = { serialize: state => ({ kept: state }), deserialize: ({ kept }) => kept }
+  const { deliver } = scripted(t, { snapshot })
+  const said = deliver([KIND.committed, 9, 'x', KIND.hash, 9])
+  assert.deepEqual(said[0].slice(0, 3), ['hashed', 9, '{"kept":["x"]}'])
+})
+
+test('a restored state replaces all, and its subscribers are called once', t => {
+  const snapshot = { serialize: state => ({ kept: state }), deserialize: ({ kept }) => kept }
+  const { node, deliver } = scripted(t, { snapshot })
+  const seen = []
+  node.subscribe(() => seen.push(node.getState()))
+  deliver([KIND.role, 'leader', 2, 'a', KIND.evaluate, 'append', ['provisional']])
+  assert.deepEqual(node.getProvisionalState(), ['provisional'])
+  assert.deepEqual(deliver([KIND.restore, 9, 0], ['{"kept":["a","b"]}']), [['answered', '[]']])
+  assert.deepEqual(seen, [['a', 'b']])
+  assert.equal(node.getProvisionalState(), node.getState())
+  deliver([KIND.restore, 10, null])
+  assert.deepEqual(seen, [['a', 'b'], []])
+})
+
+for (const [name, text, why] of [
+  ['that is not text', null, /^the snapshot there cannot be read: it is not text$/],
+  ['that is not JSON', '{', /^the snapshot there cannot be read: .*JSON/],
+  ['that deserialize does not take', '1', /^the snapshot there cannot be read: `deserialize` threw: too old$/]
+]) {
+  test(`a snapshot ${name} leaves the state as it is, until another comes`, t => {
+    const deserialize = value => {
+      if (value === 1) throw new Error('too old')
+      return value
+    }
+    const { node, deliver } = scripted(t, { snapshot: { serialize: state => state, deserialize } })
+    deliver([KIND.committed, 3, 'x'])
+    const [failed, answered] = deliver([KIND.restore, 9, 0, KIND.committed, 10, 'y'], [text])
+    assert.deepEqual(failed.slice(0, 2), ['reducerFailed', 9])
+    assert.match(failed[2], why)
+    assert.deepEqual(answered, ['answered', '[]'])
+    assert.deepEqual(node.getState(), ['x'])
+    deliver([KIND.restore, 11, 0, KIND.committed, 12, 'z'], ['["x","y"]'])
+    assert.deepEqual(node.getState(), ['x', 'y', 'z'])
+  })
+}
+
+test('after an action that cannot be reduced nothing changes the state, and every delivery is still answered', async t => {
+  const { node, deliver } = scripted(t, fragile)
+  let calls = 0
+  node.subscribe(() => calls++)
+  const performing = [node.perform('append', ['poison']), node.perform('append', ['y'])].map(rejection)
+  await new Promise(setImmediate)
+  const said = deliver([
+    ...[KIND.committed, 8, 'x', KIND.committedOwn, 9, 1, 'poison', 0, KIND.committedOwn, 10, 2, 'y', 0],
+    ...[KIND.committed, 11, 'z', KIND.evaluate, 'append', ['w'], KIND.takeSnapshot, KIND.hash, 11]
+  ])
+  assert.deepEqual(said.slice(0, 3), [
+    ['reducerFailed', 9, 'the reducer threw on the action "poison": indigestible'],
+    ['snapshotFailed', 'the state ends before index 9', 0],
+    ['hashed', 11, null, 0]
+  ])
+  assert.match(said[3][1], /^\[2,\{"message":"indigestible"/)
+  assert.equal(said.length, 4)
+  assert.deepEqual([node.getState(), calls], [['x'], 1])
+  for (const error of await Promise.all(performing)) {
+    assert.deepEqual([error.code, error.outcome, error.index], ['ERR_CONFLUX_FENCED', 'unknown', 9])
+    assert.equal(error.cause.message, 'indigestible')
+  }
+  deliver([KIND.committed, 12, 'later'])
+  assert.deepEqual(node.getState(), ['x'])
+  deliver([KIND.restore, 12, 0, KIND.healed], ['["x","healed"]'])
+  assert.deepEqual(node.getState(), ['x', 'healed'])
+})
+
+test('a fence is an event, with what this node knows of its cause', t => {
+  const { node, deliver } = scripted(t, fragile)
+  const events = []
+  node.on('fenced', error => events.push(error))
+  node.on('healed', () => events.push('healed'))
+  deliver([KIND.committed, 9, 'poison'])
+  deliver([KIND.fenced, 'ERR_CONFLUX_FENCED', 'as the core says', 9])
+  deliver([KIND.healed])
+  const [error, healed] = events
+  assert.equal(String(error), 'Error: as the core says')
+  assert.deepEqual([error.code, error.index, error.action], ['ERR_CONFLUX_FENCED', 9, 'poison'])
+  assert.equal(error.cause.message, 'indigestible')
+  assert.equal(healed, 'healed')
+
+  // Another state than most nodes have: the reducer has nothing to say about it.
+  deliver([KIND.fenced, 'ERR_CONFLUX_FENCED', 'differs', 12])
+  assert.deepEqual({ ...events[2] }, { code: 'ERR_CONFLUX_FENCED', index: 12 })
+  assert.equal(node.status().state, 'open')
+})
+
+test('a fence that nobody listens for is a warning, each time', t => {
+  const { node, deliver } = scripted(t)
+  const warnings = []
+  node.on('warning', warning => warnings.push(warning))
+  deliver([KIND.fenced, 'ERR_CONFLUX_FENCED', 'differs', 12])
+  deliver([KIND.healed, KIND.fenced, 'ERR_CONFLUX_FENCED', 'differs again', 20])
+  assert.deepEqual(warnings, [
+    { code: 'WARN_CONFLUX_FENCED', message: 'differs', index: 12 },
+    { code: 'WARN_CONFLUX_FENCED', message: 'differs again', index: 20 }
+  ])
+})
+
+test('a node with storage is read only after its replay, and tells its subscribers once', async t => {
+  const { node, deliver } = scripted(t, { storage: { path: 'x' } })
+  const seen = []
+  node.subscribe(() => seen.push(node.getState()))
+  const unread = { code: 'ERR_CONFLUX_NOT_READY', message: /before the log on disk is replayed/ }
+  deliver([KIND.role, 'follower', 3, 'b', KIND.restore, 5, 0, KIND.committed, 6, 'x'], ['["old"]'])
+  assert.throws(node.getState, unread)
+  assert.throws(node.getProvisionalState, unread)
+  assert.equal(
+    (await rejection(node.ready({ timeout: 0 }))).message,
+    'this node is not ready after 0 ms: replaying the log'
+  )
+  assert.deepEqual(seen, [])
+
+  const ready = node.ready()
+  deliver([KIND.committed, 7, 'y', KIND.replayed])
+  assert.deepEqual(seen, [['old', 'x', 'y']])
+  assert.equal(node.getProvisionalState(), node.getState())
+  await ready
+})
+
+test('without storage the state can be read at once', t => {
+  const { node } = scripted(t)
+  assert.deepEqual(node.getState(), [])
+})
+
+test('a perform whose action came by a snapshot resolves with it', async t => {
+  const { node, deliver } = scripted(t)
+  const performing = node.perform('append', ['x'])
+  await new Promise(setImmediate)
+  deliver([KIND.restore, 9, 0, KIND.settledDone, 1, { a: 1 }], ['["x"]'])
+  assert.deepEqual(await performing, { a: 1 })
+})
+
+test('what is asked reaches the core after what was performed, and its answer comes back', async t => {
+  const { node, deliver, said } = scripted(t)
+  node.perform('append', ['x']).catch(() => {})
+  const asking = [
+    node.sync(),
+    node.transferLeadership(),
+    node.transferLeadership({ timeout: 5 }),
+    node.transferLeadership('b', { timeout: 0.5 }),
+    node.transferLeadership(null, {}),
+    node.remove('b'),
+    node.resize(5),
+    node.recover({ iUnderstandThatActionsMayBeLost: true, timeout: 7 })
+  ]
+  assert.deepEqual(said, [
+    ['perform', '[[1,"append",["x"]]]'],
+    ['ask', '[1,10000,"sync"]'],
+    ['ask', '[2,10000,{"transferLeadership":{"to":null}}]'],
+    ['ask', '[3,5,{"transferLeadership":{"to":null}}]'],
+    ['ask', '[4,1,{"transferLeadership":{"to":"b"}}]'],
+    ['ask', '[5,10000,{"transferLeadership":{"to":null}}]'],
+    ['ask', '[6,10000,{"remove":{"id":"b"}}]'],
+    ['ask', '[7,10000,{"resize":{"clusterSize":5}}]'],
+    ['ask', '[8,7,"recover"]']
+  ])
+  deliver([KIND.asked, 2, KIND.askedFailed, 1, 'ERR_CONFLUX_NO_QUORUM', 'no quorum', KIND.asked, 99])
+  assert.equal(await asking[1], undefined)
+  const error = await rejection(asking[0])
+  assert.equal(String(error), 'Error: no quorum')
+  assert.deepEqual({ ...error }, { code: 'ERR_CONFLUX_NO_QUORUM' })
+
+  // What is not answered ends with the node, and nobody can say how.
+  deliver([KIND.stopped, 'ERR_CONFLUX_STORAGE', 'disk full'])
+  for (const unanswered of asking.slice(2)) {
+    const error = await rejection(unanswered)
+    assert.deepEqual([error.code, error.outcome], ['ERR_CONFLUX_STORAGE', 'unknown'])
+  }
+  assert.equal((await rejection(node.sync())).outcome, 'not-applied')
+})
+
+test('no more is asked at once than maxPending allows', async t => {
+  const { node, deliver } = scripted(t, { maxPending: 1 })
+  const first = node.sync()
+  assert.deepEqual((await rejection(node.sync())).code, 'ERR_CONFLUX_BUSY')
+  deliver([KIND.asked, 1])
+  await first
+})
+
+test('a quorum that is lost shows who is missing, until the node has ended', t => {
+  const { node, status, deliver } = scripted(t)
+  assert.deepEqual(node.status().quorum, { lost: false, missing: [] })
+  status.missing = [{ id: 'b', since: 1200 }]
+  assert.deepEqual(node.status().quorum, { lost: true, missing: [{ id: 'b', since: 1200 }] })
+  deliver([KIND.stopped, 'ERR_CONFLUX_PANIC', 'x'])
+  assert.deepEqual(node.status().quorum, { lost: false, missing: [] })
+})
+
+test('close tells the core how long it may take, and whether the seat is given up', t => {
+  for (const [given, args, expected] of [
+    [{}, [], [2000, true]],
+    [{ storage: { path: 'x' } }, [], [2000, false]],
+    [{ storage: { path: 'x' } }, [{ leave: true }], [2000, true]],
+    [{}, [{ timeout: 0, leave: false }, () => {}], [0, false]],
+    [{}, [() => {}], [2000, true]],
+    [{}, [null, () => {}], [2000, true]]
+  ]) {
+    const { node, said } = scripted(t, given)
+    node.close(...args)
+    assert.deepEqual(said, [['close', ...expected]])
+    node.close({ timeout: 1 })
+    assert.equal(said.length, 1)
+  }
+})

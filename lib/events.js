@@ -1,0 +1,62 @@
+// This file tells what happens to a node: to who listens, or, where nobody does, where Node tells such things.
+
+'use strict'
+
+const { EventEmitter } = require('node:events')
+const errors = require('./errors')
+
+class Events {
+  /** While a node is closing, only its end is told. */
+  isMuted = false
+  #id
+  #emitter = new EventEmitter()
+  #warned = new Set()
+
+  constructor(id) {
+    this.#id = id
+  }
+
+  /** @param verb `on`, `once` or `off`. */
+  listen(verb, event, listener) {
+    this.#emitter[verb](event, listener)
+  }
+
+  emit(event, ...values) {
+    if (this.isMuted) return
+    try {
+      this.#emitter.emit(event, ...values)
+    } catch (error) {
+      errors.surface(error)
+    }
+  }
+
+  /** Where nobody listens, the first of each code goes to `process.emitWarning`. */
+  warn(code, message, facts) {
+    if (this.isMuted) return
+    if (this.#emitter.listenerCount('warning') > 0) {
+      this.emit('warning', { code, message, ...facts })
+    } else if (!this.#warned.has(code)) {
+      this.#warned.add(code)
+      process.emitWarning(`conflux node "${this.#id}": ${message}`, { type: 'ConfluxWarning', code })
+    }
+  }
+
+  /** A node that goes on with an old state must be seen: where nobody listens, it is a warning. */
+  fenced(error) {
+    if (this.#emitter.listenerCount('fenced') > 0) this.emit('fenced', error)
+    else this.warn('WARN_CONFLUX_FENCED', error.message, { index: error.index })
+  }
+
+  healed() {
+    this.#warned.delete('WARN_CONFLUX_FENCED')
+    this.emit('healed')
+  }
+
+  /** A failure never takes the process with it, as an `error` without a listener would. */
+  failed(failure) {
+    if (this.#emitter.listenerCount('error') > 0) this.emit('error', failure)
+    else process.stderr.write(`conflux node "${this.#id}" failed: ${failure.message} (${failure.code})\n`)
+  }
+}
+
+module.exports = { Events }

@@ -1,0 +1,158 @@
+// This file is the application's state on one node: what changes it, who is told, and what is kept of it.
+//
+// Called by node.js, and by `deliveries.js` for each delivery that is about the state. It knows nothing of the core but
+// that it is to be told of an obstacle.
+
+'use strict'
+
+const errors = require('./errors')
+const { evaluate, refuse } = require('./evaluation')
+const snapshot = require('./snapshot')
+const { Store } = require('./store')
+const { Subscribers } = require('./subscribers')
+
+const EXCERPT_LENGTH_MAX = 200
+
+class Replica {
+  #application
+  #store
+  #subscribers = new Subscribers()
+  /** Before, the state is one that an earlier process has already left behind. */
+  #isReplayed
+  /** The committed action or snapshot that the state cannot follow: `{ index, action, cause }`, until one is restored. */
+  #obstacle = null
+  #onObstacle
+
+  /**
+   * Throws if the reducer has no initial state.
+   *
+   * @param onObstacle called with an index and a sentence: what is committed there cannot be reduced on this node.
+   */
+  constructor(application, { isReplayed }, onObstacle) {
+    this.#application = application
+    this.#store = new Store(application)
+    this.#isReplayed = isReplayed
+    this.#onObstacle = onObstacle
+  }
+
+  // What the application sees.
+
+  /** The state as all nodes know it; throws before it is replayed, likewise below. */
+  get committed() {
+    return this.#readable().committed
+  }
+
+  /** With the uncommitted actions of a leader on top. */
+  get provisional() {
+    return this.#readable().newest
+  }
+
+  #readable() {
+    if (!this.#isReplayed) throw errors.notReplayed()
+    return this.#store
+  }
+
+  get isReplayed() {
+    return this.#isReplayed
+  }
+
+  subscribe(listener) {
+    return this.#subscribers.add(listener)
+  }
+
+  /** No listener is called from here on. */
+  silence() {
+    this.#subscribers.clear()
+  }
+
+  // What the core orders.
+
+  /** The answer to a perform. */
+  evaluate(node, method, args) {
+    // Nothing is evaluated on a state that lacks a committed action. The core drops this answer.
+    if (this.#obstacle !== null) return refuse(this.#obstacle.cause)
+    return evaluate(this.#application, this.#store, node, method, args)
+  }
+
+  /** The action of the oldest provisional state is committed. Returns whether the state contains it, likewise below. */
+  commitOldest() {
+    if (this.#obstacle !== null) return false
+    this.#store.commitOldest()
+    this.#notify()
+    return true
+  }
+
+  commit(index, action) {
+    if (this.#obstacle !== null) return false
+    try {
+      this.#store.commit(action)
+    } catch (cause) {
+      this.#stall({ index, action, cause }, `the reducer threw on the action ${excerpt(JSON.stringify(action))}`)
+      return false
+    }
+    this.#notify()
+    return true
+  }
+
+  dropProvisional() {
+    this.#store.dropProvisional()
+  }
+
+  /** The state becomes that of a snapshot. `text` is null if it arrived as something else than text. */
+  restore(index, text) {
+    this.#restore(index, () => snapshot.read(this.#application, text))
+  }
+
+  restoreInitial(index) {
+    this.#restore(index, () => this.#application.initialState())
+  }
+
+  #restore(index, read) {
+    let state
+    try {
+      state = read()
+    } catch (cause) {
+      this.#stall({ index, action: undefined, cause }, 'the snapshot there cannot be read')
+      return
+    }
+    this.#obstacle = null
+    this.#store.restore(state)
+    this.#notify()
+  }
+
+  /** The last good state stays; what follows the obstacle is not reduced. */
+  #stall(obstacle, what) {
+    this.#obstacle = obstacle
+    this.#store.dropProvisional()
+    this.#onObstacle(obstacle.index, `${what}: ${excerpt(errors.messageOf(obstacle.cause))}`)
+  }
+
+  get obstacle() {
+    return this.#obstacle
+  }
+
+  /** `{ text, why, micros }`, as `snapshot.take` says. */
+  take() {
+    if (this.#obstacle !== null) {
+      return { text: null, why: `the state ends before index ${this.#obstacle.index}`, micros: 0 }
+    }
+    return snapshot.take(this.#application, this.#store.committed)
+  }
+
+  replayed() {
+    this.#isReplayed = true
+    this.#notify()
+  }
+
+  /** A listener would read what is not to be read before the replay is done; then it is told once. */
+  #notify() {
+    if (this.#isReplayed) this.#subscribers.notify()
+  }
+}
+
+/** So much as another message may hold. */
+function excerpt(text) {
+  return text.length <= EXCERPT_LENGTH_MAX ? text : `${text.slice(0, EXCERPT_LENGTH_MAX)}…`
+}
+
+module.exports = { Replica }
