@@ -61,7 +61,11 @@ fn find(machine: &Machine, run: &Run, context: &str) {
         let mut disk = Disk::over(machine.folder());
         let recovered = disk.load().unwrap_or_else(|error| panic!("{context}: {error}"));
         let start = recovered.as_ref().map(|recovered| recovered.start);
-        assert!(start.is_none_or(|start| run.start < start), "{context}: start {start:?} after {}", run.start);
+        assert!(
+            start.is_none_or(|start| run.start < start),
+            "{context}: start {start:?} after {}",
+            run.start
+        );
         (disk, Model::of(recovered))
     };
     let (disk, found) = open();

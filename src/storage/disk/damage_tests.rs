@@ -66,7 +66,8 @@ fn a_flipped_bit_is_noticed_or_where_nothing_is_kept() {
     for (saves, is_clean) in [(6, true), (6, false), (8, true), (8, false)] {
         let sample = sample(saves, is_clean);
         // Most of a small file is empty. Half of the flips hit what is written, and every bit of the header is tried.
-        let written: Vec<usize> = (0..sample.content.len()).filter(|byte| sample.content[*byte] != 0).collect();
+        let written: Vec<usize> =
+            (0..sample.content.len()).filter(|byte| sample.content[*byte] != 0).collect();
         for number in 0..samples() / 4 {
             let byte = match number % 4 {
                 0 => dice.next_u32() as usize % sample.content.len(),
@@ -109,7 +110,8 @@ fn a_truncated_file_is_noticed_or_nothing_was_behind_its_end() {
         (0..full).collect()
     };
     for length in lengths {
-        let is_noticed = is_noticed(sample.content[..length].to_vec(), &sample.model, &format!("{length} bytes"));
+        let is_noticed =
+            is_noticed(sample.content[..length].to_vec(), &sample.model, &format!("{length} bytes"));
         assert!(is_noticed || length % 4096 == 0, "{length} bytes");
         assert!(is_noticed || length > full / 8, "{length} bytes");
     }
@@ -117,7 +119,8 @@ fn a_truncated_file_is_noticed_or_nothing_was_behind_its_end() {
 
 #[test]
 fn a_file_that_lost_its_content_is_not_a_new_storage() {
-    for content in [Vec::new(), vec![0; 100_000], b"something else, and long enough to be looked at".to_vec()] {
+    for content in [Vec::new(), vec![0; 100_000], b"something else, and long enough to be looked at".to_vec()]
+    {
         assert!(is_noticed(content, &Model::default(), "lost"));
     }
 }

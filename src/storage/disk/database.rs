@@ -66,8 +66,9 @@ impl Database {
             Ok((redb, recovered))
         }));
         // redb verifies what it reads, but not before every use of it: what makes it panic is damage too.
-        let (redb, (mut head, mut recovered)) = opened
-            .unwrap_or_else(|panic| Err(Fault::damage(format!("the database cannot be read: {}", said_by(&*panic)))))?;
+        let (redb, (mut head, mut recovered)) = opened.unwrap_or_else(|panic| {
+            Err(Fault::damage(format!("the database cannot be read: {}", said_by(&*panic))))
+        })?;
         head.start += 1;
         recovered.start = head.start;
         let mut database = Self { redb, head };
@@ -235,7 +236,10 @@ fn check(recovered: &Recovered) -> Result<(), String> {
             return Err(format!("entry {} is of term {}, after {}", entry.index, entry.term, last.term));
         }
         if entry.index == snapshot.index && entry.term != snapshot.term {
-            return Err(format!("entry {} is of term {}, its snapshot of {}", entry.index, entry.term, snapshot.term));
+            return Err(format!(
+                "entry {} is of term {}, its snapshot of {}",
+                entry.index, entry.term, snapshot.term
+            ));
         }
         last = Position { index: entry.index, term: entry.term };
     }

@@ -5,9 +5,7 @@
 use std::any::Any;
 use std::io::{self, ErrorKind};
 
-use redb::{
-    CommitError, DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError,
-};
+use redb::{CommitError, DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError};
 
 use crate::error::Error;
 

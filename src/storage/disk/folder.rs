@@ -57,8 +57,7 @@ impl Folder for Directory {
         for made in missing {
             sync_directory(parent_of(made))?;
         }
-        let lock =
-            OpenOptions::new().write(true).create(true).truncate(false).open(self.path.join(LOCK))?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(self.path.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => {
                 self.lock = Some(lock);

@@ -29,8 +29,8 @@ use crate::error::Error;
 use crate::raft::{Recovered, SeatRecord, Write};
 use database::Database;
 use fault::{Fault, said_by};
-pub use folder::Folder;
 use folder::Directory;
+pub use folder::Folder;
 
 const CURRENT: &str = "conflux.redb";
 const NEXT: &str = "conflux.redb.next";
@@ -72,7 +72,8 @@ impl Disk {
             return Err(failure.clone());
         }
         let result = catch_unwind(AssertUnwindSafe(|| action(self)));
-        let result = result.unwrap_or_else(|panic| Err(Fault::Device(format!("a panic: {}", said_by(&*panic)))));
+        let result =
+            result.unwrap_or_else(|panic| Err(Fault::Device(format!("a panic: {}", said_by(&*panic)))));
         result.map_err(|fault| {
             let error = fault.into_error(what, self.folder.path());
             self.failure = Some(error.clone());
@@ -151,10 +152,12 @@ impl Storage for Disk {
     fn save(&mut self, writes: &[Write]) -> Result<(), Error> {
         let first = writes.iter().rposition(|write| write.seat.is_some()).unwrap_or(0);
         let writes = &writes[first..];
-        self.attempt("writing", |disk| match (writes.first().and_then(|write| write.seat), &mut disk.database) {
-            (Some(seat), _) => disk.begin(seat, writes),
-            (None, Some(database)) => database.save(writes),
-            (None, None) => panic!("the first write of all begins no seat: {writes:?}"),
+        self.attempt("writing", |disk| {
+            match (writes.first().and_then(|write| write.seat), &mut disk.database) {
+                (Some(seat), _) => disk.begin(seat, writes),
+                (None, Some(database)) => database.save(writes),
+                (None, None) => panic!("the first write of all begins no seat: {writes:?}"),
+            }
         })
     }
 

@@ -33,9 +33,9 @@ impl Place {
             Place::Entry(index) => (2, [index, 0, 0]),
             Place::Part(number, Position { index, term }) => (3, [number, index, term]),
         };
-        let place = numbers.iter().fold(crc32c::crc32c(&[kind]), |sum, number| {
-            crc32c::crc32c_append(sum, &number.to_le_bytes())
-        });
+        let place = numbers
+            .iter()
+            .fold(crc32c::crc32c(&[kind]), |sum, number| crc32c::crc32c_append(sum, &number.to_le_bytes()));
         crc32c::crc32c_append(place, content)
     }
 }
@@ -179,10 +179,19 @@ mod tests {
     #[test]
     fn the_bytes_of_format_1_do_not_change() {
         assert_eq!(FORMAT, 1);
-        assert_eq!(hex(&seal(Place::Format, &FORMAT.to_le_bytes())), "FORMAT");
-        assert_eq!(hex(&seal(Place::Head, &head().encode())), "HEAD");
-        assert_eq!(hex(&seal(Place::Entry(101), &encode_entry(&entry()))), "ENTRY");
-        assert_eq!(hex(&seal(Place::Part(2, Position { index: 100, term: 5 }), b"state")), "PART");
+        assert_eq!(hex(&seal(Place::Format, &FORMAT.to_le_bytes())), "8078bb9601000000");
+        assert_eq!(
+            hex(&seal(Place::Head, &head().encode())),
+            "89d9da14100000000000000000000000000102030410917ed80c019353e1b485c64b05d53667035a04640587ad4b06ffffffffffffffff7f78"
+        );
+        assert_eq!(
+            hex(&seal(Place::Entry(101), &encode_entry(&entry()))),
+            "fbd6e23210051865220322782232026964"
+        );
+        assert_eq!(
+            hex(&seal(Place::Part(2, Position { index: 100, term: 5 }), b"state")),
+            "f08488307374617465"
+        );
     }
 
     #[test]

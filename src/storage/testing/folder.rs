@@ -49,7 +49,10 @@ enum NameChange {
     Added(String, usize),
     Removed(String),
     /// One change: never are both names there, or none.
-    Renamed { from: String, to: String },
+    Renamed {
+        from: String,
+        to: String,
+    },
 }
 
 #[derive(Clone, Debug, Default)]

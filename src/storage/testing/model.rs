@@ -96,10 +96,18 @@ pub fn life() -> Vec<Vec<Write>> {
         vec![append(vec![entry(2, 2, ""), entry(3, 2, "one"), entry(4, 2, "two")])],
         vec![
             append(vec![entry(5, 2, "three")]),
-            Write { entries: vec![entry(6, 2, "four")], hard_state: Some(voted(2, 7, 4)), ..Write::default() },
+            Write {
+                entries: vec![entry(6, 2, "four")],
+                hard_state: Some(voted(2, 7, 4)),
+                ..Write::default()
+            },
         ],
         // Another leader replaces two entries by one.
-        vec![Write { entries: vec![entry(5, 3, "other")], hard_state: Some(voted(3, 0, 4)), ..Write::default() }],
+        vec![Write {
+            entries: vec![entry(5, 3, "other")],
+            hard_state: Some(voted(3, 0, 4)),
+            ..Write::default()
+        }],
         vec![Write { hard_state: Some(voted(4, 9, 5)), ..Write::default() }],
         vec![Write {
             snapshot: Some(snapshot(at(5, 3), 1_500_000)),
