@@ -4,11 +4,12 @@
 //! how often each point is tried.
 
 use super::*;
+use crate::raft::Incarnation;
 use crate::storage::testing::folder::{Fails, Machine};
 use crate::storage::testing::model::{Model, append, entry, life, seat};
 
 fn seeds() -> u64 {
-    std::env::var("CONFLUX_CRASH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    std::env::var("CONFLUX_CRASH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
 
 /// What a run left behind.
@@ -70,6 +71,12 @@ fn find(machine: &Machine, run: &Run, context: &str) {
     };
     let (disk, found) = open();
     assert!(run.allows(&found), "{context}: found {found:?}\nsaved {:?}", run.saved);
+    // The files of former seats stay.
+    let seats = found.0.as_ref().map_or(0, |recovered| recovered.seat.incarnation.raft_id());
+    for former in 1..seats {
+        let name = format!("conflux-{}.redb", Incarnation::from_u128(former.into()));
+        assert!(machine.names().contains(&name), "{context}: {name} is not among {:?}", machine.names());
+    }
     drop(disk);
     let (mut disk, again) = open();
     assert_eq!(found, again, "{context}");

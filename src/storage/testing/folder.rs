@@ -1,7 +1,7 @@
 //! This file is a directory on a machine that can lose its power at any moment: the file system of the crash tests.
 //!
-//! What was not synced may survive a crash or not: each write to a file by itself, whole or torn; names in the order in
-//! which they were changed. A write is torn between two words of eight bytes, as no disk tears a word.
+//! What was not synced may survive a crash or not, each write and each change of a name by itself: no order is kept. A
+//! write may be torn too, between two words of eight bytes, as no disk tears a word.
 
 use std::collections::BTreeMap;
 use std::io::{self, Error};
@@ -52,6 +52,7 @@ enum NameChange {
     Renamed {
         from: String,
         to: String,
+        file: usize,
     },
 }
 
@@ -113,10 +114,10 @@ impl Machine {
         for file in &mut state.files {
             file.crash(&mut dice);
         }
-        let changes = std::mem::take(&mut state.unsynced_names);
-        let survivors = dice.next_u64() as usize % (changes.len() + 1);
-        for change in changes.into_iter().take(survivors) {
-            apply(&mut state.kept_names, change);
+        for change in std::mem::take(&mut state.unsynced_names) {
+            if dice.next_u32() % 2 == 0 {
+                apply(&mut state.kept_names, change);
+            }
         }
         state.names = state.kept_names.clone();
         (state.operations, state.fails) = (0, Fails::Never);
@@ -190,8 +191,8 @@ fn apply(names: &mut BTreeMap<String, usize>, change: NameChange) {
         NameChange::Removed(name) => {
             names.remove(&name);
         }
-        NameChange::Renamed { from, to } => {
-            let file = names.remove(&from).expect("changes survive in their order");
+        NameChange::Renamed { from, to, file } => {
+            names.remove(&from);
             names.insert(to, file);
         }
     }
@@ -250,9 +251,9 @@ impl Folder for MachineFolder {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.machine.operation()?;
-        state.file(from)?;
+        let file = state.file(from)?;
         assert!(!state.names.contains_key(to), "renaming `{from}` over `{to}`");
-        state.change(NameChange::Renamed { from: from.into(), to: to.into() });
+        state.change(NameChange::Renamed { from: from.into(), to: to.into(), file });
         Ok(())
     }
 
