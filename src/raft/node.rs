@@ -14,7 +14,7 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::events::{Answer, ChannelState, Delivery, Input, Perform, Role, Target, Warning, Work};
+use super::events::{Answer, ChannelState, Delivery, Input, Perform, Recovered, Role, Target, Warning, Work};
 use super::frame::{self, Frame, Malformed, Message, RaftKind};
 use super::group::Group;
 use super::identity::{ClusterUuid, Incarnation};
@@ -57,7 +57,7 @@ struct Closing {
 }
 
 impl Node {
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: Options, _recovered: Option<Recovered>) -> Self {
         let mut dice = ChaCha8Rng::from_seed(options.seed);
         let mut seed = [0; 32];
         dice.fill_bytes(&mut seed);

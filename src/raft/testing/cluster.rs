@@ -96,7 +96,7 @@ impl Cluster {
     /// Starts a process under a name that is its place in the world, with the node id `id`.
     pub fn start(&mut self, name: &str, id: &str, cluster_size: usize, seed: [u8; 32]) {
         let replica = Replica {
-            node: Node::new(Options::new(id, cluster_size, seed)),
+            node: Node::new(Options::new(id, cluster_size, seed), None),
             application: Application::default(),
             incarnation: None,
             next_sequence: 1,
