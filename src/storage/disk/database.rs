@@ -255,3 +255,69 @@ fn check(recovered: &Recovered) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::FileBackend;
+
+    use super::*;
+    use crate::raft::{ClusterUuid, Incarnation};
+    use crate::storage::testing::model::{entry, voted};
+
+    fn recovered() -> Recovered {
+        Recovered {
+            seat: SeatRecord { incarnation: Incarnation::from_u128(1), cluster: ClusterUuid::NONE },
+            start: 2,
+            snapshot: SnapshotRecord { position: Position { index: 5, term: 2 }, image: Bytes::new() },
+            compacted: Position { index: 3, term: 1 },
+            entries: vec![entry(4, 1, ""), entry(5, 2, ""), entry(6, 2, ""), entry(7, 4, "")],
+            hard_state: voted(4, 1, 6),
+        }
+    }
+
+    /// Each is a log that no replica writes; behind good checksums, so that only its sense betrays it.
+    #[test]
+    fn a_log_that_makes_no_sense_is_refused() {
+        assert_eq!(check(&recovered()), Ok(()));
+        let spoilt: [(&str, fn(&mut Recovered)); 9] = [
+            ("a gap behind what is compacted", |kept| drop(kept.entries.remove(0))),
+            ("a gap", |kept| drop(kept.entries.remove(2))),
+            ("an entry twice", |kept| kept.entries.insert(1, entry(4, 1, ""))),
+            ("a term that falls", |kept| kept.entries[3].term = 1),
+            ("a term below what is compacted", |kept| kept.compacted.term = 2),
+            ("a snapshot of another log", |kept| kept.snapshot.position.term = 1),
+            ("a snapshot that does not reach the log", |kept| kept.snapshot.position = Position::default()),
+            ("a term that was forgotten", |kept| kept.hard_state.term = 3),
+            ("entries that were forgotten", |kept| kept.hard_state.commit = 8),
+        ];
+        for (what, spoil) in spoilt {
+            let mut kept = recovered();
+            spoil(&mut kept);
+            assert!(check(&kept).is_err(), "{what}");
+        }
+        let mut kept = recovered();
+        kept.entries.truncate(1);
+        assert!(check(&kept).is_err(), "a snapshot that is ahead of the log");
+    }
+
+    #[test]
+    fn the_commit_index_may_be_behind_the_snapshot() {
+        let mut kept = recovered();
+        kept.hard_state.commit = 3;
+        assert_eq!(check(&kept), Ok(()));
+    }
+
+    #[test]
+    fn a_file_of_a_later_format_is_foreign_and_not_damaged() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let file = || Box::new(FileBackend::new(path.reopen().unwrap()).unwrap());
+        let redb = builder().create_with_backend(Guarded::create(file())).unwrap();
+        let mut transaction = redb.begin_write().unwrap();
+        transaction.set_two_phase_commit(true);
+        let later = record::seal(Place::Format, &(FORMAT + 1).to_le_bytes());
+        transaction.open_table(META).unwrap().insert(FORMAT_KEY, later.as_slice()).unwrap();
+        transaction.commit().unwrap();
+        redb.close().unwrap();
+        assert!(matches!(Database::open(file()), Err(Fault::Foreign(_))));
+    }
+}

@@ -20,6 +20,8 @@ mod fault;
 mod folder;
 mod header;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
