@@ -15,6 +15,9 @@ fn samples() -> usize {
     std::env::var("CONFLUX_DAMAGE_SAMPLES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000)
 }
 
+/// redb's, with both commit slots.
+const HEADER_BYTES: usize = 320;
+
 /// A file with content, and what it holds. After a clean close the two last commits hold the same; after a crash the
 /// older one lacks the last save.
 struct Sample {
@@ -31,13 +34,9 @@ fn sample(saves: usize, is_clean: bool) -> Sample {
         disk.save(writes).unwrap();
         model.save(writes);
     }
-    let content = if is_clean {
-        drop(disk);
-        machine.content(CURRENT)
-    } else {
-        machine.content(CURRENT)
-    };
-    Sample { content, model }
+    let crashed = machine.content(CURRENT);
+    drop(disk);
+    Sample { content: if is_clean { machine.content(CURRENT) } else { crashed }, model }
 }
 
 /// Whether the damage was noticed; if it was not, nothing may have changed.
@@ -52,7 +51,11 @@ fn is_noticed(content: Vec<u8>, model: &Model, context: &str) -> bool {
         Err(Error::StorageDamaged { .. }) => {
             drop(disk);
             assert_eq!(machine.names(), [CURRENT], "{context}");
-            assert_eq!(machine.content(CURRENT).len(), content.len(), "{context}");
+            // But for what redb notes in its header.
+            let after = machine.content(CURRENT);
+            let is_same = after.len() == content.len()
+                && after.iter().skip(HEADER_BYTES).eq(content.iter().skip(HEADER_BYTES));
+            assert!(is_same, "{context}: the content was changed");
             true
         }
         Err(error) => panic!("{context}: {error}"),
@@ -71,7 +74,7 @@ fn a_flipped_bit_is_noticed_or_where_nothing_is_kept() {
         for number in 0..samples() / 4 {
             let byte = match number % 4 {
                 0 => dice.next_u32() as usize % sample.content.len(),
-                1 => dice.next_u32() as usize % 320,
+                1 => dice.next_u32() as usize % HEADER_BYTES,
                 _ => written[dice.next_u32() as usize % written.len()],
             };
             let bit = dice.next_u32() % 8;

@@ -279,7 +279,8 @@ mod tests {
     #[test]
     fn a_log_that_makes_no_sense_is_refused() {
         assert_eq!(check(&recovered()), Ok(()));
-        let spoilt: [(&str, fn(&mut Recovered)); 9] = [
+        type Spoil = fn(&mut Recovered);
+        let spoilt: [(&str, Spoil); 9] = [
             ("a gap behind what is compacted", |kept| drop(kept.entries.remove(0))),
             ("a gap", |kept| drop(kept.entries.remove(2))),
             ("an entry twice", |kept| kept.entries.insert(1, entry(4, 1, ""))),

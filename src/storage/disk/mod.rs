@@ -32,7 +32,7 @@ use crate::raft::{Recovered, SeatRecord, Write};
 use database::Database;
 use fault::{Fault, said_by};
 use folder::Directory;
-pub use folder::Folder;
+pub(crate) use folder::Folder;
 
 const CURRENT: &str = "conflux.redb";
 const NEXT: &str = "conflux.redb.next";
@@ -60,7 +60,7 @@ impl Disk {
     }
 
     /// Over anything that behaves like a directory.
-    pub fn over(folder: impl Folder) -> Self {
+    pub(crate) fn over(folder: impl Folder) -> Self {
         Self { database: None, folder: Box::new(folder), start: FIRST_START, failure: None }
     }
 
@@ -158,7 +158,7 @@ impl Storage for Disk {
             match (writes.first().and_then(|write| write.seat), &mut disk.database) {
                 (Some(seat), _) => disk.begin(seat, writes),
                 (None, Some(database)) => database.save(writes),
-                (None, None) => panic!("the first write of all begins no seat: {writes:?}"),
+                (None, None) => panic!("the first write of all begins no seat"),
             }
         })
     }

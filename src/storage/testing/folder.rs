@@ -115,7 +115,7 @@ impl Machine {
             file.crash(&mut dice);
         }
         for change in std::mem::take(&mut state.unsynced_names) {
-            if dice.next_u32() % 2 == 0 {
+            if dice.next_u32().is_multiple_of(2) {
                 apply(&mut state.kept_names, change);
             }
         }
@@ -155,11 +155,11 @@ impl FileState {
 
     fn crash(&mut self, dice: &mut ChaCha8Rng) {
         for mut change in std::mem::take(&mut self.unsynced) {
-            if dice.next_u32() % 2 == 0 {
+            if dice.next_u32().is_multiple_of(2) {
                 continue;
             }
             if let FileChange::Wrote(offset, data) = &mut change
-                && dice.next_u32() % 4 == 0
+                && dice.next_u32().is_multiple_of(4)
             {
                 assert_eq!(*offset % WORD_BYTES, 0, "a database writes from the beginning of a page");
                 let words = dice.next_u64() % (data.len() as u64 / WORD_BYTES + 1);
