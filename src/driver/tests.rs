@@ -175,6 +175,10 @@ fn is_commit(event: &Event) -> bool {
     matches!(event, Event::Delivered(batch) if batch.iter().any(|d| matches!(d, Delivery::Committed { .. })))
 }
 
+fn is_settled(event: &Event) -> bool {
+    matches!(event, Event::Delivered(batch) if batch.iter().any(|d| matches!(d, Delivery::Settled { .. })))
+}
+
 #[test]
 fn while_the_storage_is_read_inputs_wait_and_the_status_says_so() {
     let world = World::new("reads");
@@ -289,6 +293,8 @@ fn a_storage_that_fails_while_a_node_closes_is_told() {
     world.perform(2);
     world.wait_for(|event| matches!(event, Event::Held).then_some(()));
     world.handle.send(Input::Close { ticks: 0, leaves: false });
+    // The core has given up its perform and stopped; only the write is on its way.
+    world.wait_for(|event| is_settled(event).then_some(()));
     world.gate.fail(Failure::Error);
     assert_eq!(world.wait_for(stopped), Some(failure()));
 }
