@@ -480,6 +480,8 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_SNAPSHOT_FAILED'; message: string; why: string }
     /** More than half of the voters are missing: nothing can be committed. */
     | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
+    /** The states of nodes of one version differ, and no majority agrees. */
+    | { code: 'WARN_CONFLUX_STATES_DIFFER'; message: string; index: number }
     /** Enough of them are back. */
     | { code: 'WARN_CONFLUX_QUORUM_RESTORED'; message: string }
     /** The cluster was founded anew from the log of the node `from`: what only the missing ones knew is lost. */

@@ -4,7 +4,10 @@
 //! Started by `js/`. All nodes of a process share one thread and one runtime on it, so that from a link to the core and
 //! back no thread is woken; the thread ends with the last node.
 
+mod keeper;
 mod runtime;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,12 +22,13 @@ use crate::channel::{Channel, Health, Link};
 use crate::error::Error;
 use crate::raft::{ChannelState, Delivery, Input, Node, Options, Status, Work};
 use crate::storage::Storage;
+use keeper::Keeper;
 
 /// What a driver calls. All calls come from the driver's thread, in order, and must not block.
 pub trait Application: Send + 'static {
     /// One batch, to be answered by exactly one `Input::Answered`.
     fn deliver(&self, batch: Vec<Delivery>);
-    /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone.
+    /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone, its storage is closed.
     fn stopped(&self, error: Option<Error>);
 }
 
@@ -58,7 +62,7 @@ impl Handle {
     }
 }
 
-/// Starts a node.
+/// Starts a node. With a durable storage, its core is made once that is read; until then what is sent to it waits.
 pub fn start(
     options: Options,
     tick: Duration,
@@ -66,18 +70,27 @@ pub fn start(
     storage: Box<dyn Storage>,
     application: impl Application,
 ) -> Handle {
-    let node = Node::new(options, None);
-    let (mailbox, commands) = mpsc::unbounded_channel();
-    let status = Arc::new(Mutex::new(node.status()));
+    let node = (!storage.is_durable()).then(|| Node::new(options.clone(), None));
+    let reading = || Status::starting(&options, "reading its storage");
+    let status = Arc::new(Mutex::new(node.as_ref().map_or_else(reading, Node::status)));
+    let (mailbox, mut commands) = mpsc::unbounded_channel();
     let handle = Handle { mailbox, status: status.clone() };
     runtime::spawn(move || async move {
-        let ticks = ticker(tick);
-        let mut driver = Driver {
+        let begun = match node {
+            Some(node) => Ok((node, Keeper::Here(storage))),
+            None => recover(options, storage, &mut commands).await,
+        };
+        let (node, keeper) = match begun {
+            Ok(begun) => begun,
+            Err(End::Stopped(error)) => return application.stopped(error),
+            Err(End::Killed) => return,
+        };
+        let driver = Driver {
             node,
             commands,
-            ticks,
+            ticks: ticker(tick),
             channel,
-            storage,
+            keeper,
             link: None,
             application,
             status,
@@ -88,12 +101,40 @@ pub fn start(
     handle
 }
 
+/// Makes a core of what the storage kept.
+async fn recover(
+    options: Options,
+    storage: Box<dyn Storage>,
+    commands: &mut UnboundedReceiver<Command>,
+) -> Result<(Node, Keeper), End> {
+    let mut thread = keeper::Thread::start(storage).map_err(End::failed)?;
+    // Unbounded, as the mailbox is that they came from.
+    let mut waiting = Vec::new();
+    let loaded = loop {
+        tokio::select! {
+            loaded = thread.load() => break loaded,
+            command = commands.recv() => match command {
+                Some(Command::Input(input)) => waiting.push(input),
+                Some(Command::Kill) | None => return Err(End::Killed),
+            },
+        }
+    };
+    let recovered = loaded.map_err(End::failed)?;
+    let begun = catch_unwind(AssertUnwindSafe(|| {
+        let mut node = Node::new(options, recovered);
+        waiting.into_iter().for_each(|input| node.handle(input));
+        node
+    }));
+    let node = begun.map_err(|panic| End::failed(Error::Panic { message: message_of(&*panic) }))?;
+    Ok((node, Keeper::Thread(thread)))
+}
+
 struct Driver<A> {
     node: Node,
     commands: UnboundedReceiver<Command>,
     ticks: Interval,
     channel: Box<dyn Channel>,
-    storage: Box<dyn Storage>,
+    keeper: Keeper,
     link: Option<Link>,
     application: A,
     status: Arc<Mutex<Status>>,
@@ -106,15 +147,37 @@ enum End {
     Killed,
 }
 
+impl End {
+    fn failed(error: Error) -> Self {
+        Self::Stopped(Some(error))
+    }
+}
+
 impl<A: Application> Driver<A> {
-    async fn run(&mut self) {
-        let end = loop {
+    async fn run(mut self) {
+        match self.turns().await {
+            End::Stopped(error) => {
+                if let Some(link) = self.link.take() {
+                    link.close().await;
+                }
+                tokio::select! {
+                    // A storage that fails now is news too: what the node wrote last may be missing in it.
+                    saved = self.keeper.end() => self.application.stopped(error.or(saved.err())),
+                    () = killed(&mut self.commands) => {}
+                }
+            }
+            End::Killed => {}
+        }
+    }
+
+    async fn turns(&mut self) -> End {
+        loop {
             // A panic is a bug in the core. It ends this node, never the process (DESIGN §7.1).
             let turn = catch_unwind(AssertUnwindSafe(|| self.obey()));
             match turn {
                 Ok(None) => {}
-                Ok(Some(end)) => break end,
-                Err(panic) => break End::Stopped(Some(Error::Panic { message: message_of(&*panic) })),
+                Ok(Some(end)) => return end,
+                Err(panic) => return End::failed(Error::Panic { message: message_of(&*panic) }),
             }
             match self.next_inputs().await {
                 Some(inputs) => {
@@ -122,20 +185,11 @@ impl<A: Application> Driver<A> {
                         inputs.into_iter().for_each(|i| self.node.handle(i))
                     }));
                     if let Err(panic) = handled {
-                        break End::Stopped(Some(Error::Panic { message: message_of(&*panic) }));
+                        return End::failed(Error::Panic { message: message_of(&*panic) });
                     }
                 }
-                None => break End::Killed,
+                None => return End::Killed,
             }
-        };
-        match end {
-            End::Stopped(error) => {
-                if let Some(link) = self.link.take() {
-                    link.close().await;
-                }
-                self.application.stopped(error);
-            }
-            End::Killed => self.link = None,
         }
     }
 
@@ -144,9 +198,12 @@ impl<A: Application> Driver<A> {
         let Some(link) = &mut self.link else {
             // Before the core has joined a channel there is nothing to hear; a node without a core's wish to join is
             // only ever woken from outside.
-            return match self.commands.recv().await {
-                Some(Command::Input(input)) => Some(vec![input]),
-                Some(Command::Kill) | None => None,
+            return tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(Command::Input(input)) => Some(vec![input]),
+                    Some(Command::Kill) | None => None,
+                },
+                input = self.keeper.next() => Some(vec![input]),
             };
         };
         // Not biased: whatever comes often must not keep the clock or the others from being heard.
@@ -166,6 +223,7 @@ impl<A: Application> Driver<A> {
                 }
             }
             _ = self.ticks.tick() => Some(vec![Input::Tick]),
+            input = self.keeper.next() => Some(vec![input]),
             Ok(()) = link.health.changed() => {
                 let health = link.health.borrow_and_update().clone();
                 Some(vec![Input::Channel(state_of(health))])
@@ -191,10 +249,11 @@ impl<A: Application> Driver<A> {
                         link.outbound.send(target, frame);
                     }
                 }
-                Work::Persist(number, write) => match self.storage.save(&[write]) {
-                    Ok(()) => self.node.handle(Input::Persisted(number)),
-                    Err(error) => self.node.handle(Input::StorageFailed(error)),
-                },
+                Work::Persist(number, write) => {
+                    if let Some(input) = self.keeper.save(number, write) {
+                        self.node.handle(input);
+                    }
+                }
                 Work::Deliver(batch) => {
                     // JavaScript may look at the status while it handles the batch.
                     self.publish();
@@ -212,6 +271,17 @@ impl<A: Application> Driver<A> {
 
     fn publish(&self) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = self.node.status();
+    }
+}
+
+/// Waits for a kill, when nothing else counts any more.
+async fn killed(commands: &mut UnboundedReceiver<Command>) {
+    loop {
+        match commands.recv().await {
+            Some(Command::Input(_)) => {}
+            Some(Command::Kill) => return,
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::channel::memory::Memory;
 use crate::channel::redis::{Redis, RedisOptions, RedisTls};
 use crate::raft;
 use crate::storage::Storage;
+use crate::storage::disk::Disk;
 use crate::storage::memory::Memory as MemoryStorage;
 
 /// The longest tick. A shorter heartbeat than five of these makes the tick shorter.
@@ -138,8 +139,8 @@ fn seed(hexadecimal: &str) -> Result<[u8; 32], String> {
 /// Every storage is opened by its first `load`, on the driver's thread: nothing here waits for a disk.
 fn storage(path: Option<PathBuf>) -> Box<dyn Storage> {
     match path {
-        // The disk takes this place as soon as there is one.
-        Some(_) | None => Box::new(MemoryStorage),
+        Some(path) => Box::new(Disk::new(path)),
+        None => Box::new(MemoryStorage),
     }
 }
 

@@ -279,11 +279,8 @@ pub enum Warning {
     /// Not enough nodes to found a cluster yet.
     #[error("waiting for {cluster_size} nodes, heard {}: {}", heard.len(), heard.join(", "))]
     WaitingForNodes { cluster_size: usize, heard: Vec<Arc<str>> },
-    /// There is a full cluster already, and this node is not in it.
-    #[error(
-        "waiting to join cluster {cluster}: it already has its {cluster_size} nodes; \
-         this node serves when it is admitted"
-    )]
+    /// There is a cluster, and its leader has not let this node in.
+    #[error("waiting to join cluster {cluster} of {cluster_size}: its leader has not let this node in yet")]
     WaitingToJoin { cluster: ClusterUuid, cluster_size: usize },
     /// A node on the same channel was started with another `clusterSize`.
     #[error("node `{id}` was started with clusterSize {theirs}, this node with {ours}; it is not counted")]

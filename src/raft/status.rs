@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::events::Role;
 use super::identity::{ClusterUuid, Incarnation};
+use super::options::Options;
 
 /// A node as seen by itself, right now. Everything about others is what this node last heard.
 #[derive(Clone, Debug)]
@@ -34,6 +35,30 @@ pub struct Status {
     pub pending: usize,
     /// What the node is waiting for, in words, while it is not in a cluster with a leader.
     pub waiting_for: Option<Arc<str>>,
+}
+
+impl Status {
+    /// Of a node that has no core yet.
+    pub fn starting(options: &Options, waiting_for: &str) -> Self {
+        Self {
+            id: options.id.clone(),
+            incarnation: Incarnation::from_u128(0),
+            cluster: ClusterUuid::NONE,
+            role: Role::Follower,
+            term: 0,
+            leader: None,
+            commit_index: 0,
+            applied_index: 0,
+            last_index: 0,
+            members: Arc::from([]),
+            cluster_size: options.cluster_size,
+            snapshot_index: 0,
+            fenced: None,
+            missing: Arc::from([]),
+            pending: 0,
+            waiting_for: Some(waiting_for.into()),
+        }
+    }
 }
 
 /// One member of the cluster.

@@ -19,4 +19,8 @@ impl Storage for Memory {
     fn save(&mut self, _writes: &[Write]) -> Result<(), Error> {
         Ok(())
     }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
 }

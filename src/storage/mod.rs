@@ -3,16 +3,28 @@
 //! Called by `driver.rs` alone, with the writes that the core orders. No decision reads a storage: the core reads its
 //! own log, in memory. A storage must never name anything of the core but the records that it keeps.
 
+#[cfg(test)]
+mod contract;
+pub mod disk;
 pub mod memory;
+#[cfg(test)]
+mod testing;
 
 use crate::error::Error;
 use crate::raft::{Recovered, Write};
 
-/// Where a replica's term, vote, log and snapshot are kept (paper §5, Figure 2: persistent state).
+/// Where a replica's term, vote, log and snapshot are kept (paper §5, Figure 2: persistent state). Dropping it closes
+/// it: another can then be opened at the same place.
 pub trait Storage: Send + 'static {
     /// What was kept; `None` if nothing ever was. Called once, before any `save`.
     fn load(&mut self) -> Result<Option<Recovered>, Error>;
 
-    /// Carries out the writes, in their order, all or none; they are durable when this returns.
+    /// Carries out the writes, in their order, all or none; they are durable when this returns. After an error nothing
+    /// is saved any more: every later call gives an error too.
+    ///
+    /// Of writes before one that begins a seat, none needs to be carried out: they are the former seat's.
     fn save(&mut self, writes: &[Write]) -> Result<(), Error>;
+
+    /// Whether it survives a restart. Such a storage waits for a device, and so is called on a thread of its own.
+    fn is_durable(&self) -> bool;
 }

@@ -52,6 +52,19 @@ pub struct Facts {
     pub channel_is_healthy: bool,
 }
 
+impl Facts {
+    /// A channel that works, and no raft group.
+    pub const ALONE: Self = Self {
+        is_leader: false,
+        has_leader: false,
+        has_seen_commit: false,
+        holds_actions: false,
+        holds_committed_actions: false,
+        is_closing: false,
+        channel_is_healthy: true,
+    };
+}
+
 /// What the node has to do, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {

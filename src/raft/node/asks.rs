@@ -35,6 +35,11 @@ pub(super) struct Asking {
 impl Node {
     pub(super) fn ask(&mut self, ticket: u64, ask: Ask, ticks: u64) {
         let seat = self.seat.as_ref();
+        // The state of a fenced node does not become current.
+        if let Some(error) = seat.and_then(|seat| seat.fence.error()).filter(|_| ask == Ask::Sync) {
+            let error = error.clone();
+            return self.answer_ask(ticket, Err(error));
+        }
         let leader = seat.and_then(|seat| seat.leader());
         let members = match (&ask, seat) {
             (Ask::Remove { id }, Some(seat)) => seat.registry.named(id).collect(),
@@ -250,6 +255,16 @@ impl Node {
     /// This node ends: nothing will answer.
     pub(super) fn fail_asks(&mut self, error: &Error) {
         for asking in std::mem::take(&mut self.asks) {
+            self.answer_ask(asking.ticket, Err(error.clone()));
+        }
+    }
+
+    /// The state of this node will not become current.
+    pub(super) fn fail_reads(&mut self, error: &Error) {
+        let (reads, asks) =
+            std::mem::take(&mut self.asks).into_iter().partition(|asking| asking.ask == Ask::Sync);
+        self.asks = asks;
+        for asking in reads as Vec<Asking> {
             self.answer_ask(asking.ticket, Err(error.clone()));
         }
     }

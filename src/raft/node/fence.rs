@@ -59,6 +59,7 @@ impl Node {
         self.news.push(Delivery::Fenced(error.clone()));
         let pending = self.origin.end_where(|_| true);
         self.settle_failed(pending, &error);
+        self.fail_reads(&error);
         self.hand_over(None);
     }
 

@@ -268,7 +268,11 @@ impl Seat {
         status.commit_index = self.group.commit_index();
         status.applied_index = self.applied_index;
         status.last_index = self.group.last_index();
-        status.snapshot_index = self.group.log().snapshot().position.index;
+        // The founding one is nobody's state.
+        status.snapshot_index = match self.group.log().snapshot().position.index {
+            FOUNDING_INDEX => 0,
+            index => index,
+        };
         status.fenced = self.fence.error().map(|error| error.to_string().into());
         status.members = self.members.clone();
         // Founding may lag by a tick behind what the group knows already.

@@ -71,6 +71,10 @@ struct Session {
     outcomes: BTreeMap<u64, Outcome>,
     /// Outcomes, told or not, since this origin's last entry: the next one records them in the log.
     unrecorded: BTreeMap<u64, Outcome>,
+    /// This request names a method that only another version of the code has: it waits for a leader that has it, or
+    /// for its origin to give up, and what comes after it waits too.
+    stalled: Option<u64>,
+    parked: VecDeque<Evaluation>,
 }
 
 /// Outcomes that rest on what they were evaluated on: told only when all of that is committed, and when this leader
@@ -153,7 +157,13 @@ impl Leadership {
             *session = Session { start: requests.start, ..Session::default() };
         }
         session.raise_floor(requests.floor);
-
+        if session.stalled.is_some_and(|sequence| sequence < session.floor) {
+            session.stalled = None;
+            for evaluation in session.parked.drain(..).rev() {
+                self.waiting_bytes += evaluation.args.len();
+                self.waiting.push_front(evaluation);
+            }
+        }
         let mut repeated = Vec::new();
         let mut is_news_to_origin = false;
         for item in requests.requests {
@@ -212,6 +222,10 @@ impl Leadership {
             if evaluation.sequence < session.floor {
                 continue;
             }
+            if session.stalled.is_some() {
+                session.parked.push_back(evaluation);
+                continue;
+            }
             match table.knows(evaluation.origin, evaluation.start, evaluation.sequence) {
                 Known::New => {
                     bytes += evaluation.args.len();
@@ -239,6 +253,38 @@ impl Leadership {
             self.waiting.retain(|evaluation| !origins.contains(&evaluation.origin));
             self.waiting_bytes = self.waiting.iter().map(|evaluation| evaluation.args.len()).sum();
         }
+    }
+
+    /// JavaScript has not the method of some evaluations, and other versions may: each waits, with all that its origin
+    /// performed after it. Gives the answers back if there is none; else the whole batch is evaluated anew without them,
+    /// once what is appended up to `last_index` is applied, for the rest of it may have seen what came after.
+    pub fn stall(&mut self, answers: Vec<Answer>, last_index: u64) -> Option<Vec<Answer>> {
+        let unknown =
+            self.in_flight.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Answer::Unknown(_)));
+        let unknown: Vec<(RaftId, u64)> =
+            unknown.map(|(evaluation, _)| (evaluation.origin, evaluation.sequence)).collect();
+        if unknown.is_empty() {
+            return Some(answers);
+        }
+        for (origin, sequence) in unknown {
+            if let Some(session) = self.sessions.get_mut(&origin) {
+                session.stalled.get_or_insert(sequence);
+            }
+        }
+        for evaluation in std::mem::take(&mut self.in_flight).into_iter().rev() {
+            let session = self.sessions.get_mut(&evaluation.origin);
+            match session
+                .filter(|session| session.stalled.is_some_and(|stalled| stalled <= evaluation.sequence))
+            {
+                Some(session) => session.parked.push_front(evaluation),
+                None => {
+                    self.waiting_bytes += evaluation.args.len();
+                    self.waiting.push_front(evaluation);
+                }
+            }
+        }
+        self.drop_provisional(last_index);
+        None
     }
 
     /// Sorts the answers to the batch that JavaScript evaluated into entries to propose and outcomes to tell later.
@@ -403,6 +449,24 @@ mod tests {
 
     fn actions() -> Vec<Answer> {
         vec![Answer::Action(Bytes::from_static(b"1")); 3]
+    }
+
+    #[test]
+    fn a_method_of_another_version_waits_with_what_comes_after_it_until_its_origin_gives_up() {
+        let (mut leadership, table) = leadership();
+        leadership.open();
+        assert_eq!(evaluated(&mut leadership, 3, &table), [1, 2, 3]);
+        let action = Answer::Action(Bytes::from_static(b"1"));
+        let unknown = Answer::Unknown(Bytes::from_static(b"{}"));
+        assert_eq!(leadership.stall(vec![action.clone(), unknown, action.clone()], 3), None);
+        // What is not stalled comes first once more; the rest is found to wait behind it.
+        assert_eq!(evaluated(&mut leadership, 3, &table), [1]);
+        let sorted = leadership.sort(vec![action]).expect("it was evaluated");
+        leadership.appended(sorted, 1, 4);
+        assert!(evaluated(&mut leadership, 4, &table).is_empty());
+        let given_up = Requests { term: 2, start: 1, floor: 3, requests: Vec::new() };
+        leadership.receive(7, given_up, &table);
+        assert_eq!(evaluated(&mut leadership, 4, &table), [3]);
     }
 
     #[test]

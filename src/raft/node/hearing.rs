@@ -1,0 +1,186 @@
+//! This file hears a frame: what is for whom, and whom to believe.
+//!
+//! Part of `node.rs`. Bytes may be anything; what is no message of our cluster, or comes from nobody, changes nothing.
+
+use super::Node;
+use crate::raft::events::Warning;
+use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
+use crate::raft::identity::{ClusterUuid, Incarnation};
+
+impl Node {
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        let frame = match Frame::decode(bytes) {
+            Ok(frame) => frame,
+            Err(Malformed::NoFrame) => return,
+            Err(Malformed::OtherVersion(theirs)) => {
+                if self.reported_versions.insert(theirs) {
+                    self.warn(Warning::OtherVersion { theirs, ours: frame::VERSION });
+                }
+                return;
+            }
+        };
+        let me = self.membership.me();
+        if frame.from == me || frame.to.is_some_and(|to| to != me) {
+            return;
+        }
+        let facts = self.facts();
+        self.membership.hear_frame(frame.from, frame.cluster, &facts);
+        self.obey_membership();
+        self.note_heard(frame.from, frame.cluster);
+        for message in frame.messages {
+            // What was heard may have made this node another incarnation, to whom the rest was not said.
+            if self.is_stopped || self.membership.me() != me {
+                return;
+            }
+            match message {
+                Message::Hello { .. } | Message::Accept(_) | Message::Here(_) | Message::Taken { .. } => {
+                    let facts = self.facts();
+                    self.membership.hear(frame.from, &message, &facts);
+                    self.obey_membership();
+                    if let Message::Hello { id, cluster_size, version } = &message {
+                        self.welcome(frame.from, id, *cluster_size, version);
+                    }
+                }
+                Message::Chunk(chunk) => {
+                    self.hear_chunk(frame.from, frame.cluster, &chunk);
+                    self.obey_membership();
+                }
+                // A newcomer answers the first chunks before it is in the cluster.
+                Message::ChunkReceived { transfer, bytes } => {
+                    self.chunk_received(frame.from, transfer, bytes)
+                }
+                Message::Removed { term, cluster_size } => {
+                    self.hear_removed(frame.cluster, term, cluster_size);
+                }
+                Message::Closing { .. }
+                | Message::Raft(_)
+                | Message::Requests(_)
+                | Message::Outcomes { .. }
+                | Message::Received { .. }
+                | Message::About { .. }
+                | Message::Ask { .. }
+                | Message::Answer { .. }
+                | Message::StateHash { .. }
+                | Message::Disagrees { .. }
+                | Message::Heal { .. }
+                | Message::Recover
+                | Message::Yield { .. }
+                | Message::Yielded => self.hear_member(frame.from, frame.cluster, message),
+            }
+        }
+    }
+
+    /// Notes that a member lives; a leader tells who is none.
+    fn note_heard(&mut self, from: Incarnation, cluster: ClusterUuid) {
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.cluster == cluster) else { return };
+        if seat.registry.contains(from) {
+            seat.heard.insert(from.raft_id(), seat.now);
+        } else {
+            self.refuse_stranger(from);
+        }
+    }
+
+    /// A message that means something only within our own cluster.
+    fn hear_member(&mut self, from: Incarnation, cluster: ClusterUuid, message: Message) {
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.cluster == cluster) else { return };
+        let peer = from.raft_id();
+        if let Message::Raft(raft) = message {
+            return self.hear_raft(from, raft);
+        }
+        if !seat.registry.contains(from) {
+            return;
+        }
+        match message {
+            Message::Closing { leaves } => {
+                if seat.closing.insert(peer, leaves) != Some(leaves) {
+                    self.steward();
+                }
+            }
+            Message::About { version } => {
+                seat.versions.insert(peer, version);
+                seat.closing.remove(&peer);
+                seat.describe_members(self.membership.me().raft_id());
+            }
+            Message::Requests(requests) => {
+                let goes = seat.goes(peer);
+                if let Some(leadership) = seat.leadership.as_mut().filter(|_| !goes) {
+                    let term = leadership.term();
+                    let replies = leadership.receive(peer, requests, &seat.table);
+                    self.reply(from, term, replies);
+                }
+            }
+            Message::Outcomes { term, start, outcomes } => {
+                for (sequence, outcome) in outcomes {
+                    self.settle_told(term, start, sequence, outcome);
+                }
+            }
+            Message::Received { term, start, sequence } => {
+                if start == self.origin.start() {
+                    self.origin.received(term, sequence);
+                }
+            }
+            Message::Ask { term, attempt, question } => self.hear_question(from, term, attempt, question),
+            Message::Answer { attempt, answer } => self.hear_answer(attempt, answer),
+            Message::StateHash { index, version, hash } => {
+                seat.versions.insert(peer, version.clone());
+                self.note_hash(peer, index, version, hash);
+            }
+            Message::Disagrees { index, ours, theirs } => self.disagree(index, ours, theirs),
+            Message::Heal { index } => self.hear_heal(from, index),
+            Message::Recover => self.hear_recover(),
+            Message::Yield { term, index } => self.hear_yield(from, term, index),
+            Message::Yielded => self.hear_yielded(from),
+            Message::Raft(_)
+            | Message::Hello { .. }
+            | Message::Accept(_)
+            | Message::Here(_)
+            | Message::Taken { .. }
+            | Message::Removed { .. }
+            | Message::Chunk(_)
+            | Message::ChunkReceived { .. } => {}
+        }
+    }
+
+    /// A message for raft-rs. A log that lags behind may not know its sender yet: refusing it would keep it from ever
+    /// catching up (paper §6). Answers come from whom we asked, and so from members.
+    fn hear_raft(&mut self, from: Incarnation, message: RaftMessage) {
+        let is_closing = self.closing.is_some();
+        let Some(seat) = &mut self.seat else { return };
+        let is_for_members = match message.kind {
+            RaftKind::Append | RaftKind::Heartbeat | RaftKind::RequestVote | RaftKind::RequestPreVote => {
+                false
+            }
+            RaftKind::AppendResponse
+            | RaftKind::HeartbeatResponse
+            | RaftKind::RequestVoteResponse
+            | RaftKind::RequestPreVoteResponse
+            | RaftKind::TimeoutNow => true,
+        };
+        // A closing or fenced node takes no leadership; one that promised to vote no more keeps out of everything.
+        let refuses = message.kind == RaftKind::TimeoutNow && (is_closing || seat.fence.is_fenced());
+        if refuses
+            || seat.yielded_to.is_some()
+            || is_for_members && !seat.registry.contains(from)
+            || !seat.meet(from)
+        {
+            return;
+        }
+        if matches!(message.kind, RaftKind::RequestVote | RaftKind::RequestPreVote) {
+            self.loss.logs.insert(from.raft_id(), (message.log_term, message.index));
+        }
+        seat.group.step(from.raft_id(), message);
+        if seat.group.leader() == Some(from.raft_id()) {
+            (seat.leads_silently, seat.leader_heard_at) = (false, seat.now);
+        }
+    }
+
+    /// The leader of `term` says that this node is no member.
+    fn hear_removed(&mut self, cluster: ClusterUuid, term: u64, cluster_size: u32) {
+        let is_ours =
+            self.seat.as_ref().is_some_and(|seat| seat.cluster == cluster && seat.group.term() <= term);
+        if is_ours {
+            self.membership.resized(cluster_size as usize);
+            self.lose_seat("this node was removed from its cluster");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! This file keeps one seat in one redb file: it carries out writes, and reads back what was kept or says what is wrong.
+//!
+//! Called by `mod.rs`. Every commit is two-phase and synced: redb's one-phase commits fall back to the one before when
+//! they are damaged, and say nothing. Every opening verifies every page that counts, so that nothing is believed that
+//! was not written.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use raft_rs::eraftpb::Entry;
+use redb::{
+    Builder, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, Table,
+    TableDefinition,
+};
+
+use super::fault::{Fault, said_by};
+use super::header::Guarded;
+use super::record::{self, FORMAT, Head, Place};
+use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Write};
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+const SNAPSHOT: TableDefinition<u64, &[u8]> = TableDefinition::new("snapshot");
+
+const FORMAT_KEY: &str = "format";
+const HEAD_KEY: &str = "head";
+
+/// A snapshot is kept in parts of this size: redb gives a value a page of the next power of two, so that one value of
+/// 65 MiB would take 128, and this leaves room in a page of 1 MiB for what redb adds.
+const PART_BYTES: usize = (1 << 20) - (1 << 10);
+
+/// The core keeps the log in memory, so that nothing is read after the start.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// The open file of a seat.
+#[derive(Debug)]
+pub struct Database {
+    redb: redb::Database,
+    head: Head,
+}
+
+impl Database {
+    /// Fills an empty file with a seat's first writes.
+    pub fn create(
+        file: Box<dyn StorageBackend>,
+        seat: SeatRecord,
+        start: u64,
+        writes: &[Write],
+    ) -> Result<Self, Fault> {
+        let redb = builder().create_with_backend(Guarded::create(file))?;
+        let mut database = Self { redb, head: Head::new(seat, start) };
+        database.commit(writes, true)?;
+        Ok(database)
+    }
+
+    /// Opens a file and gives back what it holds; the start number in it is raised already, and durable.
+    ///
+    /// redb repairs what a crash left behind: its list of free pages, of which no content depends. What counts is in
+    /// pages under checksums, and after two-phase commits only the newest is ever taken: where that is damaged redb
+    /// gives an error, or panics.
+    pub fn open(file: Box<dyn StorageBackend>) -> Result<(Self, Recovered), Fault> {
+        let file = Guarded::check(file)?.map_err(Fault::damage)?;
+        let opened = catch_unwind(AssertUnwindSafe(move || -> Result<_, Fault> {
+            let redb = builder().create_with_backend(file)?;
+            let recovered = read(&redb.begin_read()?)?;
+            Ok((redb, recovered))
+        }));
+        // redb verifies what it reads, but not before every use of it: what makes it panic is damage too.
+        let (redb, (mut head, mut recovered)) = opened.unwrap_or_else(|panic| {
+            Err(Fault::damage(format!("the database cannot be read: {}", said_by(&*panic))))
+        })?;
+        head.start += 1;
+        recovered.start = head.start;
+        let mut database = Self { redb, head };
+        database.commit(&[], false)?;
+        Ok((database, recovered))
+    }
+
+    pub fn seat(&self) -> SeatRecord {
+        self.head.seat
+    }
+
+    /// Carries out all the writes, or none.
+    pub fn save(&mut self, writes: &[Write]) -> Result<(), Fault> {
+        self.commit(writes, false)
+    }
+
+    pub fn close(self) -> Result<(), Fault> {
+        Ok(self.redb.close()?)
+    }
+
+    fn commit(&mut self, writes: &[Write], is_first: bool) -> Result<(), Fault> {
+        let mut transaction = self.redb.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        transaction.set_two_phase_commit(true);
+        {
+            let mut log = transaction.open_table(LOG)?;
+            let mut snapshot = transaction.open_table(SNAPSHOT)?;
+            for write in writes {
+                self.head.carry_out(write, &mut log, &mut snapshot)?;
+            }
+            let mut meta = transaction.open_table(META)?;
+            if is_first {
+                let format = record::seal(Place::Format, &FORMAT.to_le_bytes());
+                meta.insert(FORMAT_KEY, format.as_slice())?;
+            }
+            meta.insert(HEAD_KEY, record::seal(Place::Head, &self.head.encode()).as_slice())?;
+        }
+        Ok(transaction.commit()?)
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
+}
+
+impl Head {
+    /// In the order of the write's fields.
+    fn carry_out(
+        &mut self,
+        write: &Write,
+        log: &mut Table<u64, &'static [u8]>,
+        snapshot: &mut Table<u64, &'static [u8]>,
+    ) -> Result<(), Fault> {
+        if let Some(SnapshotRecord { position, image }) = &write.snapshot {
+            snapshot.retain(|_, _| false)?;
+            for (number, part) in (0..).zip(image.chunks(PART_BYTES)) {
+                snapshot.insert(number, record::seal(Place::Part(number, *position), part).as_slice())?;
+            }
+            (self.snapshot, self.snapshot_bytes) = (*position, image.len() as u64);
+        }
+        if write.drops_entries {
+            log.retain(|_, _| false)?;
+            self.compacted = self.snapshot;
+        }
+        if let Some(first) = write.entries.first() {
+            let last_index = last_index(log)?.unwrap_or(self.compacted.index);
+            assert!(
+                self.compacted.index < first.index && first.index <= last_index + 1,
+                "appending index {} to a log of {}..={last_index}",
+                first.index,
+                self.compacted.index + 1,
+            );
+            if first.index <= last_index {
+                log.retain_in(first.index.., |_, _| false)?;
+            }
+            for entry in &write.entries {
+                let value = record::seal(Place::Entry(entry.index), &record::encode_entry(entry));
+                log.insert(entry.index, value.as_slice())?;
+            }
+        }
+        if let Some(position) = write.compacts_to {
+            log.retain_in(..=position.index, |_, _| false)?;
+            self.compacted = position;
+        }
+        if let Some(hard_state) = &write.hard_state {
+            self.set_hard_state(hard_state);
+        }
+        Ok(())
+    }
+}
+
+fn last_index(log: &Table<u64, &'static [u8]>) -> Result<Option<u64>, Fault> {
+    Ok(log.last()?.map(|(index, _)| index.value()))
+}
+
+/// What the file holds, with every checksum checked.
+fn read(transaction: &ReadTransaction) -> Result<(Head, Recovered), Fault> {
+    let meta = transaction.open_table(META)?;
+    let content = |key: &str, place| {
+        let value = meta.get(key)?.ok_or_else(|| Fault::damage(format!("`{key}` is missing")))?;
+        let content = record::open(place, value.value());
+        content.map(<[u8]>::to_vec).ok_or_else(|| Fault::damage(format!("`{key}` fails its checksum")))
+    };
+    let format = content(FORMAT_KEY, Place::Format)?;
+    if format != FORMAT.to_le_bytes() {
+        return Err(Fault::Foreign(format!("its format is {format:02x?}, this version reads {FORMAT}")));
+    }
+    let head = Head::decode(&content(HEAD_KEY, Place::Head)?)
+        .ok_or_else(|| Fault::damage("`head` cannot be read".into()))?;
+    let recovered = Recovered {
+        seat: head.seat,
+        start: head.start,
+        snapshot: read_snapshot(transaction, &head)?,
+        compacted: head.compacted,
+        entries: read_entries(transaction)?,
+        hard_state: head.hard_state(),
+    };
+    check(&recovered).map_err(Fault::damage)?;
+    Ok((head, recovered))
+}
+
+fn read_snapshot(transaction: &ReadTransaction, head: &Head) -> Result<SnapshotRecord, Fault> {
+    let mut image = Vec::new();
+    for (number, row) in (0..).zip(transaction.open_table(SNAPSHOT)?.iter()?) {
+        let (key, value) = row?;
+        let part = record::open(Place::Part(number, head.snapshot), value.value());
+        let part = part.filter(|_| key.value() == number);
+        image.extend_from_slice(
+            part.ok_or_else(|| Fault::damage(format!("part {number} of the snapshot fails its checksum")))?,
+        );
+    }
+    if image.len() as u64 != head.snapshot_bytes {
+        let (is, was) = (image.len(), head.snapshot_bytes);
+        return Err(Fault::damage(format!("the snapshot has {is} bytes of {was}")));
+    }
+    Ok(SnapshotRecord { position: head.snapshot, image: Bytes::from(image) })
+}
+
+fn read_entries(transaction: &ReadTransaction) -> Result<Vec<Entry>, Fault> {
+    let mut entries = Vec::new();
+    for row in transaction.open_table(LOG)?.iter()? {
+        let (key, value) = row?;
+        let index = key.value();
+        let entry = record::open(Place::Entry(index), value.value())
+            .and_then(record::decode_entry)
+            .filter(|entry| entry.index == index)
+            .ok_or_else(|| Fault::damage(format!("entry {index} fails its checksum")))?;
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// What holds of every log that was written, whatever the checksums say. The commit index may be behind the snapshot:
+/// it is saved only along with something else.
+fn check(recovered: &Recovered) -> Result<(), String> {
+    let Recovered { snapshot: SnapshotRecord { position: snapshot, .. }, hard_state, .. } = recovered;
+    let mut last = recovered.compacted;
+    for entry in &recovered.entries {
+        if entry.index != last.index + 1 {
+            return Err(format!("entry {} follows entry {}", entry.index, last.index));
+        }
+        if entry.term < last.term {
+            return Err(format!("entry {} is of term {}, after {}", entry.index, entry.term, last.term));
+        }
+        if entry.index == snapshot.index && entry.term != snapshot.term {
+            return Err(format!(
+                "entry {} is of term {}, its snapshot of {}",
+                entry.index, entry.term, snapshot.term
+            ));
+        }
+        last = Position { index: entry.index, term: entry.term };
+    }
+    if snapshot.index < recovered.compacted.index || last.index < snapshot.index {
+        let first = recovered.compacted.index + 1;
+        return Err(format!("the snapshot is at index {}, the log {first}..={}", snapshot.index, last.index));
+    }
+    if hard_state.term < last.term {
+        return Err(format!("the term is {}, the last entry's {}", hard_state.term, last.term));
+    }
+    if last.index < hard_state.commit {
+        return Err(format!("the commit index is {}, the last {}", hard_state.commit, last.index));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::FileBackend;
+
+    use super::*;
+    use crate::raft::{ClusterUuid, Incarnation};
+    use crate::storage::testing::model::{entry, voted};
+
+    fn recovered() -> Recovered {
+        Recovered {
+            seat: SeatRecord { incarnation: Incarnation::from_u128(1), cluster: ClusterUuid::NONE },
+            start: 2,
+            snapshot: SnapshotRecord { position: Position { index: 5, term: 2 }, image: Bytes::new() },
+            compacted: Position { index: 3, term: 1 },
+            entries: vec![entry(4, 1, ""), entry(5, 2, ""), entry(6, 2, ""), entry(7, 4, "")],
+            hard_state: voted(4, 1, 6),
+        }
+    }
+
+    /// Each is a log that no replica writes; behind good checksums, so that only its sense betrays it.
+    #[test]
+    fn a_log_that_makes_no_sense_is_refused() {
+        assert_eq!(check(&recovered()), Ok(()));
+        type Spoil = fn(&mut Recovered);
+        let spoilt: [(&str, Spoil); 9] = [
+            ("a gap behind what is compacted", |kept| drop(kept.entries.remove(0))),
+            ("a gap", |kept| drop(kept.entries.remove(2))),
+            ("an entry twice", |kept| kept.entries.insert(1, entry(4, 1, ""))),
+            ("a term that falls", |kept| kept.entries[3].term = 1),
+            ("a term below what is compacted", |kept| kept.compacted.term = 2),
+            ("a snapshot of another log", |kept| kept.snapshot.position.term = 1),
+            ("a snapshot that does not reach the log", |kept| kept.snapshot.position = Position::default()),
+            ("a term that was forgotten", |kept| kept.hard_state.term = 3),
+            ("entries that were forgotten", |kept| kept.hard_state.commit = 8),
+        ];
+        for (what, spoil) in spoilt {
+            let mut kept = recovered();
+            spoil(&mut kept);
+            assert!(check(&kept).is_err(), "{what}");
+        }
+        let mut kept = recovered();
+        kept.entries.truncate(1);
+        assert!(check(&kept).is_err(), "a snapshot that is ahead of the log");
+    }
+
+    #[test]
+    fn the_commit_index_may_be_behind_the_snapshot() {
+        let mut kept = recovered();
+        kept.hard_state.commit = 3;
+        assert_eq!(check(&kept), Ok(()));
+    }
+
+    #[test]
+    fn a_file_of_a_later_format_is_foreign_and_not_damaged() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let file = || Box::new(FileBackend::new(path.reopen().unwrap()).unwrap());
+        let redb = builder().create_with_backend(Guarded::create(file())).unwrap();
+        let mut transaction = redb.begin_write().unwrap();
+        transaction.set_two_phase_commit(true);
+        let later = record::seal(Place::Format, &(FORMAT + 1).to_le_bytes());
+        transaction.open_table(META).unwrap().insert(FORMAT_KEY, later.as_slice()).unwrap();
+        transaction.commit().unwrap();
+        redb.close().unwrap();
+        assert!(matches!(Database::open(file()), Err(Fault::Foreign(_))));
+    }
+}

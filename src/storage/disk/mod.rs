@@ -1,0 +1,169 @@
+//! This folder keeps a replica in a directory: in one redb file, which is made whole before it gets its name.
+//!
+//! Made by `js/`, called by the driver's storage thread. It deletes nothing that ever counted, and repairs no content:
+//! what is damaged is reported, with what to do.
+//!
+//! | name | what it is |
+//! |---|---|
+//! | `conflux.redb` | the seat that counts |
+//! | `conflux-<incarnation>.redb` | a former seat, set aside |
+//! | `conflux.redb.next` | a new seat, whole, on its way to its name |
+//! | `conflux.redb.new` | a new seat that is being written; it never counted |
+//! | `conflux.lock` | locked while the directory is in use |
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
+mod database;
+mod fault;
+mod folder;
+mod header;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use super::Storage;
+use crate::error::Error;
+use crate::raft::{Recovered, SeatRecord, Write};
+use database::Database;
+use fault::{Fault, said_by};
+use folder::Directory;
+pub(crate) use folder::Folder;
+
+const CURRENT: &str = "conflux.redb";
+const NEXT: &str = "conflux.redb.next";
+const NEW: &str = "conflux.redb.new";
+
+/// What a node that never had a stored log calls its start.
+const FIRST_START: u64 = 1;
+
+/// The storage in a directory.
+pub struct Disk {
+    /// Before the folder, so that the file is closed before the directory is free.
+    database: Option<Database>,
+    folder: Box<dyn Folder>,
+    /// Belongs to this process, not to a seat: no seat that it takes may repeat a request id of an earlier start.
+    start: u64,
+    /// Why nothing is done any more. A failed sync must not be retried: what the system could not write it may have
+    /// dropped, and then the next sync succeeds over a hole.
+    failure: Option<Error>,
+}
+
+impl Disk {
+    /// Over a directory, which need not exist. Nothing is touched before `load`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self::over(Directory::new(path.into()))
+    }
+
+    /// Over anything that behaves like a directory.
+    pub(crate) fn over(folder: impl Folder) -> Self {
+        Self { database: None, folder: Box::new(folder), start: FIRST_START, failure: None }
+    }
+
+    /// Does something to the storage; after an error nothing any more.
+    fn attempt<T>(
+        &mut self,
+        what: &'static str,
+        action: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| action(self)));
+        let result =
+            result.unwrap_or_else(|panic| Err(Fault::Device(format!("a panic: {}", said_by(&*panic)))));
+        result.map_err(|fault| {
+            let error = fault.into_error(what, self.folder.path());
+            self.failure = Some(error.clone());
+            error
+        })
+    }
+
+    fn open(&mut self) -> Result<Option<Recovered>, Fault> {
+        if !self.folder.acquire()? {
+            return Err(Fault::InUse);
+        }
+        self.finish_names()?;
+        if !self.folder.holds(CURRENT)? {
+            return Ok(None);
+        }
+        let (database, recovered) = Database::open(self.folder.open(CURRENT)?)?;
+        self.database = Some(database);
+        self.start = recovered.start;
+        Ok(Some(recovered))
+    }
+
+    /// Brings to its end, or takes back, what a crash interrupted in `begin`.
+    fn finish_names(&mut self) -> Result<(), Fault> {
+        if !self.folder.holds(CURRENT)? && self.folder.holds(NEXT)? {
+            // The former seat is set aside already, or there was none.
+            self.folder.rename(NEXT, CURRENT)?;
+            self.folder.sync()?;
+        }
+        // Of a save that never ended: nothing rests on them.
+        for name in [NEW, NEXT] {
+            if self.folder.holds(name)? {
+                self.folder.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a seat in a file of its own. Whenever this is interrupted, `finish_names` finds the former seat or this
+    /// one, whole.
+    fn begin(&mut self, seat: SeatRecord, writes: &[Write]) -> Result<(), Fault> {
+        Database::create(self.folder.create(NEW)?, seat, self.start, writes)?.close()?;
+        self.folder.rename(NEW, NEXT)?;
+        self.folder.sync()?;
+        // Some systems rename no open file, so that all are closed on all systems.
+        if let Some(former) = self.database.take() {
+            let name = self.free_name(former.seat())?;
+            former.close()?;
+            self.folder.rename(CURRENT, &name)?;
+            self.folder.sync()?;
+        }
+        self.folder.rename(NEXT, CURRENT)?;
+        self.folder.sync()?;
+        // This raises the start number in the file: numbers may be left out, none may come again.
+        let (database, _) = Database::open(self.folder.open(CURRENT)?)?;
+        self.database = Some(database);
+        Ok(())
+    }
+
+    /// Under which a former seat is set aside. An incarnation has one seat ever, but a directory may be put back.
+    fn free_name(&self, seat: SeatRecord) -> Result<String, Fault> {
+        let mut number = 1;
+        let mut name = format!("conflux-{}.redb", seat.incarnation);
+        while self.folder.holds(&name)? {
+            number += 1;
+            name = format!("conflux-{}-{number}.redb", seat.incarnation);
+        }
+        Ok(name)
+    }
+}
+
+impl Storage for Disk {
+    fn load(&mut self) -> Result<Option<Recovered>, Error> {
+        self.attempt("opening", Self::open)
+    }
+
+    fn save(&mut self, writes: &[Write]) -> Result<(), Error> {
+        let first = writes.iter().rposition(|write| write.seat.is_some()).unwrap_or(0);
+        let writes = &writes[first..];
+        self.attempt("writing", |disk| {
+            match (writes.first().and_then(|write| write.seat), &mut disk.database) {
+                (Some(seat), _) => disk.begin(seat, writes),
+                (None, Some(database)) => database.save(writes),
+                (None, None) => panic!("the first write of all begins no seat"),
+            }
+        })
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
