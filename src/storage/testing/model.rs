@@ -110,7 +110,7 @@ pub fn life() -> Vec<Vec<Write>> {
         }],
         vec![Write { hard_state: Some(voted(4, 9, 5)), ..Write::default() }],
         vec![Write {
-            snapshot: Some(snapshot(at(5, 3), 1_500_000)),
+            snapshot: Some(snapshot(at(5, 3), 1_060_000)),
             compacts_to: Some(at(3, 2)),
             ..Write::default()
         }],
