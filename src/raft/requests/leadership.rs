@@ -222,7 +222,7 @@ impl Leadership {
             if evaluation.sequence < session.floor {
                 continue;
             }
-            if session.stalled.is_some() {
+            if session.stalled.is_some_and(|stalled| stalled <= evaluation.sequence) {
                 session.parked.push_back(evaluation);
                 continue;
             }
@@ -459,7 +459,6 @@ mod tests {
         let action = Answer::Action(Bytes::from_static(b"1"));
         let unknown = Answer::Unknown(Bytes::from_static(b"{}"));
         assert_eq!(leadership.stall(vec![action.clone(), unknown, action.clone()], 3), None);
-        // What is not stalled comes first once more; the rest is found to wait behind it.
         assert_eq!(evaluated(&mut leadership, 3, &table), [1]);
         let sorted = leadership.sort(vec![action]).expect("it was evaluated");
         leadership.appended(sorted, 1, 4);
