@@ -202,7 +202,7 @@ impl Node {
             applied_index: 0,
             last_index: 0,
             members: Arc::from([]),
-            cluster_size: self.options.cluster_size,
+            cluster_size: self.membership.cluster_size(),
             snapshot_index: 0,
             fenced: None,
             missing: self.missing().into(),
@@ -372,14 +372,13 @@ impl Node {
     /// The log says that this node is no member.
     fn notice_removal(&mut self) {
         let me = self.membership.me();
-        let is_removed = self.seat.as_ref().is_some_and(|seat| {
+        let removed = self.seat.as_ref().filter(|seat| {
             // A newcomer's snapshot may be from before it was let in.
-            let was_member = seat.was_member;
-            was_member && !seat.registry.contains(me) && !seat.group.is_member(me.raft_id())
+            seat.was_member && !seat.registry.contains(me) && !seat.group.is_member(me.raft_id())
         });
-        if is_removed {
+        if let Some(cluster_size) = removed.map(|seat| seat.registry.cluster_size()) {
             self.flush();
-            self.lose_seat("this node was removed from its cluster");
+            self.lose_seat(cluster_size);
         }
     }
 

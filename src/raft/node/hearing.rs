@@ -3,6 +3,7 @@
 //! Part of `node.rs`. Bytes may be anything; what is no message of our cluster, or comes from nobody, changes nothing.
 
 use super::Node;
+use super::seat::Going;
 use crate::raft::events::Warning;
 use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
@@ -92,7 +93,8 @@ impl Node {
         }
         match message {
             Message::Closing { leaves } => {
-                if seat.closing.insert(peer, leaves) != Some(leaves) {
+                let former = seat.closing.insert(peer, Going { leaves, said_at: seat.now });
+                if former.is_none_or(|former| former.leaves != leaves) {
                     self.steward();
                 }
             }
@@ -179,8 +181,7 @@ impl Node {
         let is_ours =
             self.seat.as_ref().is_some_and(|seat| seat.cluster == cluster && seat.group.term() <= term);
         if is_ours {
-            self.membership.resized(cluster_size as usize);
-            self.lose_seat("this node was removed from its cluster");
+            self.lose_seat(cluster_size as usize);
         }
     }
 }
