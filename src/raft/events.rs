@@ -305,7 +305,7 @@ pub enum Warning {
         "a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored"
     )]
     OtherVersion { theirs: u8, ours: u8 },
-    /// This node's state cannot be kept as a snapshot, so that its log grows and it is no source for joiners.
+    /// This node's state cannot be kept as a snapshot, so that its log grows: joiners get all of it.
     #[error("taking a snapshot: {why}; the log is not compacted")]
     SnapshotFailed { why: String },
     /// A majority of the voters has not been heard for so long that they may be gone for good.

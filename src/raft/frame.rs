@@ -74,6 +74,8 @@ pub enum Message {
     Yield { term: u64, index: u64 },
     /// "I promise": the sender votes no more under this incarnation.
     Yielded,
+    /// "My log is higher than yours": the answer to a `Yield` that is not promised.
+    Outranks { term: u64, index: u64 },
 }
 
 /// What a node asks the leader.

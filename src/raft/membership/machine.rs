@@ -200,7 +200,8 @@ impl Membership {
             | Message::Heal { .. }
             | Message::Recover
             | Message::Yield { .. }
-            | Message::Yielded => {}
+            | Message::Yielded
+            | Message::Outranks { .. } => {}
         }
     }
 
@@ -383,7 +384,9 @@ impl Membership {
                 return self.wait_for(theirs.cluster);
             }
             Verdict::Warn => {
-                if self.acquaintances.is_new_rival(theirs.cluster) {
+                // Of what we were before a recovery, some may not have heard of it yet.
+                let is_ancestor = self.ancestors.contains(&theirs.cluster);
+                if !is_ancestor && self.acquaintances.is_new_rival(theirs.cluster) {
                     self.warn(Warning::TwoClusters { ours, theirs: theirs.cluster });
                 }
             }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::raft::entry::Context;
 use crate::raft::events::{Ask, Delivery, Target};
 use crate::raft::frame::{Message, Question, ReadAt};
-use crate::raft::identity::{Incarnation, RaftId};
+use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 
 /// More reads than these do not wait for a round; they are asked again.
 const READS_MAX: usize = 1 << 16;
@@ -30,6 +30,8 @@ pub(super) struct Asking {
     /// Of an order: who led, and which members had the id, when it was given.
     leader: Option<RaftId>,
     members: Vec<RaftId>,
+    /// In which cluster; a recovered one has another name.
+    cluster: ClusterUuid,
 }
 
 impl Node {
@@ -45,9 +47,17 @@ impl Node {
             (Ask::Remove { id }, Some(seat)) => seat.registry.named(id).collect(),
             _ => Vec::new(),
         };
-        let asking =
-            Asking { ticket, ask, ticks, attempt: 0, asked_at: (0, 0), read_index: None, leader, members };
-        self.asks.push(asking);
+        self.asks.push(Asking {
+            ticket,
+            ask,
+            ticks,
+            attempt: 0,
+            asked_at: (0, 0),
+            read_index: None,
+            leader,
+            members,
+            cluster: seat.map_or(ClusterUuid::NONE, |seat| seat.cluster),
+        });
     }
 
     /// A tick has passed for all that is asked.
@@ -287,7 +297,7 @@ impl Node {
                     None => leader.is_some() && asking.leader.is_some() && leader != asking.leader,
                 }
             }
-            Ask::Recover => self.has_recovered(),
+            Ask::Recover => seat.leader().is_some() && seat.cluster != asking.cluster,
         }
     }
 }

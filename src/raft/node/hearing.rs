@@ -66,7 +66,8 @@ impl Node {
                 | Message::Heal { .. }
                 | Message::Recover
                 | Message::Yield { .. }
-                | Message::Yielded => self.hear_member(frame.from, frame.cluster, message),
+                | Message::Yielded
+                | Message::Outranks { .. } => self.hear_member(frame.from, frame.cluster, message),
             }
         }
     }
@@ -132,6 +133,7 @@ impl Node {
             Message::Recover => self.hear_recover(),
             Message::Yield { term, index } => self.hear_yield(from, term, index),
             Message::Yielded => self.hear_yielded(from),
+            Message::Outranks { term, index } => self.hear_outranks(from, term, index),
             Message::Raft(_)
             | Message::Hello { .. }
             | Message::Accept(_)

@@ -31,14 +31,9 @@ pub(super) struct Loss {
     recovers: bool,
     /// Who promised this node to vote no more.
     yielded: BTreeMap<RaftId, Incarnation>,
-    has_recovered: bool,
 }
 
 impl Node {
-    pub(super) fn has_recovered(&self) -> bool {
-        self.loss.has_recovered && self.seat.as_ref().is_some_and(|seat| seat.leader().is_some())
-    }
-
     /// The voters that were not heard lately, and for how long; empty while there is a quorum.
     pub(super) fn missing(&self) -> Vec<(Arc<str>, u64)> {
         let Some(seat) = self.seat.as_ref().filter(|_| self.loss.leaderless >= self.loss_ticks()) else {
@@ -161,11 +156,21 @@ impl Node {
     pub(super) fn hear_yield(&mut self, from: Incarnation, term: u64, index: u64) {
         let has_lost = !self.missing().is_empty();
         let Some(seat) = &mut self.seat else { return };
-        let is_higher = (seat.group.last_position(), self.membership.me()) < ((term, index), from);
+        let ours = seat.group.last_position();
+        let is_higher = (ours, self.membership.me()) < ((term, index), from);
         if has_lost && is_higher && seat.yielded_to.is_none_or(|other| other == from) {
             seat.yielded_to = Some(from);
             self.outbox.push(Target::One(from), Message::Yielded);
+        } else if has_lost && !is_higher {
+            // A learner never campaigns, and so nobody knows its log.
+            let (term, index) = ours;
+            self.outbox.push(Target::One(from), Message::Outranks { term, index });
         }
+    }
+
+    /// A survivor that was asked for the promise has the higher log: it is the one to go on.
+    pub(super) fn hear_outranks(&mut self, from: Incarnation, term: u64, index: u64) {
+        self.loss.logs.insert(from.raft_id(), (term, index));
     }
 
     pub(super) fn hear_yielded(&mut self, from: Incarnation) {
@@ -191,7 +196,7 @@ impl Node {
         let Some(seat) = &mut self.seat else { return };
         seat.found_anew(entry, hard_state, me.raft_id(), &self.options, &mut self.dice);
         self.persist(write);
-        self.loss = Loss { has_recovered: true, ..Loss::default() };
+        self.loss = Loss::default();
     }
 
     /// The log says that the cluster was founded anew.

@@ -300,10 +300,7 @@ impl Node {
         let snapshot = seat.restore(&record);
         seat.snapshots.drop_pending();
         self.membership.resized(seat.registry.cluster_size());
-        if !self.forgive(snapshot.position.index) {
-            return;
-        }
-        self.restore(snapshot.position.index, snapshot.state);
+        self.restore_if_trusted(snapshot.position.index, snapshot.state);
     }
 
     /// JavaScript gets the state of a snapshot. Performs of this node that are in it have ended.

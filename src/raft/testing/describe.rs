@@ -45,6 +45,7 @@ fn describe_message(message: &Message) -> String {
         Message::Recover => "Recover".into(),
         Message::Yield { term, index } => format!("Yield term={term} index={index}"),
         Message::Yielded => "Yielded".into(),
+        Message::Outranks { term, index } => format!("Outranks term={term} index={index}"),
         Message::Raft(raft) => {
             let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);
             if raft.commit > 0 {
