@@ -343,6 +343,7 @@ impl Node {
     /// Does what has become possible; false if nothing had.
     fn advance(&mut self) -> bool {
         self.observe_role();
+        self.put_asks();
         if let Some(seat) = &mut self.seat
             && let Some(write) = seat.group.advance(self.writes + 1)
         {
@@ -359,7 +360,7 @@ impl Node {
         while let Some(requests) = self.origin.dispatch() {
             self.send_requests(requests);
         }
-        self.carry_on_asks();
+        self.finish_asks();
         self.deliver();
         self.carry_on_transfers();
         self.notice_removal();

@@ -75,53 +75,47 @@ impl Node {
         }
     }
 
-    /// Asks what is to be asked, and answers what has become true.
-    pub(super) fn carry_on_asks(&mut self) {
-        if self.asks.is_empty() {
-            return;
-        }
-        let mut asks = std::mem::take(&mut self.asks);
-        let mut done = Vec::new();
-        asks.retain(|asking| match self.is_done(asking) {
-            true => {
-                done.push(asking.ticket);
-                false
-            }
-            false => true,
-        });
-        let retry_ticks = 4 * self.options.heartbeat_ticks;
+    /// Asks what is to be asked now, for the first time or again.
+    pub(super) fn put_asks(&mut self) {
         let known = self.seat.as_ref().and_then(|seat| Some((seat.leader()?, seat.group.term())));
-        if let Some((leader, term)) = known {
-            // All reads of one turn are one question.
-            let mut attempt = None;
-            for asking in asks.iter_mut().filter(|asking| asking.read_index.is_none()) {
-                let (asked_term, asked_tick) = asking.asked_at;
-                if asking.attempt > 0 && asked_term == term && self.ticks < asked_tick + retry_ticks {
-                    continue;
-                }
-                let Some(question) = question(&asking.ask) else { continue };
-                // Who is to hand over, where nobody led when the application asked.
-                asking.leader.get_or_insert(leader);
-                let is_read = question == Question::Read;
-                let number = attempt.filter(|_| is_read).unwrap_or_else(|| {
-                    self.attempts += 1;
-                    self.put(leader, term, self.attempts, question);
-                    self.attempts
-                });
-                if is_read {
-                    attempt = Some(number);
-                }
-                (asking.attempt, asking.asked_at) = (number, (term, self.ticks));
+        let Some((leader, term)) = known else { return };
+        let retry_ticks = 4 * self.options.heartbeat_ticks;
+        let mut asks = std::mem::take(&mut self.asks);
+        // All reads of one turn are one question.
+        let mut attempt = None;
+        for asking in asks.iter_mut().filter(|asking| asking.read_index.is_none()) {
+            let (asked_term, asked_tick) = asking.asked_at;
+            if asking.attempt > 0 && asked_term == term && self.ticks < asked_tick + retry_ticks {
+                continue;
             }
+            let Some(question) = question(&asking.ask) else { continue };
+            // Who is to hand over, where nobody led when the application asked.
+            asking.leader.get_or_insert(leader);
+            let is_read = question == Question::Read;
+            let number = attempt.filter(|_| is_read).unwrap_or_else(|| {
+                self.attempts += 1;
+                self.put(leader, term, self.attempts, question);
+                self.attempts
+            });
+            if is_read {
+                attempt = Some(number);
+            }
+            (asking.attempt, asking.asked_at) = (number, (term, self.ticks));
         }
-        // What the leader, when that is this node, answered at once is in `self.asks` only from here on.
-        asks.append(&mut self.asks);
         self.asks = asks;
-        for ticket in done {
-            self.answer_ask(ticket, Ok(()));
-        }
+        self.begin_round();
+    }
+
+    /// Tells the application what was answered, or has become true.
+    pub(super) fn finish_asks(&mut self) {
         for (attempt, answer) in std::mem::take(&mut self.own_answers) {
             self.hear_answer(attempt, answer);
+        }
+        let asks = std::mem::take(&mut self.asks);
+        let (done, asks) = asks.into_iter().partition(|asking| self.is_done(asking));
+        self.asks = asks;
+        for asking in done as Vec<Asking> {
+            self.answer_ask(asking.ticket, Ok(()));
         }
     }
 
@@ -201,16 +195,21 @@ impl Node {
         }
     }
 
-    /// Begins a round for the questions that came since the last one, and answers those whose round is confirmed.
-    pub(super) fn carry_on_reads(&mut self, confirmed: &[u64]) {
+    /// Asks a quorum on behalf of all questions that came since the last round.
+    fn begin_round(&mut self) {
         let Some(seat) = &mut self.seat else { return };
         let Some(care) = &mut seat.care else { return };
         if care.reads.back().is_some_and(|read| read.round == 0) {
             let round = seat.group.confirm_leadership();
             care.reads.iter_mut().filter(|read| read.round == 0).for_each(|read| read.round = round);
         }
+    }
+
+    /// Answers the questions whose round, or a later one, is confirmed.
+    pub(super) fn answer_reads(&mut self, confirmed: &[u64]) {
+        let Some(care) = self.seat.as_mut().and_then(|seat| seat.care.as_mut()) else { return };
         let Some(newest) = confirmed.iter().max() else { return };
-        let count = care.reads.iter().take_while(|read| read.round <= *newest).count();
+        let count = care.reads.iter().take_while(|read| (1..=*newest).contains(&read.round)).count();
         for read in care.reads.drain(..count).collect::<Vec<_>>() {
             self.tell_answer(read.from, read.attempt, ReadAt::Index(read.index));
         }
