@@ -1,6 +1,6 @@
 // service.js: one process of a cluster as an orchestrator wants it: probes, SIGTERM, and an end when its node has failed
 //
-// With Redis on this machine, in three terminals (ID and PORT another in each):
+// With Redis on this machine, in three terminals (ID, PORT and DATA another in each):
 //   ID=a PORT=8001 DATA=data/a node examples/service.js
 //   curl -X POST localhost:8001/apples; curl localhost:8002
 const { randomUUID } = require('node:crypto')
