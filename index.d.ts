@@ -17,9 +17,6 @@
  * await node.perform('append', ['foo'])
  * ```
  *
- * Loading the package throws `ERR_CONFLUX_NO_BINARY` where there is no native addon for the platform; the message says
- * which package has it, and how to build it.
- *
  * @typeParam State what `reduce` returns; inferred from it.
  * @typeParam Methods the methods; inferred from the options.
  * @returns an open node, at once. It looks for the others by itself; `node.ready()` waits for that.
@@ -166,7 +163,7 @@ declare namespace conflux {
    *
    * The state is kept as JSON. Before, it is checked that JSON gives it back: a `Map`, a `Date`, a class instance, `NaN`,
    * `undefined` in an array, a cycle, more than 1000 levels of nesting make the warning `WARN_CONFLUX_SNAPSHOT_FAILED`,
-   * which names the place; then nothing is cut, and the node is no source for those who join. Two shades are not
+   * which names the place; then nothing is cut, and those who join are sent the whole log. Two shades are not
    * minded: `-0` becomes 0, and a property that is `undefined` is gone. `serialize` and `deserialize` are the way out.
    */
   type SnapshotOptions<State> = {
@@ -455,7 +452,7 @@ declare namespace conflux {
   type Warning =
     /** Fewer nodes than `clusterSize` are there to found a cluster. */
     | { code: 'WARN_CONFLUX_WAITING_FOR_NODES'; message: string; clusterSize: number; heard: string[] }
-    /** The cluster has all its nodes, and this one is not among them yet. */
+    /** There is a cluster, and its leader has not let this node in yet. */
     | { code: 'WARN_CONFLUX_WAITING_TO_JOIN'; message: string; cluster: string; clusterSize: number }
     /** A node, or a whole cluster, on the same channel has another `clusterSize`. */
     | {

@@ -1,4 +1,4 @@
-// service.js: one process of a cluster as an orchestrator wants it: probes, SIGTERM, and an end when its node has failed
+// service.js: one process of a cluster as an orchestrator wants it: probes, SIGTERM, an end when its node has failed
 //
 // With Redis on this machine, in three terminals (ID, PORT and DATA another in each):
 //   ID=a PORT=8001 DATA=data/a node examples/service.js
