@@ -115,7 +115,7 @@ declare namespace conflux {
      * One process at a time, and one node, may have the directory open.
      *
      * Default: none. Then a node remembers nothing of what it was before: started again it is a new member, which gets
-     * everything from the others. What a cluster knows is lost when more than half of its voters end without `close` at
+     * everything from the others. What a cluster knows is lost when half of its voters or more end without `close` at
      * about the same time; when all end, it is gone.
      */
     storage?: {
@@ -141,7 +141,7 @@ declare namespace conflux {
     compareStates?: boolean
 
     /**
-     * What happens when more than half of the voters are gone for good, so that nothing can be committed any more.
+     * What happens when half of the voters or more are gone for good, so that nothing can be committed any more.
      *
      * - `'wait'`: the others wait for them, or for `node.recover`.
      * - `{ recoverAfter }`: after so many milliseconds without a quorum the nodes that are left do what `node.recover`
@@ -338,7 +338,7 @@ declare namespace conflux {
     resize(clusterSize: number, options?: AskOptions): Promise<void>
 
     /**
-     * For when more than half of the voters are gone for good: founds the cluster anew from the nodes that are left,
+     * For when half of the voters or more are gone for good: founds the cluster anew from the nodes that are left,
      * with the log of the one that knows most. What only the missing ones knew is lost, also what was acknowledged; the
      * warning `WARN_CONFLUX_RECOVERED` says who they were. One of them that lives after all joins the new cluster, and
      * what only it knew is lost as well.
@@ -475,7 +475,7 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }
     /** The state cannot be kept as JSON; `why` names the place. The log is not cut, and grows. */
     | { code: 'WARN_CONFLUX_SNAPSHOT_FAILED'; message: string; why: string }
-    /** More than half of the voters are missing: nothing can be committed. */
+    /** Half of the voters or more are missing: nothing can be committed. */
     | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
     /** The states of nodes of one version differ, and no majority agrees. */
     | { code: 'WARN_CONFLUX_STATES_DIFFER'; message: string; index: number }
