@@ -50,10 +50,10 @@ impl Node {
         let me = self.membership.me().raft_id();
         let silent_ticks_max = 3 * self.options.election_timeout_ticks_max;
         let silence = self.voters(seat).map(|(member, id)| (id, seat.silent_ticks(member, me, 0)));
-        silence
-            .filter(|(_, ticks)| *ticks >= silent_ticks_max)
-            .map(|(id, ticks)| (id.clone(), ticks))
-            .collect()
+        let silent = silence.filter(|(_, ticks)| *ticks >= silent_ticks_max);
+        let mut silent: Vec<_> = silent.map(|(id, ticks)| (id.clone(), ticks)).collect();
+        silent.sort();
+        silent
     }
 
     fn voters<'a>(&self, seat: &'a Seat) -> impl Iterator<Item = (RaftId, &'a Arc<str>)> {

@@ -41,7 +41,7 @@ impl Life {
     fn found(seed: u64) -> Self {
         let cluster = Cluster::new(seed);
         let size = [3, 5][(seed % 2) as usize];
-        let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n % 2 == 0;
+        let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n.is_multiple_of(2);
         let run = Run::found_of(cluster, size, &is_durable);
         Self { run, away: Vec::new(), free_ids: Vec::new(), started: 0 }
     }
@@ -137,7 +137,7 @@ impl Life {
 
     fn close(&mut self, name: &str) {
         let replica = &self.run.cluster.replicas[name];
-        let leaves = replica.disk.is_none() || self.run.cluster.now % 2 == 0;
+        let leaves = replica.disk.is_none() || self.run.cluster.now.is_multiple_of(2);
         if replica.is_closing() || !self.may_lose(name) {
             return;
         }
