@@ -182,6 +182,32 @@ fn a_state_that_cannot_be_kept_is_told_and_nothing_is_compacted() {
     assert!(statuses.iter().all(|(other, status)| *other == name || status.snapshot_index > 0));
 }
 
+#[test]
+fn a_leader_hands_over_before_a_snapshot_that_would_take_long_and_none_follows_soon() {
+    let mut story = Story::found(6, 3, |_| {});
+    for replica in story.cluster.replicas.values_mut() {
+        replica.application.snapshot_micros = Some(150_000);
+    }
+    let first = story.leader().expect("it leads");
+    while story.cluster.statuses()[&first].snapshot_index == 0 {
+        story.serve();
+    }
+    let leads = story.leader().expect("it leads");
+    assert_eq!(leads, first, "what the first one takes is not known before");
+    let former = story.cluster.statuses()[&first].snapshot_index;
+    // A hundred times 150 ms, in ticks of 10 ms: until then there is none.
+    while story.cluster.now < 1_400 {
+        story.serve();
+        assert_eq!(story.cluster.statuses()[&first].snapshot_index, former, "at tick {}", story.cluster.now);
+        assert_eq!(story.leader().as_ref(), Some(&first));
+    }
+    while story.cluster.statuses()[&first].snapshot_index == former {
+        assert!(story.cluster.now < 4_000, "it takes another one");
+        story.serve();
+    }
+    assert!(story.leader().is_some_and(|leader| leader != first), "and leads no more");
+}
+
 /// Five nodes of which three died; the two that are left.
 fn bereaved(seed: u64, change: impl Fn(&mut Options) + Copy) -> (Story, Vec<String>) {
     let mut story = Story::found(seed, 5, change);
