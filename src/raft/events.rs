@@ -220,6 +220,8 @@ pub enum Delivery {
     Restore { index: u64, state: Option<Bytes> },
     /// Hash the committed state as it is after everything before this in the batch.
     Hash { index: u64 },
+    /// Nothing to do but to answer: so that it is known whether JavaScript does.
+    Wake,
     /// What the log held at the start is reduced: the state may be read.
     Replayed,
     /// The answer to `Input::Ask`.

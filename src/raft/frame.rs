@@ -76,6 +76,10 @@ pub enum Message {
     Yielded,
     /// "My log is higher than yours": the answer to a `Yield` that is not promised.
     Outranks { term: u64, index: u64 },
+    /// "Does your JavaScript answer?", from a leader whose own does not.
+    Wake,
+    /// "It does."
+    Awake,
 }
 
 /// What a node asks the leader.

@@ -12,6 +12,7 @@ mod loss;
 mod outcomes;
 mod seat;
 mod snapshots;
+mod waking;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use care::Care;
 use closing::Closing;
 use loss::Loss;
 use seat::Seat;
+use waking::Waking;
 
 /// What a node numbers for others begins anew at each start, this far above the last.
 const STARTS_SHIFT: u32 = 32;
@@ -80,6 +82,7 @@ pub struct Node {
     /// A snapshot that arrives.
     reception: Option<Reception>,
     loss: Loss,
+    waking: Waking,
     ticks: u64,
     channel: ChannelState,
     reported_versions: BTreeSet<u8>,
@@ -119,6 +122,7 @@ impl Node {
             own_answers: Vec::new(),
             reception: None,
             loss: Loss::default(),
+            waking: Waking::default(),
             ticks: 0,
             channel: ChannelState::Healthy,
             reported_versions: BTreeSet::new(),
@@ -241,6 +245,7 @@ impl Node {
         }
         self.tick_transfers();
         self.tick_fence();
+        self.tick_waking();
         self.tick_asks();
         self.tick_closing();
         self.steward();
@@ -310,6 +315,7 @@ impl Node {
     /// JavaScript is done with a batch: what it delivered is applied, and its answers are proposed.
     fn answered(&mut self, answers: Vec<Answer>) {
         let delivered = self.delivering.take();
+        self.woke();
         let Some(seat) = &mut self.seat else { return };
         seat.reduced(delivered.unwrap_or(0).min(seat.delivered_index));
         let last_index = seat.group.last_index();

@@ -89,6 +89,8 @@ fn size(message: &Message) -> usize {
         | Message::Recover
         | Message::Yield { .. }
         | Message::Yielded
-        | Message::Outranks { .. } => SMALL,
+        | Message::Outranks { .. }
+        | Message::Wake
+        | Message::Awake => SMALL,
     }
 }

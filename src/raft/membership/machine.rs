@@ -201,7 +201,9 @@ impl Membership {
             | Message::Recover
             | Message::Yield { .. }
             | Message::Yielded
-            | Message::Outranks { .. } => {}
+            | Message::Outranks { .. }
+            | Message::Wake
+            | Message::Awake => {}
         }
     }
 

@@ -67,7 +67,9 @@ impl Node {
                 | Message::Recover
                 | Message::Yield { .. }
                 | Message::Yielded
-                | Message::Outranks { .. } => self.hear_member(frame.from, frame.cluster, message),
+                | Message::Outranks { .. }
+                | Message::Wake
+                | Message::Awake => self.hear_member(frame.from, frame.cluster, message),
             }
         }
     }
@@ -133,6 +135,8 @@ impl Node {
             Message::Recover => self.hear_recover(),
             Message::Yield { term, index } => self.hear_yield(from, term, index),
             Message::Yielded => self.hear_yielded(from),
+            Message::Wake => self.hear_wake(from),
+            Message::Awake => self.hear_awake(from),
             Message::Outranks { term, index } => self.hear_outranks(from, term, index),
             Message::Raft(_)
             | Message::Hello { .. }

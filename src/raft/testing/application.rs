@@ -196,6 +196,7 @@ impl Application {
                     hash[8..].copy_from_slice(&self.state.count.to_le_bytes());
                     self.inputs.push(Input::Hashed(Hashed { index, hash: Some(hash), micros: 100 }));
                 }
+                Delivery::Wake => {}
                 Delivery::Replayed => self.is_replayed = true,
                 Delivery::Asked { ticket, result } => {
                     let former = self.answered.insert(ticket, result);

@@ -208,6 +208,40 @@ fn a_leader_hands_over_before_a_snapshot_that_would_take_long_and_none_follows_s
     assert!(story.leader().is_some_and(|leader| leader != first), "and leads no more");
 }
 
+#[test]
+fn a_leader_whose_javascript_is_stuck_hands_over_to_a_node_whose_javascript_answers() {
+    let mut story = Story::found(7, 3, |_| {});
+    story.serve();
+    let first = story.leader().expect("it leads");
+    let followers = story.followers();
+    let busy = |story: &mut Story, name: &str, is_busy| {
+        story.cluster.replicas.get_mut(name).expect("it runs").is_busy = is_busy;
+    };
+    busy(&mut story, &first, true);
+    story.ticks(1_000);
+    assert_eq!(story.leader().as_ref(), Some(&first), "nothing waits for it");
+    for name in &followers {
+        busy(&mut story, name, true);
+    }
+    let sequence = story.cluster.perform(&followers[0], "append", "x/1");
+    story.ticks(1_000);
+    assert_eq!(story.leader().as_ref(), Some(&first), "nobody else can do better");
+    for name in &followers {
+        busy(&mut story, name, false);
+        story.cluster.answer(name);
+    }
+    let started = story.cluster.now;
+    story.until("it is performed", |story| {
+        story.cluster.replicas[&followers[0]].application.ends.contains_key(&sequence)
+    });
+    let took = story.cluster.now - started;
+    assert!(took < 100, "after {took} ticks");
+    assert!(story.leader().is_some_and(|leader| leader != first));
+    busy(&mut story, &first, false);
+    story.cluster.answer(&first);
+    story.serve();
+}
+
 /// Five nodes of which three died; the two that are left.
 fn bereaved(seed: u64, change: impl Fn(&mut Options) + Copy) -> (Story, Vec<String>) {
     let mut story = Story::found(seed, 5, change);
