@@ -112,8 +112,8 @@ impl Node {
         if seat.care.is_none() || cluster_size as usize != seat.registry.cluster_size() || !seat.meet(from) {
             return;
         }
-        seat.versions.insert(from.raft_id(), version.clone());
         if seat.registry.contains(from) {
+            seat.versions.insert(from.raft_id(), version.clone());
             seat.heard.insert(from.raft_id(), seat.now);
             return self.send_snapshot(from.raft_id(), false, false);
         }

@@ -174,8 +174,9 @@ impl Node {
             return;
         }
         if matches!(message.kind, RaftKind::RequestVote | RaftKind::RequestPreVote) {
-            self.loss.logs.insert(from.raft_id(), (message.log_term, message.index));
+            self.note_log(from, message.log_term, message.index);
         }
+        let Some(seat) = &mut self.seat else { return };
         seat.group.step(from.raft_id(), message);
         if seat.group.leader() == Some(from.raft_id()) {
             (seat.leads_silently, seat.leader_heard_at) = (false, seat.now);

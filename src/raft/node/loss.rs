@@ -26,7 +26,7 @@ pub(super) struct Loss {
     leaderless: u64,
     is_reported: bool,
     /// The last position of the log of each member, as its campaigns tell: (term, index).
-    pub(super) logs: BTreeMap<RaftId, (u64, u64)>,
+    logs: BTreeMap<RaftId, (u64, u64)>,
     /// This node was told to recover, or the survivor with the highest log asked for it.
     recovers: bool,
     /// Who promised this node to vote no more.
@@ -170,7 +170,14 @@ impl Node {
 
     /// A survivor that was asked for the promise has the higher log: it is the one to go on.
     pub(super) fn hear_outranks(&mut self, from: Incarnation, term: u64, index: u64) {
-        self.loss.logs.insert(from.raft_id(), (term, index));
+        self.note_log(from, term, index);
+    }
+
+    /// Where the log of a member ends.
+    pub(super) fn note_log(&mut self, from: Incarnation, term: u64, index: u64) {
+        if self.seat.as_ref().is_some_and(|seat| seat.registry.contains(from)) {
+            self.loss.logs.insert(from.raft_id(), (term, index));
+        }
     }
 
     pub(super) fn hear_yielded(&mut self, from: Incarnation) {
