@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::events::StateHash;
-use super::identity::{ClusterUuid, Incarnation};
+use super::identity::{ClusterUuid, Incarnation, RaftId};
 
 /// The version of the protocol that this build speaks.
 pub const VERSION: u8 = 1;
@@ -80,6 +80,8 @@ pub enum Message {
     Wake,
     /// "It does."
     Awake,
+    /// From the leader to all, while somebody is silent: who, and for how many ticks. Silence outlives a leadership.
+    Silent { members: Vec<(RaftId, u64)> },
 }
 
 /// What a node asks the leader.

@@ -249,6 +249,7 @@ impl Node {
         self.tick_asks();
         self.tick_closing();
         self.steward();
+        self.tell_silence();
         self.propose_check();
         if self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1))
             && let Some(seat) = self.seat.as_mut().filter(|seat| seat.group.is_leader())
@@ -391,12 +392,16 @@ impl Node {
 
     /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is told.
     fn observe_role(&mut self) {
+        let me = self.membership.me().raft_id();
         let Some(seat) = &mut self.seat else { return };
         // A newcomer may hear its leader before the log tells who that is.
         let leader = seat.leader().filter(|leader| seat.registry.id(*leader).is_some());
         let now = (seat.group.role(), seat.group.term(), leader);
         if now == seat.told {
             return;
+        }
+        if let Some(former) = seat.told.2.filter(|former| Some(*former) != leader && *former != me) {
+            seat.note_end_of(former);
         }
         seat.told = now;
         let (role, term, leader) = now;

@@ -91,6 +91,7 @@ fn size(message: &Message) -> usize {
         | Message::Yielded
         | Message::Outranks { .. }
         | Message::Wake
-        | Message::Awake => SMALL,
+        | Message::Awake
+        | Message::Silent { .. } => SMALL,
     }
 }

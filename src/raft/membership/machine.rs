@@ -203,7 +203,8 @@ impl Membership {
             | Message::Yielded
             | Message::Outranks { .. }
             | Message::Wake
-            | Message::Awake => {}
+            | Message::Awake
+            | Message::Silent { .. } => {}
         }
     }
 

@@ -156,6 +156,23 @@ impl Node {
         }
     }
 
+    /// Tells the others who is silent, so that the next leader knows.
+    pub(super) fn tell_silence(&mut self) {
+        let me = self.membership.me().raft_id();
+        let election_ticks = self.options.election_timeout_ticks_max;
+        let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
+        let Some(seat) = self.seat.as_ref().filter(|_| is_due) else { return };
+        let Some(since) = seat.care.as_ref().map(|care| care.since) else { return };
+        let silence = seat
+            .registry
+            .members()
+            .map(|(member, ..)| (member, seat.silence(member, me, since, election_ticks)));
+        let members: Vec<(RaftId, u64)> = silence.filter(|(_, ticks)| *ticks >= election_ticks).collect();
+        if !members.is_empty() {
+            self.outbox.push(Target::All, Message::Silent { members });
+        }
+    }
+
     /// Leadership is to go to this member, or to the one whose log is furthest; false if there is none.
     pub(super) fn hand_over(&mut self, to: Option<RaftId>) {
         let patience_ticks = self.options.election_timeout_ticks_max;
@@ -196,7 +213,7 @@ impl Node {
             id: id.clone(),
             is_voter: seat.group.is_voter(raft_id),
             is_caught_up: is_caught_up(&seat.group, raft_id, caught_up),
-            silent_ticks: seat.silent_ticks(raft_id, me, since),
+            silent_ticks: seat.silence(raft_id, me, since, election_ticks),
             is_heard: raft_id == me || seat.heard.get(&raft_id).is_some_and(|heard| *heard > since),
             is_closing: seat.is_closing(raft_id, election_ticks) || raft_id == me && is_closing,
             leaves: seat.closing.get(&raft_id).is_some_and(|going| going.leaves) || raft_id == me && leaves,
@@ -256,6 +273,7 @@ impl Node {
         let Some(incarnation) = seat.registry.remove(member) else { return };
         seat.table.remove(member);
         seat.heard.remove(&member);
+        seat.silent_since.remove(&member);
         seat.closing.remove(&member);
         seat.versions.remove(&member);
         if let Some(care) = &mut seat.care {

@@ -69,7 +69,8 @@ impl Node {
                 | Message::Yielded
                 | Message::Outranks { .. }
                 | Message::Wake
-                | Message::Awake => self.hear_member(frame.from, frame.cluster, message),
+                | Message::Awake
+                | Message::Silent { .. } => self.hear_member(frame.from, frame.cluster, message),
             }
         }
     }
@@ -79,6 +80,7 @@ impl Node {
         let Some(seat) = self.seat.as_mut().filter(|seat| seat.cluster == cluster) else { return };
         if seat.registry.contains(from) {
             seat.heard.insert(from.raft_id(), seat.now);
+            seat.silent_since.remove(&from.raft_id());
         } else {
             self.refuse_stranger(from);
         }
@@ -137,6 +139,7 @@ impl Node {
             Message::Yielded => self.hear_yielded(from),
             Message::Wake => self.hear_wake(from),
             Message::Awake => self.hear_awake(from),
+            Message::Silent { members } => seat.note_silent(members),
             Message::Outranks { term, index } => self.hear_outranks(from, term, index),
             Message::Raft(_)
             | Message::Hello { .. }

@@ -223,6 +223,7 @@ impl Node {
         for member in gone {
             seat.table.remove(member);
             seat.heard.remove(&member);
+            seat.silent_since.remove(&member);
             seat.closing.remove(&member);
         }
         seat.table.admit(member);

@@ -51,6 +51,8 @@ pub(super) struct Seat {
     pub(super) leader_heard_at: u64,
     /// When each member was last heard.
     pub(super) heard: BTreeMap<RaftId, u64>,
+    /// Since when members have been silent, as the last leaders told; of a leader that is gone, as this node heard it.
+    pub(super) silent_since: BTreeMap<RaftId, u64>,
     /// Members that said they are closing: no leadership goes to them.
     pub(super) closing: BTreeMap<RaftId, Going>,
     pub(super) versions: BTreeMap<RaftId, Arc<str>>,
@@ -156,6 +158,7 @@ impl Seat {
             leads_silently: false,
             leader_heard_at: 0,
             heard: BTreeMap::new(),
+            silent_since: BTreeMap::new(),
             closing: BTreeMap::new(),
             versions: BTreeMap::from([(me.raft_id(), options.version.clone())]),
             strangers: BTreeMap::new(),
@@ -233,6 +236,33 @@ impl Seat {
     pub(super) fn silent_ticks(&self, member: RaftId, me: RaftId, since: u64) -> u64 {
         let heard = self.heard.get(&member).copied().unwrap_or(0).max(since);
         if member == me { 0 } else { self.now.saturating_sub(heard) }
+    }
+
+    /// The same for the leader, which has led since `since`: nobody had to speak to it before, but a former leader, or it
+    /// itself, may have known of a silence. Whoever lives answers within `grace_ticks`.
+    pub(super) fn silence(&self, member: RaftId, me: RaftId, since: u64, grace_ticks: u64) -> u64 {
+        let is_heard = self.heard.get(&member).is_some_and(|heard| *heard > since);
+        if is_heard || member == me || self.now < since + grace_ticks {
+            return self.silent_ticks(member, me, since);
+        }
+        let silent_since =
+            self.silent_since.get(&member).map_or(since, |silent_since| since.min(*silent_since));
+        self.now.saturating_sub(silent_since)
+    }
+
+    /// The leader tells who is silent; all others are not.
+    pub(super) fn note_silent(&mut self, members: Vec<(RaftId, u64)>) {
+        let now = self.now;
+        let known = members.into_iter().filter(|(member, _)| self.registry.incarnation(*member).is_some());
+        self.silent_since = known.map(|(member, ticks)| (member, now.saturating_sub(ticks))).collect();
+    }
+
+    /// The leader that this node knew is not the leader any more.
+    pub(super) fn note_end_of(&mut self, leader: RaftId) {
+        if self.registry.incarnation(leader).is_some() {
+            let heard = self.heard.get(&leader).copied().unwrap_or(0);
+            self.silent_since.insert(leader, heard);
+        }
     }
 
     /// Looks whether what the status tells of the members has changed; what a leader knows of their logs always has.

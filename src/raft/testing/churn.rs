@@ -16,6 +16,9 @@ struct Life {
     /// Ids of processes that are gone for good.
     free_ids: Vec<String>,
     started: u64,
+    /// When somebody was last lost, and when a size was last asked for.
+    lost_at: u64,
+    resized_at: u64,
 }
 
 #[test]
@@ -43,7 +46,7 @@ impl Life {
         let size = [3, 5][(seed % 2) as usize];
         let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n.is_multiple_of(2);
         let run = Run::found_of(cluster, size, &is_durable);
-        Self { run, away: Vec::new(), free_ids: Vec::new(), started: 0 }
+        Self { run, away: Vec::new(), free_ids: Vec::new(), started: 0, lost_at: 0, resized_at: 0 }
     }
 
     fn disturb(&mut self, ticks: u64) {
@@ -146,15 +149,23 @@ impl Life {
         self.free_ids.push(id);
     }
 
+    /// A cluster that is being made smaller bears fewer losses with each step: nobody is lost shortly before or meanwhile.
     fn resize(&mut self, name: &str) {
+        let now = self.run.cluster.now;
+        if now < self.lost_at + 100 {
+            return;
+        }
+        self.resized_at = now;
         let cluster_size = 3 + self.run.cluster.roll(5) as usize;
         self.run.cluster.ask(name, Ask::Resize { cluster_size }, 400);
     }
 
     /// Whether what was committed, and the power to go on, stays with those who are left: in the newest leader's
-    /// configuration, in each half of it, a majority is neither gone nor going, and no other is on its way. (A cluster
-    /// that is being made smaller bears fewer losses with each step.)
+    /// configuration, in each half of it, a majority is neither gone nor going, and no other is on its way.
     fn may_lose(&mut self, name: &str) -> bool {
+        if self.resized_at > 0 && self.run.cluster.now < self.resized_at + 600 {
+            return false;
+        }
         let statuses = self.run.cluster.statuses();
         let leaders = statuses.iter().filter(|(_, status)| status.role == Role::Leader);
         let Some((leader, leads)) = leaders.max_by_key(|(_, status)| status.term) else { return false };
@@ -175,10 +186,14 @@ impl Life {
                 }))
         };
         let halves = self.run.cluster.replicas[leader].node.voter_halves();
-        halves.into_iter().all(|half| {
+        let may = halves.into_iter().all(|half| {
             let voters = half.len();
             half.into_iter().filter(|incarnation| stays(*incarnation)).count() > voters / 2
-        })
+        });
+        if may {
+            self.lost_at = self.run.cluster.now;
+        }
+        may
     }
 
     fn return_who_is_due(&mut self) {

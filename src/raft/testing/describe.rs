@@ -47,6 +47,7 @@ fn describe_message(message: &Message) -> String {
         Message::Yielded => "Yielded".into(),
         Message::Wake => "Wake".into(),
         Message::Awake => "Awake".into(),
+        Message::Silent { members } => format!("Silent {}", members.len()),
         Message::Outranks { term, index } => format!("Outranks term={term} index={index}"),
         Message::Raft(raft) => {
             let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);

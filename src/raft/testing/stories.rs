@@ -209,6 +209,31 @@ fn a_leader_hands_over_before_a_snapshot_that_would_take_long_and_none_follows_s
 }
 
 #[test]
+fn leaders_that_die_one_after_another_are_replaced_all_the_same() {
+    let mut story = Story::found(8, 5, |_| {});
+    for n in 5..15 {
+        story.serve();
+        let leader = story.leader().expect("it leads");
+        story.cluster.crash(&leader);
+        // Each leader is gone before the one before it counts as dead by its own count.
+        story.ticks(480);
+        story.start(&format!("n{n}"), 5, |_| {});
+        story.until("another leads, and the newcomer is in", |story| story.leader().is_some());
+    }
+    story.until("five living vote", |story| {
+        let statuses = story.cluster.statuses();
+        statuses.values().all(|status| {
+            let voters = status.members.iter().filter(|member| member.is_voter);
+            voters
+                .filter(|voter| statuses.values().any(|other| other.incarnation == voter.incarnation))
+                .count()
+                == 5
+        })
+    });
+    story.serve();
+}
+
+#[test]
 fn a_leader_whose_javascript_is_stuck_hands_over_to_a_node_whose_javascript_answers() {
     let mut story = Story::found(7, 3, |_| {});
     story.serve();
