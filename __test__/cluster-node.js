@@ -92,6 +92,7 @@ process.on('message', async ({ verb, question, argument, ...rest }) => {
 process.once('SIGTERM', close)
 
 async function close() {
+  isLoading = false
   await node.close()
   process.disconnect()
 }

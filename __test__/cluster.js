@@ -78,10 +78,18 @@ class Cluster {
       leader = await this.leader()
       const { role, members } = await leader.ask('status')
       const voters = members.filter(({ voter }) => voter)
-      const isHeard = ({ id, active }) => active && this.living.some(member => member.id === id)
+      const isHeard = ({ incarnation, active }) => active && living.has(incarnation)
+      // Not their ids: the dead one may have had the same.
+      const living = new Set(await this.incarnations())
       return role === 'leader' && voters.length === this.#size && voters.every(isHeard)
     })
     return leader
+  }
+
+  /** Of the living members. */
+  async incarnations() {
+    const statuses = await Promise.all(this.living.map(member => member.ask('status')))
+    return statuses.map(({ incarnation }) => incarnation).sort()
   }
 
   /** Every living member performs until `settle()`, as `Member.load` says. */
@@ -145,6 +153,8 @@ class Member {
 
   constructor(options) {
     this.id = options.id
+    /** Names this process in the books; another one may have the same id. */
+    this.origin = options.origin
     this.acknowledged = []
     this.rejected = []
     this.warnings = []
