@@ -7,6 +7,9 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
 const test = require('node:test')
 const { setTimeout: delay } = require('node:timers/promises')
 
@@ -22,11 +25,15 @@ const KILL_PAUSE_MS_MAX = 2000
 const PRESUMED_DEAD_MS = 5000
 
 /** Three processes, and a fourth that performs all the time. */
-async function clusterWithClient(t) {
+async function clusterWithClient(t, { isDurable = false } = {}) {
   const redis = await startRedisServer()
   t.after(() => redis.kill())
-  const cluster = new Cluster(redis.url)
-  t.after(() => cluster.kill())
+  const folder = isDurable ? fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-')) : undefined
+  const cluster = new Cluster(redis.url, { folder })
+  t.after(async () => {
+    await cluster.kill()
+    if (isDurable) fs.rmSync(folder, { recursive: true, force: true })
+  })
   await cluster.leader()
   const client = cluster.start()
   await client.ask('ready')
@@ -69,16 +76,20 @@ async function report(t, cluster, pauses, limit) {
   await cluster.close()
 }
 
-for (const [ids, idOf] of Object.entries({ 'fresh ids': () => undefined, 'the same ids': ({ id }) => id })) {
-  test(`${RESTARTS} rolling restarts under ${ids}, each process closed first`, async t => {
-    const { cluster, client } = await clusterWithClient(t)
+for (const [how, { keepsId, isDurable }] of Object.entries({
+  'under fresh ids': { keepsId: false, isDurable: false },
+  'under the same ids': { keepsId: true, isDurable: false },
+  'from their disks': { keepsId: true, isDurable: true }
+})) {
+  test(`${RESTARTS} rolling restarts ${how}, each process closed first`, async t => {
+    const { cluster, client } = await clusterWithClient(t, { isDurable })
     const pauses = []
     for (let restart = 1; restart <= RESTARTS; restart++) {
       const victim = await nextToGo(cluster, client, restart)
       pauses.push(
         await pauseAround(cluster, client, async () => {
           await victim.terminate()
-          await cluster.start(idOf(victim)).ask('ready')
+          await cluster.start(keepsId ? victim.id : undefined).ask('ready')
         })
       )
     }
