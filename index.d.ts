@@ -17,9 +17,6 @@
  * await node.perform('append', ['foo'])
  * ```
  *
- * Loading the package throws `ERR_CONFLUX_NO_BINARY` where there is no native addon for the platform; the message says
- * which package has it, and how to build it.
- *
  * @typeParam State what `reduce` returns; inferred from it.
  * @typeParam Methods the methods; inferred from the options.
  * @returns an open node, at once. It looks for the others by itself; `node.ready()` waits for that.
@@ -118,7 +115,7 @@ declare namespace conflux {
      * One process at a time, and one node, may have the directory open.
      *
      * Default: none. Then a node remembers nothing of what it was before: started again it is a new member, which gets
-     * everything from the others. What a cluster knows is lost when more than half of its voters end without `close` at
+     * everything from the others. What a cluster knows is lost when half of its voters or more end without `close` at
      * about the same time; when all end, it is gone.
      */
     storage?: {
@@ -144,7 +141,7 @@ declare namespace conflux {
     compareStates?: boolean
 
     /**
-     * What happens when more than half of the voters are gone for good, so that nothing can be committed any more.
+     * What happens when half of the voters or more are gone for good, so that nothing can be committed any more.
      *
      * - `'wait'`: the others wait for them, or for `node.recover`.
      * - `{ recoverAfter }`: after so many milliseconds without a quorum the nodes that are left do what `node.recover`
@@ -166,7 +163,7 @@ declare namespace conflux {
    *
    * The state is kept as JSON. Before, it is checked that JSON gives it back: a `Map`, a `Date`, a class instance, `NaN`,
    * `undefined` in an array, a cycle, more than 1000 levels of nesting make the warning `WARN_CONFLUX_SNAPSHOT_FAILED`,
-   * which names the place; then nothing is cut, and the node is no source for those who join. Two shades are not
+   * which names the place; then nothing is cut, and those who join are sent the whole log. Two shades are not
    * minded: `-0` becomes 0, and a property that is `undefined` is gone. `serialize` and `deserialize` are the way out.
    */
   type SnapshotOptions<State> = {
@@ -341,7 +338,7 @@ declare namespace conflux {
     resize(clusterSize: number, options?: AskOptions): Promise<void>
 
     /**
-     * For when more than half of the voters are gone for good: founds the cluster anew from the nodes that are left,
+     * For when half of the voters or more are gone for good: founds the cluster anew from the nodes that are left,
      * with the log of the one that knows most. What only the missing ones knew is lost, also what was acknowledged; the
      * warning `WARN_CONFLUX_RECOVERED` says who they were. One of them that lives after all joins the new cluster, and
      * what only it knew is lost as well.
@@ -455,7 +452,7 @@ declare namespace conflux {
   type Warning =
     /** Fewer nodes than `clusterSize` are there to found a cluster. */
     | { code: 'WARN_CONFLUX_WAITING_FOR_NODES'; message: string; clusterSize: number; heard: string[] }
-    /** The cluster has all its nodes, and this one is not among them yet. */
+    /** There is a cluster, and its leader has not let this node in yet. */
     | { code: 'WARN_CONFLUX_WAITING_TO_JOIN'; message: string; cluster: string; clusterSize: number }
     /** A node, or a whole cluster, on the same channel has another `clusterSize`. */
     | {
@@ -478,7 +475,7 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }
     /** The state cannot be kept as JSON; `why` names the place. The log is not cut, and grows. */
     | { code: 'WARN_CONFLUX_SNAPSHOT_FAILED'; message: string; why: string }
-    /** More than half of the voters are missing: nothing can be committed. */
+    /** Half of the voters or more are missing: nothing can be committed. */
     | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
     /** The states of nodes of one version differ, and no majority agrees. */
     | { code: 'WARN_CONFLUX_STATES_DIFFER'; message: string; index: number }

@@ -25,6 +25,8 @@ const ASKED_FAILED = 17
 const FENCED = 18
 const HEALED = 19
 const SETTLED_DONE = 20
+/** That it is answered is all that is asked. */
+const WAKE = 21
 
 /**
  * Tells `node`, and `replica` of what is about its state, each delivery, in order, until all are told or the node has
@@ -102,6 +104,8 @@ function read(text, states, node, replica) {
         break
       case FENCED:
         node.fenced(items[i++], items[i++], items[i++])
+        break
+      case WAKE:
         break
       case HEALED:
         node.healed()

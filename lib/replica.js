@@ -87,7 +87,10 @@ class Replica {
     try {
       this.#store.commit(action)
     } catch (cause) {
-      this.#stall({ index, action, cause }, `the reducer threw on the action ${excerpt(JSON.stringify(action))}`)
+      this.#stall(
+        { index, action, cause },
+        `the reducer threw on the action ${excerpt(JSON.stringify(action))}`
+      )
       return false
     }
     this.#notify()

@@ -52,6 +52,7 @@ mod kind {
     /// code, message, index or null
     pub const FENCED: u8 = 18;
     pub const HEALED: u8 = 19;
+    pub const WAKE: u8 = 21;
     /// sequence, action: resolve with it
     pub const SETTLED_DONE: u8 = 20;
 }
@@ -131,6 +132,7 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                     items.json("null");
                 }
             }
+            Delivery::Wake => _ = items.number(kind::WAKE.into()),
             Delivery::Healed => _ = items.number(kind::HEALED.into()),
             Delivery::Warning(warning) => {
                 items.number(kind::WARNING.into()).string(warning.code()).string(&warning.to_string());
@@ -299,6 +301,7 @@ mod tests {
             Delivery::Asked { ticket: 4, result: Err(Error::Forgotten) },
             Delivery::Fenced(Error::Fenced { index: 9, why: "\"".into() }),
             Delivery::Healed,
+            Delivery::Wake,
             Delivery::Settled { sequence: 8, settlement: Settlement::Done("[1]".into()) },
         ];
         let fenced = Error::Fenced { index: 9, why: "\"".into() }.to_string();
@@ -310,7 +313,7 @@ mod tests {
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
                 17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_FENCED", fenced, 9,
-                19, 20, 8, [1],
+                19, 21, 20, 8, [1],
             ])
         );
         assert_eq!(items(&[]), json!([]));

@@ -220,6 +220,8 @@ pub enum Delivery {
     Restore { index: u64, state: Option<Bytes> },
     /// Hash the committed state as it is after everything before this in the batch.
     Hash { index: u64 },
+    /// Nothing to do but to answer: so that it is known whether JavaScript does.
+    Wake,
     /// What the log held at the start is reduced: the state may be read.
     Replayed,
     /// The answer to `Input::Ask`.
@@ -305,7 +307,7 @@ pub enum Warning {
         "a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored"
     )]
     OtherVersion { theirs: u8, ours: u8 },
-    /// This node's state cannot be kept as a snapshot, so that its log grows and it is no source for joiners.
+    /// This node's state cannot be kept as a snapshot, so that its log grows: joiners get all of it.
     #[error("taking a snapshot: {why}; the log is not compacted")]
     SnapshotFailed { why: String },
     /// A majority of the voters has not been heard for so long that they may be gone for good.

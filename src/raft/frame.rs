@@ -74,6 +74,12 @@ pub enum Message {
     Yield { term: u64, index: u64 },
     /// "I promise": the sender votes no more under this incarnation.
     Yielded,
+    /// "My log is higher than yours": the answer to a `Yield` that is not promised.
+    Outranks { term: u64, index: u64 },
+    /// "Does your JavaScript answer?", from a leader whose own does not.
+    Wake,
+    /// "It does."
+    Awake,
 }
 
 /// What a node asks the leader.

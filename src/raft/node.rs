@@ -12,6 +12,7 @@ mod loss;
 mod outcomes;
 mod seat;
 mod snapshots;
+mod waking;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use care::Care;
 use closing::Closing;
 use loss::Loss;
 use seat::Seat;
+use waking::Waking;
 
 /// What a node numbers for others begins anew at each start, this far above the last.
 const STARTS_SHIFT: u32 = 32;
@@ -80,6 +82,7 @@ pub struct Node {
     /// A snapshot that arrives.
     reception: Option<Reception>,
     loss: Loss,
+    waking: Waking,
     ticks: u64,
     channel: ChannelState,
     reported_versions: BTreeSet<u8>,
@@ -119,6 +122,7 @@ impl Node {
             own_answers: Vec::new(),
             reception: None,
             loss: Loss::default(),
+            waking: Waking::default(),
             ticks: 0,
             channel: ChannelState::Healthy,
             reported_versions: BTreeSet::new(),
@@ -202,7 +206,7 @@ impl Node {
             applied_index: 0,
             last_index: 0,
             members: Arc::from([]),
-            cluster_size: self.options.cluster_size,
+            cluster_size: self.membership.cluster_size(),
             snapshot_index: 0,
             fenced: None,
             missing: self.missing().into(),
@@ -241,6 +245,7 @@ impl Node {
         }
         self.tick_transfers();
         self.tick_fence();
+        self.tick_waking();
         self.tick_asks();
         self.tick_closing();
         self.steward();
@@ -310,6 +315,7 @@ impl Node {
     /// JavaScript is done with a batch: what it delivered is applied, and its answers are proposed.
     fn answered(&mut self, answers: Vec<Answer>) {
         let delivered = self.delivering.take();
+        self.woke();
         let Some(seat) = &mut self.seat else { return };
         seat.reduced(delivered.unwrap_or(0).min(seat.delivered_index));
         let last_index = seat.group.last_index();
@@ -343,6 +349,7 @@ impl Node {
     /// Does what has become possible; false if nothing had.
     fn advance(&mut self) -> bool {
         self.observe_role();
+        self.put_asks();
         if let Some(seat) = &mut self.seat
             && let Some(write) = seat.group.advance(self.writes + 1)
         {
@@ -359,7 +366,7 @@ impl Node {
         while let Some(requests) = self.origin.dispatch() {
             self.send_requests(requests);
         }
-        self.carry_on_asks();
+        self.finish_asks();
         self.deliver();
         self.carry_on_transfers();
         self.notice_removal();
@@ -372,14 +379,13 @@ impl Node {
     /// The log says that this node is no member.
     fn notice_removal(&mut self) {
         let me = self.membership.me();
-        let is_removed = self.seat.as_ref().is_some_and(|seat| {
+        let removed = self.seat.as_ref().filter(|seat| {
             // A newcomer's snapshot may be from before it was let in.
-            let was_member = seat.was_member;
-            was_member && !seat.registry.contains(me) && !seat.group.is_member(me.raft_id())
+            seat.was_member && !seat.registry.contains(me) && !seat.group.is_member(me.raft_id())
         });
-        if is_removed {
+        if let Some(cluster_size) = removed.map(|seat| seat.registry.cluster_size()) {
             self.flush();
-            self.lose_seat("this node was removed from its cluster");
+            self.lose_seat(cluster_size);
         }
     }
 

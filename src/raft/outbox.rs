@@ -88,6 +88,9 @@ fn size(message: &Message) -> usize {
         | Message::Heal { .. }
         | Message::Recover
         | Message::Yield { .. }
-        | Message::Yielded => SMALL,
+        | Message::Yielded
+        | Message::Outranks { .. }
+        | Message::Wake
+        | Message::Awake => SMALL,
     }
 }

@@ -34,7 +34,10 @@ pub struct Standing {
     pub is_voter: bool,
     /// It has what was committed an election timeout ago (thesis §4.2.1), and answers.
     pub is_caught_up: bool,
+    /// Since it was last heard, or since this leadership began.
     pub silent_ticks: u64,
+    /// It was heard since this leadership began.
+    pub is_heard: bool,
     /// It said that it is closing, and, if `leaves`, that it will not come back.
     pub is_closing: bool,
     pub leaves: bool,
@@ -190,18 +193,16 @@ impl View {
         if self.voters().count() <= self.cluster_size {
             return None;
         }
-        let others = self.voters().filter(|voter| voter.raft_id != self.me);
-        let voter = others.max_by_key(|voter| (voter.is_closing, voter.silent_ticks, voter.raft_id))?;
-        if voter.silent_ticks >= self.dead_ticks {
-            return Some(remove(vec![voter.raft_id]));
+        let others = || self.voters().filter(|voter| voter.raft_id != self.me);
+        if let Some(dead) = others().find(|voter| voter.silent_ticks >= self.dead_ticks) {
+            return Some(remove(vec![dead.raft_id]));
         }
         // One that may be dead is the one to go, once that is sure: demoting another would leave fewer alive.
-        let may_be_dead = self.voters().any(|voter| voter.silent_ticks >= self.absent_ticks);
-        (!may_be_dead).then_some(Step::Change {
-            promote: None,
-            demote: Some(voter.raft_id),
-            remove: Vec::new(),
-        })
+        if others().any(|voter| !voter.is_heard || voter.silent_ticks >= self.absent_ticks / 4) {
+            return None;
+        }
+        let voter = others().max_by_key(|voter| (voter.is_closing, voter.raft_id))?;
+        Some(Step::Change { promote: None, demote: Some(voter.raft_id), remove: Vec::new() })
     }
 
     /// Learners that are dead, or turned out to be second processes of a living member.
@@ -242,6 +243,7 @@ mod tests {
             is_voter,
             is_caught_up: true,
             silent_ticks: 0,
+            is_heard: true,
             is_closing: false,
             leaves: false,
             is_unwanted: false,

@@ -32,6 +32,8 @@ pub struct Membership {
     pub(super) version: Arc<str>,
     /// What the cluster was called before it was founded anew.
     pub(super) ancestors: Vec<ClusterUuid>,
+    /// The cluster that removed this node: whatever size it has now is the one to state.
+    home: Option<ClusterUuid>,
     timing: Timing,
     dice: ChaCha8Rng,
     pub(super) me: Incarnation,
@@ -64,6 +66,7 @@ impl Membership {
             cluster_size: options.cluster_size,
             version: options.version.clone(),
             ancestors: Vec::new(),
+            home: None,
             timing,
             me: Incarnation::draw(&mut dice),
             dice,
@@ -94,6 +97,11 @@ impl Membership {
         membership
     }
 
+    /// How many voters the cluster is to have, as far as this node knows.
+    pub fn cluster_size(&self) -> usize {
+        self.cluster_size
+    }
+
     /// Free to be let into a cluster: in none, and bound by no promise to found one.
     pub fn may_be_admitted(&self) -> bool {
         matches!(self.phase, Phase::Seeking | Phase::Waiting { .. })
@@ -118,9 +126,11 @@ impl Membership {
         self.cluster_size = cluster_size;
     }
 
-    /// This node has no seat any more, or must not use it: it starts over as a new member.
-    pub fn start_over(&mut self, why: &str) {
+    /// This node was removed from its cluster, which is to have `cluster_size` voters: it starts over as a new member.
+    pub fn start_over(&mut self, cluster_size: usize, why: &str) {
+        let home = self.phase.cluster();
         self.renew(why);
+        (self.home, self.cluster_size) = (Some(home), cluster_size);
     }
 
     pub fn me(&self) -> Incarnation {
@@ -190,7 +200,10 @@ impl Membership {
             | Message::Heal { .. }
             | Message::Recover
             | Message::Yield { .. }
-            | Message::Yielded => {}
+            | Message::Yielded
+            | Message::Outranks { .. }
+            | Message::Wake
+            | Message::Awake => {}
         }
     }
 
@@ -335,7 +348,7 @@ impl Membership {
         }
         let is_successor =
             here.ancestors.contains(&self.phase.cluster()) && here.has_leader && !facts.has_leader;
-        if is_successor {
+        if is_successor || self.home == Some(here.cluster) && self.may_be_admitted() {
             self.resized(here.cluster_size as usize);
         }
         if !self.is_our_size(here.cluster_size) {
@@ -373,7 +386,9 @@ impl Membership {
                 return self.wait_for(theirs.cluster);
             }
             Verdict::Warn => {
-                if self.acquaintances.is_new_rival(theirs.cluster) {
+                // Of what we were before a recovery, some may not have heard of it yet.
+                let is_ancestor = self.ancestors.contains(&theirs.cluster);
+                if !is_ancestor && self.acquaintances.is_new_rival(theirs.cluster) {
                     self.warn(Warning::TwoClusters { ours, theirs: theirs.cluster });
                 }
             }
@@ -512,6 +527,7 @@ impl Membership {
         self.leaderless = 0;
         self.leaderless_max = self.timing.until_quorum_lost(&mut self.dice);
         self.phase = Phase::Member { cluster };
+        self.home = None;
     }
 
     fn join(&mut self) {

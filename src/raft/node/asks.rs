@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::raft::entry::Context;
 use crate::raft::events::{Ask, Delivery, Target};
 use crate::raft::frame::{Message, Question, ReadAt};
-use crate::raft::identity::{Incarnation, RaftId};
+use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 
 /// More reads than these do not wait for a round; they are asked again.
 const READS_MAX: usize = 1 << 16;
@@ -30,6 +30,8 @@ pub(super) struct Asking {
     /// Of an order: who led, and which members had the id, when it was given.
     leader: Option<RaftId>,
     members: Vec<RaftId>,
+    /// In which cluster; a recovered one has another name.
+    cluster: ClusterUuid,
 }
 
 impl Node {
@@ -45,9 +47,17 @@ impl Node {
             (Ask::Remove { id }, Some(seat)) => seat.registry.named(id).collect(),
             _ => Vec::new(),
         };
-        let asking =
-            Asking { ticket, ask, ticks, attempt: 0, asked_at: (0, 0), read_index: None, leader, members };
-        self.asks.push(asking);
+        self.asks.push(Asking {
+            ticket,
+            ask,
+            ticks,
+            attempt: 0,
+            asked_at: (0, 0),
+            read_index: None,
+            leader,
+            members,
+            cluster: seat.map_or(ClusterUuid::NONE, |seat| seat.cluster),
+        });
     }
 
     /// A tick has passed for all that is asked.
@@ -65,53 +75,47 @@ impl Node {
         }
     }
 
-    /// Asks what is to be asked, and answers what has become true.
-    pub(super) fn carry_on_asks(&mut self) {
-        if self.asks.is_empty() {
-            return;
-        }
-        let mut asks = std::mem::take(&mut self.asks);
-        let mut done = Vec::new();
-        asks.retain(|asking| match self.is_done(asking) {
-            true => {
-                done.push(asking.ticket);
-                false
-            }
-            false => true,
-        });
-        let retry_ticks = 4 * self.options.heartbeat_ticks;
+    /// Asks what is to be asked now, for the first time or again.
+    pub(super) fn put_asks(&mut self) {
         let known = self.seat.as_ref().and_then(|seat| Some((seat.leader()?, seat.group.term())));
-        if let Some((leader, term)) = known {
-            // All reads of one turn are one question.
-            let mut attempt = None;
-            for asking in asks.iter_mut().filter(|asking| asking.read_index.is_none()) {
-                let (asked_term, asked_tick) = asking.asked_at;
-                if asking.attempt > 0 && asked_term == term && self.ticks < asked_tick + retry_ticks {
-                    continue;
-                }
-                let Some(question) = question(&asking.ask) else { continue };
-                // Who is to hand over, where nobody led when the application asked.
-                asking.leader.get_or_insert(leader);
-                let is_read = question == Question::Read;
-                let number = attempt.filter(|_| is_read).unwrap_or_else(|| {
-                    self.attempts += 1;
-                    self.put(leader, term, self.attempts, question);
-                    self.attempts
-                });
-                if is_read {
-                    attempt = Some(number);
-                }
-                (asking.attempt, asking.asked_at) = (number, (term, self.ticks));
+        let Some((leader, term)) = known else { return };
+        let retry_ticks = 4 * self.options.heartbeat_ticks;
+        let mut asks = std::mem::take(&mut self.asks);
+        // All reads of one turn are one question.
+        let mut attempt = None;
+        for asking in asks.iter_mut().filter(|asking| asking.read_index.is_none()) {
+            let (asked_term, asked_tick) = asking.asked_at;
+            if asking.attempt > 0 && asked_term == term && self.ticks < asked_tick + retry_ticks {
+                continue;
             }
+            let Some(question) = question(&asking.ask) else { continue };
+            // Who is to hand over, where nobody led when the application asked.
+            asking.leader.get_or_insert(leader);
+            let is_read = question == Question::Read;
+            let number = attempt.filter(|_| is_read).unwrap_or_else(|| {
+                self.attempts += 1;
+                self.put(leader, term, self.attempts, question);
+                self.attempts
+            });
+            if is_read {
+                attempt = Some(number);
+            }
+            (asking.attempt, asking.asked_at) = (number, (term, self.ticks));
         }
-        // What the leader, when that is this node, answered at once is in `self.asks` only from here on.
-        asks.append(&mut self.asks);
         self.asks = asks;
-        for ticket in done {
-            self.answer_ask(ticket, Ok(()));
-        }
+        self.begin_round();
+    }
+
+    /// Tells the application what was answered, or has become true.
+    pub(super) fn finish_asks(&mut self) {
         for (attempt, answer) in std::mem::take(&mut self.own_answers) {
             self.hear_answer(attempt, answer);
+        }
+        let asks = std::mem::take(&mut self.asks);
+        let (done, asks) = asks.into_iter().partition(|asking| self.is_done(asking));
+        self.asks = asks;
+        for asking in done as Vec<Asking> {
+            self.answer_ask(asking.ticket, Ok(()));
         }
     }
 
@@ -191,16 +195,21 @@ impl Node {
         }
     }
 
-    /// Begins a round for the questions that came since the last one, and answers those whose round is confirmed.
-    pub(super) fn carry_on_reads(&mut self, confirmed: &[u64]) {
+    /// Asks a quorum on behalf of all questions that came since the last round.
+    fn begin_round(&mut self) {
         let Some(seat) = &mut self.seat else { return };
         let Some(care) = &mut seat.care else { return };
         if care.reads.back().is_some_and(|read| read.round == 0) {
             let round = seat.group.confirm_leadership();
             care.reads.iter_mut().filter(|read| read.round == 0).for_each(|read| read.round = round);
         }
+    }
+
+    /// Answers the questions whose round, or a later one, is confirmed.
+    pub(super) fn answer_reads(&mut self, confirmed: &[u64]) {
+        let Some(care) = self.seat.as_mut().and_then(|seat| seat.care.as_mut()) else { return };
         let Some(newest) = confirmed.iter().max() else { return };
-        let count = care.reads.iter().take_while(|read| read.round <= *newest).count();
+        let count = care.reads.iter().take_while(|read| (1..=*newest).contains(&read.round)).count();
         for read in care.reads.drain(..count).collect::<Vec<_>>() {
             self.tell_answer(read.from, read.attempt, ReadAt::Index(read.index));
         }
@@ -287,7 +296,7 @@ impl Node {
                     None => leader.is_some() && asking.leader.is_some() && leader != asking.leader,
                 }
             }
-            Ask::Recover => self.has_recovered(),
+            Ask::Recover => seat.leader().is_some() && seat.cluster != asking.cluster,
         }
     }
 }

@@ -112,8 +112,8 @@ impl Node {
         if seat.care.is_none() || cluster_size as usize != seat.registry.cluster_size() || !seat.meet(from) {
             return;
         }
-        seat.versions.insert(from.raft_id(), version.clone());
         if seat.registry.contains(from) {
+            seat.versions.insert(from.raft_id(), version.clone());
             seat.heard.insert(from.raft_id(), seat.now);
             return self.send_snapshot(from.raft_id(), false, false);
         }
@@ -158,9 +158,10 @@ impl Node {
 
     /// Leadership is to go to this member, or to the one whose log is furthest; false if there is none.
     pub(super) fn hand_over(&mut self, to: Option<RaftId>) {
+        let patience_ticks = self.options.election_timeout_ticks_max;
         let Some(seat) = &mut self.seat else { return };
         let heir = seat.group.most_advanced(|id| {
-            to.is_none_or(|to| to == id) && !seat.closing.contains_key(&id) && !seat.fence.is_known(id)
+            to.is_none_or(|to| to == id) && !seat.is_closing(id, patience_ticks) && !seat.fence.is_known(id)
         });
         if let Some(heir) = heir {
             seat.group.transfer_leadership(heir);
@@ -196,8 +197,9 @@ impl Node {
             is_voter: seat.group.is_voter(raft_id),
             is_caught_up: is_caught_up(&seat.group, raft_id, caught_up),
             silent_ticks: seat.silent_ticks(raft_id, me, since),
-            is_closing: seat.closing.contains_key(&raft_id) || raft_id == me && is_closing,
-            leaves: seat.closing.get(&raft_id) == Some(&true) || raft_id == me && leaves,
+            is_heard: raft_id == me || seat.heard.get(&raft_id).is_some_and(|heard| *heard > since),
+            is_closing: seat.is_closing(raft_id, election_ticks) || raft_id == me && is_closing,
+            leaves: seat.closing.get(&raft_id).is_some_and(|going| going.leaves) || raft_id == me && leaves,
             is_unwanted: unwanted.contains(&raft_id),
         });
         Some(View {

@@ -82,7 +82,9 @@ impl Node {
         let absent_ticks = self.options.election_timeout_ticks_max;
         seat.registry.members().filter(|(member, ..)| *member != me).all(|(member, ..)| {
             let is_heir = seat.group.is_voter(member) || seat.group.is_leader();
-            !is_heir || seat.closing.contains_key(&member) || seat.silent_ticks(member, me, 0) >= absent_ticks
+            !is_heir
+                || seat.is_closing(member, absent_ticks)
+                || seat.silent_ticks(member, me, 0) >= absent_ticks
         })
     }
 
@@ -94,11 +96,11 @@ impl Node {
     }
 
     /// This node has no seat any more: the log says so, or the leader.
-    pub(super) fn lose_seat(&mut self, why: &str) {
+    pub(super) fn lose_seat(&mut self, cluster_size: usize) {
         if self.closing.is_some() {
             self.finish_closing();
         } else {
-            self.membership.start_over(why);
+            self.membership.start_over(cluster_size, "this node was removed from its cluster");
         }
     }
 }

@@ -28,6 +28,7 @@ impl Node {
         let Some(seat) = &mut self.seat else {
             if !batch.is_empty() {
                 self.delivering = Some(0);
+                self.note_batch(&batch);
                 self.work.push_back(Work::Deliver(batch));
             }
             return;
@@ -38,6 +39,7 @@ impl Node {
             return;
         }
         self.delivering = Some(seat.delivered_index);
+        self.note_batch(&batch);
         self.work.push_back(Work::Deliver(batch));
     }
 

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Node;
 use crate::error::Error;
 use crate::raft::entry::Context;
@@ -116,24 +118,19 @@ impl Node {
         seat.table = snapshot.table;
         seat.delivered_index = index;
         seat.group.rewind(index);
-        if self.forgive(index) {
-            self.restore(index, snapshot.state);
-        }
+        self.restore_if_trusted(index, snapshot.state);
     }
 
-    /// A snapshot at `index` restores the state: whether the application is to have it, because it may be trusted then.
-    pub(super) fn forgive(&mut self, index: u64) -> bool {
-        let Some(seat) = &mut self.seat else { return false };
-        match &seat.fence.fenced {
-            None => true,
-            Some((fenced_at, _)) if *fenced_at <= index && seat.fence.heals < HEALS_MAX => {
-                seat.fence.heals += 1;
-                seat.fence.fenced = None;
-                self.is_pristine = false;
-                self.news.push(Delivery::Healed);
-                true
-            }
-            Some(_) => false,
+    /// The application gets the state of a snapshot; a fenced one only if it may be trusted then.
+    pub(super) fn restore_if_trusted(&mut self, index: u64, state: Option<Bytes>) {
+        let Some(seat) = &mut self.seat else { return };
+        let Some((fenced_at, _)) = &seat.fence.fenced else { return self.restore(index, state) };
+        if *fenced_at <= index && seat.fence.heals < HEALS_MAX {
+            seat.fence.heals += 1;
+            seat.fence.fenced = None;
+            self.is_pristine = false;
+            self.restore(index, state);
+            self.news.push(Delivery::Healed);
         }
     }
 
@@ -157,7 +154,7 @@ impl Node {
         care.checks_at = now + PAUSE_MICROS_MIN.div_ceil(self.options.tick_micros.max(1));
         care.hashes.clear();
         debug_assert!(seat.last_action <= delivered_index);
-        _ = seat.group.propose(vec![(Context::Check.encode(), bytes::Bytes::new())]);
+        _ = seat.group.propose(vec![(Context::Check.encode(), Bytes::new())]);
     }
 
     /// JavaScript hashed its state at a check.

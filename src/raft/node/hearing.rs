@@ -3,6 +3,7 @@
 //! Part of `node.rs`. Bytes may be anything; what is no message of our cluster, or comes from nobody, changes nothing.
 
 use super::Node;
+use super::seat::Going;
 use crate::raft::events::Warning;
 use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
@@ -65,7 +66,10 @@ impl Node {
                 | Message::Heal { .. }
                 | Message::Recover
                 | Message::Yield { .. }
-                | Message::Yielded => self.hear_member(frame.from, frame.cluster, message),
+                | Message::Yielded
+                | Message::Outranks { .. }
+                | Message::Wake
+                | Message::Awake => self.hear_member(frame.from, frame.cluster, message),
             }
         }
     }
@@ -92,7 +96,8 @@ impl Node {
         }
         match message {
             Message::Closing { leaves } => {
-                if seat.closing.insert(peer, leaves) != Some(leaves) {
+                let former = seat.closing.insert(peer, Going { leaves, said_at: seat.now });
+                if former.is_none_or(|former| former.leaves != leaves) {
                     self.steward();
                 }
             }
@@ -130,6 +135,9 @@ impl Node {
             Message::Recover => self.hear_recover(),
             Message::Yield { term, index } => self.hear_yield(from, term, index),
             Message::Yielded => self.hear_yielded(from),
+            Message::Wake => self.hear_wake(from),
+            Message::Awake => self.hear_awake(from),
+            Message::Outranks { term, index } => self.hear_outranks(from, term, index),
             Message::Raft(_)
             | Message::Hello { .. }
             | Message::Accept(_)
@@ -166,8 +174,9 @@ impl Node {
             return;
         }
         if matches!(message.kind, RaftKind::RequestVote | RaftKind::RequestPreVote) {
-            self.loss.logs.insert(from.raft_id(), (message.log_term, message.index));
+            self.note_log(from, message.log_term, message.index);
         }
+        let Some(seat) = &mut self.seat else { return };
         seat.group.step(from.raft_id(), message);
         if seat.group.leader() == Some(from.raft_id()) {
             (seat.leads_silently, seat.leader_heard_at) = (false, seat.now);
@@ -179,8 +188,7 @@ impl Node {
         let is_ours =
             self.seat.as_ref().is_some_and(|seat| seat.cluster == cluster && seat.group.term() <= term);
         if is_ours {
-            self.membership.resized(cluster_size as usize);
-            self.lose_seat("this node was removed from its cluster");
+            self.lose_seat(cluster_size as usize);
         }
     }
 }

@@ -26,19 +26,14 @@ pub(super) struct Loss {
     leaderless: u64,
     is_reported: bool,
     /// The last position of the log of each member, as its campaigns tell: (term, index).
-    pub(super) logs: BTreeMap<RaftId, (u64, u64)>,
+    logs: BTreeMap<RaftId, (u64, u64)>,
     /// This node was told to recover, or the survivor with the highest log asked for it.
     recovers: bool,
     /// Who promised this node to vote no more.
     yielded: BTreeMap<RaftId, Incarnation>,
-    has_recovered: bool,
 }
 
 impl Node {
-    pub(super) fn has_recovered(&self) -> bool {
-        self.loss.has_recovered && self.seat.as_ref().is_some_and(|seat| seat.leader().is_some())
-    }
-
     /// The voters that were not heard lately, and for how long; empty while there is a quorum.
     pub(super) fn missing(&self) -> Vec<(Arc<str>, u64)> {
         let Some(seat) = self.seat.as_ref().filter(|_| self.loss.leaderless >= self.loss_ticks()) else {
@@ -55,10 +50,10 @@ impl Node {
         let me = self.membership.me().raft_id();
         let silent_ticks_max = 3 * self.options.election_timeout_ticks_max;
         let silence = self.voters(seat).map(|(member, id)| (id, seat.silent_ticks(member, me, 0)));
-        silence
-            .filter(|(_, ticks)| *ticks >= silent_ticks_max)
-            .map(|(id, ticks)| (id.clone(), ticks))
-            .collect()
+        let silent = silence.filter(|(_, ticks)| *ticks >= silent_ticks_max);
+        let mut silent: Vec<_> = silent.map(|(id, ticks)| (id.clone(), ticks)).collect();
+        silent.sort();
+        silent
     }
 
     fn voters<'a>(&self, seat: &'a Seat) -> impl Iterator<Item = (RaftId, &'a Arc<str>)> {
@@ -161,10 +156,27 @@ impl Node {
     pub(super) fn hear_yield(&mut self, from: Incarnation, term: u64, index: u64) {
         let has_lost = !self.missing().is_empty();
         let Some(seat) = &mut self.seat else { return };
-        let is_higher = (seat.group.last_position(), self.membership.me()) < ((term, index), from);
+        let ours = seat.group.last_position();
+        let is_higher = (ours, self.membership.me()) < ((term, index), from);
         if has_lost && is_higher && seat.yielded_to.is_none_or(|other| other == from) {
             seat.yielded_to = Some(from);
             self.outbox.push(Target::One(from), Message::Yielded);
+        } else if has_lost && !is_higher {
+            // A learner never campaigns, and so nobody knows its log.
+            let (term, index) = ours;
+            self.outbox.push(Target::One(from), Message::Outranks { term, index });
+        }
+    }
+
+    /// A survivor that was asked for the promise has the higher log: it is the one to go on.
+    pub(super) fn hear_outranks(&mut self, from: Incarnation, term: u64, index: u64) {
+        self.note_log(from, term, index);
+    }
+
+    /// Where the log of a member ends.
+    pub(super) fn note_log(&mut self, from: Incarnation, term: u64, index: u64) {
+        if self.seat.as_ref().is_some_and(|seat| seat.registry.contains(from)) {
+            self.loss.logs.insert(from.raft_id(), (term, index));
         }
     }
 
@@ -191,7 +203,7 @@ impl Node {
         let Some(seat) = &mut self.seat else { return };
         seat.found_anew(entry, hard_state, me.raft_id(), &self.options, &mut self.dice);
         self.persist(write);
-        self.loss = Loss { has_recovered: true, ..Loss::default() };
+        self.loss = Loss::default();
     }
 
     /// The log says that the cluster was founded anew.

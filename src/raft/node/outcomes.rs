@@ -25,7 +25,7 @@ impl Node {
         let told = leadership.take_outcomes(seat.group.commit_index());
         let term = leadership.term();
         self.send_outcomes(term, told);
-        self.carry_on_reads(&confirmed);
+        self.answer_reads(&confirmed);
     }
 
     pub(super) fn send_outcomes(&mut self, term: u64, told: Vec<(RequestId, Outcome)>) {

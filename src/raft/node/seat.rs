@@ -51,8 +51,8 @@ pub(super) struct Seat {
     pub(super) leader_heard_at: u64,
     /// When each member was last heard.
     pub(super) heard: BTreeMap<RaftId, u64>,
-    /// Members that said they are closing: no leadership goes to them. True: and they leave.
-    pub(super) closing: BTreeMap<RaftId, bool>,
+    /// Members that said they are closing: no leadership goes to them.
+    pub(super) closing: BTreeMap<RaftId, Going>,
     pub(super) versions: BTreeMap<RaftId, Arc<str>>,
     /// Of our cluster, but not members as far as our log says: it may lag behind.
     strangers: BTreeMap<RaftId, Incarnation>,
@@ -67,6 +67,13 @@ pub(super) struct Seat {
     /// What the status tells of the members; made anew only when it changes, for a status is copied every turn.
     members: Arc<[Member]>,
     described: Vec<Described>,
+}
+
+/// What a closing member said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Going {
+    pub(super) leaves: bool,
+    pub(super) said_at: u64,
 }
 
 /// What `members` was made of.
@@ -212,6 +219,14 @@ impl Seat {
         }
         self.strangers.insert(raft_id, incarnation);
         true
+    }
+
+    /// It says so again and again until it is gone. One that was not heard for `patience_ticks` may have come back with its
+    /// log; but whoever leaves does so for good.
+    pub(super) fn is_closing(&self, member: RaftId, patience_ticks: u64) -> bool {
+        self.closing
+            .get(&member)
+            .is_some_and(|going| going.leaves || going.said_at + patience_ticks > self.now)
     }
 
     /// For how many ticks a member has been silent; nobody is heard by itself.

@@ -102,9 +102,8 @@ impl Node {
         if seat.fence.is_fenced() || !seat.snapshots.is_due(seat.now, entries) {
             return;
         }
-        let mebibytes = (last.image.len() as u64).div_ceil(1 << 20);
-        let micros =
-            seat.snapshots.last_micros.unwrap_or(0).max((mebibytes - 1.min(mebibytes)) * MICROS_PER_MIB);
+        let estimated = (last.image.len() as u64 * MICROS_PER_MIB) >> 20;
+        let micros = seat.snapshots.last_micros.unwrap_or(estimated);
         if seat.group.is_leader() && micros > LEADER_MICROS_MAX && seat.now >= seat.snapshots.hands_over_again
         {
             seat.snapshots.hands_over_again = seat.now + 10 * election_ticks;
@@ -300,10 +299,7 @@ impl Node {
         let snapshot = seat.restore(&record);
         seat.snapshots.drop_pending();
         self.membership.resized(seat.registry.cluster_size());
-        if !self.forgive(snapshot.position.index) {
-            return;
-        }
-        self.restore(snapshot.position.index, snapshot.state);
+        self.restore_if_trusted(snapshot.position.index, snapshot.state);
     }
 
     /// JavaScript gets the state of a snapshot. Performs of this node that are in it have ended.

@@ -241,6 +241,11 @@ impl Leadership {
         (self.in_flight.clone(), told)
     }
 
+    /// Something waits for JavaScript, or is with it.
+    pub fn has_work(&self) -> bool {
+        !self.in_flight.is_empty() || !self.waiting.is_empty()
+    }
+
     /// Who asked for anything in this term.
     pub fn origins(&self) -> impl Iterator<Item = RaftId> + '_ {
         self.sessions.keys().copied()

@@ -92,6 +92,8 @@ pub struct Application {
     pub throws: bool,
     pub miscounts: bool,
     pub refuses_snapshots: bool,
+    /// How long JavaScript says that a snapshot took.
+    pub snapshot_micros: Option<u64>,
     pub is_replayed: bool,
     is_wrong: bool,
     is_failed: bool,
@@ -176,7 +178,10 @@ impl Application {
                     } else {
                         Ok(self.state.encode())
                     };
-                    self.inputs.push(Input::SnapshotTaken(Taken { state, micros: 100 }));
+                    self.inputs.push(Input::SnapshotTaken(Taken {
+                        state,
+                        micros: self.snapshot_micros.unwrap_or(100),
+                    }));
                 }
                 Delivery::Restore { index, state } => {
                     self.state = state.map_or(State::default(), |state| State::decode(&text(&state)));
@@ -191,6 +196,7 @@ impl Application {
                     hash[8..].copy_from_slice(&self.state.count.to_le_bytes());
                     self.inputs.push(Input::Hashed(Hashed { index, hash: Some(hash), micros: 100 }));
                 }
+                Delivery::Wake => {}
                 Delivery::Replayed => self.is_replayed = true,
                 Delivery::Asked { ticket, result } => {
                     let former = self.answered.insert(ticket, result);

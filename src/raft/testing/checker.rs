@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::application::{Application, Applied, State};
-use crate::raft::{ClusterUuid, Incarnation, Role, Status};
+use crate::raft::{ClusterUuid, Incarnation, Role, Status, Warning};
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -38,6 +38,19 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    fn up_to(&self, index: u64) -> Self {
+        Self {
+            actions: self.actions.range(..=index).map(|(index, action)| (*index, action.clone())).collect(),
+            states: self.states.range(..=index).map(|(index, state)| (*index, state.clone())).collect(),
+            indexes: self
+                .indexes
+                .iter()
+                .filter(|(_, at)| **at <= index)
+                .map(|(a, at)| (a.clone(), *at))
+                .collect(),
+        }
+    }
+
     /// Where an action that comes once was applied.
     pub fn index_of(&self, action: &str) -> Option<u64> {
         self.indexes.get(action).copied()
@@ -89,7 +102,20 @@ impl Checker {
         assert!(voters > 0, "{name}: a node in a cluster names its members");
         let mut checked = 0;
         if let Some(seen) = self.last.get(name).filter(|seen| seen.incarnation == status.incarnation) {
-            assert_eq!(seen.cluster, status.cluster, "{name}: an incarnation stays in its cluster");
+            let has_recovered =
+                application.warnings.iter().any(|warning| matches!(warning, Warning::Recovered { .. }));
+            assert!(
+                seen.cluster == status.cluster || has_recovered,
+                "{name}: an incarnation stays in its cluster"
+            );
+            let applied_index = application.applied.last().map_or(0, |applied| applied.index);
+            if let Some(former) = self.sequences.get(&seen.cluster)
+                && !self.sequences.contains_key(&status.cluster)
+            {
+                // What only the dead knew may be lost.
+                let kept = former.up_to(applied_index);
+                self.sequences.insert(status.cluster, kept);
+            }
             assert!(
                 seen.term <= status.term
                     && seen.commit_index <= status.commit_index

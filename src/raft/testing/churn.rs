@@ -20,12 +20,20 @@ struct Life {
 
 #[test]
 fn churn_of_members_breaks_no_promise() {
-    for_seeds(400, |seed| {
-        let mut life = Life::found(seed);
-        life.disturb(1_500);
-        life.heal();
-        life.run.check();
-    });
+    for_seeds(0..1_000, live_through);
+}
+
+/// The other half, so that both cores have something to do.
+#[test]
+fn churn_of_members_breaks_no_promise_in_more_seeds() {
+    for_seeds(1_000..2_000, live_through);
+}
+
+fn live_through(seed: u64) {
+    let mut life = Life::found(seed);
+    life.disturb(1_500);
+    life.heal();
+    life.run.check();
 }
 
 impl Life {
@@ -33,7 +41,7 @@ impl Life {
     fn found(seed: u64) -> Self {
         let cluster = Cluster::new(seed);
         let size = [3, 5][(seed % 2) as usize];
-        let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n % 2 == 0;
+        let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n.is_multiple_of(2);
         let run = Run::found_of(cluster, size, &is_durable);
         Self { run, away: Vec::new(), free_ids: Vec::new(), started: 0 }
     }
@@ -129,7 +137,7 @@ impl Life {
 
     fn close(&mut self, name: &str) {
         let replica = &self.run.cluster.replicas[name];
-        let leaves = replica.disk.is_none() || self.run.cluster.now % 2 == 0;
+        let leaves = replica.disk.is_none() || self.run.cluster.now.is_multiple_of(2);
         if replica.is_closing() || !self.may_lose(name) {
             return;
         }
@@ -144,12 +152,15 @@ impl Life {
     }
 
     /// Whether what was committed, and the power to go on, stays with those who are left: in the newest leader's
-    /// configuration, in each half of it, a majority is neither gone nor going, and no other is on its way.
+    /// configuration, in each half of it, a majority is neither gone nor going, and no other is on its way. (A cluster
+    /// that is being made smaller bears fewer losses with each step.)
     fn may_lose(&mut self, name: &str) -> bool {
         let statuses = self.run.cluster.statuses();
         let leaders = statuses.iter().filter(|(_, status)| status.role == Role::Leader);
         let Some((leader, leads)) = leaders.max_by_key(|(_, status)| status.term) else { return false };
-        if leads.applied_index != leads.last_index
+        let voters = leads.members.iter().filter(|member| member.is_voter).count();
+        if voters > leads.cluster_size
+            || leads.applied_index != leads.last_index
             || statuses.values().any(|status| status.last_index > leads.last_index)
         {
             return false;

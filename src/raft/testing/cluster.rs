@@ -133,6 +133,7 @@ impl Cluster {
 
     /// The process is gone, and everything it knew.
     pub fn crash(&mut self, name: &str) -> Option<Replica> {
+        self.note(|| format!("{name}: is gone"));
         self.checker.forget(name);
         self.replicas.remove(name)
     }
@@ -291,7 +292,7 @@ impl Cluster {
         }
     }
 
-    fn note(&mut self, line: impl FnOnce() -> String) {
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
         if self.prints {
             eprintln!("{} {}", self.now, line());
         } else if let Some(trace) = &mut self.trace {

@@ -45,6 +45,9 @@ fn describe_message(message: &Message) -> String {
         Message::Recover => "Recover".into(),
         Message::Yield { term, index } => format!("Yield term={term} index={index}"),
         Message::Yielded => "Yielded".into(),
+        Message::Wake => "Wake".into(),
+        Message::Awake => "Awake".into(),
+        Message::Outranks { term, index } => format!("Outranks term={term} index={index}"),
         Message::Raft(raft) => {
             let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);
             if raft.commit > 0 {
@@ -111,6 +114,7 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
             format!("restores {state} at {index}")
         }
         Delivery::Hash { index } => format!("hashes its state at {index}"),
+        Delivery::Wake => "is to answer".into(),
         Delivery::Replayed => "has replayed its log".into(),
         Delivery::Asked { ticket, result } => format!("is answered {ticket}: {result:?}"),
         Delivery::Fenced(error) => format!("is fenced: {error}"),

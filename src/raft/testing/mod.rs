@@ -1,7 +1,7 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
 //! `application` stands for the façade, `cluster` for the world, `checker` says after every step what must hold,
-//! `script` runs the golden scripts of `../scripts/`, `simulation` runs seeds under faults, and `churn` under faults while
+//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones, `simulation` runs seeds under faults, and `churn` under faults while
 //! members come and go.
 
 mod application;
@@ -12,3 +12,4 @@ mod describe;
 mod disk;
 mod script;
 mod simulation;
+mod stories;

@@ -8,7 +8,7 @@ use goldenscript::{Command, Context, Runner};
 
 use super::cluster::Cluster;
 use crate::raft::identity::Incarnation;
-use crate::raft::{Input, Role};
+use crate::raft::{Ask, Input, Role};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -201,6 +201,20 @@ impl Runner for Script {
             "close" => {
                 let name = args.next_pos().ok_or("close needs a node")?.to_string();
                 self.cluster.handle(&name, Input::Close { ticks: 200, leaves: true });
+            }
+            // ask NAME sync | resize N | remove NAME | transfer [NAME]
+            "ask" => {
+                let name = args.next_pos().ok_or("ask needs a node")?.to_string();
+                let what = args.next_pos().ok_or("ask needs a question")?.to_string();
+                let about = args.next_pos().map(str::to_string);
+                let ask = match (what.as_str(), about) {
+                    ("sync", None) => Ask::Sync,
+                    ("resize", Some(size)) => Ask::Resize { cluster_size: size.parse()? },
+                    ("remove", Some(id)) => Ask::Remove { id: id.into() },
+                    ("transfer", to) => Ask::TransferLeadership { to: to.map(Into::into) },
+                    (what, about) => return Err(format!("nothing to ask: {what} {about:?}").into()),
+                };
+                self.cluster.ask(&name, ask, 100);
             }
             "status" => {
                 let statuses = self.cluster.statuses();

@@ -3,6 +3,7 @@
 //! `CONFLUX_SEED=7 cargo test simulation` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::application::{End, State};
 use super::cluster::{Cluster, Network, Replica};
@@ -37,7 +38,7 @@ pub(super) struct Run {
 
 #[test]
 fn simulation_keeps_every_promise_under_faults() {
-    for_seeds(400, |seed| {
+    for_seeds(0..400, |seed| {
         let mut run = Run::found(seed);
         run.disturb(600);
         run.heal();
@@ -61,12 +62,14 @@ fn simulation_of_one_seed_gives_the_same_trace_twice() {
     assert!(trace(1) != trace(2), "two seeds gave one trace");
 }
 
-/// Runs the seeds, one by one, and names the one that fails.
-pub(super) fn for_seeds(count: u64, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
+/// Runs the seeds, one by one, and names the one that fails. `CONFLUX_SEED` is the one to run instead, `CONFLUX_SEEDS` how
+/// many from the first on.
+pub(super) fn for_seeds(seeds: Range<u64>, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("CONFLUX_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("CONFLUX_SEEDS").unwrap_or(count),
+    let seeds = match (number("CONFLUX_SEED"), number("CONFLUX_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, Some(count)) => seeds.start..seeds.start + count,
+        (None, None) => seeds,
     };
     for seed in seeds {
         if let Err(panic) = std::panic::catch_unwind(|| test(seed)) {

@@ -23,7 +23,7 @@ pub enum Fault {
 }
 
 const ADVICE_TO_DAMAGED: &str = "Keep the directory, but move it away, and start this node again: it joins as a new \
-    member and gets everything from the others, as long as a majority of the other voters is well";
+    member and gets everything from the others, as long as they are a quorum without it";
 
 const ADVICE_TO_FOREIGN: &str = "Start this node with the version of conflux that wrote it";
 

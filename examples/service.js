@@ -1,0 +1,68 @@
+// service.js: one process of a cluster as an orchestrator wants it: probes, SIGTERM, an end when its node has failed
+//
+// With Redis on this machine, in three terminals (ID, PORT and DATA another in each):
+//   ID=a PORT=8001 DATA=data/a node examples/service.js
+//   curl -X POST localhost:8001/apples; curl localhost:8002
+const { randomUUID } = require('node:crypto')
+const http = require('node:http')
+const conflux = require('conflux')
+
+const { ID = randomUUID(), CLUSTER_SIZE = '3', REDIS, DATA, PORT = '8000' } = process.env
+
+const node = conflux({
+  id: ID,
+  clusterSize: Number(CLUSTER_SIZE),
+  channel: { name: 'redis', connectionString: REDIS },
+  storage: DATA ? { path: DATA } : undefined,
+  version: '1', // another with every change of reducer or methods
+  methods: {
+    count(word) {
+      return { type: 'COUNTED', word }
+    }
+  },
+  reduce(counts = {}, action) {
+    return action?.type === 'COUNTED' ? { ...counts, [action.word]: (counts[action.word] ?? 0) + 1 } : counts
+  }
+})
+
+let hasStarted = false
+node.ready().then(
+  () => (hasStarted = true),
+  () => {} // closed or failed before: told elsewhere
+)
+
+// It will not recover by itself: let the orchestrator start another process.
+node.on('error', error => {
+  console.error(error)
+  process.exit(1)
+})
+for (const event of ['warning', 'fenced']) {
+  node.on(event, ({ code, message }) => console.warn(code, message))
+}
+
+const server = http.createServer(async ({ method, url }, response) => {
+  const [status, body] = await answer(method, url).catch(toAnswer)
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+})
+
+async function answer(method, url) {
+  const { state, fenced } = node.status()
+  // A node that waits, for others or for Redis, is alive: to end its process would help nobody.
+  if (url === '/live') return [state === 'failed' ? 503 : 200, state]
+  if (url === '/ready') return [hasStarted && state === 'open' && fenced === null ? 200 : 503, node.status()]
+  if (method === 'POST') return [200, await node.perform('count', [url.slice(1)], 5000)]
+  await node.sync({ timeout: 5000 }) // without it: what this node knows, at once
+  return [200, node.getState()]
+}
+
+/** Only what certainly did not happen may be tried again without a second thought. */
+function toAnswer({ code, message, outcome }) {
+  return [outcome === 'refused' ? 409 : 503, { code, message, outcome }]
+}
+
+server.listen(Number(PORT), () => console.log(`port ${server.address().port}`))
+
+process.once('SIGTERM', async () => {
+  server.close()
+  await node.close() // two seconds at most; then nothing keeps the process alive
+})
