@@ -3,21 +3,19 @@
  */
 'use strict'
 
+const { setTimeout: delay } = require('node:timers/promises')
+
 const conflux = require('..')
+const { reduce } = require('./books')
 
-const options = JSON.parse(process.argv[2])
+/** A silence between two commits that is shorter is not worth telling. */
+const GAP_MS_MIN = 10
 
-const node = conflux({
-  ...options,
-  methods: { append: thing => thing },
-  // The state stays small however long the test; the whole history is in `log`.
-  reduce: (state = { count: 0, last: null }, thing) =>
-    thing ? { count: state.count + 1, last: thing } : state
-})
+/** `origin` names this process; a node that comes back has the same id. */
+const { origin, ...options } = JSON.parse(process.argv[2])
 
-/** Every action in the order in which it was applied here. */
-const log = []
-node.subscribe(() => log.push(node.getState().last))
+const node = conflux({ ...options, methods: { append: thing => thing }, reduce })
+process.send({ opened: { at: Date.now(), state: readState() } })
 
 let leader = null
 node.on('leader', id => {
@@ -25,15 +23,28 @@ node.on('leader', id => {
   process.send({ leader })
 })
 node.on('warning', ({ code, message }) => process.send({ warning: { code, message } }))
+node.on('error', ({ code, message }) => process.send({ fault: { code, message } }))
+node.on('fenced', ({ code, message }) => process.send({ fault: { code, message } }))
+
+/** Silences between two commits as this node sees them: `{ from, to }`, in milliseconds since the epoch. */
+let gaps = []
+let committedAt = Date.now()
+node.subscribe(() => {
+  const now = Date.now()
+  if (now - committedAt >= GAP_MS_MIN) gaps.push({ from: committedAt, to: now })
+  committedAt = now
+})
 
 let sequence = 0
 let outstanding = 0
 let isLoading = false
+let pause = 0
 let whenIdle = () => {}
 
 const verbs = {
-  load: ({ inFlight }) => {
+  load: ({ inFlight, pause: given }) => {
     isLoading = true
+    pause = given
     while (outstanding < inFlight) perform()
   },
   stop: () => {
@@ -43,38 +54,68 @@ const verbs = {
       if (outstanding === 0) resolve()
     })
   },
-  perform: () => node.perform('append', [nextThing()]),
-  count: () => node.getState().count,
-  log: ({ argument: length }) =>
+  ready: () => node.ready(),
+  status: () => node.status(),
+  state: () => node.getState(),
+  /** The state, once it holds so many things. */
+  books: ({ argument: count }) =>
     new Promise(resolve => {
-      const check = () => log.length >= length && (unsubscribe(), resolve(log))
+      const check = () => node.getState().count >= count && (unsubscribe(), resolve(node.getState()))
       const unsubscribe = node.subscribe(check)
       check()
     }),
-  close: async () => {
-    await node.close()
-    process.disconnect()
-  }
+  /** The state that a read gives which must be current. */
+  read: async () => {
+    await node.sync()
+    return node.getState()
+  },
+  transferLeadership: ({ argument: id }) => node.transferLeadership(id),
+  gaps: () => {
+    const taken = gaps
+    gaps = []
+    return taken
+  },
+  close
 }
 
-process.on('message', async message => {
-  const answer = await verbs[message.verb](message)
-  if (message.question) process.send({ question: message.question, answer })
+process.on('message', async ({ verb, question, argument, ...rest }) => {
+  const reply = { question }
+  try {
+    reply.answer = await verbs[verb]({ argument, ...rest })
+  } catch ({ message, code }) {
+    reply.error = { message, code }
+  }
+  if (question && process.connected) process.send(reply)
 })
 
-function nextThing() {
-  return `${options.id}:${++sequence}`
+// As an orchestrator ends a process.
+process.once('SIGTERM', close)
+
+async function close() {
+  isLoading = false
+  await node.close()
+  process.disconnect()
+}
+
+/** The state, or the code of the error. */
+function readState() {
+  try {
+    return node.getState()
+  } catch ({ code }) {
+    return code
+  }
 }
 
 async function perform() {
   outstanding++
-  const thing = nextThing()
+  const thing = `${origin}:${++sequence}`
   try {
     await node.perform('append', [thing])
     acknowledge({ thing, at: Date.now(), leader })
   } catch ({ message, code, outcome }) {
-    process.send({ rejected: { thing, message, code, outcome } })
+    if (process.connected) process.send({ rejected: { thing, message, code, outcome } })
   }
+  if (pause > 0) await delay(pause)
   outstanding--
   if (isLoading) perform()
   else if (outstanding === 0) whenIdle()
@@ -85,7 +126,7 @@ let batch = []
 function acknowledge(entry) {
   if (batch.push(entry) > 1) return
   setImmediate(() => {
-    process.send({ acknowledged: batch })
+    if (process.connected) process.send({ acknowledged: batch })
     batch = []
   })
 }

@@ -1,8 +1,9 @@
 /**
- * This file runs a cluster of OS processes over a real Redis and keeps the books: what was acknowledged, what was
+ * This file runs a cluster of OS processes over a real Redis and audits their books: what was acknowledged, what was
  * applied.
  *
- * Called by the tests that kill processes or break Redis. `cluster-node.js` is what runs in each process.
+ * Called by the tests that kill processes or break Redis. `cluster-node.js` is what runs in each process, `books.js`
+ * the state that they share.
  */
 'use strict'
 
@@ -12,16 +13,42 @@ const { randomUUID } = require('node:crypto')
 const { once } = require('node:events')
 const path = require('node:path')
 
+const { contains } = require('./books')
+
 const PATIENCE_MS = 30_000
 
 class Cluster {
-  /** Starts `size` processes that found one cluster. */
-  constructor(redisUrl, size = 3) {
+  #settings
+  #size
+  #folder
+
+  /**
+   * Starts `size` processes that found one cluster.
+   *
+   * @param options.folder where each id keeps its storage in a directory of its own; none: in memory.
+   * @param options.options further options of every node.
+   */
+  constructor(redisUrl, { size = 3, folder, options = {} } = {}) {
     const channel = { name: 'redis', connectionString: redisUrl, channelName: `test-${randomUUID()}` }
-    this.members = Array.from(
-      { length: size },
-      (_, i) => new Member({ id: `node-${i + 1}`, clusterSize: size, channel })
-    )
+    this.#settings = { clusterSize: size, channel, ...options }
+    this.#size = size
+    this.#folder = folder
+    /** One for each process, in the order of their starts, dead ones included. */
+    this.members = []
+    for (let i = 0; i < size; i++) this.start()
+  }
+
+  /** Starts one more process: under a fresh id, or under that of a process which has ended. */
+  start(id = `node-${this.members.length + 1}`) {
+    const origin = `${id}#${this.members.length + 1}`
+    const storage = this.#folder && { path: this.directory(id) }
+    const member = new Member({ ...this.#settings, id, origin, storage })
+    this.members.push(member)
+    return member
+  }
+
+  directory(id) {
+    return path.join(this.#folder, id)
   }
 
   get living() {
@@ -44,16 +71,37 @@ class Cluster {
     return leader
   }
 
-  /** Every living member performs with `inFlight` outstanding until `settle()`. */
-  load({ inFlight = 50 } = {}) {
-    for (const member of this.living) member.tell({ verb: 'load', inFlight })
+  /** Resolves with the leader once it hears as many voters as the cluster is to have, all of them alive. */
+  async whole() {
+    let leader
+    await until(`${this.#size} living voters`, async () => {
+      leader = await this.leader()
+      const { role, members } = await leader.ask('status')
+      const voters = members.filter(({ voter }) => voter)
+      const isHeard = ({ incarnation, active }) => active && living.has(incarnation)
+      // Not their ids: the dead one may have had the same.
+      const living = new Set(await this.incarnations())
+      return role === 'leader' && voters.length === this.#size && voters.every(isHeard)
+    })
+    return leader
+  }
+
+  /** Of the living members. */
+  async incarnations() {
+    const statuses = await Promise.all(this.living.map(member => member.ask('status')))
+    return statuses.map(({ incarnation }) => incarnation).sort()
+  }
+
+  /** Every living member performs until `settle()`, as `Member.load` says. */
+  load(options) {
+    for (const member of this.living) member.load(options)
   }
 
   /** Resolves once `count` more acknowledgements that satisfy `counts` have come in. */
   async acknowledgements(count, counts = () => true) {
-    const seen = this.members.map(member => member.acknowledged.length)
+    const seen = new Map(this.members.map(member => [member, member.acknowledged.length]))
     await until(`${count} more acknowledgements`, () => {
-      const fresh = this.members.flatMap((member, i) => member.acknowledged.slice(seen[i]))
+      const fresh = this.members.flatMap(member => member.acknowledged.slice(seen.get(member) ?? 0))
       return fresh.filter(counts).length >= count
     })
   }
@@ -61,22 +109,31 @@ class Cluster {
   /** Stops the load, and holds every promise: what was acknowledged is applied everywhere, once, in one order. */
   async settle() {
     await Promise.all(this.living.map(member => member.ask('stop')))
-    const rejected = this.living.flatMap(member => member.rejected)
-    assert.deepEqual(rejected, [], 'a living node rejected performs')
+    assert.deepEqual(
+      this.living.flatMap(member => member.rejected),
+      [],
+      'a living node rejected performs'
+    )
+    assert.deepEqual(
+      this.living.flatMap(member => member.faults),
+      [],
+      'a living node failed, or was fenced'
+    )
 
-    const logs = await this.logs()
-    for (const log of logs) assert.equal(new Set(log).size, log.length, 'an action was applied twice')
-    for (const log of logs) assert.deepEqual(log, logs[0], 'two nodes applied different actions')
-    const applied = new Set(logs[0])
-    const lost = this.acknowledged.filter(({ thing }) => !applied.has(thing))
+    const [books, ...others] = await this.books()
+    assert.deepEqual(books.faults, [], 'actions were applied twice')
+    for (const other of others) assert.deepEqual(other, books, 'two nodes applied different actions')
+    const { acknowledged } = this
+    const lost = acknowledged.filter(({ thing }) => !contains(books, thing))
     assert.deepEqual(lost, [], 'acknowledged actions were lost')
-    return { acknowledged: this.acknowledged.length, applied: applied.size }
+    return { acknowledged: acknowledged.length, applied: books.count }
   }
 
-  /** What each living member has applied, once all have applied equally much. */
-  async logs() {
-    const longest = Math.max(...(await Promise.all(this.living.map(member => member.ask('count')))))
-    return Promise.all(this.living.map(member => member.ask('log', longest)))
+  /** The books of each living member, once all have applied equally much. */
+  async books() {
+    const states = await Promise.all(this.living.map(member => member.ask('state')))
+    const count = Math.max(...states.map(state => state.count))
+    return Promise.all(this.living.map(member => member.ask('books', count)))
   }
 
   async close() {
@@ -96,10 +153,16 @@ class Member {
 
   constructor(options) {
     this.id = options.id
+    /** Names this process in the books; another one may have the same id. */
+    this.origin = options.origin
     this.acknowledged = []
     this.rejected = []
     this.warnings = []
+    /** Why it failed or was fenced. */
+    this.faults = []
     this.leader = null
+    /** Once the process has its node: when, and what `getState()` gave at once, or the code of its error. */
+    this.opened = null
     this.#child = fork(path.join(__dirname, 'cluster-node.js'), [JSON.stringify(options)], {
       env: { ...process.env, NODE_TEST_CONTEXT: undefined }
     })
@@ -114,21 +177,38 @@ class Member {
     this.#child.send(message)
   }
 
+  /** Rejects with what the verb rejects with. */
   ask(verb, argument) {
     const question = randomUUID()
     const { promise, resolve, reject } = withResolvers()
     const limit = setTimeout(() => reject(new Error(`${this.id} did not answer \`${verb}\``)), PATIENCE_MS)
-    this.#questions.set(question, answer => {
+    this.#questions.set(question, ({ answer, error }) => {
       clearTimeout(limit)
-      resolve(answer)
+      if (error) reject(Object.assign(new Error(`${this.id}, ${verb}: ${error.message}`), error))
+      else resolve(answer)
     })
     this.tell({ verb, question, argument })
     return promise
   }
 
+  /** Performs until it is told to stop, `inFlight` at a time, each of which rests for `pause` milliseconds in between. */
+  load({ inFlight = 50, pause = 0 } = {}) {
+    this.tell({ verb: 'load', inFlight, pause })
+  }
+
   async close() {
     this.tell({ verb: 'close' })
-    await until(`${this.id} to end after close()`, () => !this.isAlive)
+    await this.#ends('close()')
+  }
+
+  /** SIGTERM, on which the process closes its node; resolves when the process has ended. */
+  async terminate() {
+    this.#child.kill('SIGTERM')
+    await this.#ends('SIGTERM')
+  }
+
+  async #ends(cause) {
+    await until(`${this.id} to end after ${cause}`, () => !this.isAlive)
     assert.equal(this.#child.exitCode, 0, `${this.id} ended with exit code ${this.#child.exitCode}`)
   }
 
@@ -141,14 +221,24 @@ class Member {
     return at
   }
 
+  pause() {
+    this.#child.kill('SIGSTOP')
+  }
+
+  resume() {
+    this.#child.kill('SIGCONT')
+  }
+
   #hear(message) {
     if (message.question) {
-      this.#questions.get(message.question)(message.answer)
+      this.#questions.get(message.question)(message)
       this.#questions.delete(message.question)
     }
+    if (message.opened) this.opened = message.opened
     if (message.acknowledged) this.acknowledged.push(...message.acknowledged)
     if (message.rejected) this.rejected.push(message.rejected)
     if (message.warning) this.warnings.push(message.warning)
+    if (message.fault) this.faults.push(message.fault)
     if (message.leader !== undefined) this.leader = message.leader
   }
 }
@@ -156,10 +246,16 @@ class Member {
 /** Resolves when `holds()`; rejects, naming what was awaited, if that takes too long. */
 async function until(what, holds, patience = PATIENCE_MS) {
   const deadline = Date.now() + patience
-  while (!holds()) {
+  while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`waited ${patience / 1000} s in vain for ${what}`)
     await new Promise(resolve => setTimeout(resolve, 5))
   }
+}
+
+/** The p-quantile of numbers. */
+function quantile(numbers, p) {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))]
 }
 
 function withResolvers() {
@@ -168,4 +264,4 @@ function withResolvers() {
   return resolvers
 }
 
-module.exports = { Cluster, until }
+module.exports = { Cluster, quantile, until }

@@ -6,9 +6,9 @@
  */
 'use strict'
 
-const { fork } = require('node:child_process')
 const { randomUUID } = require('node:crypto')
-const path = require('node:path')
+
+const { Process } = require('./process')
 
 const IDS = ['a', 'b', 'c']
 const START_PATIENCE_MS = 30_000
@@ -58,18 +58,22 @@ class Cluster {
         ? { name: 'memory' }
         : { name: 'redis', connectionString: redisUrl, channelName: `bench-${randomUUID()}` }
     const groups = channelName === 'memory' ? [IDS] : IDS.map(id => [id])
-    this.#hosts = groups.map(ids => new Host({ packageName, ids, channel }))
+    this.#hosts = groups.map(ids => ({
+      ids,
+      // 1.1.8 warns of its many listeners.
+      process: new Process('host.js', { packageName, ids, channel }, ['--no-warnings'])
+    }))
   }
 
   ask(id, verb, argument) {
-    return this.#hosts.find(host => host.ids.includes(id)).ask(verb, { id, ...argument })
+    return this.#hosts.find(host => host.ids.includes(id)).process.ask(verb, { id, ...argument })
   }
 
   /** Resolves once a perform went through everywhere; 1.1.8 refuses the first ones after an election. */
   async leader() {
     const deadline = Date.now() + START_PATIENCE_MS
     while (Date.now() < deadline) {
-      const leaders = (await Promise.all(this.#hosts.map(host => host.ask('leaders')))).flat()
+      const leaders = (await Promise.all(this.#hosts.map(host => host.process.ask('leaders')))).flat()
       if (leaders.length === 1 && (await this.ask(leaders[0], 'warmUp'))) return leaders[0]
       await new Promise(resolve => setTimeout(resolve, 50))
     }
@@ -77,7 +81,7 @@ class Cluster {
   }
 
   async books() {
-    const hosts = await Promise.all(this.#hosts.map(host => host.ask('books')))
+    const hosts = await Promise.all(this.#hosts.map(host => host.process.ask('books')))
     const acknowledged = new Set(hosts.flatMap(host => host.acknowledged))
     let lost = 0
     let doubled = 0
@@ -90,41 +94,7 @@ class Cluster {
   }
 
   kill() {
-    for (const host of this.#hosts) host.kill()
-  }
-}
-
-/** A process with one node or more. */
-class Host {
-  #child
-  #questions = new Map()
-
-  constructor(options) {
-    this.ids = options.ids
-    this.#child = fork(path.join(__dirname, 'host.js'), [JSON.stringify(options)], {
-      // 1.1.8 warns of its many listeners.
-      execArgv: ['--no-warnings']
-    })
-    this.#child.on('message', ({ question, answer, error }) => {
-      const { resolve, reject } = this.#questions.get(question)
-      this.#questions.delete(question)
-      if (error) reject(new Error(error))
-      else resolve(answer)
-    })
-    this.#child.on('exit', (code, signal) => {
-      const error = new Error(`a process of the benchmark ended (${signal ?? code})`)
-      for (const { reject } of this.#questions.values()) reject(error)
-    })
-  }
-
-  ask(verb, argument) {
-    const question = randomUUID()
-    this.#child.send({ question, verb, argument })
-    return new Promise((resolve, reject) => this.#questions.set(question, { resolve, reject }))
-  }
-
-  kill() {
-    this.#child.kill('SIGKILL')
+    for (const host of this.#hosts) host.process.kill()
   }
 }
 

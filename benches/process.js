@@ -1,0 +1,41 @@
+/**
+ * This file starts a process of a benchmark and asks it things. Called by `scenarios.js` and `life.js`; what runs in
+ * the process is `host.js` or `life-node.js`.
+ */
+'use strict'
+
+const { fork } = require('node:child_process')
+const { randomUUID } = require('node:crypto')
+const path = require('node:path')
+
+class Process {
+  #child
+  #questions = new Map()
+
+  /** @param file of this folder; it gets the options as JSON in its first argument. */
+  constructor(file, options, execArgv = []) {
+    this.#child = fork(path.join(__dirname, file), [JSON.stringify(options)], { execArgv })
+    this.#child.on('message', ({ question, answer, error }) => {
+      const { resolve, reject } = this.#questions.get(question)
+      this.#questions.delete(question)
+      if (error) reject(new Error(error))
+      else resolve(answer)
+    })
+    this.#child.on('exit', (code, signal) => {
+      const error = new Error(`a process of the benchmark ended (${signal ?? code})`)
+      for (const { reject } of this.#questions.values()) reject(error)
+    })
+  }
+
+  ask(verb, argument) {
+    const question = randomUUID()
+    this.#child.send({ question, verb, argument })
+    return new Promise((resolve, reject) => this.#questions.set(question, { resolve, reject }))
+  }
+
+  kill() {
+    this.#child.kill('SIGKILL')
+  }
+}
+
+module.exports = { Process }
