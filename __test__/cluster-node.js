@@ -69,6 +69,11 @@ const verbs = {
     await node.sync()
     return node.getState()
   },
+  /** Blocks the event loop, as an application that computes too long does. */
+  block: ({ argument: milliseconds }) => {
+    const end = Date.now() + milliseconds
+    while (Date.now() < end);
+  },
   transferLeadership: ({ argument: id }) => node.transferLeadership(id),
   gaps: () => {
     const taken = gaps

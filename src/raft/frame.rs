@@ -66,8 +66,8 @@ pub enum Message {
     StateHash { index: u64, version: Arc<str>, hash: StateHash },
     /// "Your state at this index is not what a majority has."
     Disagrees { index: u64, ours: StateHash, theirs: StateHash },
-    /// "My state is not to be trusted": a fenced member asks the leader for a snapshot at `index` or later.
-    Heal { index: u64 },
+    /// "My state is not to be trusted": and a snapshot at `index` or later would heal it.
+    Fenced { index: Option<u64> },
     /// "Let us go on without the missing": to the survivor with the highest log.
     Recover,
     /// From that survivor: "promise me that you will not go on without me". Names its log.

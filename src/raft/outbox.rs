@@ -85,7 +85,7 @@ fn size(message: &Message) -> usize {
         | Message::Answer { .. }
         | Message::StateHash { .. }
         | Message::Disagrees { .. }
-        | Message::Heal { .. }
+        | Message::Fenced { .. }
         | Message::Recover
         | Message::Yield { .. }
         | Message::Yielded

@@ -197,7 +197,7 @@ impl Membership {
             | Message::Answer { .. }
             | Message::StateHash { .. }
             | Message::Disagrees { .. }
-            | Message::Heal { .. }
+            | Message::Fenced { .. }
             | Message::Recover
             | Message::Yield { .. }
             | Message::Yielded

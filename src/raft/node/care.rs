@@ -173,12 +173,15 @@ impl Node {
         }
     }
 
-    /// Leadership is to go to this member, or to the one whose log is furthest; false if there is none.
+    /// Leadership is to go to this member, or to the one whose log is furthest, if it may take it.
     pub(super) fn hand_over(&mut self, to: Option<RaftId>) {
         let patience_ticks = self.options.election_timeout_ticks_max;
         let Some(seat) = &mut self.seat else { return };
+        let lately = seat.now.saturating_sub(patience_ticks);
         let heir = seat.group.most_advanced(|id| {
-            to.is_none_or(|to| to == id) && !seat.is_closing(id, patience_ticks) && !seat.fence.is_known(id)
+            to.is_none_or(|to| to == id)
+                && !seat.is_closing(id, patience_ticks)
+                && !seat.fence.is_known(id, lately)
         });
         if let Some(heir) = heir {
             seat.group.transfer_leadership(heir);

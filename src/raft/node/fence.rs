@@ -4,7 +4,7 @@
 //! Part of `node.rs`. A fenced node stores entries and votes, but never campaigns, evaluates nothing, and its
 //! application sees no further action. The leader's snapshot heals it, once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,8 +30,8 @@ pub(super) struct Fence {
     heals: u32,
     /// What this node last told of its state.
     hashed: Option<(u64, StateHash)>,
-    /// Members that asked to be healed, as this node knows: leadership is not for them.
-    others: BTreeSet<RaftId>,
+    /// When members said that they are fenced: leadership is not for them.
+    others: BTreeMap<RaftId, u64>,
 }
 
 impl Fence {
@@ -43,8 +43,9 @@ impl Fence {
         self.fenced.as_ref().map(|(_, error)| error)
     }
 
-    pub(super) fn is_known(&self, member: RaftId) -> bool {
-        self.others.contains(&member)
+    /// Whether a member said so after `since`.
+    pub(super) fn is_known(&self, member: RaftId, since: u64) -> bool {
+        self.others.get(&member).is_some_and(|said_at| *said_at >= since)
     }
 }
 
@@ -85,16 +86,18 @@ impl Node {
         }
         let is_due = seat.now.is_multiple_of(2 * self.options.heartbeat_ticks.max(1));
         let leader = seat.leader().and_then(|leader| seat.registry.incarnation(leader));
-        if let Some(leader) = leader.filter(|_| is_due && seat.fence.heals < HEALS_MAX) {
-            self.outbox.push(Target::One(leader), Message::Heal { index });
+        if let Some(leader) = leader.filter(|_| is_due) {
+            let index = Some(index).filter(|_| seat.fence.heals < HEALS_MAX);
+            self.outbox.push(Target::One(leader), Message::Fenced { index });
         }
     }
 
-    /// A fenced member asks for a state of `index` or later.
-    pub(super) fn hear_heal(&mut self, from: Incarnation, index: u64) {
+    /// A member is fenced; it asks for a state of `index` or later, if that may heal it.
+    pub(super) fn hear_fenced(&mut self, from: Incarnation, index: Option<u64>) {
         let Some(seat) = &mut self.seat else { return };
         let member = from.raft_id();
-        seat.fence.others.insert(member);
+        seat.fence.others.insert(member, seat.now);
+        let Some(index) = index else { return };
         if seat.care.is_none() || seat.fence.is_fenced() || !seat.registry.contains(from) {
             return;
         }

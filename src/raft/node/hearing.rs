@@ -63,7 +63,7 @@ impl Node {
                 | Message::Answer { .. }
                 | Message::StateHash { .. }
                 | Message::Disagrees { .. }
-                | Message::Heal { .. }
+                | Message::Fenced { .. }
                 | Message::Recover
                 | Message::Yield { .. }
                 | Message::Yielded
@@ -133,7 +133,7 @@ impl Node {
                 self.note_hash(peer, index, version, hash);
             }
             Message::Disagrees { index, ours, theirs } => self.disagree(index, ours, theirs),
-            Message::Heal { index } => self.hear_heal(from, index),
+            Message::Fenced { index } => self.hear_fenced(from, index),
             Message::Recover => self.hear_recover(),
             Message::Yield { term, index } => self.hear_yield(from, term, index),
             Message::Yielded => self.hear_yielded(from),

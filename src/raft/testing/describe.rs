@@ -41,7 +41,7 @@ fn describe_message(message: &Message) -> String {
         Message::Answer { attempt, answer } => format!("Answer {} {answer:?}", attempt & 0xffff_ffff),
         Message::StateHash { index, .. } => format!("StateHash index={index}"),
         Message::Disagrees { index, .. } => format!("Disagrees index={index}"),
-        Message::Heal { index } => format!("Heal index={index}"),
+        Message::Fenced { index } => format!("Fenced index={index:?}"),
         Message::Recover => "Recover".into(),
         Message::Yield { term, index } => format!("Yield term={term} index={index}"),
         Message::Yielded => "Yielded".into(),
