@@ -35,8 +35,9 @@ function packedFiles() {
 }
 
 function expectedFiles() {
-  const lib = fs.readdirSync(path.join(root, 'lib'), { recursive: true, withFileTypes: true })
-  const files = lib
+  const folders = ['lib', 'docs'].map(folder => path.join(root, folder))
+  const entries = folders.flatMap(folder => fs.readdirSync(folder, { recursive: true, withFileTypes: true }))
+  const files = entries
     .filter(entry => entry.isFile())
     .map(entry => path.relative(root, path.join(entry.parentPath ?? entry.path, entry.name)))
   return [...EXPECTED, ...files.map(file => file.replaceAll('\\', '/'))]
