@@ -7,7 +7,7 @@
 //! | `js/` | the edge: one JSON text a turn, each way | everything below |
 //! | `driver.rs` | the event loop: the only clock, the only `select!`; decides nothing | `channel`, `storage`, `raft` |
 //! | `channel/` | carries frames: memory, Redis | of the core, `Incarnation` and `Target` |
-//! | `storage/` | keeps what must survive a restart | of the core, `Write` |
+//! | `storage/` | keeps what must survive a restart | of the core, the records that it keeps |
 //! | `raft/` | decides; pure: no clock, dice, thread, file, socket or JavaScript | `error`, raft-rs, codecs |
 //!
 //! Imports point one way, down this table; `tidy.rs` holds it.
@@ -23,6 +23,14 @@
 //!    what it saw is committed and a quorum has confirmed the leadership since.
 //! 5. Every node applies the entry: `raft/requests/table.rs` says whether it counts, JavaScript reduces it, subscribers
 //!    are called, and the node that performed resolves the promise.
+//!
+//! # The life of a member
+//!
+//! 1. A newcomer says HELLO (`raft/membership/`); the leader hears it (`raft/node/care.rs`) and asks `raft/steward.rs` what
+//!    to do next about who votes. Each change of the configuration is an entry of the log.
+//! 2. It gets a snapshot in chunks (`raft/transfer.rs`, `raft/node/snapshots.rs`), then entries, and then it may vote.
+//! 3. What every node must know of the members, the same everywhere, is in `raft/registry.rs`, a part of the snapshot.
+//! 4. It closes (`raft/node/closing.rs`), or is silent for too long, and another takes its seat.
 
 pub mod channel;
 pub mod driver;
