@@ -3,7 +3,7 @@
 //!
 //! `CONFLUX_SEED=7 cargo test churn` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 
-use super::cluster::{Cluster, Network};
+use super::cluster::{Cluster, Network, Replica};
 use super::disk::Disk;
 use super::simulation::{Run, for_seeds, options};
 use crate::raft::{Ask, Input, Role, Status};
@@ -185,8 +185,11 @@ impl Life {
                         && !replica.is_closing()
                 }))
         };
-        let halves = self.run.cluster.replicas[leader].node.voter_halves();
-        let may = halves.into_iter().all(|half| {
+        // A voter that has not heard of the last change's commit campaigns in the configuration before it.
+        let voters: Vec<_> = self.run.cluster.replicas[leader].node.voter_halves().concat();
+        let is_voter = |replica: &&Replica| replica.incarnation.is_some_and(|voter| voters.contains(&voter));
+        let replicas = self.run.cluster.replicas.values().filter(is_voter);
+        let may = replicas.flat_map(|replica| replica.node.voter_halves()).all(|half| {
             let voters = half.len();
             half.into_iter().filter(|incarnation| stays(*incarnation)).count() > voters / 2
         });
