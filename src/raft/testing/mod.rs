@@ -1,8 +1,8 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
 //! `application` stands for the façade, `cluster` for the world, `checker` says after every step what must hold,
-//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones, `simulation` runs seeds under faults, and `churn` under faults while
-//! members come and go.
+//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones, `simulation` runs seeds under faults, `churn` under faults while
+//! members come and go, and `hostile` sends a node what no peer would.
 
 mod application;
 mod checker;
@@ -10,6 +10,7 @@ mod churn;
 mod cluster;
 mod describe;
 mod disk;
+mod hostile;
 mod script;
 mod simulation;
 mod stories;
