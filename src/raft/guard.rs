@@ -10,7 +10,7 @@ use raft_rs::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType};
 use super::log::Log;
 
 /// Terms and indexes stay below this, so that they are exact as JavaScript numbers and far from overflowing.
-const NUMBER_MAX: u64 = 1 << 53;
+pub const NUMBER_MAX: u64 = 1 << 53;
 
 /// raft-rs's own contexts are a campaign's name and our read contexts (8 bytes); more is not ours.
 const CONTEXT_BYTES_MAX: usize = 64;
@@ -43,7 +43,9 @@ pub fn admits(raw: &RawNode<Log>, message: &Message) -> bool {
         }
         MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => message.entries.is_empty(),
         // Made here, of an image whose form was checked, when all its chunks have come (`transfer.rs`).
-        MessageType::MsgSnapshot => !leads_twice(raw, message),
+        MessageType::MsgSnapshot => {
+            message.get_snapshot().get_metadata().term <= message.term && !leads_twice(raw, message)
+        }
         MessageType::MsgTimeoutNow => message.term == raft.term && message.from == raft.leader_id,
         // A response from a later term only makes us follow that term (paper §5.1).
         MessageType::MsgAppendResponse => {
@@ -70,6 +72,10 @@ pub fn admits(raw: &RawNode<Log>, message: &Message) -> bool {
 /// contradicts what is committed here (paper §5.3, §5.4).
 fn is_wellformed_append(raw: &RawNode<Log>, message: &Message) -> bool {
     let raft = &raw.raft;
+    if message.log_term == 0 {
+        // raft-rs answers 0 for an index beyond its end, too: such entries would match there, and leave a gap.
+        return false;
+    }
     let mut index = message.index;
     let mut term = message.log_term;
     for entry in message.entries.iter() {

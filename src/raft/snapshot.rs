@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::events::{Position, SnapshotRecord};
 use super::frame::Roster;
+use super::guard::NUMBER_MAX;
 use super::identity::RaftId;
 use super::log::{FOUNDING_INDEX, FOUNDING_TERM};
 use super::registry::Registry;
@@ -108,21 +109,22 @@ impl Snapshot {
 
     /// What raft-rs takes for granted: it panics on a configuration that contradicts itself.
     fn is_well_formed(&self) -> bool {
-        let ConfState { voters, voters_outgoing, learners, learners_next, .. } = &self.conf_state;
+        let ConfState { voters, voters_outgoing, learners, learners_next, auto_leave, .. } = &self.conf_state;
         let is_set = |ids: &[RaftId]| {
             let mut sorted = ids.to_vec();
             sorted.sort_unstable();
             sorted.windows(2).all(|pair| pair[0] != pair[1]) && !ids.contains(&0)
         };
         let is_apart = |ids: &[RaftId], others: &[RaftId]| ids.iter().all(|id| !others.contains(id));
-        self.position.index >= FOUNDING_INDEX
-            && self.position.term >= FOUNDING_TERM
+        (FOUNDING_INDEX..NUMBER_MAX).contains(&self.position.index)
+            && (FOUNDING_TERM..NUMBER_MAX).contains(&self.position.term)
             && !voters.is_empty()
             && [voters, voters_outgoing, learners, learners_next].into_iter().all(|ids| is_set(ids))
             && is_apart(learners, voters)
             && is_apart(learners, voters_outgoing)
             && is_apart(learners_next, voters)
             && learners_next.iter().all(|id| voters_outgoing.contains(id))
+            && (!auto_leave || !voters_outgoing.is_empty())
     }
 }
 
@@ -167,6 +169,13 @@ mod tests {
         assert!(Snapshot::decode(&bad.encode().image).is_none());
         bad.conf_state.learners = vec![0];
         assert!(Snapshot::decode(&bad.encode().image).is_none());
+        bad.conf_state = snapshot(None).conf_state;
+        bad.conf_state.auto_leave = true;
+        assert!(Snapshot::decode(&bad.encode().image).is_none(), "there is nothing to leave");
+        bad = snapshot(None);
+        bad.position.index = NUMBER_MAX;
+        assert!(Snapshot::decode(&bad.encode().image).is_none(), "no log is as long");
+        bad = snapshot(None);
         bad.conf_state = ConfState::default();
         assert!(Snapshot::decode(&bad.encode().image).is_none());
     }

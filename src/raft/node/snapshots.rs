@@ -12,6 +12,7 @@ use crate::raft::events::{
     Delivery, ErrorOutcome, Position, Settlement, SnapshotRecord, Taken, Target, Warning, Work, Write,
 };
 use crate::raft::frame::{Chunk, Message, Outcome};
+use crate::raft::guard::NUMBER_MAX;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::requests::Known;
@@ -231,7 +232,7 @@ impl Node {
             Some(seat) => seat.cluster == cluster && chunk.term >= seat.group.term(),
             None => self.membership.may_be_admitted() && !cluster.is_none(),
         };
-        if !is_expected {
+        if !is_expected || chunk.term >= NUMBER_MAX {
             return;
         }
         let reception = self.reception.take().filter(|reception| reception.is_of(from, chunk.transfer));

@@ -299,7 +299,7 @@ impl Liar {
     fn chunk(&mut self, status: &Status, victim: &Victim) -> Chunk {
         let founders = victim.peers.iter().map(|peer| (*peer, "x".into()));
         let mut snapshot = Snapshot::found(&Roster(founders.collect()));
-        let mut ids = |liar: &mut Self, count: u64| -> Vec<u64> {
+        let ids = |liar: &mut Self, count: u64| -> Vec<u64> {
             (0..liar.roll(count))
                 .map(|_| match liar.roll(6) {
                     0 => liar.roll(3),
