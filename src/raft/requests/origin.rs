@@ -218,9 +218,11 @@ impl Origin {
         let is_repeated = self
             .rewound
             .is_some_and(|(at, when)| at == sequence && self.now_ticks < when + self.retry_ticks_min / 2);
-        if term == self.term && sequence + 1 < self.next && !is_repeated {
+        // It may be any number: whoever sends it need not be our leader.
+        let next = sequence.saturating_add(1);
+        if term == self.term && next < self.next && !is_repeated {
             self.rewound = Some((sequence, self.now_ticks));
-            self.rewind_to((sequence + 1).max(self.floor));
+            self.rewind_to(next.max(self.floor));
         }
     }
 
@@ -327,5 +329,16 @@ mod tests {
         assert!(origin.awaits(1, Some(4)) && !origin.awaits(1, Some(3)));
         assert!(origin.end(1).is_some_and(|pending| pending.was_dispatched()));
         assert!(!origin.awaits(1, None) && origin.end(1).is_none());
+    }
+
+    #[test]
+    fn a_report_of_more_than_was_sent_changes_nothing() {
+        let mut origin = origin_with(3);
+        origin.follow(2);
+        assert_eq!(sequences(origin.dispatch()), [(1, 0), (2, 1), (3, 2)]);
+        for sequence in [3, 4, u64::MAX] {
+            origin.received(2, sequence);
+            assert_eq!(sequences(origin.dispatch()), [], "after {sequence}");
+        }
     }
 }
