@@ -42,9 +42,20 @@ function refuse(error) {
   return REFUSED + encodeError(error)
 }
 
-/** The error as a JSON text: its message, and what own data of it JSON keeps. */
+/** The error as a JSON text: its message, and what own data of it JSON keeps. It never throws itself. */
 function encodeError(error) {
   const data = { message: errors.messageOf(error) }
+  try {
+    copyData(error, data)
+    const text = JSON.stringify(data)
+    if (Buffer.byteLength(text) <= BYTES_MAX) return text
+  } catch {
+    // It does not let itself be looked at, or would be the longest of all strings.
+  }
+  return JSON.stringify({ message: data.message.slice(0, 1024), code: codeOf(data.code) })
+}
+
+function copyData(error, data) {
   const keys = typeof error === 'object' && error !== null ? Object.keys(error) : []
   for (const key of keys) {
     if (IDENTITY.has(key)) continue
@@ -56,9 +67,6 @@ function encodeError(error) {
       // What JSON can't carry stays here, on the leader.
     }
   }
-  const text = JSON.stringify(data)
-  if (Buffer.byteLength(text) <= BYTES_MAX) return text
-  return JSON.stringify({ message: data.message.slice(0, 1024), code: codeOf(data.code) })
 }
 
 function codeOf(code) {

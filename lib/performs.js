@@ -207,11 +207,22 @@ function quote(method) {
 
 function encodeArgs(args) {
   if (args === undefined || args === null) return '[]'
-  if (!Array.isArray(args)) throw errors.invalidCall('the arguments must be an array')
+  if (!isArray(args)) throw errors.invalidCall('the arguments must be an array')
   try {
-    return encode(args, 'args', DEPTH_MAX + 1)
+    const text = encode(args, 'args', DEPTH_MAX + 1)
+    if (text === undefined || text[0] !== '[') throw errors.notJson('args', 'its toJSON gives no array')
+    return text
   } catch (error) {
     throw Object.assign(error, { outcome: 'not-applied' })
+  }
+}
+
+/** A revoked proxy does not even let itself be asked. */
+function isArray(value) {
+  try {
+    return Array.isArray(value)
+  } catch {
+    return false
   }
 }
 

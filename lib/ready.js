@@ -16,7 +16,8 @@ class Ready {
   }
 
   /** @param timeout milliseconds; none: for as long as it takes. */
-  wait({ timeout } = {}) {
+  wait(options) {
+    const { timeout } = options ?? {}
     if (timeout !== undefined && !isTimeout(timeout)) return Promise.reject(errors.invalidCall(TIMEOUT_RULE))
     if (this.#isReady) return Promise.resolve()
     return new Promise((resolve, reject) => {
