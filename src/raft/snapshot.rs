@@ -107,7 +107,7 @@ impl Snapshot {
         snapshot.is_well_formed().then_some(snapshot)
     }
 
-    /// What raft-rs takes for granted: it panics on a configuration that contradicts itself.
+    /// What is taken for granted everywhere else; raft-rs panics on a configuration that contradicts itself.
     fn is_well_formed(&self) -> bool {
         let ConfState { voters, voters_outgoing, learners, learners_next, auto_leave, .. } = &self.conf_state;
         let is_set = |ids: &[RaftId]| {
@@ -125,6 +125,7 @@ impl Snapshot {
             && is_apart(learners_next, voters)
             && learners_next.iter().all(|id| voters_outgoing.contains(id))
             && (!auto_leave || !voters_outgoing.is_empty())
+            && self.table.is_well_formed()
     }
 }
 

@@ -86,6 +86,11 @@ impl Table {
         self.rows.contains_key(&origin)
     }
 
+    /// Whether it can be one of ours: what it counts is what it holds.
+    pub fn is_well_formed(&self) -> bool {
+        self.rows.values().all(|row| row.bytes == row.held_bytes())
+    }
+
     pub fn apply(&mut self, request: &Request, action: &Bytes) -> Effect {
         let id = request.id;
         let Some(row) = self.rows.get_mut(&id.origin) else { return Effect::Ignored };
@@ -116,6 +121,11 @@ impl Table {
 }
 
 impl Row {
+    fn held_bytes(&self) -> usize {
+        let actions = self.applied.values().map(Bytes::len);
+        actions.chain(self.observed.values().map(Outcome::bytes)).sum()
+    }
+
     fn raise_floor(&mut self, floor: u64) {
         if floor <= self.floor {
             return;
@@ -145,6 +155,16 @@ impl Row {
 mod tests {
     use super::*;
     use crate::raft::entry::RequestId;
+
+    #[test]
+    fn a_table_that_counts_wrongly_is_none_of_ours() {
+        let mut table = Table::default();
+        table.admit(7);
+        assert_eq!(table.apply(&request(1, 1, 1), &Bytes::from_static(b"1")), Effect::Applied);
+        assert!(table.is_well_formed());
+        table.rows.entry(7).or_default().bytes = 0;
+        assert!(!table.is_well_formed());
+    }
 
     fn request(start: u64, sequence: u64, floor: u64) -> Request {
         Request { id: RequestId { origin: 7, start, sequence }, floor, observed: Vec::new() }

@@ -1,8 +1,9 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
 //! `application` stands for the façade, `cluster` for the world, `checker` says after every step what must hold,
-//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones, `simulation` runs seeds under faults, `churn` under faults while
-//! members come and go, and `hostile` sends a node what no peer would.
+//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones, `simulation` runs seeds under faults,
+//! `churn` under faults while members come and go, `hostile` sends a node what no peer would, and `formats` holds the
+//! bytes that another version reads.
 
 mod application;
 mod checker;
@@ -10,6 +11,7 @@ mod churn;
 mod cluster;
 mod describe;
 mod disk;
+mod formats;
 mod hostile;
 mod script;
 mod simulation;

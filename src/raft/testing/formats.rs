@@ -1,0 +1,301 @@
+//! This file holds the bytes that outlive the program which wrote them, or that another version reads: frames, entries of
+//! the log, snapshot images. The disk's own are in `storage/disk/record.rs`.
+//!
+//! `formats.txt` beside it has them as version 1 of the protocol writes them, a line each. A line that changes is a
+//! format that changed: that needs a new version of the protocol, and a way to read the former one.
+//! `UPDATE_GOLDENFILES=1 cargo test formats` writes new lines.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::raft::entry::{Admission, Context, Request, RequestId};
+use crate::raft::events::{Delivery, Position};
+use crate::raft::frame::{
+    Chunk, Frame, Here, Malformed, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, RequestItem,
+    Requests, Roster, VERSION, WireEntry,
+};
+use crate::raft::registry::Registry;
+use crate::raft::snapshot::Snapshot;
+use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Warning, Work};
+
+fn incarnation(number: u128) -> Incarnation {
+    Incarnation::from_u128(number << 64 | 0x0102_0304_0506_0700 | number)
+}
+
+fn roster() -> Roster {
+    Roster(vec![(incarnation(1), "a".into()), (incarnation(2), "bé".into())])
+}
+
+/// Every message, each variant of what is in them included; a new one finds its place by `place`.
+fn messages() -> Vec<Message> {
+    let cluster = roster().uuid();
+    let raft = |kind| RaftMessage {
+        kind,
+        term: 3,
+        log_term: 2,
+        index: 300,
+        commit: 299,
+        commit_term: 2,
+        reject: true,
+        reject_hint: 70_000,
+        context: Bytes::from_static(b"context"),
+        entries: vec![
+            WireEntry { term: 2, index: 301, is_change: false, data: "1".into(), context: "x".into() },
+            WireEntry { term: 3, index: 302, is_change: true, data: Bytes::new(), context: Bytes::new() },
+        ],
+    };
+    let kinds = [
+        RaftKind::Append,
+        RaftKind::AppendResponse,
+        RaftKind::Heartbeat,
+        RaftKind::HeartbeatResponse,
+        RaftKind::RequestVote,
+        RaftKind::RequestVoteResponse,
+        RaftKind::RequestPreVote,
+        RaftKind::RequestPreVoteResponse,
+        RaftKind::TimeoutNow,
+    ];
+    let outcomes = vec![(4, Outcome::Nothing), (5, Outcome::Refused("{}".into()))];
+    let item = RequestItem { sequence: 9, after: 8, method: "append".into(), args: "[1]".into() };
+    let ask = |question| Message::Ask { term: 3, attempt: 1 << 32, question };
+    let answer = |answer| Message::Answer { attempt: 1 << 32, answer };
+    let chunk = Chunk {
+        transfer: 7,
+        term: 3,
+        total: 10,
+        checksum: 0xdead_beef,
+        offset: 4,
+        bytes: "image".into(),
+        heals: true,
+    };
+    let mut messages = vec![
+        Message::Hello { id: "a".into(), cluster_size: 3, version: "v".into() },
+        Message::Accept(roster()),
+        Message::Here(Here {
+            cluster,
+            ancestors: vec![ClusterUuid::of_epoch(cluster, incarnation(1))],
+            cluster_size: 3,
+            holds_actions: true,
+            has_leader: false,
+        }),
+        Message::Taken { id: "a".into() },
+        Message::Closing { leaves: true },
+        Message::Requests(Requests { term: 3, start: 2, floor: 8, requests: vec![item] }),
+        Message::Outcomes { term: 3, start: 2, outcomes },
+        Message::Received { term: 3, start: 2, sequence: 9 },
+        Message::About { version: "v".into() },
+        Message::Removed { term: 3, cluster_size: 5 },
+        Message::Chunk(chunk),
+        Message::ChunkReceived { transfer: 7, bytes: 9 },
+        ask(Question::Read),
+        ask(Question::TransferLeadership { to: None }),
+        ask(Question::TransferLeadership { to: Some("a".into()) }),
+        ask(Question::Remove { id: "a".into() }),
+        ask(Question::Resize { cluster_size: 5 }),
+        answer(ReadAt::Index(300)),
+        answer(ReadAt::Unknown),
+        answer(ReadAt::Learner),
+        answer(ReadAt::Last),
+        Message::StateHash { index: 300, version: "v".into(), hash: [7; 16] },
+        Message::Disagrees { index: 300, ours: [7; 16], theirs: [8; 16] },
+        Message::Fenced { index: Some(300) },
+        Message::Recover,
+        Message::Yield { term: 3, index: 300 },
+        Message::Yielded,
+        Message::Outranks { term: 3, index: 300 },
+        Message::Wake,
+        Message::Awake,
+        Message::Silent { members: vec![(1, 2)] },
+    ];
+    messages.extend(kinds.into_iter().map(|kind| Message::Raft(raft(kind))));
+    messages
+}
+
+fn frame(message: &Message) -> Frame {
+    let to = (*message != Message::Wake).then(|| incarnation(2));
+    Frame { cluster: roster().uuid(), from: incarnation(1), to, messages: vec![message.clone()] }
+}
+
+/// The place of a variant in the encoding. The compiler asks for a new one here, and the test for a message of it.
+fn place(message: &Message) -> u8 {
+    match message {
+        Message::Hello { .. } => 0,
+        Message::Accept(_) => 1,
+        Message::Here(_) => 2,
+        Message::Taken { .. } => 3,
+        Message::Closing { .. } => 4,
+        Message::Raft(_) => 5,
+        Message::Requests(_) => 6,
+        Message::Outcomes { .. } => 7,
+        Message::Received { .. } => 8,
+        Message::About { .. } => 9,
+        Message::Removed { .. } => 10,
+        Message::Chunk(_) => 11,
+        Message::ChunkReceived { .. } => 12,
+        Message::Ask { .. } => 13,
+        Message::Answer { .. } => 14,
+        Message::StateHash { .. } => 15,
+        Message::Disagrees { .. } => 16,
+        Message::Fenced { .. } => 17,
+        Message::Recover => 18,
+        Message::Yield { .. } => 19,
+        Message::Yielded => 20,
+        Message::Outranks { .. } => 21,
+        Message::Wake => 22,
+        Message::Awake => 23,
+        Message::Silent { .. } => 24,
+    }
+}
+
+const PLACES: u8 = 25;
+
+fn request() -> Request {
+    Request {
+        id: RequestId { origin: incarnation(1).raft_id(), start: 2, sequence: 9 },
+        floor: 8,
+        observed: vec![(8, Outcome::Refused("{}".into()))],
+    }
+}
+
+fn contexts() -> Vec<Context> {
+    vec![
+        Context::Request(request()),
+        Context::Resize { cluster_size: 5 },
+        Context::Check,
+        Context::Epoch {
+            cluster: ClusterUuid::of_epoch(roster().uuid(), incarnation(1)),
+            survivor: incarnation(1),
+            id: "a".into(),
+            missing: vec!["b".into()],
+        },
+    ]
+}
+
+fn admission() -> Admission {
+    Admission { incarnation: incarnation(3), id: "c".into() }
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry::found(&roster());
+    registry.renew(ClusterUuid::of_epoch(roster().uuid(), incarnation(1)), incarnation(1), "a".into());
+    registry.admit(incarnation(3), "c".into());
+    registry.set_leaving(vec![incarnation(1).raft_id()]);
+    registry.resize(5);
+    registry
+}
+
+fn snapshot() -> Snapshot {
+    let mut snapshot = Snapshot::found(&roster());
+    snapshot.position = Position { index: 300, term: 3 };
+    snapshot.table.apply(&request(), &"\"x\"".into());
+    snapshot.registry = registry();
+    snapshot.conf_state.voters_outgoing = snapshot.conf_state.voters.clone();
+    snapshot.conf_state.learners = vec![77];
+    snapshot.conf_state.auto_leave = true;
+    snapshot.state = Some("[\"x\"]".into());
+    snapshot
+}
+
+/// What is written, under its name.
+fn written() -> Vec<(String, Bytes)> {
+    let frames = messages().into_iter().enumerate();
+    let contexts = contexts().into_iter().enumerate();
+    let mut written: Vec<(String, Bytes)> =
+        frames.map(|(number, message)| (format!("frame {number}"), frame(&message).encode())).collect();
+    written.extend(contexts.map(|(n, context)| (format!("entry {n}"), context.encode().into())));
+    written.push(("admission".into(), admission().encode().into()));
+    written.push(("founding snapshot".into(), Snapshot::found(&roster()).encode().image));
+    written.push(("snapshot".into(), snapshot().encode().image));
+    written
+}
+
+fn kept() -> Vec<(String, Bytes)> {
+    let lines = include_str!("formats.txt").lines();
+    let parse = |line: &str| {
+        let (name, hex) = line.split_once(": ").expect("a line is a name and bytes");
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("bytes are written in hex");
+        (name.to_string(), (0..hex.len()).step_by(2).map(byte).collect())
+    };
+    lines.map(parse).collect()
+}
+
+#[test]
+fn formats_are_written_as_they_were() {
+    assert_eq!(VERSION, 1, "another version has another file beside this one");
+    if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+        let hex = |bytes: &Bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let lines =
+            written().iter().map(|(name, bytes)| format!("{name}: {}\n", hex(bytes))).collect::<String>();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/raft/testing/formats.txt");
+        return std::fs::write(path, lines).expect("the tree can be written");
+    }
+    let (written, kept) = (written(), kept());
+    for (written, kept) in written.iter().zip(&kept) {
+        assert_eq!(written, kept);
+    }
+    assert_eq!(written.len(), kept.len());
+}
+
+#[test]
+fn formats_of_before_are_read() {
+    let kept = kept();
+    let of = |kind: &str| -> Vec<Bytes> {
+        let kept =
+            kept.iter().filter(|(name, _)| name.split_once(' ').map_or(&**name, |(first, _)| first) == kind);
+        kept.map(|(_, bytes)| bytes.clone()).collect()
+    };
+    let frames: Vec<Frame> =
+        of("frame").iter().map(|bytes| Frame::decode(bytes).expect("it is a frame")).collect();
+    assert_eq!(frames, messages().iter().map(frame).collect::<Vec<_>>());
+    let entries: Vec<Option<Context>> = of("entry").iter().map(Context::decode).collect();
+    assert_eq!(entries, contexts().into_iter().map(Some).collect::<Vec<_>>());
+    assert_eq!(Admission::decode(&of("admission")[0]), Some(admission()));
+    for (bytes, expected) in
+        [(&of("founding")[0], Snapshot::found(&roster())), (&of("snapshot")[0], snapshot())]
+    {
+        let read = Snapshot::decode(bytes).expect("it is an image");
+        assert_eq!((read.position, read.conf_state), (expected.position, expected.conf_state));
+        assert_eq!((read.registry, read.table), (expected.registry, expected.table));
+        assert_eq!(read.state, expected.state);
+    }
+}
+
+/// A position that moves would make one message of another.
+#[test]
+fn formats_have_every_message_at_its_place() {
+    const PLACE_OFFSET: usize = 7 + 17 + 17 + 1 + 17 + 1;
+    let mut seen = std::collections::BTreeSet::new();
+    for message in messages() {
+        let mut frame = frame(&message);
+        frame.to = Some(incarnation(2));
+        assert_eq!(frame.encode()[PLACE_OFFSET], place(&message), "{message:?}");
+        seen.insert(place(&message));
+    }
+    assert!(seen.into_iter().eq(0..PLACES), "a message is missing in `messages`");
+}
+
+#[test]
+fn formats_of_another_version_are_refused_by_code_with_both_versions_once() {
+    for theirs in [0, 2, 255] {
+        let mut bytes = frame(&messages()[0]).encode().to_vec();
+        bytes[2] = theirs;
+        assert_eq!(Frame::decode(&bytes), Err(Malformed::OtherVersion(theirs)));
+        let mut node = Node::new(Options::new("a", 3, [7; 32]), None);
+        let mut warnings = Vec::new();
+        for _ in 0..3 {
+            node.handle(Input::Frame(bytes.clone().into()));
+            while let Some(work) = node.poll() {
+                if let Work::Deliver(batch) = work {
+                    warnings.extend(batch.into_iter().filter_map(|delivery| match delivery {
+                        Delivery::Warning(warning) => Some(warning),
+                        _ => None,
+                    }));
+                    node.handle(Input::Answered(Vec::new()));
+                }
+            }
+        }
+        assert_eq!(warnings, [Warning::OtherVersion { theirs, ours: VERSION }]);
+        assert_eq!(warnings[0].code(), "WARN_CONFLUX_OTHER_VERSION");
+    }
+}
