@@ -6,6 +6,8 @@
 //! it must see.
 
 mod batch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hash;
 mod json;
 mod options;

@@ -8,6 +8,8 @@
 pub mod entry;
 pub mod events;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod group;
 mod guard;
 pub mod identity;

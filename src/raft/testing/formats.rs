@@ -198,7 +198,7 @@ fn snapshot() -> Snapshot {
 }
 
 /// What is written, under its name.
-fn written() -> Vec<(String, Bytes)> {
+pub fn written() -> Vec<(String, Bytes)> {
     let frames = messages().into_iter().enumerate();
     let contexts = contexts().into_iter().enumerate();
     let mut written: Vec<(String, Bytes)> =

@@ -11,7 +11,7 @@ mod churn;
 mod cluster;
 mod describe;
 mod disk;
-mod formats;
+pub(super) mod formats;
 mod hostile;
 mod script;
 mod simulation;

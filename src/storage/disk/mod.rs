@@ -18,6 +18,8 @@ mod damage_tests;
 mod database;
 mod fault;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod header;
 mod record;
 #[cfg(test)]

@@ -1,0 +1,51 @@
+//! This file opens the edge's readers to the targets in `fuzz/`. It is in no release.
+
+use bytes::Bytes;
+
+use super::{batch, json, turn};
+use crate::raft::{Delivery, Settlement};
+
+/// What came over the network, on its way to JavaScript: the batch is always one JSON text.
+pub fn batch(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    if let Some(text) = json::text(&bytes, json::DEPTH_MAX) {
+        assert!(serde_json::from_str::<serde_json::Value>(text).is_ok());
+    }
+    let deliveries = [
+        Delivery::Evaluate { method: "m".into(), args: bytes.clone() },
+        Delivery::Committed { index: 1, own: None, is_provisional: false, action: bytes.clone() },
+        Delivery::Committed { index: 2, own: Some(1), is_provisional: true, action: bytes.clone() },
+        Delivery::Settled { sequence: 3, settlement: Settlement::Refused(bytes.clone()) },
+        Delivery::Settled { sequence: 4, settlement: Settlement::Done(bytes) },
+    ];
+    let text = batch::encode(&deliveries).text;
+    assert!(serde_json::from_str::<Vec<serde_json::Value>>(&text).is_ok(), "{text}");
+}
+
+/// What JavaScript says in a turn.
+pub fn turn(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = turn::performs(text);
+    let _ = turn::sequences(text);
+    let _ = turn::ask(text);
+    let _ = turn::answers(text, &[0]);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_reader_of_the_edge_panic(bytes in prop_oneof![
+            any::<Vec<u8>>(),
+            "[\\[\\]{}\",:0-9a\\\\ ]{0,40}".prop_map(String::into_bytes),
+            "\\[[0-3](,([0-3]|\\[\\]|\\{\\}|\"sync\"|\"a\"))*\\]?".prop_map(String::into_bytes),
+        ]) {
+            batch(&bytes);
+            turn(&bytes);
+        }
+    }
+}
