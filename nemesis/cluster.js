@@ -172,6 +172,10 @@ class Member {
     this.#child.on('message', message => this.#hear(message))
     // What cannot be sent to a process that is about to end gets no answer, and that is told.
     this.#child.on('error', () => {})
+    this.#child.once('exit', () => {
+      for (const answer of this.#questions.values()) answer({ error: { message: 'the process has ended' } })
+      this.#questions.clear()
+    })
   }
 
   get isAlive() {
@@ -190,7 +194,8 @@ class Member {
   ask(verb, argument, patience = ASK_TIMEOUT_MS) {
     const question = ++this.#questionsAsked
     return new Promise((resolve, reject) => {
-      const give = () => this.#questions.delete(question) && reject(new Error(`${this.origin}: no answer to ${verb}`))
+      const give = () =>
+        this.#questions.delete(question) && reject(new Error(`${this.origin}: no answer to ${verb}`))
       const limit = setTimeout(give, patience)
       this.#questions.set(question, ({ answer, error }) => {
         clearTimeout(limit)

@@ -18,7 +18,8 @@ function missingCoverage(faults, strikes) {
   for (const side of ['majority', 'minority']) {
     const isWanted = faults.some(({ leaderIn }) => leaderIn === side)
     const count = happened.filter(({ facts }) => facts.leaderIn === side).length
-    if (isWanted && count < STRIKES_MIN) missing.push(`${count} cuts had a leader in the ${side}, not ${STRIKES_MIN}`)
+    if (isWanted && count < STRIKES_MIN)
+      missing.push(`${count} cuts had a leader in the ${side}, not ${STRIKES_MIN}`)
   }
   return missing
 }

@@ -16,9 +16,7 @@ const path = require('node:path')
 function readHistory(folder) {
   const files = fs.readdirSync(folder).filter(name => name.endsWith('.history'))
   return joinHistory(
-    Object.fromEntries(
-      files.map(name => [path.basename(name, '.history'), linesOf(path.join(folder, name))])
-    )
+    Object.fromEntries(files.map(name => [path.basename(name, '.history'), linesOf(path.join(folder, name))]))
   )
 }
 

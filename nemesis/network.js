@@ -27,7 +27,10 @@ class Network {
     const network = new Network()
     const aclFile = path.join(folder, 'users.acl')
     const users = ids.map(id => `user ${id} on >${PASSWORD} allkeys ${HEARS_ALL} (+publish allchannels)`)
-    fs.writeFileSync(aclFile, `${['user default on nopass allkeys allchannels +@all', ...users].join('\n')}\n`)
+    fs.writeFileSync(
+      aclFile,
+      `${['user default on nopass allkeys allchannels +@all', ...users].join('\n')}\n`
+    )
     const bind = ['--bind', '127.0.0.1', ...ids.map((_, i) => loopbackOf(i))]
     const settings = fs.existsSync('/proc/sys/net') ? bind : []
     network.#redis = await startRedisServer({ settings: ['--aclfile', aclFile, ...settings] })
@@ -41,7 +44,14 @@ class Network {
   /** How the process with this id reaches the others; `index` gives it an address of its own on the loopback. */
   channelOf(id, index) {
     const host = fs.existsSync('/proc/sys/net') ? loopbackOf(index) : '127.0.0.1'
-    return { name: 'redis', host, port: this.#redis.port, username: id, password: PASSWORD, channelName: CHANNEL }
+    return {
+      name: 'redis',
+      host,
+      port: this.#redis.port,
+      username: id,
+      password: PASSWORD,
+      channelName: CHANNEL
+    }
   }
 
   /**
@@ -66,9 +76,7 @@ class Network {
 
   /** A new list of rights, put in place at once. */
   async #allow(id, rights) {
-    const reply = await this.#redis.command(
-      ...['ACL', 'SETUSER', id, 'clearselectors', HEARS_ALL, rights]
-    )
+    const reply = await this.#redis.command(...['ACL', 'SETUSER', id, 'clearselectors', HEARS_ALL, rights])
     if (!reply.startsWith('+OK')) throw new Error(`ACL SETUSER: ${reply}`)
   }
 

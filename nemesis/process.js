@@ -122,7 +122,7 @@ const verbs = {
   progress: () => ({ acknowledged, freshestInvocation, now: history.now() }),
   /** Blocks the event loop, as an application does that computes for too long. */
   block: milliseconds => {
-    for (const end = performance.now() + milliseconds; performance.now() < end; );
+    for (const end = performance.now() + milliseconds; performance.now() < end;);
   },
   transferLeadership: id => node.transferLeadership(id),
   /** Ends the clients; what they wait for ends with its timeout. */

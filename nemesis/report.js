@@ -21,7 +21,12 @@ function summarize({ results, missing, skipped, options }) {
     anomalies,
     missing,
     skipped,
-    faults: names.map(name => summarizeFault(name, strikes.filter(({ fault }) => fault === name))),
+    faults: names.map(name =>
+      summarizeFault(
+        name,
+        strikes.filter(({ fault }) => fault === name)
+      )
+    ),
     runs: results.map(({ plan, numbers, strikes }) => ({
       name: plan.name,
       seed: plan.seed,
@@ -46,8 +51,12 @@ function summarizeFault(fault, strikes) {
 }
 
 function commandOf(options) {
-  const given = REPEATABLE.filter(name => options[name] !== undefined).map(name => `--${name} ${options[name]}`)
-  const names = options.isCoverageWanted ? [] : [`--faults ${options.faults.map(({ name }) => name).join(',')}`]
+  const given = REPEATABLE.filter(name => options[name] !== undefined).map(
+    name => `--${name} ${options[name]}`
+  )
+  const names = options.isCoverageWanted
+    ? []
+    : [`--faults ${options.faults.map(({ name }) => name).join(',')}`]
   const long = options.isLong ? ['--long'] : []
   return ['npm run nemesis --', `--seed ${options.seed}`, ...given, ...names, ...long].join(' ')
 }

@@ -72,9 +72,11 @@ async function strikeAll({ plan, cluster, random, strikes, say }) {
     const begun = performance.now()
     const fresh = together.map(fault => ({ fault: fault.name, mixedWith: together.length > 1, facts: null }))
     const results = await Promise.allSettled(
-      together.map((fault, i) =>
-        fault.strike({ cluster, random, folder: plan.folder, note: facts => (fresh[i].facts = facts) })
-      )
+      together.map((fault, i) => {
+        // Dice of its own: which of two throws first is not in the seed.
+        const dice = new Random(Math.floor(random.next() * 2 ** 32))
+        return fault.strike({ cluster, random: dice, note: facts => (fresh[i].facts = facts) })
+      })
     )
     const names = together.map(({ name }) => name).join(' + ')
     for (const { status, reason } of results) {
@@ -85,7 +87,9 @@ async function strikeAll({ plan, cluster, random, strikes, say }) {
     const wholeAfter = Math.round(performance.now() - begun) - held
     const servesAfter = await naming(names, () => cluster.serves(SERVES_WITHIN_MS))
     for (const strike of fresh) strikes.push({ ...strike, held, wholeAfter, servesAfter })
-    say(`${names}: held ${held} ms, whole after ${wholeAfter} ms more ${JSON.stringify(fresh.map(f => f.facts))}`)
+    say(
+      `${names}: held ${held} ms, whole after ${wholeAfter} ms more ${JSON.stringify(fresh.map(f => f.facts))}`
+    )
     await delay(REST_MS)
   }
 }
@@ -108,7 +112,10 @@ async function settle(cluster) {
 function differences([first, ...others]) {
   return others
     .filter(state => JSON.stringify(state) !== JSON.stringify(first))
-    .map(state => `at the end two processes held different states, after ${first.count} and ${state.count} actions`)
+    .map(
+      state =>
+        `at the end two processes held different states, after ${first.count} and ${state.count} actions`
+    )
 }
 
 /** Faults of processes, and ends of processes, that no fault of ours explains. */

@@ -26,7 +26,16 @@ async function checkRegister(history, folder) {
 /** Who has no answer has `return: null`: it may have happened, at any time after its call. */
 function registerHistory({ operations, reads }) {
   const history = []
-  for (const { method, args, invokedAt, acknowledgedAt, rejectedAt, outcome, code, value } of operations.values()) {
+  for (const {
+    method,
+    args,
+    invokedAt,
+    acknowledgedAt,
+    rejectedAt,
+    outcome,
+    code,
+    value
+  } of operations.values()) {
     const [key, first, second] = args
     const change = method === 'write' ? { write: first } : method === 'cas' ? { cas: [first, second] } : null
     if (change === null) continue
