@@ -12,6 +12,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const { Network } = require('./network')
+const { isInNamespace, mountSmallDisk } = require('./namespace')
 const { libraryOfClock, writeClock } = require('./wall-clock')
 
 const ASK_TIMEOUT_MS = 3000
@@ -35,6 +36,7 @@ class Cluster {
     cluster.members = []
     /** Faults that the processes told of; the run decides which of them are to be expected. */
     cluster.faults = []
+    if (settings.isDurable && isInNamespace()) mountSmallDisk(cluster.storageOf(cluster.ids.at(-1)))
     for (const id of cluster.ids) cluster.start(id)
     return cluster
   }

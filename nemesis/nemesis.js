@@ -18,6 +18,7 @@ const { Stop, main, root } = require('../scripts/steps')
 const { buildChecker } = require('./checks/register')
 const { missingCoverage } = require('./coverage')
 const faults = require('./faults')
+const { enterNamespace, isInNamespace, repeatInNamespace } = require('./namespace')
 const { run } = require('./run')
 const { printReport, summarize } = require('./report')
 
@@ -25,7 +26,11 @@ const RESULTS = path.join(root, 'nemesis-results')
 
 main(async () => {
   const options = readOptions()
-  await buildChecker()
+  // Built out here: in there is no network.
+  if (!isInNamespace()) await buildChecker()
+  const code = await repeatInNamespace()
+  if (code !== null) return void (process.exitCode = code)
+  enterNamespace()
   const folder = path.join(RESULTS, `${new Date().toISOString().replaceAll(':', '-')}-seed-${options.seed}`)
   fs.mkdirSync(folder, { recursive: true })
 
@@ -34,7 +39,7 @@ main(async () => {
   for (const plan of plans) plan.faults = possibleFaults(plan, options.faults, possible)
   const results = []
   for (const plan of plans) {
-    console.log(`\n▸ ${plan.name}, seed ${plan.seed}, ${plan.seconds} s of faults`)
+    console.log(`\n▸ ${plan.name}, seed ${plan.seed}`)
     const result = await run(plan, text => console.log(`  ${text}`))
     results.push({ ...result, plan })
     for (const anomaly of result.anomalies) console.log(`  ✗ ${anomaly}`)
@@ -79,9 +84,12 @@ function readOptions() {
     clients: numberOf(values.clients, 'clients', 1),
     storage: oneOf(values.storage, 'storage', ['disk', 'memory']),
     faults: faults.filter(({ name }) => names.includes(name)),
+    isEveryFault: values.faults === undefined,
     isLong: values.long,
     // Who picks asks a question of his own.
-    isCoverageWanted: values.faults === undefined && values.seconds === undefined
+    isCoverageWanted: [values.faults, values.seconds, values.nodes, values.storage].every(
+      value => value === undefined
+    )
   }
 }
 
@@ -111,7 +119,8 @@ function plansOf({ seed, seconds, nodes, storage, clients, isLong }, folder) {
     return {
       size: nodes ?? size,
       isDurable: storage === undefined ? isDurable : storage === 'disk',
-      seconds: seconds ?? (isLong ? 600 : 110),
+      seconds: seconds ?? (isLong ? 600 : Infinity),
+      rounds: seconds === undefined && !isLong ? (isDurable ? 3 : 1) : Infinity,
       seed: seed + i,
       clients,
       pause: 10,

@@ -124,6 +124,7 @@ const verbs = {
   block: milliseconds => {
     for (const end = performance.now() + milliseconds; performance.now() < end;);
   },
+  wallClock: () => Date.now(),
   transferLeadership: id => node.transferLeadership(id),
   /** Ends the clients; what they wait for ends with its timeout. */
   stop: () => {

@@ -27,10 +27,10 @@ function summarize({ results, missing, skipped, options }) {
         strikes.filter(({ fault }) => fault === name)
       )
     ),
-    runs: results.map(({ plan, numbers, strikes }) => ({
+    runs: results.map(({ plan, numbers, strikes, seconds }) => ({
       name: plan.name,
       seed: plan.seed,
-      seconds: plan.seconds,
+      seconds: Math.round(seconds),
       strikes: strikes.length,
       ...numbers
     }))

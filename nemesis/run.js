@@ -27,8 +27,9 @@ const REST_MS = 300
  * @param plan.name of the run, and of its folder.
  * @param plan.size how many processes.
  * @param plan.isDurable whether they have disks.
- * @param plan.seconds for how long faults begin.
- * @returns `{ anomalies, strikes, numbers }`; anomalies are texts.
+ * @param plan.seconds for how long faults begin, at most.
+ * @param plan.rounds how often every fault comes, at most.
+ * @returns `{ anomalies, strikes, seconds, numbers }`; anomalies are texts.
  */
 async function run(plan, say) {
   const folder = path.join(plan.folder, plan.name)
@@ -43,6 +44,7 @@ async function run(plan, say) {
     // Often enough for faults to hit one.
     options: { snapshot: { entries: 500 } }
   })
+  const begun = performance.now()
   const strikes = []
   const anomalies = []
   const acknowledged = { finals: [] }
@@ -55,6 +57,7 @@ async function run(plan, say) {
   } finally {
     await cluster.end()
   }
+  const seconds = (performance.now() - begun) / 1000
   anomalies.push(...faultsOf(cluster, strikes), ...differences(acknowledged.finals))
 
   const history = readHistory(folder)
@@ -62,12 +65,12 @@ async function run(plan, say) {
   anomalies.push(...order.anomalies)
   const register = await checkRegister(history, folder)
   anomalies.push(...register.anomalies)
-  return { anomalies, strikes, numbers: { ...order.numbers, ...register.numbers } }
+  return { anomalies, strikes, seconds, numbers: { ...order.numbers, ...register.numbers } }
 }
 
 async function strikeAll({ plan, cluster, random, strikes, say }) {
   const end = performance.now() + plan.seconds * 1000
-  for (const together of schedule(plan.faults, random)) {
+  for (const together of schedule(plan.faults, random, plan.rounds)) {
     if (performance.now() > end) return
     const begun = performance.now()
     const fresh = together.map(fault => ({ fault: fault.name, mixedWith: together.length > 1, facts: null }))

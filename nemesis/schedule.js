@@ -8,9 +8,9 @@
 
 const MIXED = 0.3
 
-/** Yields lists of faults that come together, for ever. The first round is of single faults. */
-function* schedule(faults, random) {
-  for (let round = 1; ; round++) {
+/** Yields lists of faults that come together. The first round is of single faults. */
+function* schedule(faults, random, rounds = Infinity) {
+  for (let round = 1; round <= rounds; round++) {
     const rest = random.shuffle(faults)
     while (rest.length > 0) {
       const together = [rest.shift()]

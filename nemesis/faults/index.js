@@ -10,5 +10,8 @@ module.exports = [
   require('./redis-restart'),
   require('./redis-freeze'),
   require('./client-kill'),
+  require('./clock'),
+  require('./packets'),
+  require('./full-disk'),
   ...require('./cuts')
 ]
