@@ -12,7 +12,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const { Network } = require('./network')
-const { isInNamespace, mountSmallDisk } = require('./namespace')
+const { isInNamespace, keepSmallDisk, mountSmallDisk } = require('./namespace')
 const { libraryOfClock, writeClock } = require('./wall-clock')
 
 const ASK_TIMEOUT_MS = 3000
@@ -36,7 +36,7 @@ class Cluster {
     cluster.members = []
     /** Faults that the processes told of; the run decides which of them are to be expected. */
     cluster.faults = []
-    if (settings.isDurable && isInNamespace()) mountSmallDisk(cluster.storageOf(cluster.ids.at(-1)))
+    if (cluster.smallDisk) mountSmallDisk(cluster.smallDisk)
     for (const id of cluster.ids) cluster.start(id)
     return cluster
   }
@@ -74,6 +74,11 @@ class Cluster {
     member.onFault = fault => this.faults.push({ ...fault, origin })
     this.members.push(member)
     return member
+  }
+
+  /** The directory of the last process, where this machine lets us make small disks. */
+  get smallDisk() {
+    return this.isDurable && isInNamespace() ? this.storageOf(this.ids.at(-1)) : undefined
   }
 
   storageOf(id) {
@@ -129,15 +134,15 @@ class Cluster {
     return leader
   }
 
-  /** Resolves with the time until a perform that was made after the call was acknowledged somewhere. */
-  async serves(patience) {
+  /** Resolves with the time until a perform made after the call was acknowledged, by any of these processes. */
+  async serves(patience, members) {
     const start = Number(process.hrtime.bigint() / 1000n)
     let fresh
     await until(
       'a perform to be acknowledged',
       async () => {
         const answers = await Promise.all(
-          this.living.map(member => member.ask('progress').catch(() => undefined))
+          (members ?? this.living).map(member => member.ask('progress').catch(() => undefined))
         )
         fresh = answers.find(answer => answer !== undefined && answer.freshestInvocation > start)
         return fresh !== undefined
@@ -150,6 +155,7 @@ class Cluster {
   async end() {
     await Promise.all(this.living.map(member => member.kill()))
     await this.network.end()
+    if (this.smallDisk) keepSmallDisk(this.smallDisk)
   }
 }
 

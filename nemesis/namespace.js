@@ -63,10 +63,19 @@ function dropNothing() {
   obey('nft', ['-f', '-'], 'table ip nemesis\ndelete table ip nemesis\n')
 }
 
-/** Puts a small disk under a directory; it goes with the namespace. */
+/** Puts a small disk under a directory; `keepSmallDisk` ends that. */
 function mountSmallDisk(directory) {
   fs.mkdirSync(directory, { recursive: true })
   obey('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', directory])
+}
+
+/** Takes the disk away and leaves in the directory what was on it. */
+function keepSmallDisk(directory) {
+  const kept = `${directory}.kept`
+  fs.cpSync(directory, kept, { recursive: true })
+  obey('umount', [directory])
+  fs.rmdirSync(directory)
+  fs.renameSync(kept, directory)
 }
 
 function obey(program, args, input) {
@@ -79,6 +88,7 @@ module.exports = {
   dropNothing,
   enterNamespace,
   isInNamespace,
+  keepSmallDisk,
   mountSmallDisk,
   repeatInNamespace
 }

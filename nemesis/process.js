@@ -31,6 +31,7 @@ node.on('fenced', ({ code, message }) => fault(code, message))
 // Its process is of no use any more; who started it starts another one.
 node.on('error', ({ code, message }) => {
   fault(code, message)
+  isEnding = true
   process.exitCode = 3
   process.disconnect()
 })
@@ -45,6 +46,8 @@ function fault(code, message) {
 }
 
 let isStopping = false
+/** This process ends by itself. */
+let isEnding = false
 let acknowledged = 0
 /** When the last perform was acknowledged that was made last: no older one says that the cluster serves. */
 let freshestInvocation = 0
@@ -124,6 +127,8 @@ const verbs = {
   block: milliseconds => {
     for (const end = performance.now() + milliseconds; performance.now() < end;);
   },
+  sync: timeout => node.sync({ timeout }),
+  memory: () => process.memoryUsage.rss(),
   wallClock: () => Date.now(),
   transferLeadership: id => node.transferLeadership(id),
   /** Ends the clients; what they wait for ends with its timeout. */
@@ -149,8 +154,12 @@ process.on('message', async ({ verb, question, argument }) => {
   if (process.connected) process.send(reply)
 })
 
+// Whoever started this process is gone: nobody else would end it.
+process.once('disconnect', () => isEnding || process.exit(5))
+
 process.once('SIGTERM', async () => {
   isStopping = true
+  isEnding = true
   await node.close()
   if (process.connected) process.disconnect()
 })

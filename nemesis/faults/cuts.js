@@ -22,7 +22,7 @@ function cutFault(name, leaderIn, directionsOf) {
       await cluster.network.heal()
     }
   }
-  return { name, leaderIn, strike, touchesRedis: true }
+  return { name, leaderIn, directionsOf, strike, touchesRedis: true }
 }
 
 /** Every direction between two groups. */
