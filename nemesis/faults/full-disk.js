@@ -2,7 +2,8 @@
  * This file is the fault: the disk of a process is full. Its node fails and says why; with room again it comes back from
  * what it had kept.
  *
- * The disk is a small tmpfs in the mount namespace of the run, under the storage of the last process.
+ * The disk is a small tmpfs in the mount namespace of the run, under the storage of the last process. It is emptied
+ * before, and its process comes back as a new member: a file that was larger once would have room inside.
  */
 'use strict'
 
@@ -21,7 +22,15 @@ function isImpossible({ isDurable }) {
 
 async function strike({ cluster, note }) {
   const id = cluster.ids.at(-1)
-  const victim = cluster.living.find(member => member.id === id)
+  await cluster.living.find(member => member.id === id).kill()
+  for (const name of fs.readdirSync(cluster.storageOf(id))) {
+    fs.rmSync(path.join(cluster.storageOf(id), name), { recursive: true })
+  }
+  const victim = cluster.start(id)
+  await until(`${victim.origin} to be a member`, async () => {
+    const status = await victim.ask('status').catch(() => null)
+    return status !== null && status.appliedIndex > 0
+  })
   const filler = path.join(cluster.storageOf(id), 'filler')
   fill(filler)
   try {
