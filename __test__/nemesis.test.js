@@ -57,6 +57,20 @@ test('a good history is taken for good', () => {
   assert.deepEqual(anomaliesOf(), [])
 })
 
+test('actions that a process shows at once, after a replay, have their places', () => {
+  const showAtOnce = ({ lines: { a, b }, states }) => {
+    for (const lines of [a, b]) ['a:1', 'b:1'].forEach(id => drop(lines, line(lines, 's', id)))
+    line(a, 's', 'a:2').push(['a:1', 'b:1'])
+    return states
+  }
+  assert.deepEqual(anomaliesOf(showAtOnce), [])
+  const inOtherOrder = history => {
+    showAtOnce(history)
+    line(history.lines.a, 's', 'a:2')[5].reverse()
+  }
+  assert.match(anomaliesOf(inOtherOrder).join(), /a:1 was acknowledged before b:1 was performed/)
+})
+
 const BAD = {
   'an acknowledged action that is lost': [
     ({ lines: { a, b } }) => {

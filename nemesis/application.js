@@ -13,7 +13,10 @@ const ACTIONS_PER_KEY = 600
 /** A key that is older is dropped, and refused: performs may come late. */
 const KEYS_KEPT = 6
 
-const INITIAL = { count: 0, digest: 0, last: null, lists: {}, registers: {}, locks: {}, counters: {} }
+/** So many of the last actions are named in the state: a node that replays its log shows only the last state of it. */
+const RECENT_KEPT = 300
+
+const INITIAL = { count: 0, digest: 0, recent: [], lists: {}, registers: {}, locks: {}, counters: {} }
 
 const methods = {
   append(id, key, value) {
@@ -57,7 +60,12 @@ function refusal(code, { count, digest }, value) {
 
 function reduce(state = INITIAL, action) {
   if (action === null) return state
-  const next = { ...state, count: state.count + 1, digest: digest(state.digest, action.id), last: action.id }
+  const next = {
+    ...state,
+    count: state.count + 1,
+    digest: digest(state.digest, action.id),
+    recent: [...state.recent.slice(1 - RECENT_KEPT), action.id]
+  }
   const { key } = action
   switch (action.type) {
     case 'append':

@@ -53,8 +53,8 @@ function joinHistory(linesByOrigin) {
           break
         }
         case 's': {
-          const [count, id, digest] = facts
-          seen.push({ at, count, id, digest })
+          const [count, id, digest, earlier] = facts
+          seen.push({ at, count, ids: [...(earlier ?? []), id], digest })
           break
         }
         case 'r': {

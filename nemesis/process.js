@@ -21,10 +21,13 @@ const history = new Recorder(historyFile)
 
 const node = conflux({ ...options, methods, reduce })
 
-/** The last thing that this node's state was seen to hold. */
+let countSeen = 0
 node.subscribe(() => {
-  const { count, last, digest } = node.getState()
-  history.state(count, last, digest)
+  const { count, recent, digest } = node.getState()
+  // Several at once after a replay or a snapshot.
+  const earlier = count > countSeen + 1 ? recent.slice(-(count - countSeen), -1) : undefined
+  history.state(count, recent.at(-1), digest, earlier)
+  countSeen = count
 })
 node.on('warning', ({ code, message }) => history.event(code, message))
 node.on('fenced', ({ code, message }) => fault(code, message))

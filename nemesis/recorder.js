@@ -9,7 +9,7 @@
  * | `i`, time, id, method, arguments | a perform is about to be made |
  * | `a`, time, id, action | it was acknowledged with that action |
  * | `x`, time, id, outcome, code, seen, digest, value | it was rejected; what the method saw, if it did |
- * | `s`, time, count, id, digest | this node's state has so many actions; the last is that |
+ * | `s`, time, count, id, digest, earlier | this node's state has so many actions; the last is that, and before came … |
  * | `r`, invoked, time, count, digest, key, values | `sync()` and then a read |
  * | `e`, time, code, message | something worth telling |
  * | `f`, time, code, message | the node failed, or was fenced |
@@ -42,8 +42,8 @@ class Recorder {
     this.#write('x', id, outcome, code, seen, digest, value)
   }
 
-  state(count, last, digest) {
-    this.#write('s', count, last, digest)
+  state(count, last, digest, earlier) {
+    this.#write('s', count, last, digest, earlier)
   }
 
   read(invokedAt, { count, digest, lists, registers, locks, counters }, key) {

@@ -44,15 +44,18 @@ function orderOf({ states }, report) {
   const log = [null]
   for (const [origin, seen] of states) {
     let last = 0
-    for (const { count, id } of seen) {
+    for (const { count, ids } of seen) {
       // Listeners are called once after a replay or a snapshot, also of nothing new.
       if (count === 0) continue
       if (count < last) report(`${origin} went back from ${last} actions to ${count}`)
       last = count
-      if (log[count] !== undefined && log[count] !== id) {
-        report(`${origin} applied ${id} as action ${count}, another process ${log[count]}`)
-      }
-      log[count] ??= id
+      ids.forEach((id, i) => {
+        const position = count - ids.length + 1 + i
+        if (log[position] !== undefined && log[position] !== id) {
+          report(`${origin} applied ${id} as action ${position}, another process ${log[position]}`)
+        }
+        log[position] ??= id
+      })
     }
   }
   for (let count = 1; count < log.length; count++) {
