@@ -38,11 +38,11 @@ class Cluster {
     for (let i = 0; i < size; i++) this.start()
   }
 
-  /** Starts one more process: under a fresh id, or under that of a process which has ended. */
-  start(id = `node-${this.members.length + 1}`) {
+  /** Starts one more process: under a fresh id, or under that of a process which has ended; `options` overrule. */
+  start(id = `node-${this.members.length + 1}`, options = {}) {
     const origin = `${id}#${this.members.length + 1}`
     const storage = this.#folder && { path: this.directory(id) }
-    const member = new Member({ ...this.#settings, id, origin, storage })
+    const member = new Member({ ...this.#settings, id, origin, storage, ...options })
     this.members.push(member)
     return member
   }
@@ -171,6 +171,10 @@ class Member {
 
   get isAlive() {
     return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  get pid() {
+    return this.#child.pid
   }
 
   tell(message) {

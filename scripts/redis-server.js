@@ -21,12 +21,14 @@ class RedisServer {
   #arguments
   #child
 
-  constructor(program, port, password) {
+  /** `settings` are further arguments of the program, which overrule the ones here. */
+  constructor(program, port, { password, settings = [] } = {}) {
     this.#program = program
     this.port = port
     this.url = password ? `redis://:${password}@127.0.0.1:${port}` : `redis://127.0.0.1:${port}`
     this.#arguments = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
     if (password) this.#arguments.push('--requirepass', password)
+    this.#arguments.push(...settings)
   }
 
   get pid() {
@@ -90,8 +92,8 @@ class RedisServer {
 }
 
 /** Starts a redis-server on a free port. */
-async function startRedisServer({ password } = {}) {
-  return new RedisServer(obtainRedisServer(), await freePort(), password).start()
+async function startRedisServer(options) {
+  return new RedisServer(obtainRedisServer(), await freePort(), options).start()
 }
 
 /** A RedisServer on a free port that is not started yet. */

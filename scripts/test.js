@@ -27,6 +27,9 @@ main(async () => {
     await step(`JavaScript tests (${files.length} files)`, () =>
       run(process.execPath, ['--test', '--test-reporter=spec', ...files], { env })
     )
+    if (words.length === 0) {
+      await step('Nemesis, the short run', () => run(process.execPath, ['nemesis/nemesis.js'], { env }))
+    }
   } finally {
     await redis.kill()
   }

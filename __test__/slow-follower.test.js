@@ -1,0 +1,73 @@
+/**
+ * This file stops a follower's process under load: nobody else's memory grows for it, and it catches up soon.
+ *
+ * CONFLUX_SLOW_SECONDS sets for how long (default 10).
+ */
+'use strict'
+
+const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const test = require('node:test')
+const { setTimeout: delay } = require('node:timers/promises')
+
+const { startRedisServer } = require('../scripts/redis-server')
+const { Cluster, until } = require('./cluster')
+
+const SLOW_SECONDS = Number(process.env.CONFLUX_SLOW_SECONDS ?? 10)
+
+const OUTPUT_BUFFER_MAX = 8 * 1024 * 1024
+const GROWTH_MAX = 1.1
+const CATCHES_UP_WITHIN_MS = 5000
+
+/** Memory before a process has warmed up says nothing about growth. */
+const WARM_UP_ACTIONS = 20_000
+
+test(`a follower stopped for ${SLOW_SECONDS} s under load`, async t => {
+  const redis = await startRedisServer()
+  t.after(() => redis.kill())
+  const cluster = new Cluster(redis.url)
+  t.after(() => cluster.kill())
+  const leader = await cluster.leader()
+  const follower = cluster.members.find(member => member !== leader)
+  for (const member of cluster.members) if (member !== follower) member.load({ inFlight: 20, pause: 5 })
+  await cluster.acknowledgements(WARM_UP_ACTIONS)
+
+  const before = residentBytes(leader)
+  follower.pause()
+  let buffered = 0
+  let memory = 0
+  for (const end = Date.now() + SLOW_SECONDS * 1000; Date.now() < end; await delay(200)) {
+    buffered = Math.max(buffered, await outputBuffered(redis))
+    memory = Math.max(memory, residentBytes(leader))
+  }
+  const { appliedIndex } = await leader.ask('status')
+  follower.resume()
+  const start = Date.now()
+  await until('it to catch up', async () => (await follower.ask('status')).appliedIndex >= appliedIndex)
+  const caughtUpAfter = Date.now() - start
+
+  t.diagnostic(
+    `at most ${mib(buffered)} MiB waited in Redis; the leader had ${mib(before)} MiB, then at most ` +
+      `${mib(memory)} MiB; caught up after ${caughtUpAfter} ms`
+  )
+  assert.ok(buffered <= OUTPUT_BUFFER_MAX, `${mib(buffered)} MiB waited in Redis`)
+  assert.ok(memory <= before * GROWTH_MAX, `the leader grew from ${mib(before)} to ${mib(memory)} MiB`)
+  assert.ok(caughtUpAfter <= CATCHES_UP_WITHIN_MS, `it caught up only after ${caughtUpAfter} ms`)
+  await cluster.settle()
+  await cluster.close()
+})
+
+/** Of all connections together: how much Redis keeps for those who don't read. */
+async function outputBuffered(redis) {
+  const list = await redis.command('CLIENT', 'LIST')
+  return [...list.matchAll(/ omem=(\d+)/g)].reduce((sum, [, bytes]) => sum + Number(bytes), 0)
+}
+
+/** As the kernel counts it: what the process itself says would be without its Rust part on some systems. */
+function residentBytes({ pid }) {
+  return Number(fs.readFileSync(`/proc/${pid}/status`, 'utf8').match(/^VmRSS:\s+(\d+) kB/m)[1]) * 1024
+}
+
+function mib(bytes) {
+  return (bytes / 1024 / 1024).toFixed(1)
+}

@@ -1,0 +1,121 @@
+/**
+ * This file is the replicated application whose history is checked: lists, registers, locks and counters, each under
+ * keys of which only the newest are kept.
+ *
+ * Used by the processes under test as methods and reducer, and by the checks, which replay the log with the same
+ * reducer. A method that refuses tells what it saw: that is an observation, and checked like a read.
+ */
+'use strict'
+
+/** After so many actions the next key is used. Short lives keep lists short, and the register's search fast. */
+const ACTIONS_PER_KEY = 600
+
+/** A key that is older is dropped, and refused: performs may come late. */
+const KEYS_KEPT = 6
+
+/** So many of the last actions are named in the state: a node that replays its log shows only the last state of it. */
+const RECENT_KEPT = 300
+
+const INITIAL = { count: 0, digest: 0, recent: [], lists: {}, registers: {}, locks: {}, counters: {} }
+
+const methods = {
+  append(id, key, value) {
+    return decide(this, key, () => ({ type: 'append', id, key, value }))
+  },
+  write(id, key, value) {
+    return decide(this, key, () => ({ type: 'write', id, key, value }))
+  },
+  cas(id, key, from, to) {
+    return decide(this, key, state => {
+      const value = state.registers[key] ?? null
+      return value === from ? { type: 'cas', id, key, from, to } : refusal('MISMATCH', state, value)
+    })
+  },
+  acquire(id, key, owner) {
+    return decide(this, key, state => {
+      const value = state.locks[key] ?? null
+      return value === null ? { type: 'acquire', id, key, owner } : refusal('TAKEN', state, value)
+    })
+  },
+  release(id, key, owner) {
+    return decide(this, key, state => {
+      const value = state.locks[key] ?? null
+      return value === owner ? { type: 'release', id, key, owner } : refusal('NOT_YOURS', state, value)
+    })
+  },
+  add(id, key, amount) {
+    return decide(this, key, () => ({ type: 'add', id, key, amount }))
+  }
+}
+
+function decide(node, key, answer) {
+  const state = node.getProvisionalState()
+  return key < oldestKey(state) ? refusal('RETIRED', state, null) : answer(state)
+}
+
+/** `seen` and `digest` name the state that the refusal rests on. */
+function refusal(code, { count, digest }, value) {
+  return Object.assign(new Error(code), { code, seen: count, digest, value })
+}
+
+function reduce(state = INITIAL, action) {
+  if (action === null) return state
+  const next = {
+    ...state,
+    count: state.count + 1,
+    digest: digest(state.digest, action.id),
+    recent: [...state.recent.slice(1 - RECENT_KEPT), action.id]
+  }
+  const { key } = action
+  switch (action.type) {
+    case 'append':
+      next.lists = { ...state.lists, [key]: [...(state.lists[key] ?? []), action.value] }
+      break
+    case 'write':
+      next.registers = { ...state.registers, [key]: action.value }
+      break
+    case 'cas':
+      next.registers = { ...state.registers, [key]: action.to }
+      break
+    case 'acquire':
+      next.locks = { ...state.locks, [key]: action.owner }
+      break
+    case 'release':
+      next.locks = { ...state.locks, [key]: null }
+      break
+    case 'add':
+      next.counters = { ...state.counters, [key]: (state.counters[key] ?? 0) + action.amount }
+      break
+  }
+  return next.count % ACTIONS_PER_KEY === 0 ? withoutOldKeys(next) : next
+}
+
+/** The key to use next. Keys are numbers. */
+function currentKey({ count }) {
+  return Math.floor(count / ACTIONS_PER_KEY)
+}
+
+function oldestKey(state) {
+  return currentKey(state) - KEYS_KEPT + 1
+}
+
+function withoutOldKeys(state) {
+  const kept = things =>
+    Object.fromEntries(Object.entries(things).filter(([key]) => Number(key) >= oldestKey(state)))
+  const { lists, registers, locks, counters } = state
+  return {
+    ...state,
+    lists: kept(lists),
+    registers: kept(registers),
+    locks: kept(locks),
+    counters: kept(counters)
+  }
+}
+
+/** FNV-1a over the ids, from one to the next: other actions, or the same in another order, give another digest. */
+function digest(hash, text) {
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619)
+  return hash >>> 0
+}
+
+module.exports = { currentKey, methods, oldestKey, reduce }

@@ -1,0 +1,31 @@
+/** This file is the fault: the wall clock of a process is stepped by up to an hour, forth or back. */
+'use strict'
+
+const { setTimeout: delay } = require('node:timers/promises')
+
+const { libraryOfClock, writeClock } = require('../wall-clock')
+
+const HOUR_S = 3600
+
+function isImpossible() {
+  return !libraryOfClock() && 'needs libfaketime (Debian: apt-get install faketime)'
+}
+
+async function strike({ cluster, random, note }) {
+  const leader = await cluster.leader()
+  const victim = random.chance(0.6) ? leader : random.pick(cluster.living)
+  const seconds = Math.round(random.between(HOUR_S / 2, HOUR_S)) * (random.chance(0.5) ? 1 : -1)
+  try {
+    writeClock(cluster.clockOf(victim.id), seconds)
+    const stepped = ((await victim.ask('wallClock')) - Date.now()) / 1000
+    if (Math.abs(stepped - seconds) > 60)
+      throw new Error(`the clock was stepped by ${stepped} s, not ${seconds} s`)
+    note({ victim: victim.id, wasLeader: victim === leader, seconds })
+    await delay(random.between(500, 3000))
+  } finally {
+    writeClock(cluster.clockOf(victim.id), 0)
+  }
+}
+
+// Who was killed cannot be asked what time it is.
+module.exports = { name: 'clock', isImpossible, strike, endsProcesses: true }

@@ -1,0 +1,17 @@
+/** This file lists the faults. */
+'use strict'
+
+module.exports = [
+  require('./kill'),
+  require('./kill-all'),
+  require('./pause'),
+  require('./block'),
+  require('./rolling'),
+  require('./redis-restart'),
+  require('./redis-freeze'),
+  require('./client-kill'),
+  require('./clock'),
+  require('./packets'),
+  require('./full-disk'),
+  ...require('./cuts')
+]

@@ -1,0 +1,93 @@
+/**
+ * This file is the network of a run: a real redis-server, and who may say what to whom through it.
+ *
+ * Owned by `cluster.js`. Every process logs in as a user of its own, and what that user may publish is changed while it
+ * is connected: Redis then drops its frames to some of the others, in one direction, and nobody is told.
+ */
+'use strict'
+
+const fs = require('node:fs')
+const path = require('node:path')
+
+const { startRedisServer } = require('../scripts/redis-server')
+
+const CHANNEL = 'nemesis'
+const TOPIC = `conflux:0:${CHANNEL}`
+const PASSWORD = 'nemesis'
+
+/** Everybody hears what is said to him: only speaking is ever forbidden. */
+const HEARS_ALL = '(+@all -publish allchannels)'
+
+class Network {
+  #redis
+  /** `${from}>${to}` for every direction that is cut, by ids. */
+  #cuts = new Set()
+
+  static async start(folder, ids) {
+    const network = new Network()
+    const aclFile = path.join(folder, 'users.acl')
+    const users = ids.map(id => `user ${id} on >${PASSWORD} allkeys ${HEARS_ALL} (+publish allchannels)`)
+    fs.writeFileSync(
+      aclFile,
+      `${['user default on nopass allkeys allchannels +@all', ...users].join('\n')}\n`
+    )
+    const bind = ['--bind', '127.0.0.1', ...ids.map((_, i) => loopbackOf(i))]
+    const settings = fs.existsSync('/proc/sys/net') ? bind : []
+    network.#redis = await startRedisServer({ settings: ['--aclfile', aclFile, ...settings] })
+    return network
+  }
+
+  get redis() {
+    return this.#redis
+  }
+
+  /** How the process with this id reaches the others; `index` gives it an address of its own on the loopback. */
+  channelOf(id, index) {
+    const host = fs.existsSync('/proc/sys/net') ? loopbackOf(index) : '127.0.0.1'
+    return {
+      name: 'redis',
+      host,
+      port: this.#redis.port,
+      username: id,
+      password: PASSWORD,
+      channelName: CHANNEL
+    }
+  }
+
+  /**
+   * Cuts every given direction, `[from, to]` by ids, until `heal`. Who is cut from anybody may not speak to all either,
+   * so that nobody hears him by that way.
+   */
+  async cut(directions, incarnations) {
+    for (const [from, to] of directions) this.#cuts.add(`${from}>${to}`)
+    const senders = new Set(directions.map(([from]) => from))
+    for (const from of senders) {
+      const reachable = Object.entries(incarnations).filter(([to]) => !this.#cuts.has(`${from}>${to}`))
+      const topics = [`${TOPIC}:echo:*`, ...reachable.map(([, incarnation]) => `${TOPIC}:${incarnation}`)]
+      await this.#allow(from, `(+publish resetchannels ${topics.map(topic => `&${topic}`).join(' ')})`)
+    }
+  }
+
+  async heal() {
+    const senders = new Set([...this.#cuts].map(direction => direction.split('>')[0]))
+    this.#cuts.clear()
+    for (const from of senders) await this.#allow(from, '(+publish allchannels)')
+  }
+
+  /** A new list of rights, put in place at once. */
+  async #allow(id, rights) {
+    const reply = await this.#redis.command(...['ACL', 'SETUSER', id, 'clearselectors', HEARS_ALL, rights])
+    if (!reply.startsWith('+OK')) throw new Error(`ACL SETUSER: ${reply}`)
+  }
+
+  async end() {
+    this.#redis.thaw()
+    await this.#redis.kill()
+  }
+}
+
+function loopbackOf(index) {
+  return `127.0.1.${index + 1}`
+}
+
+module.exports = { Network, loopbackOf }

@@ -1,0 +1,168 @@
+/**
+ * This file is one process under test: a conflux node, and clients that perform on it and read it.
+ *
+ * Started by `cluster.js`, which talks to it by messages. Everything that happens is written to a history file before
+ * anything else depends on it: the process may be killed at any moment, and what it did must still be known.
+ */
+'use strict'
+
+const { setTimeout: delay } = require('node:timers/promises')
+
+const conflux = require('..')
+const { currentKey, methods, oldestKey, reduce } = require('./application')
+const { Recorder } = require('./recorder')
+
+/** Whoever waits longer gets an unknown outcome, and goes on. */
+const PERFORM_TIMEOUT_MS = 5000
+const SYNC_TIMEOUT_MS = 5000
+
+const { origin, historyFile, clients, pause, ...options } = JSON.parse(process.argv[2])
+const history = new Recorder(historyFile)
+
+const node = conflux({ ...options, methods, reduce })
+
+let countSeen = 0
+node.subscribe(() => {
+  const { count, recent, digest } = node.getState()
+  // Several at once after a replay or a snapshot.
+  const earlier = count > countSeen + 1 ? recent.slice(-(count - countSeen), -1) : undefined
+  history.state(count, recent.at(-1), digest, earlier)
+  countSeen = count
+})
+node.on('warning', ({ code, message }) => history.event(code, message))
+node.on('fenced', ({ code, message }) => fault(code, message))
+// Its process is of no use any more; who started it starts another one.
+node.on('error', ({ code, message }) => {
+  fault(code, message)
+  isEnding = true
+  process.exitCode = 3
+  process.disconnect()
+})
+process.on('unhandledRejection', reason => {
+  fault('UNHANDLED_REJECTION', String(reason?.stack ?? reason))
+  process.exit(4)
+})
+
+function fault(code, message) {
+  history.fault(code, message)
+  if (process.connected) process.send({ fault: { code, message } })
+}
+
+let isStopping = false
+/** This process ends by itself. */
+let isEnding = false
+let acknowledged = 0
+/** When the last perform was acknowledged that was made last: no older one says that the cluster serves. */
+let freshestInvocation = 0
+let number = 0
+
+const running = node.ready().then(
+  () => Promise.all(Array.from({ length: clients }, client)),
+  () => {}
+)
+
+/** One client after the other's end performs or reads, as the dice say. */
+async function client() {
+  let lock = null
+  while (!isStopping && node.status().state === 'open') {
+    if (Math.random() < 0.15) await read()
+    else if (lock !== null) {
+      if (!(await isUnknown(perform('release', lock.key, lock.owner)))) lock = null
+    } else {
+      const key = currentKey(node.getState())
+      const id = nextId()
+      const dice = Math.random()
+      if (dice < 0.2) {
+        const outcome = await performAs(id, 'acquire', key, id)
+        if (outcome === 'done') lock = { key, owner: id }
+      } else if (dice < 0.45) await performAs(id, 'append', key, id)
+      else if (dice < 0.6) await performAs(id, 'write', key, id)
+      else if (dice < 0.85) await performAs(id, 'cas', key, node.getState().registers[key] ?? null, id)
+      else await performAs(id, 'add', key, 1 + Math.floor(Math.random() * 9))
+    }
+    await delay(pause * Math.random() * 2)
+  }
+}
+
+async function isUnknown(outcome) {
+  return (await outcome) === 'unknown'
+}
+
+function nextId() {
+  return `${origin}:${++number}`
+}
+
+function perform(method, ...args) {
+  return performAs(nextId(), method, ...args)
+}
+
+async function performAs(id, method, ...args) {
+  const invokedAt = history.invoked(id, method, args)
+  try {
+    const action = await node.perform(method, [id, ...args], PERFORM_TIMEOUT_MS)
+    history.acknowledged(id, action)
+    acknowledged++
+    freshestInvocation = Math.max(freshestInvocation, invokedAt)
+    return 'done'
+  } catch (error) {
+    history.rejected(id, error)
+    return error.outcome
+  }
+}
+
+async function read() {
+  const invokedAt = history.now()
+  try {
+    await node.sync({ timeout: SYNC_TIMEOUT_MS })
+  } catch ({ code }) {
+    history.event('READ_FAILED', code)
+    return
+  }
+  const state = node.getState()
+  const key = currentKey(state)
+  history.read(invokedAt, state, key >= oldestKey(state) ? key : null)
+}
+
+const verbs = {
+  status: () => node.status(),
+  progress: () => ({ acknowledged, freshestInvocation, now: history.now() }),
+  /** Blocks the event loop, as an application does that computes for too long. */
+  block: milliseconds => {
+    for (const end = performance.now() + milliseconds; performance.now() < end;);
+  },
+  sync: timeout => node.sync({ timeout }),
+  memory: () => process.memoryUsage.rss(),
+  wallClock: () => Date.now(),
+  transferLeadership: id => node.transferLeadership(id),
+  /** Ends the clients; what they wait for ends with its timeout. */
+  stop: () => {
+    isStopping = true
+    return running
+  },
+  /** Everything that was acknowledged anywhere before is in it. */
+  finalState: async () => {
+    await node.sync()
+    await read()
+    return node.getState()
+  }
+}
+
+process.on('message', async ({ verb, question, argument }) => {
+  const reply = { question }
+  try {
+    reply.answer = await verbs[verb](argument)
+  } catch ({ message, code }) {
+    reply.error = { message, code }
+  }
+  if (process.connected) process.send(reply)
+})
+
+// Whoever started this process is gone: nobody else would end it.
+process.once('disconnect', () => isEnding || process.exit(5))
+
+process.once('SIGTERM', async () => {
+  isStopping = true
+  isEnding = true
+  await node.close()
+  if (process.connected) process.disconnect()
+})

@@ -1,0 +1,74 @@
+/**
+ * This file writes the history of one process, one JSON array a line.
+ *
+ * Used by `process.js`; `history.js` reads it. A line is in the kernel's hands when a function returns, so that a kill
+ * loses none; the clock is the machine's monotonic one, which all processes share and no fault moves.
+ *
+ * | line | meaning |
+ * |---|---|
+ * | `i`, time, id, method, arguments | a perform is about to be made |
+ * | `a`, time, id, action | it was acknowledged with that action |
+ * | `x`, time, id, outcome, code, seen, digest, value | it was rejected; what the method saw, if it did |
+ * | `s`, time, count, id, digest, earlier | this node's state has so many actions; the last is that, and before came … |
+ * | `r`, invoked, time, count, digest, key, values | `sync()` and then a read |
+ * | `e`, time, code, message | something worth telling |
+ * | `f`, time, code, message | the node failed, or was fenced |
+ */
+'use strict'
+
+const fs = require('node:fs')
+
+class Recorder {
+  #file
+
+  constructor(path) {
+    this.#file = fs.openSync(path, 'a')
+  }
+
+  /** Microseconds. */
+  now() {
+    return Number(process.hrtime.bigint() / 1000n)
+  }
+
+  invoked(id, method, args) {
+    return this.#write('i', id, method, args)
+  }
+
+  acknowledged(id, action) {
+    this.#write('a', id, action)
+  }
+
+  rejected(id, { outcome, code, seen, digest, value }) {
+    this.#write('x', id, outcome, code, seen, digest, value)
+  }
+
+  state(count, last, digest, earlier) {
+    this.#write('s', count, last, digest, earlier)
+  }
+
+  read(invokedAt, { count, digest, lists, registers, locks, counters }, key) {
+    const values = [lists[key], registers[key], locks[key], counters[key]].map(value => value ?? null)
+    const now = this.now()
+    this.#line(['r', invokedAt, now, count, digest, key, values])
+  }
+
+  event(code, message) {
+    this.#write('e', code, message)
+  }
+
+  fault(code, message) {
+    this.#write('f', code, message)
+  }
+
+  #write(kind, ...facts) {
+    const now = this.now()
+    this.#line([kind, now, ...facts])
+    return now
+  }
+
+  #line(line) {
+    fs.writeSync(this.#file, `${JSON.stringify(line)}\n`)
+  }
+}
+
+module.exports = { Recorder }

@@ -1,0 +1,136 @@
+/**
+ * This file is one run: a cluster under load, faults one after the other, and at the end every check.
+ *
+ * Called by `nemesis.js`. After every fault the cluster must be whole and serve again: safety alone is easy.
+ */
+'use strict'
+
+const fs = require('node:fs')
+const path = require('node:path')
+const { setTimeout: delay } = require('node:timers/promises')
+
+const { checkOrder } = require('./checks/order')
+const { checkRegister } = require('./checks/register')
+const { Cluster } = require('./cluster')
+const { readHistory } = require('./history')
+const { Random } = require('./random')
+const { schedule } = require('./schedule')
+
+/** What is said to be broken, rather than slow. */
+const WHOLE_WITHIN_MS = 60_000
+const SERVES_WITHIN_MS = 20_000
+
+/** How long the load goes on without a fault between two. */
+const REST_MS = 300
+
+/**
+ * @param plan.name of the run, and of its folder.
+ * @param plan.size how many processes.
+ * @param plan.isDurable whether they have disks.
+ * @param plan.seconds for how long faults begin, at most.
+ * @param plan.rounds how often every fault comes, at most.
+ * @returns `{ anomalies, strikes, seconds, numbers }`; anomalies are texts.
+ */
+async function run(plan, say) {
+  const folder = path.join(plan.folder, plan.name)
+  fs.mkdirSync(folder, { recursive: true })
+  const random = new Random(plan.seed)
+  const cluster = await Cluster.start({
+    size: plan.size,
+    isDurable: plan.isDurable,
+    folder,
+    clients: Math.ceil(plan.clients / plan.size),
+    pause: plan.pause,
+    // Often enough for faults to hit one.
+    options: { snapshot: { entries: 500 } }
+  })
+  const begun = performance.now()
+  const strikes = []
+  const anomalies = []
+  const acknowledged = { finals: [] }
+  try {
+    await cluster.whole(WHOLE_WITHIN_MS)
+    await strikeAll({ plan, cluster, random, strikes, say })
+    acknowledged.finals = await settle(cluster)
+  } catch (error) {
+    anomalies.push(`the run did not come to its end: ${error.stack}`)
+  } finally {
+    await cluster.end()
+  }
+  const seconds = (performance.now() - begun) / 1000
+  anomalies.push(...faultsOf(cluster, strikes), ...differences(acknowledged.finals))
+
+  const history = readHistory(folder)
+  const order = checkOrder(history)
+  anomalies.push(...order.anomalies)
+  const register = await checkRegister(history, folder)
+  anomalies.push(...register.anomalies)
+  return { anomalies, strikes, seconds, numbers: { ...order.numbers, ...register.numbers } }
+}
+
+async function strikeAll({ plan, cluster, random, strikes, say }) {
+  const end = performance.now() + plan.seconds * 1000
+  for (const together of schedule(plan.faults, random, plan.rounds)) {
+    if (performance.now() > end) return
+    const begun = performance.now()
+    const fresh = together.map(fault => ({ fault: fault.name, mixedWith: together.length > 1, facts: null }))
+    const results = await Promise.allSettled(
+      together.map((fault, i) => {
+        // Dice of its own: which of two throws first is not in the seed.
+        const dice = new Random(Math.floor(random.next() * 2 ** 32))
+        return fault.strike({ cluster, random: dice, note: facts => (fresh[i].facts = facts) })
+      })
+    )
+    const names = together.map(({ name }) => name).join(' + ')
+    for (const { status, reason } of results) {
+      if (status === 'rejected') throw new Error(`during ${names}: ${reason.stack}`)
+    }
+    const held = Math.round(performance.now() - begun)
+    await naming(names, () => cluster.whole(WHOLE_WITHIN_MS))
+    const wholeAfter = Math.round(performance.now() - begun) - held
+    const servesAfter = await naming(names, () => cluster.serves(SERVES_WITHIN_MS))
+    for (const strike of fresh) strikes.push({ ...strike, held, wholeAfter, servesAfter })
+    say(
+      `${names}: held ${held} ms, whole after ${wholeAfter} ms more ${JSON.stringify(fresh.map(f => f.facts))}`
+    )
+    await delay(REST_MS)
+  }
+}
+
+async function naming(names, wait) {
+  try {
+    return await wait()
+  } catch (error) {
+    throw new Error(`after ${names}: ${error.message}`, { cause: error })
+  }
+}
+
+/** Ends the clients, and gives what every process then says is current. */
+async function settle(cluster) {
+  await cluster.whole(WHOLE_WITHIN_MS)
+  await Promise.all(cluster.living.map(member => member.ask('stop', undefined, 20_000)))
+  return Promise.all(cluster.living.map(member => member.ask('finalState', undefined, 15_000)))
+}
+
+function differences([first, ...others]) {
+  return others
+    .filter(state => JSON.stringify(state) !== JSON.stringify(first))
+    .map(
+      state =>
+        `at the end two processes held different states, after ${first.count} and ${state.count} actions`
+    )
+}
+
+/** Faults of processes, and ends of processes, that no fault of ours explains. */
+function faultsOf(cluster, strikes) {
+  const expected = new Set(strikes.flatMap(({ facts }) => facts?.expects ?? []))
+  const told = cluster.faults
+    .filter(({ code, origin }) => !expected.has(`${origin} ${code}`))
+    .map(({ origin, code, message }) => `${origin} failed: ${code}: ${message}`)
+  const ended = cluster.members
+    .filter(({ exit }) => typeof exit === 'number' && exit !== 0 && exit !== 3)
+    .map(({ origin, exit }) => `${origin} ended with exit code ${exit}`)
+  return [...told, ...ended]
+}
+
+module.exports = { run }
