@@ -1,0 +1,1 @@
+module.exports = { name: 'etcd', title: 'etcd', promise: '', missing: () => 'not written yet' }

@@ -1,0 +1,1 @@
+module.exports = { name: 'nats', title: 'nats', promise: '', missing: () => 'not written yet' }
