@@ -15,16 +15,20 @@ const START_PATIENCE_MS = 20_000
 class Cluster {
   #hosts
   #leaderId
+  #audit
+  #killServer
 
   /**
    * @param groups the ids of the nodes in each process.
    * @param leader the id to speak through if the peer's clients do not know who leads.
-   * @param hasBooks false where nothing is kept that could be looked up.
+   * @param audit what each server applied, given the ids alive, where servers and not clients know it.
+   * @param killServer kill -9 of the server of an id, where servers are processes of their own.
    */
-  constructor({ groups, options, leader, execArgv = [], audit }) {
+  constructor({ groups, options, leader, execArgv = [], audit, killServer }) {
     this.ids = groups.flat()
     this.#leaderId = leader
-    this.audit = audit
+    this.#audit = audit
+    this.#killServer = killServer
     // 1.1.8 warns of its many listeners.
     const flags = ['--no-warnings', ...execArgv]
     this.#hosts = groups.map(ids => ({ ids, process: new Process('host.js', { ...options, ids }, flags) }))
@@ -68,6 +72,7 @@ class Cluster {
   kill(id) {
     const host = this.#host(id)
     host.process.kill()
+    this.#killServer?.(id)
     this.#hosts = this.#hosts.filter(other => other !== host)
     this.ids = this.ids.filter(other => other !== id)
   }
@@ -76,7 +81,7 @@ class Cluster {
   async books() {
     const books = await Promise.all(this.#hosts.map(host => host.process.ask('books')))
     const origins = books.flatMap(({ origins }) => origins)
-    const nodes = this.audit ? await this.audit() : books.flatMap(({ nodes }) => nodes)
+    const nodes = this.#audit ? await this.#audit(this.ids) : books.flatMap(({ nodes }) => nodes)
     let acknowledged = 0
     let lost = 0
     let doubled = 0
