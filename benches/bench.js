@@ -1,77 +1,179 @@
 /**
- * This file is `npm run bench`: conflux 1.1.8 beside this tree, in one run on one machine, in turns (A B A B).
+ * This file is `npm run bench`: conflux beside its peers and beside the limits of the machine, in one run, in turns.
  *
- * `-- --quick` takes about a minute. It prints a table and leaves every figure in bench-results/. It fails if this
- * tree lost or doubled an acknowledged action.
+ * It prints tables, leaves every figure in bench-results/, and fails if this tree lost or doubled an acknowledged
+ * action. `-- --help` lists the options.
  */
 'use strict'
 
 const fs = require('node:fs')
-const os = require('node:os')
 const path = require('node:path')
+const { parseArgs } = require('node:util')
 
 const { startRedisServer } = require('../scripts/redis-server')
-const { Stop, build, install, main, manifest, root } = require('../scripts/steps')
-const { addedByNodeAtRest } = require('./memory')
-const { measureLatency, measureThroughput } = require('./scenarios')
-const { table } = require('./table')
+const { Stop, build, install, main, root } = require('../scripts/steps')
+const { writeDocs } = require('./docs')
+const { describe, machine } = require('./machine')
+const { installPeers } = require('./packages')
+const { broken, runScenario } = require('./run')
+const { plain, sections } = require('./table')
+const { targets } = require('./targets')
 
-const PACKAGES = ['conflux-1', 'conflux']
-const IN_FLIGHT = [100, 1000, 3000]
+/** In the order of the tables' columns. */
+const PEERS = ['conflux', 'bare', 'javascript', 'incr', 'conflux-1', 'etcd', 'nats', 'zmq-raft']
+const QUICK_PEERS = ['conflux', 'bare', 'javascript', 'incr', 'conflux-1']
+
+/** What says most first: a run that is cut short has it. */
+const SCENARIOS = [
+  'latency-memory',
+  'latency-redis',
+  'throughput-redis',
+  'throughput-memory',
+  'durable',
+  'failover',
+  'cold-start',
+  'long-life',
+  'provisional',
+  'sizes',
+  'from-all',
+  'payload',
+  'state',
+  'idle',
+  'memory',
+  'package',
+  'reducer'
+]
+
+const OPTIONS = {
+  quick: {
+    type: 'boolean',
+    help: 'about a minute instead of about ten: short windows, one round, fewer peers'
+  },
+  only: { type: 'string', multiple: true, help: 'scenarios whose name contains this; may be repeated' },
+  list: { type: 'boolean', help: 'the scenarios and the peers' },
+  'install-peers': { type: 'boolean', help: 'install what the peers need, then go on' },
+  'write-docs': { type: 'boolean', help: 'write docs/performance.md and its chart from this run' },
+  from: { type: 'string', help: 'a file of bench-results/ to print again, instead of a run' },
+  built: { type: 'boolean', help: 'the addon is built already' },
+  help: { type: 'boolean', help: 'this' }
+}
 
 main(async () => {
-  const isQuick = process.argv.includes('--quick')
-  const rounds = isQuick ? 1 : 2
-  const seconds = isQuick ? 0.5 : 5
-  await install()
-  await build()
+  const options = parse()
+  if (options.help) return help()
+  const words = options.only ?? ['']
+  const names = SCENARIOS.filter(name => words.some(word => name.includes(word)))
+  if (names.length === 0) throw new Stop(`No scenario is named like ${words.join(', ')}: \`-- --list\`.`)
+  const scenarios = names.map(name => require(`./scenarios/${name}`))
+  const peers = PEERS.map(name => require(`./peers/${name}`))
+  if (options.list) return list(scenarios, peers)
 
-  const redis = await startRedisServer()
-  const results = []
-  try {
-    for (const channel of ['memory', 'redis']) {
-      for (let round = 0; round < rounds; round++) {
-        const run = async (measure, options) => {
-          for (const packageName of PACKAGES) {
-            const setting = { packageName, channel, redisUrl: redis.url, seconds, ...options }
-            const what = options.inFlight ? `${options.inFlight} in flight` : 'one at a time'
-            progress(`${channel}, round ${round + 1} of ${rounds}, ${what}: ${packageName}`)
-            results.push({ packageName, channel, ...options, ...(await measure(setting)) })
-          }
-        }
-        await run(measureLatency, {})
-        for (const inFlight of IN_FLIGHT) await run(measureThroughput, { inFlight })
-      }
-    }
-    progress('memory of a node at rest')
-    const memory = {}
-    for (const name of PACKAGES) memory[name] = await addedByNodeAtRest(name)
-    progress('')
-    report({ results, memory, isQuick })
-  } finally {
-    await redis.kill()
-  }
+  const run = options.from
+    ? JSON.parse(fs.readFileSync(options.from, 'utf8'))
+    : await measure(options, scenarios, peers)
+  report(run, scenarios, peers)
+  if (options['write-docs']) await writeDocs(run, scenarios, peers)
+  const faults = broken(run.records)
+  if (faults.length > 0)
+    throw new Stop(`Acknowledged actions were lost or doubled: ${JSON.stringify(faults)}`)
+  const failed = run.records.filter(({ peer, failed }) => peer === 'conflux' && failed)
+  if (failed.length > 0) throw new Stop(`Measurements of conflux failed: ${JSON.stringify(failed)}`)
 })
 
-function report({ results, memory, isQuick }) {
-  const machine = `${os.cpus().length} × ${os.cpus()[0].model.trim()}, ${os.type()} ${os.release()}`
-  console.log(`\nconflux 1.1.8 beside ${manifest.version}; Node ${process.versions.node}, ${machine}\n`)
-  console.log(table(results, memory))
+function parse() {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (error) {
+    throw new Stop(`${error.message} \`npm run bench -- --help\` lists the options.`)
+  }
+}
 
+async function measure(options, scenarios, allPeers) {
+  await install()
+  if (!options.built) await build()
+  if (options['install-peers']) await installPeers()
+
+  const wanted = allPeers.filter(
+    ({ name }) =>
+      (!options.quick || QUICK_PEERS.includes(name)) && scenarios.some(({ peers }) => peers.includes(name))
+  )
+  const missing = Object.fromEntries(
+    wanted.map(peer => [peer.name, peer.missing()]).filter(([, how]) => how !== undefined)
+  )
+  for (const [name, how] of Object.entries(missing)) console.log(`${name} is left out, not installed: ${how}`)
+  const peers = wanted.filter(({ name }) => !missing[name])
+
+  const start = Date.now()
+  const redis = await startRedisServer()
+  const settings = options.quick
+    ? { isQuick: true, redis, seconds: 0.5, rounds: 1 }
+    : { isQuick: false, redis, seconds: 2, rounds: 2 }
+  const records = []
+  try {
+    for (const scenario of scenarios)
+      records.push(...(await runScenario(scenario, peers, settings, progress)))
+  } finally {
+    progress('')
+    await redis.kill()
+  }
+  const run = {
+    ...machine(),
+    isQuick: settings.isQuick,
+    tookSeconds: Math.round((Date.now() - start) / 1000),
+    missing,
+    records
+  }
+  const file = save(run)
+  console.log(`\nEvery figure: ${path.relative(root, file)} (${run.tookSeconds} s)`)
+  return run
+}
+
+function save(run) {
   const folder = path.join(root, 'bench-results')
   fs.mkdirSync(folder, { recursive: true })
-  const file = path.join(folder, `${new Date().toISOString().replaceAll(':', '-')}.json`)
-  fs.writeFileSync(
-    file,
-    JSON.stringify({ machine, node: process.versions.node, isQuick, results, memory }, null, 2)
-  )
-  console.log(`\nEvery figure: ${path.relative(root, file)}`)
+  const file = path.join(folder, `${run.date.replaceAll(':', '-')}.json`)
+  fs.writeFileSync(file, JSON.stringify(run, null, 2))
+  return file
+}
 
-  const broken = results.filter(
-    ({ packageName, lost, doubled }) => packageName === 'conflux' && lost + doubled > 0
+function report(run, scenarios, peers) {
+  console.log(`\n${describe(run)}`)
+  console.log('In brackets: how many times better conflux is. Medians of the rounds.')
+  for (const section of sections(scenarios, peers, run.records)) {
+    console.log(`\n${section.title}\n${plain(section)}`)
+  }
+  const [head, ...rows] = targets(run.records)
+  const known = rows.filter(row => row.at(-1) !== 'not measured')
+  if (known.length > 0) console.log(`\nTargets\n${plain({ head, rows: known })}`)
+  console.log('\nWhat each promises')
+  for (const { name, title, promise } of peers) {
+    if (run.records.some(({ peer }) => peer === name)) console.log(`  ${title}: ${promise}`)
+  }
+  const counted = run.records.filter(({ peer, books }) => peer === 'conflux' && books)
+  const acknowledged = counted.reduce((sum, { books }) => sum + books.acknowledged, 0)
+  const faults = broken(run.records).length
+  console.log(
+    `\nBooks of conflux: ${acknowledged.toLocaleString('en')} acknowledged in ${counted.length} clusters, ` +
+      (faults === 0 ? 'each applied once on every node.' : `WRONG in ${faults} of them.`)
   )
-  if (broken.length > 0)
-    throw new Stop(`Acknowledged actions were lost or doubled: ${JSON.stringify(broken)}`)
+  for (const { peer, scenario, case: title, books } of run.records) {
+    if (peer === 'conflux' || !books || books.lost + books.doubled === 0) continue
+    console.log(
+      `  ${peer}, ${scenario} ${title}: ${books.lost} lost, ${books.doubled} doubled of ${books.acknowledged}`
+    )
+  }
+}
+
+function list(scenarios, peers) {
+  for (const { name, title, peers } of scenarios)
+    console.log(`${name.padEnd(18)}${title}\n${''.padEnd(18)}${peers.join(', ')}`)
+  console.log()
+  for (const { name, promise } of peers) console.log(`${name.padEnd(18)}${promise}`)
+}
+
+function help() {
+  console.log('npm run bench -- [options]\n')
+  for (const [name, { help }] of Object.entries(OPTIONS)) console.log(`  --${name.padEnd(16)}${help}`)
 }
 
 function progress(text) {

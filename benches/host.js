@@ -1,122 +1,184 @@
 /**
- * This file is one process of the benchmark: nodes of conflux 1.1.8 or of this tree, measured by the same code.
+ * This file is one process of a peer under test: clients of its own kind (`peers/`), driven by the same code as every
+ * other's.
+ *
+ * A client has `perform()`, which resolves when what it did is acknowledged, and done where the peer promises that.
  */
 'use strict'
 
-const { packageName, ids, channel } = JSON.parse(process.argv[2])
-const isOld = packageName === 'conflux-1'
-const conflux = isOld ? require('conflux-1') : require('..')
+const { setTimeout: delay } = require('node:timers/promises')
 
 const RAMP_STEP = 50
 const RAMP_PAUSE_MS = 20
 
-/** A node, what it applied, and who waits for what. */
-class Client {
-  acknowledged = []
-  log = []
-  #waiting = new Map()
-  #sequence = 0
+const options = JSON.parse(process.argv[2])
+const { connect } = require(`./peers/${options.peer}`)
 
-  constructor(id) {
-    this.id = id
-    this.node = conflux({
-      id,
-      clusterSize: 3,
-      channel,
-      methods: { append: thing => thing },
-      reduce: (state, thing) => (thing ? { count: state.count + 1, last: thing } : { count: 0, last: null })
-    })
-    this.node.subscribe(() => {
-      const thing = this.node.getState().last
-      this.log.push(thing)
-      this.#waiting.get(thing)?.()
-      this.#waiting.delete(thing)
-    })
-  }
-
-  get isLeader() {
-    return isOld ? this.node._gaggle.isLeader() : this.node.status().role === 'leader'
-  }
-
-  /** Resolves once the action is acknowledged and applied here; 1.1.8 acknowledges before it applies. */
-  async perform() {
-    const thing = `${this.id}:${++this.#sequence}`
-    const applied = new Promise(resolve => this.#waiting.set(thing, resolve))
-    await this.node.perform('append', [thing])
-    this.acknowledged.push(thing)
-    await applied
-  }
-}
-
-const clients = ids.map(id => new Client(id))
-const clientOf = ({ id }) => clients.find(client => client.id === id)
+/** By the id of the node that they speak through. */
+const clients = new Map()
+let committedAt = 0
+let longestPause = 0
 
 const verbs = {
-  leaders: () => clients.filter(client => client.isLeader).map(client => client.id),
-
-  warmUp: argument => {
-    const performed = clientOf(argument)
-      .perform()
-      .then(
-        () => true,
-        () => false
-      )
-    return Promise.race([performed, delay(2000, false)])
+  open: async () => {
+    for (const id of options.ids) clients.set(id, await connect({ ...options, id }))
   },
 
-  sequential: async ({ seconds, ...argument }) => {
-    const client = clientOf(argument)
+  /** Milliseconds from the start of the node to the end of its first perform. */
+  coldStart: async ({ id }) => {
+    const start = performance.now()
+    const client = await connect({ ...options, id })
+    clients.set(id, client)
+    await client.perform()
+    return performance.now() - start
+  },
+
+  leaders: () => [...clients].filter(([, client]) => client.isLeader).map(([id]) => id),
+
+  /** Whether a perform went through within two seconds. */
+  warmUp: async ({ id }) => {
+    const performed = clients.get(id).perform()
+    return Promise.race([
+      performed.then(
+        () => true,
+        () => false
+      ),
+      delay(2000, false)
+    ])
+  },
+
+  /** Milliseconds of each perform, one after the other: how many, and two quantiles. */
+  sequential: async ({ id, seconds }) => {
+    const client = clients.get(id)
     const latencies = []
     const end = performance.now() + seconds * 1000
     for (let start = performance.now(); start < end || latencies.length === 0; start = performance.now()) {
       await client.perform()
       latencies.push(performance.now() - start)
     }
-    return latencies
+    return quantiles(latencies)
   },
 
-  burst: async ({ inFlight, seconds, patience, ...argument }) => {
-    const client = clientOf(argument)
-    let applied = 0
+  /** Performs a second with `inFlight` outstanding all the time, counted after `warmUp` seconds. */
+  burst: async ({ id, inFlight, seconds, warmUp, patience }) => {
+    const client = clients.get(id)
+    let done = 0
     let rejected = 0
     let end = Infinity
     const keepOne = async () => {
       while (performance.now() < end) {
         try {
           await client.perform()
-          applied++
+          done++
         } catch {
-          // 1.1.8 refuses while it changes its leader.
+          // Some refuse while they have no leader, or too much to do.
           rejected++
           await delay(50)
         }
       }
     }
-    // Filled step by step, if that is quick: thousands out of the blue are more than 1.1.8 survives over Redis.
     const all = []
     const full = performance.now() + seconds * 1000
     while (all.length < inFlight) {
       all.push(keepOne())
-      if (all.length % RAMP_STEP === 0 && performance.now() < full) await delay(RAMP_PAUSE_MS)
+      // Step by step, if that is quick: thousands out of the blue are more than 1.1.8 survives over Redis.
+      const isPausing = client.needsRamp && all.length % RAMP_STEP === 0 && performance.now() < full
+      if (isPausing) await delay(RAMP_PAUSE_MS)
     }
+    await delay(warmUp * 1000)
     const start = performance.now()
-    const before = applied
+    const before = done
     end = start + seconds * 1000
     await delay(seconds * 1000)
-    const performsPerSecond = (applied - before) / ((performance.now() - start) / 1000)
+    const perSecond = (done - before) / ((performance.now() - start) / 1000)
     const isDrained = await Promise.race([Promise.all(all).then(() => true), delay(patience * 1000, false)])
-    return { performsPerSecond, rejected, isDrained }
+    return { perSecond, rejected, isDrained }
   },
 
+  /** So many performs, `inFlight` at a time. */
+  count: async ({ id, actions, inFlight }) => {
+    const client = clients.get(id)
+    let left = actions
+    const keepOne = async () => {
+      while (left-- > 0) await client.perform()
+    }
+    await Promise.all(Array.from({ length: inFlight }, keepOne))
+  },
+
+  /** One perform after the other, until the process ends. */
+  trickle: ({ id }) => {
+    const client = clients.get(id)
+    const forever = async () => {
+      for (;;) {
+        const isDone = await Promise.race([
+          client.perform().then(
+            () => true,
+            () => false
+          ),
+          delay(5000, false)
+        ])
+        const now = performance.now()
+        if (isDone) {
+          longestPause = Math.max(longestPause, now - committedAt)
+          committedAt = now
+        }
+        await delay(2)
+      }
+    }
+    committedAt = performance.now()
+    forever()
+  },
+
+  /** The longest pause between two commits from now on, once there is one commit after another again. */
+  pause: async ({ settleMs, patienceMs }) => {
+    longestPause = 0
+    const deadline = performance.now() + patienceMs
+    while (performance.now() < deadline) {
+      await delay(20)
+      if (longestPause > settleMs && performance.now() - committedAt < settleMs) return longestPause
+    }
+    return null
+  },
+
+  cpuMicroseconds: () => {
+    const { user, system } = process.cpuUsage()
+    return user + system
+  },
+
+  /** What stays when all garbage is collected. */
+  residentBytes: async () => {
+    for (let i = 0; i < 3; i++) {
+      global.gc()
+      await delay(200)
+    }
+    return process.memoryUsage.rss()
+  },
+
+  /** Leaves so many performs without an end, where there is no quorum. */
+  strand: async ({ id, count }) => {
+    const client = clients.get(id)
+    for (let i = 0; i < count; i++) client.perform().catch(() => {})
+    await delay(500)
+  },
+
+  fill: ({ id, bytes }) => clients.get(id).fill(bytes),
+
+  /** What each client was acknowledged, and what each node applied. */
   books: async () => {
-    const longest = () => Math.max(...clients.map(client => client.log.length))
-    // A follower learns of the last commits with the next heartbeat.
-    for (let length = -1; length < longest(); await delay(300)) length = longest()
+    for (const client of clients.values()) await client.settle?.()
+    const all = [...clients.values()]
     return {
-      acknowledged: clients.flatMap(client => client.acknowledged),
-      logs: clients.map(client => client.log)
+      origins: all.map(client => ({ origin: client.origin, acknowledged: client.acknowledged })),
+      // Some have servers of their own: they are asked by the peer, not here.
+      nodes: all.map(client => client.applied?.()).filter(node => node !== undefined)
     }
   }
+}
+
+function quantiles(samples) {
+  samples.sort((a, b) => a - b)
+  const at = p => samples[Math.min(samples.length - 1, Math.floor(samples.length * p))]
+  return { p50: at(0.5), p99: at(0.99), samples: samples.length }
 }
 
 process.on('message', async ({ question, verb, argument }) => {
@@ -126,7 +188,5 @@ process.on('message', async ({ question, verb, argument }) => {
     process.send({ question, error: `${error.stack}` })
   }
 })
-
-function delay(ms, value) {
-  return new Promise(resolve => setTimeout(resolve, ms, value))
-}
+// Whoever asked is gone: so is the reason to be here.
+process.on('disconnect', () => process.exit())

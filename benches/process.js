@@ -1,6 +1,6 @@
 /**
- * This file starts a process of a benchmark and asks it things. Called by `scenarios.js` and `life.js`; what runs in
- * the process is `host.js` or `life-node.js`.
+ * This file starts a process of a benchmark and asks it things. Called by the peers and `life.js`; what runs in the
+ * process is `host.js` or `life-node.js`.
  */
 'use strict'
 
@@ -11,6 +11,7 @@ const path = require('node:path')
 class Process {
   #child
   #questions = new Map()
+  #ended
 
   /** @param file of this folder; it gets the options as JSON in its first argument. */
   constructor(file, options, execArgv = []) {
@@ -22,15 +23,20 @@ class Process {
       else resolve(answer)
     })
     this.#child.on('exit', (code, signal) => {
-      const error = new Error(`a process of the benchmark ended (${signal ?? code})`)
-      for (const { reject } of this.#questions.values()) reject(error)
+      this.#ended = new Error(`a process of the benchmark ended (${signal ?? code})`)
+      for (const { reject } of this.#questions.values()) reject(this.#ended)
+      this.#questions.clear()
     })
   }
 
   ask(verb, argument) {
+    if (this.#ended) return Promise.reject(this.#ended)
     const question = randomUUID()
-    this.#child.send({ question, verb, argument })
-    return new Promise((resolve, reject) => this.#questions.set(question, { resolve, reject }))
+    return new Promise((resolve, reject) => {
+      this.#questions.set(question, { resolve, reject })
+      // Who is killed in this moment does not answer, and `exit` says so.
+      this.#child.send({ question, verb, argument }, () => {})
+    })
   }
 
   kill() {

@@ -1,91 +1,74 @@
 /**
- * This file turns the figures of the benchmark into the table that `bench.js` prints. It only reads them.
+ * This file turns the records of a run into rows: a section for each scenario, a column for each peer, and with every
+ * figure how many times better this tree is. Called by `bench.js` and `docs.js`. It only reads.
  */
 'use strict'
 
-const TITLES = { memory: 'memory: three nodes in one process', redis: 'Redis: one process per node' }
+const { figure, format, unitOf } = require('./figures')
 
-function table(results, memory) {
-  const rows = [['', '1.1.8', 'this', 'ratio']]
-  for (const channel of ['memory', 'redis']) {
-    const here = results.filter(result => result.channel === channel)
-    rows.push([TITLES[channel]])
-    for (const from of ['leader', 'follower']) {
-      for (const p of [0.5, 0.99]) {
-        const [old, now] = both(here, result => result.latencies, latency(from, p))
-        rows.push([
-          `  one at a time, ${from}, p${p * 100}`,
-          milliseconds(old),
-          milliseconds(now),
-          ratio(old, now)
-        ])
-      }
-    }
-    for (const inFlight of new Set(here.flatMap(result => result.inFlight ?? []))) {
-      const [old, now] = both(here, result => result.inFlight === inFlight, meanThroughput)
-      const title = `  ${inFlight.toLocaleString('en')} in flight, leader`
-      rows.push([title, perSecond(old), perSecond(now), ratio(now, old)])
-    }
-    const [old, now] = both(here, () => true, books)
-    rows.push(['  acknowledged / lost / doubled', old, now])
-  }
-  const { 'conflux-1': old, conflux: now } = memory
-  rows.push(['one node at rest adds', megabytes(old), megabytes(now), ratio(old, now)])
-  return layOut(rows)
+/** `[{ title, head, rows }]`, all cells text. */
+function sections(scenarios, peers, records) {
+  return scenarios.map(scenario => section(scenario, peers, records)).filter(({ rows }) => rows.length > 0)
 }
 
-/** The same figure of both packages. */
-function both(results, matches, figure) {
-  return ['conflux-1', 'conflux'].map(name =>
-    figure(results.filter(result => result.packageName === name && matches(result)))
+function section(scenario, peers, records) {
+  const here = records.filter(record => record.scenario === scenario.name)
+  const columns = peers.filter(peer => here.some(record => record.peer === peer.name))
+  const keys = unique(
+    here.flatMap(record => Object.keys(record.figures ?? {}).map(name => [record.case, name]))
   )
+  const isAlone = columns.length === 1
+  const rows = keys.map(([title, name]) => {
+    const unit = unitOf(scenario, name)
+    const of = peer => figure(records, scenario.name, title, peer.name, name)
+    const ours = figure(records, scenario.name, title, 'conflux', name)
+    const cells = columns.map(peer => format(of(peer), unit) + comparison(peer, ours, of(peer), unit))
+    const first = keys.find(key => key[1] === name)
+    const base = figure(records, scenario.name, first[0], columns[0].name, name)
+    const toFirst = isAlone && first[0] !== title ? [times(of(columns[0]) / base)] : isAlone ? [''] : []
+    return [[title, name === scenario.unit ? '' : name].filter(Boolean).join(', '), ...cells, ...toFirst]
+  })
+  const hasRatios = isAlone && rows.some(row => row.at(-1) !== '')
+  if (isAlone && !hasRatios) for (const row of rows) row.pop()
+  const head = ['', ...columns.map(peer => peer.title), ...(hasRatios ? ['to the first'] : [])]
+  return { title: scenario.title, head, rows: [...rows, ...failures(here, columns)] }
 }
 
-/** The p-quantile over the samples of all rounds. */
-function latency(from, p) {
-  return results => {
-    const samples = results.flatMap(result => result.latencies[from]).sort((a, b) => a - b)
-    return samples[Math.min(samples.length - 1, Math.floor(samples.length * p))]
-  }
+function comparison(peer, ours, theirs, unit) {
+  if (peer.name === 'conflux' || !ours || !theirs) return ''
+  return ` (${times(unit === '/s' ? ours / theirs : theirs / ours)})`
 }
 
-function meanThroughput(results) {
-  return results.reduce((sum, result) => sum + result.performsPerSecond, 0) / results.length
+/** How many times better this tree is. */
+function times(ratio) {
+  return `${Number(ratio.toPrecision(ratio < 1 ? 2 : 3)).toLocaleString('en')}×`
 }
 
-function books(results) {
-  const sum = name => results.reduce((total, result) => total + result[name], 0).toLocaleString('en')
-  return `${sum('acknowledged')} / ${sum('lost')} / ${sum('doubled')}`
+function failures(records, columns) {
+  const failed = records.filter(record => record.failed)
+  if (failed.length === 0) return []
+  const cells = columns.map(peer => {
+    const texts = failed.filter(record => record.peer === peer.name).map(record => record.failed)
+    return texts.length === 0 ? '' : `${texts.length}: ${texts[0]}`
+  })
+  return [['failed', ...cells]]
 }
 
-function milliseconds(value) {
-  return `${value.toPrecision(3)} ms`
+function unique(pairs) {
+  return [...new Map(pairs.map(pair => [JSON.stringify(pair), pair])).values()]
 }
 
-function perSecond(value) {
-  return `${Math.round(value).toLocaleString('en')} /s`
+function plain({ head, rows }) {
+  const all = [head, ...rows]
+  const widths = head.map((_, i) => Math.max(...all.map(row => (row[i] ?? '').length)))
+  const line = row =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[i] + 2))).join('')
+  return all.map(row => `  ${line(row).trimEnd()}`).join('\n')
 }
 
-function megabytes(value) {
-  return `${(value / 1e6).toFixed(1)} MB`
+function markdown({ head, rows }) {
+  const line = row => `| ${row.join(' | ')} |`
+  return [line(head), line(head.map((_, i) => (i === 0 ? '---' : '--:'))), ...rows.map(line)].join('\n')
 }
 
-function ratio(larger, smaller) {
-  return smaller > 0 ? `${Number((larger / smaller).toPrecision(3)).toLocaleString('en')} ×` : '–'
-}
-
-function layOut(rows) {
-  const widths = [0, 1, 2, 3].map(i =>
-    Math.max(...rows.filter(row => row.length > 1).map(row => (row[i] ?? '').length))
-  )
-  return rows
-    .map(row =>
-      row
-        .map((cell, i) => (i === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[i] + 2)))
-        .join('')
-        .trimEnd()
-    )
-    .join('\n')
-}
-
-module.exports = { table }
+module.exports = { markdown, plain, sections }

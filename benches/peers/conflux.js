@@ -1,0 +1,135 @@
+/**
+ * This file is this tree as a peer: nodes of conflux, in one process or in one each.
+ */
+'use strict'
+
+const { randomUUID } = require('node:crypto')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+
+const { Seen } = require('../seen')
+
+const ROW_BYTES = 100
+
+module.exports = {
+  name: 'conflux',
+  title: 'conflux',
+  promise: 'memory of a majority; acknowledged when applied here',
+  missing: () => undefined,
+  start,
+  connect
+}
+
+/**
+ * @param setting.size how many nodes; `channel` 'memory': all in one process, 'redis': one process each;
+ *   `isDurable`, `payloadBytes`, `isProvisional`, `execArgv`.
+ */
+async function start({ redis, size = 3, channel = 'redis', isDurable, isLazy, execArgv, ...options }, run) {
+  // Here, and not above: a measured process has no cluster.
+  const { Cluster } = require('../cluster')
+  const ids = Array.from({ length: size }, (_, i) => `n${i + 1}`)
+  const folder = isDurable ? fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-bench-')) : undefined
+  if (folder) run.defer(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const name = `bench-${randomUUID()}`
+  const cluster = new Cluster({
+    groups: channel === 'memory' ? [ids] : ids.map(id => [id]),
+    options: {
+      peer: 'conflux',
+      size,
+      folder,
+      channel:
+        channel === 'memory'
+          ? { name: 'memory', channelName: name }
+          : { name: 'redis', connectionString: redis.url, channelName: name },
+      ...options
+    },
+    execArgv
+  })
+  run.defer(() => cluster.close())
+  return isLazy ? cluster : cluster.open()
+}
+
+/** In a measured process: a node, and what it knows of itself. */
+function connect(options) {
+  return new Client(options)
+}
+
+class Client {
+  #node
+  #sequence = 0
+  #padding
+  acknowledged = new Seen()
+
+  constructor({ id, size, folder, channel, payloadBytes = 0, isProvisional = false }) {
+    const conflux = require('../..')
+    this.origin = id
+    this.#padding = 'x'.repeat(Math.max(0, payloadBytes - `{"o":"${id}","n":1000000,"p":""}`.length))
+    const look = isProvisional ? node => node.getProvisionalState().count : () => undefined
+    this.#node = conflux({
+      id,
+      clusterSize: size,
+      channel,
+      storage: folder && { path: path.join(folder, id) },
+      methods: {
+        append(thing) {
+          look(this)
+          return thing
+        },
+        fill: bytes => ({ bytes })
+      },
+      reduce
+    })
+  }
+
+  get isLeader() {
+    return this.#node.status().role === 'leader'
+  }
+
+  async perform() {
+    const number = ++this.#sequence
+    await this.#node.perform('append', [{ o: this.origin, n: number, p: this.#padding }])
+    this.acknowledged.add(number)
+  }
+
+  fill(bytes) {
+    return this.#node.perform('fill', [bytes])
+  }
+
+  settle() {
+    return this.#node.sync({ timeout: 10_000 })
+  }
+
+  /** Of each origin, what is in the state. Its requests take effect in order: a last number says all. */
+  applied() {
+    const { origins, doubled } = this.#node.getState()
+    return Object.fromEntries(
+      Object.entries(origins).map(([origin, { last, holes }]) => {
+        // What is missing in the order shows as a hole at the end: it was not applied, and can not be any more.
+        return [origin, { next: last + 1 - holes, beyond: [], doubled }]
+      })
+    )
+  }
+}
+
+/** Copies one level, as reducers do, and checks the books as it goes. */
+function reduce(state = { count: 0, last: null, origins: {}, doubled: 0, rows: [] }, action) {
+  if (action === null) return state
+  if (action.bytes !== undefined) return { ...state, rows: rowsOf(action.bytes) }
+  const { last, holes } = state.origins[action.o] ?? { last: 0, holes: 0 }
+  const step = action.n - last
+  return {
+    ...state,
+    count: state.count + 1,
+    last: action.n,
+    doubled: step > 0 ? state.doubled : state.doubled + 1,
+    origins: {
+      ...state.origins,
+      [action.o]: step > 0 ? { last: action.n, holes: holes + step - 1 } : { last, holes }
+    }
+  }
+}
+
+function rowsOf(bytes) {
+  return Array.from({ length: bytes / ROW_BYTES }, (_, id) => ({ id, text: 'x'.repeat(ROW_BYTES - 22) }))
+}

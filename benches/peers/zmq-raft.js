@@ -1,0 +1,1 @@
+module.exports = { name: 'zmq-raft', title: 'zmq-raft', promise: '', missing: () => 'not written yet' }

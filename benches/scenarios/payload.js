@@ -1,0 +1,21 @@
+/** This file measures how throughput falls as actions grow. */
+'use strict'
+
+const { measureThroughput } = require('../throughput')
+
+module.exports = {
+  name: 'payload',
+  title: 'size of an action, 100 in flight, Redis, three processes',
+  peers: ['conflux'],
+  unit: '/s',
+  cases: ({ isQuick }) =>
+    isQuick
+      ? []
+      : [
+          { title: '50 B', payloadBytes: 50 },
+          { title: '1 KiB', payloadBytes: 1024 },
+          { title: '64 KiB', payloadBytes: 65_536 }
+        ],
+  measure: ({ which, ...settings }) =>
+    measureThroughput(settings, { inFlight: 100, payloadBytes: which.payloadBytes })
+}
