@@ -115,6 +115,14 @@ impl Table {
     }
 }
 
+#[cfg(test)]
+impl Table {
+    /// The same members, and nothing of what they asked for.
+    pub fn without_requests(&self) -> Self {
+        Self { rows: self.rows.keys().map(|origin| (*origin, Row::default())).collect() }
+    }
+}
+
 impl Row {
     fn raise_floor(&mut self, floor: u64) {
         if floor <= self.floor {

@@ -1,15 +1,19 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
 //! `application` stands for the façade, `cluster` for the world, `checker` says after every step what must hold,
-//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones, `simulation` runs seeds under faults, and `churn` under faults while
-//! members come and go.
+//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones. `simulation` runs seeds under faults,
+//! `churn` under faults while members come and go, `steadiness` under faults that a cluster must bear without an
+//! election. `seeds` says which. `bugs` puts known bugs back, so that the checks are checked.
 
 mod application;
+pub mod bugs;
 mod checker;
 mod churn;
 mod cluster;
 mod describe;
 mod disk;
 mod script;
+pub mod seeds;
 mod simulation;
+mod steadiness;
 mod stories;
