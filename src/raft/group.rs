@@ -22,6 +22,8 @@ use super::identity::RaftId;
 use super::log::{FOUNDING_INDEX, Log};
 use super::options::Options;
 use super::snapshot::{self, Snapshot};
+#[cfg(test)]
+use super::testing::bugs::{Bug, is_back};
 use super::{guard, wire};
 
 const APPEND_BYTES_MAX: u64 = 1 << 20;
@@ -91,7 +93,10 @@ impl Group {
             max_size_per_msg: APPEND_BYTES_MAX,
             max_inflight_msgs: 256,
             check_quorum: true,
+            #[cfg(not(test))]
             pre_vote: true,
+            #[cfg(test)]
+            pre_vote: !is_back(Bug::CampaignsWithoutPreVote),
             batch_append: true,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,
@@ -256,6 +261,8 @@ impl Group {
         if message.kind == RaftKind::TimeoutNow && self.installing.is_some() {
             return;
         }
+        #[cfg(test)]
+        self.counts_twice(from, &message);
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
             // raft-rs refuses what it can't use, e.g. a response from a former member; that is no fault of ours.
@@ -392,6 +399,10 @@ impl Group {
     /// answer to an earlier question for one to this (thesis §6.4).
     pub fn confirm_leadership(&mut self) -> u64 {
         self.read_context += 1;
+        #[cfg(test)]
+        if is_back(Bug::ReusesReadContext) {
+            self.read_context = 1;
+        }
         self.raw.read_index(self.read_context.to_le_bytes().to_vec());
         self.read_context
     }
@@ -417,6 +428,8 @@ impl Group {
                 self.confirmed.extend(context.map(u64::from_le_bytes));
             }
             let unsaved = ready.take_persisted_messages();
+            #[cfg(test)]
+            let unsaved = self.leaves_unsaved(unsaved);
             let must_save = ready.must_sync();
             let write = self.take_write(&mut ready, must_save);
             if write.snapshot.is_some() {
@@ -512,6 +525,31 @@ impl Group {
         // A node that was healed reduces again what was applied before.
         if index > self.raw.raft.raft_log.applied {
             self.raw.advance_apply_to(index);
+        }
+    }
+
+    /// Gives back what waits for the write.
+    #[cfg(test)]
+    fn leaves_unsaved(&mut self, messages: Vec<Message>) -> Vec<Message> {
+        if !is_back(Bug::AnswersBeforeSaving) {
+            return messages;
+        }
+        self.out.extend(messages);
+        Vec::new()
+    }
+
+    /// One more voter of an even number votes as this one did, so that half of them elect a leader.
+    #[cfg(test)]
+    fn counts_twice(&mut self, from: RaftId, message: &RaftMessage) {
+        let conf = self.conf_state();
+        let is_vote =
+            matches!(message.kind, RaftKind::RequestVoteResponse | RaftKind::RequestPreVoteResponse);
+        if !is_back(Bug::CountsHalfAsQuorum) || !is_vote || conf.voters.len() % 2 == 1 {
+            return;
+        }
+        if let Some(other) = conf.voters.iter().find(|voter| ![from, self.raw.raft.id].contains(voter)) {
+            let message = wire::incoming(message.clone(), *other, self.raw.raft.id);
+            let _ = self.raw.step(message);
         }
     }
 

@@ -11,6 +11,8 @@ use raft_rs::{Error, GetEntriesContext, RaftState, Result, StorageError, util::l
 use super::events::{Position, Recovered, SnapshotRecord};
 use super::identity::RaftId;
 use super::snapshot::{self, Snapshot};
+#[cfg(test)]
+use super::testing::bugs::{Bug, is_back};
 
 /// Where a cluster's log starts: the founding voters sit in a snapshot at this index and term, so that no replica
 /// ever starts from a configuration that is not in its log's past.
@@ -85,6 +87,10 @@ impl Log {
         // The commit index is saved only along with something else, and so may be behind the snapshot.
         log.hard_state.commit = log.hard_state.commit.max(snapshot.position.index);
         log.append(&recovered.entries);
+        #[cfg(test)]
+        if is_back(Bug::AppliesBeforeCommit) {
+            log.hard_state.commit = log.last_index();
+        }
         log
     }
 

@@ -35,6 +35,8 @@ use super::options::Options;
 use super::outbox::Outbox;
 use super::requests::{Leadership, Origin, Pending};
 use super::status::Status;
+#[cfg(test)]
+use super::testing::bugs::{Bug, is_back};
 use super::transfer::Reception;
 use crate::error::Error;
 use asks::Asking;
@@ -333,6 +335,19 @@ impl Node {
         let is_void = seat.fence.is_fenced() || sorted.origins().any(|origin| seat.goes(origin));
         let Some(leadership) = &mut seat.leadership else { return };
         let entries = std::mem::take(&mut sorted.entries);
+        #[cfg(test)]
+        if is_back(Bug::AcknowledgesBeforeCommit) {
+            let me = self.membership.me().raft_id();
+            for (context, action) in &entries {
+                if let Some(super::entry::Context::Request(request)) = super::entry::Context::decode(context)
+                    && request.id.origin == me
+                    && self.origin.end(request.id.sequence).is_some()
+                {
+                    let settlement = super::events::Settlement::Done(action.clone());
+                    self.news.push(Delivery::Settled { sequence: request.id.sequence, settlement });
+                }
+            }
+        }
         let count = entries.len() as u64;
         if count == 0 {
             if sorted.has_outcomes() {
@@ -406,10 +421,16 @@ impl Node {
         seat.told = now;
         let (role, term, leader) = now;
         let is_leading = seat.leadership.as_ref().is_some_and(|leadership| leadership.term() == term);
+        #[cfg(test)]
+        let stale = seat.leadership.take_if(|_| !is_leading && is_back(Bug::ProposesStaleEvaluation));
         if role != Role::Leader {
             (seat.leadership, seat.care) = (None, None);
         } else if !is_leading {
             (seat.leadership, seat.care) = (Some(Leadership::new(term)), Some(Care::new(seat.now)));
+        }
+        #[cfg(test)]
+        if let Some(stale) = stale {
+            seat.leadership = Some(stale.goes_on_in(term));
         }
         if leader.is_some() {
             self.origin.follow(term);

@@ -15,6 +15,8 @@ use super::{Event, Facts, Phase};
 use crate::error::Error;
 use crate::raft::frame::{Here, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::{Options, SeatRecord, Target, Warning};
 
 /// One node's way into a cluster, and its watch for other clusters.
@@ -515,7 +517,10 @@ impl Membership {
     /// Becomes a new incarnation, free to accept again. To Raft the former one has crashed.
     fn renew(&mut self, why: &str) {
         self.ancestors.clear();
-        self.me = Incarnation::draw(&mut self.dice);
+        let me = Incarnation::draw(&mut self.dice);
+        #[cfg(test)]
+        let me = if is_back(Bug::PromisesTwice) { self.me } else { me };
+        self.me = me;
         self.events.push_back(Event::Renewed { why: why.into() });
         if !matches!(self.phase, Phase::Accepted { .. }) {
             self.await_warning();

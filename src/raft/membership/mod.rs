@@ -20,7 +20,7 @@ mod timing;
 mod words;
 
 #[cfg(test)]
-mod simulation;
+pub mod simulation;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,8 @@ use super::seat::Going;
 use crate::raft::events::Warning;
 use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 impl Node {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
@@ -167,6 +169,8 @@ impl Node {
             | RaftKind::RequestPreVoteResponse
             | RaftKind::TimeoutNow => true,
         };
+        #[cfg(test)]
+        let is_for_members = is_for_members || is_back(Bug::GuardAdmitsMembersOnly);
         // A closing or fenced node takes no leadership; one that promised to vote no more keeps out of everything.
         let refuses = message.kind == RaftKind::TimeoutNow && (is_closing || seat.fence.is_fenced());
         if refuses

@@ -17,6 +17,8 @@ use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::requests::Known;
 use crate::raft::snapshot::Snapshot;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::transfer::{Patience, Received, Reception, Transfer};
 
 /// A snapshot blocks JavaScript: none is taken sooner than so many times what the last one took.
@@ -112,13 +114,16 @@ impl Node {
             return self.hand_over(None);
         }
         let index = seat.delivered_index;
+        let table = seat.table.clone();
+        #[cfg(test)]
+        let table = if is_back(Bug::ForgetsRequestTable) { seat.table.without_requests() } else { table };
         let term =
             seat.group.log().term_at(index).expect("what was delivered is in the log until it is compacted");
         seat.snapshots.pending = Some(Snapshot {
             position: Position { index, term },
             conf_state: seat.group.conf_state(),
             registry: seat.registry.clone(),
-            table: seat.table.clone(),
+            table,
             state: None,
         });
         seat.snapshots.bytes = 0;
@@ -219,6 +224,8 @@ impl Node {
         seat.heard.insert(to, seat.now);
         if transfer.acknowledge(bytes) {
             let is_reported = transfer.is_reported;
+            #[cfg(test)]
+            let is_reported = is_reported && !is_back(Bug::ReportsNoSnapshot);
             care.transfers.remove(&to);
             if is_reported {
                 seat.group.report_snapshot(to, true);

@@ -15,6 +15,8 @@ use crate::raft::entry::{Context, Request, RequestId};
 use crate::raft::events::Answer;
 use crate::raft::frame::{Outcome, Requests};
 use crate::raft::identity::RaftId;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 /// What waits for evaluation is bounded; requests beyond it are dropped, and their origins send them again.
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -135,6 +137,12 @@ impl Leadership {
         self.term
     }
 
+    /// A bug: what is with JavaScript outlives the term in which it was asked.
+    #[cfg(test)]
+    pub fn goes_on_in(self, term: u64) -> Self {
+        Self { in_flight: self.in_flight, ..Self::new(term) }
+    }
+
     pub fn is_open(&self) -> bool {
         self.is_open
     }
@@ -167,7 +175,11 @@ impl Leadership {
         let mut repeated = Vec::new();
         let mut is_news_to_origin = false;
         for item in requests.requests {
-            if item.sequence <= session.received || item.sequence < session.floor {
+            let is_repeated = item.sequence <= session.received;
+            #[cfg(test)]
+            let is_repeated = is_repeated
+                && (!is_back(Bug::EvaluatesTwice) || session.outcomes.contains_key(&item.sequence));
+            if is_repeated || item.sequence < session.floor {
                 is_news_to_origin = true;
                 let outcome = session.outcomes.get(&item.sequence);
                 repeated.extend(outcome.map(|outcome| (item.sequence, outcome.clone())));
@@ -180,7 +192,7 @@ impl Leadership {
                 is_news_to_origin = !follows;
                 break;
             }
-            session.received = item.sequence;
+            session.received = session.received.max(item.sequence);
             self.waiting_bytes += item.args.len();
             self.waiting.push_back(Evaluation {
                 origin,
@@ -352,6 +364,9 @@ impl Leadership {
     }
 
     fn observe(&mut self, outcomes: Vec<(RequestId, Outcome)>, commit_index: u64, round: u64) {
+        #[cfg(test)]
+        let (commit_index, round) =
+            if is_back(Bug::RefusesBeforeCommit) { (0, 0) } else { (commit_index, round) };
         if !outcomes.is_empty() {
             self.observations.push_back(Observation { commit_index, round, outcomes });
         }

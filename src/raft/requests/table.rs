@@ -120,6 +120,14 @@ impl Table {
     }
 }
 
+#[cfg(test)]
+impl Table {
+    /// The same members, and nothing of what they asked for.
+    pub fn without_requests(&self) -> Self {
+        Self { rows: self.rows.keys().map(|origin| (*origin, Row::default())).collect() }
+    }
+}
+
 impl Row {
     fn held_bytes(&self) -> usize {
         let actions = self.applied.values().map(Bytes::len);

@@ -5,7 +5,8 @@
 
 use super::cluster::{Cluster, Network, Replica};
 use super::disk::Disk;
-use super::simulation::{Run, for_seeds, options};
+use super::seeds::{self, for_seeds};
+use super::simulation::{Run, options};
 use crate::raft::{Ask, Input, Role, Status};
 
 /// The life of a cluster: the run, and the processes that are to come back.
@@ -32,9 +33,9 @@ fn churn_of_members_breaks_no_promise_in_more_seeds() {
     for_seeds(1_000..2_000, live_through);
 }
 
-fn live_through(seed: u64) {
+pub(super) fn live_through(seed: u64) {
     let mut life = Life::found(seed);
-    life.disturb(1_500);
+    life.disturb(seeds::ticks(1_500));
     life.heal();
     life.run.check();
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use raft_rs::eraftpb::{Entry, HardState};
 
+use super::bugs::{Bug, is_back};
 use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Write};
 
 /// What is durable, and what is on its way.
@@ -50,6 +51,14 @@ impl Disk {
     pub fn load(&mut self) -> Option<Recovered> {
         let kept = &mut self.durable;
         kept.start += 1;
+        if is_back(Bug::ReturnsWithEmptyLog)
+            && let Some(snapshot) = &kept.snapshot
+        {
+            kept.entries.clear();
+            kept.compacted = snapshot.position;
+            let Position { index: commit, term } = snapshot.position;
+            kept.hard_state = HardState { term, commit, ..HardState::default() };
+        }
         Some(Recovered {
             seat: kept.seat?,
             start: kept.start,

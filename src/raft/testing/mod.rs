@@ -1,11 +1,13 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
 //! `application` stands for the façade, `cluster` for the world, `checker` says after every step what must hold,
-//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones, `simulation` runs seeds under faults,
-//! `churn` under faults while members come and go, `hostile` sends a node what no peer would, and `formats` holds the
-//! bytes that another version reads.
+//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones. `simulation` runs seeds under faults,
+//! `churn` under faults while members come and go, `steadiness` under faults that a cluster must bear without an
+//! election. `seeds` says which. `bugs` puts known bugs back, so that the checks are checked.
+//! `hostile` sends a node what no peer would, and `formats` holds the bytes that another version reads.
 
 mod application;
+pub mod bugs;
 mod checker;
 mod churn;
 mod cluster;
@@ -14,5 +16,7 @@ mod disk;
 pub(super) mod formats;
 mod hostile;
 mod script;
+pub mod seeds;
 mod simulation;
+mod steadiness;
 mod stories;

@@ -3,11 +3,11 @@
 //! `CONFLUX_SEED=7 cargo test simulation` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use super::application::{End, State};
 use super::cluster::{Cluster, Network, Replica};
 use super::disk::Disk;
+use super::seeds::{self, for_seeds};
 use crate::raft::{Ask, Input, Options, Role, Warning};
 
 /// What a test remembers of a perform when it makes it.
@@ -38,12 +38,14 @@ pub(super) struct Run {
 
 #[test]
 fn simulation_keeps_every_promise_under_faults() {
-    for_seeds(0..400, |seed| {
-        let mut run = Run::found(seed);
-        run.disturb(600);
-        run.heal();
-        run.check();
-    });
+    for_seeds(0..400, live_through);
+}
+
+pub(super) fn live_through(seed: u64) {
+    let mut run = Run::found(seed);
+    run.disturb(seeds::ticks(600));
+    run.heal();
+    run.check();
 }
 
 #[test]
@@ -60,23 +62,6 @@ fn simulation_of_one_seed_gives_the_same_trace_twice() {
         assert!(first == trace(seed), "seed {seed} gave two traces");
     }
     assert!(trace(1) != trace(2), "two seeds gave one trace");
-}
-
-/// Runs the seeds, one by one, and names the one that fails. `CONFLUX_SEED` is the one to run instead, `CONFLUX_SEEDS` how
-/// many from the first on.
-pub(super) fn for_seeds(seeds: Range<u64>, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match (number("CONFLUX_SEED"), number("CONFLUX_SEEDS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, Some(count)) => seeds.start..seeds.start + count,
-        (None, None) => seeds,
-    };
-    for seed in seeds {
-        if let Err(panic) = std::panic::catch_unwind(|| test(seed)) {
-            eprintln!("CONFLUX_SEED={seed} fails");
-            std::panic::resume_unwind(panic);
-        }
-    }
 }
 
 /// Small snapshots, so that logs are compacted all the time.

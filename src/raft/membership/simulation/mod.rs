@@ -4,7 +4,7 @@
 //! start, crash or perform on, it takes at most [`SETTLED_WITHIN`] ticks until there is one cluster that has a leader,
 //! and every live process is a member of it or waits on it; and so it stays.
 //!
-//! `CONFLUX_SEED=n cargo test founding` runs one seed alone, and prints what happened.
+//! `CONFLUX_SEED=n cargo test founding` runs one seed alone, and prints what happened; see `testing/seeds.rs`.
 
 mod checks;
 mod model;
@@ -13,6 +13,8 @@ mod world;
 use std::fmt;
 
 use world::World;
+
+use crate::raft::testing::seeds;
 
 /// The bound, in ticks of 10 ms. The slowest way that these worlds take: a cluster dies with its first commit, its last
 /// member gives it up (10 to 12 election timeouts: 600 ticks), those who waited on it go on waiting for its last word to
@@ -46,17 +48,20 @@ fn founding_takes_four_steps_of_the_network_from_the_last_start_on() {
     });
 }
 
+/// One seed, without actions.
+pub fn live_through(seed: u64) {
+    let outcome = World::new(seed).run(SETTLED_WITHIN);
+    if let Some(fault) = outcome.fault {
+        panic!("{fault}");
+    }
+}
+
 fn run(seeds: u64, simulate: impl Fn(u64) -> Outcome) -> Summary {
-    let only = std::env::var("CONFLUX_SEED").ok();
-    let seeds = match only.map(|seed| seed.parse::<u64>().expect("CONFLUX_SEED is a number")) {
-        Some(seed) => seed..seed + 1,
-        None => 0..seeds,
-    };
     let mut summary = Summary::default();
-    for seed in seeds {
+    for seed in seeds::chosen(0..seeds) {
         let outcome = simulate(seed);
         if let Some(fault) = &outcome.fault {
-            panic!("{fault}\n  replay: CONFLUX_SEED={seed} cargo test founding -- --nocapture");
+            panic!("{fault}\nCONFLUX_SEED={seed} fails");
         }
         summary.add(&outcome);
     }

@@ -1,0 +1,191 @@
+/**
+ * This file is `npm run sim`: it runs as many seeds of the simulations as you have time for, in parallel, and says how
+ * to replay the one that fails.
+ *
+ *     npm run sim -- --seeds 50000 [--from 0] [--jobs 2] [--test simulation]
+ *
+ * `--test` is `simulation`, `churn`, `steadiness` or `founding`; without it, each gets its share. It only starts the test binary:
+ * what a seed does is decided in `src/raft/testing/`.
+ */
+'use strict'
+
+const { spawn, spawnSync } = require('node:child_process')
+const os = require('node:os')
+const { parseArgs } = require('node:util')
+const { Stop, main, root } = require('./steps.js')
+
+/** How many of a thousand seeds each simulation gets, and how many ticks of faults a seed has that can be shortened. */
+const SIMULATIONS = {
+  simulation: {
+    path: 'raft::testing::simulation::simulation_keeps_every_promise_under_faults',
+    share: 400,
+    ticks: 600
+  },
+  churn: {
+    path: 'raft::testing::churn::churn_of_members_breaks_no_promise',
+    share: 300,
+    ticks: 1500
+  },
+  steadiness: {
+    path: 'raft::testing::steadiness::steadiness_of_a_leader_that_keeps_a_majority',
+    share: 150
+  },
+  founding: {
+    path: 'raft::membership::simulation::founding_ends_with_one_cluster_within_its_bound',
+    share: 150
+  }
+}
+
+/** One process runs so many seeds: few enough to show progress, enough that its start does not count. */
+const CHUNK = 100
+/** No chunk takes this long; one that does hangs. */
+const CHUNK_MINUTES = 10
+
+main(async () => {
+  const options = readOptions()
+  const binary = buildTests()
+  const started = Date.now()
+  const chunks = [...plan(options)]
+  const total = chunks.reduce((sum, chunk) => sum + chunk.count, 0)
+  const failures = []
+  let done = 0
+  let shownAt = 0
+
+  async function work() {
+    for (let chunk = chunks.shift(); chunk; chunk = chunks.shift()) {
+      const failure = await runChunk(binary, chunk)
+      if (failure) {
+        failures.push(failure)
+        console.log(`✗ ${failure.name}: seed ${failure.seed ?? '?'}`)
+      }
+      done += chunk.count
+      if (Date.now() - shownAt > 10_000) {
+        shownAt = Date.now()
+        console.log(`  ${done} of ${total} seeds after ${seconds(started)} s, ${failures.length} failed`)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: options.jobs }, work))
+
+  for (const failure of failures) await tell(binary, failure)
+  const summary = Object.keys(SIMULATIONS)
+    .map(name => [name, [...plan(options)].filter(chunk => chunk.name === name)])
+    .filter(([, of]) => of.length > 0)
+    .map(([name, of]) => `${name} ${of.reduce((sum, chunk) => sum + chunk.count, 0)}`)
+  console.log(`${total} seeds (${summary.join(', ')}) in ${seconds(started)} s`)
+  if (failures.length > 0) throw new Stop(`${failures.length} of the chunks above failed.`)
+  console.log('✓ no promise was broken')
+})
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: 'string', default: '2000' },
+      from: { type: 'string', default: '0' },
+      jobs: { type: 'string', default: String(os.availableParallelism()) },
+      test: { type: 'string' }
+    }
+  })
+  if (values.test !== undefined && !Object.hasOwn(SIMULATIONS, values.test)) {
+    throw new Stop(`There is no simulation \`${values.test}\`: ${Object.keys(SIMULATIONS).join(', ')}.`)
+  }
+  const number = (name, least) => {
+    const value = Number(values[name])
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new Stop(`\`--${name}\` is a whole number from ${least} on, not \`${values[name]}\`.`)
+    }
+    return value
+  }
+  return { seeds: number('seeds', 1), from: number('from', 0), jobs: number('jobs', 1), test: values.test }
+}
+
+/** Builds the tests once; the path of their binary. */
+function buildTests() {
+  console.log('▸ Building the tests')
+  const args = ['test', '--lib', '--locked', '--no-run', '--message-format=json']
+  const built = spawnSync('cargo', args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  if (built.status !== 0) throw new Stop('The tests could not be built.')
+  const messages = built.stdout.split('\n').filter(Boolean).map(JSON.parse)
+  const binary = messages.findLast(message => message.profile?.test && message.executable)
+  if (!binary) throw new Stop('cargo named no test binary.')
+  return binary.executable
+}
+
+/** What is run, cut into chunks: every simulation's range begins at `from`. */
+function* plan({ seeds, from, test }) {
+  for (const [name, { share }] of Object.entries(SIMULATIONS)) {
+    if (test !== undefined && test !== name) continue
+    const count = test ? seeds : Math.ceil((seeds * share) / 1000)
+    for (let at = 0; at < count; at += CHUNK) {
+      yield { name, from: from + at, count: Math.min(CHUNK, count - at) }
+    }
+  }
+}
+
+/** Runs a chunk; `undefined`, or the seed that failed. */
+async function runChunk(binary, { name, from, count }) {
+  const { code, text } = await runTest(binary, name, { CONFLUX_FROM: from, CONFLUX_SEEDS: count })
+  if (code === 0) return undefined
+  const seed = /CONFLUX_SEED=(\d+) fails/.exec(text)?.[1]
+  return { name, seed: seed && Number(seed), text }
+}
+
+/** Says what failed, how to replay it, and the fewest ticks of faults found with which it still does. */
+async function tell(binary, { name, seed, text }) {
+  console.log(`\n${text.slice(0, 4000)}`)
+  if (seed === undefined) return
+  const { ticks } = SIMULATIONS[name]
+  const shortest = ticks === undefined ? undefined : await shrink(binary, name, seed, ticks)
+  const env = shortest === undefined ? '' : `CONFLUX_TICKS=${shortest} `
+  console.log(
+    `  replay: ${env}CONFLUX_SEED=${seed} cargo test --lib ${SIMULATIONS[name].path} -- --exact --nocapture`
+  )
+  console.log('  with CONFLUX_TRACE=1 everything that happens is printed')
+}
+
+/** Halves the time of faults as long as the seed fails. */
+async function shrink(binary, name, seed, ticks) {
+  let fails
+  for (let low = 0, high = ticks; low < high;) {
+    const middle = Math.floor((low + high) / 2)
+    const { code } = await runTest(binary, name, { CONFLUX_SEED: seed, CONFLUX_TICKS: middle })
+    if (code === 0) low = middle + 1
+    else high = fails = middle
+  }
+  return fails
+}
+
+function runTest(binary, name, env) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(binary, [SIMULATIONS[name].path, '--exact'], {
+      cwd: root,
+      env: {
+        ...process.env,
+        ...Object.fromEntries(Object.entries(env).map(([key, value]) => [key, String(value)]))
+      }
+    })
+    let text = ''
+    const limit = setTimeout(() => {
+      text += `no end after ${CHUNK_MINUTES} minutes: ${JSON.stringify(env)}\n`
+      child.kill('SIGKILL')
+    }, CHUNK_MINUTES * 60_000)
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', data => (text += data))
+    child.on('error', reject)
+    child.on('close', code => {
+      clearTimeout(limit)
+      // A filter that names no test succeeds, too.
+      if (code === 0 && !/1 passed/.test(text))
+        reject(new Stop(`There is no test \`${SIMULATIONS[name].path}\`.`))
+      else resolve({ code, text })
+    })
+  })
+}
+
+function seconds(since) {
+  return Math.round((Date.now() - since) / 1000)
+}

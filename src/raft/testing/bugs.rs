@@ -1,0 +1,142 @@
+//! This file puts known bugs back, one at a time, to see whether the simulations catch them: a checker that nothing
+//! ever fails proves nothing.
+//!
+//! The core asks [`is_back`] at the few places where a bug can live, under `#[cfg(test)]` alone: a build that is
+//! shipped could not even name it. The switch is the thread's own, so that tests beside this one are not touched.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{churn, simulation, steadiness};
+use crate::raft::membership::simulation as founding;
+
+/// A mistake that somebody's consensus has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The leader tells the origin when the entry is in its own log.
+    AcknowledgesBeforeCommit,
+    /// A vote, or an append's receipt, leaves before it is durable.
+    AnswersBeforeSaving,
+    /// raft-rs is not told that a snapshot has arrived.
+    ReportsNoSnapshot,
+    /// All confirmations of leadership have one number.
+    ReusesReadContext,
+    /// A snapshot holds no request table.
+    ForgetsRequestTable,
+    /// What was evaluated in an earlier leadership is proposed in a later one.
+    ProposesStaleEvaluation,
+    /// A node that hears nobody raises its term at once.
+    CampaignsWithoutPreVote,
+    /// Half of an even number of voters is a quorum.
+    CountsHalfAsQuorum,
+    /// One incarnation accepts one roster after another.
+    PromisesTwice,
+    /// A restarted node has its incarnation, and an empty log.
+    ReturnsWithEmptyLog,
+    /// What is not committed is applied.
+    AppliesBeforeCommit,
+    /// A request that is repeated within a term is evaluated again.
+    EvaluatesTwice,
+    /// An error is told before what its method saw is committed.
+    RefusesBeforeCommit,
+    /// The guard believes only members, whatever they say.
+    GuardAdmitsMembersOnly,
+}
+
+thread_local! {
+    static BACK: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Whether this bug is put back on this thread.
+pub fn is_back(bug: Bug) -> bool {
+    BACK.get() == Some(bug)
+}
+
+/// Within so many seeds a bug must be caught.
+const SEEDS_MAX: u64 = 200;
+
+/// Runs seeds with the bug put back until one fails, and tells which, and what was broken.
+fn assert_caught(bug: Bug, seeds: impl Iterator<Item = u64>, test: fn(u64)) {
+    for (count, seed) in seeds.take(SEEDS_MAX as usize).enumerate() {
+        BACK.set(Some(bug));
+        let result = catch_unwind(AssertUnwindSafe(|| test(seed)));
+        BACK.set(None);
+        let Err(panic) = result else { continue };
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        println!("{bug:?}: caught by seed {seed}, number {}: {text}", count + 1);
+        return;
+    }
+    panic!("{bug:?}: {SEEDS_MAX} seeds did not catch it");
+}
+
+#[test]
+fn bug_of_acknowledging_before_commit_is_caught() {
+    assert_caught(Bug::AcknowledgesBeforeCommit, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_answering_before_saving_is_caught() {
+    assert_caught(Bug::AnswersBeforeSaving, 0.., churn::live_through);
+}
+
+#[test]
+fn bug_of_reporting_no_snapshot_is_caught() {
+    assert_caught(Bug::ReportsNoSnapshot, 0.., churn::live_through);
+}
+
+#[test]
+fn bug_of_reusing_a_read_context_is_caught() {
+    assert_caught(Bug::ReusesReadContext, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_forgetting_the_request_table_is_caught() {
+    assert_caught(Bug::ForgetsRequestTable, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_proposing_a_stale_evaluation_is_caught() {
+    assert_caught(Bug::ProposesStaleEvaluation, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_campaigning_without_pre_vote_is_caught() {
+    assert_caught(Bug::CampaignsWithoutPreVote, 0.., steadiness::live_through);
+}
+
+/// Only an even number has a half: every sixth seed founds a cluster of four.
+#[test]
+fn bug_of_counting_half_as_a_quorum_is_caught() {
+    assert_caught(Bug::CountsHalfAsQuorum, (5..).step_by(6), simulation::live_through);
+}
+
+#[test]
+fn bug_of_promising_twice_is_caught() {
+    assert_caught(Bug::PromisesTwice, 0.., founding::live_through);
+}
+
+#[test]
+fn bug_of_returning_with_an_empty_log_is_caught() {
+    assert_caught(Bug::ReturnsWithEmptyLog, 0.., churn::live_through);
+}
+
+#[test]
+fn bug_of_applying_before_commit_is_caught() {
+    assert_caught(Bug::AppliesBeforeCommit, 0.., churn::live_through);
+}
+
+#[test]
+fn bug_of_evaluating_twice_is_caught() {
+    assert_caught(Bug::EvaluatesTwice, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_refusing_before_commit_is_caught() {
+    assert_caught(Bug::RefusesBeforeCommit, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_a_guard_that_admits_members_only_is_caught() {
+    assert_caught(Bug::GuardAdmitsMembersOnly, 0.., churn::live_through);
+}

@@ -1,0 +1,36 @@
+//! This file says which seeds a simulation runs, as its environment asks.
+//!
+//! `CONFLUX_SEED` is one to run alone; `CONFLUX_FROM` and `CONFLUX_SEEDS` are the first and how many; `CONFLUX_TICKS`
+//! ends a run's faults early, to find the shortest that still fails.
+
+use std::ops::Range;
+
+/// The seeds to run, where nothing else is asked: `seeds`.
+pub fn chosen(seeds: Range<u64>) -> Range<u64> {
+    if let Some(seed) = number("CONFLUX_SEED") {
+        return seed..seed + 1;
+    }
+    let from = number("CONFLUX_FROM").unwrap_or(seeds.start);
+    let count = number("CONFLUX_SEEDS").unwrap_or(seeds.end - seeds.start);
+    from..from + count
+}
+
+/// For how many ticks there are faults, where nothing else is asked: `ticks`.
+pub fn ticks(ticks: u64) -> u64 {
+    number("CONFLUX_TICKS").unwrap_or(ticks)
+}
+
+/// Runs the chosen seeds, one by one, and names the one that fails.
+pub fn for_seeds(seeds: Range<u64>, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    for seed in chosen(seeds) {
+        if let Err(panic) = std::panic::catch_unwind(|| test(seed)) {
+            eprintln!("CONFLUX_SEED={seed} fails");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`")))
+}
