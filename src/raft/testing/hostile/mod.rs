@@ -16,7 +16,7 @@ use liar::{Liar, Lie};
 use situation::{SITUATIONS, Situation};
 use victim::Victim;
 
-use super::simulation::for_seeds;
+use super::seeds::for_seeds;
 use crate::raft::Input;
 
 /// A node that was lied to this often is worn out: its term and log are no longer those of a cluster.
