@@ -55,7 +55,7 @@ class Servers {
         cause = error
       }
     }
-    throw new Error('the servers were not ready within 20 s', { cause })
+    throw new Error(`the servers were not ready within 20 s: ${cause?.message ?? 'no leader'}`, { cause })
   }
 
   async #end() {

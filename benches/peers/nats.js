@@ -65,7 +65,7 @@ async function createStream(url) {
   const nats = requirePackage('nats')
   const connection = await nats.connect({ servers: url, timeout: 1000 })
   try {
-    const { streams } = await nats.jetstreamManager(connection, { timeout: 2000 })
+    const { streams } = await connection.jetstreamManager({ timeout: 2000 })
     await streams.add({ name: STREAM, subjects: ['b.>'], num_replicas: IDS.length })
     return { connection, streams }
   } catch (error) {
@@ -79,7 +79,7 @@ async function audit(url) {
   const nats = requirePackage('nats')
   const connection = await nats.connect({ servers: url, timeout: 1000 })
   try {
-    const { streams } = await nats.jetstreamManager(connection, { timeout: 5000 })
+    const { streams } = await connection.jetstreamManager({ timeout: 5000 })
     const { state } = await streams.info(STREAM, { subjects_filter: 'b.>' })
     return [
       Object.fromEntries(
@@ -97,7 +97,7 @@ async function audit(url) {
 async function connect({ id, url }) {
   const nats = requirePackage('nats')
   const connection = await nats.connect({ servers: url[id], reconnect: false })
-  const jetstream = nats.jetstream(connection, { timeout: PUBLISH_PATIENCE_MS })
+  const jetstream = connection.jetstream({ timeout: PUBLISH_PATIENCE_MS })
   const acknowledged = new Seen()
   const payload = new Uint8Array([120])
   let sequence = 0
