@@ -40,13 +40,14 @@ function summarize({ results, missing, skipped, options }) {
 function summarizeFault(fault, strikes) {
   // Of two that come together nobody can say which one was waited for.
   const alone = strikes.filter(({ mixedWith }) => !mixedWith)
-  const slowest = key => Math.max(0, ...alone.map(strike => strike[key]))
+  const most = key => Math.max(0, ...alone.map(strike => strike[key]))
   return {
     fault,
     times: strikes.length,
     mixed: strikes.length - alone.length,
-    wholeAfterMsMax: slowest('wholeAfter'),
-    servesAfterMsMax: slowest('servesAfter')
+    electionsMax: most('elections'),
+    wholeAfterMsMax: most('wholeAfter'),
+    servesAfterMsMax: most('servesAfter')
   }
 }
 

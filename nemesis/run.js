@@ -72,6 +72,7 @@ async function strikeAll({ plan, cluster, random, strikes, say }) {
   const end = performance.now() + plan.seconds * 1000
   for (const together of schedule(plan.faults, random, plan.rounds)) {
     if (performance.now() > end) return
+    const term = await newestTerm(cluster)
     const begun = performance.now()
     const fresh = together.map(fault => ({ fault: fault.name, mixedWith: together.length > 1, facts: null }))
     const results = await Promise.allSettled(
@@ -89,12 +90,18 @@ async function strikeAll({ plan, cluster, random, strikes, say }) {
     await naming(names, () => cluster.whole(WHOLE_WITHIN_MS))
     const wholeAfter = Math.round(performance.now() - begun) - held
     const servesAfter = await naming(names, () => cluster.serves(SERVES_WITHIN_MS))
-    for (const strike of fresh) strikes.push({ ...strike, held, wholeAfter, servesAfter })
+    const elections = (await newestTerm(cluster)) - term
+    for (const strike of fresh) strikes.push({ ...strike, held, wholeAfter, servesAfter, elections })
     say(
       `${names}: held ${held} ms, whole after ${wholeAfter} ms more ${JSON.stringify(fresh.map(f => f.facts))}`
     )
     await delay(REST_MS)
   }
+}
+
+/** Terms count the elections. */
+async function newestTerm(cluster) {
+  return Math.max(...(await cluster.statuses()).map(({ status }) => status.term))
 }
 
 async function naming(names, wait) {

@@ -100,7 +100,10 @@ fn wrong_keys(operations: Vec<Operation>) -> Vec<u64> {
             .map(|worker| {
                 let share = keys.iter().skip(worker).step_by(workers);
                 scope.spawn(move || {
-                    share.filter(|(_, operations)| !is_linearizable(operations)).map(|(key, _)| *key).collect()
+                    share
+                        .filter(|(_, operations)| !is_linearizable(operations))
+                        .map(|(key, _)| *key)
+                        .collect()
                 })
             })
             .collect();
