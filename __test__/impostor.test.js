@@ -49,7 +49,9 @@ test('a second process under an id that is alive is refused, and the cluster goe
   assert.equal(error.code, 'ERR_CONFLUX_DUPLICATE_ID')
   assert.match(error.message, /`node-2` belongs to another live node/)
   const refused = await pending
-  assert.deepEqual([refused.code, refused.outcome], ['ERR_CONFLUX_DUPLICATE_ID', 'not-applied'])
+  assert.equal(refused.code, 'ERR_CONFLUX_DUPLICATE_ID')
+  // Unknown where the core had stopped before it heard of it.
+  assert.match(refused.outcome, /^(not-applied|unknown)$/)
   await assertGoesOn(cluster)
 })
 
