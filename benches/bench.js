@@ -58,6 +58,9 @@ const OPTIONS = {
   help: { type: 'boolean', help: 'this' }
 }
 
+// Whoever interrupts a run wants its servers gone too: what ends them stands on `exit`.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
+
 main(async () => {
   const options = parse()
   if (options.help) return help()
