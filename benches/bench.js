@@ -58,6 +58,9 @@ const OPTIONS = {
   help: { type: 'boolean', help: 'this' }
 }
 
+// Whoever interrupts a run wants its servers gone too: what ends them stands on `exit`.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
+
 main(async () => {
   const options = parse()
   if (options.help) return help()
@@ -106,8 +109,8 @@ async function measure(options, scenarios, allPeers) {
   const start = Date.now()
   const redis = await startRedisServer()
   const settings = options.quick
-    ? { isQuick: true, redis, seconds: 0.5, rounds: 1 }
-    : { isQuick: false, redis, seconds: 2, rounds: 2 }
+    ? { isQuick: true, redis, seconds: 0.5, rounds: 1, repeatUntil: start + 60_000 }
+    : { isQuick: false, redis, seconds: 2, rounds: 2, repeatUntil: start + 8 * 60_000 }
   const records = []
   try {
     for (const scenario of scenarios)

@@ -22,7 +22,8 @@ class Run {
 }
 
 /**
- * @param settings `isQuick`, `redis`, `seconds` of a window, `rounds`; handed to the scenario's `cases` and `measure`.
+ * @param settings `isQuick`, `redis`, `seconds` of a window, `rounds`, `repeatUntil`: when only first rounds are run any
+ *   more; handed to the scenario's `cases` and `measure`.
  * @returns one record for each measurement: `{ scenario, case, peer, round, figures, books }`, or `failed`.
  */
 async function runScenario(scenario, peers, settings, progress = () => {}) {
@@ -31,6 +32,8 @@ async function runScenario(scenario, peers, settings, progress = () => {}) {
   for (const which of scenario.cases(settings)) {
     const rounds = which.rounds ?? settings.rounds
     for (let round = 1; round <= rounds; round++) {
+      // Better every figure once than some twice: on a slow machine, too, a run comes to its end.
+      if (round > 1 && Date.now() > settings.repeatUntil) break
       for (const peer of given) {
         const rounds = which.roundsOf?.[peer.name] ?? Infinity
         if ((which.peers && !which.peers.includes(peer.name)) || round > rounds) continue
