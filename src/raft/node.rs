@@ -339,7 +339,8 @@ impl Node {
         if is_back(Bug::AcknowledgesBeforeCommit) {
             let me = self.membership.me().raft_id();
             for (context, action) in &entries {
-                if let Some(super::entry::Context::Request(request)) = super::entry::Context::decode(context)
+                if let Some(super::entry::Context::Request(request)) =
+                    super::entry::Context::decode(&context.clone().into())
                     && request.id.origin == me
                     && self.origin.end(request.id.sequence).is_some()
                 {
