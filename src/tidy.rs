@@ -328,13 +328,14 @@ fn tree() -> Vec<Text> {
 
 /// What git keeps: made and installed things are left out by name.
 fn collect(folder: &Path, texts: &mut Vec<Text>) {
-    const NOT_OURS: [&str; 9] = [
+    const NOT_OURS: [&str; 10] = [
         ".git",
         "target",
         "node_modules",
         "dist",
         "npm",
         "bench-results",
+        "nemesis-results",
         "binding.js",
         "binding.d.ts",
         ".library",
