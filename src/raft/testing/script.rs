@@ -27,6 +27,14 @@ fn every_script_has_its_consequence() {
     assert!(count >= 10, "only {count} scripts were found");
 }
 
+/// What a script's consequence should be, and what it is now.
+pub fn replay(name: &str) -> (String, String) {
+    let path = format!("{}/src/raft/scripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let should = std::fs::read_to_string(&path).expect("the script is in the tree");
+    let is = goldenscript::generate(&mut Script::new(), &should).expect("the script runs");
+    (should, is)
+}
+
 /// A world under a script's hand: no frame moves and no clock ticks unless a command says so.
 struct Script {
     cluster: Cluster,
