@@ -4,14 +4,13 @@
 //! `cargo bench --bench bare_round_trip -- redis://… <seconds>`; it starts itself a second time, for B. Prints one line
 //! of JSON, in milliseconds. Called by `peers/bare.js`.
 
+mod bare;
+
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bare::{connect, publish};
 use futures_util::StreamExt;
-use redis::{
-    Client, Cmd,
-    aio::{MultiplexedConnection, PubSubStream},
-};
 
 const FRAME_BYTES: usize = 150;
 
@@ -37,14 +36,14 @@ async fn main() {
 }
 
 async fn echo(url: &str) {
-    let (mut connection, mut messages) = bare(url, "conflux:bench:two").await;
+    let (mut connection, mut messages) = connect(url, "conflux:bench:two").await;
     while let Some(message) = messages.next().await {
         publish(&mut connection, "conflux:bench:one", message.get_payload_bytes()).await;
     }
 }
 
 async fn ask(url: &str, duration: Duration) -> Vec<Duration> {
-    let (mut connection, mut messages) = bare(url, "conflux:bench:one").await;
+    let (mut connection, mut messages) = connect(url, "conflux:bench:one").await;
     let frame = vec![b'x'; FRAME_BYTES];
     // Until the other hears, what is published is lost.
     loop {
@@ -64,22 +63,6 @@ async fn ask(url: &str, duration: Duration) -> Vec<Duration> {
         times.push(begin.elapsed());
     }
     times
-}
-
-async fn bare(url: &str, topic: &str) -> (MultiplexedConnection, PubSubStream) {
-    let client = Client::open(url).expect("the URL is good");
-    let info = client.get_connection_info().clone();
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let client = Client::open(info.set_tcp_settings(tcp)).expect("the URL is good");
-    let (mut sink, messages) = client.get_async_pubsub().await.expect("the server lives").split();
-    sink.subscribe(topic).await.expect("the server obeys");
-    (client.get_multiplexed_async_connection().await.expect("the server lives"), messages)
-}
-
-async fn publish(connection: &mut MultiplexedConnection, topic: &str, frame: &[u8]) {
-    let mut command = Cmd::new();
-    command.arg("PUBLISH").arg(topic).arg(frame).set_no_response(true);
-    connection.send_packed_command(&command).await.expect("the server lives");
 }
 
 fn report(mut times: Vec<Duration>) {

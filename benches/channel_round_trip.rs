@@ -4,8 +4,11 @@
 //! on one thread, as in the driver. "bare" is the least that redis-rs can do: a publish that waits for no reply, and a
 //! read of the next message.
 
+mod bare;
+
 use std::time::{Duration, Instant};
 
+use bare::{connect, publish};
 use bytes::Bytes;
 use conflux::{
     channel::{
@@ -16,10 +19,6 @@ use conflux::{
     raft::{Incarnation, Target},
 };
 use futures_util::StreamExt;
-use redis::{
-    Client, Cmd,
-    aio::{MultiplexedConnection, PubSubStream},
-};
 
 const ROUNDS: usize = 20_000;
 const FRAME_BYTES: usize = 150;
@@ -67,8 +66,8 @@ async fn next(link: &mut Link) -> Bytes {
 }
 
 async fn over_bare_redis(url: &str) -> Vec<Duration> {
-    let (mut one, mut hears_one) = bare(url, "conflux:bench:one").await;
-    let (mut two, mut hears_two) = bare(url, "conflux:bench:two").await;
+    let (mut one, mut hears_one) = connect(url, "conflux:bench:one").await;
+    let (mut two, mut hears_two) = connect(url, "conflux:bench:two").await;
     let frame = vec![b'x'; FRAME_BYTES];
     let mut times = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
@@ -80,22 +79,6 @@ async fn over_bare_redis(url: &str) -> Vec<Duration> {
         times.push(begin.elapsed());
     }
     times
-}
-
-async fn bare(url: &str, topic: &str) -> (MultiplexedConnection, PubSubStream) {
-    let client = Client::open(url).expect("the URL is good");
-    let info = client.get_connection_info().clone();
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let client = Client::open(info.set_tcp_settings(tcp)).expect("the URL is good");
-    let (mut sink, messages) = client.get_async_pubsub().await.expect("the server lives").split();
-    sink.subscribe(topic).await.expect("the server obeys");
-    (client.get_multiplexed_async_connection().await.expect("the server lives"), messages)
-}
-
-async fn publish(connection: &mut MultiplexedConnection, topic: &str, frame: &[u8]) {
-    let mut command = Cmd::new();
-    command.arg("PUBLISH").arg(topic).arg(frame).set_no_response(true);
-    connection.send_packed_command(&command).await.expect("the server lives");
 }
 
 fn report(what: &str, mut times: Vec<Duration>) {

@@ -3,10 +3,10 @@
  */
 'use strict'
 
-const { randomUUID } = require('node:crypto')
 const { setTimeout: delay } = require('node:timers/promises')
 
 const { Seen } = require('../seen')
+const { startNodes } = require('./conflux')
 
 const SETTLE_PATIENCE_MS = 10_000
 
@@ -15,27 +15,8 @@ module.exports = {
   title: 'conflux 1.1.8',
   promise: 'memory of a majority; measured until applied here',
   missing: () => undefined,
-  start,
+  start: (options, run) => startNodes('conflux-1', options, run),
   connect
-}
-
-async function start({ redis, size = 3, channel = 'redis', isLazy, execArgv }, run) {
-  const { Cluster } = require('../cluster')
-  const ids = Array.from({ length: size }, (_, i) => `n${i + 1}`)
-  const cluster = new Cluster({
-    groups: channel === 'memory' ? [ids] : ids.map(id => [id]),
-    options: {
-      peer: 'conflux-1',
-      size,
-      channel:
-        channel === 'memory'
-          ? { name: 'memory' }
-          : { name: 'redis', connectionString: redis.url, channelName: `bench-${randomUUID()}` }
-    },
-    execArgv
-  })
-  run.defer(() => cluster.close())
-  return isLazy ? cluster : cluster.open()
 }
 
 function connect(options) {

@@ -17,31 +17,37 @@ module.exports = {
   title: 'conflux',
   promise: 'memory of a majority; acknowledged when applied here',
   missing: () => undefined,
-  start,
+  start: (options, run) => startNodes('conflux', options, run),
+  startNodes,
   connect
 }
 
 /**
+ * Nodes of conflux, or of 1.1.8 (`peer`).
+ *
  * @param setting.size how many nodes; `channel` 'memory': all in one process, 'redis': one process each;
  *   `isDurable`, `payloadBytes`, `isProvisional`, `execArgv`.
  */
-async function start({ redis, size = 3, channel = 'redis', isDurable, isLazy, execArgv, ...options }, run) {
+async function startNodes(
+  peer,
+  { redis, size = 3, channel = 'redis', isDurable, isLazy, execArgv, ...options },
+  run
+) {
   // Here, and not above: a measured process has no cluster.
   const { Cluster } = require('../cluster')
   const ids = Array.from({ length: size }, (_, i) => `n${i + 1}`)
   const folder = isDurable ? fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-bench-')) : undefined
   if (folder) run.defer(() => fs.rmSync(folder, { recursive: true, force: true }))
-  const name = `bench-${randomUUID()}`
   const cluster = new Cluster({
     groups: channel === 'memory' ? [ids] : ids.map(id => [id]),
     options: {
-      peer: 'conflux',
+      peer,
       size,
       folder,
       channel:
         channel === 'memory'
-          ? { name: 'memory', channelName: name }
-          : { name: 'redis', connectionString: redis.url, channelName: name },
+          ? { name: 'memory' }
+          : { name: 'redis', connectionString: redis.url, channelName: `bench-${randomUUID()}` },
       ...options
     },
     execArgv

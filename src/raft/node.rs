@@ -36,7 +36,7 @@ use super::outbox::Outbox;
 use super::requests::{Leadership, Origin, Pending};
 use super::status::Status;
 #[cfg(test)]
-use super::testing::bugs::{Bug, is_back};
+use super::testing::bugs::{self, Bug, is_back};
 use super::transfer::Reception;
 use crate::error::Error;
 use asks::Asking;
@@ -338,16 +338,7 @@ impl Node {
         #[cfg(test)]
         if is_back(Bug::AcknowledgesBeforeCommit) {
             let me = self.membership.me().raft_id();
-            for (context, action) in &entries {
-                if let Some(super::entry::Context::Request(request)) =
-                    super::entry::Context::decode(&context.clone().into())
-                    && request.id.origin == me
-                    && self.origin.end(request.id.sequence).is_some()
-                {
-                    let settlement = super::events::Settlement::Done(action.clone());
-                    self.news.push(Delivery::Settled { sequence: request.id.sequence, settlement });
-                }
-            }
+            self.news.extend(bugs::acknowledged_early(&entries, me, &mut self.origin));
         }
         let count = entries.len() as u64;
         if count == 0 {

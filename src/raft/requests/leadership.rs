@@ -192,7 +192,7 @@ impl Leadership {
                 is_news_to_origin = !follows;
                 break;
             }
-            session.received = session.received.max(item.sequence);
+            session.received = item.sequence;
             self.waiting_bytes += item.args.len();
             self.waiting.push_back(Evaluation {
                 origin,

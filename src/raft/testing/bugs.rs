@@ -7,8 +7,13 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
+
 use super::{churn, script, simulation, steadiness};
+use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
+use crate::raft::requests::Origin;
+use crate::raft::{Delivery, RaftId, Settlement};
 
 /// A mistake that somebody's consensus has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,21 @@ thread_local! {
 /// Whether this bug is put back on this thread.
 pub fn is_back(bug: Bug) -> bool {
     BACK.get() == Some(bug)
+}
+
+/// Of [`Bug::AcknowledgesBeforeCommit`]: what the leader itself performed ends with its proposal.
+pub fn acknowledged_early(entries: &[(Vec<u8>, Bytes)], me: RaftId, origin: &mut Origin) -> Vec<Delivery> {
+    let mut news = Vec::new();
+    for (context, action) in entries {
+        if let Some(Context::Request(request)) = Context::decode(&context.clone().into())
+            && request.id.origin == me
+            && origin.end(request.id.sequence).is_some()
+        {
+            let settlement = Settlement::Done(action.clone());
+            news.push(Delivery::Settled { sequence: request.id.sequence, settlement });
+        }
+    }
+    news
 }
 
 /// Within so many seeds a bug must be caught.

@@ -19,6 +19,19 @@ use crate::raft::registry::Registry;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Warning, Work};
 
+/// Every kind, in the order of their bytes.
+pub const RAFT_KINDS: [RaftKind; 9] = [
+    RaftKind::Append,
+    RaftKind::AppendResponse,
+    RaftKind::Heartbeat,
+    RaftKind::HeartbeatResponse,
+    RaftKind::RequestVote,
+    RaftKind::RequestVoteResponse,
+    RaftKind::RequestPreVote,
+    RaftKind::RequestPreVoteResponse,
+    RaftKind::TimeoutNow,
+];
+
 fn incarnation(number: u128) -> Incarnation {
     Incarnation::from_u128(number << 64 | 0x0102_0304_0506_0700 | number)
 }
@@ -45,17 +58,6 @@ fn messages() -> Vec<Message> {
             WireEntry { term: 3, index: 302, is_change: true, data: Bytes::new(), context: Bytes::new() },
         ],
     };
-    let kinds = [
-        RaftKind::Append,
-        RaftKind::AppendResponse,
-        RaftKind::Heartbeat,
-        RaftKind::HeartbeatResponse,
-        RaftKind::RequestVote,
-        RaftKind::RequestVoteResponse,
-        RaftKind::RequestPreVote,
-        RaftKind::RequestPreVoteResponse,
-        RaftKind::TimeoutNow,
-    ];
     let outcomes = vec![(4, Outcome::Nothing), (5, Outcome::Refused("{}".into()))];
     let item = RequestItem { sequence: 9, after: 8, method: "append".into(), args: "[1]".into() };
     let ask = |question| Message::Ask { term: 3, attempt: 1 << 32, question };
@@ -108,7 +110,7 @@ fn messages() -> Vec<Message> {
         Message::Awake,
         Message::Silent { members: vec![(1, 2)] },
     ];
-    messages.extend(kinds.into_iter().map(|kind| Message::Raft(raft(kind))));
+    messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
 }
 

@@ -16,7 +16,9 @@ use crate::raft::frame::{
     Chunk, Frame, Here, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, RequestItem, Requests,
     Roster, WireEntry,
 };
+use crate::raft::guard::NUMBER_MAX;
 use crate::raft::snapshot::Snapshot;
+use crate::raft::testing::formats::RAFT_KINDS;
 use crate::raft::{ClusterUuid, Incarnation, Status};
 
 /// A frame; `is_impossible` if it must not change where the victim stands.
@@ -30,21 +32,6 @@ pub struct Liar {
     dice: ChaCha8Rng,
     heard: Vec<Frame>,
 }
-
-const KINDS: [RaftKind; 9] = [
-    RaftKind::Append,
-    RaftKind::AppendResponse,
-    RaftKind::Heartbeat,
-    RaftKind::HeartbeatResponse,
-    RaftKind::RequestVote,
-    RaftKind::RequestVoteResponse,
-    RaftKind::RequestPreVote,
-    RaftKind::RequestPreVoteResponse,
-    RaftKind::TimeoutNow,
-];
-
-/// From here on no number is one of ours.
-const NUMBER_MAX: u64 = 1 << 53;
 
 impl Liar {
     pub fn new(seed: [u8; 32], frames: Vec<Bytes>) -> Self {
@@ -181,7 +168,7 @@ impl Liar {
 
     fn change(&mut self, raft: &mut RaftMessage, status: &Status) {
         match self.roll(11) {
-            0 => raft.kind = KINDS[self.roll(9) as usize],
+            0 => raft.kind = RAFT_KINDS[self.roll(9) as usize],
             1 | 2 => raft.term = self.term(status),
             3 => raft.log_term = self.number(status),
             4 => raft.index = self.number(status),
@@ -204,7 +191,7 @@ impl Liar {
     }
 
     fn invented_raft(&mut self, status: &Status, victim: &Victim) -> RaftMessage {
-        let kind = KINDS[self.roll(9) as usize];
+        let kind = RAFT_KINDS[self.roll(9) as usize];
         let term = self.term(status);
         let index = self.number(status);
         let log_term = if self.roll(2) == 0 { status.term.min(term) } else { self.number(status) };
