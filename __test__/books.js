@@ -4,31 +4,38 @@
  *
  * Called by `cluster-node.js` as its reducer, and by `cluster.js` to audit. The books stay small however long a test is,
  * because the things of one origin are numbered, and come in the order of their performs.
+ *
+ * An action is a thing and the place that it was given when it was evaluated: how many were there before.
  */
 'use strict'
 
 /** `applied[origin]` lists ranges of numbers, flat: `[1, 5, 7, 9]` is 1 to 5 and 7 to 9. */
-const EMPTY = { count: 0, digest: 0, applied: {}, faults: [] }
+const EMPTY = { count: 0, digest: 0, applied: {}, results: {}, faults: [] }
 
 /** More faults say nothing more, and would make every snapshot longer. */
 const FAULTS_MAX = 20
 
-function reduce(books = EMPTY, thing) {
-  if (thing === null) return books
+function reduce(books = EMPTY, action) {
+  if (action === null) return books
+  const { thing, place } = action
   const [origin, number] = parse(thing)
   const ranges = books.applied[origin] ?? []
   const last = ranges.at(-1) ?? 0
+  const faults = []
+  if (number <= last) faults.push(`${thing} was applied ${includes(ranges, number) ? 'twice' : 'too late'}`)
+  if (place !== books.count) faults.push(`${thing} was evaluated as ${place}, and is ${books.count}`)
   return {
     count: books.count + 1,
     digest: digest(books.digest, thing),
     applied: number > last ? { ...books.applied, [origin]: extend(ranges, number) } : books.applied,
-    faults:
-      number > last
-        ? books.faults
-        : [...books.faults, `${thing} was applied ${includes(ranges, number) ? 'twice' : 'too late'}`].slice(
-            -FAULTS_MAX
-          )
+    results: { ...books.results, [origin]: withResult(books.results[origin], action) },
+    faults: faults.length === 0 ? books.faults : [...books.faults, ...faults].slice(-FAULTS_MAX)
   }
+}
+
+/** What an origin was given for its things so far, with one more: as the log has it, and as the origin heard it. */
+function withResult(results = 0, { thing, place }) {
+  return digest(results, `${thing}@${place}`)
 }
 
 /** Whether the thing is in these books. */
@@ -60,4 +67,4 @@ function digest(hash, text) {
   return hash >>> 0
 }
 
-module.exports = { contains, reduce }
+module.exports = { contains, reduce, withResult }

@@ -6,15 +6,24 @@
 const { setTimeout: delay } = require('node:timers/promises')
 
 const conflux = require('..')
-const { reduce } = require('./books')
+const { reduce, withResult } = require('./books')
 
 /** A silence between two commits that is shorter is not worth telling. */
 const GAP_MS_MIN = 10
 
-/** `origin` names this process; a node that comes back has the same id. */
-const { origin, ...options } = JSON.parse(process.argv[2])
+/** `origin` names this process; a node that comes back has the same id. A snapshot is made larger by `ballast` bytes. */
+const { origin, ballast, ...options } = JSON.parse(process.argv[2])
+const inflated = {
+  serialize: state => ({ state, ballast: 'x'.repeat(ballast) }),
+  deserialize: ({ state }) => state
+}
 
-const node = conflux({ ...options, methods: { append: thing => thing }, reduce })
+const node = conflux({
+  ...options,
+  ...(ballast === undefined ? {} : { snapshot: { ...options.snapshot, ...inflated } }),
+  methods: { append: thing => ({ thing, place: node.getProvisionalState()?.count ?? 0 }) },
+  reduce
+})
 process.send({ opened: { at: Date.now(), state: readState() } })
 
 let leader = null
@@ -36,6 +45,7 @@ node.subscribe(() => {
 })
 
 let sequence = 0
+let results
 let outstanding = 0
 let isLoading = false
 let pause = 0
@@ -75,6 +85,8 @@ const verbs = {
     while (Date.now() < end);
   },
   transferLeadership: ({ argument: id }) => node.transferLeadership(id),
+  /** What its performs were answered with. */
+  results: () => results,
   gaps: () => {
     const taken = gaps
     gaps = []
@@ -115,7 +127,8 @@ async function perform() {
   outstanding++
   const thing = `${origin}:${++sequence}`
   try {
-    await node.perform('append', [thing])
+    const action = await node.perform('append', [thing])
+    results = withResult(results, action)
     acknowledge({ thing, at: Date.now(), leader })
   } catch ({ message, code, outcome }) {
     if (process.connected) process.send({ rejected: { thing, message, code, outcome } })

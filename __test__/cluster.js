@@ -21,28 +21,40 @@ class Cluster {
   #settings
   #size
   #folder
+  #env
 
   /**
    * Starts `size` processes that found one cluster.
    *
    * @param options.folder where each id keeps its storage in a directory of its own; none: in memory.
    * @param options.options further options of every node.
+   * @param options.env further environment variables of every process.
    */
-  constructor(redisUrl, { size = 3, folder, options = {} } = {}) {
+  constructor(redisUrl, { size = 3, folder, options = {}, env = {} } = {}) {
     const channel = { name: 'redis', connectionString: redisUrl, channelName: `test-${randomUUID()}` }
     this.#settings = { clusterSize: size, channel, ...options }
     this.#size = size
     this.#folder = folder
+    this.#env = env
     /** One for each process, in the order of their starts, dead ones included. */
     this.members = []
     for (let i = 0; i < size; i++) this.start()
   }
 
-  /** Starts one more process: under a fresh id, or under that of a process which has ended; `options` overrule. */
-  start(id = `node-${this.members.length + 1}`, options = {}) {
+  /**
+   * Starts one more process: under a fresh id, or under that of a process which has ended.
+   *
+   * @param options that overrule those of all.
+   * @param more.redisUrl its own way to the same Redis.
+   * @param more.env further environment variables.
+   */
+  start(id = `node-${this.members.length + 1}`, options = {}, { redisUrl, env } = {}) {
     const origin = `${id}#${this.members.length + 1}`
     const storage = this.#folder && { path: this.directory(id) }
-    const member = new Member({ ...this.#settings, id, origin, storage, ...options })
+    const { channel } = this.#settings
+    const ownChannel = redisUrl ? { ...channel, connectionString: redisUrl } : channel
+    const own = { ...this.#settings, channel: ownChannel, id, origin, storage, ...options }
+    const member = new Member(own, { ...this.#env, ...env })
     this.members.push(member)
     return member
   }
@@ -97,6 +109,15 @@ class Cluster {
     for (const member of this.living) member.load(options)
   }
 
+  /** So many clients perform until `settle()`, each at one member, `inFlight` at a time. */
+  loadBy(clients, { inFlight, pause }) {
+    const { living } = this
+    living.forEach((member, i) => {
+      const here = Array.from({ length: clients }).filter((_, client) => client % living.length === i).length
+      if (here > 0) member.load({ inFlight: here * inFlight, pause })
+    })
+  }
+
   /** Resolves once `count` more acknowledgements that satisfy `counts` have come in. */
   async acknowledgements(count, counts = () => true) {
     const seen = new Map(this.members.map(member => [member, member.acknowledged.length]))
@@ -126,6 +147,14 @@ class Cluster {
     const { acknowledged } = this
     const lost = acknowledged.filter(({ thing }) => !contains(books, thing))
     assert.deepEqual(lost, [], 'acknowledged actions were lost')
+    for (const member of this.living) {
+      const results = (await member.ask('results')) ?? undefined
+      assert.equal(
+        results,
+        books.results[member.origin],
+        `${member.id} was told other results than the log has`
+      )
+    }
     return { acknowledged: acknowledged.length, applied: books.count }
   }
 
@@ -151,7 +180,7 @@ class Member {
   #child
   #questions = new Map()
 
-  constructor(options) {
+  constructor(options, env) {
     this.id = options.id
     /** Names this process in the books; another one may have the same id. */
     this.origin = options.origin
@@ -164,13 +193,22 @@ class Member {
     /** Once the process has its node: when, and what `getState()` gave at once, or the code of its error. */
     this.opened = null
     this.#child = fork(path.join(__dirname, 'cluster-node.js'), [JSON.stringify(options)], {
-      env: { ...process.env, NODE_TEST_CONTEXT: undefined }
+      env: { ...process.env, ...env, NODE_TEST_CONTEXT: undefined }
     })
     this.#child.on('message', message => this.#hear(message))
+    this.#child.once('exit', () => {
+      for (const end of this.#questions.values()) end({ error: { message: 'the process has ended' } })
+      this.#questions.clear()
+    })
   }
 
   get isAlive() {
     return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  /** What ended it, if a signal did. */
+  get signal() {
+    return this.#child.signalCode
   }
 
   get pid() {
@@ -178,7 +216,8 @@ class Member {
   }
 
   tell(message) {
-    this.#child.send(message)
+    // That a process has just ended is told to those who wait for its answers.
+    this.#child.send(message, () => {})
   }
 
   /** Rejects with what the verb rejects with. */
