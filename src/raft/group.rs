@@ -251,6 +251,11 @@ impl Group {
         self.draw_election_timeout();
     }
 
+    /// Who was told to take over, and has not done so yet.
+    pub fn heir(&self) -> Option<RaftId> {
+        self.raw.raft.lead_transferee
+    }
+
     pub fn transfer_leadership(&mut self, to: RaftId) {
         self.raw.transfer_leader(to);
         self.draw_election_timeout();
@@ -497,6 +502,11 @@ impl Group {
             let covered = self.raw.store().snapshot().position.index;
             self.applied(covered);
         }
+    }
+
+    /// Whether the writes up to this number are durable, and what rests on them has left.
+    pub fn is_saved(&self, number: u64) -> bool {
+        self.unsaved.front().is_none_or(|unsaved| number < unsaved.write_number)
     }
 
     /// Messages that may leave now, each with the peer it goes to.

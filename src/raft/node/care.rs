@@ -178,12 +178,14 @@ impl Node {
         let patience_ticks = self.options.election_timeout_ticks_max;
         let Some(seat) = &mut self.seat else { return };
         let lately = seat.now.saturating_sub(patience_ticks);
-        let heir = seat.group.most_advanced(|id| {
+        let may = |id: RaftId| {
             to.is_none_or(|to| to == id)
                 && !seat.is_closing(id, patience_ticks)
                 && !seat.fence.is_known(id, lately)
-        });
-        if let Some(heir) = heir {
+        };
+        // Who was told stays told: a second heir would stand against the first in the same term, and split the votes.
+        let told = seat.group.heir().filter(|heir| may(*heir));
+        if let Some(heir) = told.or_else(|| seat.group.most_advanced(may)) {
             seat.group.transfer_leadership(heir);
         }
     }

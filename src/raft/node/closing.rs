@@ -16,12 +16,14 @@ pub(super) struct Closing {
     pub(super) is_settled: bool,
     ticks: u64,
     ticks_max: u64,
+    /// The last write before this node could go: what rests on it may be the vote that its heir waits for.
+    last_write: Option<u64>,
 }
 
 impl Node {
     pub(super) fn close(&mut self, ticks_max: u64, leaves: bool) {
         if self.closing.is_none() {
-            self.closing = Some(Closing { leaves, is_settled: false, ticks: 0, ticks_max });
+            self.closing = Some(Closing { leaves, is_settled: false, ticks: 0, ticks_max, last_write: None });
             self.say_closing();
         }
     }
@@ -50,7 +52,7 @@ impl Node {
     }
 
     pub(super) fn carry_on_closing(&mut self) {
-        let Some(Closing { leaves, is_settled, ticks, ticks_max }) = self.closing else { return };
+        let Some(Closing { leaves, is_settled, ticks, ticks_max, .. }) = self.closing else { return };
         let is_over = ticks >= ticks_max;
         let has_leader = self.seat.as_ref().is_some_and(|seat| seat.leader().is_some());
         // Half of the time is for the performs, the rest for a way out that costs the others nothing.
@@ -65,10 +67,19 @@ impl Node {
         if !is_over && !self.has_nobody_to_leave_to() {
             let Some(seat) = &self.seat else { return self.finish_closing() };
             if seat.group.is_leader() {
+                if let Some(closing) = &mut self.closing {
+                    closing.last_write = None;
+                }
                 return self.hand_over(None);
             }
             // Until the log, or the leader, says that this node is no member.
             if leaves {
+                return;
+            }
+            let writes = self.writes;
+            if let Some(closing) = &mut self.closing
+                && !seat.group.is_saved(*closing.last_write.get_or_insert(writes))
+            {
                 return;
             }
         }

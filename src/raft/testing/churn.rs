@@ -115,7 +115,7 @@ impl Life {
         let is_durable = self.run.cluster.roll(3) == 0;
         let size = self.run.size;
         let options = options(&mut self.run.cluster, &id, size, is_durable);
-        self.run.cluster.start_with(&name, options, is_durable.then(Disk::default));
+        self.run.cluster.start(&name, options, is_durable.then(Disk::default));
     }
 
     /// The process ends; what it had on disk comes back, what it had in memory must be elsewhere.
@@ -212,7 +212,7 @@ impl Life {
             let name = format!("r{}", self.started);
             let size = self.run.size;
             let options = options(&mut self.run.cluster, &id, size, true);
-            self.run.cluster.start_with(&name, options, Some(disk));
+            self.run.cluster.start(&name, options, Some(disk));
         }
     }
 

@@ -100,13 +100,9 @@ impl Cluster {
         self.dice.next_u64() % bound
     }
 
-    /// Starts a process under a name that is its place in the world, with the node id `id`.
-    pub fn start(&mut self, name: &str, id: &str, cluster_size: usize, seed: [u8; 32]) {
-        self.start_with(name, Options::new(id, cluster_size, seed), None);
-    }
-
-    /// The same with options, and the disk that a former process left behind, or an empty one.
-    pub fn start_with(&mut self, name: &str, options: Options, mut disk: Option<Disk>) {
+    /// Starts a process under a name that is its place in the world, with the disk that a former process left behind, or
+    /// an empty one.
+    pub fn start(&mut self, name: &str, options: Options, mut disk: Option<Disk>) {
         let recovered = disk.as_mut().and_then(Disk::load);
         let replica = Replica {
             node: Node::new(options, recovered),

@@ -7,8 +7,9 @@ use std::error::Error;
 use goldenscript::{Command, Context, Runner};
 
 use super::cluster::Cluster;
+use super::disk::Disk;
 use crate::raft::identity::Incarnation;
-use crate::raft::{Ask, Input, Role};
+use crate::raft::{Ask, Input, Options, Role};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -48,13 +49,15 @@ impl Script {
     }
 
     /// Starts nodes whose incarnations sort as their names do, so that `a` proposes the roster and campaigns.
-    fn start(&mut self, names: &[String], cluster_size: usize) {
+    fn start(&mut self, names: &[String], cluster_size: usize, has_disk: bool) {
         for name in names {
             // `a2` is another process with the id `a`; its incarnation is above that of `a` and below that of `b`.
             let id = name.trim_end_matches(char::is_numeric);
             let place = 2 * (name.as_bytes()[0] - b'a') + u8::from(id != name);
             let seed = (0..).map(seed_of).find(|seed| first_nibble(*seed) == place);
-            self.cluster.start(name, id, cluster_size, seed.expect("some seed draws it"));
+            let mut options = Options::new(id, cluster_size, seed.expect("some seed draws it"));
+            options.is_durable = has_disk;
+            self.cluster.start(name, options, has_disk.then(Disk::default));
         }
     }
 
@@ -96,6 +99,7 @@ impl Script {
             let names = self.all();
             self.ticks(&names, 1);
             self.deliver(|_, _| true, 20);
+            names.iter().for_each(|name| self.cluster.sync(name));
             let statuses = self.cluster.statuses();
             let leads = statuses.values().find(|status| status.role == Role::Leader);
             if let Some(leads) = leads
@@ -141,12 +145,13 @@ impl Runner for Script {
                 let size = key(&mut args, "size");
                 let names = rest(&mut args);
                 let size = size.map_or(Ok(names.len()), |size| size.parse())?;
-                self.start(&names, size);
+                self.start(&names, size, false);
             }
-            // found NAME…: starts them and lets them found a cluster and elect a leader, untold.
+            // found NAME… [storage=disk]: starts them and lets them found a cluster and elect a leader, untold.
             "found" => {
+                let storage = key(&mut args, "storage");
                 let names = rest(&mut args);
-                self.start(&names, names.len());
+                self.start(&names, names.len(), storage.is_some_and(|storage| storage == "disk"));
                 self.settle();
                 is_quiet = true;
             }
@@ -202,13 +207,20 @@ impl Runner for Script {
                 self.replica(Some(&name))?.is_busy = false;
                 self.cluster.answer(&name);
             }
+            // sync NAME: what the node has written is durable.
+            "sync" => {
+                let name = args.next_pos().ok_or("sync needs a node")?.to_string();
+                self.cluster.sync(&name);
+            }
             "crash" => {
                 let name = args.next_pos().ok_or("crash needs a node")?.to_string();
                 self.cluster.crash(&name);
             }
+            // close NAME: for good, or, where it has a disk, for now.
             "close" => {
                 let name = args.next_pos().ok_or("close needs a node")?.to_string();
-                self.cluster.handle(&name, Input::Close { ticks: 200, leaves: true });
+                let leaves = self.replica(Some(&name))?.disk.is_none();
+                self.cluster.handle(&name, Input::Close { ticks: 200, leaves });
             }
             // ask NAME sync | resize N | remove NAME | transfer [NAME]
             "ask" => {

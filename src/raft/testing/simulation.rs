@@ -84,7 +84,7 @@ impl Run {
         for n in 0..size {
             let name = format!("n{n}");
             let options = options(&mut cluster, &name, size, is_durable(n));
-            cluster.start_with(&name, options, is_durable(n).then(Disk::default));
+            cluster.start(&name, options, is_durable(n).then(Disk::default));
         }
         let mut run = Self {
             cluster,

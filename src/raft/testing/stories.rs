@@ -25,7 +25,7 @@ impl Story {
         let seed = self.cluster.draw_seed();
         let mut options = Options { snapshot_entries: 20, ..Options::new(name, size, seed) };
         change(&mut options);
-        self.cluster.start_with(name, options, None);
+        self.cluster.start(name, options, None);
     }
 
     /// The node that all living ones take for their leader.

@@ -80,7 +80,7 @@ impl Stage {
     fn start(&mut self, name: &str) {
         let seed = self.cluster.draw_seed();
         let options = Options { snapshot_entries: 20, ..Options::new(name, 3, seed) };
-        self.cluster.start_with(name, options, None);
+        self.cluster.start(name, options, None);
     }
 
     fn tick(&mut self) {
