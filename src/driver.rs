@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::channel::{Channel, Health, Link};
+use crate::crash;
 use crate::error::Error;
 use crate::raft::{ChannelState, Delivery, Input, Node, Options, Status, Work};
 use crate::storage::Storage;
@@ -246,7 +247,9 @@ impl<A: Application> Driver<A> {
                 }
                 Work::Send(target, frame) => {
                     if let Some(link) = &self.link {
+                        crash::point("before-send");
                         link.outbound.send(target, frame);
+                        crash::point("after-send");
                     }
                 }
                 Work::Persist(number, write) => {
@@ -257,7 +260,9 @@ impl<A: Application> Driver<A> {
                 Work::Deliver(batch) => {
                     // JavaScript may look at the status while it handles the batch.
                     self.publish();
+                    crash::point("before-apply");
                     self.application.deliver(batch);
+                    crash::point("after-apply");
                 }
                 Work::Stop(error) => {
                     self.publish();

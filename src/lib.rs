@@ -33,6 +33,7 @@
 //! 4. It closes (`raft/node/closing.rs`), or is silent for too long, and another takes its seat.
 
 pub mod channel;
+mod crash;
 pub mod driver;
 pub mod error;
 pub mod js;

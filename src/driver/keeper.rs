@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::message_of;
+use crate::crash;
 use crate::error::Error;
 use crate::raft::{Input, Recovered, Write};
 use crate::storage::Storage;
@@ -165,7 +166,9 @@ fn keep(
             (seat, number) = (next.seat, next.number);
             writes.push(next.write);
         }
+        crash::point("before-save");
         storage.save(&writes)?;
+        crash::point("after-save");
         let _ = reports.send(Report::Saved { seat, number });
     }
     Ok(())

@@ -16,6 +16,7 @@ use redb::{
 use super::fault::{Fault, said_by};
 use super::header::Guarded;
 use super::record::{self, FORMAT, Head, Place};
+use crate::crash;
 use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Write};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -72,7 +73,9 @@ impl Database {
         head.start += 1;
         recovered.start = head.start;
         let mut database = Self { redb, head };
+        crash::point("before-start");
         database.commit(&[], false)?;
+        crash::point("after-start");
         Ok((database, recovered))
     }
 
@@ -125,17 +128,21 @@ impl Head {
         snapshot: &mut Table<u64, &'static [u8]>,
     ) -> Result<(), Fault> {
         if let Some(SnapshotRecord { position, image }) = &write.snapshot {
+            crash::point("before-snapshot");
             snapshot.retain(|_, _| false)?;
+            crash::point("within-snapshot");
             for (number, part) in (0..).zip(image.chunks(PART_BYTES)) {
                 snapshot.insert(number, record::seal(Place::Part(number, *position), part).as_slice())?;
             }
             (self.snapshot, self.snapshot_bytes) = (*position, image.len() as u64);
+            crash::point("after-snapshot");
         }
         if write.drops_entries {
             log.retain(|_, _| false)?;
             self.compacted = self.snapshot;
         }
         if let Some(first) = write.entries.first() {
+            crash::point("before-entries");
             let last_index = last_index(log)?.unwrap_or(self.compacted.index);
             assert!(
                 self.compacted.index < first.index && first.index <= last_index + 1,
@@ -150,13 +157,18 @@ impl Head {
                 let value = record::seal(Place::Entry(entry.index), &record::encode_entry(entry));
                 log.insert(entry.index, value.as_slice())?;
             }
+            crash::point("after-entries");
         }
         if let Some(position) = write.compacts_to {
+            crash::point("before-truncation");
             log.retain_in(..=position.index, |_, _| false)?;
             self.compacted = position;
+            crash::point("after-truncation");
         }
         if let Some(hard_state) = &write.hard_state {
+            crash::point("before-hard-state");
             self.set_hard_state(hard_state);
+            crash::point("after-hard-state");
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ use std::ops::Bound;
 
 use redb::{BackendError, StorageBackend};
 
+use crate::crash;
+
 /// redb's file format (its `docs/design.md`, "Database header"): nine bytes of magic number, then the flags, then two
 /// bytes of padding.
 const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -62,7 +64,10 @@ impl StorageBackend for Guarded {
         }
         let mut header = data.to_vec();
         header[COMPLEMENT_OFFSET] = !header[FLAGS_OFFSET];
-        self.0.write(offset, &header)
+        crash::point("before-header");
+        self.0.write(offset, &header)?;
+        crash::point("after-header");
+        Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -78,7 +83,10 @@ impl StorageBackend for Guarded {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        crash::point("before-sync");
+        self.0.sync_data()?;
+        crash::point("after-sync");
+        Ok(())
     }
 
     fn close(&self) -> io::Result<()> {

@@ -29,6 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use super::Storage;
+use crate::crash;
 use crate::error::Error;
 use crate::raft::{Recovered, SeatRecord, Write};
 use database::Database;
@@ -119,8 +120,10 @@ impl Disk {
     /// one, whole.
     fn begin(&mut self, seat: SeatRecord, writes: &[Write]) -> Result<(), Fault> {
         Database::create(self.folder.create(NEW)?, seat, self.start, writes)?.close()?;
+        crash::point("before-rename");
         self.folder.rename(NEW, NEXT)?;
         self.folder.sync()?;
+        crash::point("between-renames");
         // Some systems rename no open file, so that all are closed on all systems.
         if let Some(former) = self.database.take() {
             let name = self.free_name(former.seat())?;
@@ -130,6 +133,7 @@ impl Disk {
         }
         self.folder.rename(NEXT, CURRENT)?;
         self.folder.sync()?;
+        crash::point("after-rename");
         // This raises the start number in the file: numbers may be left out, none may come again.
         let (database, _) = Database::open(self.folder.open(CURRENT)?)?;
         self.database = Some(database);
