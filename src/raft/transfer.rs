@@ -27,6 +27,8 @@ pub struct Transfer {
     image: Bytes,
     checksum: u32,
     acknowledged: usize,
+    /// As the receiver said last: less than before if it has lost what it had, or if the word is late.
+    reported: usize,
     sent: usize,
     idle_ticks: u64,
     lifeless_ticks: u64,
@@ -52,6 +54,7 @@ impl Transfer {
             image,
             checksum,
             acknowledged: 0,
+            reported: 0,
             sent: 0,
             idle_ticks: 0,
             lifeless_ticks: 0,
@@ -90,6 +93,7 @@ impl Transfer {
     pub fn acknowledge(&mut self, bytes: u64) -> bool {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(self.image.len());
         self.lifeless_ticks = 0;
+        self.reported = bytes;
         if bytes > self.acknowledged {
             self.acknowledged = bytes;
             self.sent = self.sent.max(bytes);
@@ -98,13 +102,14 @@ impl Transfer {
         self.acknowledged == self.image.len()
     }
 
-    /// A tick has passed. After `retry` without progress the window is sent again; after `patience` without a sign of
-    /// the receiver it is over.
+    /// A tick has passed. After `retry` without progress the window is sent again, from where the receiver says that it
+    /// is: killed and back from its disk, it has nothing. After `patience` without a sign of the receiver it is over.
     pub fn tick(&mut self, retry: u64, patience: u64) -> Patience {
         self.idle_ticks += 1;
         self.lifeless_ticks += 1;
         if self.idle_ticks >= retry {
             self.idle_ticks = 0;
+            self.acknowledged = self.acknowledged.min(self.reported);
             self.sent = self.acknowledged;
         }
         if self.lifeless_ticks >= patience { Patience::Over } else { Patience::Waits }
@@ -201,6 +206,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Killed while it installs, it comes back from its disk as the same member, and has no chunk.
+    #[test]
+    fn a_receiver_that_has_lost_its_first_chunks_gets_them_again() {
+        let mut transfer = transfer(3 << 20);
+        let mut reception = Reception::new(Incarnation::from_u128(1), 1);
+        for round in 0..100 {
+            if round == 2 {
+                reception = Reception::new(Incarnation::from_u128(1), 1);
+            }
+            assert_eq!(transfer.tick(1, 1_000), Patience::Waits);
+            for chunk in transfer.chunks() {
+                match reception.take(&chunk) {
+                    Received::Part(bytes) => assert!(!transfer.acknowledge(bytes)),
+                    Received::Whole { image, .. } => return assert_eq!(image, self::image(3 << 20)),
+                    Received::Broken => panic!("nothing was damaged"),
+                }
+            }
+        }
+        panic!("it makes no progress");
     }
 
     #[test]
