@@ -28,8 +28,8 @@ const CHUNKS = BALLAST_BYTES / CHUNK_BYTES
 const LOST_MAX = 12
 
 const SNAPSHOT_ENTRIES = 1000
-/** So far behind that the log begins later. */
-const BEHIND_ENTRIES = 2 * SNAPSHOT_ENTRIES
+/** So far behind that the log begins later: a node waits for up to half as many entries more, and keeps a quarter. */
+const BEHIND_ENTRIES = 3 * SNAPSHOT_ENTRIES
 
 const LOAD = { inFlight: 4, pause: 5 }
 
