@@ -14,17 +14,22 @@ const os = require('node:os')
 const { parseArgs } = require('node:util')
 const { Stop, main, root } = require('./steps.js')
 
-/** How many of a thousand seeds each simulation gets, and how many ticks of faults a seed has that can be shortened. */
+/**
+ * How many of a thousand seeds each simulation gets; how many ticks of faults a seed has, and how many nodes at most,
+ * where they can be lowered.
+ */
 const SIMULATIONS = {
   simulation: {
     path: 'raft::testing::simulation::simulation_keeps_every_promise_under_faults',
     share: 400,
-    ticks: 600
+    ticks: 600,
+    nodes: 5
   },
   churn: {
     path: 'raft::testing::churn::churn_of_members_breaks_no_promise',
     share: 300,
-    ticks: 1500
+    ticks: 1500,
+    nodes: 5
   },
   steadiness: {
     path: 'raft::testing::steadiness::steadiness_of_a_leader_that_keeps_a_majority',
@@ -135,29 +140,52 @@ async function runChunk(binary, { name, from, count }) {
   return { name, seed: seed && Number(seed), text }
 }
 
-/** Says what failed, how to replay it, and the fewest ticks of faults found with which it still does. */
+/** Says what failed, and how to replay the smallest run found that still does. */
 async function tell(binary, { name, seed, text }) {
   console.log(`\n${text.slice(0, 4000)}`)
   if (seed === undefined) return
-  const { ticks } = SIMULATIONS[name]
-  const shortest = ticks === undefined ? undefined : await shrink(binary, name, seed, ticks)
-  const env = shortest === undefined ? '' : `CONFLUX_TICKS=${shortest} `
-  console.log(
-    `  replay: ${env}CONFLUX_SEED=${seed} cargo test --lib ${SIMULATIONS[name].path} -- --exact --nocapture`
-  )
+  const smallest = await shrink(binary, name, seed, text)
+  const env = Object.entries(smallest).map(([key, value]) => `${key}=${value} `)
+  console.log(`  replay: ${env.join('')}cargo test --lib ${SIMULATIONS[name].path} -- --exact --nocapture`)
   console.log('  with CONFLUX_TRACE=1 everything that happens is printed')
 }
 
-/** Halves the time of faults as long as the seed fails. */
-async function shrink(binary, name, seed, ticks) {
-  let fails
-  for (let low = 0, high = ticks; low < high;) {
-    const middle = Math.floor((low + high) / 2)
-    const { code } = await runTest(binary, name, { CONFLUX_SEED: seed, CONFLUX_TICKS: middle })
-    if (code === 0) low = middle + 1
-    else high = fails = middle
+/**
+ * Makes the run smaller as long as it fails: fewer ticks of faults, fewer kinds of them, fewer nodes, fewer that perform,
+ * and fewer ticks again.
+ */
+async function shrink(binary, name, seed, text) {
+  let env = { CONFLUX_SEED: seed }
+  const { ticks, nodes } = SIMULATIONS[name]
+  const attempt = async change => {
+    const smaller = { ...env, ...change }
+    const { code } = await runTest(binary, name, smaller)
+    if (code !== 0) env = smaller
+    return code !== 0
   }
-  return fails
+  const halveTicks = async () => {
+    for (let low = 0, high = env.CONFLUX_TICKS ?? ticks; low < high;) {
+      const middle = Math.floor((low + high) / 2)
+      if (await attempt({ CONFLUX_TICKS: middle })) high = middle
+      else low = middle + 1
+    }
+  }
+  if (ticks === undefined) return env
+  await halveTicks()
+  const kinds = /CONFLUX_SEED=\d+ fails, with (\S+)/.exec(text)?.[1].split(',') ?? []
+  const without = []
+  for (const kind of kinds) {
+    if (await attempt({ CONFLUX_WITHOUT: [...without, kind].join(',') })) without.push(kind)
+  }
+  for (const key of ['CONFLUX_NODES', 'CONFLUX_CLIENTS']) {
+    for (
+      let count = (env.CONFLUX_NODES ?? nodes) - 1;
+      count > 0 && (await attempt({ [key]: count }));
+      count--
+    );
+  }
+  await halveTicks()
+  return env
 }
 
 function runTest(binary, name, env) {

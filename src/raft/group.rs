@@ -196,6 +196,11 @@ impl Group {
         self.raw.raft.prs().conf().voters().contains(id)
     }
 
+    /// Votes, also when a joint configuration is left.
+    pub fn stays_voter(&self, id: RaftId) -> bool {
+        self.conf_state().voters.contains(&id)
+    }
+
     /// In the configuration at all.
     pub fn is_member(&self, id: RaftId) -> bool {
         self.raw.raft.prs().get(id).is_some()
@@ -231,7 +236,7 @@ impl Group {
     pub fn most_advanced(&self, may: impl Fn(RaftId) -> bool) -> Option<RaftId> {
         let me = self.raw.raft.id;
         let others = self.raw.raft.prs().iter().filter(|(id, progress)| {
-            **id != me && progress.recent_active && self.is_voter(**id) && may(**id)
+            **id != me && progress.recent_active && self.stays_voter(**id) && may(**id)
         });
         others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
     }

@@ -332,7 +332,9 @@ impl Node {
         };
         let sorted = seat.leadership.as_mut().and_then(|leadership| leadership.sort(answers));
         let Some(mut sorted) = sorted else { return };
-        let is_void = seat.fence.is_fenced() || sorted.origins().any(|origin| seat.goes(origin));
+        // What was evaluated on a state that lacks a committed action is not even told.
+        let is_fenced = seat.fence.is_fenced();
+        let is_void = is_fenced || sorted.origins().any(|origin| seat.goes(origin));
         let Some(leadership) = &mut seat.leadership else { return };
         let entries = std::mem::take(&mut sorted.entries);
         #[cfg(test)]
@@ -341,7 +343,7 @@ impl Node {
             self.news.extend(bugs::acknowledged_early(&entries, me, &mut self.origin));
         }
         let count = entries.len() as u64;
-        if count == 0 {
+        if count == 0 && !is_fenced {
             if sorted.has_outcomes() {
                 let round = seat.group.confirm_leadership();
                 leadership.observed(sorted, seat.group.last_index(), round);
@@ -414,7 +416,9 @@ impl Node {
         let (role, term, leader) = now;
         let is_leading = seat.leadership.as_ref().is_some_and(|leadership| leadership.term() == term);
         #[cfg(test)]
-        let stale = seat.leadership.take_if(|_| !is_leading && is_back(Bug::ProposesStaleEvaluation));
+        let stale = seat
+            .leadership
+            .take_if(|_| (role != Role::Leader || !is_leading) && is_back(Bug::ProposesStaleEvaluation));
         if role != Role::Leader {
             (seat.leadership, seat.care) = (None, None);
         } else if !is_leading {
@@ -449,7 +453,8 @@ impl Node {
 
     fn flush(&mut self) {
         if let Some(seat) = &mut self.seat {
-            let is_silent = seat.fence.is_fenced() || self.closing.is_some();
+            let election_ticks = self.options.election_timeout_ticks_max;
+            let is_silent = seat.fence.is_silent(seat.now, election_ticks) || self.closing.is_some();
             let messages: Vec<_> = seat.group.take_messages().collect();
             for (to, message) in messages {
                 // A fenced or closing node does not campaign, and one that promised to vote no more is out of it all.
@@ -478,6 +483,11 @@ impl Node {
         let conf = seat.group.conf_state();
         let halves = [conf.voters, conf.voters_outgoing].into_iter().filter(|half| !half.is_empty());
         halves.map(|half| half.into_iter().filter_map(|id| seat.incarnation(id)).collect()).collect()
+    }
+
+    #[cfg(test)]
+    pub fn log(&self) -> Option<&super::log::Log> {
+        self.seat.as_ref().map(|seat| seat.group.log())
     }
 
     fn facts(&self) -> Facts {

@@ -130,8 +130,13 @@ impl Node {
     pub(super) fn steward(&mut self) {
         let Some(view) = self.view() else { return };
         let Some(step) = steward::next(&view) else { return };
+        let has_heir = self.heir(None).is_some();
         let Some(seat) = &mut self.seat else { return };
         match step {
+            // A leader that goes itself would be gone before those who stay know that they are enough without it.
+            Step::LeaveJoint if !seat.group.stays_voter(view.me) && has_heir => {
+                self.hand_over(None);
+            }
             Step::LeaveJoint => _ = seat.group.propose_change(&[], Vec::new()),
             Step::Admit(newcomer) => {
                 let raft_id = newcomer.incarnation.raft_id();
@@ -175,8 +180,15 @@ impl Node {
 
     /// Leadership is to go to this member, or to the one whose log is furthest, if it may take it.
     pub(super) fn hand_over(&mut self, to: Option<RaftId>) {
+        let heir = self.heir(to);
+        if let (Some(seat), Some(heir)) = (&mut self.seat, heir) {
+            seat.group.transfer_leadership(heir);
+        }
+    }
+
+    fn heir(&self, to: Option<RaftId>) -> Option<RaftId> {
         let patience_ticks = self.options.election_timeout_ticks_max;
-        let Some(seat) = &mut self.seat else { return };
+        let seat = self.seat.as_ref()?;
         let lately = seat.now.saturating_sub(patience_ticks);
         let may = |id: RaftId| {
             to.is_none_or(|to| to == id)
@@ -185,9 +197,7 @@ impl Node {
         };
         // Who was told stays told: a second heir would stand against the first in the same term, and split the votes.
         let told = seat.group.heir().filter(|heir| may(*heir));
-        if let Some(heir) = told.or_else(|| seat.group.most_advanced(may)) {
-            seat.group.transfer_leadership(heir);
-        }
+        told.or_else(|| seat.group.most_advanced(may))
     }
 
     /// What the steward may look at; `None` unless this node leads, and knows what was committed before it did.

@@ -1,8 +1,9 @@
 //! This file keeps a node whose state is not to be trusted from doing harm, and compares the states of all nodes now
 //! and then to find it.
 //!
-//! Part of `node.rs`. A fenced node stores entries and votes, but never campaigns, evaluates nothing, and its
-//! application sees no further action. The leader's snapshot heals it, once.
+//! Part of `node.rs`. A fenced node stores entries and votes, but evaluates nothing, and its application sees no further
+//! action. It campaigns only if nobody else comes to lead, because the others may lack what is committed and it alone
+//! still has; it leads only until one of them has that too. The leader's snapshot heals it, once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,12 +23,16 @@ const PAUSE_FACTOR: u64 = 100;
 const PAUSE_MICROS_MIN: u64 = 1_000_000;
 /// A state that came from the leader and is wrong again is no accident.
 const HEALS_MAX: u32 = 1;
+/// After so many election timeouts without a leader a fenced node campaigns.
+const LEADERLESS_TIMEOUTS: u64 = 3;
 
 /// Whether a node's state is to be trusted.
 #[derive(Default)]
 pub(super) struct Fence {
     fenced: Option<(u64, Error)>,
     heals: u32,
+    /// Since when this node, fenced, has known no leader.
+    leaderless_since: Option<u64>,
     /// What this node last told of its state.
     hashed: Option<(u64, StateHash)>,
     /// When members said that they are fenced: leadership is not for them.
@@ -41,6 +46,12 @@ impl Fence {
 
     pub(super) fn error(&self) -> Option<&Error> {
         self.fenced.as_ref().map(|(_, error)| error)
+    }
+
+    /// Whether a node, if it is fenced, leaves it to the others to lead.
+    pub(super) fn is_silent(&self, now: u64, election_ticks: u64) -> bool {
+        let is_patient = |since| now < since + LEADERLESS_TIMEOUTS * election_ticks;
+        self.is_fenced() && self.leaderless_since.is_none_or(is_patient)
     }
 
     /// Whether a member said so after `since`.
@@ -78,7 +89,10 @@ impl Node {
 
     /// Asks to be healed, now and then; a leader first has to be none.
     pub(super) fn tick_fence(&mut self) {
-        let Some(seat) = &self.seat else { return };
+        let Some(seat) = &mut self.seat else { return };
+        let since = seat.fence.leaderless_since.unwrap_or(seat.now);
+        seat.fence.leaderless_since =
+            Some(since).filter(|_| seat.fence.is_fenced() && seat.leader().is_none());
         let Some((index, _)) = &seat.fence.fenced else { return };
         let index = *index;
         if seat.group.is_leader() {

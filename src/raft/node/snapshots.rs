@@ -163,13 +163,14 @@ impl Node {
         }
     }
 
-    /// Sends the newest snapshot to a member, unless it is on its way.
+    /// Sends the newest snapshot to a member, unless it is on its way. What heals a state gives way to what a log lacks,
+    /// never the other way round: raft-rs waits for the end of that, and it heals as well.
     pub(super) fn send_snapshot(&mut self, to: RaftId, is_reported: bool, heals: bool) {
         let Some(seat) = &mut self.seat else { return };
         let (term, image) = (seat.group.term(), seat.group.log().snapshot().image.clone());
         let Some(receiver) = seat.registry.incarnation(to) else { return };
         let Some(care) = &mut seat.care else { return };
-        let running = care.transfers.get_mut(&to).filter(|transfer| transfer.heals() == heals);
+        let running = care.transfers.get_mut(&to).filter(|transfer| heals || !transfer.heals());
         if let Some(transfer) = running {
             transfer.is_reported |= is_reported;
             return;

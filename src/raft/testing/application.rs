@@ -77,6 +77,9 @@ pub struct Applied {
     pub state: State,
 }
 
+/// What a perform is refused with whose method threw.
+pub const THROWN: &str = "the method threw";
+
 /// One node's application.
 #[derive(Debug, Default)]
 pub struct Application {
@@ -90,6 +93,8 @@ pub struct Application {
     pub is_fenced: bool,
     /// How often the reducer will throw from here on, or change the state wrongly.
     pub throws: bool,
+    /// The next method that runs throws.
+    pub method_throws: bool,
     pub miscounts: bool,
     pub refuses_snapshots: bool,
     /// How long JavaScript says that a snapshot took.
@@ -126,6 +131,10 @@ impl Application {
                         self.is_failed = true;
                     }
                     if self.is_failed {
+                        // It is committed, and not in this state.
+                        if let Some(sequence) = own {
+                            self.end(sequence, End::Unknown);
+                        }
                         continue;
                     }
                     let mut reduced = self.state.reduce(&action);
@@ -175,6 +184,8 @@ impl Application {
                 Delivery::TakeSnapshot => {
                     let state = if self.refuses_snapshots {
                         Err("state.date is a Date".to_string())
+                    } else if self.is_failed {
+                        Err("the state ends before".to_string())
                     } else {
                         Ok(self.state.encode())
                     };
@@ -194,7 +205,8 @@ impl Application {
                     let mut hash = [0; 16];
                     hash[..8].copy_from_slice(&self.state.digest.to_le_bytes());
                     hash[8..].copy_from_slice(&self.state.count.to_le_bytes());
-                    self.inputs.push(Input::Hashed(Hashed { index, hash: Some(hash), micros: 100 }));
+                    let hash = Some(hash).filter(|_| !self.is_failed);
+                    self.inputs.push(Input::Hashed(Hashed { index, hash, micros: 100 }));
                 }
                 Delivery::Wake => {}
                 Delivery::Replayed => self.is_replayed = true,
@@ -213,6 +225,11 @@ impl Application {
         answers
     }
 
+    /// Whether the state lacks an action that is committed.
+    pub fn is_failed(&self) -> bool {
+        self.is_failed
+    }
+
     fn end(&mut self, sequence: u64, end: End) {
         if let Some(former) = self.ends.insert(sequence, end.clone()) {
             panic!("perform {sequence} ended twice: {former}, then {end}");
@@ -223,6 +240,9 @@ impl Application {
         self.evaluated.push(format!("{method} {args}"));
         if self.is_failed {
             return Answer::Nothing;
+        }
+        if std::mem::take(&mut self.method_throws) {
+            return Answer::Refused(Bytes::from_static(THROWN.as_bytes()));
         }
         let state = self.provisional.back().unwrap_or(&self.state);
         let action = match method {

@@ -1,12 +1,13 @@
 //! This file says what must hold in a simulated cluster after every step.
 //!
-//! Of the paper's Figure 3: election safety, log matching and state machine safety (as one sequence of actions per
-//! cluster that every node is a prefix of), leader completeness (what was acknowledged stays in that sequence). And
-//! that terms and indexes never fall, that an action is applied once, and that each origin's actions keep call order.
+//! Of the paper's Figure 3: election safety, and state machine safety (as one sequence of actions per cluster that
+//! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms and indexes never fall, that an action is applied once, and that each origin's actions keep call order.
 
 use std::collections::BTreeMap;
 
 use super::application::{Application, Applied, State};
+use super::logs::Logs;
+use crate::raft::log::Log;
 use crate::raft::{ClusterUuid, Incarnation, Role, Status, Warning};
 
 /// What was seen so far.
@@ -18,6 +19,7 @@ pub struct Checker {
     last: BTreeMap<String, Seen>,
     /// How much of what each node applied is checked.
     checked: BTreeMap<String, (Incarnation, usize)>,
+    logs: Logs,
 }
 
 #[derive(Debug)]
@@ -27,6 +29,7 @@ struct Seen {
     term: u64,
     commit_index: u64,
     applied_index: u64,
+    is_fenced: bool,
 }
 
 /// What a cluster's log amounts to, as its nodes applied it.
@@ -83,6 +86,19 @@ impl Checker {
     pub fn forget(&mut self, name: &str) {
         self.last.remove(name);
         self.checked.remove(name);
+        self.logs.forget(name);
+    }
+
+    /// The log of a node whose status was checked.
+    pub fn check_log(&mut self, name: &str, status: &Status, log: &Log) {
+        // A leader's snapshot is the whole log until JavaScript has its state.
+        let is_installing = log.compacted() == log.snapshot().position;
+        assert!(
+            status.snapshot_index <= status.commit_index
+                && (status.snapshot_index <= status.applied_index || is_installing),
+            "{name}: snapshot ≤ applied ≤ commit, but {status:?}"
+        );
+        self.logs.check(name, status, log);
     }
 
     pub fn check(&mut self, name: &str, status: &Status, application: &Application) {
@@ -119,7 +135,7 @@ impl Checker {
             assert!(
                 seen.term <= status.term
                     && seen.commit_index <= status.commit_index
-                    && seen.applied_index <= status.applied_index,
+                    && (seen.applied_index <= status.applied_index || seen.is_fenced),
                 "{name}: term, commit and applied index never fall, but {seen:?} became {status:?}"
             );
         }
@@ -139,6 +155,7 @@ impl Checker {
             term: status.term,
             commit_index: status.commit_index,
             applied_index: status.applied_index,
+            is_fenced: status.fenced.is_some(),
         };
         self.last.insert(name.to_string(), seen);
     }

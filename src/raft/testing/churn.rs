@@ -5,8 +5,9 @@
 
 use super::cluster::{Cluster, Network, Replica};
 use super::disk::Disk;
+use super::faults::{Fault, RATE};
+use super::run::{Run, options};
 use super::seeds::{self, for_seeds};
-use super::simulation::{Run, options};
 use crate::raft::{Ask, Input, Role, Status};
 
 /// The life of a cluster: the run, and the processes that are to come back.
@@ -44,21 +45,15 @@ impl Life {
     /// A cluster of 3 or 5, with disks in two of three seeds.
     fn found(seed: u64) -> Self {
         let cluster = Cluster::new(seed);
-        let size = [3, 5][(seed % 2) as usize];
+        let size = seeds::nodes([3, 5][(seed % 2) as usize]);
         let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n.is_multiple_of(2);
         let run = Run::found_of(cluster, size, &is_durable);
         Self { run, away: Vec::new(), free_ids: Vec::new(), started: 0, lost_at: 0, resized_at: 0 }
     }
 
     fn disturb(&mut self, ticks: u64) {
-        let cluster = &mut self.run.cluster;
-        let network = Network {
-            loss: cluster.roll(15),
-            repeats: cluster.roll(10),
-            delay_ticks_max: cluster.roll(6),
-            stragglers: cluster.roll(3),
-        };
-        cluster.network = network;
+        self.run.draw_faults();
+        self.run.worsen_network(16, 11, 6, 3);
         for _ in 0..ticks {
             self.run.step();
             self.return_who_is_due();
@@ -66,36 +61,28 @@ impl Life {
             if names.is_empty() {
                 continue;
             }
-            let name = names[self.run.cluster.roll(names.len() as u64) as usize].clone();
-            let other = names[self.run.cluster.roll(names.len() as u64) as usize].clone();
-            let cluster = &mut self.run.cluster;
-            match cluster.roll(400) {
-                0..90 => self.run.perform(&name),
-                90..94 => {
-                    let replica = cluster.replicas.get_mut(&name).expect("it was just listed");
-                    replica.is_paused = !replica.is_paused;
-                }
-                94..102 => {
-                    let replica = cluster.replicas.get_mut(&name).expect("it was just listed");
-                    replica.is_busy = !replica.is_busy;
-                    if !replica.is_busy {
-                        cluster.answer(&name);
-                    }
-                }
-                102..105 => _ = cluster.cuts.insert((name, other)),
-                105..109 => cluster.cuts.clear(),
-                109 => {
-                    for apart in names.iter().filter(|apart| **apart != name) {
-                        cluster.cuts.insert((name.clone(), apart.clone()));
-                        cluster.cuts.insert((apart.clone(), name.clone()));
-                    }
-                }
+            let number = self.run.cluster.roll(names.len() as u64) as usize;
+            let name = &names[number];
+            let other = &names[self.run.cluster.roll(names.len() as u64) as usize];
+            match self.run.cluster.roll(400) {
+                0..90 => self.run.perform(&names[number % seeds::clients(names.len())]),
+                90..94 => self.run.pause(name),
+                94..102 => self.run.busy(name),
+                102..105 => self.run.cut_one_way(name, other),
+                105..109 => self.run.cluster.cuts.clear(),
+                109 => self.run.isolate(name),
                 110..116 => self.start_newcomer(),
-                116..119 => self.kill(&name),
-                119..122 => self.close(&name),
-                122 => self.resize(&name),
-                123..125 => _ = cluster.ask(&name, Ask::TransferLeadership { to: None }, 100),
-                125..130 => self.run.sync(&name),
+                116..119 => self.kill(name),
+                119..122 => self.close(name),
+                122 => self.resize(name),
+                123..125 if Fault::Transfers.strikes() => {
+                    self.run.cluster.ask(name, Ask::TransferLeadership { to: None }, 100);
+                }
+                125..130 => self.run.sync(name),
+                130 => self.run.partition(),
+                131 => self.run.break_channel(name),
+                132 => self.run.drift(name),
+                133 => self.run.throw_in_method(name),
                 _ => {}
             }
         }
@@ -105,7 +92,7 @@ impl Life {
     fn start_newcomer(&mut self) {
         let statuses = self.run.cluster.statuses();
         let outside = statuses.values().filter(|status| status.cluster.is_none()).count();
-        if outside >= 1 || statuses.len() >= self.run.size + 2 {
+        if outside >= 1 || statuses.len() >= self.run.size + 2 || !Fault::Newcomers.strikes() {
             return;
         }
         self.started += 1;
@@ -125,7 +112,7 @@ impl Life {
         if self.run.cluster.replicas[name].node.status().cluster.is_none() {
             return;
         }
-        if !is_durable && !self.may_lose(name) {
+        if !is_durable && !self.may_lose(name) || !Fault::Crashes.strikes() {
             return;
         }
         let disk = self.run.crash(name).and_then(|replica| replica.disk);
@@ -142,7 +129,7 @@ impl Life {
     fn close(&mut self, name: &str) {
         let replica = &self.run.cluster.replicas[name];
         let leaves = replica.disk.is_none() || self.run.cluster.now.is_multiple_of(2);
-        if replica.is_closing() || !self.may_lose(name) {
+        if replica.is_closing() || !self.may_lose(name) || !Fault::Closes.strikes() {
             return;
         }
         let id = self.run.cluster.replicas[name].node.status().id.to_string();
@@ -153,7 +140,7 @@ impl Life {
     /// A cluster that is being made smaller bears fewer losses with each step: nobody is lost shortly before or meanwhile.
     fn resize(&mut self, name: &str) {
         let now = self.run.cluster.now;
-        if now < self.lost_at + 100 {
+        if now < self.lost_at + 100 || !Fault::Resizes.strikes() {
             return;
         }
         self.resized_at = now;
@@ -226,15 +213,11 @@ impl Life {
     /// that was performed has ended.
     fn heal(&mut self) {
         self.run.cluster.network = Network::default();
-        self.run.cluster.cuts.clear();
         self.away.iter_mut().for_each(|(.., due)| *due = 0);
         self.return_who_is_due();
         let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
-        for name in names {
-            let replica = self.run.cluster.replicas.get_mut(&name).expect("it was just listed");
-            (replica.is_paused, replica.is_busy) = (false, false);
-            self.run.cluster.answer(&name);
-        }
+        self.run.mend(&names);
+        self.run.cluster.replicas.values_mut().for_each(|replica| replica.rate = RATE);
         // Orders that were given may still be carried out.
         for _ in 0..400 {
             self.run.step();

@@ -13,6 +13,8 @@ use super::application::Application;
 use super::checker::Checker;
 use super::describe::{describe_answer, describe_delivery, describe_frame};
 use super::disk::Disk;
+use super::faults::RATE;
+use super::link::{Fate, Link, Outage};
 use crate::raft::{Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work};
 
 /// How the network treats frames.
@@ -66,6 +68,11 @@ pub struct Replica {
     next_ticket: u64,
     /// The process is stopped: it hears and does nothing, and its clock stands still.
     pub is_paused: bool,
+    /// Of [`RATE`]: how fast the clock goes, and how far it is into a tick.
+    pub rate: u64,
+    clock: u64,
+    /// To Redis.
+    pub link: Link,
     /// JavaScript is busy: batches wait.
     pub is_busy: bool,
     pub batches: VecDeque<Vec<Delivery>>,
@@ -112,6 +119,9 @@ impl Cluster {
             next_sequence: 1,
             next_ticket: 1,
             is_paused: false,
+            rate: RATE,
+            clock: 0,
+            link: Link::default(),
             is_busy: false,
             batches: VecDeque::new(),
             stopped: None,
@@ -167,16 +177,44 @@ impl Cluster {
         }
     }
 
-    /// One tick of every clock, then everything that is due.
+    /// One tick of the world: about one of every clock, then everything that is due.
     pub fn tick(&mut self) {
         self.now += 1;
         let names: Vec<String> = self.replicas.keys().cloned().collect();
         for name in names {
-            if !self.replicas[&name].is_paused {
+            let Some(replica) = self.replicas.get_mut(&name).filter(|replica| !replica.is_paused) else {
+                continue;
+            };
+            replica.clock += replica.rate;
+            let ticks = replica.clock / RATE;
+            replica.clock %= RATE;
+            if let Some(state) = replica.link.tick(self.now) {
+                self.handle(&name, Input::Channel(state));
+            }
+            for _ in 0..ticks {
                 self.handle(&name, Input::Tick);
             }
         }
         self.deliver_due();
+    }
+
+    /// An outage of Redis for these nodes.
+    pub fn break_links(&mut self, outage: Outage, ticks: u64, is_struck: impl Fn(&str) -> bool) {
+        let now = self.now;
+        let dice = &mut self.dice;
+        for (_, replica) in self.replicas.iter_mut().filter(|(name, _)| is_struck(name)) {
+            replica.link.strike(outage, now, ticks, &mut |bound| dice.next_u64() % bound);
+        }
+    }
+
+    /// Cuts every pair, in the direction from the first to the second, that is apart.
+    pub fn cut_apart(&mut self, are_apart: impl Fn(&str, &str) -> bool) {
+        let names: Vec<&String> = self.replicas.keys().collect();
+        for one in &names {
+            for other in names.iter().filter(|other| *other != one && are_apart(one, other)) {
+                self.cuts.insert((one.to_string(), other.to_string()));
+            }
+        }
     }
 
     /// Delivers what is due, and what that causes without delay.
@@ -190,9 +228,17 @@ impl Cluster {
     }
 
     pub fn deliver(&mut self, sent: Sent) {
-        if self.replicas.get(&sent.to).is_some_and(|replica| !replica.is_paused) {
-            self.handle(&sent.to, Input::Frame(sent.bytes));
+        let Some(replica) = self.replicas.get(&sent.to).filter(|replica| !replica.is_paused) else { return };
+        match replica.link.fate_of_arriving() {
+            Fate::Passes => self.handle(&sent.to, Input::Frame(sent.bytes)),
+            Fate::IsLost => {}
+            Fate::WaitsUntil(then) => self.put_on_way(then.max(self.now + 1), sent),
         }
+    }
+
+    fn put_on_way(&mut self, arrives_at: u64, sent: Sent) {
+        self.sent += 1;
+        self.frames.insert((arrives_at, self.sent), sent);
     }
 
     /// Lets JavaScript of a node answer what waits.
@@ -213,7 +259,11 @@ impl Cluster {
             self.obey(name, work);
         }
         if let Some(replica) = self.replicas.get(name) {
-            self.checker.check(name, &replica.node.status(), &replica.application);
+            let status = replica.node.status();
+            self.checker.check(name, &status, &replica.application);
+            if let Some(log) = replica.node.log() {
+                self.checker.check_log(name, &status, log);
+            }
         }
     }
 
@@ -270,6 +320,12 @@ impl Cluster {
             })
             .map(|(other, _)| other.clone())
             .collect();
+        let fate = self.replicas.get(name).map_or(Fate::Passes, |replica| replica.link.fate_of_sent());
+        let leaves_at = match fate {
+            Fate::Passes => self.now,
+            Fate::IsLost => return,
+            Fate::WaitsUntil(then) => then,
+        };
         for to in to {
             self.note(|| describe_frame(name, &to, &bytes));
             let copies = 1 + u64::from(self.roll(100) < self.network.repeats);
@@ -280,9 +336,8 @@ impl Cluster {
                 let delay_max = if is_straggler { STRAGGLER_TICKS_MAX } else { self.network.delay_ticks_max };
                 let delay = self.roll(delay_max + 1);
                 if !is_cut && !is_lost {
-                    self.sent += 1;
                     let sent = Sent { from: name.to_string(), to: to.clone(), bytes: bytes.clone() };
-                    self.frames.insert((self.now + delay, self.sent), sent);
+                    self.put_on_way(leaves_at + delay, sent);
                 }
             }
         }

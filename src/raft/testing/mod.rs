@@ -1,9 +1,10 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
-//! `application` stands for the façade, `cluster` for the world, `checker` says after every step what must hold,
-//! `script` runs the golden scripts of `../scripts/`, `stories` tells longer ones. `simulation` runs seeds under faults,
-//! `churn` under faults while members come and go, `steadiness` under faults that a cluster must bear without an
-//! election. `seeds` says which. `bugs` puts known bugs back, so that the checks are checked.
+//! `application` stands for the façade, `cluster` for the world (with each node's `disk`, and its `link` to Redis),
+//! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
+//! scripts of `../scripts/`, `stories` and `fences` tell longer ones. `simulation` runs seeds under faults, `churn` under
+//! faults while members come and go, `steadiness` under faults that a cluster must bear without an election. `faults`
+//! holds those that they share, `seeds` says which run. `bugs` puts known bugs back, so that the checks are checked.
 //! `hostile` sends a node what no peer would, and `formats` holds the bytes that another version reads.
 
 mod application;
@@ -13,8 +14,13 @@ mod churn;
 mod cluster;
 mod describe;
 mod disk;
+mod faults;
+mod fences;
 pub(super) mod formats;
 mod hostile;
+mod link;
+mod logs;
+mod run;
 mod script;
 pub mod seeds;
 mod simulation;

@@ -2,38 +2,19 @@
 //!
 //! `CONFLUX_SEED=7 cargo test simulation` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::application::{End, State};
-use super::cluster::{Cluster, Network, Replica};
-use super::disk::Disk;
+use super::cluster::{Cluster, Network};
+use super::faults::{Fault, RATE};
+use super::run::Run;
 use super::seeds::{self, for_seeds};
-use crate::raft::{Ask, Input, Options, Role, Warning};
+use crate::raft::{Input, Role};
 
-/// What a test remembers of a perform when it makes it.
-pub(super) struct Made {
-    method: &'static str,
-    action: String,
-    /// The highest commit index anywhere when it was made: what the application could already know of.
-    commit_index: u64,
-    /// The same when it ended.
-    ended: Option<u64>,
-}
-
-/// One run: a cluster, its clients, and what they were told.
-pub(super) struct Run {
-    pub(super) cluster: Cluster,
-    pub(super) size: usize,
-    made: BTreeMap<(String, u64), Made>,
-    ends: BTreeMap<(String, u64), End>,
-    /// Processes that left with grace, or that started over as new members.
-    excused: BTreeSet<String>,
-    /// The highest index of an action that anybody was told is kept.
-    acknowledged_index: u64,
-    commit_index_max: u64,
-    /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
-    syncs: BTreeMap<(String, u64), u64>,
-    pub(super) synced: u64,
+/// A cluster of nodes in memory.
+struct Life {
+    run: Run,
+    /// So many more may be lost: what a majority knew is lost with it.
+    losses_left: usize,
+    /// The one whose reducer threw.
+    victim: Option<String>,
 }
 
 #[test]
@@ -42,19 +23,22 @@ fn simulation_keeps_every_promise_under_faults() {
 }
 
 pub(super) fn live_through(seed: u64) {
-    let mut run = Run::found(seed);
-    run.disturb(seeds::ticks(600));
-    run.heal();
-    run.check();
+    let mut life = Life::found(seed);
+    life.disturb(seeds::ticks(600));
+    if life.run.cluster.roll(3) == 0 {
+        life.serve_on_a_bad_network();
+    }
+    life.heal();
+    life.run.check();
 }
 
 #[test]
 fn simulation_of_one_seed_gives_the_same_trace_twice() {
     let trace = |seed| {
-        let mut run = Run::found(seed);
-        run.cluster.trace = Some(Vec::new());
-        run.disturb(300);
-        run.cluster.trace.take().expect("it was switched on")
+        let mut life = Life::found(seed);
+        life.run.cluster.trace = Some(Vec::new());
+        life.disturb(300);
+        life.run.cluster.trace.take().expect("it was switched on")
     };
     for seed in [0, 1, 2, 6, 7] {
         let first = trace(seed);
@@ -64,318 +48,113 @@ fn simulation_of_one_seed_gives_the_same_trace_twice() {
     assert!(trace(1) != trace(2), "two seeds gave one trace");
 }
 
-/// Small snapshots, so that logs are compacted all the time.
-pub(super) fn options(cluster: &mut Cluster, id: &str, size: usize, is_durable: bool) -> Options {
-    let seed = cluster.draw_seed();
-    let snapshot_entries = 10 + cluster.roll(60);
-    Options { snapshot_entries, is_durable, ..Options::new(id, size, seed) }
-}
-
-impl Run {
+impl Life {
     /// Founds a cluster of 1, 2, 3, 4 or 5 nodes on a good network.
     fn found(seed: u64) -> Self {
-        let cluster = Cluster::new(seed);
-        let size = [3, 5, 3, 1, 2, 4][(seed % 6) as usize];
-        Self::found_of(cluster, size, &|_| false)
+        let size = seeds::nodes([3, 5, 3, 1, 2, 4][(seed % 6) as usize]);
+        let run = Run::found_of(Cluster::new(seed), size, &|_| false);
+        Self { run, losses_left: (size - 1) / 2, victim: None }
     }
 
-    /// Founds a cluster of `size` nodes, of whom some keep their log on disks.
-    pub(super) fn found_of(mut cluster: Cluster, size: usize, is_durable: &dyn Fn(usize) -> bool) -> Self {
-        for n in 0..size {
-            let name = format!("n{n}");
-            let options = options(&mut cluster, &name, size, is_durable(n));
-            cluster.start(&name, options, is_durable(n).then(Disk::default));
-        }
-        let mut run = Self {
-            cluster,
-            size,
-            made: BTreeMap::new(),
-            ends: BTreeMap::new(),
-            excused: BTreeSet::new(),
-            acknowledged_index: 0,
-            commit_index_max: 0,
-            syncs: BTreeMap::new(),
-            synced: 0,
-        };
-        run.until("a cluster is founded", 2_000, |run| {
-            run.cluster.statuses().values().all(|status| status.leader.is_some() && status.commit_index > 1)
-        });
-        run
-    }
-
-    /// Faults of every kind while clients perform; never more than a minority crashes, for what a majority knew is
-    /// lost with it (memory-only).
+    /// Faults of every kind while clients perform.
     fn disturb(&mut self, ticks: u64) {
-        let network = Network {
-            loss: self.cluster.roll(20),
-            repeats: self.cluster.roll(10),
-            delay_ticks_max: self.cluster.roll(8),
-            stragglers: self.cluster.roll(4),
-        };
-        self.cluster.network = network;
-        let mut crashes_left = (self.size - 1) / 2;
+        self.run.draw_faults();
+        self.run.worsen_network(21, 11, 8, 4);
+        let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
+        let drifts = self.run.cluster.roll(2) == 0;
+        for name in names.iter().filter(|_| drifts) {
+            self.run.drift(name);
+        }
         for _ in 0..ticks {
-            self.step();
-            let names: Vec<String> = self.cluster.replicas.keys().cloned().collect();
-            let name = names[self.cluster.roll(names.len() as u64) as usize].clone();
-            match self.cluster.roll(300) {
-                0..78 => self.perform(&name),
-                78..80 => self.sync(&name),
-                80..84 => {
-                    let replica = self.cluster.replicas.get_mut(&name).expect("it was just listed");
-                    replica.is_paused = !replica.is_paused;
+            self.run.step();
+            let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
+            let number = self.run.cluster.roll(names.len() as u64) as usize;
+            let name = &names[number];
+            match self.run.cluster.roll(300) {
+                0..78 => self.run.perform(&names[number % seeds::clients(names.len())]),
+                78..80 => self.run.sync(name),
+                80..84 => self.run.pause(name),
+                84..92 => self.run.busy(name),
+                92..95 => {
+                    let other = &names[self.run.cluster.roll(names.len() as u64) as usize];
+                    self.run.cut_one_way(name, other);
                 }
-                84..92 => {
-                    let is_busy = self.cluster.replicas[&name].is_busy;
-                    self.cluster.replicas.get_mut(&name).expect("it was just listed").is_busy = !is_busy;
-                    if is_busy {
-                        self.cluster.answer(&name);
-                    }
-                }
-                92..96 => {
-                    let other = names[self.cluster.roll(names.len() as u64) as usize].clone();
-                    self.cluster.cuts.insert((name, other));
-                }
-                96..99 => self.cluster.cuts.clear(),
-                99 if crashes_left > 0 => {
-                    crashes_left -= 1;
-                    self.crash(&name);
+                95 => self.run.isolate(name),
+                96..98 => self.run.partition(),
+                98..101 => self.run.cluster.cuts.clear(),
+                101 if self.losses_left > 0 && Fault::Crashes.strikes() => {
+                    self.losses_left -= 1;
+                    self.run.crash(name);
                 }
                 // Closing is leaving for good too, but with grace.
-                101..104 if crashes_left > 0 => {
-                    crashes_left -= 1;
-                    self.cluster.handle(&name, Input::Close { ticks: 200, leaves: true });
+                102..105 if self.losses_left > 0 && Fault::Closes.strikes() => {
+                    self.losses_left -= 1;
+                    self.run.cluster.handle(name, Input::Close { ticks: 200, leaves: true });
                 }
-                100 => {
-                    let other = names[self.cluster.roll(names.len() as u64) as usize].clone();
-                    for apart in &names {
-                        if *apart != other {
-                            self.cluster.cuts.insert((other.clone(), apart.clone()));
-                            self.cluster.cuts.insert((apart.clone(), other.clone()));
-                        }
-                    }
-                }
+                105 => self.run.break_channel(name),
+                106 => self.run.drift(name),
+                107 => self.run.throw_in_method(name),
+                108 => self.throw_in_reducer(name),
+                109 => self.run.depose_busy_leader(),
                 _ => {}
             }
         }
     }
 
+    /// A reducer that throws where others' does not: the node is fenced, and healed once. There must be another.
+    fn throw_in_reducer(&mut self, name: &str) {
+        let cluster = &mut self.run.cluster;
+        if self.victim.is_some() || cluster.replicas.len() < 2 || !Fault::Throws.strikes() {
+            return;
+        }
+        self.victim = Some(name.to_string());
+        self.run.excused.insert(name.to_string());
+        cluster.replicas.get_mut(name).expect("it was just listed").application.throws = true;
+    }
+
+    /// The network stays as bad as it was, and a minority stays cut off, deaf or mute: a majority is connected, and
+    /// everybody in it must be served.
+    fn serve_on_a_bad_network(&mut self) {
+        let mut names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
+        self.run.mend(&names);
+        let first = self.run.cluster.roll(names.len() as u64) as usize;
+        names.rotate_left(first);
+        let count = self.run.cluster.roll(self.losses_left as u64 + 1) as usize;
+        let apart: Vec<String> = names.drain(..count).collect();
+        let kind = self.run.cluster.roll(3);
+        let is_apart = |name: &str| apart.iter().any(|one| one == name);
+        self.run.cluster.cut_apart(|one, other| match kind {
+            0 => is_apart(one) || is_apart(other),
+            1 => is_apart(other),
+            _ => is_apart(one),
+        });
+        names.retain(|name| !self.run.cluster.replicas[name].is_closing());
+        for name in &names {
+            self.run.perform(name);
+        }
+        self.run.until("a majority on a bad network is served", 1_500, |run| {
+            let served = names.iter().filter_map(|name| run.cluster.replicas.get(name));
+            served.into_iter().all(|replica| replica.node.status().pending == 0)
+        });
+    }
+
     /// All faults stop: within a bounded time everything that was performed by the living has ended.
     fn heal(&mut self) {
-        self.cluster.network = Network::default();
-        self.cluster.cuts.clear();
-        let names: Vec<String> = self.cluster.replicas.keys().cloned().collect();
-        for name in names {
-            let replica = self.cluster.replicas.get_mut(&name).expect("it was just listed");
-            (replica.is_paused, replica.is_busy) = (false, false);
-            self.cluster.answer(&name);
-        }
-        self.until("every perform has ended and all nodes agree", 1_000, |run| {
+        self.run.cluster.network = Network::default();
+        let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
+        self.run.mend(&names);
+        self.run.cluster.replicas.values_mut().for_each(|replica| replica.rate = RATE);
+        self.run.until("every perform has ended and all nodes agree", 1_000, |run| {
             let statuses = run.cluster.statuses();
             let leads = statuses.values().find(|status| status.role == Role::Leader);
             leads.is_some_and(|leads| {
                 statuses.values().all(|status| {
                     status.pending == 0
+                        && status.fenced.is_none()
                         && status.applied_index == leads.last_index
                         && status.leader.as_deref() == Some(&*leads.id)
                 })
             })
         });
-    }
-
-    pub(super) fn check(&self) {
-        self.cluster.checker.check_call_order();
-        let sequences = self.cluster.checker.sequences.values();
-        let nothing = Default::default();
-        let sequence = sequences
-            .map(|sequence| &sequence.actions)
-            .max_by_key(|actions| actions.len())
-            .unwrap_or(&nothing);
-        let states: Vec<&State> =
-            self.cluster.replicas.values().map(|replica| &replica.application.state).collect();
-        assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "states differ: {states:?}");
-        for ((name, number), made) in &self.made {
-            let count = sequence.values().filter(|action| **action == made.action).count();
-            let Some(end) = self.ends.get(&(name.clone(), *number)) else {
-                assert!(!self.cluster.replicas.contains_key(name), "{name}'s perform {number} never ended");
-                assert!(count <= 1, "`{}` is there {count} times", made.action);
-                continue;
-            };
-            match end {
-                End::Resolved(action) => {
-                    assert_eq!(action, &made.action);
-                    assert!(count == 1, "`{action}` was acknowledged and is there {count} times");
-                }
-                End::Nothing => assert_eq!(made.method, "nothing"),
-                End::Refused(_) => {
-                    // Two may ask to unlock the same lock: only one of them is refused.
-                    assert!(
-                        count == 0 || made.method == "unlock",
-                        "`{}` was refused and is there",
-                        made.action
-                    );
-                    if made.method == "lock" {
-                        self.check_refusal(sequence, made);
-                    }
-                }
-                End::NotApplied | End::Unknown => {
-                    assert!(
-                        self.excused.contains(name),
-                        "{name}'s perform {number} ended {end}, but it neither closed nor started over"
-                    );
-                    let count_max = usize::from(*end == End::Unknown);
-                    let is_told_right = count <= count_max || made.method == "unlock";
-                    assert!(is_told_right, "`{}` was told as {end} and is there {count} times", made.action);
-                }
-            }
-        }
-    }
-
-    /// A refused lock was held at some moment between its perform and its end: otherwise a deposed leader answered.
-    fn check_refusal(&self, sequence: &BTreeMap<u64, String>, made: &Made) {
-        let ended = made.ended.expect("it ended");
-        let mut holder = None;
-        let mut was_held = false;
-        for (index, action) in sequence {
-            was_held |= holder.is_some() && *index > made.commit_index;
-            if *index > ended {
-                break;
-            }
-            if action.starts_with("lock ") {
-                holder = Some(action);
-            } else if action.starts_with("unlock ") {
-                holder = None;
-            }
-        }
-        was_held |= holder.is_some();
-        assert!(was_held, "`{}` was refused, but nobody held the lock meanwhile", made.action);
-    }
-
-    pub(super) fn perform(&mut self, name: &str) {
-        let number =
-            self.made.range((name.to_string(), 0)..).take_while(|((n, _), _)| n == name).count() as u64 + 1;
-        let tag = format!("{name}/{number}");
-        let (method, args, action) = match self.cluster.roll(10) {
-            0..5 => ("append", tag.clone(), tag),
-            5..7 => ("lock", tag.clone(), format!("lock {tag}")),
-            // Unlocks whatever lock this node knows: its own applied state says who holds it.
-            7 => {
-                let holder = self.cluster.replicas[name].application.state.holder.clone().unwrap_or_default();
-                ("unlock", holder.clone(), format!("unlock {holder}"))
-            }
-            8 => ("nothing", String::new(), "nothing".into()),
-            _ => ("refuse", "no".into(), "refused".into()),
-        };
-        if self.cluster.replicas[name].is_closing() {
-            // The façade refuses performs from the moment of `close()`.
-            return;
-        }
-        let commit_index = self.commit_index();
-        self.made.insert((name.to_string(), number), Made { method, action, commit_index, ended: None });
-        assert_eq!(self.cluster.perform(name, method, &args), number);
-        self.note_ends();
-    }
-
-    pub(super) fn crash(&mut self, name: &str) -> Option<Replica> {
-        self.note_ends();
-        self.cluster.crash(name)
-    }
-
-    /// A read that must be current when it is answered.
-    pub(super) fn sync(&mut self, name: &str) {
-        let ticket = self.cluster.ask(name, Ask::Sync, 300);
-        self.syncs.insert((name.to_string(), ticket), self.acknowledged_index);
-    }
-
-    pub(super) fn step(&mut self) {
-        self.cluster.tick();
-        let disks = self.cluster.replicas.iter().filter(|(_, replica)| replica.disk.is_some());
-        for name in disks.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            if self.cluster.roll(2) == 0 {
-                self.cluster.sync(&name);
-            }
-        }
-        self.note_ends();
-        let stopped = self.cluster.replicas.iter().filter(|(_, replica)| replica.stopped.is_some());
-        for name in stopped.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            self.excused.insert(name.clone());
-            self.cluster.crash(&name);
-        }
-    }
-
-    fn note_ends(&mut self) {
-        let commit_index = self.highest_commit_index();
-        for (name, replica) in &mut self.cluster.replicas {
-            let application = &mut replica.application;
-            if application.warnings.iter().any(|warning| matches!(warning, Warning::StartingOver { .. })) {
-                self.excused.insert(name.clone());
-            }
-            for (number, end) in std::mem::take(&mut application.ends) {
-                let key = (name.clone(), number);
-                self.made.get_mut(&key).expect("only what was made ends").ended = Some(commit_index);
-                if let End::Resolved(action) = &end {
-                    let sequences = self.cluster.checker.sequences.values();
-                    let index = sequences.filter_map(|sequence| sequence.index_of(action)).max();
-                    self.acknowledged_index = self.acknowledged_index.max(index.unwrap_or(0));
-                }
-                let former = self.ends.insert(key, end);
-                assert_eq!(former, None, "{name}'s perform {number} ended twice");
-            }
-            for (ticket, result) in std::mem::take(&mut application.answered) {
-                let Some(acknowledged) = self.syncs.remove(&(name.clone(), ticket)) else { continue };
-                if result.is_ok() {
-                    self.synced += 1;
-                    let applied = application.applied.last().map_or(0, |applied| applied.index);
-                    assert!(
-                        acknowledged <= applied,
-                        "{name}: after sync the state ends at {applied}, but {acknowledged} was acknowledged before"
-                    );
-                }
-            }
-        }
-    }
-
-    /// The highest commit index that was ever seen, also on nodes that are gone.
-    fn highest_commit_index(&mut self) -> u64 {
-        self.commit_index_max = self.commit_index_max.max(self.commit_index());
-        self.commit_index_max
-    }
-
-    fn commit_index(&self) -> u64 {
-        self.cluster.statuses().values().map(|status| status.commit_index).max().unwrap_or(0)
-    }
-
-    pub(super) fn until(&mut self, what: &str, ticks_max: u64, holds: impl Fn(&Self) -> bool) {
-        for _ in 0..ticks_max {
-            self.step();
-            if holds(self) {
-                return;
-            }
-        }
-        let statuses = self.cluster.statuses();
-        let lines = statuses.iter().map(|(name, status)| {
-            let members = status.members.iter().map(|member| {
-                let kind = if member.is_voter { "" } else { " learner" };
-                format!("{} {:.8}{kind}", member.id, member.incarnation.to_string())
-            });
-            format!(
-                "{name} ({} {:.8}): {} of {:?} in term {}, applied {} commit {} last {} snapshot {} pending {} size {} {:?}: {}",
-                status.id,
-                status.incarnation.to_string(),
-                status.role.as_str(),
-                status.leader,
-                status.term,
-                status.applied_index,
-                status.commit_index,
-                status.last_index,
-                status.snapshot_index,
-                status.pending,
-                status.cluster_size,
-                status.waiting_for,
-                members.collect::<Vec<_>>().join(", ")
-            )
-        });
-        let lines: Vec<String> = lines.collect();
-        panic!("after {ticks_max} ticks it does not hold that {what}:\n{}", lines.join("\n"));
     }
 }

@@ -4,8 +4,8 @@
 //! `CONFLUX_SEED=7 cargo test steadiness` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 
 use super::cluster::{Cluster, Network};
+use super::run::Run;
 use super::seeds::for_seeds;
-use super::simulation::Run;
 use crate::raft::Role;
 
 /// So many ticks a cut lasts: three times the longest election timeout.

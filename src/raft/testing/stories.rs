@@ -1,17 +1,18 @@
-//! This file tells, one by one, what happens to a cluster that fences a node, or that loses its quorum for good.
+//! This file tells, one by one, what happens to a cluster that hands over, or that loses its quorum for good;
+//! `fences.rs` tells of a state that is not to be trusted.
 
 use super::cluster::{Cluster, Network};
 use crate::error::Error;
 use crate::raft::{Ask, Options, Role, Warning};
 
 /// A cluster whose network is good but not instant.
-struct Story {
-    cluster: Cluster,
-    performed: u64,
+pub struct Story {
+    pub cluster: Cluster,
+    pub performed: u64,
 }
 
 impl Story {
-    fn found(seed: u64, size: usize, change: impl Fn(&mut Options)) -> Self {
+    pub fn found(seed: u64, size: usize, change: impl Fn(&mut Options)) -> Self {
         let mut story = Self { cluster: Cluster::new(seed), performed: 0 };
         story.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
         for n in 0..size {
@@ -29,7 +30,7 @@ impl Story {
     }
 
     /// The node that all living ones take for their leader.
-    fn leader(&self) -> Option<String> {
+    pub fn leader(&self) -> Option<String> {
         let statuses = self.cluster.statuses();
         let leader = statuses.iter().find(|(_, status)| status.role == Role::Leader)?;
         statuses
@@ -38,13 +39,13 @@ impl Story {
             .then(|| leader.0.clone())
     }
 
-    fn followers(&self) -> Vec<String> {
+    pub fn followers(&self) -> Vec<String> {
         let leader = self.leader();
         self.cluster.replicas.keys().filter(|name| Some(*name) != leader.as_ref()).cloned().collect()
     }
 
     /// Performs on every living node, and waits until that is in all their states.
-    fn serve(&mut self) {
+    pub fn serve(&mut self) {
         let names: Vec<String> = self.cluster.replicas.keys().cloned().collect();
         let serving: Vec<String> =
             names.into_iter().filter(|name| !self.cluster.replicas[name].application.is_fenced).collect();
@@ -62,7 +63,7 @@ impl Story {
         });
     }
 
-    fn state(&self, name: &str) -> &super::application::State {
+    pub fn state(&self, name: &str) -> &super::application::State {
         &self.cluster.replicas[name].application.state
     }
 
@@ -74,13 +75,13 @@ impl Story {
         self.cluster.replicas[name].application.answered.get(&ticket)
     }
 
-    fn ticks(&mut self, count: u64) {
+    pub fn ticks(&mut self, count: u64) {
         for _ in 0..count {
             self.cluster.tick();
         }
     }
 
-    fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         for _ in 0..5_000 {
             if holds(self) {
                 return;
@@ -88,83 +89,6 @@ impl Story {
             self.cluster.tick();
         }
         panic!("it never holds that {what}: {:#?}", self.cluster.statuses());
-    }
-}
-
-#[test]
-fn a_follower_whose_reducer_throws_is_fenced_healed_once_and_then_stays_fenced() {
-    let mut story = Story::found(1, 3, |_| {});
-    story.serve();
-    let name = story.followers().remove(0);
-    let count = story.state(&name).count;
-    story.cluster.replicas.get_mut(&name).expect("it runs").application.throws = true;
-    story.cluster.perform(&story.leader().expect("it leads"), "append", "x/1");
-    story.until("it is fenced", |story| story.cluster.replicas[&name].application.is_fenced);
-    assert_eq!(story.state(&name).count, count, "its last good state stays");
-    assert!(story.cluster.statuses()[&name].fenced.as_ref().is_some_and(|why| why.contains("threw")));
-    let sequence = story.cluster.perform(&name, "append", "y/1");
-    let end = story.cluster.replicas[&name].application.ends.get(&sequence);
-    assert_eq!(end, Some(&super::application::End::NotApplied));
-    story.until("it is healed", |story| !story.cluster.replicas[&name].application.is_fenced);
-    story.serve();
-
-    story.cluster.replicas.get_mut(&name).expect("it runs").application.throws = true;
-    story.cluster.perform(&story.leader().expect("it leads"), "append", "x/2");
-    story.until("it is fenced again", |story| story.cluster.replicas[&name].application.is_fenced);
-    story.ticks(2_000);
-    assert!(story.cluster.replicas[&name].application.is_fenced);
-    story.serve();
-    // It still votes: the leader's death leaves a quorum only with it, and it never leads.
-    let leader = story.leader().expect("it leads");
-    story.cluster.crash(&leader);
-    story.until("another leads", |story| story.leader().is_some_and(|new| new != leader && new != name));
-    story.serve();
-}
-
-#[test]
-fn a_leader_whose_reducer_throws_hands_over_and_is_healed() {
-    let mut story = Story::found(2, 3, |_| {});
-    story.serve();
-    let name = story.leader().expect("it leads");
-    story.cluster.replicas.get_mut(&name).expect("it runs").application.throws = true;
-    story.cluster.perform(&story.followers().remove(0), "append", "x/1");
-    story.until("another leads", |story| story.leader().is_some_and(|leader| leader != name));
-    story.until("it is healed", |story| !story.cluster.replicas[&name].application.is_fenced);
-    story.serve();
-}
-
-#[test]
-fn a_state_that_differs_from_the_majoritys_is_found_by_comparing_and_healed() {
-    for seed in 3..9 {
-        let mut story = Story::found(seed, 3, |_| {});
-        story.serve();
-        let followers = story.followers();
-        let name = followers[(seed % 2) as usize].clone();
-        story.cluster.replicas.get_mut(&name).expect("it runs").application.miscounts = true;
-        story.cluster.perform(&name, "append", "x/1");
-        story.until("it is fenced", |story| story.cluster.replicas[&name].application.is_fenced);
-        let why = story.cluster.statuses()[&name].fenced.clone().expect("it says why");
-        assert!(why.contains("a majority's has"), "{why}");
-        story.until("it is healed", |story| !story.cluster.replicas[&name].application.is_fenced);
-        story.serve();
-    }
-}
-
-#[test]
-fn without_comparing_a_state_that_differs_is_nobodys_business_and_versions_are_not_compared() {
-    for change in [
-        |options: &mut Options| options.compares_states = false,
-        |options: &mut Options| {
-            options.version = options.id.clone();
-        },
-    ] {
-        let mut story = Story::found(4, 3, change);
-        story.serve();
-        let name = story.followers().remove(0);
-        story.cluster.replicas.get_mut(&name).expect("it runs").application.miscounts = true;
-        story.cluster.perform(&name, "append", "x/1");
-        story.ticks(1_000);
-        assert!(!story.cluster.replicas[&name].application.is_fenced);
     }
 }
 

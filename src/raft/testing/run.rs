@@ -1,0 +1,265 @@
+//! This file is one run of a simulated cluster: its clients, what they were told, and whether that was true.
+//!
+//! The simulations say what happens to it; `faults.rs` holds what several of them do to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::application::{End, State, THROWN};
+use super::cluster::{Cluster, Replica};
+use super::disk::Disk;
+use crate::raft::{Ask, Options, Warning};
+
+/// What a test remembers of a perform when it makes it.
+struct Made {
+    method: &'static str,
+    action: String,
+    /// The highest commit index anywhere when it was made: what the application could already know of.
+    commit_index: u64,
+    /// The same when it ended.
+    ended: Option<u64>,
+}
+
+/// One run: a cluster, its clients, and what they were told.
+pub struct Run {
+    pub cluster: Cluster,
+    pub size: usize,
+    made: BTreeMap<(String, u64), Made>,
+    ends: BTreeMap<(String, u64), End>,
+    /// Processes that left with grace, that started over as new members, or whose reducer threw.
+    pub excused: BTreeSet<String>,
+    /// The highest index of an action that anybody was told is kept.
+    acknowledged_index: u64,
+    commit_index_max: u64,
+    /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
+    syncs: BTreeMap<(String, u64), u64>,
+    pub synced: u64,
+}
+
+/// Small snapshots, so that logs are compacted all the time.
+pub fn options(cluster: &mut Cluster, id: &str, size: usize, is_durable: bool) -> Options {
+    let seed = cluster.draw_seed();
+    let snapshot_entries = 10 + cluster.roll(60);
+    Options { snapshot_entries, is_durable, ..Options::new(id, size, seed) }
+}
+
+impl Run {
+    /// Founds a cluster of `size` nodes, of whom some keep their log on disks.
+    pub fn found_of(mut cluster: Cluster, size: usize, is_durable: &dyn Fn(usize) -> bool) -> Self {
+        for n in 0..size {
+            let name = format!("n{n}");
+            let options = options(&mut cluster, &name, size, is_durable(n));
+            cluster.start(&name, options, is_durable(n).then(Disk::default));
+        }
+        let mut run = Self {
+            cluster,
+            size,
+            made: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            acknowledged_index: 0,
+            commit_index_max: 0,
+            syncs: BTreeMap::new(),
+            synced: 0,
+        };
+        run.until("a cluster is founded", 2_000, |run| {
+            run.cluster.statuses().values().all(|status| status.leader.is_some() && status.commit_index > 1)
+        });
+        run
+    }
+
+    pub fn check(&self) {
+        self.cluster.checker.check_call_order();
+        let sequences = self.cluster.checker.sequences.values();
+        let nothing = Default::default();
+        let sequence = sequences
+            .map(|sequence| &sequence.actions)
+            .max_by_key(|actions| actions.len())
+            .unwrap_or(&nothing);
+        let states: Vec<&State> =
+            self.cluster.replicas.values().map(|replica| &replica.application.state).collect();
+        assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "states differ: {states:?}");
+        for ((name, number), made) in &self.made {
+            let count = sequence.values().filter(|action| **action == made.action).count();
+            let Some(end) = self.ends.get(&(name.clone(), *number)) else {
+                assert!(!self.cluster.replicas.contains_key(name), "{name}'s perform {number} never ended");
+                assert!(count <= 1, "`{}` is there {count} times", made.action);
+                continue;
+            };
+            match end {
+                End::Resolved(action) => {
+                    assert_eq!(action, &made.action);
+                    assert!(count == 1, "`{action}` was acknowledged and is there {count} times");
+                }
+                End::Nothing => assert_eq!(made.method, "nothing"),
+                End::Refused(error) => {
+                    // Two may ask to unlock the same lock: only one of them is refused.
+                    assert!(
+                        count == 0 || made.method == "unlock",
+                        "`{}` was refused and is there",
+                        made.action
+                    );
+                    if made.method == "lock" && error != THROWN {
+                        self.check_refusal(sequence, made);
+                    }
+                }
+                End::NotApplied | End::Unknown => {
+                    assert!(
+                        self.excused.contains(name),
+                        "{name}'s perform {number} ended {end}, but it neither closed nor started over"
+                    );
+                    let count_max = usize::from(*end == End::Unknown);
+                    let is_told_right = count <= count_max || made.method == "unlock";
+                    assert!(is_told_right, "`{}` was told as {end} and is there {count} times", made.action);
+                }
+            }
+        }
+    }
+
+    /// A refused lock was held at some moment between its perform and its end: otherwise a deposed leader answered.
+    fn check_refusal(&self, sequence: &BTreeMap<u64, String>, made: &Made) {
+        let ended = made.ended.expect("it ended");
+        let mut holder = None;
+        let mut was_held = false;
+        for (index, action) in sequence {
+            was_held |= holder.is_some() && *index > made.commit_index;
+            if *index > ended {
+                break;
+            }
+            if action.starts_with("lock ") {
+                holder = Some(action);
+            } else if action.starts_with("unlock ") {
+                holder = None;
+            }
+        }
+        was_held |= holder.is_some();
+        assert!(was_held, "`{}` was refused, but nobody held the lock meanwhile", made.action);
+    }
+
+    pub fn perform(&mut self, name: &str) {
+        let number =
+            self.made.range((name.to_string(), 0)..).take_while(|((n, _), _)| n == name).count() as u64 + 1;
+        let tag = format!("{name}/{number}");
+        let (method, args, action) = match self.cluster.roll(10) {
+            0..5 => ("append", tag.clone(), tag),
+            5..7 => ("lock", tag.clone(), format!("lock {tag}")),
+            // Unlocks whatever lock this node knows: its own applied state says who holds it.
+            7 => {
+                let holder = self.cluster.replicas[name].application.state.holder.clone().unwrap_or_default();
+                ("unlock", holder.clone(), format!("unlock {holder}"))
+            }
+            8 => ("nothing", String::new(), "nothing".into()),
+            _ => ("refuse", "no".into(), "refused".into()),
+        };
+        if self.cluster.replicas[name].is_closing() {
+            // The façade refuses performs from the moment of `close()`.
+            return;
+        }
+        let commit_index = self.commit_index();
+        self.made.insert((name.to_string(), number), Made { method, action, commit_index, ended: None });
+        assert_eq!(self.cluster.perform(name, method, &args), number);
+        self.note_ends();
+    }
+
+    pub fn crash(&mut self, name: &str) -> Option<Replica> {
+        self.note_ends();
+        self.cluster.crash(name)
+    }
+
+    /// A read that must be current when it is answered.
+    pub fn sync(&mut self, name: &str) {
+        let ticket = self.cluster.ask(name, Ask::Sync, 300);
+        self.syncs.insert((name.to_string(), ticket), self.acknowledged_index);
+    }
+
+    pub fn step(&mut self) {
+        self.cluster.tick();
+        let disks = self.cluster.replicas.iter().filter(|(_, replica)| replica.disk.is_some());
+        for name in disks.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            if self.cluster.roll(2) == 0 {
+                self.cluster.sync(&name);
+            }
+        }
+        self.note_ends();
+        let stopped = self.cluster.replicas.iter().filter(|(_, replica)| replica.stopped.is_some());
+        for name in stopped.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.excused.insert(name.clone());
+            self.cluster.crash(&name);
+        }
+    }
+
+    fn note_ends(&mut self) {
+        let commit_index = self.highest_commit_index();
+        for (name, replica) in &mut self.cluster.replicas {
+            let application = &mut replica.application;
+            if application.warnings.iter().any(|warning| matches!(warning, Warning::StartingOver { .. })) {
+                self.excused.insert(name.clone());
+            }
+            for (number, end) in std::mem::take(&mut application.ends) {
+                let key = (name.clone(), number);
+                self.made.get_mut(&key).expect("only what was made ends").ended = Some(commit_index);
+                if let End::Resolved(action) = &end {
+                    let sequences = self.cluster.checker.sequences.values();
+                    let index = sequences.filter_map(|sequence| sequence.index_of(action)).max();
+                    self.acknowledged_index = self.acknowledged_index.max(index.unwrap_or(0));
+                }
+                let former = self.ends.insert(key, end);
+                assert_eq!(former, None, "{name}'s perform {number} ended twice");
+            }
+            for (ticket, result) in std::mem::take(&mut application.answered) {
+                let Some(acknowledged) = self.syncs.remove(&(name.clone(), ticket)) else { continue };
+                if result.is_ok() {
+                    self.synced += 1;
+                    let applied = application.applied.last().map_or(0, |applied| applied.index);
+                    assert!(
+                        acknowledged <= applied,
+                        "{name}: after sync the state ends at {applied}, but {acknowledged} was acknowledged before"
+                    );
+                }
+            }
+        }
+    }
+
+    /// The highest commit index that was ever seen, also on nodes that are gone.
+    fn highest_commit_index(&mut self) -> u64 {
+        self.commit_index_max = self.commit_index_max.max(self.commit_index());
+        self.commit_index_max
+    }
+
+    fn commit_index(&self) -> u64 {
+        self.cluster.statuses().values().map(|status| status.commit_index).max().unwrap_or(0)
+    }
+
+    pub fn until(&mut self, what: &str, ticks_max: u64, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..ticks_max {
+            self.step();
+            if holds(self) {
+                return;
+            }
+        }
+        let statuses = self.cluster.statuses();
+        let lines = statuses.iter().map(|(name, status)| {
+            let members = status.members.iter().map(|member| {
+                let kind = if member.is_voter { "" } else { " learner" };
+                format!("{} {:.8}{kind}", member.id, member.incarnation.to_string())
+            });
+            format!(
+                "{name} ({} {:.8}): {} of {:?} in term {}, applied {} commit {} last {} snapshot {} pending {} size {} {:?}: {}",
+                status.id,
+                status.incarnation.to_string(),
+                status.role.as_str(),
+                status.leader,
+                status.term,
+                status.applied_index,
+                status.commit_index,
+                status.last_index,
+                status.snapshot_index,
+                status.pending,
+                status.cluster_size,
+                status.waiting_for,
+                members.collect::<Vec<_>>().join(", ")
+            )
+        });
+        let lines: Vec<String> = lines.collect();
+        panic!("after {ticks_max} ticks it does not hold that {what}:\n{}", lines.join("\n"));
+    }
+}
