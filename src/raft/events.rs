@@ -25,6 +25,8 @@ pub enum Input {
     /// JavaScript is done with the delivered batch. `answers` holds one answer for each `Delivery::Evaluate` in it,
     /// in the same order. The next batch is delivered only after this.
     Answered(Vec<Answer>),
+    /// What the application did on hearing the batch that was answered last has been told: it performs no more at once.
+    TurnOver,
     /// JavaScript's answer to `Delivery::TakeSnapshot`, before `Answered` of the same batch.
     SnapshotTaken(Taken),
     /// JavaScript's answer to `Delivery::Hash`, before `Answered` of the same batch.

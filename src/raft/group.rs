@@ -41,6 +41,8 @@ pub struct Group {
     /// Messages that may leave only when a write is durable (paper §5, Figure 2).
     unsaved: VecDeque<Unsaved>,
     out: Vec<Message>,
+    /// The last append response of this tick: to whom, in which term, up to which index.
+    acknowledged: Option<(RaftId, u64, u64)>,
     committed: VecDeque<Entry>,
     /// The configuration contains every change up to this index.
     conf_index: u64,
@@ -114,6 +116,7 @@ impl Group {
             drawn_for: (0, StateRole::Follower),
             unsaved: VecDeque::new(),
             out: Vec::new(),
+            acknowledged: None,
             committed: VecDeque::new(),
             conf_index: applied,
             taken_index: applied,
@@ -242,6 +245,7 @@ impl Group {
     }
 
     pub fn tick(&mut self) {
+        self.acknowledged = None;
         if self.installing.is_some() {
             // raft-rs would look for entries that the snapshot covers, were an election to begin now.
             return;
@@ -283,16 +287,18 @@ impl Group {
 
     /// Proposes all of the entries, or none: `Err` if raft-rs dropped them. Each is (context, data).
     pub fn propose(&mut self, entries: Vec<(Vec<u8>, bytes::Bytes)>) -> Result<(), Dropped> {
-        let mut message = Message::default();
-        message.set_msg_type(MessageType::MsgPropose);
-        message.from = self.raw.raft.id;
         let entries = entries.into_iter().map(|(context, data)| Entry {
             entry_type: EntryType::EntryNormal,
             data,
             context: context.into(),
             ..Entry::default()
         });
-        message.entries = entries.collect();
+        self.step_proposal(entries.collect())
+    }
+
+    fn step_proposal(&mut self, entries: Vec<Entry>) -> Result<(), Dropped> {
+        let mut message = Message { from: self.raw.raft.id, entries: entries.into(), ..Message::default() };
+        message.set_msg_type(MessageType::MsgPropose);
         self.raw.step(message).map_err(|_| Dropped)
     }
 
@@ -303,25 +309,10 @@ impl Group {
         changes: &[(ConfChangeType, RaftId)],
         context: Vec<u8>,
     ) -> Result<(), Dropped> {
-        let mut change = ConfChangeV2::default();
-        let singles = changes.iter().map(|(kind, id)| {
-            let mut single = ConfChangeSingle { node_id: *id, ..ConfChangeSingle::default() };
-            single.set_change_type(*kind);
-            single
-        });
-        change.changes = singles.collect();
+        let change = change_of(changes.iter().copied());
         let data = change.write_to_bytes().map_err(|_| Dropped)?;
-        let mut message = Message::default();
-        message.set_msg_type(MessageType::MsgPropose);
-        message.from = self.raw.raft.id;
-        message.entries = vec![Entry {
-            entry_type: EntryType::EntryConfChangeV2,
-            data: data.into(),
-            context: context.into(),
-            ..Entry::default()
-        }]
-        .into();
-        self.raw.step(message).map_err(|_| Dropped)
+        let (data, context, entry_type) = (data.into(), context.into(), EntryType::EntryConfChangeV2);
+        self.step_proposal(vec![Entry { entry_type, data, context, ..Entry::default() }])
     }
 
     /// Applies a committed change of the configuration; one that it contains already changes nothing.
@@ -347,16 +338,8 @@ impl Group {
         }
         let conf = self.conf_state();
         let others = conf.voters.iter().chain(&conf.learners).filter(|id| **id != sole);
-        let mut change = ConfChangeV2::default();
-        let singles = [(ConfChangeType::AddNode, sole)]
-            .into_iter()
-            .chain(others.map(|id| (ConfChangeType::RemoveNode, *id)))
-            .map(|(kind, node_id)| {
-                let mut single = ConfChangeSingle { node_id, ..ConfChangeSingle::default() };
-                single.set_change_type(kind);
-                single
-            });
-        change.changes = singles.collect();
+        let others = others.map(|id| (ConfChangeType::RemoveNode, *id));
+        let change = change_of([(ConfChangeType::AddNode, sole)].into_iter().chain(others));
         let _ = self.raw.apply_conf_change(&change);
         if self.is_joint() {
             let _ = self.raw.apply_conf_change(&leave);
@@ -515,10 +498,19 @@ impl Group {
     }
 
     /// Messages that may leave now, each with the peer it goes to.
+    ///
+    /// raft-rs answers also an append that only tells of a commit, and so says twice what it holds. Within a tick the
+    /// second time is left out. If the first was lost, a heartbeat's answer makes the leader ask again.
     pub fn take_messages(&mut self) -> impl Iterator<Item = (RaftId, RaftMessage)> + '_ {
-        let wants_snapshot = &mut self.wants_snapshot;
+        let (wants_snapshot, acknowledged) = (&mut self.wants_snapshot, &mut self.acknowledged);
         self.out.drain(..).filter_map(|message| {
             let to = message.to;
+            if message.get_msg_type() == MessageType::MsgAppendResponse {
+                let now = (!message.reject).then_some((to, message.term, message.index));
+                if std::mem::replace(acknowledged, now) == now && now.is_some() {
+                    return None;
+                }
+            }
             if message.get_msg_type() == MessageType::MsgSnapshot {
                 wants_snapshot.push(to);
             }
@@ -579,6 +571,15 @@ impl Group {
             raft.set_randomized_election_timeout(drawn as usize);
         }
     }
+}
+
+fn change_of(singles: impl Iterator<Item = (ConfChangeType, RaftId)>) -> ConfChangeV2 {
+    let singles = singles.map(|(kind, node_id)| {
+        let mut single = ConfChangeSingle { node_id, ..ConfChangeSingle::default() };
+        single.set_change_type(kind);
+        single
+    });
+    ConfChangeV2 { changes: singles.collect(), ..ConfChangeV2::default() }
 }
 
 /// What rests on a write that is not durable yet.

@@ -12,6 +12,7 @@ mod loss;
 mod outcomes;
 mod seat;
 mod snapshots;
+mod tidings;
 mod waking;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -44,6 +45,7 @@ use care::Care;
 use closing::Closing;
 use loss::Loss;
 use seat::Seat;
+use tidings::Tidings;
 use waking::Waking;
 
 /// What a node numbers for others begins anew at each start, this far above the last.
@@ -85,6 +87,7 @@ pub struct Node {
     reception: Option<Reception>,
     loss: Loss,
     waking: Waking,
+    tidings: Tidings,
     ticks: u64,
     channel: ChannelState,
     reported_versions: BTreeSet<u8>,
@@ -125,6 +128,7 @@ impl Node {
             reception: None,
             loss: Loss::default(),
             waking: Waking::default(),
+            tidings: Tidings::default(),
             ticks: 0,
             channel: ChannelState::Healthy,
             reported_versions: BTreeSet::new(),
@@ -167,6 +171,7 @@ impl Node {
                 }
             }
             Input::Answered(answers) => self.answered(answers),
+            Input::TurnOver => self.tell_tidings(),
             Input::SnapshotTaken(taken) => self.snapshot_taken(taken),
             Input::Hashed(hashed) => self.hashed(hashed),
             Input::ReducerFailed { index, why } => self.fence(index, why),
@@ -231,6 +236,7 @@ impl Node {
 
     fn tick(&mut self) {
         self.ticks += 1;
+        self.tell_tidings();
         let facts = self.facts();
         self.membership.tick(&facts);
         self.obey_membership();
@@ -306,7 +312,7 @@ impl Node {
     /// committed by the others.
     fn leave_seat(&mut self, why: String) {
         self.warn(Warning::StartingOver { why });
-        (self.reception, self.loss) = (None, Loss::default());
+        (self.reception, self.loss, self.tidings) = (None, Loss::default(), Tidings::default());
         if self.seat.take().is_some_and(|seat| seat.told.2.is_some()) {
             self.news.push(Delivery::Role { role: Role::Follower, term: 0, leader: None });
         }
@@ -421,6 +427,7 @@ impl Node {
             .take_if(|_| (role != Role::Leader || !is_leading) && is_back(Bug::ProposesStaleEvaluation));
         if role != Role::Leader {
             (seat.leadership, seat.care) = (None, None);
+            self.tidings = Tidings::default();
         } else if !is_leading {
             (seat.leadership, seat.care) = (Some(Leadership::new(term)), Some(Care::new(seat.now)));
         }
@@ -456,6 +463,8 @@ impl Node {
             let election_ticks = self.options.election_timeout_ticks_max;
             let is_silent = seat.fence.is_silent(seat.now, election_ticks) || self.closing.is_some();
             let messages: Vec<_> = seat.group.take_messages().collect();
+            let messages = self.hold_tidings(messages);
+            let Some(seat) = &mut self.seat else { return };
             for (to, message) in messages {
                 // A fenced or closing node does not campaign, and one that promised to vote no more is out of it all.
                 let is_campaign = message.kind == RaftKind::RequestPreVote;

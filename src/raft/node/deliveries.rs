@@ -38,8 +38,10 @@ impl Node {
             seat.reduced(seat.delivered_index);
             return;
         }
-        self.delivering = Some(seat.delivered_index);
+        let until = seat.delivered_index;
+        self.delivering = Some(until);
         self.note_batch(&batch);
+        self.note_own(&batch, until);
         self.work.push_back(Work::Deliver(batch));
     }
 

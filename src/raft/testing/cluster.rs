@@ -307,6 +307,7 @@ impl Cluster {
                 replica.node.handle(input);
             }
             replica.node.handle(Input::Answered(answers));
+            replica.node.handle(Input::TurnOver);
         }
     }
 

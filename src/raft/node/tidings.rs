@@ -1,0 +1,68 @@
+//! This file lets a leader's news of a commit travel with its next entries, if those come at once.
+//!
+//! Part of `node.rs`. An application that performs, waits and performs again would otherwise have every follower woken
+//! twice an action: by the entry, and by the news that it is committed. So news of this node's own actions waits until
+//! JavaScript, which is told at the same time, has had its turn. It waits for nothing else, and for a tick at most.
+
+use std::collections::BTreeMap;
+
+use super::Node;
+use crate::raft::events::Delivery;
+use crate::raft::frame::{RaftKind, RaftMessage};
+use crate::raft::identity::RaftId;
+
+/// With more than this in a batch, JavaScript's turn is long, and the news is worth a frame.
+const ACTIONS_MAX: usize = 16;
+
+/// What is not told yet.
+#[derive(Default)]
+pub(super) struct Tidings {
+    /// What is committed up to here was performed by this node, and is with JavaScript.
+    own_until: u64,
+    /// By peer: an append without entries.
+    held: BTreeMap<RaftId, RaftMessage>,
+}
+
+impl Node {
+    /// JavaScript is handed a batch.
+    pub(super) fn note_own(&mut self, batch: &[Delivery], until: u64) {
+        let actions = batch.iter().filter(|delivery| matches!(delivery, Delivery::Committed { .. })).count();
+        let own = batch
+            .iter()
+            .filter(|delivery| matches!(delivery, Delivery::Committed { own: Some(_), .. }))
+            .count();
+        if actions > 0 {
+            self.tidings.own_until = if own == actions && own <= ACTIONS_MAX { until } else { 0 };
+        }
+    }
+
+    /// JavaScript has had its turn, or time has passed: nothing is held back any more.
+    pub(super) fn tell_tidings(&mut self) {
+        self.tidings.own_until = 0;
+    }
+
+    /// What is to leave of a leader's messages, with what was held back.
+    pub(super) fn hold_tidings(
+        &mut self,
+        messages: Vec<(RaftId, RaftMessage)>,
+    ) -> Vec<(RaftId, RaftMessage)> {
+        let Tidings { own_until, held } = &mut self.tidings;
+        let mut leaving = Vec::with_capacity(messages.len());
+        for (to, message) in messages {
+            if message.kind == RaftKind::Append {
+                // The later one says all that the earlier did.
+                held.remove(&to);
+                if message.entries.is_empty() && message.commit <= *own_until {
+                    held.insert(to, message);
+                    continue;
+                }
+            }
+            leaving.push((to, message));
+        }
+        if *own_until == 0 {
+            // First, for a message to campaign may be among the others.
+            leaving.splice(0..0, std::mem::take(held));
+        }
+        leaving
+    }
+}
