@@ -26,6 +26,8 @@ const NEVER_MS = 2147483647
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
 
+const NO_STATES = []
+
 /** What `asks.js` knows. */
 const ASKS = ['sync', 'transferLeadership', 'remove', 'resize', 'recover']
 
@@ -48,6 +50,8 @@ class Node {
   #term = 0
   #leader = null
   #answers = []
+  /** The batch held an action of this node. */
+  #hasPerformed = false
   #isDurable
 
   #closed
@@ -67,7 +71,12 @@ class Node {
       clearInterval(this.#keepAlive)
       throw error
     }
-    this.#performs = new Performs(this.#native, options, error => this.#fail(errors.internal(error)))
+    this.#performs = new Performs(
+      this.#native,
+      options,
+      batch => this.#deliver(batch, NO_STATES),
+      error => this.#fail(errors.internal(error))
+    )
     this.#asks = new Asks(this.#native, options)
     this.#ready = new Ready(() => this.#waitingFor())
     this.#closed = new Promise(resolve => (this.#resolveClosed = resolve))
@@ -221,9 +230,21 @@ class Node {
       const answers = this.#answers
       this.#answers = []
       this.#native.answered(`[${answers.join(',')}]`)
+      if (this.#hasPerformed) this.#awaitTurn()
     } catch (error) {
       this.#fail(errors.internal(error))
     }
+  }
+
+  /** The core waits with its news of a commit for what those who awaited it perform now. */
+  #awaitTurn() {
+    this.#hasPerformed = false
+    // Behind the microtasks of whoever awaited, and behind the flush of what they performed.
+    nextTick(queueMicrotask, () => nextTick(turnOver, this))
+  }
+
+  turnOver() {
+    if (!this.hasEnded) this.#native.turnOver()
   }
 
   get hasEnded() {
@@ -268,6 +289,7 @@ class Node {
   }
 
   performed(sequence, action, isReduced) {
+    this.#hasPerformed = true
     if (isReduced) this.#performs.resolve(sequence, action)
     else this.#performs.reject(sequence, errors.unreduced(this.#replica.obstacle))
   }
@@ -340,6 +362,10 @@ class Node {
   #endedError(outcome) {
     return this.#failure === null ? errors.closed(outcome) : errors.failed(this.#failure, outcome)
   }
+}
+
+function turnOver(node) {
+  node.turnOver()
 }
 
 /** A node that will not come back under its seat gives it up. */

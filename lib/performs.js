@@ -17,6 +17,7 @@ const CHARACTERS_MAX = 64 * 1024 * 1024
 class Performs {
   #native
   #pendingMax
+  #deliver
   #onFault
   /** `#pending[i]` is the perform with the sequence number `#first + i`, until it has ended. */
   #pending = []
@@ -32,10 +33,14 @@ class Performs {
   #isFlushDue = false
   #quoted = new Map()
 
-  /** @param onFault told what the core's edge throws: only a bug makes it throw. */
-  constructor(native, options, onFault) {
+  /**
+   * @param deliver given the batch that the core hands back at once.
+   * @param onFault told what the core's edge throws: only a bug makes it throw.
+   */
+  constructor(native, options, deliver, onFault) {
     this.#native = native
     this.#pendingMax = options.maxPending
+    this.#deliver = deliver
     this.#onFault = onFault
     for (const method of Object.keys(options.methods)) {
       if (method.isWellFormed()) this.#quoted.set(method, JSON.stringify(method))
@@ -96,15 +101,21 @@ class Performs {
     this.#abandoned = []
   }
 
-  /** Hands over what there is. Called at the end of the turn, or before a close. */
-  flush() {
+  /**
+   * Hands over what there is: at the end of the turn, when methods may run, or before a close or an ask, in the middle of
+   * the application's own code.
+   */
+  flush(mayEvaluate = false) {
     this.#isFlushDue = false
     const turn = this.#turn
     const abandoned = this.#abandoned
     this.#turn = ''
     this.#turnFirst = this.#first + this.#pending.length
     try {
-      if (turn !== '') this.#native.perform(`[${turn}]`)
+      if (turn !== '') {
+        const batch = this.#native.perform(`[${turn}]`, mayEvaluate)
+        if (batch !== null) this.#deliver(batch)
+      }
       if (abandoned.length > 0) {
         this.#abandoned = []
         this.#native.abandon(JSON.stringify(abandoned))
@@ -191,7 +202,7 @@ function capture(resolve, reject) {
 }
 
 function flush(performs) {
-  performs.flush()
+  performs.flush(true)
 }
 
 function expire(performs, sequence, method, timeout) {

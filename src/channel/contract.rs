@@ -21,18 +21,18 @@ trait Venue {
 
 async fn a_frame_to_one_is_heard_by_that_one_alone(venue: &impl Venue) {
     let [one, mut two, mut three] = joined(&*venue.channel("name")).await;
-    one.outbound.send(Target::One(incarnation(2)), Bytes::from("to two"));
-    one.outbound.send(Target::All, Bytes::from("fence"));
+    one.outbound.say(Target::One(incarnation(2)), Bytes::from("to two"));
+    one.outbound.say(Target::All, Bytes::from("fence"));
     assert_eq!(heard(&mut two, 2).await, ["to two", "fence"]);
     assert_eq!(heard(&mut three, 1).await, ["fence"]);
 }
 
 async fn a_frame_to_all_is_heard_by_all_but_its_sender(venue: &impl Venue) {
     let [mut one, mut two, mut three] = joined(&*venue.channel("name")).await;
-    one.outbound.send(Target::All, Bytes::from("to all"));
+    one.outbound.say(Target::All, Bytes::from("to all"));
     assert_eq!(heard(&mut two, 1).await, ["to all"]);
     assert_eq!(heard(&mut three, 1).await, ["to all"]);
-    two.outbound.send(Target::One(incarnation(1)), Bytes::from("fence"));
+    two.outbound.say(Target::One(incarnation(1)), Bytes::from("fence"));
     assert_eq!(heard(&mut one, 1).await, ["fence"]);
 }
 
@@ -41,10 +41,10 @@ async fn channels_apart_do_not_hear_one_another(venue: &impl Venue) {
         let [one, mut two, _] = joined(&*here).await;
         // The same incarnations on purpose: not even a frame to one crosses.
         let [other_one, mut other_two, _] = joined(&*there).await;
-        one.outbound.send(Target::All, Bytes::from("here"));
-        one.outbound.send(Target::One(incarnation(2)), Bytes::from("here"));
+        one.outbound.say(Target::All, Bytes::from("here"));
+        one.outbound.say(Target::One(incarnation(2)), Bytes::from("here"));
         assert_eq!(heard(&mut two, 2).await, ["here", "here"]);
-        other_one.outbound.send(Target::All, Bytes::from("there"));
+        other_one.outbound.say(Target::All, Bytes::from("there"));
         assert_eq!(heard(&mut other_two, 1).await, ["there"]);
     }
 }
@@ -55,7 +55,7 @@ async fn frames_arrive_as_they_were_sent(venue: &impl Venue) {
     let long = |bytes: usize| Bytes::from(all_values.repeat(bytes / all_values.len()));
     for frame in [Bytes::new(), Bytes::from(all_values.clone()), long(1 << 20), long(8 << 20)] {
         for to in [Target::All, Target::One(incarnation(2))] {
-            one.outbound.send(to, frame.clone());
+            one.outbound.say(to, frame.clone());
             // Compared without printing: on a failure, nobody wants to read megabytes.
             assert!(heard(&mut two, 1).await == [frame.clone()], "{} bytes to {to:?}", frame.len());
         }
@@ -67,7 +67,7 @@ async fn frames_arrive_in_order_while_nothing_fails(venue: &impl Venue) {
     let sent: Vec<Bytes> = (0..10_000_u32).map(|number| Bytes::from(number.to_string())).collect();
     for (number, frame) in sent.iter().enumerate() {
         let to = if number % 2 == 0 { Target::All } else { Target::One(incarnation(2)) };
-        one.outbound.send(to, frame.clone());
+        one.outbound.say(to, frame.clone());
     }
     assert_eq!(heard(&mut two, sent.len()).await, sent);
 }
@@ -78,13 +78,13 @@ async fn who_has_left_hears_nothing(venue: &impl Venue) {
     two.close().await;
     let two = channel.join(incarnation(2));
     drop(two);
-    one.outbound.send(Target::One(incarnation(2)), Bytes::from("to nobody"));
-    one.outbound.send(Target::All, Bytes::from("fence"));
+    one.outbound.say(Target::One(incarnation(2)), Bytes::from("to nobody"));
+    one.outbound.say(Target::All, Bytes::from("fence"));
     assert_eq!(heard(&mut three, 1).await, ["fence"]);
     // What was sent in between is not kept for who comes back.
     let mut two = channel.join(incarnation(2));
     healthy(&mut two).await;
-    one.outbound.send(Target::One(incarnation(2)), Bytes::from("to two"));
+    one.outbound.say(Target::One(incarnation(2)), Bytes::from("to two"));
     assert_eq!(heard(&mut two, 1).await, ["to two"]);
 }
 
@@ -92,7 +92,7 @@ async fn closing_sends_what_is_queued(venue: &impl Venue) {
     let [one, mut two, _] = joined(&*venue.channel("name")).await;
     let sent: Vec<Bytes> = (0..5_000_u32).map(|number| Bytes::from(number.to_string())).collect();
     for frame in &sent {
-        one.outbound.send(Target::All, frame.clone());
+        one.outbound.say(Target::All, frame.clone());
     }
     one.close().await;
     assert_eq!(heard(&mut two, sent.len()).await, sent);
@@ -102,7 +102,7 @@ async fn who_does_not_listen_loses_the_oldest(venue: &impl Venue) {
     let [one, mut two, _] = joined(&*venue.channel("name")).await;
     let count = Limits::OF_A_LINK.count_max + 10;
     for number in 0..count {
-        one.outbound.send(Target::All, Bytes::from(number.to_string()));
+        one.outbound.say(Target::All, Bytes::from(number.to_string()));
         // The way out has the same bound; it must not be the one that is met.
         if number % 1_000 == 0 {
             until(|| two.inbound.0.newest() == Some(Bytes::from(number.to_string()))).await;

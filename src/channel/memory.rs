@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue};
+use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Outlet, Queue};
 use crate::raft::{Incarnation, Target};
 
 /// A channel within this process, shared by all who name it alike.
@@ -37,7 +37,7 @@ impl Channel for Memory {
             health: watch::Sender::new(Health::Healthy),
         };
         Link {
-            outbound: Outbound(Box::new(move |to, frame| room.send(me, to, frame))),
+            outbound: Outbound(Arc::new(Door { room, me })),
             inbound: Inbound(inbound),
             health: seat.health.subscribe(),
             membership: Box::new(seat),
@@ -76,6 +76,18 @@ impl Room {
                 }
             }
         }
+    }
+}
+
+/// Where a link speaks into its room.
+struct Door {
+    room: Arc<Room>,
+    me: Incarnation,
+}
+
+impl Outlet for Door {
+    fn send(&self, to: Target, frame: Bytes) {
+        self.room.send(self.me, to, frame);
     }
 }
 
@@ -139,7 +151,7 @@ mod tests {
         let memory = Memory::new("frames cross threads and runtimes");
         let mut here = memory.join(Incarnation::from_u128(1));
         let there = std::thread::spawn(move || {
-            memory.join(Incarnation::from_u128(2)).outbound.send(Target::All, Bytes::from("hello"));
+            memory.join(Incarnation::from_u128(2)).outbound.say(Target::All, Bytes::from("hello"));
         });
         let mut frames = Vec::new();
         assert!(here.inbound.recv_many(&mut frames).await);

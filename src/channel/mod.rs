@@ -42,14 +42,35 @@ impl Link {
     }
 }
 
-/// The way out. Frames queue up here, bounded in number and bytes; when it is full, the oldest are lost.
-pub struct Outbound(Box<dyn Fn(Target, Bytes) + Send + Sync>);
+/// The way out, from any thread. Frames queue up here, bounded in number and bytes; when it is full, the oldest are lost.
+/// Clones are one way.
+#[derive(Clone)]
+pub struct Outbound(Arc<dyn Outlet>);
 
 impl Outbound {
     /// Queues a frame. Never blocks and never fails: a frame that cannot travel is a lost frame.
     pub fn send(&self, to: Target, frame: Bytes) {
-        (self.0)(to, frame);
+        self.0.send(to, frame);
     }
+
+    /// Lets go of what was queued: to be called once a turn, so that its frames leave together. Never blocks either.
+    pub fn flush(&self) {
+        self.0.flush();
+    }
+
+    #[cfg(test)]
+    fn say(&self, to: Target, frame: Bytes) {
+        self.send(to, frame);
+        self.flush();
+    }
+}
+
+/// What a channel does with what is sent.
+trait Outlet: Send + Sync {
+    fn send(&self, to: Target, frame: Bytes);
+
+    /// A channel that queues nothing has nothing to let go of.
+    fn flush(&self) {}
 }
 
 /// The way in. Frames wait here, bounded in number and bytes; when it is full, the oldest are lost.

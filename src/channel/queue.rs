@@ -69,8 +69,18 @@ impl<T: Weighed> Queue<T> {
         Self { limits, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// Appends an item, dropping the oldest until it fits. After `close`, the item itself is dropped.
+    /// [`Self::add`], and wakes the taker.
     pub(super) fn push(&self, item: T) {
+        self.add(item);
+        self.wake();
+    }
+
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Appends an item, dropping the oldest until it fits. After `close`, the item itself is dropped.
+    pub(super) fn add(&self, item: T) {
         let mut state = self.state();
         if state.is_closed {
             return;
@@ -82,29 +92,42 @@ impl<T: Weighed> Queue<T> {
         }
         state.bytes += bytes;
         state.items.push_back(item);
-        drop(state);
-        self.changed.notify_one();
     }
 
     /// Waits until there is an item, then appends the oldest [`Limits::TAKEN_AT_ONCE`] to `taken`. Returns `false`
     /// once the queue is closed and empty. Cancel-safe.
     pub(super) async fn take(&self, taken: &mut Vec<T>) -> bool {
         loop {
-            {
-                let mut state = self.state();
-                if !state.items.is_empty() {
-                    let count = state.items.len().min(Limits::TAKEN_AT_ONCE);
-                    let from = taken.len();
-                    taken.extend(state.items.drain(..count));
-                    state.bytes -= taken[from..].iter().map(Weighed::bytes).sum::<usize>();
-                    return true;
-                }
-                if state.is_closed {
-                    return false;
-                }
+            if self.try_take(taken, Limits { count_max: Limits::TAKEN_AT_ONCE, bytes_max: usize::MAX }) {
+                return true;
+            }
+            if self.is_done() {
+                return false;
             }
             self.changed.notified().await;
         }
+    }
+
+    /// Appends the oldest items to `taken`, up to the limits or one that is over them; `false` if there is none.
+    pub(super) fn try_take(&self, taken: &mut Vec<T>, limits: Limits) -> bool {
+        let mut state = self.state();
+        let (mut count, mut bytes) = (0, 0);
+        for item in state.items.iter().take(limits.count_max) {
+            bytes += item.bytes();
+            count += 1;
+            if bytes >= limits.bytes_max {
+                break;
+            }
+        }
+        taken.extend(state.items.drain(..count));
+        state.bytes -= bytes;
+        count > 0
+    }
+
+    /// Closed, and empty.
+    pub(super) fn is_done(&self) -> bool {
+        let state = self.state();
+        state.is_closed && state.items.is_empty()
     }
 
     /// Drops all items.

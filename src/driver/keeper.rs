@@ -1,11 +1,14 @@
 //! This file carries out the core's writes: a durable storage on a thread of its own, so that a slow disk never holds up
 //! the clock, the links or the other nodes of the process.
 //!
-//! Used by `driver.rs` alone. Writes that arrive while one is being saved are saved together by the next; once a save
+//! Used by `driver.rs`: the turns of the core order ([`Saver`]), the driver hears what came of it ([`Reports`]). Writes that
+//! arrive while one is being saved are saved together by the next; once a save
 //! has failed, nothing is saved any more.
 
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -15,79 +18,70 @@ use crate::error::Error;
 use crate::raft::{Input, Recovered, Write};
 use crate::storage::Storage;
 
-/// The storage of a running node.
-pub enum Keeper {
-    /// On the driver's thread: this storage waits for nothing.
+/// Where a core's writes go.
+pub enum Saver {
+    /// On the thread that has the turn: this storage waits for nothing.
     Here(Box<dyn Storage>),
-    Thread(Thread),
+    Thread(Orders),
 }
 
-impl Keeper {
-    /// Orders a write. The input that tells of its end is given now, or by `next` later.
+impl Saver {
+    /// Orders a write. The input that tells of its end is given now, or by [`Reports::next`] later.
     pub fn save(&mut self, number: u64, write: Write) -> Option<Input> {
         match self {
-            Keeper::Here(storage) => Some(match storage.save(&[write]) {
+            Saver::Here(storage) => Some(match storage.save(&[write]) {
                 Ok(()) => Input::Persisted(number),
                 Err(error) => Input::StorageFailed(error),
             }),
-            Keeper::Thread(thread) => {
-                thread.save(number, write);
+            Saver::Thread(orders) => {
+                orders.save(number, write);
                 None
             }
         }
     }
-
-    /// Waits for what a `save` amounted to. May be dropped before it ends.
-    pub async fn next(&mut self) -> Input {
-        match self {
-            Keeper::Here(_) => pending().await,
-            Keeper::Thread(thread) => thread.next().await,
-        }
-    }
-
-    /// Waits until all writes are saved and the storage is closed. The error is one that `next` has not told.
-    pub async fn end(self) -> Result<(), Error> {
-        match self {
-            Keeper::Here(_) => Ok(()),
-            Keeper::Thread(thread) => thread.end().await,
-        }
-    }
 }
 
-/// The driver's end of a storage thread. When it is dropped, the thread saves what is ordered and ends.
-pub struct Thread {
+/// The way to a storage thread. When it is dropped, the thread saves what is ordered and ends.
+pub struct Orders {
     // Unbounded: the core orders no more entries than its peers' windows and its own uncommitted proposals hold, and
     // one hard state for each of its turns.
-    orders: UnboundedSender<Order>,
-    // Unbounded: there is at most one report for each order.
-    reports: UnboundedReceiver<Report>,
+    queue: UnboundedSender<Order>,
     /// Counts the seats of this node: each numbers its writes anew, and what a former seat has saved concerns nobody.
-    seat: u64,
-    has_failed: bool,
+    seat: Arc<AtomicU64>,
 }
 
-struct Order {
-    seat: u64,
-    number: u64,
-    write: Write,
+impl Orders {
+    fn save(&mut self, number: u64, write: Write) {
+        let seats = u64::from(write.seat.is_some());
+        let seat = self.seat.fetch_add(seats, Ordering::SeqCst) + seats;
+        // A thread that has ended has told why.
+        let _ = self.queue.send(Order { seat, number, write });
+    }
 }
 
-enum Report {
-    Loaded(Option<Recovered>),
-    Saved { seat: u64, number: u64 },
-    Failed(Error),
+/// What a storage thread has to tell, if there is one.
+pub enum Reports {
+    None,
+    Thread {
+        // Unbounded: there is at most one report for each order.
+        queue: UnboundedReceiver<Report>,
+        seat: Arc<AtomicU64>,
+        has_failed: bool,
+    },
 }
 
-impl Thread {
+impl Reports {
     /// Takes a storage to a thread of its own, where it begins to load at once.
-    pub fn start(storage: Box<dyn Storage>) -> Result<Self, Error> {
-        let (orders, queue) = mpsc::unbounded_channel();
-        let (reporter, reports) = mpsc::unbounded_channel();
+    pub fn start(storage: Box<dyn Storage>) -> Result<(Saver, Self), Error> {
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (reporter, queue) = mpsc::unbounded_channel();
         std::thread::Builder::new()
             .name("conflux-storage".into())
-            .spawn(move || run(storage, queue, &reporter))
+            .spawn(move || run(storage, ordered, &reporter))
             .map_err(|error| Error::Panic { message: format!("no thread for the storage: {error}") })?;
-        Ok(Self { orders, reports, seat: 0, has_failed: false })
+        let seat = Arc::new(AtomicU64::new(0));
+        let saver = Saver::Thread(Orders { queue: orders, seat: seat.clone() });
+        Ok((saver, Self::Thread { queue, seat, has_failed: false }))
     }
 
     /// What the storage kept; to be called once, first. May be dropped before it ends.
@@ -101,45 +95,61 @@ impl Thread {
         }
     }
 
-    pub fn save(&mut self, number: u64, write: Write) {
-        self.seat += u64::from(write.seat.is_some());
-        // A thread that has ended has told why.
-        let _ = self.orders.send(Order { seat: self.seat, number, write });
-    }
-
+    /// Waits for what a save amounted to. May be dropped before it ends.
     pub async fn next(&mut self) -> Input {
         loop {
-            if self.has_failed {
-                return pending().await;
-            }
             match self.report().await {
-                Report::Saved { seat, number } if seat == self.seat => return Input::Persisted(number),
+                Report::Saved { seat, number } if self.is_current(seat) => return Input::Persisted(number),
                 Report::Saved { .. } | Report::Loaded(_) => {}
                 Report::Failed(error) => return Input::StorageFailed(error),
             }
         }
     }
 
-    pub async fn end(self) -> Result<(), Error> {
-        let Self { orders, mut reports, .. } = self;
-        drop(orders);
+    fn is_current(&self, seat: u64) -> bool {
+        matches!(self, Self::Thread { seat: current, .. } if current.load(Ordering::SeqCst) == seat)
+    }
+
+    /// Waits until all writes are saved and the storage is closed. The error is one that `next` has not told.
+    pub async fn end(self, saver: Option<Saver>) -> Result<(), Error> {
+        drop(saver);
         let mut result = Ok(());
-        while let Some(report) = reports.recv().await {
-            if let Report::Failed(error) = report {
-                result = Err(error);
+        if let Self::Thread { mut queue, .. } = self {
+            while let Some(report) = queue.recv().await {
+                if let Report::Failed(error) = report {
+                    result = Err(error);
+                }
             }
         }
         result
     }
 
+    /// Waits for ever where nothing will be told any more.
     async fn report(&mut self) -> Report {
-        let report = self.reports.recv().await;
+        let Self::Thread { queue, has_failed, .. } = self else { return pending().await };
+        if *has_failed {
+            return pending().await;
+        }
         // The thread outlives its orders, unless something is wrong with it that it could not tell.
-        let report = report
+        let report = queue
+            .recv()
+            .await
             .unwrap_or_else(|| Report::Failed(Error::Panic { message: "the storage's thread ended".into() }));
-        self.has_failed |= matches!(report, Report::Failed(_));
+        *has_failed = matches!(report, Report::Failed(_));
         report
     }
+}
+
+struct Order {
+    seat: u64,
+    number: u64,
+    write: Write,
+}
+
+pub enum Report {
+    Loaded(Option<Recovered>),
+    Saved { seat: u64, number: u64 },
+    Failed(Error),
 }
 
 /// The thread. Its end closes the storage first, and then the way of the reports.

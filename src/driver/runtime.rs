@@ -6,9 +6,8 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::{LocalSet, spawn_local};
 
-type Start = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+type Start = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 enum Event {
     Start(Start),
@@ -23,7 +22,7 @@ static THREAD: Mutex<Option<UnboundedSender<Event>>> = Mutex::new(None);
 pub fn spawn<F, R>(start: F)
 where
     F: FnOnce() -> R + Send + 'static,
-    R: Future<Output = ()> + 'static,
+    R: Future<Output = ()> + Send + 'static,
 {
     let mut event = Event::Start(Box::new(move || Box::pin(start())));
     let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,14 +47,15 @@ fn run(mut queue: UnboundedReceiver<Event>, events: UnboundedSender<Event>) {
         .enable_all()
         .build()
         .expect("the system gives a process an event queue");
-    LocalSet::new().block_on(&runtime, async {
+    // Nodes are tasks like those of their links: one wakes the other without the system, as it could not wake this.
+    runtime.block_on(async {
         let mut nodes = 0;
         while let Some(event) = queue.recv().await {
             match event {
                 Event::Start(start) => {
                     nodes += 1;
                     let (node, ended) = (start(), Ended(events.clone()));
-                    spawn_local(async move {
+                    tokio::spawn(async move {
                         let _ended = ended;
                         node.await;
                     });

@@ -1,17 +1,17 @@
 //! This file tries the driver with storages that are slow, or fail.
 
-use std::sync::Condvar;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Condvar, Mutex};
 
 use super::*;
 use crate::channel::memory::Memory;
 use crate::raft::{Answer, ClusterUuid, Incarnation, Perform, Recovered, SeatRecord, Write};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What happens at a node, in its order.
 #[derive(Debug)]
-enum Event {
+pub(super) enum Event {
     Delivered(Vec<Delivery>),
     Stopped(Option<Error>),
     Loading,
@@ -157,16 +157,16 @@ impl World {
     }
 }
 
-fn begin(name: &str, storage: Box<dyn Storage>, events: Sender<Event>) -> Handle {
+pub(super) fn begin(name: &str, storage: Box<dyn Storage>, events: Sender<Event>) -> Handle {
     let options = Options::new("a", 1, [7; 32]);
     start(options, Duration::from_millis(1), Box::new(Memory::new(name)), storage, Told(events))
 }
 
-fn perform(sequence: u64) -> Input {
+pub(super) fn perform(sequence: u64) -> Input {
     Input::Perform(vec![Perform { sequence, method: "m".into(), args: "[]".into() }])
 }
 
-fn answers_to(batch: &[Delivery]) -> Vec<Answer> {
+pub(super) fn answers_to(batch: &[Delivery]) -> Vec<Answer> {
     let evaluations = batch.iter().filter(|delivery| matches!(delivery, Delivery::Evaluate { .. }));
     evaluations.map(|_| Answer::Action("1".into())).collect()
 }
@@ -304,23 +304,23 @@ async fn writes_that_wait_are_saved_together_and_a_former_seat_is_not_reported()
     let gate = Gate::default();
     let (events, receiver) = channel();
     gate.set(true);
-    let mut thread =
-        keeper::Thread::start(Box::new(Gated { gate: gate.clone(), events, has_failed: false })).unwrap();
-    assert_eq!(thread.load().await, Ok(None));
+    let (mut saver, mut reports) =
+        Reports::start(Box::new(Gated { gate: gate.clone(), events, has_failed: false })).unwrap();
+    assert_eq!(reports.load().await, Ok(None));
     gate.set(false);
-    thread.save(7, Write::default());
+    saver.save(7, Write::default());
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Loading)));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Saving(1))));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Held)));
     let seat = SeatRecord { incarnation: Incarnation::from_u128(1), cluster: ClusterUuid::NONE };
-    thread.save(8, Write::default());
+    saver.save(8, Write::default());
     // A new seat numbers its writes anew.
-    thread.save(1, Write { seat: Some(seat), ..Write::default() });
-    thread.save(2, Write::default());
+    saver.save(1, Write { seat: Some(seat), ..Write::default() });
+    saver.save(2, Write::default());
     gate.set(true);
-    assert!(matches!(thread.next().await, Input::Persisted(2)));
+    assert!(matches!(reports.next().await, Input::Persisted(2)));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Saving(3))));
-    assert_eq!(thread.end().await, Ok(()));
+    assert_eq!(reports.end(Some(saver)).await, Ok(()));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Released)));
 }
 

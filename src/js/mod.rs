@@ -36,6 +36,9 @@ type Arguments = FnArgs<(String, Vec<Option<String>>)>;
 /// Its queue has no bound of its own: the core delivers one batch at a time.
 type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, false, true, 0>;
 
+/// What JavaScript says in more characters than this is handled on the driver's thread: JavaScript has enough to do.
+const VISIT_BYTES_MAX: usize = 4 << 10;
+
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
 /// nor end without calling `answered`.
 #[napi(catch_unwind)]
@@ -71,12 +74,17 @@ pub struct NativeNode {
 
 #[napi]
 impl NativeNode {
-    /// Performs, in this order: `[[sequence,"method",[…args]],…]`.
+    /// Performs, in this order: `[[sequence,"method",[…args]],…]`. If methods may run now, a leader that has nothing else
+    /// to do returns the batch that asks to evaluate them: it is delivered so, and no other way.
     #[napi(catch_unwind)]
-    pub fn perform(&self, text: String) -> napi::Result<()> {
+    pub fn perform(&self, text: String, may_evaluate: bool) -> napi::Result<Option<String>> {
         let performs = turn::performs(&text).map_err(napi::Error::from_reason)?;
-        self.handle.send(Input::Perform(performs));
-        Ok(())
+        if !may_evaluate || text.len() > VISIT_BYTES_MAX {
+            self.handle.send(Input::Perform(performs));
+            return Ok(None);
+        }
+        let evaluations = self.handle.visit_and_evaluate(Input::Perform(performs));
+        Ok(evaluations.map(|batch| self.turn.encode(&batch).text))
     }
 
     /// Ends the delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
@@ -85,8 +93,19 @@ impl NativeNode {
     pub fn answered(&self, text: String) -> napi::Result<()> {
         let refused = std::mem::take(&mut *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner));
         let answers = turn::answers(&text, &refused).map_err(napi::Error::from_reason)?;
-        self.handle.send(Input::Answered(answers));
+        let input = Input::Answered(answers);
+        if text.len() > VISIT_BYTES_MAX {
+            self.handle.send(input);
+        } else {
+            self.handle.visit(input);
+        }
         Ok(())
+    }
+
+    /// The turn of the event loop in which a batch was delivered is over.
+    #[napi(catch_unwind)]
+    pub fn turn_over(&self) {
+        self.handle.visit(Input::TurnOver);
     }
 
     /// The snapshot that the delivered batch asks for: the state's text, and how long it took, in microseconds.
@@ -170,6 +189,14 @@ struct Turn {
     handle: OnceLock<Handle>,
 }
 
+impl Turn {
+    fn encode(&self, batch: &[Delivery]) -> Batch {
+        let mut batch = batch::encode(batch);
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut batch.refused);
+        batch
+    }
+}
+
 struct Edge {
     deliver: Deliver,
     turn: Arc<Turn>,
@@ -195,8 +222,7 @@ impl Edge {
 
 impl Application for Edge {
     fn deliver(&self, deliveries: Vec<Delivery>) {
-        let Batch { text, states, refused } = batch::encode(&deliveries);
-        *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+        let Batch { text, states, .. } = self.turn.encode(&deliveries);
         self.call(text, states);
     }
 

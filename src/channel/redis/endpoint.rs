@@ -14,6 +14,7 @@ use redis::{
 use super::{
     options::{RedisOptions, RedisOptionsError, words},
     publisher::FRAMES_IN_CONNECTION_MAX,
+    socket::Socket,
     topics::Topics,
 };
 
@@ -26,8 +27,17 @@ pub(super) struct Endpoint {
 
 /// What a session needs: one connection to publish on, one that hears what it subscribed to.
 pub(super) struct Connections {
-    pub(super) publisher: MultiplexedConnection,
+    pub(super) publishing: Publishing,
     pub(super) messages: PubSubStream,
+}
+
+/// The connection to publish on.
+#[derive(Clone)]
+pub(super) enum Publishing {
+    /// Logged in; written to by whoever has something to say.
+    Socket(Socket),
+    /// Over TLS. Only the publisher writes to it.
+    Client(MultiplexedConnection),
 }
 
 impl Endpoint {
@@ -43,9 +53,7 @@ impl Endpoint {
         let login = info.redis_settings().clone().set_lib_name("conflux", env!("CARGO_PKG_VERSION"));
         // nodelay: a frame must not wait for the acknowledgement of the one before. keepalive: a peer that vanished
         // without a word is noticed by the watchdog; this frees the sockets.
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(10)));
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
         let info = info.clone().set_redis_settings(login).set_tcp_settings(tcp);
         let client = Client::open(info).map_err(RedisOptionsError::connection)?;
         Ok(Self { client, address })
@@ -63,24 +71,45 @@ impl Endpoint {
 
     /// Connects twice and subscribes. Waits as long as it takes: the caller sets the limit.
     pub(super) async fn connect(&self, topics: &Topics) -> RedisResult<Connections> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(FRAMES_IN_CONNECTION_MAX)
-            .set_write_backpressure_boundary(256 << 10);
         let subscribe = async {
             let (mut sink, messages) = self.client.get_async_pubsub().await?.split();
             sink.subscribe(&topics.names()[..]).await?;
             Ok(messages)
         };
-        let publish = self.client.get_multiplexed_async_connection_with_config(&config);
-        match tokio::try_join!(publish, subscribe) {
-            Ok((publisher, messages)) => Ok(Connections { publisher, messages }),
+        match tokio::try_join!(self.connect_to_publish(), subscribe) {
+            Ok((publishing, messages)) => Ok(Connections { publishing, messages }),
             Err(error) if error.kind() == ErrorKind::AuthenticationFailed => {
                 Err(self.refusal().await.unwrap_or(error))
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn connect_to_publish(&self) -> RedisResult<Publishing> {
+        let info = self.client.get_connection_info();
+        let socket = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Socket::tcp(host, *port, &keepalive()).await?,
+            #[cfg(unix)]
+            ConnectionAddr::Unix(path) => Socket::unix(path).await?,
+            _ => {
+                let config = connection_config();
+                let connection = self.client.get_multiplexed_async_connection_with_config(&config);
+                return connection.await.map(Publishing::Client);
+            }
+        };
+        // redis-rs logs in, and its connection goes: the socket is all that stays.
+        let login = info.redis_settings();
+        let _ = MultiplexedConnection::new_with_config(login, socket.clone(), connection_config()).await?;
+        Ok(Publishing::Socket(socket))
+    }
+
+    /// What the server says to this command, if it refuses. Asked over a connection of its own: the sockets that frames
+    /// leave by hear no replies.
+    pub(super) async fn refusal_of(&self, command: &Cmd) -> Option<RedisError> {
+        let config = connection_config();
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await.ok()?;
+        let reply = connection.send_packed_command(command).await;
+        reply.and_then(|reply| reply.extract_error()).err()
     }
 
     /// What the server says to our login. redis-rs keeps that to itself, so the login is tried once more by hand.
@@ -102,6 +131,18 @@ impl Endpoint {
             Some(_) | None => words(error),
         }
     }
+}
+
+fn connection_config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(FRAMES_IN_CONNECTION_MAX)
+        .set_write_backpressure_boundary(256 << 10)
+}
+
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(Duration::from_secs(10))
 }
 
 /// A host as a URL writes it: an IPv6 address in brackets.

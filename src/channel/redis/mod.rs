@@ -1,16 +1,18 @@
 //! This room carries frames over the pub/sub of a Redis server.
 //!
-//! Joined by `driver.rs`. A link is one supervisor task ([`supervisor`]) that connects, starts three tasks which wait
-//! on one thing each ([`publisher`], [`subscriber`], [`watchdog`]), and starts over when the first of them ends. It
+//! Joined by `driver.rs`. A link is one supervisor task ([`supervisor`]) that connects, starts tasks which wait on one
+//! thing each ([`publisher`], [`subscriber`], [`watchdog`]), and starts over when the first of them ends. It
 //! must never touch a key of the server, never report a password, and never give up.
 
 mod endpoint;
 mod options;
 #[cfg(test)]
 mod outages;
+mod outlet;
 mod publisher;
 #[cfg(test)]
 pub(super) mod server;
+mod socket;
 mod subscriber;
 mod supervisor;
 mod topics;
@@ -26,6 +28,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue};
 use crate::raft::{Incarnation, Target};
 use endpoint::Endpoint;
+use outlet::Outlet;
 use supervisor::{Backoff, Supervisor};
 use topics::Topics;
 
@@ -49,23 +52,24 @@ impl Redis {
 
 impl Channel for Redis {
     fn join(&self, me: Incarnation) -> Link {
-        let outbound = Arc::new(Queue::<Parcel>::new(Limits::OF_A_LINK));
+        let topics = Topics::new(self.endpoint.db(), &self.channel_name, me);
+        let outlet = Arc::new(Outlet::new(topics.clone()));
         let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
         let health = Arc::new(watch::Sender::new(Health::Connecting));
         let heard_health = health.subscribe();
         let supervisor = Supervisor {
             endpoint: self.endpoint.clone(),
-            topics: Topics::new(self.endpoint.db(), &self.channel_name, me),
+            topics,
             patience: self.patience,
-            outbound: outbound.clone(),
+            outlet: outlet.clone(),
             inbound: inbound.clone(),
             health,
             backoff: Backoff::new(*me.as_bytes()),
         };
         let task = tokio::spawn(supervisor.run());
-        let connection = Connection { outbound: outbound.clone(), health: heard_health.clone(), task };
+        let connection = Connection { outlet: outlet.clone(), health: heard_health.clone(), task };
         Link {
-            outbound: Outbound(Box::new(move |to, frame| outbound.push((to, frame)))),
+            outbound: Outbound(outlet),
             inbound: Inbound(inbound),
             health: heard_health,
             membership: Box::new(connection),
@@ -75,7 +79,7 @@ impl Channel for Redis {
 
 /// Keeps a link's supervisor running; dropping it ends every task and connection of the link.
 struct Connection {
-    outbound: Arc<Queue<Parcel>>,
+    outlet: Arc<Outlet>,
     health: watch::Receiver<Health>,
     task: JoinHandle<()>,
 }
@@ -89,7 +93,7 @@ impl Membership for Connection {
         Box::pin(async move {
             let can_flush = *self.health.borrow() == Health::Healthy;
             if can_flush {
-                self.outbound.close();
+                self.outlet.close();
                 // When the time is over, what is still queued is lost: the drop below ends the task.
                 let _ = tokio::time::timeout(Self::FLUSH_TIMEOUT, &mut self.task).await;
             }

@@ -45,9 +45,9 @@ async fn heal(links: &mut [Link; 2]) {
     }
     assert!(begin.elapsed() < HEALED_WITHIN, "healed after {:?}", begin.elapsed());
     let [one, two] = links;
-    one.outbound.send(Target::One(incarnation(2)), Bytes::from("ping"));
+    one.outbound.say(Target::One(incarnation(2)), Bytes::from("ping"));
     assert_eq!(heard(two, 1).await, ["ping"]);
-    two.outbound.send(Target::All, Bytes::from("pong"));
+    two.outbound.say(Target::All, Bytes::from("pong"));
     assert_eq!(heard(one, 1).await, ["pong"]);
 }
 
@@ -83,7 +83,7 @@ async fn what_was_sent_while_there_was_no_server_is_not_sent_late() {
     let impostor = TcpListener::bind(("127.0.0.1", server.port())).await.expect("the port is free");
     let channel = channel(&server);
     let one = channel.join(incarnation(1));
-    one.outbound.send(Target::All, Bytes::from("stale"));
+    one.outbound.say(Target::All, Bytes::from("stale"));
     // An attempt connects twice at most, so this is the third.
     for _ in 0..5 {
         drop(impostor.accept().await.expect("the impostor accepts"));
@@ -217,10 +217,10 @@ async fn a_link_that_may_not_reach_one_node_reaches_the_others() {
     let rule = ["ACL", "SETUSER", "cut", "resetchannels", &topics[0], &topics[1], &topics[2], &topics[3]];
     let _: String = ask(&mut admin, &rule).await;
 
-    cut.outbound.send(Target::One(incarnation(2)), Bytes::from("cut off"));
-    cut.outbound.send(Target::One(incarnation(1)), Bytes::from("to one"));
+    cut.outbound.say(Target::One(incarnation(2)), Bytes::from("cut off"));
+    cut.outbound.say(Target::One(incarnation(1)), Bytes::from("to one"));
     assert_eq!(heard(&mut one, 1).await, ["to one"]);
-    cut.outbound.send(Target::All, Bytes::from("fence"));
+    cut.outbound.say(Target::All, Bytes::from("fence"));
     assert_eq!(heard(&mut two, 1).await, ["fence"]);
     assert_eq!(*cut.health.borrow(), Health::Healthy);
 }
@@ -263,7 +263,7 @@ async fn closing_a_broken_link_does_not_wait() {
     let server = RedisServer::absent(&[]);
     let mut link = channel(&server).join(incarnation(1));
     broken(&mut link).await;
-    link.outbound.send(Target::All, Bytes::from("sent into the void"));
+    link.outbound.say(Target::All, Bytes::from("sent into the void"));
     let begin = Instant::now();
     link.close().await;
     assert!(begin.elapsed() < Duration::from_millis(100), "closed after {:?}", begin.elapsed());
@@ -275,7 +275,7 @@ async fn closing_waits_half_a_second_for_a_frozen_server_and_no_longer() {
     let server = RedisServer::start(&[]);
     let [one, _] = joined(&channel(&server)).await;
     server.freeze();
-    one.outbound.send(Target::All, Bytes::from("sent into the void"));
+    one.outbound.say(Target::All, Bytes::from("sent into the void"));
     let begin = Instant::now();
     one.close().await;
     assert!(begin.elapsed() < Duration::from_millis(750), "closed after {:?}", begin.elapsed());

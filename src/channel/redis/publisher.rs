@@ -1,34 +1,78 @@
-//! This file writes frames to the server.
+//! This file sees to it that frames reach the server.
 //!
-//! Run by the supervisor as one task per session. It waits for the outbound queue and for room in the connection,
-//! never for a reply: what is queued in one turn leaves in one write, and the next turn does not wait for it. It must
-//! never reorder frames.
+//! Run by the supervisor as two tasks per session. Over a socket, those who have turns write by themselves: what is left is
+//! to wait for room when there is none, and to notice the end. Over TLS, one of the tasks writes. It waits for the
+//! outbound queue and for room in the connection, never for a reply. It must never reorder frames.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use redis::{Cmd, aio::MultiplexedConnection};
+use redis::{Cmd, RedisError, aio::MultiplexedConnection};
 
-use super::{Parcel, Queue, supervisor::Ended, topics::Topics};
+use super::{
+    super::Outlet as _, endpoint::Publishing, outlet::Outlet, socket::Socket, supervisor::Ended,
+    topics::Topics,
+};
 
-/// How many frames wait in the connection while the server takes none. The rest waits, bounded, in the outbound queue,
-/// where the oldest are dropped. Replies that are outstanding need no bound of their own: nothing is kept for them but
-/// a place in a list, and the buffers of the sockets hold only so many commands.
+/// How many frames wait in a connection over TLS while the server takes none. The rest waits, bounded, in the outbound
+/// queue, where the oldest are dropped. Replies that are outstanding need no bound of their own: nothing is kept for them
+/// but a place in a list, and the buffers of the sockets hold only so many commands.
 pub(super) const FRAMES_IN_CONNECTION_MAX: usize = 64;
 
 /// Publishes until the connection fails, or the queue is closed and the server has taken all of it.
-pub(super) async fn run(
+pub(super) async fn run(publishing: Publishing, topics: Topics, outlet: Arc<Outlet>) -> Ended {
+    let result = match publishing {
+        Publishing::Socket(socket) => attend(&socket, &outlet).await.map_err(Into::into),
+        Publishing::Client(connection) => publish(connection, &topics, &outlet).await,
+    };
+    match result {
+        Ok(()) => Ended::Closed,
+        Err(error) => failed(error),
+    }
+}
+
+async fn attend(socket: &Socket, outlet: &Outlet) -> io::Result<()> {
+    outlet.open(socket.clone(), &Topics::silence());
+    while !outlet.is_done() {
+        outlet.stuck().await;
+        if let Some(error) = outlet.error() {
+            return Err(error);
+        }
+        socket.writable().await?;
+        outlet.flush();
+    }
+    socket.shut_down()?;
+    // The server closes when it has read all of it: `listen` hears that.
+    std::future::pending().await
+}
+
+/// Reads what the server says to a socket, which is nothing but by one that goes on answering, until it closes.
+pub(super) async fn listen(publishing: Publishing, outlet: Arc<Outlet>) -> Ended {
+    let Publishing::Socket(socket) = publishing else { return std::future::pending().await };
+    loop {
+        match socket.discard().await {
+            Ok(1..) => {}
+            Ok(0) if outlet.is_done() => return Ended::Closed,
+            Ok(0) => return failed(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Err(error) => return failed(error.into()),
+        }
+    }
+}
+
+fn failed(error: RedisError) -> Ended {
+    Ended::Failed { doing: "publishing", error }
+}
+
+async fn publish(
     mut connection: MultiplexedConnection,
-    topics: Topics,
-    outbound: Arc<Queue<Parcel>>,
-) -> Ended {
+    topics: &Topics,
+    outlet: &Outlet,
+) -> redis::RedisResult<()> {
     let mut parcels = Vec::new();
-    while outbound.take(&mut parcels).await {
+    while outlet.queue.take(&mut parcels).await {
         for parcel in parcels.drain(..) {
             // A server that refuses a frame (by an ACL, say) has lost a frame; that it refuses everything is for the
             // watchdog to find.
-            if let Err(error) = connection.send_packed_command(&topics.publish(&parcel)).await {
-                return Ended::Failed { doing: "publishing", error };
-            }
+            connection.send_packed_command(&topics.publish(&parcel)).await?;
         }
     }
     // A connection is served in order: the reply to this says that all before it was taken. Without a reply there is
@@ -36,5 +80,5 @@ pub(super) async fn run(
     let mut ping = Cmd::new();
     ping.arg("PING");
     let _ = connection.send_packed_command(&ping).await;
-    Ended::Closed
+    Ok(())
 }

@@ -14,18 +14,19 @@ use tokio::{
 
 use super::{
     super::Health,
-    Parcel, Queue,
+    Queue,
     endpoint::{Connections, Endpoint},
+    outlet::Outlet,
     publisher, subscriber,
     topics::Topics,
-    watchdog,
+    watchdog::Watchdog,
 };
 
 pub(super) struct Supervisor {
     pub(super) endpoint: Endpoint,
     pub(super) topics: Topics,
     pub(super) patience: Duration,
-    pub(super) outbound: Arc<Queue<Parcel>>,
+    pub(super) outlet: Arc<Outlet>,
     pub(super) inbound: Arc<Queue<Bytes>>,
     pub(super) health: Arc<watch::Sender<Health>>,
     pub(super) backoff: Backoff,
@@ -55,31 +56,37 @@ impl Supervisor {
             });
             sleep(self.backoff.next()).await;
             // Raft has repeated what matters of this by now, and would have to read it all before the present.
-            self.outbound.clear();
+            self.outlet.queue.clear();
         }
     }
 
     /// Runs the tasks of a session until one of them ends; the others then end with it.
     async fn serve(&self, connections: Connections, session: u64) -> Ended {
-        let Connections { publisher, messages } = connections;
+        let Connections { publishing, messages } = connections;
         let first_echo = session << 32;
         let (echo, heard) = watch::channel(first_echo);
         let mut tasks = JoinSet::new();
         tasks.spawn(subscriber::run(messages, self.topics.clone(), self.inbound.clone(), echo));
-        tasks.spawn(publisher::run(publisher.clone(), self.topics.clone(), self.outbound.clone()));
-        tasks.spawn(watchdog::run(
-            publisher,
-            self.topics.clone(),
+        tasks.spawn(publisher::run(publishing.clone(), self.topics.clone(), self.outlet.clone()));
+        tasks.spawn(publisher::listen(publishing.clone(), self.outlet.clone()));
+        let watchdog = Watchdog {
+            publishing,
+            outlet: self.outlet.clone(),
+            endpoint: self.endpoint.clone(),
+            topics: self.topics.clone(),
             heard,
-            self.health.clone(),
-            self.patience,
-            first_echo,
-        ));
-        match tasks.join_next().await {
+            health: self.health.clone(),
+            patience: self.patience,
+            first: first_echo,
+        };
+        tasks.spawn(watchdog.run());
+        let ended = match tasks.join_next().await {
             Some(Ok(ended)) => ended,
             Some(Err(error)) => Ended::Crashed { error },
-            None => unreachable!("three tasks were just spawned"),
-        }
+            None => unreachable!("tasks were just spawned"),
+        };
+        self.outlet.shut();
+        ended
     }
 }
 

@@ -58,6 +58,14 @@ impl Topics {
         command
     }
 
+    /// The command after which the server answers no command of the connection any more. Nobody reads the replies, and
+    /// each would wake us. A server that does not know it goes on answering.
+    pub(super) fn silence() -> Cmd {
+        let mut command = Cmd::new();
+        command.arg("CLIENT").arg("REPLY").arg("OFF");
+        command
+    }
+
     /// The command that publishes an echo to this link itself.
     pub(super) fn publish_echo(&self, number: u64) -> Cmd {
         let mut command = Cmd::new();

@@ -6,66 +6,95 @@
 
 use std::{mem::replace, sync::Arc, time::Duration};
 
-use redis::aio::MultiplexedConnection;
+use redis::RedisError;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{super::Health, supervisor::Ended, topics::Topics};
+use super::{
+    super::Health,
+    endpoint::{Endpoint, Publishing},
+    outlet::Outlet,
+    supervisor::Ended,
+    topics::Topics,
+};
 
 /// Echoes that may go unheard before the session counts as dead. Several short waits rather than one long one: a
 /// process that was itself stopped for a while finds its timer over and its echo unread, and this gives it the time
 /// to read it.
 const ECHOES_UNHEARD_MAX: u32 = 4;
 
-/// Echoes until none is heard within `patience`, or the server refuses one. Says so when one is heard.
-///
-/// The numbers of a session's echoes follow `first`, which no other session of the link shares: an echo that was stuck
-/// in the server says nothing about the connections of today.
-pub(super) async fn run(
-    mut connection: MultiplexedConnection,
-    topics: Topics,
-    mut heard: watch::Receiver<u64>,
-    health: Arc<watch::Sender<Health>>,
-    patience: Duration,
-    first: u64,
-) -> Ended {
-    let interval = patience / ECHOES_UNHEARD_MAX;
-    let mut number = first;
-    loop {
-        number += 1;
-        let is_late = match timeout(interval, echo(&mut connection, &topics, &mut heard, number)).await {
-            Ok(Ok(())) => false,
-            Ok(Err(ended)) => return ended,
-            Err(_) => true,
-        };
-        // What anyone else publishes into the topic of our echoes is not counted. An earlier echo is: the way there and
-        // back may be longer than an interval.
-        let newest = Some(*heard.borrow()).filter(|heard| (first + 1..=number).contains(heard));
-        if number - newest.unwrap_or(first) >= ECHOES_UNHEARD_MAX.into() {
-            return Ended::Silent { patience };
+pub(super) struct Watchdog {
+    pub(super) publishing: Publishing,
+    pub(super) outlet: Arc<Outlet>,
+    pub(super) endpoint: Endpoint,
+    pub(super) topics: Topics,
+    pub(super) heard: watch::Receiver<u64>,
+    pub(super) health: Arc<watch::Sender<Health>>,
+    pub(super) patience: Duration,
+    /// The numbers of a session's echoes follow this one, which no other session of the link shares: an echo that was
+    /// stuck in the server says nothing about the connections of today.
+    pub(super) first: u64,
+}
+
+impl Watchdog {
+    /// Echoes until none is heard within `patience`, or the server refuses one. Says so when one is heard.
+    pub(super) async fn run(mut self) -> Ended {
+        let interval = self.patience / ECHOES_UNHEARD_MAX;
+        let mut number = self.first;
+        let mut is_late = false;
+        loop {
+            number += 1;
+            let refusal = timeout(interval, self.refusal(is_late));
+            let (heard, refusal) = tokio::join!(timeout(interval, self.echo(number)), refusal);
+            if let Ok(Some(error)) = refusal {
+                return refused(error);
+            }
+            is_late = match heard {
+                Ok(Ok(())) => false,
+                Ok(Err(ended)) => return ended,
+                Err(_) => true,
+            };
+            // What anyone else publishes into the topic of our echoes is not counted. An earlier echo is: the way there
+            // and back may be longer than an interval.
+            let newest = Some(*self.heard.borrow()).filter(|heard| (self.first + 1..=number).contains(heard));
+            if number - newest.unwrap_or(self.first) >= ECHOES_UNHEARD_MAX.into() {
+                return Ended::Silent { patience: self.patience };
+            }
+            if newest.is_some() {
+                self.health.send_if_modified(|health| replace(health, Health::Healthy) != Health::Healthy);
+            }
+            if !is_late {
+                sleep(interval).await;
+            }
         }
-        if newest.is_some() {
-            health.send_if_modified(|health| replace(health, Health::Healthy) != Health::Healthy);
+    }
+
+    /// Publishes an echo and waits until it is heard.
+    async fn echo(&mut self, number: u64) -> Result<(), Ended> {
+        let command = self.topics.publish_echo(number);
+        match &mut self.publishing {
+            Publishing::Socket(_) => self.outlet.command(&command),
+            Publishing::Client(connection) => {
+                let reply = connection.send_packed_command(&command).await;
+                reply.and_then(|reply| reply.extract_error()).map_err(refused)?;
+            }
         }
-        if !is_late {
-            sleep(interval).await;
-        }
+        self.heard.wait_for(|heard| *heard == number).await.map_err(|_| Ended::Deaf)?;
+        Ok(())
+    }
+
+    /// Why the last echo was not heard, if it is the server that refuses it: a socket does not hear that.
+    fn refusal(&self, is_late: bool) -> impl Future<Output = Option<RedisError>> + use<> {
+        let asks = is_late && matches!(self.publishing, Publishing::Socket(_));
+        let endpoint = self.endpoint.clone();
+        // The number of no echo: this one says nothing about our connections.
+        let command = self.topics.publish_echo(self.first);
+        async move { if asks { endpoint.refusal_of(&command).await } else { None } }
     }
 }
 
-/// Publishes an echo and waits until it is heard.
-async fn echo(
-    connection: &mut MultiplexedConnection,
-    topics: &Topics,
-    heard: &mut watch::Receiver<u64>,
-    number: u64,
-) -> Result<(), Ended> {
-    let reply = connection.send_packed_command(&topics.publish_echo(number)).await;
-    reply
-        .and_then(|reply| reply.extract_error())
-        .map_err(|error| Ended::Failed { doing: "publishing to itself", error })?;
-    heard.wait_for(|heard| *heard == number).await.map_err(|_| Ended::Deaf)?;
-    Ok(())
+fn refused(error: RedisError) -> Ended {
+    Ended::Failed { doing: "publishing to itself", error }
 }

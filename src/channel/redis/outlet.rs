@@ -1,0 +1,141 @@
+//! This file is a link's way out: a bounded queue, and the socket into which whoever ends a turn writes it.
+//!
+//! Filled by the driver and by JavaScript's thread, each in its turns; the supervisor gives it the socket of a session.
+//! A turn's frames leave in one write, on the thread that had the turn: no other is woken for it. It must never wait: what
+//! the socket does not take is for the publisher.
+
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use redis::Cmd;
+use tokio::sync::Notify;
+
+use super::{Limits, Parcel, Queue, socket::Socket, topics::Topics};
+use crate::{channel::Outlet as ChannelOutlet, raft::Target};
+
+pub(super) struct Outlet {
+    pub(super) queue: Queue<Parcel>,
+    topics: Topics,
+    /// The socket of the present session, unless only the publisher can write to it.
+    wire: Mutex<Option<Wire>>,
+    /// Holds one permit if the publisher is to look: the socket takes no more, or has failed, or the link was closed.
+    is_stuck: Notify,
+}
+
+/// A socket, and what it did not take yet.
+struct Wire {
+    socket: Socket,
+    parcels: Vec<Parcel>,
+    bytes: Vec<u8>,
+    written: usize,
+    error: Option<io::Error>,
+}
+
+impl Outlet {
+    /// How much is taken from the queue at a time. The rest stays where the oldest are dropped if it gets too much.
+    const AT_ONCE: Limits = Limits { count_max: Limits::TAKEN_AT_ONCE, bytes_max: 256 << 10 };
+
+    pub(super) fn new(topics: Topics) -> Self {
+        let queue = Queue::new(Limits::OF_A_LINK);
+        Self { queue, topics, wire: Mutex::new(None), is_stuck: Notify::new() }
+    }
+
+    /// A session begins: what is queued leaves over this socket, after the command.
+    pub(super) fn open(&self, socket: Socket, first: &Cmd) {
+        let bytes = first.get_packed_command();
+        *self.wire() = Some(Wire { socket, parcels: Vec::new(), bytes, written: 0, error: None });
+        self.flush();
+    }
+
+    /// The session is over. What its socket did not take is lost.
+    pub(super) fn shut(&self) {
+        *self.wire() = None;
+    }
+
+    /// Lets nothing in any more. What is queued still leaves.
+    pub(super) fn close(&self) {
+        self.queue.close();
+        self.is_stuck.notify_one();
+    }
+
+    /// Writes a command behind what the socket did not take yet.
+    pub(super) fn command(&self, command: &Cmd) {
+        if let Some(wire) = &mut *self.wire() {
+            command.write_packed_command(&mut wire.bytes);
+        }
+        self.flush();
+    }
+
+    /// Waits until the publisher is to look.
+    pub(super) async fn stuck(&self) {
+        self.is_stuck.notified().await;
+    }
+
+    /// Why nothing leaves any more.
+    pub(super) fn error(&self) -> Option<io::Error> {
+        self.wire().as_mut().and_then(|wire| wire.error.take())
+    }
+
+    /// The link was closed, and the socket has taken everything.
+    pub(super) fn is_done(&self) -> bool {
+        self.wire().as_ref().is_some_and(Wire::is_empty) && self.queue.is_done()
+    }
+
+    /// Nothing that runs under the lock panics, so a poisoned lock still guards a sound wire.
+    fn wire(&self) -> MutexGuard<'_, Option<Wire>> {
+        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChannelOutlet for Outlet {
+    fn send(&self, to: Target, frame: Bytes) {
+        self.queue.add((to, frame));
+    }
+
+    fn flush(&self) {
+        let mut wire = self.wire();
+        match &mut *wire {
+            None => self.queue.wake(),
+            Some(wire) => {
+                if !wire.write(&self.queue, &self.topics) {
+                    self.is_stuck.notify_one();
+                }
+            }
+        }
+    }
+}
+
+impl Wire {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Writes all that is queued; `false` if the socket does not take it.
+    fn write(&mut self, queue: &Queue<Parcel>, topics: &Topics) -> bool {
+        while self.error.is_none() {
+            if self.is_empty() {
+                if !queue.try_take(&mut self.parcels, Outlet::AT_ONCE) {
+                    return true;
+                }
+                for parcel in self.parcels.drain(..) {
+                    topics.publish(&parcel).write_packed_command(&mut self.bytes);
+                }
+            }
+            match self.socket.try_write(&self.bytes[self.written..]) {
+                Ok(count) => {
+                    self.written += count;
+                    if self.written == self.bytes.len() {
+                        self.bytes.clear();
+                        self.written = 0;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => self.error = Some(error),
+            }
+        }
+        false
+    }
+}

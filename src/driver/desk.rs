@@ -1,0 +1,260 @@
+//! This file lets two threads take turns at one core: the driver's, and JavaScript's when it has little to say.
+//!
+//! Used by `driver.rs`, and through [`Handle`] by `js/`. Waking a thread takes longer than most turns do: a perform that
+//! is evaluated, proposed and sent by the thread that called it waits for nobody. Whoever has the lock has the turn;
+//! JavaScript never waits for it but to read the status.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use super::keeper::Saver;
+use super::{Application, message_of};
+use crate::channel::Outbound;
+use crate::crash;
+use crate::error::Error;
+use crate::raft::{Delivery, Incarnation, Input, Node, Status, Work};
+
+pub enum Command {
+    Input(Input),
+    /// A turn on another thread has left something.
+    Wake,
+    Kill,
+}
+
+/// The way to a running node. Dropping it changes nothing.
+#[derive(Clone)]
+pub struct Handle {
+    mailbox: UnboundedSender<Command>,
+    desk: Arc<Desk>,
+}
+
+impl Handle {
+    pub(super) fn new(mailbox: UnboundedSender<Command>, desk: Arc<Desk>) -> Self {
+        Self { mailbox, desk }
+    }
+
+    /// Sends an input to the core, from any thread; never blocks. After the node has stopped, it goes nowhere.
+    pub fn send(&self, input: Input) {
+        self.desk.waiting.fetch_add(1, Ordering::SeqCst);
+        let _ = self.mailbox.send(Command::Input(input));
+    }
+
+    /// Has the core handle an input here and now, if it is free and nothing that was sent before waits; otherwise sends
+    /// it. For what takes little time, from the one thread that calls [`Self::send`].
+    pub fn visit(&self, input: Input) {
+        if let Some(input) = self.turn(input, None) {
+            self.send(input);
+        }
+    }
+
+    /// The same, and if all that comes of it for the application is to evaluate, it is returned instead of delivered.
+    pub fn visit_and_evaluate(&self, input: Input) -> Option<Vec<Delivery>> {
+        let mut evaluations = None;
+        if let Some(input) = self.turn(input, Some(&mut evaluations)) {
+            self.send(input);
+        }
+        evaluations
+    }
+
+    /// Gives the input back if this is not the time.
+    fn turn(&self, input: Input, evaluations: Option<&mut Option<Vec<Delivery>>>) -> Option<Input> {
+        if self.desk.waiting.load(Ordering::SeqCst) > 0 {
+            return Some(input);
+        }
+        let mut core = match self.desk.core.try_lock() {
+            Ok(core) => core,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Some(input),
+        };
+        if core.node.is_none() || core.left.is_some() {
+            return Some(input);
+        }
+        core.turn([input], evaluations);
+        if core.left.is_some() {
+            let _ = self.mailbox.send(Command::Wake);
+        }
+        None
+    }
+
+    /// The node as it is between two turns.
+    pub fn status(&self) -> Status {
+        self.desk.lock().status()
+    }
+
+    /// Ends the node without grace, as a crash would; `Application::stopped` is not called.
+    pub fn kill(&self) {
+        let _ = self.mailbox.send(Command::Kill);
+    }
+}
+
+/// Where a core is found.
+pub struct Desk {
+    core: Mutex<Core>,
+    /// How many inputs are in the mailbox, or taken out of it and not handled yet: nothing may overtake them.
+    waiting: AtomicUsize,
+}
+
+/// What the driver's thread has heard since its last turn.
+#[derive(Default)]
+pub struct Heard {
+    pub inputs: Vec<Input>,
+    /// How many of them came by the mailbox.
+    pub sent: usize,
+}
+
+impl Heard {
+    /// Takes a command, and all that wait behind it; `false` if the node is to be killed.
+    pub fn take(&mut self, first: Option<Command>, commands: &mut UnboundedReceiver<Command>) -> bool {
+        let mut next = first;
+        loop {
+            match next {
+                Some(Command::Input(input)) => {
+                    self.inputs.push(input);
+                    self.sent += 1;
+                }
+                Some(Command::Wake) => {}
+                Some(Command::Kill) | None => return false,
+            }
+            match commands.try_recv() {
+                Ok(command) => next = Some(command),
+                Err(_) => return true,
+            }
+        }
+    }
+}
+
+impl Desk {
+    pub fn new(core: Core) -> Self {
+        Self { core: Mutex::new(core), waiting: AtomicUsize::new(0) }
+    }
+
+    /// A turn of the driver's thread. What is left to that thread comes first when it has the next.
+    pub fn turn(&self, heard: &mut Heard) -> Option<Left> {
+        let mut core = self.lock();
+        core.turn(heard.inputs.drain(..), None);
+        self.waiting.fetch_sub(std::mem::take(&mut heard.sent), Ordering::SeqCst);
+        core.left.take()
+    }
+
+    /// Whatever panics under the lock is caught under it.
+    pub fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A core, and all that its work needs on either thread.
+///
+/// Invariant: while something is left to the driver's thread, no work is taken from the node.
+pub struct Core {
+    /// There is none before its storage is read, nor after its end.
+    node: Option<Node>,
+    saver: Option<Saver>,
+    outbound: Option<Outbound>,
+    application: Option<Box<dyn Application>>,
+    left: Option<Left>,
+    /// While there is no node.
+    status: Status,
+}
+
+/// What only the driver's thread can do.
+pub enum Left {
+    Join(Incarnation),
+    Stop(Option<Error>),
+    Panic(String),
+}
+
+impl Core {
+    pub fn new(application: Box<dyn Application>, status: Status) -> Self {
+        Self { node: None, saver: None, outbound: None, application: Some(application), left: None, status }
+    }
+
+    pub fn begin(&mut self, node: Node, saver: Saver) {
+        (self.node, self.saver) = (Some(node), Some(saver));
+    }
+
+    /// The node was left to join a channel, and has.
+    pub fn joined(&mut self, outbound: Outbound) {
+        self.outbound = Some(outbound);
+    }
+
+    fn status(&self) -> Status {
+        self.node.as_ref().map_or_else(|| self.status.clone(), Node::status)
+    }
+
+    /// No turn does anything from here on.
+    pub fn end(&mut self) -> (Option<Box<dyn Application>>, Option<Saver>) {
+        // One that panicked may do so again.
+        if let Ok(status) = catch_unwind(AssertUnwindSafe(|| self.status())) {
+            self.status = status;
+        }
+        self.node = None;
+        (self.application.take(), self.saver.take())
+    }
+
+    fn turn(
+        &mut self,
+        inputs: impl IntoIterator<Item = Input>,
+        evaluations: Option<&mut Option<Vec<Delivery>>>,
+    ) {
+        let turn = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(node) = &mut self.node {
+                inputs.into_iter().for_each(|input| node.handle(input));
+            }
+            self.obey(evaluations);
+        }));
+        if let Err(panic) = turn {
+            self.left = Some(Left::Panic(message_of(&*panic)));
+        }
+    }
+
+    /// Does all the work that the core has, up to what is left to the driver's thread.
+    ///
+    /// What the turn says to others leaves in one go, and before JavaScript is woken: they have the longer way.
+    fn obey(&mut self, mut evaluations: Option<&mut Option<Vec<Delivery>>>) {
+        let Some(node) = &mut self.node else { return };
+        let mut batches = Vec::new();
+        let mut has_spoken = false;
+        while self.left.is_none()
+            && let Some(work) = node.poll()
+        {
+            match work {
+                Work::Join(incarnation) => self.left = Some(Left::Join(incarnation)),
+                Work::Stop(error) => self.left = Some(Left::Stop(error)),
+                Work::Send(target, frame) => {
+                    if let Some(outbound) = &self.outbound {
+                        outbound.send(target, frame);
+                        has_spoken = true;
+                    }
+                }
+                Work::Persist(number, write) => {
+                    if let Some(input) = self.saver.as_mut().and_then(|saver| saver.save(number, write)) {
+                        node.handle(input);
+                    }
+                }
+                Work::Deliver(batch) => match &mut evaluations {
+                    Some(evaluations) if batch.iter().all(is_evaluation) => **evaluations = Some(batch),
+                    _ => batches.push(batch),
+                },
+            }
+        }
+        if let Some(outbound) = self.outbound.as_ref().filter(|_| has_spoken) {
+            crash::point("before-send");
+            outbound.flush();
+            crash::point("after-send");
+        }
+        for batch in batches {
+            if let Some(application) = &self.application {
+                crash::point("before-apply");
+                application.deliver(batch);
+                crash::point("after-apply");
+            }
+        }
+    }
+}
+
+fn is_evaluation(delivery: &Delivery) -> bool {
+    matches!(delivery, Delivery::Evaluate { .. })
+}
