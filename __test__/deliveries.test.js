@@ -37,6 +37,7 @@ function scripted(t, given = {}) {
     const native = { status: () => JSON.stringify(status) }
     const verbs = [
       'answered',
+      'turnOver',
       'snapshotTaken',
       'snapshotFailed',
       'hashed',
@@ -46,7 +47,12 @@ function scripted(t, given = {}) {
       'close',
       'kill'
     ]
-    for (const verb of verbs) native[verb] = (...args) => void said.push([verb, ...args])
+    for (const verb of verbs) {
+      native[verb] = (...args) => {
+        said.push([verb, ...args])
+        return null
+      }
+    }
     return native
   }
   const { face: node } = new Node(
