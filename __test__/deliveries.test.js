@@ -254,7 +254,7 @@ test('what is asked reaches the core after what was performed, and its answer co
     node.recover({ iUnderstandThatActionsMayBeLost: true, timeout: 7 })
   ]
   assert.deepEqual(said, [
-    ['perform', '[[1,"append",["x"]]]'],
+    ['perform', '[[1,"append",["x"]]]', false],
     ['ask', '[1,10000,"sync"]'],
     ['ask', '[2,10000,{"transferLeadership":{"to":null}}]'],
     ['ask', '[3,5,{"transferLeadership":{"to":null}}]'],
