@@ -108,10 +108,18 @@ process.on('message', async ({ verb, question, argument, ...rest }) => {
 // As an orchestrator ends a process.
 process.once('SIGTERM', close)
 
+// Whoever asked is gone, unless this process has left by itself.
+process.once('disconnect', leave)
+
 async function close() {
   isLoading = false
   await node.close()
-  process.disconnect()
+  process.off('disconnect', leave)
+  if (process.connected) process.disconnect()
+}
+
+function leave() {
+  process.exit()
 }
 
 /** The state, or the code of the error. */
@@ -132,6 +140,8 @@ async function perform() {
     acknowledge({ thing, at: Date.now(), leader })
   } catch ({ message, code, outcome }) {
     if (process.connected) process.send({ rejected: { thing, message, code, outcome } })
+    // A node that has failed rejects at once: without a pause nothing else would ever be heard.
+    await delay(1)
   }
   if (pause > 0) await delay(pause)
   outstanding--

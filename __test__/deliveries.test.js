@@ -240,6 +240,26 @@ test('a perform whose action came by a snapshot resolves with it', async t => {
   assert.deepEqual(await performing, { a: 1 })
 })
 
+test('a leader says that its turn is over behind what those who awaited an action perform, a follower does not', async t => {
+  for (const role of ['leader', 'follower']) {
+    const { node, deliver, said } = scripted(t)
+    deliver([KIND.role, role, 2, 'a'])
+    const performing = (async () => {
+      await node.perform('append', ['x'])
+      await null
+      node.perform('append', ['y']).catch(() => {})
+    })()
+    await new Promise(setImmediate)
+    said.length = 0
+    const answered = deliver([KIND.committedOwn, 3, 1, 'x', 0])
+    assert.deepEqual(answered, [['answered', '[]']])
+    await performing
+    await new Promise(setImmediate)
+    const performed = ['perform', '[[2,"append",["y"]]]', true]
+    assert.deepEqual(said, role === 'leader' ? [performed, ['turnOver']] : [performed])
+  }
+})
+
 test('what is asked reaches the core after what was performed, and its answer comes back', async t => {
   const { node, deliver, said } = scripted(t)
   node.perform('append', ['x']).catch(() => {})

@@ -52,6 +52,7 @@ class Node {
   #answers = []
   /** The batch held an action of this node. */
   #hasPerformed = false
+  #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
 
   #closed
@@ -236,11 +237,11 @@ class Node {
     }
   }
 
-  /** The core waits with its news of a commit for what those who awaited it perform now. */
+  /** A leader's core waits with its news of a commit for what those who awaited it perform now. */
   #awaitTurn() {
     this.#hasPerformed = false
     // Behind the microtasks of whoever awaited, and behind the flush of what they performed.
-    nextTick(queueMicrotask, () => nextTick(turnOver, this))
+    if (this.#role === 'leader') nextTick(queueMicrotask, this.#afterMicrotasks)
   }
 
   turnOver() {

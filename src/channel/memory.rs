@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Outlet, Queue};
+use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue, Sender};
 use crate::raft::{Incarnation, Target};
 
 /// A channel within this process, shared by all who name it alike.
@@ -85,7 +85,7 @@ struct Door {
     me: Incarnation,
 }
 
-impl Outlet for Door {
+impl Sender for Door {
     fn send(&self, to: Target, frame: Bytes) {
         self.room.send(self.me, to, frame);
     }

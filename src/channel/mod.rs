@@ -45,7 +45,7 @@ impl Link {
 /// The way out, from any thread. Frames queue up here, bounded in number and bytes; when it is full, the oldest are lost.
 /// Clones are one way.
 #[derive(Clone)]
-pub struct Outbound(Arc<dyn Outlet>);
+pub struct Outbound(Arc<dyn Sender>);
 
 impl Outbound {
     /// Queues a frame. Never blocks and never fails: a frame that cannot travel is a lost frame.
@@ -66,7 +66,7 @@ impl Outbound {
 }
 
 /// What a channel does with what is sent.
-trait Outlet: Send + Sync {
+trait Sender: Send + Sync {
     fn send(&self, to: Target, frame: Bytes);
 
     /// A channel that queues nothing has nothing to let go of.

@@ -29,7 +29,7 @@ impl Ticks {
         std::mem::swap(&mut self.next, &mut self.after);
         let now = Instant::now();
         // A late tick must not be followed by a burst: to Raft that would be time that never passed.
-        if self.next.deadline() <= now {
+        if self.next.deadline() < now + self.tick / 2 {
             self.next.as_mut().reset(now + self.tick);
         }
         let next = self.next.deadline();

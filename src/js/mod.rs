@@ -36,7 +36,7 @@ type Arguments = FnArgs<(String, Vec<Option<String>>)>;
 /// Its queue has no bound of its own: the core delivers one batch at a time.
 type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, false, true, 0>;
 
-/// What JavaScript says in more characters than this is handled on the driver's thread: JavaScript has enough to do.
+/// What JavaScript says in more bytes than this is handled on the driver's thread: JavaScript has enough to do.
 const VISIT_BYTES_MAX: usize = 4 << 10;
 
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw

@@ -196,18 +196,51 @@ async fn a_wrong_password_is_reported_without_it_and_tried_again() {
     healthy(&mut link).await;
 }
 
+/// A link of a user who may do everything but what the rule forbids.
+async fn restricted(server: &RedisServer, user: &str, rule: &str) -> Link {
+    let mut admin = server.admin().await;
+    let words = ["ACL", "SETUSER", user, "on", ">pw", "+@all", "allchannels", rule];
+    let _: String = ask(&mut admin, &words).await;
+    let options = RedisOptions {
+        port: Some(server.port()),
+        username: Some(user.to_string()),
+        password: Some("pw".to_string()),
+        ..RedisOptions::default()
+    };
+    Redis::new(options).expect("these options are good").join(incarnation(3))
+}
+
+#[tokio::test]
+async fn a_server_that_lets_nothing_be_published_is_quoted() {
+    let server = RedisServer::start(&[]);
+    let cause = broken(&mut restricted(&server, "mute", "-publish").await).await;
+    assert!(cause.contains("NOPERM"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_server_that_goes_on_answering_is_no_trouble() {
+    const FRAMES: usize = 100_000;
+    let server = RedisServer::start(&[]);
+    let mut answered = restricted(&server, "answered", "-client").await;
+    healthy(&mut answered).await;
+    let [one, _] = joined(&channel(&server)).await;
+    for number in 0..FRAMES {
+        answered.outbound.say(Target::One(incarnation(1)), Bytes::from("frame"));
+        if number % 1_000 == 0 {
+            // The server's answers come meanwhile.
+            tokio::task::yield_now().await;
+        }
+    }
+    answered.outbound.say(Target::One(incarnation(1)), Bytes::from("last"));
+    until(|| one.inbound.0.newest() == Some(Bytes::from("last"))).await;
+    assert_eq!(*answered.health.borrow(), Health::Healthy);
+}
+
 #[tokio::test]
 async fn a_link_that_may_not_reach_one_node_reaches_the_others() {
     let server = RedisServer::start(&[]);
     let mut admin = server.admin().await;
-    let _: String = ask(&mut admin, &["ACL", "SETUSER", "cut", "on", ">pw", "+@all", "allchannels"]).await;
-    let options = RedisOptions {
-        port: Some(server.port()),
-        username: Some("cut".to_string()),
-        password: Some("pw".to_string()),
-        ..RedisOptions::default()
-    };
-    let mut cut = Redis::new(options).expect("these options are good").join(incarnation(3));
+    let mut cut = restricted(&server, "cut", "+@all").await;
     healthy(&mut cut).await;
     let [mut one, mut two] = joined(&channel(&server)).await;
 

@@ -14,7 +14,7 @@ use redis::Cmd;
 use tokio::sync::Notify;
 
 use super::{Limits, Parcel, Queue, socket::Socket, topics::Topics};
-use crate::{channel::Outlet as ChannelOutlet, raft::Target};
+use crate::{channel::Sender, raft::Target};
 
 pub(super) struct Outlet {
     pub(super) queue: Queue<Parcel>,
@@ -90,7 +90,7 @@ impl Outlet {
     }
 }
 
-impl ChannelOutlet for Outlet {
+impl Sender for Outlet {
     fn send(&self, to: Target, frame: Bytes) {
         self.queue.add((to, frame));
     }

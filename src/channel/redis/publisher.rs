@@ -9,7 +9,7 @@ use std::{io, sync::Arc};
 use redis::{Cmd, RedisError, aio::MultiplexedConnection};
 
 use super::{
-    super::Outlet as _, endpoint::Publishing, outlet::Outlet, socket::Socket, supervisor::Ended,
+    super::Sender as _, endpoint::Publishing, outlet::Outlet, socket::Socket, supervisor::Ended,
     topics::Topics,
 };
 

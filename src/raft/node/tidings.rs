@@ -26,14 +26,13 @@ pub(super) struct Tidings {
 impl Node {
     /// JavaScript is handed a batch.
     pub(super) fn note_own(&mut self, batch: &[Delivery], until: u64) {
-        let actions = batch.iter().filter(|delivery| matches!(delivery, Delivery::Committed { .. })).count();
-        let own = batch
-            .iter()
-            .filter(|delivery| matches!(delivery, Delivery::Committed { own: Some(_), .. }))
-            .count();
-        if actions > 0 {
-            self.tidings.own_until = if own == actions && own <= ACTIONS_MAX { until } else { 0 };
-        }
+        let mut actions = batch.iter().filter_map(|delivery| match delivery {
+            Delivery::Committed { own, .. } => Some(own.is_some()),
+            _ => None,
+        });
+        let Some(is_own) = actions.next() else { return };
+        let is_waiting = is_own && batch.len() <= ACTIONS_MAX && actions.all(|is_own| is_own);
+        self.tidings.own_until = if is_waiting { until } else { 0 };
     }
 
     /// JavaScript has had its turn, or time has passed: nothing is held back any more.
@@ -47,6 +46,9 @@ impl Node {
         messages: Vec<(RaftId, RaftMessage)>,
     ) -> Vec<(RaftId, RaftMessage)> {
         let Tidings { own_until, held } = &mut self.tidings;
+        if *own_until == 0 && held.is_empty() {
+            return messages;
+        }
         let mut leaving = Vec::with_capacity(messages.len());
         for (to, message) in messages {
             if message.kind == RaftKind::Append {
@@ -57,10 +59,14 @@ impl Node {
                     continue;
                 }
             }
+            if message.kind == RaftKind::TimeoutNow {
+                // Who is to lead should know what is committed.
+                *own_until = 0;
+            }
             leaving.push((to, message));
         }
         if *own_until == 0 {
-            // First, for a message to campaign may be among the others.
+            // First: a `TimeoutNow` may be among the others.
             leaving.splice(0..0, std::mem::take(held));
         }
         leaving

@@ -75,6 +75,8 @@ pub struct Replica {
     pub link: Link,
     /// JavaScript is busy: batches wait.
     pub is_busy: bool,
+    /// JavaScript has answered a batch, and its turn is not over.
+    is_in_turn: bool,
     pub batches: VecDeque<Vec<Delivery>>,
     pub stopped: Option<Option<crate::error::Error>>,
     is_closing: bool,
@@ -123,6 +125,7 @@ impl Cluster {
             clock: 0,
             link: Link::default(),
             is_busy: false,
+            is_in_turn: false,
             batches: VecDeque::new(),
             stopped: None,
             is_closing: false,
@@ -255,8 +258,16 @@ impl Cluster {
     }
 
     fn run(&mut self, name: &str) {
-        while let Some(work) = self.replicas.get_mut(name).and_then(|replica| replica.node.poll()) {
-            self.obey(name, work);
+        loop {
+            while let Some(work) = self.replicas.get_mut(name).and_then(|replica| replica.node.poll()) {
+                self.obey(name, work);
+            }
+            let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.is_in_turn) else {
+                break;
+            };
+            // JavaScript has nothing to do any more.
+            replica.is_in_turn = false;
+            replica.node.handle(Input::TurnOver);
         }
         if let Some(replica) = self.replicas.get(name) {
             let status = replica.node.status();
@@ -307,7 +318,7 @@ impl Cluster {
                 replica.node.handle(input);
             }
             replica.node.handle(Input::Answered(answers));
-            replica.node.handle(Input::TurnOver);
+            replica.is_in_turn = true;
         }
     }
 
