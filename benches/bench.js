@@ -12,6 +12,7 @@ const { parseArgs } = require('node:util')
 
 const { startRedisServer } = require('../scripts/redis-server')
 const { Stop, build, install, main, root } = require('../scripts/steps')
+const { assertDrawable } = require('./chart')
 const { writeDocs } = require('./docs')
 const { describe, machine } = require('./machine')
 const { installPeers } = require('./packages')
@@ -95,6 +96,7 @@ async function measure(options, scenarios, allPeers) {
   await install()
   if (!options.built) await build()
   if (options['install-peers']) await installPeers()
+  if (options['write-docs']) assertDrawable()
 
   const wanted = allPeers.filter(
     ({ name }) =>

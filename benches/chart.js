@@ -12,8 +12,7 @@ const { missingPackage, requirePackage } = require('./packages')
 const WIDTH = 560
 
 async function chart(run, peers) {
-  const how = missingPackage('vega-lite')
-  if (how) throw new Stop(`The chart is drawn by vega-lite, which is not installed: ${how}.`)
+  assertDrawable()
   const vega = requirePackage('vega')
   const { compile } = requirePackage('vega-lite')
   const { spec } = compile(specification(run, peers))
@@ -79,4 +78,10 @@ function bars(title, values, format) {
   }
 }
 
-module.exports = { chart }
+/** Throws if what draws is not installed: whoever wants a chart hears it before the run, not after. */
+function assertDrawable() {
+  const how = missingPackage('vega-lite')
+  if (how) throw new Stop(`The chart is drawn by vega-lite, which is not installed: ${how}.`)
+}
+
+module.exports = { assertDrawable, chart }
