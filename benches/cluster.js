@@ -79,9 +79,11 @@ class Cluster {
 
   /** Of what was acknowledged: how much a node lacks, or applied twice. */
   async books() {
-    const books = await Promise.all(this.#hosts.map(host => host.process.ask('books')))
-    const origins = books.flatMap(({ origins }) => origins)
-    const nodes = this.#audit ? await this.#audit(this.ids) : books.flatMap(({ nodes }) => nodes)
+    const ask = async verb => (await Promise.all(this.#hosts.map(host => host.process.ask(verb)))).flat()
+    // One after the other: somebody may perform meanwhile, and what he is acknowledged now others apply a little later.
+    const origins = await ask('acknowledged')
+    const applied = await ask('applied')
+    const nodes = this.#audit ? await this.#audit(this.ids) : applied
     let acknowledged = 0
     let lost = 0
     let doubled = 0

@@ -163,15 +163,18 @@ const verbs = {
 
   fill: ({ id, bytes }) => clients.get(id).fill(bytes),
 
-  /** What each client was acknowledged, and what each node applied. */
-  books: async () => {
+  /** What each client was acknowledged. */
+  acknowledged: () =>
+    [...clients.values()].map(({ origin, acknowledged }) => ({
+      origin,
+      acknowledged: acknowledged.toJSON()
+    })),
+
+  /** What each node applied, of all that was acknowledged before. */
+  applied: async () => {
     for (const client of clients.values()) await client.settle?.()
-    const all = [...clients.values()]
-    return {
-      origins: all.map(client => ({ origin: client.origin, acknowledged: client.acknowledged })),
-      // Some have servers of their own: they are asked by the peer, not here.
-      nodes: all.map(client => client.applied?.()).filter(node => node !== undefined)
-    }
+    // Some have servers of their own: they are asked by the peer, not here.
+    return [...clients.values()].map(client => client.applied?.()).filter(node => node !== undefined)
   }
 }
 
