@@ -3,13 +3,11 @@
 //! Called by `node.rs`. It steps guarded messages, proposes, and turns raft-rs's `Ready` into writes, messages and
 //! committed entries. It knows nothing of requests, JavaScript or founding.
 
+mod configuration;
+
 use std::collections::VecDeque;
 
-use protobuf::Message as _;
-use raft_rs::eraftpb::{
-    ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message,
-    MessageType,
-};
+use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType};
 use raft_rs::{Config, ProgressState, RawNode, Ready, SnapshotStatus, StateRole};
 use rand_chacha::{
     ChaCha8Rng,
@@ -174,10 +172,12 @@ impl Group {
         self.holds_committed_actions
     }
 
-    /// Whether a proposal would be taken now: not while leadership is being handed over, nor over the bound.
+    /// Whether a proposal would be taken now: not of a leader that was removed, nor while leadership is being handed over,
+    /// nor over the bound.
     pub fn accepts_proposals(&self) -> bool {
         let raft = &self.raw.raft;
         self.is_leader()
+            && self.is_member(raft.id)
             && raft.lead_transferee.is_none()
             && (raft.uncommitted_size() as u64) < UNCOMMITTED_BYTES_MAX / 2
     }
@@ -188,35 +188,6 @@ impl Group {
 
     pub fn log_mut(&mut self) -> &mut Log {
         self.raw.mut_store()
-    }
-
-    /// The configuration as of the last change that was applied.
-    pub fn conf_state(&self) -> ConfState {
-        self.raw.raft.prs().conf().to_conf_state()
-    }
-
-    pub fn is_voter(&self, id: RaftId) -> bool {
-        self.raw.raft.prs().conf().voters().contains(id)
-    }
-
-    /// Votes, also when a joint configuration is left.
-    pub fn stays_voter(&self, id: RaftId) -> bool {
-        self.conf_state().voters.contains(&id)
-    }
-
-    /// In the configuration at all.
-    pub fn is_member(&self, id: RaftId) -> bool {
-        self.raw.raft.prs().get(id).is_some()
-    }
-
-    /// Between two configurations (paper §6).
-    pub fn is_joint(&self) -> bool {
-        !self.conf_state().voters_outgoing.is_empty()
-    }
-
-    /// A change may be in the log that is not applied here: another one proposed now would vanish in silence.
-    pub fn has_pending_change(&self) -> bool {
-        self.raw.raft.has_pending_conf()
     }
 
     /// How much of the log a member is known to have; only a leader knows. `None` while it is probed.
@@ -302,48 +273,9 @@ impl Group {
         self.raw.step(message).map_err(|_| Dropped)
     }
 
-    /// Proposes a change of the configuration; to be called only while none is pending. Of several changes raft-rs makes
-    /// a joint configuration, which its leader leaves by itself (paper §6, thesis §4.3).
-    pub fn propose_change(
-        &mut self,
-        changes: &[(ConfChangeType, RaftId)],
-        context: Vec<u8>,
-    ) -> Result<(), Dropped> {
-        let change = change_of(changes.iter().copied());
-        let data = change.write_to_bytes().map_err(|_| Dropped)?;
-        let (data, context, entry_type) = (data.into(), context.into(), EntryType::EntryConfChangeV2);
-        self.step_proposal(vec![Entry { entry_type, data, context, ..Entry::default() }])
-    }
-
-    /// Applies a committed change of the configuration; one that it contains already changes nothing.
-    pub fn apply_change(&mut self, entry: &Entry) {
-        if entry.index <= self.conf_index {
-            return;
-        }
-        self.conf_index = entry.index;
-        let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return };
-        // raft-rs refuses what makes no sense in the present configuration; it does so on every node alike.
-        let _ = self.raw.apply_conf_change(&change);
-    }
-
-    /// The configuration becomes that of one voter, whatever it was: the cluster was recovered (`entry.rs`).
-    pub fn force_sole_voter(&mut self, sole: RaftId, index: u64) {
-        if index <= self.conf_index {
-            return;
-        }
-        self.conf_index = index;
-        let leave = ConfChangeV2::default();
-        if self.is_joint() {
-            let _ = self.raw.apply_conf_change(&leave);
-        }
-        let conf = self.conf_state();
-        let others = conf.voters.iter().chain(&conf.learners).filter(|id| **id != sole);
-        let others = others.map(|id| (ConfChangeType::RemoveNode, *id));
-        let change = change_of([(ConfChangeType::AddNode, sole)].into_iter().chain(others));
-        let _ = self.raw.apply_conf_change(&change);
-        if self.is_joint() {
-            let _ = self.raw.apply_conf_change(&leave);
-        }
+    /// Sends heartbeats at once, if this node leads.
+    pub fn ping(&mut self) {
+        self.raw.ping();
     }
 
     /// A leader's snapshot has arrived: raft-rs decides whether to take it ([`Self::take_installed`]).
@@ -571,15 +503,6 @@ impl Group {
             raft.set_randomized_election_timeout(drawn as usize);
         }
     }
-}
-
-fn change_of(singles: impl Iterator<Item = (ConfChangeType, RaftId)>) -> ConfChangeV2 {
-    let singles = singles.map(|(kind, node_id)| {
-        let mut single = ConfChangeSingle { node_id, ..ConfChangeSingle::default() };
-        single.set_change_type(kind);
-        single
-    });
-    ConfChangeV2 { changes: singles.collect(), ..ConfChangeV2::default() }
 }
 
 /// What rests on a write that is not durable yet.

@@ -385,6 +385,7 @@ impl Node {
         self.finish_asks();
         self.deliver();
         self.carry_on_transfers();
+        self.tell_dismissed();
         self.notice_removal();
         self.carry_on_closing();
         self.obey_membership();
@@ -392,12 +393,13 @@ impl Node {
         !self.work.is_empty()
     }
 
-    /// The log says that this node is no member.
+    /// This leader is no member any more, and a quorum knows (thesis §4.2.2). Anybody else is told by its leader: until then
+    /// its vote may be needed by those who do not know yet that they are enough without it.
     fn notice_removal(&mut self) {
         let me = self.membership.me();
         let removed = self.seat.as_ref().filter(|seat| {
-            // A newcomer's snapshot may be from before it was let in.
-            seat.was_member && !seat.registry.contains(me) && !seat.group.is_member(me.raft_id())
+            let group = &seat.group;
+            group.is_leader() && !group.is_member(me.raft_id()) && group.is_change_known()
         });
         if let Some(cluster_size) = removed.map(|seat| seat.registry.cluster_size()) {
             self.flush();
@@ -410,7 +412,7 @@ impl Node {
         let me = self.membership.me().raft_id();
         let Some(seat) = &mut self.seat else { return };
         // A newcomer may hear its leader before the log tells who that is.
-        let leader = seat.leader().filter(|leader| seat.registry.id(*leader).is_some());
+        let leader = seat.leader().filter(|leader| *leader == me || seat.registry.id(*leader).is_some());
         let now = (seat.group.role(), seat.group.term(), leader);
         if now == seat.told {
             return;

@@ -29,6 +29,8 @@ pub(super) struct Care {
     newcomers: BTreeMap<Incarnation, Heard>,
     /// Whom a change that is in the log, and not applied, removes.
     going: BTreeSet<RaftId>,
+    /// Who was removed, and is not told before a quorum can do without it.
+    dismissed: Vec<Incarnation>,
     /// Whom an operator wants removed.
     pub(super) unwanted: BTreeSet<RaftId>,
     pub(super) transfers: BTreeMap<RaftId, Transfer>,
@@ -65,6 +67,7 @@ impl Care {
             since: now,
             newcomers: BTreeMap::new(),
             going: BTreeSet::new(),
+            dismissed: Vec::new(),
             unwanted: BTreeSet::new(),
             transfers: BTreeMap::new(),
             commits: [0; 2],
@@ -284,8 +287,11 @@ impl Node {
 
     /// A member is no member any more.
     pub(super) fn dismiss(&mut self, member: RaftId) {
+        let me = self.membership.me().raft_id();
         let Some(seat) = &mut self.seat else { return };
         let Some(incarnation) = seat.registry.remove(member) else { return };
+        // A leader that was removed waits for answers.
+        seat.meet(incarnation);
         seat.table.remove(member);
         seat.heard.remove(&member);
         seat.silent_since.remove(&member);
@@ -295,7 +301,17 @@ impl Node {
             care.transfers.remove(&member);
             care.unwanted.remove(&member);
             care.hashes.remove(&member);
-            // It gets no more entries, and so would never learn of it.
+            care.dismissed.extend(Some(incarnation).filter(|_| member != me));
+            // What they answer says what they know to be committed.
+            seat.group.ping();
+        }
+    }
+
+    /// Tells whom this leader removed, which gets no more entries, and so would never learn of it.
+    pub(super) fn tell_dismissed(&mut self) {
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.group.is_change_known()) else { return };
+        let Some(care) = seat.care.as_mut().filter(|care| !care.dismissed.is_empty()) else { return };
+        for incarnation in std::mem::take(&mut care.dismissed) {
             let removed = seat.removed_word();
             self.outbox.push(Target::One(incarnation), removed);
         }
@@ -305,7 +321,11 @@ impl Node {
     pub(super) fn refuse_stranger(&mut self, from: Incarnation) {
         let Some(seat) = &self.seat else { return };
         let knows = seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open());
-        if knows && !seat.registry.contains(from) && !seat.group.is_member(from.raft_id()) {
+        if knows
+            && seat.group.is_change_known()
+            && !seat.registry.contains(from)
+            && !seat.group.is_member(from.raft_id())
+        {
             let removed = seat.removed_word();
             self.outbox.push(Target::One(from), removed);
         }

@@ -42,8 +42,6 @@ pub(super) struct Seat {
     pub(super) leadership: Option<Leadership>,
     /// What a leader does for the others; there exactly while this node leads.
     pub(super) care: Option<Care>,
-    /// The log named this node as a member at some index: from then on, if it no longer does, this node was removed.
-    pub(super) was_member: bool,
     /// Ticks with a healthy channel.
     pub(super) now: u64,
     /// The leader has not been heard for long. A voter would campaign; a learner only waits, and raft-rs does not tell.
@@ -153,7 +151,6 @@ impl Seat {
             last_action: 0,
             leadership: None,
             care: None,
-            was_member: false,
             now: 0,
             leads_silently: false,
             leader_heard_at: 0,
@@ -267,7 +264,6 @@ impl Seat {
 
     /// Looks whether what the status tells of the members has changed; what a leader knows of their logs always has.
     pub(super) fn refresh_members(&mut self, me: RaftId) {
-        self.was_member |= self.registry.incarnation(me).is_some();
         let described: Vec<Described> = self
             .registry
             .members()
