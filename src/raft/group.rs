@@ -81,7 +81,8 @@ impl Group {
         self.conf_index = index;
     }
 
-    fn from(log: Log, applied: u64, me: RaftId, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+    fn from(mut log: Log, applied: u64, me: RaftId, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+        configuration::stay(me, log.conf_state_mut());
         let holds_committed_actions = log.holds_actions() && applied > FOUNDING_INDEX;
         let config = Config {
             id: me,
@@ -172,12 +173,10 @@ impl Group {
         self.holds_committed_actions
     }
 
-    /// Whether a proposal would be taken now: not of a leader that was removed, nor while leadership is being handed over,
-    /// nor over the bound.
+    /// Whether a proposal would be taken now: not while leadership is being handed over, nor over the bound.
     pub fn accepts_proposals(&self) -> bool {
         let raft = &self.raw.raft;
         self.is_leader()
-            && self.is_member(raft.id)
             && raft.lead_transferee.is_none()
             && (raft.uncommitted_size() as u64) < UNCOMMITTED_BYTES_MAX / 2
     }
@@ -288,7 +287,9 @@ impl Group {
     ) {
         let mut message = Message { from, to: self.raw.raft.id, term, ..Message::default() };
         message.set_msg_type(MessageType::MsgSnapshot);
-        message.set_snapshot(snapshot::to_raft(record, conf_state));
+        let mut conf_state = conf_state.clone();
+        configuration::stay(message.to, &mut conf_state);
+        message.set_snapshot(snapshot::to_raft(record, &conf_state));
         if guard::admits(&self.raw, &message) {
             let _ = self.raw.step(message);
             self.draw_election_timeout();

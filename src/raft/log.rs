@@ -110,6 +110,11 @@ impl Log {
         self.actions > 0 || self.snapshot_has_state
     }
 
+    /// What raft-rs starts from, if nothing else is said.
+    pub fn conf_state_mut(&mut self) -> &mut ConfState {
+        &mut self.conf_state
+    }
+
     pub fn snapshot(&self) -> &SnapshotRecord {
         &self.snapshot
     }

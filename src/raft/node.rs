@@ -398,8 +398,7 @@ impl Node {
     fn notice_removal(&mut self) {
         let me = self.membership.me();
         let removed = self.seat.as_ref().filter(|seat| {
-            let group = &seat.group;
-            group.is_leader() && !group.is_member(me.raft_id()) && group.is_change_known()
+            seat.group.is_leader() && !seat.registry.contains(me) && seat.group.is_change_known()
         });
         if let Some(cluster_size) = removed.map(|seat| seat.registry.cluster_size()) {
             self.flush();

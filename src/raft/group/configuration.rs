@@ -23,7 +23,7 @@ impl Group {
         self.conf_state().voters.contains(&id)
     }
 
-    /// In the configuration at all.
+    /// In the configuration at all. This node itself always is (`stay`).
     pub fn is_member(&self, id: RaftId) -> bool {
         self.raw.raft.prs().get(id).is_some()
     }
@@ -57,7 +57,14 @@ impl Group {
             return;
         }
         self.conf_index = entry.index;
-        let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return };
+        let Ok(mut change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return };
+        let me = self.raw.raft.id;
+        for single in change.changes.iter_mut().filter(|single| single.node_id == me) {
+            // Only where others go (`stay`).
+            if single.get_change_type() == ConfChangeType::RemoveNode {
+                single.set_change_type(ConfChangeType::AddLearnerNode);
+            }
+        }
         // raft-rs refuses what makes no sense in the present configuration; it does so on every node alike.
         let _ = self.raw.apply_conf_change(&change);
     }
@@ -94,6 +101,15 @@ impl Group {
         if self.is_joint() {
             let _ = self.raw.apply_conf_change(&leave);
         }
+    }
+}
+
+/// To itself, a node that is removed stays in the configuration, as a learner: a leader that goes has to commit what it
+/// appended, and raft-rs panics where a leader that is nowhere in the configuration commits. Learners count nowhere; images
+/// do not name it.
+pub fn stay(me: RaftId, conf: &mut ConfState) {
+    if conf.voters_outgoing.contains(&me) && !conf.voters.contains(&me) && !conf.learners_next.contains(&me) {
+        conf.learners_next.push(me);
     }
 }
 

@@ -212,6 +212,8 @@ impl Node {
         let newcomer_ticks = 3 * election_ticks;
         let seat = self.seat.as_mut().filter(|seat| seat.group.accepts_proposals())?;
         seat.leadership.as_ref().filter(|leadership| leadership.is_open())?;
+        // One that was removed only waits until it can go.
+        seat.registry.incarnation(me)?;
         let care = seat.care.as_mut()?;
         care.note_commit(seat.now, seat.group.commit_index(), election_ticks);
         let registry = &seat.registry;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use raft_rs::eraftpb::{Entry, HardState};
+use raft_rs::eraftpb::{ConfState, Entry, HardState};
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
 use super::care::Care;
@@ -200,6 +200,14 @@ impl Seat {
             self.applied_index = self.applied_index.max(index);
         }
         self.group.applied(index);
+    }
+
+    /// Who votes and who learns, as all members know it.
+    pub(super) fn conf_state(&self) -> ConfState {
+        let mut conf = self.group.conf_state();
+        conf.learners.retain(|id| self.registry.incarnation(*id).is_some());
+        conf.learners_next.retain(|id| !self.registry.is_leaving(*id));
+        conf
     }
 
     /// The incarnation behind a raft id, as far as it has been heard of.

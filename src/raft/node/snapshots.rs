@@ -121,7 +121,7 @@ impl Node {
             seat.group.log().term_at(index).expect("what was delivered is in the log until it is compacted");
         seat.snapshots.pending = Some(Snapshot {
             position: Position { index, term },
-            conf_state: seat.group.conf_state(),
+            conf_state: seat.conf_state(),
             registry: seat.registry.clone(),
             table,
             state: None,
