@@ -158,8 +158,17 @@ impl View {
         if self.voters().count() >= self.cluster_size {
             return None;
         }
-        let spare = self.spare(&Arc::from(""))?;
-        Some(Step::Change { promote: Some(spare.raft_id), demote: None, remove: Vec::new() })
+        let spare = self.spare(&Arc::from("")).filter(|spare| !self.may_be_dead(spare))?;
+        // Should the new voter die at once, the others must still be a quorum; none are enough beside a first one.
+        let count = self.voters().count();
+        let alive = self.voters().filter(|voter| !self.may_be_dead(voter) && !voter.is_closing).count();
+        let goes_on = alive == count || alive > count.div_ceil(2);
+        goes_on.then(|| Step::Change { promote: Some(spare.raft_id), demote: None, remove: Vec::new() })
+    }
+
+    /// It has missed a heartbeat or two, long before anybody takes it for absent.
+    fn may_be_dead(&self, member: &Standing) -> bool {
+        member.raft_id != self.me && (!member.is_heard || member.silent_ticks >= self.absent_ticks / 4)
     }
 
     fn replace(&self) -> Option<Step> {
@@ -198,7 +207,7 @@ impl View {
             return Some(remove(vec![dead.raft_id]));
         }
         // One that may be dead is the one to go, once that is sure: demoting another would leave fewer alive.
-        if others().any(|voter| !voter.is_heard || voter.silent_ticks >= self.absent_ticks / 4) {
+        if others().any(|voter| self.may_be_dead(voter)) {
             return None;
         }
         let voter = others().max_by_key(|voter| (voter.is_closing, voter.raft_id))?;
@@ -296,6 +305,25 @@ mod tests {
         assert_eq!(next(&view), None);
         view.members[2].is_caught_up = true;
         assert_eq!(next(&view), Some(Step::Change { promote: Some(3), demote: None, remove: vec![] }));
+    }
+
+    #[test]
+    fn a_cluster_grows_only_where_it_goes_on_if_the_new_voter_dies_at_once() {
+        let grown = Some(Step::Change { promote: Some(4), demote: None, remove: vec![] });
+        let mut view = view(3, 1);
+        view.cluster_size = 5;
+        assert_eq!(next(&view), grown);
+        view.members[3].silent_ticks = ABSENT / 4;
+        assert_eq!(next(&view), None, "it may be dead already");
+        view.members[3].silent_ticks = 0;
+        view.members[1].silent_ticks = ABSENT / 4;
+        assert_eq!(next(&view), None, "two of four are no quorum");
+        view.members[1].silent_ticks = DEAD;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(4), demote: None, remove: vec![2] }));
+        let mut view = self::view(4, 1);
+        view.cluster_size = 5;
+        view.members[1].silent_ticks = DEAD - 1;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(5), demote: None, remove: vec![] }));
     }
 
     #[test]

@@ -158,6 +158,13 @@ impl Life {
         let leaders = statuses.iter().filter(|(_, status)| status.role == Role::Leader);
         let Some((leader, leads)) = leaders.max_by_key(|(_, status)| status.term) else { return false };
         let voters = leads.members.iter().filter(|member| member.is_voter).count();
+        // A learner may become a voter before its death shows: together with that of a voter these would be two.
+        let is_learner = !leads.members.iter().any(|member| {
+            member.is_voter && Some(member.incarnation) == self.run.cluster.replicas[name].incarnation
+        });
+        if is_learner && self.run.cluster.now < self.lost_at + 20 {
+            return false;
+        }
         if voters > leads.cluster_size
             || leads.applied_index != leads.last_index
             || statuses.values().any(|status| status.last_index > leads.last_index)
