@@ -18,6 +18,7 @@ const { Cluster, quantile, until } = require('./cluster')
 const { LossyRedis } = require('./lossy-redis')
 
 const INSTALLS = Number(process.env.CONFLUX_INSTALLS ?? 8)
+const SIZE = 3
 const LANES = 4
 const CAUGHT_UP_WITHIN_MS = 3000
 
@@ -28,9 +29,6 @@ const CHUNKS = BALLAST_BYTES / CHUNK_BYTES
 const LOST_MAX = 12
 
 const SNAPSHOT_ENTRIES = 1000
-/** So far behind that the log begins later: a node waits for up to half as many entries more, and keeps a quarter. */
-const BEHIND_ENTRIES = 3 * SNAPSHOT_ENTRIES
-
 const LOAD = { inFlight: 4, pause: 5 }
 
 test(`${INSTALLS} snapshots whose first frames are lost, or whose receiver is killed`, async t => {
@@ -38,14 +36,14 @@ test(`${INSTALLS} snapshots whose first frames are lost, or whose receiver is ki
   t.after(() => redis.kill())
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
   const options = { snapshot: { entries: SNAPSHOT_ENTRIES }, ballast: BALLAST_BYTES }
-  const cluster = new Cluster(redis.url, { folder, options })
+  const cluster = new Cluster(redis.url, { size: SIZE, folder, options })
   t.after(async () => {
     await cluster.kill()
     fs.rmSync(folder, { recursive: true, force: true })
   })
   await cluster.leader()
   cluster.load(LOAD)
-  await cluster.acknowledgements(BEHIND_ENTRIES)
+  await cluster.acknowledgements(3 * SNAPSHOT_ENTRIES)
 
   const times = { lost: [], killed: [] }
   let next = 0
@@ -104,7 +102,7 @@ class Lane {
       const former = this.#start(id, storage)
       await caughtUp(former, await this.#commitIndex())
       await former.kill()
-      await this.#cluster.acknowledgements(BEHIND_ENTRIES)
+      await this.#compaction()
     }
     const freedAt = await (fault === 'lost' ? this.#lost(id, storage) : this.#killed(id, storage))
     await caughtUp(this.#member, await this.#commitIndex())
@@ -117,7 +115,13 @@ class Lane {
     const lose = 1 + Math.floor(Math.random() * LOST_MAX)
     this.#hinder(lose)
     this.#start(id, storage)
-    await until(`${lose} frames of the snapshot to be lost`, () => this.#chunks >= lose)
+    try {
+      await until(`${lose} frames of the snapshot to be lost`, () => this.#chunks >= lose)
+    } catch (error) {
+      const statuses = [this.#cluster.members[0], this.#member].map(member => member.ask('status'))
+      error.message += `, not ${this.#chunks}; ${JSON.stringify(await Promise.all(statuses), null, 2)}`
+      throw error
+    }
     return Date.now()
   }
 
@@ -155,6 +159,16 @@ class Lane {
   /** As those know it who were never hindered. */
   async #commitIndex() {
     return (await this.#cluster.members[0].ask('status')).commitIndex
+  }
+
+  /** Nobody's log reaches back to now any more: behind a snapshot a quarter as many entries are kept as are between two. */
+  async #compaction() {
+    const index = await this.#commitIndex()
+    const founders = this.#cluster.members.slice(0, SIZE)
+    await until('all logs to begin later', async () => {
+      const statuses = await Promise.all(founders.map(member => member.ask('status')))
+      return statuses.every(({ snapshotIndex }) => snapshotIndex > index + SNAPSHOT_ENTRIES)
+    })
   }
 }
 
