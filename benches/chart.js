@@ -51,17 +51,25 @@ function specification(run, peers) {
 
 function bars(title, values, format) {
   const y = { field: 'peer', type: 'nominal', sort: null, title: null }
-  const x = { field: 'value', type: 'quantitative', scale: { type: 'log' }, title }
+  const x = { field: 'end', type: 'quantitative', scale: { type: 'log' }, title }
+  // A logarithmic scale has no zero: who did nothing gets no bar, and says so.
+  const start = Math.min(...values.map(({ value }) => value).filter(value => value > 0)) / 2
   return {
     width: WIDTH,
-    data: { values: values.map(row => ({ ...row, isOurs: row.peer === 'conflux' })) },
+    data: {
+      values: values.map(row => ({
+        ...row,
+        end: Math.max(row.value, start),
+        isOurs: row.peer === 'conflux'
+      }))
+    },
     encoding: { y },
     layer: [
       {
         mark: { type: 'bar' },
         encoding: {
           x,
-          x2: { datum: Math.min(...values.map(({ value }) => value)) / 2 },
+          x2: { datum: start },
           color: {
             field: 'isOurs',
             type: 'nominal',

@@ -13,7 +13,7 @@ function machine() {
   const [cpu] = os.cpus()
   return {
     date: new Date().toISOString(),
-    machine: `${os.cpus().length} × ${cpu.model.trim()}, ${Math.round(os.totalmem() / 2 ** 30)} GiB, ${os.type()} ${os.release()}`,
+    machine: `${os.cpus().length} × ${cpu.model.trim()}, ${Math.round(os.totalmem() / 2 ** 30)} GiB, ${os.type()} ${/^[\d.]+/.exec(os.release())}`,
     conflux: manifest.version,
     node: process.versions.node,
     redis: /v=(\S+)/.exec(spawnSync(obtainRedisServer(), ['--version'], { encoding: 'utf8' }).stdout)?.[1]
