@@ -1,16 +1,14 @@
 //! This file opens the edge's readers to the targets in `fuzz/`. It is in no release.
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
-use super::{batch, json, turn};
+use super::{batch, turn};
 use crate::raft::{Delivery, Settlement};
 
 /// What came over the network, on its way to JavaScript: the batch is always one JSON text.
 pub fn batch(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
-    if let Some(text) = json::text(&bytes, json::DEPTH_MAX) {
-        assert!(serde_json::from_str::<serde_json::Value>(text).is_ok());
-    }
     let deliveries = [
         Delivery::Evaluate { method: "m".into(), args: bytes.clone() },
         Delivery::Committed { index: 1, own: None, is_provisional: false, action: bytes.clone() },
@@ -19,7 +17,8 @@ pub fn batch(bytes: &[u8]) {
         Delivery::Settled { sequence: 4, settlement: Settlement::Done(bytes) },
     ];
     let text = batch::encode(&deliveries).text;
-    assert!(serde_json::from_str::<Vec<serde_json::Value>>(&text).is_ok(), "{text}");
+    // A number may be too large for Rust: JavaScript reads Infinity.
+    assert!(serde_json::from_str::<Vec<IgnoredAny>>(&text).is_ok(), "{text}");
 }
 
 /// What JavaScript says in a turn.
