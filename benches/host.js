@@ -164,11 +164,7 @@ const verbs = {
   fill: ({ id, bytes }) => clients.get(id).fill(bytes),
 
   /** What each client was acknowledged. */
-  acknowledged: () =>
-    [...clients.values()].map(({ origin, acknowledged }) => ({
-      origin,
-      acknowledged: acknowledged.toJSON()
-    })),
+  acknowledged: () => [...clients.values()].map(({ origin, acknowledged }) => ({ origin, acknowledged })),
 
   /** What each node applied, of all that was acknowledged before. */
   applied: async () => {

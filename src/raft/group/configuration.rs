@@ -60,7 +60,7 @@ impl Group {
         let Ok(mut change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return };
         let me = self.raw.raft.id;
         for single in change.changes.iter_mut().filter(|single| single.node_id == me) {
-            // Only where others go (`stay`).
+            // Others go; this node stays a learner to itself (`stay`).
             if single.get_change_type() == ConfChangeType::RemoveNode {
                 single.set_change_type(ConfChangeType::AddLearnerNode);
             }
@@ -72,15 +72,10 @@ impl Group {
     /// A quorum knows that the present configuration is committed, as far as this leader knows. Until then others may
     /// still go by the one before: raft-rs changes it when an entry is applied, the paper when it is appended (§6).
     pub fn is_change_known(&self) -> bool {
-        let progress = self.raw.raft.prs();
-        let knows = |id: u64| {
-            id == self.raw.raft.id
-                || progress.get(id).is_some_and(|progress| progress.committed_index >= self.conf_index)
-        };
-        let conf = self.conf_state();
-        progress.has_quorum(
-            &conf.voters.iter().chain(&conf.voters_outgoing).copied().filter(|id| knows(*id)).collect(),
-        )
+        let (me, members) = (self.raw.raft.id, self.raw.raft.prs());
+        let know =
+            members.iter().filter(|(id, progress)| **id == me || progress.committed_index >= self.conf_index);
+        members.has_quorum(&know.map(|(id, _)| *id).collect())
     }
 
     /// The configuration becomes that of one voter, whatever it was: the cluster was recovered (`entry.rs`).

@@ -136,7 +136,7 @@ impl Node {
         let has_heir = self.heir(None).is_some();
         let Some(seat) = &mut self.seat else { return };
         match step {
-            // A leader that goes itself would be gone before those who stay know that they are enough without it.
+            // Who stays would wait for an election if a leader that goes itself did not hand over before.
             Step::LeaveJoint if !seat.group.stays_voter(view.me) && has_heir => {
                 self.hand_over(None);
             }
@@ -303,7 +303,9 @@ impl Node {
             care.transfers.remove(&member);
             care.unwanted.remove(&member);
             care.hashes.remove(&member);
-            care.dismissed.extend(Some(incarnation).filter(|_| member != me));
+            if member != me {
+                care.dismissed.push(incarnation);
+            }
             // What they answer says what they know to be committed.
             seat.group.ping();
         }
@@ -311,8 +313,11 @@ impl Node {
 
     /// Tells whom this leader removed, which gets no more entries, and so would never learn of it.
     pub(super) fn tell_dismissed(&mut self) {
-        let Some(seat) = self.seat.as_mut().filter(|seat| seat.group.is_change_known()) else { return };
+        let Some(seat) = &mut self.seat else { return };
         let Some(care) = seat.care.as_mut().filter(|care| !care.dismissed.is_empty()) else { return };
+        if !seat.group.is_change_known() {
+            return;
+        }
         for incarnation in std::mem::take(&mut care.dismissed) {
             let removed = seat.removed_word();
             self.outbox.push(Target::One(incarnation), removed);
@@ -324,9 +329,9 @@ impl Node {
         let Some(seat) = &self.seat else { return };
         let knows = seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open());
         if knows
-            && seat.group.is_change_known()
             && !seat.registry.contains(from)
             && !seat.group.is_member(from.raft_id())
+            && seat.group.is_change_known()
         {
             let removed = seat.removed_word();
             self.outbox.push(Target::One(from), removed);

@@ -159,9 +159,9 @@ impl Life {
         let Some((leader, leads)) = leaders.max_by_key(|(_, status)| status.term) else { return false };
         let voters = leads.members.iter().filter(|member| member.is_voter).count();
         // A learner may become a voter before its death shows: together with that of a voter these would be two.
-        let is_learner = !leads.members.iter().any(|member| {
-            member.is_voter && Some(member.incarnation) == self.run.cluster.replicas[name].incarnation
-        });
+        let lost = &self.run.cluster.replicas[name].incarnation;
+        let is_learner =
+            !leads.members.iter().any(|member| member.is_voter && Some(member.incarnation) == *lost);
         if is_learner && self.run.cluster.now < self.lost_at + 20 {
             return false;
         }
@@ -171,7 +171,6 @@ impl Life {
         {
             return false;
         }
-        let lost = &self.run.cluster.replicas[name].incarnation;
         let stays = |incarnation| {
             Some(incarnation) != *lost
                 && (self.run.cluster.replicas.values().any(|replica| {
