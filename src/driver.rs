@@ -5,22 +5,24 @@
 //! back no thread is woken; the thread ends with the last node. What little JavaScript says at a time is handled on
 //! JavaScript's own thread (`desk.rs`), so that nothing is woken for that either.
 
+mod clock;
 mod desk;
 mod keeper;
 mod runtime;
 #[cfg(test)]
 mod tests;
-mod ticks;
 #[cfg(test)]
 mod visits;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::channel::{Channel, Health, Link};
 use crate::error::Error;
@@ -28,7 +30,6 @@ use crate::raft::{ChannelState, Delivery, Incarnation, Input, Node, Options, Sta
 use crate::storage::Storage;
 use desk::{Command, Core, Desk, Heard, Left};
 use keeper::{Reports, Saver};
-use ticks::Ticks;
 
 pub use desk::Handle;
 
@@ -62,7 +63,8 @@ pub fn start(
         let mut driver = Driver {
             desk,
             commands,
-            ticks: Ticks::new(tick),
+            tick,
+            timer: Box::pin(sleep(Duration::ZERO)),
             channel,
             reports: Reports::None,
             link: None,
@@ -85,7 +87,9 @@ pub fn start(
 struct Driver {
     desk: Arc<Desk>,
     commands: UnboundedReceiver<Command>,
-    ticks: Ticks,
+    tick: Duration,
+    /// Wakes for the clock.
+    timer: Pin<Box<Sleep>>,
     channel: Box<dyn Channel>,
     reports: Reports,
     link: Option<Link>,
@@ -138,16 +142,26 @@ impl Driver {
                     Left::Panic(message) => return End::failed(Error::Panic { message }),
                 }
             }
+            self.set_timer();
             if !self.hear().await {
                 return End::Killed;
             }
         }
     }
 
+    /// A timer that wakes too early is left alone, because setting one is a system call: at rest, others wake this thread
+    /// before the clock does.
+    fn set_timer(&mut self) {
+        let Some(due) = self.desk.lock().due().map(Instant::from_std) else { return };
+        if due < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(due);
+        }
+    }
+
     fn join(&mut self, incarnation: Incarnation) {
         let mut link = self.channel.join(incarnation);
         let health = link.health.borrow_and_update().clone();
-        self.desk.lock().joined(link.outbound.clone());
+        self.desk.lock().joined(link.outbound.clone(), self.tick);
         self.heard.inputs.push(Input::Channel(state_of(health)));
         self.link = Some(link);
     }
@@ -167,7 +181,7 @@ impl Driver {
         // Not biased: whatever comes often must not keep the clock or the others from being heard.
         tokio::select! {
             command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
-            () = self.ticks.next() => inputs.push(Input::Tick),
+            () = &mut self.timer => {}
             input = self.reports.next() => inputs.push(input),
             Ok(()) = link.health.changed() => {
                 let health = link.health.borrow_and_update().clone();

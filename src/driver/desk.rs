@@ -7,9 +7,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::clock::Clock;
 use super::keeper::Saver;
 use super::{Application, message_of};
 use crate::channel::Outbound;
@@ -153,6 +155,8 @@ pub struct Core {
     node: Option<Node>,
     saver: Option<Saver>,
     outbound: Option<Outbound>,
+    /// It goes from when the node first joined a channel.
+    clock: Option<Clock>,
     application: Option<Box<dyn Application>>,
     left: Option<Left>,
     /// While there is no node.
@@ -168,7 +172,8 @@ pub enum Left {
 
 impl Core {
     pub fn new(application: Box<dyn Application>, status: Status) -> Self {
-        Self { node: None, saver: None, outbound: None, application: Some(application), left: None, status }
+        let application = Some(application);
+        Self { node: None, saver: None, outbound: None, clock: None, application, left: None, status }
     }
 
     pub fn begin(&mut self, node: Node, saver: Saver) {
@@ -176,8 +181,14 @@ impl Core {
     }
 
     /// The node was left to join a channel, and has.
-    pub fn joined(&mut self, outbound: Outbound) {
+    pub fn joined(&mut self, outbound: Outbound, tick: Duration) {
         self.outbound = Some(outbound);
+        self.clock.get_or_insert_with(|| Clock::new(tick, Instant::now()));
+    }
+
+    /// When the driver's thread must have a turn, whatever it hears.
+    pub fn due(&self) -> Option<Instant> {
+        self.clock.as_ref().map(Clock::due)
     }
 
     fn status(&self) -> Status {
@@ -201,9 +212,14 @@ impl Core {
     ) {
         let turn = catch_unwind(AssertUnwindSafe(|| {
             if let Some(node) = &mut self.node {
+                let ticks = self.clock.as_mut().map_or(0, |clock| clock.passed(Instant::now()));
+                (0..ticks).for_each(|_| node.handle(Input::Tick));
                 inputs.into_iter().for_each(|input| node.handle(input));
             }
             self.obey(evaluations);
+            if let (Some(node), Some(clock)) = (&self.node, &mut self.clock) {
+                clock.rest(node.rest_ticks());
+            }
         }));
         if let Err(panic) = turn {
             self.left = Some(Left::Panic(message_of(&*panic)));

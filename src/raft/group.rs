@@ -224,6 +224,18 @@ impl Group {
         self.draw_election_timeout();
     }
 
+    /// As a leader.
+    pub fn ticks_until_heartbeat(&self) -> u64 {
+        let raft = &self.raw.raft;
+        raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed()) as u64
+    }
+
+    /// As anybody else, if no leader is heard.
+    pub fn ticks_until_election(&self) -> u64 {
+        let raft = &self.raw.raft;
+        raft.randomized_election_timeout().saturating_sub(raft.election_elapsed) as u64
+    }
+
     pub fn campaign(&mut self) {
         // Fails only where there is nothing to campaign for: we are the leader, or no voter.
         let _ = self.raw.campaign();

@@ -10,6 +10,7 @@ mod fence;
 mod hearing;
 mod loss;
 mod outcomes;
+mod rest;
 mod seat;
 mod snapshots;
 mod tidings;

@@ -79,6 +79,16 @@ impl Care {
         }
     }
 
+    /// Nothing was begun that a tick would carry on.
+    pub(super) fn is_done(&self) -> bool {
+        self.newcomers.is_empty()
+            && self.going.is_empty()
+            && self.dismissed.is_empty()
+            && self.unwanted.is_empty()
+            && self.transfers.is_empty()
+            && self.reads.is_empty()
+    }
+
     fn note_commit(&mut self, now: u64, commit_index: u64, election_ticks: u64) {
         if self.commits_at + election_ticks <= now {
             self.commits = [commit_index, self.commits[0]];

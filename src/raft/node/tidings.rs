@@ -23,6 +23,12 @@ pub(super) struct Tidings {
     held: BTreeMap<RaftId, RaftMessage>,
 }
 
+impl Tidings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+}
+
 impl Node {
     /// JavaScript is handed a batch.
     pub(super) fn note_own(&mut self, batch: &[Delivery], until: u64) {

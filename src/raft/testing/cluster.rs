@@ -41,6 +41,8 @@ pub struct Cluster {
     /// Frames on their way, by arrival, then by order of sending.
     pub frames: BTreeMap<(u64, u64), Sent>,
     pub checker: Checker,
+    /// Nodes are told of ticks as by a driver: all that have passed, when they want to be told or hear something.
+    pub rests: bool,
     pub trace: Option<Vec<String>>,
     /// Everything is printed as it happens: `CONFLUX_TRACE=1`, to look at one seed.
     prints: bool,
@@ -71,6 +73,8 @@ pub struct Replica {
     /// Of [`RATE`]: how fast the clock goes, and how far it is into a tick.
     pub rate: u64,
     clock: u64,
+    /// Ticks that have passed and were not told.
+    untold: u64,
     /// To Redis.
     pub link: Link,
     /// JavaScript is busy: batches wait.
@@ -96,6 +100,7 @@ impl Cluster {
             cuts: BTreeSet::new(),
             frames: BTreeMap::new(),
             checker: Checker::default(),
+            rests: false,
             trace: None,
             prints: std::env::var_os("CONFLUX_TRACE").is_some(),
             now: 0,
@@ -123,6 +128,7 @@ impl Cluster {
             is_paused: false,
             rate: RATE,
             clock: 0,
+            untold: 0,
             link: Link::default(),
             is_busy: false,
             is_in_turn: false,
@@ -150,6 +156,7 @@ impl Cluster {
     pub fn handle(&mut self, name: &str, input: Input) {
         if let Some(replica) = self.replicas.get_mut(name) {
             replica.is_closing |= matches!(input, Input::Close { .. });
+            (0..std::mem::take(&mut replica.untold)).for_each(|_| replica.node.handle(Input::Tick));
             replica.node.handle(input);
             self.run(name);
         }
@@ -195,10 +202,19 @@ impl Cluster {
                 self.handle(&name, Input::Channel(state));
             }
             for _ in 0..ticks {
-                self.handle(&name, Input::Tick);
+                self.pass_tick(&name);
             }
         }
         self.deliver_due();
+    }
+
+    fn pass_tick(&mut self, name: &str) {
+        let Some(replica) = self.replicas.get_mut(name) else { return };
+        if self.rests && replica.untold + 1 < replica.node.rest_ticks() {
+            replica.untold += 1;
+        } else {
+            self.handle(name, Input::Tick);
+        }
     }
 
     /// An outage of Redis for these nodes.

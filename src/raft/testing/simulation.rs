@@ -22,8 +22,18 @@ fn simulation_keeps_every_promise_under_faults() {
     for_seeds(0..400, live_through);
 }
 
+/// As a driver tells ticks: late, and several at once.
+#[test]
+fn simulation_keeps_every_promise_where_nodes_rest() {
+    for_seeds(0..100, |seed| live(seed, true));
+}
+
 pub(super) fn live_through(seed: u64) {
-    let mut life = Life::found(seed);
+    live(seed, false);
+}
+
+fn live(seed: u64, rests: bool) {
+    let mut life = Life::found(seed, rests);
     life.disturb(seeds::ticks(600));
     if life.run.cluster.roll(3) == 0 {
         life.serve_on_a_bad_network();
@@ -35,7 +45,7 @@ pub(super) fn live_through(seed: u64) {
 #[test]
 fn simulation_of_one_seed_gives_the_same_trace_twice() {
     let trace = |seed| {
-        let mut life = Life::found(seed);
+        let mut life = Life::found(seed, false);
         life.run.cluster.trace = Some(Vec::new());
         life.disturb(300);
         life.run.cluster.trace.take().expect("it was switched on")
@@ -50,9 +60,11 @@ fn simulation_of_one_seed_gives_the_same_trace_twice() {
 
 impl Life {
     /// Founds a cluster of 1, 2, 3, 4 or 5 nodes on a good network.
-    fn found(seed: u64) -> Self {
+    fn found(seed: u64, rests: bool) -> Self {
         let size = seeds::nodes([3, 5, 3, 1, 2, 4][(seed % 6) as usize]);
-        let run = Run::found_of(Cluster::new(seed), size, &|_| false);
+        let mut cluster = Cluster::new(seed);
+        cluster.rests = rests;
+        let run = Run::found_of(cluster, size, &|_| false);
         Self { run, losses_left: (size - 1) / 2, victim: None }
     }
 
