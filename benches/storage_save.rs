@@ -1,7 +1,7 @@
 //! This file measures the disk storage: a save of one entry and of many, and a load.
 //!
 //! `cargo bench --bench storage_save -- [directory]`; a new directory in it is used, and removed. A disk without a
-//! battery-backed cache, or a real one at all, shows its own figures: what is measured is two syncs.
+//! battery-backed cache, or a real one at all, shows its own figures: what is measured is one sync.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

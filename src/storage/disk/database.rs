@@ -1,8 +1,7 @@
 //! This file keeps one seat in one redb file: it carries out writes, and reads back what was kept or says what is wrong.
 //!
-//! Called by `mod.rs`. Every commit is two-phase and synced: redb's one-phase commits fall back to the one before when
-//! they are damaged, and say nothing. Every opening verifies every page that counts, so that nothing is believed that
-//! was not written.
+//! Called by `mod.rs`. Every commit is synced once. Every opening verifies every page that counts, so that nothing is
+//! believed that was not written, and `header.rs` sees to it that nothing which was durable is taken back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -56,11 +55,11 @@ impl Database {
 
     /// Opens a file and gives back what it holds; the start number in it is raised already, and durable.
     ///
-    /// redb repairs what a crash left behind: its list of free pages, of which no content depends. What counts is in
-    /// pages under checksums, and after two-phase commits only the newest is ever taken: where that is damaged redb
-    /// gives an error, or panics.
+    /// redb repairs what a crash left behind: its list of free pages, of which no content depends, and a commit that was
+    /// not durable yet, which is taken back. What counts is in pages under checksums: where one is damaged redb gives an
+    /// error, or panics, or wants to take back what is noted as durable, which the guard refuses.
     pub fn open(file: Box<dyn StorageBackend>) -> Result<(Self, Recovered), Fault> {
-        let file = Guarded::check(file)?.map_err(Fault::damage)?;
+        let (file, commits) = Guarded::check(file)?.map_err(Fault::damage)?;
         let opened = catch_unwind(AssertUnwindSafe(move || -> Result<_, Fault> {
             let redb = builder().create_with_backend(file)?;
             let recovered = read(&redb.begin_read()?)?;
@@ -70,6 +69,7 @@ impl Database {
         let (redb, (mut head, mut recovered)) = opened.unwrap_or_else(|panic| {
             Err(Fault::damage(format!("the database cannot be read: {}", said_by(&*panic))))
         })?;
+        commits.are_verified();
         head.start += 1;
         recovered.start = head.start;
         let mut database = Self { redb, head };
@@ -95,7 +95,6 @@ impl Database {
     fn commit(&mut self, writes: &[Write], is_first: bool) -> Result<(), Fault> {
         let mut transaction = self.redb.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
-        transaction.set_two_phase_commit(true);
         {
             let mut log = transaction.open_table(LOG)?;
             let mut snapshot = transaction.open_table(SNAPSHOT)?;
@@ -325,8 +324,7 @@ mod tests {
         let path = tempfile::NamedTempFile::new().unwrap();
         let file = || Box::new(FileBackend::new(path.reopen().unwrap()).unwrap());
         let redb = builder().create_with_backend(Guarded::create(file())).unwrap();
-        let mut transaction = redb.begin_write().unwrap();
-        transaction.set_two_phase_commit(true);
+        let transaction = redb.begin_write().unwrap();
         let later = record::seal(Place::Format, &(FORMAT + 1).to_le_bytes());
         transaction.open_table(META).unwrap().insert(FORMAT_KEY, later.as_slice()).unwrap();
         transaction.commit().unwrap();
