@@ -22,7 +22,7 @@ function openFragile(given) {
   let native
   const open = (text, deliver) => (native = binding.open(text, deliver))
   const node = new Node(options.check({ ...list, ...given }), open).face
-  return { node, panic: () => native.perform('[[7000,"append",[]],[9000,"append",[]]]', false) }
+  return { node, panic: () => [7000, 9000].forEach(first => native.perform(first, '["append",[]]', false)) }
 }
 
 async function assertFailed(node, pending, heard) {

@@ -19,14 +19,19 @@ class Performs {
   #pendingMax
   #deliver
   #onFault
-  /** `#pending[i]` is the perform with the sequence number `#first + i`, until it has ended. */
-  #pending = []
+  /** `#resolves[i]` and `#rejects[i]` end the perform with the sequence number `#first + i`, until one of them has. */
+  #resolves = []
+  #rejects = []
+  /** The lengths of their arguments' texts. */
+  #lengths = []
   #first = 1
-  /** How many at the front of `#pending` have ended. */
+  /** How many at the front have ended. */
   #ended = 0
   #count = 0
   #characters = 0
-  /** What goes to the core at the end of this turn. */
+  /** Of those with a time limit, by sequence number. */
+  #timers = new Map()
+  /** What goes to the core next, from the sequence number `#turnFirst` on. */
   #turn = ''
   #turnFirst = 1
   #abandoned = []
@@ -63,37 +68,67 @@ class Performs {
     const text = encodeArgs(args)
     if (this.#characters + text.length > CHARACTERS_MAX) throw errors.busy(this.#count, this.#characters)
     const isTimed = timeout !== undefined && timeout !== null && timeout !== -1
-    if (isTimed && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
-    const sequence = this.#first + this.#pending.length
-    const perform = new Perform(text.length, callback)
-    if (isTimed) perform.timer = setTimeout(expire, timeout, this, sequence, method, timeout)
-    this.#pending.push(perform)
+    if (isTimed) {
+      if (!isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
+      const sequence = this.#next
+      this.#timers.set(sequence, setTimeout(expire, timeout, this, sequence, method, timeout))
+    }
+    const promise = this.#hold(callback)
+    this.#lengths.push(text.length)
     this.#count++
     this.#characters += text.length
-    this.#turn += `${this.#turn === '' ? '[' : ',['}${sequence},${quoted},${text}]`
+    this.#turn += this.#turn === '' ? `${quoted},${text}` : `,${quoted},${text}`
     this.#flushLater()
-    return perform.promise
+    return promise
+  }
+
+  /** The sequence number of the next perform. */
+  get #next() {
+    return this.#first + this.#resolves.length
+  }
+
+  /** Remembers how the next perform ends: the promise, or the callback. */
+  #hold(callback) {
+    if (callback === undefined) {
+      const promise = new Promise(capture)
+      this.#resolves.push(captured.resolve)
+      this.#rejects.push(captured.reject)
+      return promise
+    }
+    // As a promise does, a callback runs in the async context of its caller (AsyncLocalStorage).
+    const bound = AsyncResource.bind(callback)
+    this.#resolves.push(action => nextTick(bound, null, action))
+    this.#rejects.push(error => nextTick(bound, error))
+    return undefined
   }
 
   resolve(sequence, action) {
-    this.#take(sequence)?.resolve(action)
+    const position = sequence - this.#first
+    const resolve = this.#resolves[position]
+    if (resolve === undefined) return
+    this.#end(position)
+    resolve(action)
   }
 
+  /** Returns whether it had not ended before. */
   reject(sequence, error) {
-    this.#take(sequence)?.reject(error)
+    const position = sequence - this.#first
+    const reject = this.#rejects[position]
+    if (reject === undefined) return false
+    this.#end(position)
+    reject(error)
+    return true
   }
 
   expire(sequence, error) {
-    const perform = this.#take(sequence)
-    if (perform === undefined) return
-    perform.reject(error)
+    if (!this.reject(sequence, error)) return
     this.#abandoned.push(sequence)
     this.#flushLater()
   }
 
   /** Ends all. `errorFor(outcome)` makes the error: `not-applied` for what the core was never told. */
   rejectAll(errorFor) {
-    const end = this.#first + this.#pending.length
+    const end = this.#next
     for (let sequence = this.#first + this.#ended; sequence < end; sequence++) {
       this.reject(sequence, errorFor(sequence < this.#turnFirst ? 'unknown' : 'not-applied'))
     }
@@ -107,13 +142,14 @@ class Performs {
    */
   flush(mayEvaluate = false) {
     this.#isFlushDue = false
+    const first = this.#turnFirst
     const turn = this.#turn
     const abandoned = this.#abandoned
     this.#turn = ''
-    this.#turnFirst = this.#first + this.#pending.length
+    this.#turnFirst = this.#next
     try {
       if (turn !== '') {
-        const batch = this.#native.perform(`[${turn}]`, mayEvaluate)
+        const batch = this.#native.perform(first, `[${turn}]`, mayEvaluate)
         if (batch !== null) this.#deliver(batch)
       }
       if (abandoned.length > 0) {
@@ -132,67 +168,38 @@ class Performs {
     nextTick(flush, this)
   }
 
-  /** The perform, which has ended with this; `undefined` if it had before. */
-  #take(sequence) {
-    const position = sequence - this.#first
-    const perform = this.#pending[position]
-    if (perform === undefined) return undefined
-    this.#pending[position] = undefined
+  #end(position) {
+    this.#resolves[position] = this.#rejects[position] = undefined
     this.#count--
-    this.#characters -= perform.characters
-    if (perform.timer !== undefined) clearTimeout(perform.timer)
+    this.#characters -= this.#lengths[position]
+    if (this.#timers.size > 0) this.#endTimer(this.#first + position)
     if (position === this.#ended) this.#advance()
-    return perform
+  }
+
+  #endTimer(sequence) {
+    clearTimeout(this.#timers.get(sequence))
+    this.#timers.delete(sequence)
   }
 
   #advance() {
-    const pending = this.#pending
-    while (this.#ended < pending.length && pending[this.#ended] === undefined) this.#ended++
-    if (this.#ended === pending.length) {
-      this.#first += this.#ended
-      pending.length = this.#ended = 0
-    } else if (this.#ended >= STEP) {
-      pending.splice(0, this.#ended)
-      this.#first += this.#ended
-      this.#ended = 0
+    const resolves = this.#resolves
+    while (this.#ended < resolves.length && resolves[this.#ended] === undefined) this.#ended++
+    if (this.#ended === resolves.length) this.#forget(this.#ended)
+    else if (this.#ended >= STEP) this.#forget(STEP)
+  }
+
+  #forget(count) {
+    for (const column of [this.#resolves, this.#rejects, this.#lengths]) {
+      if (count === column.length) column.length = 0
+      else column.splice(0, count)
     }
+    this.#first += count
+    this.#ended -= count
   }
 }
 
 /** What ended at the front of the table leaves it in steps: one by one would move all others each time. */
 const STEP = 4096
-
-/** One call of `perform`: its promise, or its callback. */
-class Perform {
-  promise
-  timer
-  characters
-  #resolve
-  #reject
-  #callback
-
-  constructor(characters, callback) {
-    this.characters = characters
-    if (callback === undefined) {
-      this.promise = new Promise(capture)
-      this.#resolve = captured.resolve
-      this.#reject = captured.reject
-    } else {
-      // As a promise does, a callback runs in the async context of its caller (AsyncLocalStorage).
-      this.#callback = AsyncResource.bind(callback)
-    }
-  }
-
-  resolve(action) {
-    if (this.#callback === undefined) this.#resolve(action)
-    else nextTick(this.#callback, null, action)
-  }
-
-  reject(error) {
-    if (this.#callback === undefined) this.#reject(error)
-    else nextTick(this.#callback, error)
-  }
-}
 
 /** One function for all promises: a closure for each would be made and thrown away. */
 const captured = { resolve: undefined, reject: undefined }

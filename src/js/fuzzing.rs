@@ -24,7 +24,7 @@ pub fn batch(bytes: &[u8]) {
 /// What JavaScript says in a turn.
 pub fn turn(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = turn::performs(text);
+    let _ = turn::performs(1, text);
     let _ = turn::sequences(text);
     let _ = turn::ask(text);
     let _ = turn::answers(text, &[0]);

@@ -3,6 +3,7 @@
 //! Called by `mod.rs` on JavaScript's thread. The texts are the façade's own: a fault in one is a bug of the façade,
 //! and its description is for whoever mends it. Arguments and actions stay text; no value is ever built of them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,13 +15,38 @@ use serde_json::value::RawValue;
 use crate::raft::events::Ask;
 use crate::raft::{Answer, Perform};
 
-/// `[[sequence,"method",[…args]],…]`
-pub fn performs(text: &str) -> Result<Vec<Perform>, String> {
-    let performs: Vec<(u64, Arc<str>, &RawValue)> = parse(text)?;
-    Ok(performs
-        .into_iter()
-        .map(|(sequence, method, args)| Perform { sequence, method, args: copy(args) })
-        .collect())
+/// `["method",[…args],"method",[…args],…]`, numbered from `first` on.
+pub fn performs(first: u64, text: &str) -> Result<Vec<Perform>, String> {
+    read(text, Performs { first })
+}
+
+/// Borrowed, unless something in it is escaped.
+#[derive(Deserialize)]
+struct Method<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Performs {
+    first: u64,
+}
+
+impl<'de> Visitor<'de> for Performs {
+    type Value = Vec<Perform>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a flat array of methods and arguments")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut performs: Vec<Perform> = Vec::new();
+        while let Some(Method(method)) = items.next_element()? {
+            let args =
+                items.next_element::<&RawValue>()?.ok_or_else(|| A::Error::custom("half a perform"))?;
+            // Most turns perform one method again and again.
+            let last = performs.last().map(|last| &last.method).filter(|last| ***last == *method);
+            let method = last.cloned().unwrap_or_else(|| method.into());
+            performs.push(Perform { sequence: self.first + performs.len() as u64, method, args: copy(args) });
+        }
+        Ok(performs)
+    }
 }
 
 /// `[sequence,…]`
@@ -54,9 +80,7 @@ enum GivenAsk {
 
 /// The answers of JavaScript, `[0,1,action,2,error,3,error,…]`, with our own put in at the positions `refused`.
 pub fn answers(text: &str, refused: &[usize]) -> Result<Vec<Answer>, String> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let mut answers = json.deserialize_seq(Answers).map_err(|error| describe(error, text))?;
-    json.end().map_err(|error| describe(error, text))?;
+    let mut answers = read(text, Answers)?;
     // Positions rise, so each one is already its place among all answers.
     for &position in refused {
         if position > answers.len() {
@@ -101,6 +125,14 @@ fn copy(raw: &RawValue) -> Bytes {
     Bytes::copy_from_slice(raw.get().as_bytes())
 }
 
+/// Reads a flat array, without a value for each of its items.
+fn read<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Result<V::Value, String> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = json.deserialize_seq(visitor).map_err(|error| describe(error, text))?;
+    json.end().map_err(|error| describe(error, text))?;
+    Ok(value)
+}
+
 fn parse<'de, T: serde::Deserialize<'de>>(text: &'de str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| describe(error, text))
 }
@@ -116,11 +148,13 @@ mod tests {
 
     #[test]
     fn performs_keep_their_arguments_as_text() {
-        let performs = performs(r#"[[1,"append",["a", {"x":1}]],[2,"n\"o",[]]]"#).unwrap();
-        assert_eq!(performs.len(), 2);
-        assert_eq!((performs[0].sequence, &*performs[0].method), (1, "append"));
+        let text = r#"["append",["a", {"x":1}],"n\"o",[],"n\"o",[2]]"#;
+        let performs = performs(7, text).unwrap();
+        assert_eq!(performs.iter().map(|perform| perform.sequence).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!((performs[0].sequence, &*performs[0].method), (7, "append"));
         assert_eq!(performs[0].args, r#"["a", {"x":1}]"#);
         assert_eq!(&*performs[1].method, "n\"o");
+        assert_eq!((&*performs[2].method, &*performs[2].args), ("n\"o", &b"[2]"[..]));
     }
 
     #[test]
@@ -162,8 +196,9 @@ mod tests {
         assert!(answers("[0", &[]).is_err());
         assert!(answers("[0]]", &[]).is_err());
         assert!(answers("[0]", &[2]).unwrap_err().starts_with("too few answers"));
-        assert!(performs(r#"[[1,"a"]]"#).is_err());
-        assert!(performs(r#"[[-1,"a",[]]]"#).is_err());
+        assert!(performs(1, r#"["a"]"#).unwrap_err().starts_with("half a perform"));
+        assert!(performs(1, r#"[1,[]]"#).is_err());
+        assert!(performs(1, r#"["a",[]"#).is_err());
     }
 
     #[test]
