@@ -255,7 +255,7 @@ test('a leader says that its turn is over behind what those who awaited an actio
     assert.deepEqual(answered, [['answered', '[]']])
     await performing
     await new Promise(setImmediate)
-    const performed = ['perform', '[[2,"append",["y"]]]', true]
+    const performed = ['perform', 2, '["append",["y"]]', true]
     assert.deepEqual(said, role === 'leader' ? [performed, ['turnOver']] : [performed])
   }
 })
@@ -274,7 +274,7 @@ test('what is asked reaches the core after what was performed, and its answer co
     node.recover({ iUnderstandThatActionsMayBeLost: true, timeout: 7 })
   ]
   assert.deepEqual(said, [
-    ['perform', '[[1,"append",["x"]]]', false],
+    ['perform', 1, '["append",["x"]]', false],
     ['ask', '[1,10000,"sync"]'],
     ['ask', '[2,10000,{"transferLeadership":{"to":null}}]'],
     ['ask', '[3,5,{"transferLeadership":{"to":null}}]'],
