@@ -184,17 +184,16 @@ class Performs {
   #advance() {
     const resolves = this.#resolves
     while (this.#ended < resolves.length && resolves[this.#ended] === undefined) this.#ended++
-    if (this.#ended === resolves.length) this.#forget(this.#ended)
-    else if (this.#ended >= STEP) this.#forget(STEP)
+    if (this.#ended === resolves.length || this.#ended >= STEP) this.#forget()
   }
 
-  #forget(count) {
+  #forget() {
     for (const column of [this.#resolves, this.#rejects, this.#lengths]) {
-      if (count === column.length) column.length = 0
-      else column.splice(0, count)
+      if (this.#ended === column.length) column.length = 0
+      else column.splice(0, this.#ended)
     }
-    this.#first += count
-    this.#ended -= count
+    this.#first += this.#ended
+    this.#ended = 0
   }
 }
 

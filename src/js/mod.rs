@@ -74,8 +74,8 @@ pub struct NativeNode {
 
 #[napi]
 impl NativeNode {
-    /// Performs, numbered from `first` on: `["method",[…args],"method",[…args],…]`. If methods may run now, a leader that has nothing else
-    /// to do returns the batch that asks to evaluate them: it is delivered so, and no other way.
+    /// Performs, numbered from `first` on: `["method",[…args],"method",[…args],…]`. If methods may run now, a leader that
+    /// has nothing else to do returns the batch that asks to evaluate them: it is delivered so, and no other way.
     #[napi(catch_unwind)]
     pub fn perform(&self, first: f64, text: String, may_evaluate: bool) -> napi::Result<Option<String>> {
         let performs = turn::performs(first as u64, &text).map_err(napi::Error::from_reason)?;

@@ -1,10 +1,10 @@
 //! This file says for how long a node may be left alone: a cluster at rest need not be woken by every tick.
 //!
 //! Part of `node.rs`. The driver tells all ticks that have passed before it tells anything else, so that the count is
-//! always right; only what a tick itself sets off comes later. Where anything is under way, that is a tick at most.
+//! always right; only what a tick itself sets off comes later. Where anything is under way, that is a tick at most; where
+//! JavaScript's thread begins it in a turn of its own, which wakes nobody, as long as the node had been left alone.
 
 use super::Node;
-use super::care::Care;
 use crate::raft::events::ChannelState;
 
 /// A follower hears its leader once in a heartbeat interval. Longer than that, its own clock would only wake it for
@@ -30,19 +30,21 @@ impl Node {
     /// Nothing here waits for an answer, and whatever can be done is done.
     fn is_at_rest(&self) -> bool {
         let Some(seat) = &self.seat else { return false };
-        seat.leader().is_some()
-            && seat.care.as_ref().is_none_or(Care::is_done)
-            && !seat.group.has_pending_change()
-            && !seat.group.is_joint()
-            && seat.yielded_to.is_none()
-            && !seat.fence.is_fenced()
-            && self.channel == ChannelState::Healthy
-            && self.delivering.is_none()
+        // What a node at work fails first comes first: this is asked in every turn.
+        self.delivering.is_none()
             && self.origin.is_empty()
+            && self.tidings.is_empty()
             && self.asks.is_empty()
             && self.reception.is_none()
             && self.closing.is_none()
-            && self.tidings.is_empty()
+            && self.channel == ChannelState::Healthy
             && !self.is_stopped
+            && seat.leader().is_some()
+            && seat.yielded_to.is_none()
+            && !seat.fence.is_fenced()
+            && seat.care.as_ref().is_none_or(|care| {
+                // Who votes is a leader's concern.
+                care.is_done() && !seat.group.has_pending_change() && !seat.group.is_joint()
+            })
     }
 }

@@ -6,7 +6,7 @@ use super::cluster::{Cluster, Network};
 use super::faults::{Fault, RATE};
 use super::run::Run;
 use super::seeds::{self, for_seeds};
-use crate::raft::{Input, Role};
+use crate::raft::{Input, Options, Role};
 
 /// A cluster of nodes in memory.
 struct Life {
@@ -26,6 +26,33 @@ fn simulation_keeps_every_promise_under_faults() {
 #[test]
 fn simulation_keeps_every_promise_where_nodes_rest() {
     for_seeds(0..100, |seed| live(seed, true));
+}
+
+/// Otherwise the test above would be the one before it.
+#[test]
+fn nodes_rest_until_a_heartbeat_is_due_and_not_while_something_is_under_way() {
+    let mut run = Run::found_of(Cluster::new(1), 3, &|_| false);
+    let rest = |run: &Run, name: &str| run.cluster.replicas[name].node.rest_ticks();
+    run.until("the cluster is at rest", 1_000, |run| {
+        run.cluster.replicas.keys().all(|name| rest(run, name) > 1)
+    });
+    let heartbeat_ticks = Options::new("any", 3, [0; 32]).heartbeat_ticks;
+    let statuses = run.cluster.statuses();
+    for (name, status) in &statuses {
+        let intervals = if status.role == Role::Leader { 1 } else { 2 };
+        assert!(rest(&run, name) <= intervals * heartbeat_ticks, "{name}, {:?}", status.role);
+    }
+    // Its request stays on the way.
+    let (follower, _) =
+        statuses.iter().find(|(_, status)| status.role == Role::Follower).expect("two of three");
+    run.cluster.cut_apart(|_, _| true);
+    run.perform(follower);
+    assert_eq!(rest(&run, follower), 1);
+    // Nobody is heard: each tick may be the one that begins an election, or comes before it.
+    for _ in 0..200 {
+        run.step();
+        assert_eq!(rest(&run, follower), 1);
+    }
 }
 
 pub(super) fn live_through(seed: u64) {

@@ -123,9 +123,10 @@ impl Guarded {
 
     /// What was written last is durable.
     fn note(&self) -> io::Result<()> {
-        let is_new = |numbers: &mut Numbers| numbers.are_verified && numbers.written != numbers.noted;
-        let written = self.commits.with(|numbers| numbers.written.filter(|_| is_new(numbers)));
-        let Some(number) = written else { return Ok(()) };
+        let new = self.commits.with(|numbers| {
+            numbers.written.filter(|_| numbers.are_verified && numbers.written != numbers.noted)
+        });
+        let Some(number) = new else { return Ok(()) };
         self.file.write(NOTE_OFFSET, &encode_note(number))?;
         self.commits.with(|numbers| numbers.noted = Some(number));
         Ok(())
