@@ -24,6 +24,8 @@ pub enum Context {
     Check,
     /// The quorum was lost; the cluster goes on from this log under another name, with one voter.
     Epoch { cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, missing: Vec<Arc<str>> },
+    /// Outcomes that the entry of the next action of the same origin has no room for: see [`Request::observed`].
+    Observed { origin: RaftId, start: u64, observed: Vec<(u64, Outcome)> },
 }
 
 /// The context of a change of the configuration that lets a newcomer in.

@@ -22,9 +22,11 @@ pub enum Input {
     Perform(Vec<Perform>),
     /// The application no longer waits for these performs (their timeout passed); their outcome is unknown.
     Abandon(Vec<u64>),
-    /// JavaScript is done with the delivered batch. `answers` holds one answer for each `Delivery::Evaluate` in it,
-    /// in the same order. The next batch is delivered only after this.
-    Answered(Vec<Answer>),
+    /// JavaScript is done with the delivered batch. The next batch is delivered only after this.
+    Answered(Answered),
+    /// JavaScript works on the delivered batch, and has reduced everything up to `index`, as far as it knows (0: it does
+    /// not). It says so whenever it has worked for a while, and where the batch asks for it.
+    Progressed { index: u64 },
     /// What the application did on hearing the batch that was answered last has been told: it performs no more at once.
     TurnOver,
     /// JavaScript's answer to `Delivery::TakeSnapshot`, before `Answered` of the same batch.
@@ -46,6 +48,23 @@ pub enum Input {
     /// The application closes the node: leave gracefully, for at most so many ticks, then stop. `leaves`: give up the
     /// seat, because this incarnation will not come back.
     Close { ticks: u64, leaves: bool },
+}
+
+/// The answers to a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// One for each `Delivery::Evaluate` of the batch, in the same order, up to the one at which JavaScript stopped because
+    /// its time was over or its answers had become large: the rest was not evaluated, and comes again.
+    pub answers: Vec<Answer>,
+    /// How long JavaScript took for these evaluations.
+    pub micros: u64,
+}
+
+impl From<Vec<Answer>> for Answered {
+    /// Answers that took no time.
+    fn from(answers: Vec<Answer>) -> Self {
+        Self { answers, micros: 0 }
+    }
 }
 
 /// A snapshot of the application's state, or why there is none.
@@ -224,6 +243,11 @@ pub enum Delivery {
     Hash { index: u64 },
     /// Nothing to do but to answer: so that it is known whether JavaScript does.
     Wake,
+    /// Say `Input::Progressed` before going on: an evaluation that follows may take longer than an election timeout.
+    ReportProgress,
+    /// Whether the state contains everything that was committed when this node was admitted to its cluster or came back to
+    /// it.
+    CaughtUp(bool),
     /// What the log held at the start is reduced: the state may be read.
     Replayed,
     /// The answer to `Input::Ask`.

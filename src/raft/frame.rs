@@ -45,8 +45,9 @@ pub enum Message {
     Raft(RaftMessage),
     /// Performs on their way to the leader of `term`.
     Requests(Requests),
-    /// Outcomes on their way back, for requests of one start of their origin that became no entry.
-    Outcomes { term: u64, start: u64, outcomes: Vec<(u64, Outcome)> },
+    /// Outcomes on their way back, for requests of one start of their origin that became no entry. Each holds for the state
+    /// at `index`, which the origin has to have before it ends a perform with it.
+    Outcomes { term: u64, start: u64, index: u64, outcomes: Vec<(u64, Outcome)> },
     /// "In this term I have your requests up to this sequence number, without a gap."
     Received { term: u64, start: u64, sequence: u64 },
     /// What a member tells all others of itself when a leader appears, and whoever newly joined.
@@ -177,6 +178,9 @@ pub struct RequestItem {
     pub method: Arc<str>,
     /// The text of a JSON array.
     pub args: Bytes,
+    /// To how many earlier leaders it was sent. One of them may have lost its leadership because this very request takes
+    /// long.
+    pub attempts: u32,
 }
 
 /// What a leader answers to a request that became no entry.
@@ -185,6 +189,8 @@ pub enum Outcome {
     Nothing,
     /// The JSON text of the method's error.
     Refused(Bytes),
+    /// It is over, but what became of it is no longer known: the request table had to make room (`requests/table.rs`).
+    Forgotten,
 }
 
 impl Outcome {
@@ -192,7 +198,7 @@ impl Outcome {
     pub fn bytes(&self) -> usize {
         const SMALL: usize = 16;
         match self {
-            Outcome::Nothing => SMALL,
+            Outcome::Nothing | Outcome::Forgotten => SMALL,
             Outcome::Refused(error) => SMALL + error.len(),
         }
     }

@@ -117,8 +117,8 @@ fn turn(node: &mut Node, input: Input) {
             Work::Deliver(batch) => {
                 let evaluations =
                     batch.iter().filter(|delivery| matches!(delivery, Delivery::Evaluate { .. }));
-                let answers = evaluations.map(|_| super::Answer::Nothing).collect();
-                node.handle(Input::Answered(answers));
+                let answers: Vec<_> = evaluations.map(|_| super::Answer::Nothing).collect();
+                node.handle(Input::Answered(answers.into()));
             }
         }
     }

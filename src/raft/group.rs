@@ -4,6 +4,7 @@
 //! committed entries. It knows nothing of requests, JavaScript or founding.
 
 mod configuration;
+mod window;
 
 use std::collections::VecDeque;
 
@@ -24,7 +25,8 @@ use super::snapshot::{self, Snapshot};
 use super::testing::bugs::{Bug, is_back};
 use super::{guard, wire};
 
-const APPEND_BYTES_MAX: u64 = 1 << 20;
+/// One append holds about this much, or one larger entry.
+const APPEND_BYTES_MAX: u64 = 256 << 10;
 /// Proposals that wait for a quorum, on the leader; over this nothing is proposed until some are committed.
 pub const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
 const COMMITTED_BYTES_MAX: u64 = 4 << 20;
@@ -56,6 +58,8 @@ pub struct Group {
     holds_committed_actions: bool,
     confirmed: Vec<u64>,
     read_context: u64,
+    /// As a leader: up to here the log may hold entries larger than [`APPEND_BYTES_MAX`].
+    large_until: u64,
 }
 
 impl Group {
@@ -92,7 +96,7 @@ impl Group {
             min_election_tick: options.election_timeout_ticks_min as usize,
             max_election_tick: options.election_timeout_ticks_max as usize + 1,
             max_size_per_msg: APPEND_BYTES_MAX,
-            max_inflight_msgs: 256,
+            max_inflight_msgs: window::APPENDS_MAX,
             check_quorum: true,
             #[cfg(not(test))]
             pre_vote: true,
@@ -126,6 +130,7 @@ impl Group {
             holds_committed_actions,
             confirmed: Vec::new(),
             read_context: 0,
+            large_until: 0,
         };
         group.draw_election_timeout();
         group
@@ -264,6 +269,7 @@ impl Group {
             // raft-rs refuses what it can't use, e.g. a response from a former member; that is no fault of ours.
             let _ = self.raw.step(message);
             self.draw_election_timeout();
+            self.widen_window(from);
         }
     }
 
@@ -279,6 +285,7 @@ impl Group {
     }
 
     fn step_proposal(&mut self, entries: Vec<Entry>) -> Result<(), Dropped> {
+        self.note_large(&entries);
         let mut message = Message { from: self.raw.raft.id, entries: entries.into(), ..Message::default() };
         message.set_msg_type(MessageType::MsgPropose);
         self.raw.step(message).map_err(|_| Dropped)
@@ -511,6 +518,10 @@ impl Group {
         let now = (raft.term, raft.state);
         if now != self.drawn_for {
             self.drawn_for = now;
+            if now.1 == StateRole::Leader {
+                self.begin_windows();
+            }
+            let raft = &mut self.raw.raft;
             let (min, max) = (*self.election_timeout_ticks.start(), *self.election_timeout_ticks.end());
             let drawn = min + self.dice.next_u64() % (max - min + 1);
             raft.set_randomized_election_timeout(drawn as usize);

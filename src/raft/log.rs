@@ -238,7 +238,7 @@ fn is_action(entry: &Entry) -> bool {
 }
 
 /// About what an entry takes in memory.
-fn size(entry: &Entry) -> u64 {
+pub fn size(entry: &Entry) -> u64 {
     const FIXED_BYTES: usize = 128;
     (FIXED_BYTES + entry.data.len() + entry.context.len()) as u64
 }

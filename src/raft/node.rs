@@ -4,6 +4,7 @@
 
 mod asks;
 mod care;
+mod catch_up;
 mod closing;
 mod deliveries;
 mod fence;
@@ -25,7 +26,7 @@ use rand_chacha::{
 };
 
 use super::events::{
-    Answer, Ask, ChannelState, Delivery, Input, Perform, Recovered, Role, Target, Warning, Work,
+    Answered, Ask, ChannelState, Delivery, Input, Perform, Recovered, Role, Target, Warning, Work,
 };
 use super::frame::{Message, RaftKind, ReadAt};
 use super::group::Group;
@@ -35,7 +36,7 @@ use super::identity::Incarnation;
 use super::membership::{Event, Facts, Membership};
 use super::options::Options;
 use super::outbox::Outbox;
-use super::requests::{Leadership, Origin, Pending};
+use super::requests::{Leadership, Origin, Pending, in_pages};
 use super::status::Status;
 #[cfg(test)]
 use super::testing::bugs::{self, Bug, is_back};
@@ -78,6 +79,8 @@ pub struct Node {
     is_pristine: bool,
     /// JavaScript was not told yet that its state may be read.
     is_replaying: bool,
+    /// The state contains what was committed when this node got its seat or came back to it.
+    is_caught_up: bool,
     /// What the application asked of the cluster, and under which numbers it was put to leaders.
     asks: Vec<Asking>,
     attempts: u64,
@@ -121,6 +124,7 @@ impl Node {
             news: Vec::new(),
             delivering: None,
             is_pristine: true,
+            is_caught_up: false,
             asks: Vec::new(),
             // No number of a former start comes again: its answer may still be on the way.
             attempts: start << STARTS_SHIFT,
@@ -156,6 +160,7 @@ impl Node {
         self.membership.renamed(seat.cluster, seat.registry.ancestors());
         self.seat = Some(seat);
         self.restore(index, state);
+        self.begin_catch_up();
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -171,7 +176,8 @@ impl Node {
                     self.origin.end(sequence);
                 }
             }
-            Input::Answered(answers) => self.answered(answers),
+            Input::Answered(answered) => self.answered(answered),
+            Input::Progressed { index } => self.progressed(index),
             Input::TurnOver => self.tell_tidings(),
             Input::SnapshotTaken(taken) => self.snapshot_taken(taken),
             Input::Hashed(hashed) => self.hashed(hashed),
@@ -220,6 +226,7 @@ impl Node {
             missing: self.missing().into(),
             pending: self.origin.len(),
             waiting_for: self.membership.waiting_for().map(Arc::from),
+            is_caught_up: self.is_caught_up,
         };
         if let Some(seat) = &self.seat {
             seat.describe(&mut status);
@@ -301,6 +308,7 @@ impl Node {
                     let (seat, write) = Seat::found(&roster, campaign, me, &self.options, &mut self.dice);
                     self.seat = Some(seat);
                     self.persist(write);
+                    self.begin_catch_up();
                 }
                 Event::Renewed { why } => self.leave_seat(why),
                 Event::Warn(warning) => self.warn(warning),
@@ -317,13 +325,17 @@ impl Node {
         if self.seat.take().is_some_and(|seat| seat.told.2.is_some()) {
             self.news.push(Delivery::Role { role: Role::Follower, term: 0, leader: None });
         }
+        // Of the batch with JavaScript, nothing counts in another cluster.
+        self.delivering = self.delivering.map(|_| 0);
+        self.fall_behind();
         let dispatched = self.origin.end_where(Pending::was_dispatched);
         self.settle_failed(dispatched, &Error::Removed);
         self.origin.follow(0);
     }
 
     /// JavaScript is done with a batch: what it delivered is applied, and its answers are proposed.
-    fn answered(&mut self, answers: Vec<Answer>) {
+    fn answered(&mut self, answered: Answered) {
+        let Answered { answers, micros } = answered;
         let delivered = self.delivering.take();
         self.woke();
         let Some(seat) = &mut self.seat else { return };
@@ -337,7 +349,7 @@ impl Node {
         let Some(answers) = answers else {
             return self.news.push(Delivery::ResetProvisional);
         };
-        let sorted = seat.leadership.as_mut().and_then(|leadership| leadership.sort(answers));
+        let sorted = seat.leadership.as_mut().and_then(|leadership| leadership.sort(answers, micros));
         let Some(mut sorted) = sorted else { return };
         // What was evaluated on a state that lacks a committed action is not even told.
         let is_fenced = seat.fence.is_fenced();
@@ -349,17 +361,26 @@ impl Node {
             let me = self.membership.me().raft_id();
             self.news.extend(bugs::acknowledged_early(&entries, me, &mut self.origin));
         }
-        let count = entries.len() as u64;
-        if count == 0 && !is_fenced {
+        let actions: Vec<bool> = entries.iter().map(|(_, data)| !data.is_empty()).collect();
+        if actions.is_empty() && !is_fenced {
             if sorted.has_outcomes() {
                 let round = seat.group.confirm_leadership();
                 leadership.observed(sorted, seat.group.last_index(), round);
             }
         } else if !is_void && seat.group.propose(entries).is_ok() {
-            leadership.appended(sorted, count, seat.group.last_index());
+            leadership.appended(sorted, &actions, seat.group.last_index());
         } else {
             leadership.dropped(sorted, seat.group.last_index());
             self.news.push(Delivery::ResetProvisional);
+        }
+    }
+
+    /// JavaScript works on the batch that it has: it is not blocked, however long that takes.
+    fn progressed(&mut self, index: u64) {
+        let Some(until) = self.delivering else { return };
+        self.waking.progressed();
+        if let Some(seat) = &mut self.seat {
+            seat.reduced(index.min(until).min(seat.delivered_index));
         }
     }
 
@@ -453,8 +474,8 @@ impl Node {
         }
         self.is_stopped = true;
         let news = std::mem::take(&mut self.news);
-        if !news.is_empty() {
-            self.work.push_back(Work::Deliver(news));
+        for batch in in_pages(news, deliveries::BATCH_BYTES_MAX, deliveries::payload_bytes) {
+            self.work.push_back(Work::Deliver(batch));
         }
         self.flush();
         self.work.push_back(Work::Stop(error));

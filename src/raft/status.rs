@@ -35,6 +35,8 @@ pub struct Status {
     pub pending: usize,
     /// What the node is waiting for, in words, while it is not in a cluster with a leader.
     pub waiting_for: Option<Arc<str>>,
+    /// The state contains everything that was committed when the node was admitted to its cluster or came back to it.
+    pub is_caught_up: bool,
 }
 
 impl Status {
@@ -57,6 +59,7 @@ impl Status {
             missing: Arc::from([]),
             pending: 0,
             waiting_for: Some(waiting_for.into()),
+            is_caught_up: false,
         }
     }
 }

@@ -67,6 +67,7 @@ impl Group {
         }
         // raft-rs refuses what makes no sense in the present configuration; it does so on every node alike.
         let _ = self.raw.apply_conf_change(&change);
+        self.bound_windows();
     }
 
     /// A quorum knows that the present configuration is committed, as far as this leader knows. Until then others may

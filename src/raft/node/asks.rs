@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Node;
 use super::care::Read;
+use super::catch_up::OWN_TICKET;
 use crate::error::Error;
 use crate::raft::entry::Context;
 use crate::raft::events::{Ask, Delivery, Target};
@@ -34,6 +35,26 @@ pub(super) struct Asking {
     cluster: ClusterUuid,
 }
 
+impl Asking {
+    pub(super) fn new(ticket: u64, ask: Ask, ticks: u64) -> Self {
+        Self {
+            ticket,
+            ask,
+            ticks,
+            attempt: 0,
+            asked_at: (0, 0),
+            read_index: None,
+            leader: None,
+            members: Vec::new(),
+            cluster: ClusterUuid::NONE,
+        }
+    }
+
+    pub(super) fn ticket(&self) -> u64 {
+        self.ticket
+    }
+}
+
 impl Node {
     pub(super) fn ask(&mut self, ticket: u64, ask: Ask, ticks: u64) {
         let seat = self.seat.as_ref();
@@ -47,17 +68,13 @@ impl Node {
             (Ask::Remove { id }, Some(seat)) => seat.registry.named(id).collect(),
             _ => Vec::new(),
         };
-        self.asks.push(Asking {
-            ticket,
-            ask,
-            ticks,
-            attempt: 0,
-            asked_at: (0, 0),
-            read_index: None,
-            leader,
-            members,
-            cluster: seat.map_or(ClusterUuid::NONE, |seat| seat.cluster),
-        });
+        let cluster = seat.map_or(ClusterUuid::NONE, |seat| seat.cluster);
+        self.asks.push(Asking { leader, members, cluster, ..Asking::new(ticket, ask, ticks) });
+    }
+
+    /// Whether the application waits for anything that it asked.
+    pub(super) fn has_asks(&self) -> bool {
+        self.asks.iter().any(|asking| asking.ticket != OWN_TICKET)
     }
 
     /// A tick has passed for all that is asked.
@@ -137,18 +154,18 @@ impl Node {
             return;
         };
         let Some(care) = &mut seat.care else { return };
-        // Before an entry of its own term is applied, a leader does not know all that is committed (thesis §6.4).
+        if question == Question::Read {
+            if care.reads.len() < READS_MAX {
+                care.reads.push_back(Read { round: 0, from, attempt, index: 0 });
+            }
+            return;
+        }
+        // Before an entry of its own term is applied, a leader does not know all that is committed.
         if !seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open()) {
             return;
         }
         let answer = match question {
-            Question::Read => {
-                let index = seat.group.commit_index();
-                if care.reads.len() >= READS_MAX {
-                    return;
-                }
-                return care.reads.push_back(Read { round: 0, from, attempt, index });
-            }
+            Question::Read => return,
             Question::Resize { cluster_size } => {
                 if seat.registry.cluster_size() != cluster_size as usize {
                     _ = seat
@@ -195,13 +212,18 @@ impl Node {
         }
     }
 
-    /// Asks a quorum on behalf of all questions that came since the last round.
+    /// Asks a quorum on behalf of all questions that came since the last round. Those that came before an entry of this
+    /// leader's term was applied wait for that: only then does it know all that is committed (thesis §6.4).
     fn begin_round(&mut self) {
         let Some(seat) = &mut self.seat else { return };
-        let Some(care) = &mut seat.care else { return };
+        let is_open = seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open());
+        let Some(care) = seat.care.as_mut().filter(|_| is_open) else { return };
         if care.reads.back().is_some_and(|read| read.round == 0) {
             let round = seat.group.confirm_leadership();
-            care.reads.iter_mut().filter(|read| read.round == 0).for_each(|read| read.round = round);
+            let index = seat.group.commit_index();
+            for read in care.reads.iter_mut().filter(|read| read.round == 0) {
+                (read.round, read.index) = (round, index);
+            }
         }
     }
 
@@ -258,6 +280,9 @@ impl Node {
     }
 
     pub(super) fn answer_ask(&mut self, ticket: u64, result: Result<(), Error>) {
+        if ticket == OWN_TICKET {
+            return if result.is_ok() { self.caught_up() } else { self.fall_behind() };
+        }
         self.news.push(Delivery::Asked { ticket, result });
     }
 
@@ -281,7 +306,10 @@ impl Node {
     fn is_done(&self, asking: &Asking) -> bool {
         let Some(seat) = &self.seat else { return false };
         match &asking.ask {
-            Ask::Sync => asking.read_index.is_some_and(|index| seat.applied_index >= index),
+            // Before the replay is done, the state cannot be read.
+            Ask::Sync => {
+                !self.is_replaying && asking.read_index.is_some_and(|index| seat.applied_index >= index)
+            }
             Ask::Resize { cluster_size } => seat.registry.cluster_size() == *cluster_size,
             Ask::Remove { .. } => {
                 let is_member = |member: &RaftId| seat.registry.incarnation(*member).is_some();

@@ -56,7 +56,7 @@ impl Node {
         let is_over = ticks >= ticks_max;
         let has_leader = self.seat.as_ref().is_some_and(|seat| seat.leader().is_some());
         // Half of the time is for the performs, the rest for a way out that costs the others nothing.
-        let has_ended = self.origin.is_empty() && self.asks.is_empty();
+        let has_ended = self.origin.is_empty() && !self.has_asks();
         if !has_ended && has_leader && ticks < ticks_max / 2 {
             return;
         }

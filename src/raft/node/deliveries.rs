@@ -4,12 +4,13 @@ use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
 use crate::raft::entry::Context;
-use crate::raft::events::{Delivery, Work};
+use crate::raft::events::{Delivery, Settlement, Work};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::Effect;
 
-/// A delivery of committed actions is about this large at most, so that JavaScript is never blocked for long.
-const BATCH_BYTES_MAX: usize = 1 << 20;
+/// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and is
+/// parsed in one go.
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCH_ENTRIES_MAX: usize = 4_096;
 
 impl Node {
@@ -19,12 +20,17 @@ impl Node {
         if self.delivering.is_some() {
             return;
         }
-        let mut batch = std::mem::take(&mut self.news);
-        self.apply_committed(&mut batch);
-        self.tell_replayed(&mut batch);
-        self.take_snapshot(&mut batch);
-        self.evaluate(&mut batch);
-        batch.append(&mut self.news);
+        let mut batch = Vec::new();
+        self.take_news(&mut batch);
+        // What happened first is told first, and the rest of it fills the next batch.
+        if self.news.is_empty() {
+            self.apply_committed(&mut batch);
+            self.tell_replayed(&mut batch);
+            self.settle_decided();
+            self.take_snapshot(&mut batch);
+            self.evaluate(&mut batch);
+            self.take_news(&mut batch);
+        }
         let Some(seat) = &mut self.seat else {
             if !batch.is_empty() {
                 self.delivering = Some(0);
@@ -45,8 +51,21 @@ impl Node {
         self.work.push_back(Work::Deliver(batch));
     }
 
+    /// Adds the oldest news to the batch, as much as it has room for.
+    fn take_news(&mut self, batch: &mut Vec<Delivery>) {
+        let mut bytes: usize = batch.iter().map(payload_bytes).sum();
+        let has_room = |delivery: &&Delivery| {
+            let had_room = bytes < BATCH_BYTES_MAX;
+            bytes += payload_bytes(delivery);
+            had_room
+        };
+        let count = self.news.iter().take_while(has_room).count();
+        let rest = self.news.split_off(count);
+        batch.append(&mut std::mem::replace(&mut self.news, rest));
+    }
+
     fn apply_committed(&mut self, batch: &mut Vec<Delivery>) {
-        let (mut bytes, mut entries) = (0, 0);
+        let (mut bytes, mut entries) = (batch.iter().map(payload_bytes).sum::<usize>(), 0);
         while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX {
             let Some(entry) = self.seat.as_mut().and_then(|seat| seat.group.next_committed()) else { return };
             bytes += entry.data.len();
@@ -91,6 +110,14 @@ impl Node {
             Some(Context::Epoch { cluster, survivor, id, missing }) => {
                 self.apply_epoch(entry.index, cluster, survivor, id, missing);
             }
+            Some(Context::Observed { origin, start, observed }) => {
+                let is_ours = origin == self.membership.me().raft_id() && start == self.origin.start();
+                if seat.table.observe(origin, start, &observed) && is_ours {
+                    for (sequence, outcome) in observed {
+                        self.settle_observed(sequence, outcome);
+                    }
+                }
+            }
             // A request without an action is nobody's.
             Some(Context::Request(_)) => {}
         }
@@ -106,7 +133,10 @@ impl Node {
                 Effect::Applied => Some(request),
                 Effect::Ignored => None,
             },
-            Some(Context::Resize { .. } | Context::Check | Context::Epoch { .. }) | None => None,
+            Some(
+                Context::Resize { .. } | Context::Check | Context::Epoch { .. } | Context::Observed { .. },
+            )
+            | None => None,
         };
         let Some(request) = applied else {
             if is_provisional && let Some(leadership) = &mut seat.leadership {
@@ -168,11 +198,40 @@ impl Node {
         leadership.forget(&going);
         let term = leadership.term();
         let (evaluations, told) = leadership.take_evaluations(seat.delivered_index, &seat.table);
+        if leadership.attempts() > 0 {
+            batch.push(Delivery::ReportProgress);
+        }
         batch.extend(
             evaluations
                 .into_iter()
                 .map(|evaluation| Delivery::Evaluate { method: evaluation.method, args: evaluation.args }),
         );
         self.send_outcomes(term, told);
+    }
+}
+
+/// What others determine the size of. Of a state only its place is in the text.
+pub(super) fn payload_bytes(delivery: &Delivery) -> usize {
+    match delivery {
+        Delivery::Committed { own: Some(_), action, .. } => 2 * action.len(),
+        Delivery::Committed { own: None, action, .. } => action.len(),
+        Delivery::Settled {
+            settlement: Settlement::Refused(payload) | Settlement::Done(payload), ..
+        } => payload.len(),
+        Delivery::Evaluate { args, .. } => args.len(),
+        Delivery::Settled { settlement: Settlement::Nothing | Settlement::Failed { .. }, .. }
+        | Delivery::Role { .. }
+        | Delivery::ResetProvisional
+        | Delivery::TakeSnapshot
+        | Delivery::Restore { .. }
+        | Delivery::Hash { .. }
+        | Delivery::Wake
+        | Delivery::ReportProgress
+        | Delivery::CaughtUp(_)
+        | Delivery::Replayed
+        | Delivery::Asked { .. }
+        | Delivery::Fenced(_)
+        | Delivery::Healed
+        | Delivery::Warning(_) => 0,
     }
 }

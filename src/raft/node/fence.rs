@@ -74,6 +74,7 @@ impl Node {
         let pending = self.origin.end_where(|_| true);
         self.settle_failed(pending, &error);
         self.fail_reads(&error);
+        self.fall_behind();
         self.hand_over(None);
     }
 
@@ -148,6 +149,7 @@ impl Node {
             self.is_pristine = false;
             self.restore(index, state);
             self.news.push(Delivery::Healed);
+            self.begin_catch_up();
         }
     }
 

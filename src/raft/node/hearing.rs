@@ -118,9 +118,9 @@ impl Node {
                     self.reply(from, term, replies);
                 }
             }
-            Message::Outcomes { term, start, outcomes } => {
+            Message::Outcomes { term, start, index, outcomes } => {
                 for (sequence, outcome) in outcomes {
-                    self.settle_told(term, start, sequence, outcome);
+                    self.hear_outcome(term, start, sequence, index, outcome);
                 }
             }
             Message::Received { term, start, sequence } => {

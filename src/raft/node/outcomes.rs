@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Node;
 use crate::error::Error;
-use crate::raft::entry::RequestId;
 use crate::raft::events::{Delivery, ErrorOutcome, Settlement, Target};
 use crate::raft::frame::{Message, Outcome, Requests};
 use crate::raft::identity::{Incarnation, RaftId};
-use crate::raft::requests::{Pending, Reply};
+use crate::raft::requests::{Pending, Reply, Told, in_pages};
 
 /// A method's error may carry much data, and a batch has many: a message holds about this much of them.
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;
@@ -28,10 +27,10 @@ impl Node {
         self.answer_reads(&confirmed);
     }
 
-    pub(super) fn send_outcomes(&mut self, term: u64, told: Vec<(RequestId, Outcome)>) {
-        let mut by_origin: BTreeMap<(RaftId, u64), Vec<(u64, Outcome)>> = BTreeMap::new();
-        for (id, outcome) in told {
-            by_origin.entry((id.origin, id.start)).or_default().push((id.sequence, outcome));
+    pub(super) fn send_outcomes(&mut self, term: u64, told: Vec<Told>) {
+        let mut by_origin: BTreeMap<(RaftId, u64), Vec<Told>> = BTreeMap::new();
+        for told in told {
+            by_origin.entry((told.id.origin, told.id.start)).or_default().push(told);
         }
         for ((origin, start), outcomes) in by_origin {
             let peer = self.seat.as_ref().and_then(|seat| seat.registry.incarnation(origin));
@@ -46,13 +45,16 @@ impl Node {
         for reply in replies {
             match reply {
                 Reply::Outcomes { start, outcomes } if is_me => {
-                    for (sequence, outcome) in outcomes {
-                        self.settle_told(term, start, sequence, outcome);
+                    for Told { id, index, outcome } in outcomes {
+                        self.hear_outcome(term, start, id.sequence, index, outcome);
                     }
                 }
                 Reply::Outcomes { start, outcomes } => {
-                    for outcomes in in_pages(outcomes) {
-                        self.outbox.push(Target::One(to), Message::Outcomes { term, start, outcomes });
+                    for page in in_pages(outcomes, OUTCOMES_BYTES_MAX, |told| told.outcome.bytes()) {
+                        let index = page.iter().map(|told| told.index).max().unwrap_or(0);
+                        let outcomes =
+                            page.into_iter().map(|told| (told.id.sequence, told.outcome)).collect();
+                        self.outbox.push(Target::One(to), Message::Outcomes { term, start, index, outcomes });
                     }
                 }
                 Reply::Received { sequence, .. } if is_me => self.origin.received(term, sequence),
@@ -80,63 +82,61 @@ impl Node {
         }
     }
 
-    /// The leader of `term` told an outcome. It counts only if that is the leader the perform was last sent to: an
-    /// earlier one may have been deposed before it answered. Nor is it for what this node performed before a restart.
-    pub(super) fn settle_told(&mut self, term: u64, start: u64, sequence: u64, outcome: Outcome) {
-        if start == self.origin.start() && self.origin.awaits(sequence, Some(term)) {
-            self.settle_observed(sequence, outcome);
+    /// The leader of `term` told an outcome, which holds for the state at `index`. It counts only if that is the leader the
+    /// perform was last sent to: an earlier one may have been deposed before it answered. Nor is it for what this node
+    /// performed before a restart.
+    pub(super) fn hear_outcome(
+        &mut self,
+        term: u64,
+        start: u64,
+        sequence: u64,
+        index: u64,
+        outcome: Outcome,
+    ) {
+        if start == self.origin.start() && self.origin.awaits(sequence, term) {
+            self.origin.decide(sequence, index, outcome);
         }
     }
 
+    /// Ends the performs whose outcome holds for what this node has delivered: behind those deliveries, so that the
+    /// application's state contains what the method saw.
+    pub(super) fn settle_decided(&mut self) {
+        let delivered = self.seat.as_ref().map_or(0, |seat| seat.delivered_index);
+        for (sequence, outcome) in self.origin.take_decided(delivered) {
+            self.settle(sequence, outcome);
+        }
+    }
+
+    /// An outcome that the log holds ends its perform.
     pub(super) fn settle_observed(&mut self, sequence: u64, outcome: Outcome) {
         if self.origin.end(sequence).is_some() {
-            let settlement = match outcome {
-                Outcome::Nothing => Settlement::Nothing,
-                Outcome::Refused(error) => Settlement::Refused(error),
-            };
-            self.news.push(Delivery::Settled { sequence, settlement });
+            self.settle(sequence, outcome);
         }
     }
 
+    fn settle(&mut self, sequence: u64, outcome: Outcome) {
+        let settlement = match outcome {
+            Outcome::Nothing => Settlement::Nothing,
+            Outcome::Refused(error) => Settlement::Refused(error),
+            Outcome::Forgotten => {
+                Settlement::Failed { error: Error::Forgotten, outcome: ErrorOutcome::Unknown }
+            }
+        };
+        self.news.push(Delivery::Settled { sequence, settlement });
+    }
+
+    /// These end without having happened, or without anybody knowing; what a leader has told already stands.
     pub(super) fn settle_failed(&mut self, pending: Vec<Pending>, error: &Error) {
         for pending in pending {
+            let sequence = pending.sequence;
             let outcome =
                 if pending.was_dispatched() { ErrorOutcome::Unknown } else { ErrorOutcome::NotApplied };
+            if let Some(outcome) = pending.into_outcome() {
+                self.settle(sequence, outcome);
+                continue;
+            }
             let settlement = Settlement::Failed { error: error.clone(), outcome };
-            self.news.push(Delivery::Settled { sequence: pending.sequence, settlement });
+            self.news.push(Delivery::Settled { sequence, settlement });
         }
-    }
-}
-
-/// Cuts outcomes into what one message may hold; each page has at least one.
-fn in_pages(outcomes: Vec<(u64, Outcome)>) -> Vec<Vec<(u64, Outcome)>> {
-    let mut pages: Vec<Vec<(u64, Outcome)>> = Vec::new();
-    let mut bytes = OUTCOMES_BYTES_MAX;
-    for (sequence, outcome) in outcomes {
-        if bytes >= OUTCOMES_BYTES_MAX {
-            pages.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += outcome.bytes();
-        pages.last_mut().expect("the first outcome opens a page").push((sequence, outcome));
-    }
-    pages
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    #[test]
-    fn outcomes_with_much_data_leave_in_several_messages_in_their_order() {
-        let large = Outcome::Refused(Bytes::from(vec![b'1'; 100 << 10]));
-        let outcomes: Vec<(u64, Outcome)> = (1..=10).map(|sequence| (sequence, large.clone())).collect();
-        let pages = in_pages(outcomes.clone());
-        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 3, 1]);
-        assert_eq!(pages.concat(), outcomes);
-        assert_eq!(in_pages(vec![(1, Outcome::Nothing); 2_048]).len(), 1);
-        assert!(in_pages(Vec::new()).is_empty());
     }
 }

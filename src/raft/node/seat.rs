@@ -327,6 +327,10 @@ impl Seat {
         // Founding may lag by a tick behind what the group knows already.
         let is_served = status.leader.is_some() && self.group.has_seen_commit();
         status.waiting_for = match status.waiting_for.take() {
+            _ if is_served && !status.is_caught_up && !self.fence.is_fenced() => {
+                let (applied, commit) = (self.applied_index, status.commit_index);
+                Some(format!("catching up with the leader: {applied} of {commit} applied").into())
+            }
             _ if is_served => None,
             Some(text) => Some(text),
             None => Some("waiting for a leader to be elected".into()),

@@ -287,6 +287,7 @@ impl Node {
             self.seat = Some(seat);
             self.persist(write);
             self.restore(index, state);
+            self.begin_catch_up();
             return;
         };
         if chunk.heals {
@@ -326,7 +327,9 @@ impl Node {
                 Known::Applied(action) => Settlement::Done(action.clone()),
                 Known::Observed(Outcome::Nothing) => Settlement::Nothing,
                 Known::Observed(Outcome::Refused(error)) => Settlement::Refused(error.clone()),
-                Known::Past => Settlement::Failed { error: Error::Forgotten, outcome: ErrorOutcome::Unknown },
+                Known::Observed(Outcome::Forgotten) | Known::Past => {
+                    Settlement::Failed { error: Error::Forgotten, outcome: ErrorOutcome::Unknown }
+                }
             };
             if self.origin.end(sequence).is_some() {
                 self.news.push(Delivery::Settled { sequence, settlement });

@@ -6,10 +6,11 @@
 //! uncommitted lock and be refused while it commits.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::in_pages;
+use super::session::{Evaluation, Session};
 use super::table::{Known, Table};
 use crate::raft::entry::{Context, Request, RequestId};
 use crate::raft::events::Answer;
@@ -20,9 +21,16 @@ use crate::raft::testing::bugs::{Bug, is_back};
 
 /// What waits for evaluation is bounded; requests beyond it are dropped, and their origins send them again.
 const WAITING_BYTES_MAX: usize = 64 << 20;
-/// One batch blocks JavaScript for a few milliseconds at most, so that commits and heartbeats' news get through.
+/// The arguments of one batch. How much of it JavaScript evaluates, it decides by the clock and by what it answers.
 const BATCH_BYTES_MAX: usize = 512 << 10;
 const BATCH_EVALUATIONS_MAX: usize = 2_048;
+/// The first batch of a leadership: it may be handed over again because of what is in it.
+const BATCH_EVALUATIONS_FIRST: usize = 16;
+/// Evaluation waits while the states of actions that took longer than this are not committed. JavaScript keeps each of
+/// them, and what took long to make is large.
+const PROVISIONAL_MICROS_MAX: u64 = 100_000;
+/// The outcomes that one entry of the log records.
+const RECORDED_BYTES_MAX: usize = 256 << 10;
 
 /// One leader's view of one term.
 ///
@@ -30,53 +38,32 @@ const BATCH_EVALUATIONS_MAX: usize = 2_048;
 /// - `provisional` holds the indexes whose states JavaScript keeps, oldest first: exactly what was evaluated and
 ///   appended, and is not delivered as committed;
 /// - nothing is evaluated before an entry of this term is applied (paper §8): until then the table may lack what an
-///   earlier leader committed.
+///   earlier leader committed;
+/// - `turns` names each session once whose oldest waiting request may be evaluated, and no other.
 #[derive(Debug)]
 pub struct Leadership {
     term: u64,
     is_open: bool,
     sessions: BTreeMap<RaftId, Session>,
-    waiting: VecDeque<Evaluation>,
+    /// Origins take turns, so that one with much to evaluate does not make the others wait for it.
+    turns: VecDeque<RaftId>,
     waiting_bytes: usize,
     in_flight: Vec<Evaluation>,
+    batch_evaluations: usize,
     observations: VecDeque<Observation>,
     confirmed_round: u64,
     provisional: VecDeque<u64>,
+    /// How long JavaScript took to make the provisional states up to an index, by batch.
+    provisional_costs: VecDeque<Cost>,
+    provisional_micros: u64,
     /// Evaluation resumes when this index is applied: JavaScript lost the states of what is appended up to here.
     resume_index: u64,
 }
 
-/// A request that JavaScript is to evaluate.
-#[derive(Clone, Debug)]
-pub struct Evaluation {
-    pub origin: RaftId,
-    pub start: u64,
-    pub sequence: u64,
-    pub method: Arc<str>,
-    pub args: Bytes,
-}
-
-impl Evaluation {
-    fn id(&self) -> RequestId {
-        RequestId { origin: self.origin, start: self.start, sequence: self.sequence }
-    }
-}
-
-/// What the leader has of one origin in this term.
-#[derive(Debug, Default)]
-struct Session {
-    start: u64,
-    floor: u64,
-    /// Everything that the origin waits for up to here has arrived.
-    received: u64,
-    /// Told outcomes, kept to be repeated until the floor passes them.
-    outcomes: BTreeMap<u64, Outcome>,
-    /// Outcomes, told or not, since this origin's last entry: the next one records them in the log.
-    unrecorded: BTreeMap<u64, Outcome>,
-    /// This request names a method that only another version of the code has: it waits for a leader that has it, or
-    /// for its origin to give up, and what comes after it waits too.
-    stalled: Option<u64>,
-    parked: VecDeque<Evaluation>,
+#[derive(Debug)]
+struct Cost {
+    last_index: u64,
+    micros: u64,
 }
 
 /// Outcomes that rest on what they were evaluated on: told only when all of that is committed, and when this leader
@@ -90,13 +77,23 @@ struct Observation {
     outcomes: Vec<(RequestId, Outcome)>,
 }
 
-/// One evaluated batch, its entries still to be proposed.
+/// An outcome that its origin may hear now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub id: RequestId,
+    /// It holds for the state at this index.
+    pub index: u64,
+    pub outcome: Outcome,
+}
+
+/// The evaluated part of a batch, its entries still to be proposed.
 #[derive(Debug)]
 pub struct Sorted {
-    /// (context, data) of an entry for each action, in order.
+    /// (context, data) of each entry, in order; data is the action, and empty where an entry records outcomes only.
     pub entries: Vec<(Vec<u8>, Bytes)>,
     outcomes: Vec<(RequestId, Outcome)>,
     evaluated: Vec<Evaluation>,
+    micros: u64,
 }
 
 impl Sorted {
@@ -114,7 +111,7 @@ impl Sorted {
 #[derive(Debug, PartialEq)]
 pub enum Reply {
     Received { start: u64, sequence: u64 },
-    Outcomes { start: u64, outcomes: Vec<(u64, Outcome)> },
+    Outcomes { start: u64, outcomes: Vec<Told> },
 }
 
 impl Leadership {
@@ -123,12 +120,15 @@ impl Leadership {
             term,
             is_open: false,
             sessions: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            turns: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: Vec::new(),
+            batch_evaluations: BATCH_EVALUATIONS_FIRST,
             observations: VecDeque::new(),
             confirmed_round: 0,
             provisional: VecDeque::new(),
+            provisional_costs: VecDeque::new(),
+            provisional_micros: 0,
             resume_index: 0,
         }
     }
@@ -162,16 +162,11 @@ impl Leadership {
             return Vec::new();
         }
         if requests.start > session.start {
-            *session = Session { start: requests.start, ..Session::default() };
+            self.waiting_bytes -= session.waiting_bytes();
+            let has_turn = session.has_turn;
+            *session = Session { start: requests.start, has_turn, ..Session::default() };
         }
         session.raise_floor(requests.floor);
-        if session.stalled.is_some_and(|sequence| sequence < session.floor) {
-            session.stalled = None;
-            for evaluation in session.parked.drain(..).rev() {
-                self.waiting_bytes += evaluation.args.len();
-                self.waiting.push_front(evaluation);
-            }
-        }
         let mut repeated = Vec::new();
         let mut is_news_to_origin = false;
         for item in requests.requests {
@@ -181,8 +176,10 @@ impl Leadership {
                 && (!is_back(Bug::EvaluatesTwice) || session.outcomes.contains_key(&item.sequence));
             if is_repeated || item.sequence < session.floor {
                 is_news_to_origin = true;
-                let outcome = session.outcomes.get(&item.sequence);
-                repeated.extend(outcome.map(|outcome| (item.sequence, outcome.clone())));
+                if let Some((index, outcome)) = session.outcomes.get(&item.sequence) {
+                    let id = RequestId { origin, start: session.start, sequence: item.sequence };
+                    repeated.push(Told { id, index: *index, outcome: outcome.clone() });
+                }
                 continue;
             }
             let follows = item.after <= session.received
@@ -194,12 +191,13 @@ impl Leadership {
             }
             session.received = item.sequence;
             self.waiting_bytes += item.args.len();
-            self.waiting.push_back(Evaluation {
+            session.waiting.push_back(Evaluation {
                 origin,
                 start: session.start,
                 sequence: item.sequence,
                 method: item.method,
                 args: item.args,
+                attempts: item.attempts,
             });
         }
         let mut replies = Vec::new();
@@ -209,53 +207,69 @@ impl Leadership {
         if is_news_to_origin {
             replies.push(Reply::Received { start: session.start, sequence: session.received });
         }
+        self.give_turn(origin);
         replies
     }
 
-    /// Takes the next batch for JavaScript, in order of arrival. What the log already settled is not evaluated again;
-    /// an outcome that it recorded is told instead.
-    pub fn take_evaluations(
-        &mut self,
-        applied_index: u64,
-        table: &Table,
-    ) -> (Vec<Evaluation>, Vec<(RequestId, Outcome)>) {
+    /// Lets an origin take its turns again, if there is something of it to evaluate.
+    fn give_turn(&mut self, origin: RaftId) {
+        if let Some(session) = self.sessions.get_mut(&origin).filter(|session| session.may_have_turn()) {
+            session.has_turn = true;
+            self.turns.push_back(origin);
+        }
+    }
+
+    /// Takes the next batch for JavaScript: of each origin in the order of its calls. What the log already settled is not
+    /// evaluated again; an outcome that it recorded is told instead.
+    pub fn take_evaluations(&mut self, applied_index: u64, table: &Table) -> (Vec<Evaluation>, Vec<Told>) {
         let mut told = Vec::new();
-        if !self.is_open || applied_index < self.resume_index || !self.in_flight.is_empty() {
+        let is_full = !self.provisional.is_empty() && self.provisional_micros >= PROVISIONAL_MICROS_MAX;
+        if !self.is_open || applied_index < self.resume_index || !self.in_flight.is_empty() || is_full {
             return (Vec::new(), told);
         }
         let mut bytes = 0;
-        while self.in_flight.len() < BATCH_EVALUATIONS_MAX
+        while self.in_flight.len() < self.batch_evaluations
             && bytes < BATCH_BYTES_MAX
-            && let Some(evaluation) = self.waiting.pop_front()
+            && let Some(origin) = self.turns.pop_front()
         {
+            let Some(session) = self.sessions.get_mut(&origin) else { continue };
+            session.has_turn = false;
+            let Some(evaluation) = session.waiting.pop_front() else { continue };
             self.waiting_bytes -= evaluation.args.len();
-            let session = self.sessions.get_mut(&evaluation.origin);
-            let Some(session) = session.filter(|session| session.start == evaluation.start) else { continue };
             if evaluation.sequence < session.floor {
+                self.give_turn(origin);
                 continue;
             }
-            if session.stalled.is_some_and(|stalled| stalled <= evaluation.sequence) {
-                session.parked.push_back(evaluation);
-                continue;
-            }
-            match table.knows(evaluation.origin, evaluation.start, evaluation.sequence) {
+            match table.knows(origin, evaluation.start, evaluation.sequence) {
                 Known::New => {
                     bytes += evaluation.args.len();
                     self.in_flight.push(evaluation);
                 }
-                Known::Applied(_) | Known::Past => {}
-                Known::Observed(outcome) => {
-                    session.outcomes.insert(evaluation.sequence, outcome.clone());
-                    told.push((evaluation.id(), outcome.clone()));
+                // Its origin hears of an action by its own log.
+                Known::Applied(_) => {}
+                known @ (Known::Observed(_) | Known::Past) => {
+                    let outcome = match known {
+                        Known::Observed(outcome) => outcome.clone(),
+                        Known::New | Known::Applied(_) | Known::Past => Outcome::Forgotten,
+                    };
+                    session.count(evaluation.sequence, outcome.bytes());
+                    session.outcomes.insert(evaluation.sequence, (applied_index, outcome.clone()));
+                    told.push(Told { id: evaluation.id(), index: applied_index, outcome });
                 }
             }
+            self.give_turn(origin);
         }
         (self.in_flight.clone(), told)
     }
 
     /// Something waits for JavaScript, or is with it.
     pub fn has_work(&self) -> bool {
-        !self.in_flight.is_empty() || !self.waiting.is_empty()
+        !self.in_flight.is_empty() || !self.turns.is_empty()
+    }
+
+    /// To how many earlier leaders the requests with JavaScript were sent, at most.
+    pub fn attempts(&self) -> u32 {
+        self.in_flight.iter().map(|evaluation| evaluation.attempts).max().unwrap_or(0)
     }
 
     /// Who asked for anything in this term.
@@ -265,10 +279,13 @@ impl Leadership {
 
     /// Forgets what these asked for and is not evaluated.
     pub fn forget(&mut self, origins: &[RaftId]) {
+        for origin in origins {
+            if let Some(session) = self.sessions.remove(origin) {
+                self.waiting_bytes -= session.waiting_bytes();
+            }
+        }
         if !origins.is_empty() {
-            self.sessions.retain(|origin, _| !origins.contains(origin));
-            self.waiting.retain(|evaluation| !origins.contains(&evaluation.origin));
-            self.waiting_bytes = self.waiting.iter().map(|evaluation| evaluation.args.len()).sum();
+            self.turns.retain(|origin| !origins.contains(origin));
         }
     }
 
@@ -288,41 +305,59 @@ impl Leadership {
                 session.stalled.get_or_insert(sequence);
             }
         }
-        for evaluation in std::mem::take(&mut self.in_flight).into_iter().rev() {
-            let session = self.sessions.get_mut(&evaluation.origin);
-            match session
-                .filter(|session| session.stalled.is_some_and(|stalled| stalled <= evaluation.sequence))
-            {
-                Some(session) => session.parked.push_front(evaluation),
-                None => {
-                    self.waiting_bytes += evaluation.args.len();
-                    self.waiting.push_front(evaluation);
-                }
-            }
-        }
+        let in_flight = std::mem::take(&mut self.in_flight);
+        self.wait_again(in_flight);
         self.drop_provisional(last_index);
         None
     }
 
-    /// Sorts the answers to the batch that JavaScript evaluated into entries to propose and outcomes to tell later.
-    /// `None` if they answer a batch of an earlier leadership: then there is nothing to do.
-    pub fn sort(&mut self, answers: Vec<Answer>) -> Option<Sorted> {
-        let evaluated = std::mem::take(&mut self.in_flight);
+    /// These go back to where they waited, before everything else of their origins.
+    fn wait_again(&mut self, evaluations: Vec<Evaluation>) {
+        for evaluation in evaluations.into_iter().rev() {
+            let origin = evaluation.origin;
+            let session = self.sessions.get_mut(&origin);
+            let Some(session) = session.filter(|session| session.start == evaluation.start) else { continue };
+            self.waiting_bytes += evaluation.args.len();
+            session.waiting.push_front(evaluation);
+            if session.may_have_turn() {
+                session.has_turn = true;
+                self.turns.push_front(origin);
+            }
+        }
+    }
+
+    /// Sorts the answers to the batch that JavaScript evaluated, or to the first part of it, into entries to propose and
+    /// outcomes to tell later; the rest waits again. `None` if they answer a batch of an earlier leadership, or nothing:
+    /// then there is nothing to do.
+    pub fn sort(&mut self, answers: Vec<Answer>, micros: u64) -> Option<Sorted> {
+        let mut evaluated = std::mem::take(&mut self.in_flight);
         if evaluated.is_empty() {
             return None;
         }
-        assert_eq!(evaluated.len(), answers.len(), "every evaluation has one answer");
-        let mut sorted = Sorted { entries: Vec::new(), outcomes: Vec::new(), evaluated };
+        let (asked, answered) = (evaluated.len(), answers.len());
+        assert!(answered <= asked, "{asked} evaluations have at most as many answers, not {answered}");
+        self.batch_evaluations = if answered == asked {
+            self.batch_evaluations.max(2 * answered).min(BATCH_EVALUATIONS_MAX)
+        } else {
+            (2 * answered).max(1)
+        };
+        let rest = evaluated.split_off(answered);
+        self.wait_again(rest);
+        if evaluated.is_empty() {
+            return None;
+        }
+        let mut sorted = Sorted { entries: Vec::new(), outcomes: Vec::new(), evaluated, micros };
         for (evaluation, answer) in sorted.evaluated.iter().zip(answers) {
             let outcome = match answer {
                 Answer::Action(action) => {
-                    sorted.entries.push((Context::Request(self.request(evaluation)).encode(), action));
+                    sorted.entries.append(&mut self.entries(evaluation, action));
                     continue;
                 }
                 Answer::Nothing => Outcome::Nothing,
                 Answer::Refused(error) | Answer::Unknown(error) => Outcome::Refused(error),
             };
             if let Some(session) = self.session(evaluation) {
+                session.count(evaluation.sequence, outcome.bytes());
                 session.unrecorded.insert(evaluation.sequence, outcome.clone());
             }
             sorted.outcomes.push((evaluation.id(), outcome));
@@ -330,10 +365,14 @@ impl Leadership {
         Some(sorted)
     }
 
-    /// All entries were appended, `count` of them, the last at `last_index`. Their commit proves that a quorum still
-    /// followed when the outcomes beside them were evaluated.
-    pub fn appended(&mut self, sorted: Sorted, count: u64, last_index: u64) {
-        self.provisional.extend(last_index + 1 - count..=last_index);
+    /// All entries were appended; `actions` says of each whether it holds an action, and the last is at `last_index`. Their
+    /// commit proves that a quorum still followed when the outcomes beside them were evaluated.
+    pub fn appended(&mut self, sorted: Sorted, actions: &[bool], last_index: u64) {
+        let first_index = last_index + 1 - actions.len() as u64;
+        let indexes = (first_index..).zip(actions).filter(|(_, is_action)| **is_action);
+        self.provisional.extend(indexes.map(|(index, _)| index));
+        self.provisional_micros += sorted.micros;
+        self.provisional_costs.push_back(Cost { last_index, micros: sorted.micros });
         self.observe(sorted.outcomes, last_index, 0);
     }
 
@@ -345,14 +384,17 @@ impl Leadership {
     /// The entries were dropped: the whole batch is evaluated anew, once JavaScript has dropped its provisional states
     /// and what is appended up to `last_index` is applied.
     pub fn dropped(&mut self, sorted: Sorted, last_index: u64) {
-        for evaluation in sorted.evaluated.into_iter().rev() {
-            self.waiting_bytes += evaluation.args.len();
-            self.waiting.push_front(evaluation);
+        for (id, _) in &sorted.outcomes {
+            if let Some(session) = self.session_of(id) {
+                session.discount(id.sequence);
+            }
         }
+        self.wait_again(sorted.evaluated);
         self.drop_provisional(last_index);
         // The dropped entries were to record outcomes: the next ones do. Recording one twice changes nothing.
         for session in self.sessions.values_mut() {
-            session.unrecorded = session.outcomes.clone();
+            let told = session.outcomes.iter().map(|(sequence, (_, outcome))| (*sequence, outcome.clone()));
+            session.unrecorded = told.collect();
         }
         for (id, outcome) in self.observations.iter().flat_map(|observation| &observation.outcomes) {
             if let Some(session) =
@@ -375,6 +417,8 @@ impl Leadership {
     /// JavaScript drops its provisional states; evaluation waits until all that is appended is applied.
     pub fn drop_provisional(&mut self, last_index: u64) {
         self.provisional.clear();
+        self.provisional_costs.clear();
+        self.provisional_micros = 0;
         self.resume_index = last_index;
     }
 
@@ -383,6 +427,10 @@ impl Leadership {
         let takes = self.provisional.front() == Some(&index);
         if takes {
             self.provisional.pop_front();
+            while let Some(cost) = self.provisional_costs.front().filter(|cost| cost.last_index <= index) {
+                self.provisional_micros -= cost.micros;
+                self.provisional_costs.pop_front();
+            }
         }
         takes
     }
@@ -393,50 +441,51 @@ impl Leadership {
     }
 
     /// Outcomes that may be told now.
-    pub fn take_outcomes(&mut self, commit_index: u64) -> Vec<(RequestId, Outcome)> {
+    pub fn take_outcomes(&mut self, commit_index: u64) -> Vec<Told> {
         let mut told = Vec::new();
         while let Some(observation) = self.observations.front()
             && observation.commit_index <= commit_index
             && observation.round <= self.confirmed_round
         {
             let observation = self.observations.pop_front().expect("the front was just seen");
+            let index = observation.commit_index;
             for (id, outcome) in observation.outcomes {
                 if let Some(session) = self.sessions.get_mut(&id.origin)
                     && session.start == id.start
                     && id.sequence >= session.floor
                 {
-                    session.outcomes.insert(id.sequence, outcome.clone());
+                    session.outcomes.insert(id.sequence, (index, outcome.clone()));
                 }
-                told.push((id, outcome));
+                told.push(Told { id, index, outcome });
             }
         }
         told
     }
 
     fn session(&mut self, evaluation: &Evaluation) -> Option<&mut Session> {
-        self.sessions.get_mut(&evaluation.origin).filter(|session| session.start == evaluation.start)
+        self.session_of(&evaluation.id())
     }
 
-    fn request(&mut self, evaluation: &Evaluation) -> Request {
+    fn session_of(&mut self, id: &RequestId) -> Option<&mut Session> {
+        self.sessions.get_mut(&id.origin).filter(|session| session.start == id.start)
+    }
+
+    /// The entry of an action, behind those that record what it has no room for.
+    fn entries(&mut self, evaluation: &Evaluation, action: Bytes) -> Vec<(Vec<u8>, Bytes)> {
         let id = evaluation.id();
-        match self.session(evaluation) {
-            Some(session) => Request {
-                id,
-                floor: session.floor,
-                observed: std::mem::take(&mut session.unrecorded).into_iter().collect(),
-            },
-            None => Request { id, floor: 0, observed: Vec::new() },
-        }
-    }
-}
-
-impl Session {
-    fn raise_floor(&mut self, floor: u64) {
-        if floor > self.floor {
-            self.floor = floor;
-            self.outcomes = self.outcomes.split_off(&floor);
-            self.unrecorded = self.unrecorded.split_off(&floor);
-        }
+        let Some(session) = self.session(evaluation) else {
+            let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
+            return vec![(context.encode(), action)];
+        };
+        let floor = session.floor;
+        let unrecorded = std::mem::take(&mut session.unrecorded).into_iter().collect();
+        let mut pages = in_pages(unrecorded, RECORDED_BYTES_MAX, |(_, outcome)| outcome.bytes());
+        let observed = pages.pop().unwrap_or_default();
+        let (origin, start) = (id.origin, id.start);
+        let records = pages.into_iter().map(|observed| Context::Observed { origin, start, observed });
+        let mut entries: Vec<_> = records.map(|context| (context.encode(), Bytes::new())).collect();
+        entries.push((Context::Request(Request { id, floor, observed }).encode(), action));
+        entries
     }
 }
 
@@ -455,6 +504,7 @@ mod tests {
             after: sequence - 1,
             method: "m".into(),
             args: Bytes::from_static(b"[]"),
+            attempts: 0,
         };
         let requests = Requests { term: 2, start: 1, floor: 1, requests: (1..=3).map(item).collect() };
         assert_eq!(leadership.receive(7, requests, &table), []);
@@ -480,8 +530,8 @@ mod tests {
         let unknown = Answer::Unknown(Bytes::from_static(b"{}"));
         assert_eq!(leadership.stall(vec![action.clone(), unknown, action.clone()], 3), None);
         assert_eq!(evaluated(&mut leadership, 3, &table), [1]);
-        let sorted = leadership.sort(vec![action]).expect("it was evaluated");
-        leadership.appended(sorted, 1, 4);
+        let sorted = leadership.sort(vec![action], 1).expect("it was evaluated");
+        leadership.appended(sorted, &[true], 4);
         assert!(evaluated(&mut leadership, 4, &table).is_empty());
         let given_up = Requests { term: 2, start: 1, floor: 3, requests: Vec::new() };
         leadership.receive(7, given_up, &table);
@@ -501,9 +551,9 @@ mod tests {
         let (mut leadership, table) = leadership();
         leadership.open();
         evaluated(&mut leadership, 3, &table);
-        let sorted = leadership.sort(actions()).expect("a batch was in flight");
+        let sorted = leadership.sort(actions(), 1).expect("a batch was in flight");
         assert_eq!(sorted.entries.len(), 3);
-        leadership.appended(sorted, 3, 6);
+        leadership.appended(sorted, &[true; 3], 6);
         assert!(!leadership.takes_provisional(3));
         assert!(leadership.takes_provisional(4) && leadership.takes_provisional(5));
         assert!(!leadership.takes_provisional(5) && leadership.takes_provisional(6));
@@ -514,13 +564,15 @@ mod tests {
         let (mut leadership, table) = leadership();
         leadership.open();
         evaluated(&mut leadership, 3, &table);
-        let sorted = leadership.sort(actions()).expect("a batch was in flight");
-        leadership.appended(sorted, 3, 6);
-        let more = RequestItem { sequence: 4, after: 3, method: "m".into(), args: Bytes::from_static(b"[]") };
+        let sorted = leadership.sort(actions(), 1).expect("a batch was in flight");
+        leadership.appended(sorted, &[true; 3], 6);
+        let args = Bytes::from_static(b"[]");
+        let more = RequestItem { sequence: 4, after: 3, method: "m".into(), args, attempts: 0 };
         leadership.receive(7, Requests { term: 2, start: 1, floor: 1, requests: vec![more] }, &table);
         evaluated(&mut leadership, 3, &table);
-        let sorted =
-            leadership.sort(vec![Answer::Action(Bytes::from_static(b"1"))]).expect("a batch was in flight");
+        let sorted = leadership
+            .sort(vec![Answer::Action(Bytes::from_static(b"1"))], 1)
+            .expect("a batch was in flight");
         leadership.dropped(sorted, 6);
 
         // JavaScript has dropped the states of 4 to 6: none may be taken, and nothing may rest on them.

@@ -8,8 +8,44 @@
 
 mod leadership;
 mod origin;
+mod session;
 mod table;
 
-pub use leadership::{Leadership, Reply};
+pub use leadership::{Leadership, Reply, Told};
 pub use origin::{Origin, Pending};
 pub use table::{Effect, Known, Table};
+
+/// Cuts items into pages of about `bytes_max`, in their order; each page has at least one.
+pub fn in_pages<T>(items: Vec<T>, bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut pages: Vec<Vec<T>> = Vec::new();
+    let mut bytes = bytes_max;
+    for item in items {
+        if bytes >= bytes_max {
+            pages.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += bytes_of(&item);
+        pages.last_mut().expect("the first item opens a page").push(item);
+    }
+    pages
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::raft::frame::Outcome;
+
+    #[test]
+    fn outcomes_with_much_data_are_cut_into_pages_in_their_order() {
+        let large = Outcome::Refused(Bytes::from(vec![b'1'; 100 << 10]));
+        let outcomes: Vec<(u64, Outcome)> = (1..=10).map(|sequence| (sequence, large.clone())).collect();
+        let cut = |outcomes| in_pages(outcomes, 256 << 10, |(_, outcome): &(u64, Outcome)| outcome.bytes());
+        let pages = cut(outcomes.clone());
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 3, 1]);
+        assert_eq!(pages.concat(), outcomes);
+        assert_eq!(cut(vec![(1, Outcome::Nothing); 2_048]).len(), 1);
+        assert!(cut(Vec::new()).is_empty());
+    }
+}

@@ -1,19 +1,22 @@
 //! This file holds what this node's application performed and has not heard the end of, and decides what of it to send
 //! to which leader.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::raft::events::Perform;
-use crate::raft::frame::{RequestItem, Requests};
+use crate::raft::frame::{Outcome, RequestItem, Requests};
 
 /// What may be with the leader unanswered at any time, so that a burst can flood neither it nor the channel.
 const WINDOW_BYTES_MAX: usize = 4 << 20;
 const WINDOW_REQUESTS_MAX: usize = 32_768;
 /// Requests travel in frames of about this size.
 const FRAME_BYTES_MAX: usize = 256 << 10;
+/// The leader keeps outcomes until it hears that this node needs them no more: after so many bytes of them it is told so,
+/// also if there is nothing to request.
+const UNTOLD_OUTCOME_BYTES_MAX: usize = 512 << 10;
 
 /// The performs of this node, in call order.
 ///
@@ -37,6 +40,10 @@ pub struct Origin {
     retry_ticks_min: u64,
     rewound: Option<(u64, u64)>,
     now_ticks: u64,
+    /// (index, sequence) of performs that have an outcome and wait for the state at that index.
+    decided: BTreeSet<(u64, u64)>,
+    /// The bytes of outcomes that have ended performs since the leader last heard the floor.
+    untold_outcome_bytes: usize,
 }
 
 /// One perform that has not ended.
@@ -47,11 +54,20 @@ pub struct Pending {
     args: Bytes,
     /// The term of its newest dispatch; 0: never dispatched, so it can't have happened.
     dispatched: u64,
+    /// To how many leaders before that it was dispatched.
+    attempts: u32,
+    /// How it ends, once this node's state is that at the index.
+    decided: Option<(u64, Outcome)>,
 }
 
 impl Pending {
     pub fn was_dispatched(&self) -> bool {
         self.dispatched > 0
+    }
+
+    /// What a leader has told of it, if that is enough to end it.
+    pub fn into_outcome(self) -> Option<Outcome> {
+        self.decided.map(|(_, outcome)| outcome)
     }
 }
 
@@ -71,6 +87,8 @@ impl Origin {
             retry_ticks_min: 2 * heartbeat_ticks,
             rewound: None,
             now_ticks: 0,
+            decided: BTreeSet::new(),
+            untold_outcome_bytes: 0,
         }
     }
 
@@ -101,15 +119,41 @@ impl Origin {
             method: perform.method,
             args: perform.args,
             dispatched: 0,
+            attempts: 0,
+            decided: None,
         }));
     }
 
-    /// Whether this perform has not ended, and if `term` is given, was last sent to the leader of that term.
-    pub fn awaits(&self, sequence: u64, term: Option<u64>) -> bool {
+    /// Whether this perform has not ended and is not decided, and was last sent to the leader of this term.
+    pub fn awaits(&self, sequence: u64, term: u64) -> bool {
         let pending = sequence.checked_sub(self.floor).and_then(|i| self.pending.get(i as usize));
         pending
             .and_then(Option::as_ref)
-            .is_some_and(|pending| term.is_none_or(|term| term == pending.dispatched))
+            .is_some_and(|pending| pending.dispatched == term && pending.decided.is_none())
+    }
+
+    /// A perform that is awaited has this outcome, which holds for the state at `index`: it is not sent to anybody again, and
+    /// ends when this node has that state ([`Self::take_decided`]).
+    pub fn decide(&mut self, sequence: u64, index: u64, outcome: Outcome) {
+        let position = sequence.checked_sub(self.floor).and_then(|i| usize::try_from(i).ok());
+        let pending = position.and_then(|position| self.pending.get_mut(position)?.as_mut());
+        if let Some(pending) = pending.filter(|pending| pending.decided.is_none()) {
+            pending.decided = Some((index, outcome));
+            self.decided.insert((index, sequence));
+        }
+    }
+
+    /// Ends the performs whose outcome holds for a state up to `index`, in the order of these states and of the calls.
+    pub fn take_decided(&mut self, index: u64) -> Vec<(u64, Outcome)> {
+        let mut ended = Vec::new();
+        while let Some((_, sequence)) = self.decided.first().copied().filter(|(at, _)| *at <= index) {
+            self.decided.pop_first();
+            if let Some(outcome) = self.end(sequence).and_then(Pending::into_outcome) {
+                self.untold_outcome_bytes += outcome.bytes();
+                ended.push((sequence, outcome));
+            }
+        }
+        ended
     }
 
     /// The perform has ended; `None` if it had ended before.
@@ -117,6 +161,9 @@ impl Origin {
         let position = sequence.checked_sub(self.floor)? as usize;
         let ended = self.pending.get_mut(position)?.take()?;
         self.live -= 1;
+        if let Some((index, _)) = &ended.decided {
+            self.decided.remove(&(*index, sequence));
+        }
         if sequence < self.next && self.term > 0 {
             self.window_bytes -= ended.args.len().min(self.window_bytes);
             self.window_requests -= 1.min(self.window_requests);
@@ -131,9 +178,10 @@ impl Origin {
         Some(ended)
     }
 
-    /// The performs that are with a leader, or were, oldest first.
+    /// The performs that are with a leader, or were, and are not decided, oldest first.
     pub fn dispatched(&self) -> Vec<u64> {
-        let dispatched = self.pending.iter().flatten().filter(|pending| pending.was_dispatched());
+        let is_open = |pending: &&Pending| pending.was_dispatched() && pending.decided.is_none();
+        let dispatched = self.pending.iter().flatten().filter(is_open);
         dispatched.map(|pending| pending.sequence).collect()
     }
 
@@ -173,7 +221,11 @@ impl Origin {
             && self.window_bytes < WINDOW_BYTES_MAX
             && self.window_requests < WINDOW_REQUESTS_MAX
         {
-            if let Some(pending) = &mut self.pending[(self.next - self.floor) as usize] {
+            let pending = self.pending[(self.next - self.floor) as usize].as_mut();
+            if let Some(pending) = pending.filter(|pending| pending.decided.is_none()) {
+                if pending.dispatched > 0 && pending.dispatched != self.term {
+                    pending.attempts += 1;
+                }
                 pending.dispatched = self.term;
                 bytes += pending.args.len() + pending.method.len() + 24;
                 self.window_bytes += pending.args.len();
@@ -183,7 +235,11 @@ impl Origin {
             }
             self.next += 1;
         }
-        Some(requests).filter(|requests| !requests.requests.is_empty())
+        if requests.requests.is_empty() && self.untold_outcome_bytes < UNTOLD_OUTCOME_BYTES_MAX {
+            return None;
+        }
+        self.untold_outcome_bytes = 0;
+        Some(requests)
     }
 
     /// A tick has passed. If nothing has ended for a while, the oldest requests are sent again: either they or their
@@ -201,7 +257,8 @@ impl Origin {
         self.retry_ticks = (self.retry_ticks * 2).min(10 * self.retry_ticks_min);
         let mut requests = self.requests();
         let (mut bytes, mut after) = (0, 0);
-        for pending in self.pending.iter().take((self.next - self.floor) as usize).flatten() {
+        let sent = self.pending.iter().take((self.next - self.floor) as usize).flatten();
+        for pending in sent.filter(|pending| pending.decided.is_none()) {
             if bytes >= FRAME_BYTES_MAX {
                 break;
             }
@@ -233,10 +290,11 @@ impl Origin {
             sent.fold((0, 0), |(bytes, count), pending| (bytes + pending.args.len(), count + 1));
     }
 
-    /// The newest perform before this one that has not ended; 0 if there is none.
+    /// The newest perform before this one that has not ended and is not decided; 0 if there is none.
     fn before(&self, sequence: u64) -> u64 {
         let sent = self.pending.iter().take((sequence - self.floor) as usize);
-        sent.rev().flatten().next().map_or(0, |pending| pending.sequence)
+        let undecided = sent.rev().flatten().find(|pending| pending.decided.is_none());
+        undecided.map_or(0, |pending| pending.sequence)
     }
 
     fn requests(&self) -> Requests {
@@ -246,7 +304,8 @@ impl Origin {
 
 impl Pending {
     fn item(&self, after: u64) -> RequestItem {
-        RequestItem { sequence: self.sequence, after, method: self.method.clone(), args: self.args.clone() }
+        let Self { sequence, attempts, .. } = *self;
+        RequestItem { sequence, after, method: self.method.clone(), args: self.args.clone(), attempts }
     }
 }
 
@@ -323,12 +382,12 @@ mod tests {
     #[test]
     fn only_the_newest_dispatch_of_a_perform_may_end_it() {
         let mut origin = origin_with(1);
-        assert!(origin.awaits(1, None) && !origin.awaits(1, Some(4)));
+        assert!(!origin.awaits(1, 4));
         origin.follow(4);
         origin.dispatch();
-        assert!(origin.awaits(1, Some(4)) && !origin.awaits(1, Some(3)));
+        assert!(origin.awaits(1, 4) && !origin.awaits(1, 3));
         assert!(origin.end(1).is_some_and(|pending| pending.was_dispatched()));
-        assert!(!origin.awaits(1, None) && origin.end(1).is_none());
+        assert!(!origin.awaits(1, 4) && origin.end(1).is_none());
     }
 
     #[test]
@@ -340,5 +399,45 @@ mod tests {
             origin.received(2, sequence);
             assert_eq!(sequences(origin.dispatch()), [], "after {sequence}");
         }
+    }
+
+    #[test]
+    fn a_decided_perform_ends_with_the_state_it_was_decided_on_and_is_not_sent_again() {
+        let mut origin = origin_with(3);
+        origin.follow(2);
+        origin.dispatch();
+        origin.decide(2, 9, Outcome::Nothing);
+        origin.decide(1, 7, Outcome::Forgotten);
+        assert!(!origin.awaits(2, 2) && origin.awaits(3, 2));
+        assert_eq!(origin.take_decided(6), []);
+        origin.follow(3);
+        assert_eq!(sequences(origin.dispatch()), [(3, 0)]);
+        assert_eq!(origin.take_decided(8), [(1, Outcome::Forgotten)]);
+        assert_eq!((origin.take_decided(9), origin.len()), (vec![(2, Outcome::Nothing)], 1));
+    }
+
+    #[test]
+    fn the_leader_hears_that_large_outcomes_need_not_be_kept_also_if_nothing_is_requested() {
+        let mut origin = origin_with(2);
+        origin.follow(2);
+        origin.dispatch();
+        origin.decide(1, 1, Outcome::Refused(vec![b'1'; UNTOLD_OUTCOME_BYTES_MAX].into()));
+        assert!(origin.dispatch().is_none());
+        origin.take_decided(1);
+        let told = origin.dispatch().expect("the floor is told");
+        assert_eq!((told.floor, told.requests.len()), (2, 0));
+        assert!(origin.dispatch().is_none());
+    }
+
+    #[test]
+    fn a_request_says_to_how_many_earlier_leaders_it_was_sent() {
+        let mut origin = origin_with(1);
+        let attempts = |requests: Option<Requests>| requests.map(|requests| requests.requests[0].attempts);
+        origin.follow(2);
+        assert_eq!(attempts(origin.dispatch()), Some(0));
+        origin.received(2, 0);
+        assert_eq!(attempts(origin.dispatch()), Some(0), "the same leader again");
+        origin.follow(5);
+        assert_eq!(attempts(origin.dispatch()), Some(1));
     }
 }

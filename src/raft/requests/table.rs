@@ -108,15 +108,21 @@ impl Table {
         }
         row.bytes += action.len();
         row.applied.insert(id.sequence, action.clone());
-        for (sequence, outcome) in &request.observed {
-            if !row.observed.contains_key(sequence) {
-                row.bytes += outcome.bytes();
-                row.observed.insert(*sequence, outcome.clone());
-            }
-        }
+        row.observe(&request.observed);
         row.raise_floor(request.floor);
         row.forget_the_oldest();
         Effect::Applied
+    }
+
+    /// Keeps outcomes that were recorded ahead of an action. False if they are nobody's.
+    pub fn observe(&mut self, origin: RaftId, start: u64, observed: &[(u64, Outcome)]) -> bool {
+        let Some(row) = self.rows.get_mut(&origin).filter(|row| start >= row.start) else { return false };
+        if start > row.start {
+            *row = Row { start, ..Row::default() };
+        }
+        row.observe(observed);
+        row.forget_the_oldest();
+        true
     }
 }
 
@@ -132,6 +138,18 @@ impl Row {
     fn held_bytes(&self) -> usize {
         let actions = self.applied.values().map(Bytes::len);
         actions.chain(self.observed.values().map(Outcome::bytes)).sum()
+    }
+
+    fn observe(&mut self, observed: &[(u64, Outcome)]) {
+        for (sequence, outcome) in observed {
+            let is_known = *sequence < self.floor
+                || self.applied.contains_key(sequence)
+                || self.observed.contains_key(sequence);
+            if !is_known {
+                self.bytes += outcome.bytes();
+                self.observed.insert(*sequence, outcome.clone());
+            }
+        }
     }
 
     fn raise_floor(&mut self, floor: u64) {

@@ -77,6 +77,9 @@ pub struct Applied {
     pub state: State,
 }
 
+/// What stands before the number of actions that a refusing method saw.
+const SEEN: &str = "after ";
+
 /// What a perform is refused with whose method threw.
 pub const THROWN: &str = "the method threw";
 
@@ -108,12 +111,16 @@ pub struct Application {
     pub warnings: Vec<Warning>,
     /// The methods that were evaluated here, in order.
     pub evaluated: Vec<String>,
+    /// It stops in the next batch after so many evaluations, as a façade whose time is over.
+    pub evaluations_max: Option<usize>,
+    pub is_caught_up: bool,
 }
 
 impl Application {
     /// Handles a batch as the façade does; gives an answer for each evaluation in it.
     pub fn handle(&mut self, batch: Vec<Delivery>) -> Vec<Answer> {
         let mut answers = Vec::new();
+        let evaluations_max = self.evaluations_max.take().unwrap_or(usize::MAX);
         for delivery in batch {
             match delivery {
                 Delivery::Role { role, leader, .. } => {
@@ -122,6 +129,7 @@ impl Application {
                     self.provisional.clear();
                 }
                 Delivery::ResetProvisional => self.provisional.clear(),
+                Delivery::Evaluate { .. } if answers.len() == evaluations_max => {}
                 Delivery::Evaluate { method, args } => answers.push(self.evaluate(&method, &text(&args))),
                 Delivery::Committed { index, own, is_provisional, action } => {
                     let action = text(&action);
@@ -168,6 +176,9 @@ impl Application {
                     }
                 }
                 Delivery::Settled { sequence, settlement } => {
+                    if let Settlement::Refused(error) = &settlement {
+                        self.check_seen(&text(error));
+                    }
                     let end = match settlement {
                         Settlement::Nothing => End::Nothing,
                         Settlement::Done(action) => End::Resolved(text(&action)),
@@ -208,7 +219,8 @@ impl Application {
                     let hash = Some(hash).filter(|_| !self.is_failed);
                     self.inputs.push(Input::Hashed(Hashed { index, hash, micros: 100 }));
                 }
-                Delivery::Wake => {}
+                Delivery::Wake | Delivery::ReportProgress => {}
+                Delivery::CaughtUp(is_caught_up) => self.is_caught_up = is_caught_up,
                 Delivery::Replayed => self.is_replayed = true,
                 Delivery::Asked { ticket, result } => {
                     let former = self.answered.insert(ticket, result);
@@ -230,6 +242,20 @@ impl Application {
         self.is_failed
     }
 
+    /// A refusal says how many actions its method saw: they are in this state, unless the node lost its seat, or its state is
+    /// not to be trusted; then what a leader told ends a perform at once.
+    fn check_seen(&self, error: &str) {
+        let Some((_, seen)) = error.rsplit_once(SEEN) else { return };
+        let seen: u64 = seen.parse().expect("a refusal ends with a number");
+        let has_left = self.warnings.iter().any(|warning| matches!(warning, Warning::StartingOver { .. }));
+        let is_behind = self.is_fenced || self.is_failed || has_left;
+        assert!(
+            self.state.count >= seen || is_behind,
+            "`{error}` ends a perform whose node has reduced {} actions",
+            self.state.count
+        );
+    }
+
     fn end(&mut self, sequence: u64, end: End) {
         if let Some(former) = self.ends.insert(sequence, end.clone()) {
             panic!("perform {sequence} ended twice: {former}, then {end}");
@@ -249,12 +275,13 @@ impl Application {
             "append" => args.to_string(),
             "lock" if state.holder.is_none() => format!("lock {args}"),
             "lock" => {
-                return Answer::Refused(format!("{} holds it", state.holder.as_deref().unwrap_or("")).into());
+                let holder = state.holder.as_deref().unwrap_or_default();
+                return Answer::Refused(format!("{holder} holds it {SEEN}{}", state.count).into());
             }
             "unlock" if state.holder.as_deref() == Some(args) => format!("unlock {args}"),
             "unlock" => return Answer::Refused(Bytes::from_static(b"not yours")),
             "nothing" => return Answer::Nothing,
-            "refuse" => return Answer::Refused(Bytes::copy_from_slice(args.as_bytes())),
+            "refuse" => return Answer::Refused(format!("{args} {SEEN}{}", state.count).into()),
             other => panic!("the test knows no method `{other}`"),
         };
         let next = state.reduce(&action);

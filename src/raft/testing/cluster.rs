@@ -15,7 +15,9 @@ use super::describe::{describe_answer, describe_delivery, describe_frame};
 use super::disk::Disk;
 use super::faults::RATE;
 use super::link::{Fate, Link, Outage};
-use crate::raft::{Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work};
+use crate::raft::{
+    Answered, Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work,
+};
 
 /// How the network treats frames.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +33,9 @@ pub struct Network {
 }
 
 const STRAGGLER_TICKS_MAX: u64 = 200;
+
+/// A hundredth of a tick of 10 ms.
+const MICROS_PER_COST: u64 = 100;
 
 /// Nodes and the frames between them.
 pub struct Cluster {
@@ -79,12 +84,26 @@ pub struct Replica {
     pub link: Link,
     /// JavaScript is busy: batches wait.
     pub is_busy: bool,
+    /// What JavaScript takes for an evaluation, and for reducing what it has not evaluated, in hundredths of a tick.
+    pub cost: u64,
+    /// The batch that it works on, if that takes time.
+    working: Option<Working>,
     /// JavaScript has answered a batch, and its turn is not over.
     is_in_turn: bool,
     pub batches: VecDeque<Vec<Delivery>>,
     pub stopped: Option<Option<crate::error::Error>>,
     is_closing: bool,
 }
+
+/// A batch that JavaScript works on. It answers what it has evaluated when a slice of its time is over, as the façade does.
+struct Working {
+    batch: Vec<Delivery>,
+    evaluations: usize,
+    ends_at: u64,
+}
+
+/// In hundredths of a tick.
+const SLICE: u64 = 500;
 
 impl Replica {
     pub fn is_closing(&self) -> bool {
@@ -131,6 +150,8 @@ impl Cluster {
             untold: 0,
             link: Link::default(),
             is_busy: false,
+            cost: 0,
+            working: None,
             is_in_turn: false,
             batches: VecDeque::new(),
             stopped: None,
@@ -198,6 +219,8 @@ impl Cluster {
             replica.clock += replica.rate;
             let ticks = replica.clock / RATE;
             replica.clock %= RATE;
+            self.work(&name);
+            let Some(replica) = self.replicas.get_mut(&name) else { continue };
             if let Some(state) = replica.link.tick(self.now) {
                 self.handle(&name, Input::Channel(state));
             }
@@ -304,6 +327,7 @@ impl Cluster {
                 Some(disk) => disk.write(number, write),
             },
             Work::Deliver(batch) if replica.is_busy => replica.batches.push_back(batch),
+            Work::Deliver(batch) if replica.cost > 0 => self.begin_work(name, batch),
             Work::Deliver(batch) => self.answer_batch(name, batch),
             Work::Stop(error) => {
                 replica.stopped = Some(error.clone());
@@ -311,6 +335,44 @@ impl Cluster {
                 self.note(|| format!("{name}: stopped: {how}"));
             }
         }
+    }
+
+    /// JavaScript begins with a batch that takes time.
+    fn begin_work(&mut self, name: &str, batch: Vec<Delivery>) {
+        let replica = self.replicas.get_mut(name).expect("a node that gets a batch runs");
+        let count = |is: &dyn Fn(&Delivery) -> bool| batch.iter().filter(|delivery| is(delivery)).count();
+        let evaluations = count(&|delivery| matches!(delivery, Delivery::Evaluate { .. }));
+        let reduced =
+            count(&|delivery| matches!(delivery, Delivery::Committed { is_provisional: false, .. }));
+        let evaluations = evaluations.min((SLICE / replica.cost).max(1) as usize);
+        let ticks = (reduced + evaluations) as u64 * replica.cost / 100;
+        if count(&|delivery| matches!(delivery, Delivery::ReportProgress)) > 0 {
+            replica.node.handle(Input::Progressed { index: 0 });
+        }
+        if ticks == 0 {
+            replica.application.evaluations_max = Some(evaluations);
+            return self.answer_batch(name, batch);
+        }
+        replica.working = Some(Working { batch, evaluations, ends_at: self.now + ticks });
+    }
+
+    /// A tick has passed for JavaScript: it says now and then that it works, until it is done.
+    fn work(&mut self, name: &str) {
+        let now = self.now;
+        let Some(replica) = self.replicas.get_mut(name) else { return };
+        let Some(working) = &replica.working else { return };
+        let evaluating_from =
+            working.ends_at - (working.evaluations as u64 * replica.cost / 100).min(working.ends_at);
+        if now < working.ends_at {
+            if now < evaluating_from && now.is_multiple_of(SLICE / 100) {
+                self.handle(name, Input::Progressed { index: 0 });
+            }
+            return;
+        }
+        let Working { batch, evaluations, .. } = replica.working.take().expect("it was just seen");
+        replica.application.evaluations_max = Some(evaluations);
+        self.answer_batch(name, batch);
+        self.run(name);
     }
 
     fn answer_batch(&mut self, name: &str, batch: Vec<Delivery>) {
@@ -333,7 +395,8 @@ impl Cluster {
             for input in std::mem::take(&mut replica.application.inputs) {
                 replica.node.handle(input);
             }
-            replica.node.handle(Input::Answered(answers));
+            let micros = answers.len() as u64 * replica.cost * MICROS_PER_COST;
+            replica.node.handle(Input::Answered(Answered { answers, micros }));
             replica.is_in_turn = true;
         }
     }

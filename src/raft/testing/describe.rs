@@ -73,7 +73,9 @@ fn describe_message(message: &Message) -> String {
                 .collect();
             format!("Requests term={} floor={} {}", requests.term, requests.floor, items.join(", "))
         }
-        Message::Outcomes { term, outcomes, .. } => format!("Outcomes term={term} {outcomes:?}"),
+        Message::Outcomes { term, index, outcomes, .. } => {
+            format!("Outcomes term={term} at {index} {outcomes:?}")
+        }
         Message::Received { term, sequence, .. } => format!("Received term={term} up to {sequence}"),
     }
 }
@@ -90,6 +92,7 @@ fn describe_entry(entry: &WireEntry) -> String {
         Some(Context::Resize { cluster_size }) => format!("resize {cluster_size}"),
         Some(Context::Check) => "check".into(),
         Some(Context::Epoch { .. }) => "epoch".into(),
+        Some(Context::Observed { observed, .. }) => format!("outcomes of {}", observed.len()),
     }
 }
 
@@ -116,6 +119,9 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
         }
         Delivery::Hash { index } => format!("hashes its state at {index}"),
         Delivery::Wake => "is to answer".into(),
+        Delivery::ReportProgress => "is to report progress".into(),
+        Delivery::CaughtUp(true) => "has caught up".into(),
+        Delivery::CaughtUp(false) => "is behind".into(),
         Delivery::Replayed => "has replayed its log".into(),
         Delivery::Asked { ticket, result } => format!("is answered {ticket}: {result:?}"),
         Delivery::Fenced(error) => format!("is fenced: {error}"),

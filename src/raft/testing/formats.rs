@@ -10,7 +10,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::raft::entry::{Admission, Context, Request, RequestId};
-use crate::raft::events::{Delivery, Position};
+use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::frame::{
     Chunk, Frame, Here, Malformed, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, RequestItem,
     Requests, Roster, VERSION, WireEntry,
@@ -59,7 +59,8 @@ fn messages() -> Vec<Message> {
         ],
     };
     let outcomes = vec![(4, Outcome::Nothing), (5, Outcome::Refused("{}".into()))];
-    let item = RequestItem { sequence: 9, after: 8, method: "append".into(), args: "[1]".into() };
+    let item =
+        RequestItem { sequence: 9, after: 8, method: "append".into(), args: "[1]".into(), attempts: 1 };
     let ask = |question| Message::Ask { term: 3, attempt: 1 << 32, question };
     let answer = |answer| Message::Answer { attempt: 1 << 32, answer };
     let chunk = Chunk {
@@ -84,7 +85,7 @@ fn messages() -> Vec<Message> {
         Message::Taken { id: "a".into() },
         Message::Closing { leaves: true },
         Message::Requests(Requests { term: 3, start: 2, floor: 8, requests: vec![item] }),
-        Message::Outcomes { term: 3, start: 2, outcomes },
+        Message::Outcomes { term: 3, start: 2, index: 300, outcomes },
         Message::Received { term: 3, start: 2, sequence: 9 },
         Message::About { version: "v".into() },
         Message::Removed { term: 3, cluster_size: 5 },
@@ -170,6 +171,11 @@ fn contexts() -> Vec<Context> {
             survivor: incarnation(1),
             id: "a".into(),
             missing: vec!["b".into()],
+        },
+        Context::Observed {
+            origin: 1,
+            start: 2,
+            observed: vec![(8, Outcome::Nothing), (9, Outcome::Forgotten)],
         },
     ]
 }
@@ -293,7 +299,7 @@ fn formats_of_another_version_are_refused_by_code_with_both_versions_once() {
                         Delivery::Warning(warning) => Some(warning),
                         _ => None,
                     }));
-                    node.handle(Input::Answered(Vec::new()));
+                    node.handle(Input::Answered(Answered::default()));
                 }
             }
         }

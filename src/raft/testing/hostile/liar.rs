@@ -335,11 +335,17 @@ impl Liar {
             4 => Message::Closing { leaves: self.roll(2) == 0 },
             5 => Message::Requests(self.requests(term, number, status)),
             6 => {
-                let outcome = match self.roll(2) {
+                let outcome = match self.roll(3) {
                     0 => Outcome::Nothing,
+                    1 => Outcome::Forgotten,
                     _ => Outcome::Refused(self.bytes(10)),
                 };
-                Message::Outcomes { term, start: self.roll(3), outcomes: vec![(number, outcome)] }
+                Message::Outcomes {
+                    term,
+                    start: self.roll(3),
+                    index: self.number(status),
+                    outcomes: vec![(number, outcome)],
+                }
             }
             7 => Message::Received { term, start: self.roll(3), sequence: number },
             8 => Message::About { version: id.into() },
@@ -375,6 +381,7 @@ impl Liar {
             after: if self.roll(2) == 0 { 0 } else { self.number(status) },
             method: "append".into(),
             args: self.bytes(10),
+            attempts: self.roll(3) as u32,
         });
         let requests = requests.collect();
         Requests { term, start: self.roll(3), floor: self.number(status), requests }

@@ -110,6 +110,8 @@ impl Victim {
                 | Delivery::Settled { .. }
                 | Delivery::Restore { .. }
                 | Delivery::Wake
+                | Delivery::ReportProgress
+                | Delivery::CaughtUp(_)
                 | Delivery::Replayed
                 | Delivery::Asked { .. }
                 | Delivery::Fenced(_)
@@ -117,6 +119,6 @@ impl Victim {
                 | Delivery::Warning(_) => {}
             }
         }
-        self.node.handle(Input::Answered(answers));
+        self.node.handle(Input::Answered(answers.into()));
     }
 }

@@ -1,0 +1,61 @@
+//! This file bounds how many bytes of appends are on their way to a peer, unacknowledged.
+//!
+//! Part of `group.rs`. raft-rs counts messages (`max_inflight_msgs`), and an entry may be much larger than what is put into
+//! one append otherwise. A channel that is given more than it can carry drops what Raft needs next, or is dropped itself:
+//! Redis disconnects a subscriber that is 32 MB behind.
+
+use raft_rs::eraftpb::Entry;
+
+use super::{APPEND_BYTES_MAX, Group};
+use crate::raft::identity::RaftId;
+use crate::raft::log;
+
+/// Appends on their way to one peer: 8 MiB of them.
+pub const APPENDS_MAX: usize = 32;
+/// The same where each may hold one entry of the largest size: an action, and the outcomes recorded beside it.
+const LARGE_APPENDS_MAX: usize = 6;
+const LARGE_BYTES_MAX: usize = 1_400 << 10;
+/// To all peers together.
+const LEAVING_BYTES_MAX: usize = 48 << 20;
+
+impl Group {
+    /// This node leads from here on.
+    pub(super) fn begin_windows(&mut self) {
+        let large = self.raw.store().entries_from(0).rev().find(|entry| log::size(entry) > APPEND_BYTES_MAX);
+        self.large_until = large.map_or(0, |entry| entry.index);
+        self.bound_windows();
+    }
+
+    /// These are about to be appended by this leader.
+    pub(super) fn note_large(&mut self, entries: &[Entry]) {
+        if entries.iter().any(|entry| log::size(entry) > APPEND_BYTES_MAX) {
+            self.large_until = self.last_index() + entries.len() as u64;
+            self.bound_windows();
+        }
+    }
+
+    /// A peer has answered: if it has all large entries, it may have more appends on their way.
+    pub(super) fn widen_window(&mut self, peer: RaftId) {
+        if self.large_until > 0 {
+            self.bound_window(peer);
+        }
+    }
+
+    pub(super) fn bound_windows(&mut self) {
+        let peers: Vec<RaftId> = self.raw.raft.prs().iter().map(|(id, _)| *id).collect();
+        peers.into_iter().for_each(|peer| self.bound_window(peer));
+    }
+
+    fn bound_window(&mut self, peer: RaftId) {
+        let raft = &mut self.raw.raft;
+        let peers = raft.prs().iter().len().max(2) - 1;
+        let Some(progress) = raft.prs().get(peer) else { return };
+        let (appends_max, bytes) = if progress.matched >= self.large_until {
+            (APPENDS_MAX, APPEND_BYTES_MAX as usize)
+        } else {
+            (LARGE_APPENDS_MAX, LARGE_BYTES_MAX)
+        };
+        let appends = (LEAVING_BYTES_MAX / (peers * bytes)).clamp(2, appends_max);
+        raft.adjust_max_inflight_msgs(peer, appends);
+    }
+}

@@ -1,0 +1,33 @@
+//! This file finds out when a node that got its seat, or came back to it, has caught up: when its application has reduced
+//! everything that was committed then.
+//!
+//! Part of `node.rs`. The node asks its leader as for a `sync` (thesis §6.4), without a limit of time, on behalf of nobody.
+
+use super::Node;
+use super::asks::Asking;
+use crate::raft::events::{Ask, Delivery};
+
+/// Which no application draws: the façade counts its tickets from 1.
+pub(super) const OWN_TICKET: u64 = 0;
+
+impl Node {
+    /// The node has a seat from here on, and asks what it has missed.
+    pub(super) fn begin_catch_up(&mut self) {
+        self.fall_behind();
+        self.asks.push(Asking::new(OWN_TICKET, Ask::Sync, u64::MAX));
+    }
+
+    /// The state lacks something, or nobody knows.
+    pub(super) fn fall_behind(&mut self) {
+        self.asks.retain(|asking| asking.ticket() != OWN_TICKET);
+        if std::mem::take(&mut self.is_caught_up) {
+            self.news.push(Delivery::CaughtUp(false));
+        }
+    }
+
+    /// Everything that was committed when the node asked is reduced.
+    pub(super) fn caught_up(&mut self) {
+        self.is_caught_up = true;
+        self.news.push(Delivery::CaughtUp(true));
+    }
+}

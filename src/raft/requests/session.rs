@@ -1,0 +1,98 @@
+//! This file is what a leader has of one origin in its term: what waits for evaluation, and the outcomes of what was
+//! evaluated.
+//!
+//! Used by `leadership.rs` alone, which decides whose turn it is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::raft::entry::RequestId;
+use crate::raft::frame::Outcome;
+use crate::raft::identity::RaftId;
+
+/// An origin whose outcomes take more than this, and that has not said that it has heard them, is not evaluated for.
+const KEPT_OUTCOME_BYTES_MAX: usize = 4 << 20;
+/// What the leader has of one origin in this term.
+#[derive(Debug, Default)]
+pub struct Session {
+    pub(super) start: u64,
+    pub(super) floor: u64,
+    /// Everything that the origin waits for up to here has arrived.
+    pub(super) received: u64,
+    /// Not evaluated yet, in the order of the calls.
+    pub(super) waiting: VecDeque<Evaluation>,
+    /// Told outcomes, kept to be repeated until the floor passes them, each with the index at which it holds.
+    pub(super) outcomes: BTreeMap<u64, (u64, Outcome)>,
+    /// Outcomes, told or not, since this origin's last entry: the next one records them in the log.
+    pub(super) unrecorded: BTreeMap<u64, Outcome>,
+    /// The sizes of outcomes above the floor, told or not, by sequence number, and their sum.
+    pub(super) kept: VecDeque<(u64, usize)>,
+    pub(super) kept_bytes: usize,
+    /// This request names a method that only another version of the code has: it waits for a leader that has it, or
+    /// for its origin to give up, and what comes after it waits too.
+    pub(super) stalled: Option<u64>,
+    pub(super) has_turn: bool,
+}
+
+/// A request that JavaScript is to evaluate.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    pub origin: RaftId,
+    pub start: u64,
+    pub sequence: u64,
+    pub method: Arc<str>,
+    pub args: Bytes,
+    /// To how many earlier leaders it was sent.
+    pub attempts: u32,
+}
+
+impl Evaluation {
+    pub fn id(&self) -> RequestId {
+        RequestId { origin: self.origin, start: self.start, sequence: self.sequence }
+    }
+}
+
+impl Session {
+    pub(super) fn raise_floor(&mut self, floor: u64) {
+        if floor > self.floor {
+            self.floor = floor;
+            self.outcomes = self.outcomes.split_off(&floor);
+            self.unrecorded = self.unrecorded.split_off(&floor);
+            while let Some((_, bytes)) = self.kept.front().filter(|(sequence, _)| *sequence < floor) {
+                self.kept_bytes -= bytes;
+                self.kept.pop_front();
+            }
+            self.stalled = self.stalled.filter(|sequence| *sequence >= floor);
+        }
+    }
+
+    /// It may not while its origin has not heard the outcomes of much that was evaluated for it.
+    pub(super) fn may_have_turn(&self) -> bool {
+        !self.has_turn
+            && self.kept_bytes < KEPT_OUTCOME_BYTES_MAX
+            && self
+                .waiting
+                .front()
+                .is_some_and(|next| self.stalled.is_none_or(|stalled| next.sequence < stalled))
+    }
+
+    /// Counts an outcome; they come in the order of the calls.
+    pub(super) fn count(&mut self, sequence: u64, bytes: usize) {
+        self.kept.push_back((sequence, bytes));
+        self.kept_bytes += bytes;
+    }
+
+    /// Outcomes from this one on are no more: their requests are evaluated again.
+    pub(super) fn discount(&mut self, first: u64) {
+        while let Some((_, bytes)) = self.kept.back().filter(|(sequence, _)| *sequence >= first) {
+            self.kept_bytes -= bytes;
+            self.kept.pop_back();
+        }
+    }
+
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting.iter().map(|evaluation| evaluation.args.len()).sum()
+    }
+}
