@@ -455,7 +455,7 @@ impl Group {
     /// second time is left out. If the first was lost, a heartbeat's answer makes the leader ask again.
     pub fn take_messages(&mut self) -> impl Iterator<Item = (RaftId, RaftMessage)> + '_ {
         let (wants_snapshot, acknowledged) = (&mut self.wants_snapshot, &mut self.acknowledged);
-        self.out.drain(..).filter_map(|message| {
+        let messages = self.out.drain(..).filter_map(|message| {
             let to = message.to;
             if message.get_msg_type() == MessageType::MsgAppendResponse {
                 let now = (!message.reject).then_some((to, message.term, message.index));
@@ -467,7 +467,8 @@ impl Group {
                 wants_snapshot.push(to);
             }
             wire::outgoing(message).map(|message| (to, message))
-        })
+        });
+        messages.flat_map(|(to, message)| window::in_parts(message).into_iter().map(move |part| (to, part)))
     }
 
     /// The oldest entry that is committed and not taken yet.

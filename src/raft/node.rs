@@ -45,6 +45,8 @@ use crate::error::Error;
 use asks::Asking;
 use care::Care;
 use closing::Closing;
+#[cfg(test)]
+pub(super) use deliveries::payload_bytes;
 use loss::Loss;
 use seat::Seat;
 use tidings::Tidings;

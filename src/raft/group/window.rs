@@ -7,8 +7,12 @@
 use raft_rs::eraftpb::Entry;
 
 use super::{APPEND_BYTES_MAX, Group};
+use crate::raft::frame::{RaftMessage, WireEntry};
 use crate::raft::identity::RaftId;
 use crate::raft::log;
+use crate::raft::requests::in_pages;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 /// Appends on their way to one peer: 8 MiB of them.
 pub const APPENDS_MAX: usize = 32;
@@ -17,6 +21,24 @@ const LARGE_APPENDS_MAX: usize = 6;
 const LARGE_BYTES_MAX: usize = 1_400 << 10;
 /// To all peers together.
 const LEAVING_BYTES_MAX: usize = 48 << 20;
+
+/// Cuts an append into parts of about [`APPEND_BYTES_MAX`]: raft-rs puts all that it has for a peer in one turn into one
+/// message (`batch_append`), of any size.
+pub fn in_parts(message: RaftMessage) -> Vec<RaftMessage> {
+    let size = |entry: &WireEntry| entry.data.len() + entry.context.len();
+    if message.entries.iter().map(size).sum::<usize>() <= APPEND_BYTES_MAX as usize {
+        return vec![message];
+    }
+    let mut before = (message.index, message.log_term);
+    let pages = in_pages(message.entries, APPEND_BYTES_MAX as usize, size).into_iter();
+    let parts = pages.map(|entries| {
+        let (index, log_term) = before;
+        let last = entries.last().expect("a page has an entry");
+        before = (last.index, last.term);
+        RaftMessage { index, log_term, entries, context: message.context.clone(), ..message }
+    });
+    parts.collect()
+}
 
 impl Group {
     /// This node leads from here on.
@@ -56,6 +78,8 @@ impl Group {
             (LARGE_APPENDS_MAX, LARGE_BYTES_MAX)
         };
         let appends = (LEAVING_BYTES_MAX / (peers * bytes)).clamp(2, appends_max);
+        #[cfg(test)]
+        let appends = if is_back(Bug::SendsWithoutWindow) { 256 } else { appends };
         raft.adjust_max_inflight_msgs(peer, appends);
     }
 }

@@ -211,7 +211,7 @@ impl Node {
 }
 
 /// What others determine the size of. Of a state only its place is in the text.
-pub(super) fn payload_bytes(delivery: &Delivery) -> usize {
+pub(in crate::raft) fn payload_bytes(delivery: &Delivery) -> usize {
     match delivery {
         Delivery::Committed { own: Some(_), action, .. } => 2 * action.len(),
         Delivery::Committed { own: None, action, .. } => action.len(),

@@ -8,6 +8,8 @@ use crate::raft::events::{Delivery, ErrorOutcome, Settlement, Target};
 use crate::raft::frame::{Message, Outcome, Requests};
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::requests::{Pending, Reply, Told, in_pages};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 /// A method's error may carry much data, and a batch has many: a message holds about this much of them.
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;
@@ -93,6 +95,8 @@ impl Node {
         index: u64,
         outcome: Outcome,
     ) {
+        #[cfg(test)]
+        let index = if is_back(Bug::SettlesBeforeItsState) { 0 } else { index };
         if start == self.origin.start() && self.origin.awaits(sequence, term) {
             self.origin.decide(sequence, index, outcome);
         }

@@ -8,6 +8,8 @@ use super::Node;
 use crate::raft::events::{Delivery, Target};
 use crate::raft::frame::Message;
 use crate::raft::identity::Incarnation;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 /// Whether JavaScript, here and elsewhere, is awake.
 #[derive(Default)]
@@ -37,6 +39,10 @@ impl Waking {
 
     /// After so many ticks without a sign of it, JavaScript counts as blocked.
     fn patience_ticks(&self, election_ticks: u64) -> u64 {
+        #[cfg(test)]
+        if is_back(Bug::GivesUpOnSlowRequests) {
+            return election_ticks;
+        }
         match self.attempts.checked_sub(1).filter(|_| self.has_begun) {
             Some(doublings) => election_ticks * (PATIENCE_TIMEOUTS << doublings.min(DOUBLINGS_MAX)),
             None => election_ticks,

@@ -326,6 +326,23 @@ impl Leadership {
         }
     }
 
+    /// A bug; gives back what is to wait in its place.
+    #[cfg(test)]
+    fn wait_behind(&mut self, evaluations: Vec<Evaluation>) -> Vec<Evaluation> {
+        if !is_back(Bug::RequeuesBehind) {
+            return evaluations;
+        }
+        for evaluation in evaluations {
+            self.waiting_bytes += evaluation.args.len();
+            let origin = evaluation.origin;
+            if let Some(session) = self.sessions.get_mut(&origin) {
+                session.waiting.push_back(evaluation);
+            }
+            self.give_turn(origin);
+        }
+        Vec::new()
+    }
+
     /// Sorts the answers to the batch that JavaScript evaluated, or to the first part of it, into entries to propose and
     /// outcomes to tell later; the rest waits again. `None` if they answer a batch of an earlier leadership, or nothing:
     /// then there is nothing to do.
@@ -342,6 +359,8 @@ impl Leadership {
             (2 * answered).max(1)
         };
         let rest = evaluated.split_off(answered);
+        #[cfg(test)]
+        let rest = self.wait_behind(rest);
         self.wait_again(rest);
         if evaluated.is_empty() {
             return None;
@@ -479,105 +498,15 @@ impl Leadership {
         };
         let floor = session.floor;
         let unrecorded = std::mem::take(&mut session.unrecorded).into_iter().collect();
-        let mut pages = in_pages(unrecorded, RECORDED_BYTES_MAX, |(_, outcome)| outcome.bytes());
+        let bytes_max = RECORDED_BYTES_MAX;
+        #[cfg(test)]
+        let bytes_max = if is_back(Bug::RecordsInOneEntry) { usize::MAX } else { bytes_max };
+        let mut pages = in_pages(unrecorded, bytes_max, |(_, outcome)| outcome.bytes());
         let observed = pages.pop().unwrap_or_default();
         let (origin, start) = (id.origin, id.start);
         let records = pages.into_iter().map(|observed| Context::Observed { origin, start, observed });
         let mut entries: Vec<_> = records.map(|context| (context.encode(), Bytes::new())).collect();
         entries.push((Context::Request(Request { id, floor, observed }).encode(), action));
         entries
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::raft::frame::RequestItem;
-
-    /// A leader of term 2 with three requests of member 7, ready to evaluate.
-    fn leadership() -> (Leadership, Table) {
-        let mut table = Table::default();
-        table.admit(7);
-        let mut leadership = Leadership::new(2);
-        let item = |sequence| RequestItem {
-            sequence,
-            after: sequence - 1,
-            method: "m".into(),
-            args: Bytes::from_static(b"[]"),
-            attempts: 0,
-        };
-        let requests = Requests { term: 2, start: 1, floor: 1, requests: (1..=3).map(item).collect() };
-        assert_eq!(leadership.receive(7, requests, &table), []);
-        (leadership, table)
-    }
-
-    fn evaluated(leadership: &mut Leadership, applied_index: u64, table: &Table) -> Vec<u64> {
-        let (evaluations, told) = leadership.take_evaluations(applied_index, table);
-        assert!(told.is_empty());
-        evaluations.iter().map(|evaluation| evaluation.sequence).collect()
-    }
-
-    fn actions() -> Vec<Answer> {
-        vec![Answer::Action(Bytes::from_static(b"1")); 3]
-    }
-
-    #[test]
-    fn a_method_of_another_version_waits_with_what_comes_after_it_until_its_origin_gives_up() {
-        let (mut leadership, table) = leadership();
-        leadership.open();
-        assert_eq!(evaluated(&mut leadership, 3, &table), [1, 2, 3]);
-        let action = Answer::Action(Bytes::from_static(b"1"));
-        let unknown = Answer::Unknown(Bytes::from_static(b"{}"));
-        assert_eq!(leadership.stall(vec![action.clone(), unknown, action.clone()], 3), None);
-        assert_eq!(evaluated(&mut leadership, 3, &table), [1]);
-        let sorted = leadership.sort(vec![action], 1).expect("it was evaluated");
-        leadership.appended(sorted, &[true], 4);
-        assert!(evaluated(&mut leadership, 4, &table).is_empty());
-        let given_up = Requests { term: 2, start: 1, floor: 3, requests: Vec::new() };
-        leadership.receive(7, given_up, &table);
-        assert_eq!(evaluated(&mut leadership, 4, &table), [3]);
-    }
-
-    #[test]
-    fn nothing_is_evaluated_before_an_entry_of_its_term_is_applied() {
-        let (mut leadership, table) = leadership();
-        assert!(evaluated(&mut leadership, 2, &table).is_empty());
-        leadership.open();
-        assert_eq!(evaluated(&mut leadership, 3, &table), [1, 2, 3]);
-    }
-
-    #[test]
-    fn what_is_appended_is_kept_as_provisional_until_it_is_committed() {
-        let (mut leadership, table) = leadership();
-        leadership.open();
-        evaluated(&mut leadership, 3, &table);
-        let sorted = leadership.sort(actions(), 1).expect("a batch was in flight");
-        assert_eq!(sorted.entries.len(), 3);
-        leadership.appended(sorted, &[true; 3], 6);
-        assert!(!leadership.takes_provisional(3));
-        assert!(leadership.takes_provisional(4) && leadership.takes_provisional(5));
-        assert!(!leadership.takes_provisional(5) && leadership.takes_provisional(6));
-    }
-
-    #[test]
-    fn a_dropped_batch_is_evaluated_anew_in_order_once_all_that_is_appended_is_applied() {
-        let (mut leadership, table) = leadership();
-        leadership.open();
-        evaluated(&mut leadership, 3, &table);
-        let sorted = leadership.sort(actions(), 1).expect("a batch was in flight");
-        leadership.appended(sorted, &[true; 3], 6);
-        let args = Bytes::from_static(b"[]");
-        let more = RequestItem { sequence: 4, after: 3, method: "m".into(), args, attempts: 0 };
-        leadership.receive(7, Requests { term: 2, start: 1, floor: 1, requests: vec![more] }, &table);
-        evaluated(&mut leadership, 3, &table);
-        let sorted = leadership
-            .sort(vec![Answer::Action(Bytes::from_static(b"1"))], 1)
-            .expect("a batch was in flight");
-        leadership.dropped(sorted, 6);
-
-        // JavaScript has dropped the states of 4 to 6: none may be taken, and nothing may rest on them.
-        assert!(!leadership.takes_provisional(4));
-        assert!(evaluated(&mut leadership, 5, &table).is_empty());
-        assert_eq!(evaluated(&mut leadership, 6, &table), [4]);
     }
 }

@@ -7,6 +7,8 @@
 //! Used by `node.rs` alone.
 
 mod leadership;
+#[cfg(test)]
+mod leadership_tests;
 mod origin;
 mod session;
 mod table;

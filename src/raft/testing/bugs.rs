@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use super::{churn, script, simulation, steadiness};
+use super::{churn, load, script, simulation, steadiness};
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
 use crate::raft::requests::Origin;
@@ -46,6 +46,18 @@ pub enum Bug {
     RefusesBeforeCommit,
     /// The guard believes only members, whatever they say.
     GuardAdmitsMembersOnly,
+    /// An outcome ends a perform before its node has the state that the method saw.
+    SettlesBeforeItsState,
+    /// A node has caught up as soon as it is a member.
+    CatchesUpAtOnce,
+    /// Every leader gives up a request that takes longer than an election timeout, also one that another gave up.
+    GivesUpOnSlowRequests,
+    /// What one peer has not acknowledged is bounded in messages alone.
+    SendsWithoutWindow,
+    /// What JavaScript has not evaluated of a batch goes behind what came later.
+    RequeuesBehind,
+    /// All outcomes since an origin's last action are recorded by one entry.
+    RecordsInOneEntry,
 }
 
 thread_local! {
@@ -164,6 +176,36 @@ fn bug_of_evaluating_twice_is_caught() {
 #[test]
 fn bug_of_refusing_before_commit_is_caught() {
     assert_caught(Bug::RefusesBeforeCommit, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_settling_before_its_state_is_caught() {
+    assert_caught(Bug::SettlesBeforeItsState, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_catching_up_at_once_is_caught() {
+    assert_caught(Bug::CatchesUpAtOnce, 0.., churn::live_through);
+}
+
+#[test]
+fn bug_of_requeuing_behind_is_caught() {
+    assert_caught(Bug::RequeuesBehind, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_giving_up_on_slow_requests_is_caught() {
+    assert_caught(Bug::GivesUpOnSlowRequests, 10..11, load::end_a_long_evaluation);
+}
+
+#[test]
+fn bug_of_sending_without_a_window_is_caught() {
+    assert_caught(Bug::SendsWithoutWindow, 40..41, load::send_large_entries_to_a_silent_peer);
+}
+
+#[test]
+fn bug_of_recording_in_one_entry_is_caught() {
+    assert_caught(Bug::RecordsInOneEntry, 50..51, load::refuse_with_much_data);
 }
 
 #[test]

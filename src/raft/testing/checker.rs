@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::application::{Application, Applied, State};
 use super::logs::Logs;
+use super::run::PADDING;
 use crate::raft::log::Log;
 use crate::raft::{ClusterUuid, Incarnation, Role, Status, Warning};
 
@@ -171,6 +172,7 @@ impl Checker {
                 else {
                     continue;
                 };
+                let number = number.trim_end_matches(PADDING);
                 let number = number.parse().expect("the tests number their actions");
                 let former = newest.insert(origin, number).unwrap_or(0);
                 assert!(

@@ -83,6 +83,7 @@ impl Life {
                 131 => self.run.break_channel(name),
                 132 => self.run.drift(name),
                 133 => self.run.throw_in_method(name),
+                134..136 => self.run.slow_down(name),
                 _ => {}
             }
         }

@@ -15,6 +15,7 @@ use super::describe::{describe_answer, describe_delivery, describe_frame};
 use super::disk::Disk;
 use super::faults::RATE;
 use super::link::{Fate, Link, Outage};
+use crate::raft::node::payload_bytes;
 use crate::raft::{
     Answered, Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work,
 };
@@ -33,6 +34,10 @@ pub struct Network {
 }
 
 const STRAGGLER_TICKS_MAX: u64 = 200;
+
+/// About a page, and one more action or error of the largest size; an own action is in a batch twice.
+const FRAME_BYTES_MAX: usize = 5 << 19;
+const BATCH_BYTES_MAX: usize = 5 << 20;
 
 /// A hundredth of a tick of 10 ms.
 const MICROS_PER_COST: u64 = 100;
@@ -106,6 +111,14 @@ struct Working {
 const SLICE: u64 = 500;
 
 impl Replica {
+    /// Whatever its application does takes no time from here on.
+    pub fn hurry(&mut self, now: u64) {
+        self.cost = 0;
+        if let Some(working) = &mut self.working {
+            working.ends_at = now;
+        }
+    }
+
     pub fn is_closing(&self) -> bool {
         self.is_closing
     }
@@ -376,6 +389,8 @@ impl Cluster {
     }
 
     fn answer_batch(&mut self, name: &str, batch: Vec<Delivery>) {
+        let bytes: usize = batch.iter().map(payload_bytes).sum();
+        assert!(bytes <= BATCH_BYTES_MAX, "{name}: a batch for JavaScript holds {bytes} bytes");
         if self.trace.is_some() || self.prints {
             for line in batch.iter().map(describe_delivery) {
                 self.note(|| format!("{name}: {line}"));
@@ -402,6 +417,7 @@ impl Cluster {
     }
 
     fn send(&mut self, name: &str, target: Target, bytes: Bytes) {
+        assert!(bytes.len() <= FRAME_BYTES_MAX, "{name}: a frame has {} bytes", bytes.len());
         let to: Vec<String> = self
             .replicas
             .iter()

@@ -31,10 +31,14 @@ pub enum Fault {
     Newcomers,
     Resizes,
     Transfers,
+    /// Evaluations and reductions take time.
+    Costs,
+    /// Arguments, actions and errors are large.
+    Sizes,
 }
 
 /// Each of these is absent from a third of the seeds: what one of them hides, a seed without it shows.
-const SOMETIMES: [Fault; 7] = [
+const SOMETIMES: [Fault; 9] = [
     Fault::Cuts,
     Fault::Partitions,
     Fault::Outages,
@@ -42,6 +46,8 @@ const SOMETIMES: [Fault; 7] = [
     Fault::Drift,
     Fault::Closes,
     Fault::Throws,
+    Fault::Costs,
+    Fault::Sizes,
 ];
 
 thread_local! {
@@ -75,6 +81,8 @@ impl Fault {
             Fault::Newcomers => "newcomers",
             Fault::Resizes => "resizes",
             Fault::Transfers => "transfers",
+            Fault::Costs => "costs",
+            Fault::Sizes => "sizes",
         }
     }
 
@@ -121,6 +129,13 @@ impl Run {
             delay_ticks_max: Fault::Delay.of(cluster.roll(delay_ticks)),
             stragglers: Fault::Stragglers.of(cluster.roll(stragglers)),
         };
+    }
+
+    /// An evaluation takes this node from a tenth of a millisecond to longer than an election timeout, or no time again.
+    pub fn slow_down(&mut self, name: &str) {
+        let cost = [0, 1, 10, 100, 1_000, 8_000][self.cluster.roll(6) as usize];
+        let replica = self.cluster.replicas.get_mut(name).expect("what strikes a node finds it running");
+        replica.cost = if cost > 0 && Fault::Costs.strikes() { cost } else { 0 };
     }
 
     /// The process stops, or goes on.
@@ -214,6 +229,7 @@ impl Run {
             let Some(replica) = self.cluster.replicas.get_mut(name) else { continue };
             (replica.is_paused, replica.is_busy) = (false, false);
             replica.application.method_throws = false;
+            replica.hurry(now);
             replica.link.mend(now);
             self.cluster.answer(name);
         }

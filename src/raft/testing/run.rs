@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::application::{End, State, THROWN};
 use super::cluster::{Cluster, Replica};
 use super::disk::Disk;
+use super::faults::Fault;
 use crate::raft::{Ask, Options, Warning};
 
 /// What a test remembers of a perform when it makes it.
@@ -18,6 +19,12 @@ struct Made {
     /// The same when it ended.
     ended: Option<u64>,
 }
+
+/// What the façade lets through, less the rest of the text.
+const ACTION_BYTES_MAX: usize = 1_000_000;
+const ERROR_BYTES_MAX: usize = 60_000;
+/// What makes an action larger, and is no part of its name.
+pub const PADDING: &str = "#";
 
 /// One run: a cluster, its clients, and what they were told.
 pub struct Run {
@@ -33,6 +40,9 @@ pub struct Run {
     /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
     syncs: BTreeMap<(String, u64), u64>,
     pub synced: u64,
+    /// What had been acknowledged when a process started: it has that when it says that it has caught up.
+    arrived: BTreeMap<String, u64>,
+    pub caught_up: u64,
 }
 
 /// Small snapshots, so that logs are compacted all the time.
@@ -60,6 +70,8 @@ impl Run {
             commit_index_max: 0,
             syncs: BTreeMap::new(),
             synced: 0,
+            arrived: BTreeMap::new(),
+            caught_up: 0,
         };
         run.until("a cluster is founded", 2_000, |run| {
             run.cluster.statuses().values().all(|status| status.leader.is_some() && status.commit_index > 1)
@@ -140,7 +152,10 @@ impl Run {
             self.made.range((name.to_string(), 0)..).take_while(|((n, _), _)| n == name).count() as u64 + 1;
         let tag = format!("{name}/{number}");
         let (method, args, action) = match self.cluster.roll(10) {
-            0..5 => ("append", tag.clone(), tag),
+            0..5 => {
+                let action = tag + &self.padding(ACTION_BYTES_MAX);
+                ("append", action.clone(), action)
+            }
             5..7 => ("lock", tag.clone(), format!("lock {tag}")),
             // Unlocks whatever lock this node knows: its own applied state says who holds it.
             7 => {
@@ -148,7 +163,7 @@ impl Run {
                 ("unlock", holder.clone(), format!("unlock {holder}"))
             }
             8 => ("nothing", String::new(), "nothing".into()),
-            _ => ("refuse", "no".into(), "refused".into()),
+            _ => ("refuse", format!("no{}", self.padding(ERROR_BYTES_MAX)), "refused".into()),
         };
         if self.cluster.replicas[name].is_closing() {
             // The façade refuses performs from the moment of `close()`.
@@ -158,6 +173,13 @@ impl Run {
         self.made.insert((name.to_string(), number), Made { method, action, commit_index, ended: None });
         assert_eq!(self.cluster.perform(name, method, &args), number);
         self.note_ends();
+    }
+
+    /// Now and then, up to so many bytes more; small sizes are as frequent as large ones.
+    fn padding(&mut self, bytes_max: usize) -> String {
+        let (is_large, bytes) = (self.cluster.roll(40) == 0, 1 << self.cluster.roll(21));
+        let bytes = if is_large && Fault::Sizes.strikes() { bytes_max.min(bytes) } else { 0 };
+        PADDING.repeat(bytes)
     }
 
     pub fn crash(&mut self, name: &str) -> Option<Replica> {
@@ -191,6 +213,16 @@ impl Run {
         let commit_index = self.highest_commit_index();
         for (name, replica) in &mut self.cluster.replicas {
             let application = &mut replica.application;
+            let acknowledged = *self.arrived.entry(name.clone()).or_insert(self.acknowledged_index);
+            let applied = application.applied.last().map_or(0, |applied| applied.index);
+            if application.is_caught_up && acknowledged > 0 {
+                assert!(
+                    acknowledged <= applied || self.excused.contains(name),
+                    "{name} has caught up with its state at {applied}, but {acknowledged} was acknowledged before it came"
+                );
+                self.arrived.insert(name.clone(), 0);
+                self.caught_up += 1;
+            }
             if application.warnings.iter().any(|warning| matches!(warning, Warning::StartingOver { .. })) {
                 self.excused.insert(name.clone());
             }

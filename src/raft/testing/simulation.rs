@@ -135,6 +135,7 @@ impl Life {
                 107 => self.run.throw_in_method(name),
                 108 => self.throw_in_reducer(name),
                 109 => self.run.depose_busy_leader(),
+                110..112 => self.run.slow_down(name),
                 _ => {}
             }
         }

@@ -22,7 +22,7 @@ impl Story {
         story
     }
 
-    fn start(&mut self, name: &str, size: usize, change: impl Fn(&mut Options)) {
+    pub fn start(&mut self, name: &str, size: usize, change: impl Fn(&mut Options)) {
         let seed = self.cluster.draw_seed();
         let mut options = Options { snapshot_entries: 20, ..Options::new(name, size, seed) };
         change(&mut options);
