@@ -71,6 +71,7 @@ fn frame_of(performs: usize) -> Frame {
         after: sequence - 1,
         method: "append".into(),
         args: Bytes::from_static(ARGS),
+        attempts: 0,
     });
     let requests = Requests { term: 2, start: 1, floor: 1, requests: requests.collect() };
     Frame {
@@ -193,6 +194,8 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }
             | Delivery::Wake
+            | Delivery::ReportProgress
+            | Delivery::CaughtUp(_)
             | Delivery::Replayed
             | Delivery::Asked { .. }
             | Delivery::Fenced(_)
@@ -200,5 +203,5 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::Warning(_) => {}
         }
     }
-    node.handle(Input::Answered(answers));
+    node.handle(Input::Answered(answers.into()));
 }

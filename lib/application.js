@@ -1,7 +1,8 @@
 // This file calls the application's functions: methods, reducer, `serialize` and `deserialize`; and knows while one of
 // them runs.
 //
-// They only compute: what would start a perform or a close from inside one is told so (`ERR_CONFLUX_REENTRANT`).
+// They only compute: what would start a perform or a close from inside one, on this node or on another of the process, is
+// told so (`ERR_CONFLUX_REENTRANT`).
 
 'use strict'
 
@@ -9,13 +10,14 @@ const errors = require('./errors')
 
 const noop = () => {}
 
+/** What runs right now, of any node, in words, or null. */
+let inside = null
+
 class Application {
   #methods
   #reduce
   #serialize
   #deserialize
-  /** What runs right now, in words, or null. */
-  #inside = null
 
   constructor({ methods, reduce, snapshot }) {
     this.#methods = methods
@@ -39,14 +41,15 @@ class Application {
 
   /** The state after the action. Throws what the reducer throws. */
   reduce(state, action) {
-    this.#inside = 'a reducer'
+    const outer = inside
+    inside = 'a reducer'
     try {
       const reduce = this.#reduce
       const next = reduce(state, action)
       if (isThenable(next)) throw errors.asyncReducer()
       return next
     } finally {
-      this.#inside = null
+      inside = outer
     }
   }
 
@@ -66,7 +69,8 @@ class Application {
   }
 
   #convert(convert, what, value) {
-    this.#inside = what
+    const outer = inside
+    inside = what
     try {
       const converted = convert(value)
       if (isThenable(converted)) throw new Error('it returned a promise, but must be synchronous')
@@ -74,7 +78,7 @@ class Application {
     } catch (error) {
       throw new Error(`${what} threw: ${errors.messageOf(error)}`, { cause: error })
     } finally {
-      this.#inside = null
+      inside = outer
     }
   }
 
@@ -85,19 +89,20 @@ class Application {
 
   /** What the method returned. Throws what it throws. */
   call(node, method, args) {
-    this.#inside = 'a method'
+    const outer = inside
+    inside = 'a method'
     try {
       const returned = Reflect.apply(this.#methods[method], node, args)
       if (isThenable(returned)) throw errors.asyncMethod(method)
       return returned
     } finally {
-      this.#inside = null
+      inside = outer
     }
   }
 
-  /** Throws if a function of this node's application is running that only computes. */
+  /** Throws if a function of an application is running that only computes. */
   forbidInside(what) {
-    if (this.#inside !== null) throw errors.reentrant(what, this.#inside)
+    if (inside !== null) throw errors.reentrant(what, inside)
   }
 }
 

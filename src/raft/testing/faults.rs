@@ -31,6 +31,7 @@ pub enum Fault {
     Newcomers,
     Resizes,
     Transfers,
+    Removals,
 }
 
 /// Each of these is absent from a third of the seeds: what one of them hides, a seed without it shows.
@@ -75,6 +76,7 @@ impl Fault {
             Fault::Newcomers => "newcomers",
             Fault::Resizes => "resizes",
             Fault::Transfers => "transfers",
+            Fault::Removals => "removals",
         }
     }
 

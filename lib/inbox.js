@@ -1,0 +1,78 @@
+// This file works through what the core delivers, in order, and lets the event loop turn in between.
+//
+// Called by node.js. The core has one batch with JavaScript at a time; what it delivers while this node pauses waits here.
+
+'use strict'
+
+const { setImmediate } = require('node:timers')
+const { Batch, DONE, SETTLED } = require('./deliveries')
+const { Slice } = require('./slice')
+
+const { nextTick } = process
+
+class Inbox {
+  #node
+  #replica
+  #slice = new Slice()
+  #batches = []
+  #isPaused = false
+  #resume = () => this.#goOn()
+  #renew = () => {
+    this.#slice.renew()
+    this.#goOn()
+  }
+
+  /** @param node told what is delivered, when a batch is done, how far it has come, and what was thrown: a bug. */
+  constructor(node, replica) {
+    this.#node = node
+    this.#replica = replica
+  }
+
+  deliver(text, states) {
+    this.#batches.push({ text, states })
+    if (!this.#isPaused) this.#work()
+  }
+
+  #goOn() {
+    this.#isPaused = false
+    this.#work()
+  }
+
+  #work() {
+    const batches = this.#batches
+    try {
+      while (batches.length > 0 && !this.#isPaused) {
+        this.#slice.start()
+        // Parsed only when it is its turn: a text is smaller.
+        if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text, batches[0].states)
+        const batch = batches[0]
+        const pause = batch.read(this.#node, this.#replica, this.#slice)
+        const isOver = this.#slice.stop()
+        if (this.#node.hasEnded) batches.length = 0
+        else this.#proceed(batch, pause, isOver)
+      }
+    } catch (error) {
+      batches.length = 0
+      this.#node.fault(error)
+    }
+  }
+
+  #proceed(batch, pause, isOver) {
+    if (pause === DONE) {
+      this.#batches.shift()
+      this.#node.answered(batch.evaluationMicros)
+    } else if (isOver) {
+      this.#node.progressed(batch.reducedIndex)
+    }
+    if (isOver) {
+      this.#isPaused = true
+      setImmediate(this.#renew)
+    } else if (pause === SETTLED) {
+      // Behind the callbacks of what was settled, and then behind the microtasks of those who awaited it.
+      this.#isPaused = true
+      nextTick(queueMicrotask, this.#resume)
+    }
+  }
+}
+
+module.exports = { Inbox }

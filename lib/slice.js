@@ -1,0 +1,68 @@
+// This file says for how long a node may go on without letting the event loop turn.
+//
+// Used by inbox.js. Other work of the process (timers, sockets, other nodes) waits meanwhile, and a leader that gives no
+// sign for an election timeout counts as blocked.
+
+'use strict'
+
+const { performance } = require('node:perf_hooks')
+const { setImmediate } = require('node:timers')
+
+const now = () => performance.now()
+
+/** One slice, in milliseconds. */
+const SLICE_MS = 50
+/** Less than this is not worth knowing whether the event loop has turned since. */
+const SHORT_MS = 5
+/** Reading the clock takes a tenth of what a small action does: it is read after so many, while they are quick. */
+const STRIDE_MAX = 4
+const QUICK_MS = 1
+
+class Slice {
+  /** What was used of it since the event loop turned, in milliseconds. */
+  #used = 0
+  #start = 0
+  #end = 0
+  #stride = 1
+  #untilRead = 1
+  #read = 0
+  #isRenewalDue = false
+  #renew = () => this.renew()
+
+  /** Work begins; to be ended by `stop`. */
+  start() {
+    this.#start = this.#read = now()
+    this.#end = this.#start + SLICE_MS - this.#used
+    this.#untilRead = this.#stride
+  }
+
+  /** To be asked after each piece of work: whether the event loop should turn before the next. */
+  isOver() {
+    if (--this.#untilRead > 0) return false
+    const time = now()
+    const isQuick = time - this.#read < QUICK_MS
+    this.#stride = isQuick ? Math.min(2 * this.#stride, STRIDE_MAX) : 1
+    this.#untilRead = this.#stride
+    this.#read = time
+    return time >= this.#end
+  }
+
+  /** Work pauses or ends. Returns whether the event loop should turn before there is more of it. */
+  stop() {
+    this.#used += now() - this.#start
+    if (this.#used >= SLICE_MS) return true
+    if (this.#used >= SHORT_MS && !this.#isRenewalDue) {
+      this.#isRenewalDue = true
+      setImmediate(this.#renew)
+    }
+    return false
+  }
+
+  /** The event loop has turned. */
+  renew() {
+    this.#isRenewalDue = false
+    this.#used = 0
+  }
+}
+
+module.exports = { Slice, now }
