@@ -71,7 +71,6 @@ fn frame_of(performs: usize) -> Frame {
         after: sequence - 1,
         method: "append".into(),
         args: Bytes::from_static(ARGS),
-        attempts: 0,
     });
     let requests = Requests { term: 2, start: 1, floor: 1, requests: requests.collect() };
     Frame {
@@ -194,8 +193,6 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }
             | Delivery::Wake
-            | Delivery::ReportProgress
-            | Delivery::CaughtUp(_)
             | Delivery::Replayed
             | Delivery::Asked { .. }
             | Delivery::Fenced(_)
@@ -203,5 +200,5 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::Warning(_) => {}
         }
     }
-    node.handle(Input::Answered(answers.into()));
+    node.handle(Input::Answered(answers));
 }

@@ -1,8 +1,7 @@
 // This file calls the application's functions: methods, reducer, `serialize` and `deserialize`; and knows while one of
 // them runs.
 //
-// They only compute: what would start a perform or a close from inside one, on this node or on another of the process, is
-// told so (`ERR_CONFLUX_REENTRANT`).
+// They only compute: what would start a perform or a close from inside one is told so (`ERR_CONFLUX_REENTRANT`).
 
 'use strict'
 
@@ -10,14 +9,13 @@ const errors = require('./errors')
 
 const noop = () => {}
 
-/** What runs right now, of any node, in words, or null. */
-let inside = null
-
 class Application {
   #methods
   #reduce
   #serialize
   #deserialize
+  /** What runs right now, in words, or null. */
+  #inside = null
 
   constructor({ methods, reduce, snapshot }) {
     this.#methods = methods
@@ -41,15 +39,14 @@ class Application {
 
   /** The state after the action. Throws what the reducer throws. */
   reduce(state, action) {
-    const outer = inside
-    inside = 'a reducer'
+    this.#inside = 'a reducer'
     try {
       const reduce = this.#reduce
       const next = reduce(state, action)
       if (isThenable(next)) throw errors.asyncReducer()
       return next
     } finally {
-      inside = outer
+      this.#inside = null
     }
   }
 
@@ -69,8 +66,7 @@ class Application {
   }
 
   #convert(convert, what, value) {
-    const outer = inside
-    inside = what
+    this.#inside = what
     try {
       const converted = convert(value)
       if (isThenable(converted)) throw new Error('it returned a promise, but must be synchronous')
@@ -78,7 +74,7 @@ class Application {
     } catch (error) {
       throw new Error(`${what} threw: ${errors.messageOf(error)}`, { cause: error })
     } finally {
-      inside = outer
+      this.#inside = null
     }
   }
 
@@ -89,20 +85,19 @@ class Application {
 
   /** What the method returned. Throws what it throws. */
   call(node, method, args) {
-    const outer = inside
-    inside = 'a method'
+    this.#inside = 'a method'
     try {
       const returned = Reflect.apply(this.#methods[method], node, args)
       if (isThenable(returned)) throw errors.asyncMethod(method)
       return returned
     } finally {
-      inside = outer
+      this.#inside = null
     }
   }
 
-  /** Throws if a function of an application is running that only computes. */
+  /** Throws if a function of this node's application is running that only computes. */
   forbidInside(what) {
-    if (inside !== null) throw errors.reentrant(what, inside)
+    if (this.#inside !== null) throw errors.reentrant(what, this.#inside)
   }
 }
 

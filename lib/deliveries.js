@@ -1,10 +1,8 @@
 // This file reads a batch of the core: one flat array, a kind and what belongs to it, one after the other.
 //
-// Called by inbox.js; written by src/js/batch.rs, which says what each kind is followed by.
+// Written by src/js/batch.rs, which says what each kind is followed by.
 
 'use strict'
-
-const { now } = require('./slice')
 
 const ROLE = 0
 const RESET_PROVISIONAL = 1
@@ -29,169 +27,96 @@ const HEALED = 19
 const SETTLED_DONE = 20
 /** That it is answered is all that is asked. */
 const WAKE = 21
-const REPORT_PROGRESS = 22
-const CAUGHT_UP = 23
 
-/** The answers to one batch become one string, and the core's next proposals: about so many characters. */
-const ANSWERS_LENGTH_MAX = 1024 * 1024
-/** So many performs are settled before those who await them go on. */
-const SETTLED_MAX = 64
-
-/** What `read` returns: the batch is done; performs were settled; the slice of time is over. */
-const DONE = 0
-const SETTLED = 1
-const OVER = 2
-
-/** A batch, and how far it is read. */
-class Batch {
-  /** Up to here everything is reduced, as far as it is known. */
-  reducedIndex = 0
-  /** How long the evaluations took. */
-  evaluationMicros = 0
-  #items
-  #next = 0
-  #states
-  #evaluationStart = 0
-  /** Whether there is time, and room, for another evaluation. What is not evaluated is asked again. */
-  #mayEvaluate = true
-
-  /** @param states those to restore. */
-  constructor(text, states) {
-    this.#items = JSON.parse(text)
-    this.#states = states
-  }
-
-  /**
-   * Tells `node`, and `replica` of what is about its state, each delivery, in order, until all are told, the node has
-   * ended, or it is time to pause.
-   */
-  read(node, replica, slice) {
-    const items = this.#items
-    let i = this.#next
-    let settled = 0
-    let isOver = false
-    while (i < items.length && settled < SETTLED_MAX && !isOver && !node.hasEnded) {
-      switch (items[i++]) {
-        case ROLE:
-          node.role(items[i++], items[i++], items[i++])
-          break
-        case RESET_PROVISIONAL:
-          replica.dropProvisional()
-          break
-        case EVALUATE: {
-          const method = items[i++]
-          const args = items[i++]
-          if (this.#mayEvaluate) this.#evaluate(method, args, node, slice)
-          break
-        }
-        case COMMITTED_PROVISIONAL:
-          replica.commitOldest()
-          isOver = slice.isOver()
-          break
-        case COMMITTED_PROVISIONAL_OWN: {
-          const isReduced = replica.commitOldest()
-          node.performed(items[i++], items[i++], isReduced)
-          settled++
-          isOver = slice.isOver()
-          break
-        }
-        case COMMITTED:
-          this.reducedIndex = items[i]
-          replica.commit(items[i++], items[i++])
-          isOver = slice.isOver()
-          break
-        case COMMITTED_OWN: {
-          const index = items[i++]
-          const sequence = items[i++]
-          const action = items[i++]
-          const copy = items[i++]
-          this.reducedIndex = index
-          const isReduced = replica.commit(index, action)
-          node.performed(sequence, copy === 0 ? action : copy, isReduced)
-          settled++
-          isOver = slice.isOver()
-          break
-        }
-        case SETTLED_NOTHING:
-          node.resolve(items[i++], undefined)
-          settled++
-          break
-        case SETTLED_REFUSED:
-          node.refused(items[i++], items[i++])
-          settled++
-          break
-        case SETTLED_FAILED:
-          node.failed(items[i++], items[i++], items[i++], items[i++])
-          settled++
-          break
-        case SETTLED_DONE:
-          node.resolve(items[i++], items[i++])
-          settled++
-          break
-        case WARNING:
-          node.warning(items[i++], items[i++], items[i++])
-          break
-        case STOPPED:
-          node.stopped(items[i++], items[i++])
-          break
-        case TAKE_SNAPSHOT:
-          node.takeSnapshot()
-          break
-        case RESTORE: {
-          const index = items[i++]
-          const position = items[i++]
-          if (position === null) replica.restoreInitial(index)
-          else replica.restore(index, this.#states[position])
-          this.reducedIndex = index
-          break
-        }
-        case HASH:
-          node.hash(items[i++])
-          break
-        case REPLAYED:
-          node.replayed()
-          break
-        case ASKED:
-          node.asked(items[i++])
-          break
-        case ASKED_FAILED:
-          node.askedInVain(items[i++], items[i++], items[i++])
-          break
-        case FENCED:
-          node.fenced(items[i++], items[i++], items[i++])
-          break
-        case HEALED:
-          node.healed()
-          break
-        case WAKE:
-          break
-        case REPORT_PROGRESS:
-          node.progressed(0)
-          break
-        case CAUGHT_UP:
-          node.caughtUp(items[i++] === 1)
-          break
-        default:
-          throw new Error(`no kind of delivery: ${items[i - 1]}`)
+/**
+ * Tells `node`, and `replica` of what is about its state, each delivery, in order, until all are told or the node has
+ * ended. `states` are those to restore.
+ */
+function read(text, states, node, replica) {
+  const items = JSON.parse(text)
+  for (let i = 0; i < items.length && !node.hasEnded;) {
+    switch (items[i++]) {
+      case ROLE:
+        node.role(items[i++], items[i++], items[i++])
+        break
+      case RESET_PROVISIONAL:
+        replica.dropProvisional()
+        break
+      case EVALUATE:
+        node.evaluate(items[i++], items[i++])
+        break
+      case COMMITTED_PROVISIONAL:
+        replica.commitOldest()
+        break
+      case COMMITTED_PROVISIONAL_OWN: {
+        const isReduced = replica.commitOldest()
+        node.performed(items[i++], items[i++], isReduced)
+        break
       }
+      case COMMITTED:
+        replica.commit(items[i++], items[i++])
+        break
+      case COMMITTED_OWN: {
+        const index = items[i++]
+        const sequence = items[i++]
+        const action = items[i++]
+        const copy = items[i++]
+        const isReduced = replica.commit(index, action)
+        node.performed(sequence, copy === 0 ? action : copy, isReduced)
+        break
+      }
+      case SETTLED_NOTHING:
+        node.resolve(items[i++], undefined)
+        break
+      case SETTLED_REFUSED:
+        node.refused(items[i++], items[i++])
+        break
+      case SETTLED_FAILED:
+        node.failed(items[i++], items[i++], items[i++], items[i++])
+        break
+      case WARNING:
+        node.warning(items[i++], items[i++], items[i++])
+        break
+      case STOPPED:
+        node.stopped(items[i++], items[i++])
+        break
+      case TAKE_SNAPSHOT:
+        node.takeSnapshot()
+        break
+      case RESTORE: {
+        const index = items[i++]
+        const position = items[i++]
+        if (position === null) replica.restoreInitial(index)
+        else replica.restore(index, states[position])
+        break
+      }
+      case HASH:
+        node.hash(items[i++])
+        break
+      case REPLAYED:
+        node.replayed()
+        break
+      case ASKED:
+        node.asked(items[i++])
+        break
+      case ASKED_FAILED:
+        node.askedInVain(items[i++], items[i++], items[i++])
+        break
+      case FENCED:
+        node.fenced(items[i++], items[i++], items[i++])
+        break
+      case WAKE:
+        break
+      case HEALED:
+        node.healed()
+        break
+      case SETTLED_DONE:
+        node.resolve(items[i++], items[i++])
+        break
+      default:
+        throw new Error(`no kind of delivery: ${items[i - 1]}`)
     }
-    this.#next = i
-    if (i === items.length) return this.#finish()
-    return isOver ? OVER : SETTLED
-  }
-
-  #evaluate(method, args, node, slice) {
-    if (this.#evaluationStart === 0) this.#evaluationStart = now()
-    const length = node.evaluate(method, args)
-    this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
-  }
-
-  #finish() {
-    if (this.#evaluationStart !== 0) {
-      this.evaluationMicros = Math.round((now() - this.#evaluationStart) * 1000)
-    }
-    return DONE
   }
 }
 
-module.exports = { Batch, DONE, SETTLED }
+module.exports = { read }

@@ -5,7 +5,7 @@
 'use strict'
 
 const errors = require('./errors')
-const { encode } = require('./json')
+const { encode, BYTES_MAX } = require('./json')
 
 /** The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error; an error: there is no such method. */
 const NOTHING = '0'
@@ -42,21 +42,17 @@ function refuse(error) {
   return REFUSED + encodeError(error)
 }
 
-/** Of the text of an error: what others see of it is more than its message and its code only up to here. */
-const ERROR_BYTES_MAX = 64 * 1024
-const MESSAGE_LENGTH_MAX = 8 * 1024
-
 /** The error as a JSON text: its message, and what own data of it JSON keeps. It never throws itself. */
 function encodeError(error) {
   const data = { message: errors.messageOf(error) }
   try {
     copyData(error, data)
     const text = JSON.stringify(data)
-    if (Buffer.byteLength(text) <= ERROR_BYTES_MAX) return text
+    if (Buffer.byteLength(text) <= BYTES_MAX) return text
   } catch {
     // It does not let itself be looked at, or would be the longest of all strings.
   }
-  return JSON.stringify({ message: data.message.slice(0, MESSAGE_LENGTH_MAX), code: codeOf(data.code) })
+  return JSON.stringify({ message: data.message.slice(0, 1024), code: codeOf(data.code) })
 }
 
 function copyData(error, data) {

@@ -10,10 +10,10 @@ const path = require('node:path')
 const { setInterval, clearInterval } = require('node:timers')
 const { Application } = require('./application')
 const { Asks } = require('./asks')
+const deliveries = require('./deliveries')
 const errors = require('./errors')
 const { decodeError } = require('./evaluation')
 const { Events } = require('./events')
-const { Inbox } = require('./inbox')
 const { Performs } = require('./performs')
 const { Ready } = require('./ready')
 const { Replica } = require('./replica')
@@ -50,10 +50,6 @@ class Node {
   #term = 0
   #leader = null
   #answers = []
-  /** The lengths of their texts. */
-  #answersLength = 0
-  #inbox
-  #isCaughtUp = false
   /** The batch held an action of this node. */
   #hasPerformed = false
   #afterMicrotasks = () => nextTick(turnOver, this)
@@ -71,7 +67,6 @@ class Node {
       this.#replica = new Replica(this.#application, { isReplayed: !this.#isDurable }, (index, why) =>
         this.#native.reducerFailed(index, why)
       )
-      this.#inbox = new Inbox(this, this.#replica)
       this.#native = this.#open(options, open)
     } catch (error) {
       clearInterval(this.#keepAlive)
@@ -80,7 +75,7 @@ class Node {
     this.#performs = new Performs(
       this.#native,
       options,
-      batch => this.#inbox.deliver(batch, NO_STATES),
+      batch => this.#deliver(batch, NO_STATES),
       error => this.#fail(errors.internal(error))
     )
     this.#asks = new Asks(this.#native, options)
@@ -91,7 +86,7 @@ class Node {
 
   #open(options, open) {
     try {
-      return open(nativeOptions(options), (text, states) => this.#inbox.deliver(text, states))
+      return open(nativeOptions(options), (text, states) => this.#deliver(text, states))
     } catch (error) {
       // The rest of the options was checked before; what only a channel understands was not.
       throw errors.invalidOptions([`"channel": ${errors.messageOf(error)}`])
@@ -205,8 +200,7 @@ class Node {
       quorum: { lost: missing.length > 0, missing },
       members: core.members,
       pending: this.#performs.count,
-      waitingFor: isAlive ? core.waitingFor : null,
-      caughtUp: isAlive && core.caughtUp
+      waitingFor: isAlive ? core.waitingFor : null
     }
   }
 
@@ -227,24 +221,20 @@ class Node {
     return this.face
   }
 
-  // What the core delivers. `inbox.js` and `deliveries.js` call these, in order.
+  // What the core delivers. `deliveries.js` calls these, in order.
 
-  /** A batch is done. */
-  answered(evaluationMicros) {
-    const text = `[${this.#answers.join(',')}]`
-    this.#answers = []
-    this.#answersLength = 0
-    this.#native.answered(text, evaluationMicros)
-    if (this.#hasPerformed) this.#awaitTurn()
-  }
-
-  /** A batch is under way. */
-  progressed(reducedIndex) {
-    this.#native.progressed(reducedIndex)
-  }
-
-  fault(error) {
-    this.#fail(errors.internal(error))
+  #deliver(text, states) {
+    if (this.hasEnded) return
+    try {
+      deliveries.read(text, states, this, this.#replica)
+      if (this.hasEnded) return
+      const answers = this.#answers
+      this.#answers = []
+      this.#native.answered(`[${answers.join(',')}]`)
+      if (this.#hasPerformed) this.#awaitTurn()
+    } catch (error) {
+      this.#fail(errors.internal(error))
+    }
   }
 
   /** A leader's core waits with its news of a commit for what those who awaited it perform now. */
@@ -275,20 +265,12 @@ class Node {
   }
 
   #tellReady() {
-    if (this.#leader !== null && this.#replica.isReplayed && this.#isCaughtUp) this.#ready.resolve()
+    if (this.#leader !== null && this.#replica.isReplayed) this.#ready.resolve()
     else this.#ready.reset()
   }
 
-  caughtUp(isCaughtUp) {
-    this.#isCaughtUp = isCaughtUp
-    this.#tellReady()
-  }
-
-  /** Returns the length of the answers so far. */
   evaluate(method, args) {
-    const answer = this.#replica.evaluate(this.face, method, args)
-    this.#answers.push(answer)
-    return (this.#answersLength += answer.length)
+    this.#answers.push(this.#replica.evaluate(this.face, method, args))
   }
 
   takeSnapshot() {

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex};
 
 use super::*;
 use crate::channel::memory::Memory;
-use crate::raft::{Answer, Answered, ClusterUuid, Incarnation, Perform, Recovered, SeatRecord, Write};
+use crate::raft::{Answer, ClusterUuid, Incarnation, Perform, Recovered, SeatRecord, Write};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -166,9 +166,9 @@ pub(super) fn perform(sequence: u64) -> Input {
     Input::Perform(vec![Perform { sequence, method: "m".into(), args: "[]".into() }])
 }
 
-pub(super) fn answers_to(batch: &[Delivery]) -> Answered {
+pub(super) fn answers_to(batch: &[Delivery]) -> Vec<Answer> {
     let evaluations = batch.iter().filter(|delivery| matches!(delivery, Delivery::Evaluate { .. }));
-    Answered::from(evaluations.map(|_| Answer::Action("1".into())).collect::<Vec<_>>())
+    evaluations.map(|_| Answer::Action("1".into())).collect()
 }
 
 fn is_commit(event: &Event) -> bool {

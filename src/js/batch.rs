@@ -55,9 +55,6 @@ mod kind {
     pub const WAKE: u8 = 21;
     /// sequence, action: resolve with it
     pub const SETTLED_DONE: u8 = 20;
-    pub const REPORT_PROGRESS: u8 = 22;
-    /// 1 or 0: the state is up to date, or not any more
-    pub const CAUGHT_UP: u8 = 23;
 }
 
 /// What a leader's refusal becomes that is no JSON object.
@@ -136,10 +133,6 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                 }
             }
             Delivery::Wake => _ = items.number(kind::WAKE.into()),
-            Delivery::ReportProgress => _ = items.number(kind::REPORT_PROGRESS.into()),
-            Delivery::CaughtUp(is_caught_up) => {
-                items.number(kind::CAUGHT_UP.into()).number((*is_caught_up).into());
-            }
             Delivery::Healed => _ = items.number(kind::HEALED.into()),
             Delivery::Warning(warning) => {
                 items.number(kind::WARNING.into()).string(warning.code()).string(&warning.to_string());
@@ -309,8 +302,6 @@ mod tests {
             Delivery::Fenced(Error::Fenced { index: 9, why: "\"".into() }),
             Delivery::Healed,
             Delivery::Wake,
-            Delivery::ReportProgress,
-            Delivery::CaughtUp(true),
             Delivery::Settled { sequence: 8, settlement: Settlement::Done("[1]".into()) },
         ];
         let fenced = Error::Fenced { index: 9, why: "\"".into() }.to_string();
@@ -322,7 +313,7 @@ mod tests {
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
                 17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_FENCED", fenced, 9,
-                19, 21, 22, 23, 1, 20, 8, [1],
+                19, 21, 20, 8, [1],
             ])
         );
         assert_eq!(items(&[]), json!([]));

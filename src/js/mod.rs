@@ -25,7 +25,7 @@ use napi_derive::napi;
 
 use crate::driver::{self, Application, Handle};
 use crate::error::Error;
-use crate::raft::events::{Answered, Hashed, Taken};
+use crate::raft::events::{Hashed, Taken};
 use crate::raft::{Delivery, Input};
 use batch::Batch;
 
@@ -56,7 +56,7 @@ pub fn open(options: String, deliver: Function<'_, Arguments, ()>) -> napi::Resu
             Ok(FnArgs { data: (text, states) })
         })?;
     let turn = Arc::new(Turn::default());
-    let application = Edge { deliver: Arc::new(deliver), turn: turn.clone() };
+    let application = Edge { deliver, turn: turn.clone() };
     let tick = options.tick;
     let handle = driver::start(options.raft, tick, options.channel, options.storage, application);
     // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
@@ -88,25 +88,18 @@ impl NativeNode {
     }
 
     /// Ends the delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
-    /// there, one after the other in one flat array; and how long these evaluations took, in microseconds. There may be
-    /// fewer than the batch asked for: the rest is asked again.
+    /// there, one after the other in one flat array.
     #[napi(catch_unwind)]
-    pub fn answered(&self, text: String, micros: f64) -> napi::Result<()> {
+    pub fn answered(&self, text: String) -> napi::Result<()> {
         let refused = std::mem::take(&mut *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner));
         let answers = turn::answers(&text, &refused).map_err(napi::Error::from_reason)?;
-        let input = Input::Answered(Answered { answers, micros: micros as u64 });
+        let input = Input::Answered(answers);
         if text.len() > VISIT_BYTES_MAX {
             self.handle.send(input);
         } else {
             self.handle.visit(input);
         }
         Ok(())
-    }
-
-    /// JavaScript works on the delivered batch, and has reduced everything up to this index; 0: it does not know.
-    #[napi(catch_unwind)]
-    pub fn progressed(&self, index: f64) {
-        self.handle.visit(Input::Progressed { index: index as u64 });
     }
 
     /// The turn of the event loop in which a batch was delivered is over.
@@ -205,27 +198,21 @@ impl Turn {
 }
 
 struct Edge {
-    deliver: Arc<Deliver>,
+    deliver: Deliver,
     turn: Arc<Turn>,
 }
 
 impl Edge {
     fn call(&self, text: String, states: Vec<Bytes>) {
-        let (turn, deliver) = (self.turn.clone(), self.deliver.clone());
-        // The façade catches whatever its application throws. What still gets here is a bug of the façade, a text that is
-        // no string of JavaScript's, or a worker being terminated in the middle of it: this node ends, the process does
-        // not; and the façade is told, so that every call of this node ends.
+        let turn = self.turn.clone();
+        // The façade catches whatever its application throws. What still gets here is a bug of the façade, or a
+        // worker being terminated in the middle of it: this node ends, the process does not.
         self.deliver.call_with_return_value(
             (text, states),
             ThreadsafeFunctionCallMode::NonBlocking,
             move |returned, _| {
-                if let Err(error) = returned {
-                    if let Some(handle) = turn.handle.get() {
-                        handle.kill();
-                    }
-                    let message = format!("a delivery could not be handed over: {error}");
-                    let stopped = batch::encode_stopped(Some(&Error::Panic { message }));
-                    deliver.call((stopped, Vec::new()), ThreadsafeFunctionCallMode::NonBlocking);
+                if let (Err(_), Some(handle)) = (returned, turn.handle.get()) {
+                    handle.kill();
                 }
                 Ok(())
             },

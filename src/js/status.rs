@@ -28,7 +28,6 @@ struct Json<'a> {
     missing: Vec<JsonMissing<'a>>,
     members: Vec<JsonMember<'a>>,
     waiting_for: Option<&'a str>,
-    caught_up: bool,
 }
 
 #[derive(Serialize)]
@@ -78,7 +77,6 @@ pub fn encode(status: &Status, tick: Duration) -> String {
         missing: missing.collect(),
         members: members.collect(),
         waiting_for: status.waiting_for.as_deref(),
-        caught_up: status.is_caught_up,
     };
     serde_json::to_string(&json).expect("a status is plain data: encoding it cannot fail")
 }
@@ -113,7 +111,6 @@ mod tests {
             missing: [].into(),
             pending: 0,
             waiting_for: Some("3 nodes".into()),
-            is_caught_up: false,
         };
         let json: serde_json::Value = serde_json::from_str(&encode(&status, TICK)).unwrap();
         assert_eq!((&json["cluster"], &json["leader"]), (&json!(null), &json!(null)));

@@ -78,15 +78,15 @@ enum GivenAsk {
     Recover,
 }
 
-/// The answers of JavaScript, `[0,1,action,2,error,3,error,…]`, with our own put in at the positions `refused`. It may
-/// have stopped before the end of its batch: what comes behind its last answer is not answered either.
+/// The answers of JavaScript, `[0,1,action,2,error,3,error,…]`, with our own put in at the positions `refused`.
 pub fn answers(text: &str, refused: &[usize]) -> Result<Vec<Answer>, String> {
     let mut answers = read(text, Answers)?;
     // Positions rise, so each one is already its place among all answers.
     for &position in refused {
-        if position <= answers.len() {
-            answers.insert(position, Answer::Refused(NOT_JSON.into()));
+        if position > answers.len() {
+            return Err(format!("too few answers: {}", answers.len()));
         }
+        answers.insert(position, Answer::Refused(NOT_JSON.into()));
     }
     Ok(answers)
 }
@@ -169,9 +169,7 @@ mod tests {
             answers(text, &[0, 2, 5]).unwrap(),
             [ours.clone(), action, ours.clone(), Answer::Nothing, error, ours.clone()]
         );
-        assert_eq!(answers("[]", &[0, 1]).unwrap(), [ours.clone(), ours.clone()]);
-        // JavaScript stopped after its first answer.
-        assert_eq!(answers("[0]", &[0, 3]).unwrap(), [ours, Answer::Nothing]);
+        assert_eq!(answers("[]", &[0, 1]).unwrap(), [ours.clone(), ours]);
     }
 
     #[test]
@@ -197,6 +195,7 @@ mod tests {
         assert!(answers("[7]", &[]).unwrap_err().starts_with("no kind of answer: 7"));
         assert!(answers("[0", &[]).is_err());
         assert!(answers("[0]]", &[]).is_err());
+        assert!(answers("[0]", &[2]).unwrap_err().starts_with("too few answers"));
         assert!(performs(1, r#"["a"]"#).unwrap_err().starts_with("half a perform"));
         assert!(performs(1, r#"[1,[]]"#).is_err());
         assert!(performs(1, r#"["a",[]"#).is_err());
