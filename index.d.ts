@@ -312,7 +312,7 @@ declare namespace conflux {
      * does already. Any node may be asked; performs go on.
      *
      * @throws `ERR_CONFLUX_UNKNOWN_MEMBER`: no member has this id.
-     * @throws `ERR_CONFLUX_NOT_A_VOTER`: it is a learner.
+     * @throws `ERR_CONFLUX_NOT_A_VOTER`: it is a learner, or is being removed.
      * @throws `ERR_CONFLUX_NO_QUORUM`: it did not come about within the time.
      */
     transferLeadership(options?: AskOptions): Promise<void>
@@ -427,7 +427,8 @@ declare namespace conflux {
      * on the committed `action`, or a snapshot could not be read (`cause` is what was thrown); or its state is another
      * than that of most nodes. It stays a member that stores and votes but does not lead, its last good state can be
      * read, and its performs reject with this code. It is healed once by the state of the leader; if it happens again, it
-     * stays fenced. Where nobody listens, it is the warning `WARN_CONFLUX_FENCED`.
+     * stays fenced, and its log is cut behind snapshots of the leader's. Where nobody listens, it is the warning
+     * `WARN_CONFLUX_FENCED`.
      */
     fenced: [error: FencedError]
     /** The node has got the state of the leader, and serves again. */

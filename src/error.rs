@@ -28,8 +28,10 @@ pub enum Error {
     /// No member has this id.
     #[error("{what}: the cluster has no member `{id}`; its members are {}", members.join(", "))]
     UnknownMember { what: &'static str, id: String, members: Vec<String> },
-    /// Only a voter can lead.
-    #[error("transferring leadership: `{id}` is a learner; only a voter can lead")]
+    /// Only a voter can lead, and none that is on its way out.
+    #[error(
+        "transferring leadership: `{id}` is a learner or is being removed; only a voter that stays can lead"
+    )]
     NotAVoter { id: String },
     /// A cluster keeps at least one voter.
     #[error("removing `{id}`: it is the last voter of the cluster")]

@@ -107,7 +107,7 @@ pub enum ReadAt {
     Index(u64),
     /// No member has the id.
     Unknown,
-    /// The member is a learner.
+    /// The member is a learner, or is being removed.
     Learner,
     /// The member is the last voter.
     Last,

@@ -64,7 +64,7 @@ pub fn snapshot(bytes: &[u8]) {
 /// A snapshot that arrives: the first bytes say how it is cut.
 pub fn chunk(bytes: &[u8]) {
     let Some((head, image)) = bytes.split_first_chunk::<4>() else { return };
-    let mut reception = Reception::new(Incarnation::from_u128(1), 1);
+    let mut reception = Reception::new(Incarnation::from_u128(1), 1, 1);
     let length = usize::from(head[0]) + 1;
     for (number, part) in image.chunks(length).enumerate() {
         let offset = (number * length) as u64 + u64::from(head[1] == 1);

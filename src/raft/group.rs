@@ -60,6 +60,10 @@ pub struct Group {
     read_context: u64,
     /// As a leader: up to here the log may hold entries larger than [`APPEND_BYTES_MAX`].
     large_until: u64,
+    /// The commit index that is durable.
+    saved_commit: u64,
+    /// For how long this leader has waited for a quorum to know of a change.
+    waiting_ticks: u64,
 }
 
 impl Group {
@@ -107,6 +111,7 @@ impl Group {
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,
             ..Config::default()
         };
+        let saved_commit = log.hard_state().commit;
         let nobody = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log, &nobody)
             .expect("the façade checked the timeouts, and whoever made the log checked it");
@@ -131,6 +136,8 @@ impl Group {
             confirmed: Vec::new(),
             read_context: 0,
             large_until: 0,
+            saved_commit,
+            waiting_ticks: 0,
         };
         group.draw_election_timeout();
         group
@@ -210,7 +217,7 @@ impl Group {
         self.raw.raft.prs().get(id).is_some_and(|progress| progress.recent_active)
     }
 
-    /// The voter whose log is furthest, of those that may be asked.
+    /// The voter whose log is furthest, of those that may be asked; none that is about to lose its vote.
     pub fn most_advanced(&self, may: impl Fn(RaftId) -> bool) -> Option<RaftId> {
         let me = self.raw.raft.id;
         let others = self.raw.raft.prs().iter().filter(|(id, progress)| {
@@ -226,7 +233,21 @@ impl Group {
             return;
         }
         self.raw.tick();
+        self.doubt_change();
         self.draw_election_timeout();
+    }
+
+    /// A leader whose next voters do not answer is none to them: it steps down, as it does where its present ones are
+    /// silent (thesis §6.2), and goes by the new configuration like everybody else. Otherwise it would lead and apply
+    /// nothing, and nobody could be told that the quorum is lost.
+    fn doubt_change(&mut self) {
+        let is_waiting = self.committed.front().is_some_and(|entry| self.must_wait(entry));
+        self.waiting_ticks = if is_waiting { self.waiting_ticks + 1 } else { 0 };
+        if self.waiting_ticks >= 2 * self.election_timeout_ticks.end() {
+            self.waiting_ticks = 0;
+            let term = self.term();
+            self.raw.raft.become_follower(term, 0);
+        }
     }
 
     /// As a leader.
@@ -341,15 +362,27 @@ impl Group {
     /// Asks a quorum whether this leader still leads; [`Self::take_confirmed`] gives the number back when it does.
     ///
     /// The number is never used again, and the question is never forwarded: raft-rs 0.7.0 otherwise takes a late
-    /// answer to an earlier question for one to this (thesis §6.4).
+    /// answer to an earlier question for one to this (thesis §6.4). A leader that does not vote is never confirmed:
+    /// raft-rs answers at once where one voter is left, also if that is another node, which may lead by now.
     pub fn confirm_leadership(&mut self) -> u64 {
         self.read_context += 1;
         #[cfg(test)]
         if is_back(Bug::ReusesReadContext) {
             self.read_context = 1;
         }
-        self.raw.read_index(self.read_context.to_le_bytes().to_vec());
+        if self.votes() {
+            self.raw.read_index(self.read_context.to_le_bytes().to_vec());
+        }
         self.read_context
+    }
+
+    /// This node is a voter, in either half of a joint configuration.
+    pub fn votes(&self) -> bool {
+        #[cfg(test)]
+        if is_back(Bug::ConfirmsWithoutVote) {
+            return true;
+        }
+        self.is_voter(self.raw.raft.id)
     }
 
     pub fn take_confirmed(&mut self) -> Vec<u64> {
@@ -368,21 +401,33 @@ impl Group {
                 .any(|entry| entry.entry_type == EntryType::EntryNormal && !entry.data.is_empty());
             self.taken_index = committed.last().map_or(self.taken_index, |entry| entry.index);
             self.committed.extend(committed);
-            for state in ready.take_read_states() {
+            let votes = self.votes();
+            for state in ready.take_read_states().into_iter().filter(|_| votes) {
                 let context = <[u8; 8]>::try_from(state.request_ctx.as_slice());
                 self.confirmed.extend(context.map(u64::from_le_bytes));
             }
             let unsaved = ready.take_persisted_messages();
             #[cfg(test)]
             let unsaved = self.leaves_unsaved(unsaved);
-            let must_save = ready.must_sync();
+            let commits_change = self.commits_change(&ready);
+            let must_save = ready.must_sync() || commits_change;
             let write = self.take_write(&mut ready, must_save);
             if write.snapshot.is_some() {
                 self.installing = Some(write_number);
             }
             self.raw.advance_append_async(ready);
+            if commits_change && self.committed.iter().any(|entry| self.must_wait(entry)) {
+                // The answers say who knows of it.
+                self.raw.ping();
+            }
             if must_save {
-                self.unsaved.push_back(Unsaved { write_number, ready_number: number, messages: unsaved });
+                let saves_commit = write.hard_state.as_ref().map(|hard_state| hard_state.commit);
+                self.unsaved.push_back(Unsaved {
+                    write_number,
+                    ready_number: number,
+                    saves_commit,
+                    messages: unsaved,
+                });
                 return Some(write);
             }
             match self.unsaved.back_mut() {
@@ -398,6 +443,21 @@ impl Group {
             }
         }
         None
+    }
+
+    /// Whether this commits a change of the configuration. That must be saved: a leader counts on those that know of the
+    /// commit, and a node that is back from its disk would otherwise go by the configuration before it.
+    fn commits_change(&self, ready: &Ready) -> bool {
+        #[cfg(test)]
+        if is_back(Bug::ForgetsCommitOfChange) {
+            return false;
+        }
+        let former = self.raw.store().hard_state().commit;
+        let Some(commit) = ready.hs().map(|hard_state| hard_state.commit) else { return false };
+        // Entries that are new here are saved anyway, and the commit index with them.
+        let mut committed =
+            self.raw.store().entries_from(former + 1).take_while(|entry| entry.index <= commit);
+        committed.any(|entry| entry.entry_type != EntryType::EntryNormal)
     }
 
     /// Takes raft-rs's new entries, term and vote, and a leader's snapshot, into the log; gives them as a write.
@@ -435,6 +495,7 @@ impl Group {
         {
             let durable = self.unsaved.pop_front().expect("the front was just seen");
             self.out.extend(durable.messages);
+            self.saved_commit = durable.saves_commit.unwrap_or(self.saved_commit);
             self.raw.on_persist_ready(durable.ready_number);
         }
         if self.installing.take_if(|installing| *installing <= number).is_some() {
@@ -471,9 +532,10 @@ impl Group {
         messages.flat_map(|(to, message)| window::in_parts(message).into_iter().map(move |part| (to, part)))
     }
 
-    /// The oldest entry that is committed and not taken yet.
+    /// The oldest entry that is committed and not taken yet; none while it waits for others to know of it.
     pub fn next_committed(&mut self) -> Option<Entry> {
-        self.committed.pop_front()
+        let must_wait = self.committed.front().is_some_and(|entry| self.must_wait(entry));
+        if must_wait { None } else { self.committed.pop_front() }
     }
 
     pub fn has_committed(&self) -> bool {
@@ -535,6 +597,8 @@ struct Unsaved {
     write_number: u64,
     /// raft-rs's own count of what the write, and what came after it without one, belongs to.
     ready_number: u64,
+    /// The commit index in the write, if it has one.
+    saves_commit: Option<u64>,
     messages: Vec<Message>,
 }
 

@@ -123,6 +123,7 @@ impl Log {
         &self.hard_state
     }
 
+    #[cfg(test)]
     pub fn compacted(&self) -> Position {
         self.compacted
     }

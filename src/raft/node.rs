@@ -510,13 +510,33 @@ impl Node {
         self.news.push(Delivery::Warning(warning));
     }
 
-    /// The voters of the configuration, or of both halves of a joint one.
+    /// This leader has applied what it knows to be committed, but for a change that not enough others know of.
+    #[cfg(test)]
+    pub fn only_awaits_knowledge(&self) -> bool {
+        self.seat.as_ref().is_some_and(|seat| seat.group.voters_awaited().is_some())
+    }
+
+    /// The voters of the configuration, or of both halves of a joint one, and of the one that is to be applied next.
     #[cfg(test)]
     pub fn voter_halves(&self) -> Vec<Vec<Incarnation>> {
         let Some(seat) = &self.seat else { return Vec::new() };
         let conf = seat.group.conf_state();
-        let halves = [conf.voters, conf.voters_outgoing].into_iter().filter(|half| !half.is_empty());
+        let awaited = seat.group.voters_awaited().unwrap_or_default();
+        let halves = [conf.voters, conf.voters_outgoing, awaited].into_iter().filter(|half| !half.is_empty());
         halves.map(|half| half.into_iter().filter_map(|id| seat.incarnation(id)).collect()).collect()
+    }
+
+    /// The transfers on their way to others.
+    #[cfg(test)]
+    pub fn transfers(&self) -> Vec<u64> {
+        let care = self.seat.as_ref().and_then(|seat| seat.care.as_ref());
+        care.map_or(Vec::new(), |care| care.transfers.values().map(|transfer| transfer.number()).collect())
+    }
+
+    /// Which transfer arrives, and how much of it is here.
+    #[cfg(test)]
+    pub fn reception(&self) -> Option<(u64, u64)> {
+        self.reception.as_ref().map(Reception::progress)
     }
 
     #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::transfer::CHUNK_BYTES;
+
 /// The settings of one node's core.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -17,6 +19,8 @@ pub struct Options {
     /// A snapshot is taken when so many entries, or bytes of actions, are in the log since the last one.
     pub snapshot_entries: u64,
     pub snapshot_bytes: u64,
+    /// A snapshot travels in parts of so many bytes.
+    pub chunk_bytes: usize,
     /// Of the application's code: a word that changes when reducer or methods do.
     pub version: Arc<str>,
     /// Compare the states of all nodes now and then, while this one leads.
@@ -42,6 +46,7 @@ impl Options {
             heartbeat_ticks: 5,
             snapshot_entries: 10_000,
             snapshot_bytes: 16 << 20,
+            chunk_bytes: CHUNK_BYTES,
             version: "".into(),
             compares_states: true,
             is_durable: false,

@@ -110,3 +110,19 @@ impl Registry {
         self.leaving.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_leaving_a_cluster_that_goes_on_under_another_name() {
+        let [one, other] = [1, 2].map(Incarnation::from_u128);
+        let mut registry = Registry::found(&Roster(vec![(one, "a".into()), (other, "b".into())]));
+        let former = registry.cluster();
+        registry.set_leaving(vec![one.raft_id(), other.raft_id()]);
+        registry.renew(ClusterUuid::of_epoch(former, one), one, "a".into());
+        assert!(!registry.is_leaving(one.raft_id()) && registry.take_leaving().is_empty());
+        assert_eq!(registry.members().map(|(.., id)| &**id).collect::<Vec<_>>(), ["a"]);
+    }
+}

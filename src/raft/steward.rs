@@ -19,6 +19,8 @@ pub struct View {
     /// A change is in the log that is not applied yet.
     pub has_pending_change: bool,
     pub is_joint: bool,
+    /// Another voter may take the leadership over.
+    pub has_heir: bool,
     pub members: Vec<Standing>,
     pub newcomers: Vec<Newcomer>,
     /// After so many silent ticks a member is dead; and after so many, if its id is heard from a new incarnation.
@@ -63,7 +65,8 @@ pub enum Step {
     Admit(Newcomer),
     /// In one step: who votes from now on, who only learns, and who goes.
     Change { promote: Option<RaftId>, demote: Option<RaftId>, remove: Vec<RaftId> },
-    /// The leader itself is unwanted: it hands over first (raft-rs lets a removed leader go on leading).
+    /// The leader itself is unwanted: it hands over first (raft-rs lets a removed leader go on leading). Or it is a voter
+    /// no more, as a former leader had it: nobody confirms such a leader.
     HandOver,
 }
 
@@ -75,7 +78,9 @@ pub fn next(view: &View) -> Option<Step> {
     if view.is_joint {
         return Some(Step::LeaveJoint);
     }
-    if view.me().is_some_and(|me| me.is_unwanted) && view.voters().count() > 1 {
+    let hands_over = |me: &Standing| me.is_unwanted && view.voters().count() > 1 || !me.is_voter;
+    // Without an heir the others are seen to first: those that go as well give way to some that stay.
+    if view.has_heir && view.me().is_some_and(hands_over) {
         return Some(Step::HandOver);
     }
     let steps = [
@@ -133,6 +138,11 @@ impl View {
         let stay: Vec<&Standing> = self.voters().filter(|other| other.raft_id != voter.raft_id).collect();
         let (alive, silent): (Vec<&&Standing>, Vec<&&Standing>) =
             stay.iter().partition(|other| other.silent_ticks < self.absent_ticks);
+        // A new leader does not know yet who of them lives.
+        let heard = alive.iter().filter(|other| !self.may_be_dead(other)).count();
+        if heard < alive.len() && stay.len() > 2 * heard.saturating_sub(1) + 1 {
+            return None;
+        }
         let mut silent = silent.into_iter();
         while stay.len() + 1 - removed.len() > 2 * alive.len().saturating_sub(1) + 1
             && let Some(other) = silent.next()
@@ -146,7 +156,10 @@ impl View {
     fn succeed(&self) -> Option<Step> {
         let me = self.me().filter(|me| me.leaves || me.is_unwanted)?;
         let is_heir = |voter: &Standing| {
-            voter.raft_id != me.raft_id && !voter.is_closing && voter.silent_ticks < self.absent_ticks
+            voter.raft_id != me.raft_id
+                && !voter.is_closing
+                && !voter.is_unwanted
+                && voter.silent_ticks < self.absent_ticks
         };
         if self.voters().any(is_heir) {
             return None;
@@ -267,6 +280,7 @@ mod tests {
             cluster_size: 3,
             has_pending_change: false,
             is_joint: false,
+            has_heir: true,
             members: members.collect(),
             newcomers: Vec::new(),
             dead_ticks: DEAD,
@@ -394,6 +408,57 @@ mod tests {
         assert_eq!(next(&view), Some(remove(vec![2])));
         view.members[0].is_unwanted = true;
         assert_eq!(next(&view), Some(Step::HandOver));
+    }
+
+    /// A former leader had demoted it, or asked for its removal, before it came to lead.
+    #[test]
+    fn a_leader_without_a_vote_hands_over_and_one_that_goes_removes_itself_never() {
+        let mut view = view(3, 0);
+        view.members[0].is_voter = false;
+        assert_eq!(next(&view), Some(Step::HandOver));
+        let mut view = self::view(2, 0);
+        view.cluster_size = 2;
+        view.members[0].leaves = true;
+        assert_eq!(next(&view), None, "2 may lead, and then removes it");
+    }
+
+    /// Found by seed 744 of `churn`: the leader and the only other voter were unwanted, and nothing was done any more.
+    #[test]
+    fn a_leader_that_goes_and_has_no_heir_sees_to_the_others_first() {
+        let mut view = view(2, 1);
+        view.members[0].is_unwanted = true;
+        view.members[1].is_unwanted = true;
+        view.has_heir = false;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(3), demote: None, remove: vec![2] }));
+        view.members.remove(1);
+        view.members[1].is_voter = true;
+        view.has_heir = true;
+        assert_eq!(next(&view), Some(Step::HandOver));
+    }
+
+    /// Found by seed 1719 of `churn`: the leader was new, and the other one that stayed was dead.
+    #[test]
+    fn nobody_is_removed_before_it_is_known_that_those_who_stay_are_enough() {
+        let mut view = view(3, 0);
+        view.members[1].is_heard = false;
+        view.members[1].silent_ticks = ABSENT - 1;
+        view.members[2].is_unwanted = true;
+        assert_eq!(next(&view), None);
+        view.members[1].silent_ticks = ABSENT;
+        assert_eq!(next(&view), Some(remove(vec![3, 2])));
+        (view.members[1].is_heard, view.members[1].silent_ticks) = (true, 0);
+        assert_eq!(next(&view), Some(remove(vec![3])));
+    }
+
+    #[test]
+    fn a_learner_that_closes_takes_no_seat() {
+        let mut view = view(2, 1);
+        view.members[2].is_closing = true;
+        assert_eq!(next(&view), None);
+        let mut view = self::view(3, 1);
+        view.members[1].silent_ticks = DEAD;
+        view.members[3].is_closing = true;
+        assert_eq!(next(&view), None);
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! Part of `group.rs`. When to change it is decided in `steward.rs`.
 
 use protobuf::Message as _;
+use raft_rs::Changer;
 use raft_rs::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType};
 
 use super::{Dropped, Group};
 use crate::raft::identity::RaftId;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 impl Group {
     /// The configuration as of the last change that was applied.
@@ -18,9 +21,22 @@ impl Group {
         self.raw.raft.prs().conf().voters().contains(id)
     }
 
-    /// Votes, also when a joint configuration is left.
+    /// Votes, also when a joint configuration is left, and when what the log says of it is applied.
     pub fn stays_voter(&self, id: RaftId) -> bool {
+        let takes_vote = |single: &ConfChangeSingle| {
+            single.node_id == id && single.get_change_type() != ConfChangeType::AddNode
+        };
         self.conf_state().voters.contains(&id)
+            && !self.unapplied_changes().any(|change| change.changes.iter().any(takes_vote))
+    }
+
+    /// The changes in the log that are not applied, committed or not.
+    fn unapplied_changes(&self) -> impl Iterator<Item = ConfChangeV2> + '_ {
+        let applied = self.raw.raft.raft_log.applied.max(self.conf_index);
+        let entries = self.raw.store().entries_from(applied + 1);
+        entries
+            .filter(|entry| entry.entry_type != EntryType::EntryNormal)
+            .filter_map(|entry| ConfChangeV2::parse_from_bytes(&entry.data).ok())
     }
 
     /// In the configuration at all. This node itself always is (`stay`).
@@ -57,7 +73,14 @@ impl Group {
             return;
         }
         self.conf_index = entry.index;
-        let Ok(mut change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return };
+        let Some(change) = self.change_in(entry) else { return };
+        // raft-rs refuses what makes no sense in the present configuration; it does so on every node alike.
+        let _ = self.raw.apply_conf_change(&change);
+        self.bound_windows();
+    }
+
+    fn change_in(&self, entry: &Entry) -> Option<ConfChangeV2> {
+        let mut change = ConfChangeV2::parse_from_bytes(&entry.data).ok()?;
         let me = self.raw.raft.id;
         for single in change.changes.iter_mut().filter(|single| single.node_id == me) {
             // Others go; this node stays a learner to itself (`stay`).
@@ -65,18 +88,68 @@ impl Group {
                 single.set_change_type(ConfChangeType::AddLearnerNode);
             }
         }
-        // raft-rs refuses what makes no sense in the present configuration; it does so on every node alike.
-        let _ = self.raw.apply_conf_change(&change);
-        self.bound_windows();
+        Some(change)
+    }
+
+    /// Whether a leader must not apply this committed entry yet: it changes who votes, and a quorum of those who vote then
+    /// does not know that it is committed. raft-rs changes the configuration when an entry is applied, the paper when it
+    /// is appended (§6). Were the leader to go on by the new one and die, those that are left might be a majority of it
+    /// that all go by the one before, in which they are none. Until then it needs the quorum of the present
+    /// configuration, of both halves if that is joint: every quorum of the one before, and of the new one, meets that.
+    /// A joint configuration is entered at once, for its quorum is the stricter one.
+    pub(super) fn must_wait(&self, entry: &Entry) -> bool {
+        if entry.entry_type == EntryType::EntryNormal || !self.is_leader() || entry.index <= self.conf_index {
+            return false;
+        }
+        #[cfg(test)]
+        if is_back(Bug::AppliesChangeAtOnce) {
+            return false;
+        }
+        let Some(next) = self.voters_after(entry) else { return false };
+        let knowing = next.iter().filter(|voter| self.knows(**voter, entry.index)).count();
+        knowing <= next.len() / 2
+    }
+
+    /// Who will vote when the change is applied that waits for others to know of it, if that is the only one in the log.
+    #[cfg(test)]
+    pub fn voters_awaited(&self) -> Option<Vec<RaftId>> {
+        let waiting = self.committed.front().filter(|entry| self.must_wait(entry))?;
+        if self.unapplied_changes().count() == 1 { self.voters_after(waiting) } else { None }
+    }
+
+    /// Who votes when this change is applied; `None` if it leads to a joint configuration, or changes nothing about that.
+    fn voters_after(&self, entry: &Entry) -> Option<Vec<RaftId>> {
+        let change = self.change_in(entry)?;
+        let mut changer = Changer::new(self.raw.raft.prs());
+        let (next, _) = if change.leave_joint() {
+            changer.leave_joint()
+        } else if change.enter_joint().is_some() {
+            return None;
+        } else {
+            changer.simple(&change.changes)
+        }
+        .ok()?;
+        let (former, mut next) = (self.conf_state(), next.to_conf_state().voters);
+        let mut voters = former.voters;
+        voters.sort_unstable();
+        next.sort_unstable();
+        (voters != next || !former.voters_outgoing.is_empty()).then_some(next)
+    }
+
+    /// Whether a member will know after a restart, too, that the log up to `index` is committed.
+    fn knows(&self, member: RaftId, index: u64) -> bool {
+        if member == self.raw.raft.id {
+            return self.saved_commit >= index;
+        }
+        self.raw.raft.prs().get(member).is_some_and(|progress| progress.committed_index >= index)
     }
 
     /// A quorum knows that the present configuration is committed, as far as this leader knows. Until then others may
-    /// still go by the one before: raft-rs changes it when an entry is applied, the paper when it is appended (§6).
+    /// still go by the one before.
     pub fn is_change_known(&self) -> bool {
-        let (me, members) = (self.raw.raft.id, self.raw.raft.prs());
-        let know =
-            members.iter().filter(|(id, progress)| **id == me || progress.committed_index >= self.conf_index);
-        members.has_quorum(&know.map(|(id, _)| *id).collect())
+        let members = self.raw.raft.prs();
+        let know = members.iter().map(|(id, _)| *id).filter(|id| self.knows(*id, self.conf_index));
+        members.has_quorum(&know.collect())
     }
 
     /// The configuration becomes that of one voter, whatever it was: the cluster was recovered (`entry.rs`).

@@ -196,7 +196,8 @@ impl Node {
             }
             Question::TransferLeadership { to: Some(id) } => {
                 let members: Vec<RaftId> = seat.registry.named(&id).collect();
-                let voter = members.iter().copied().find(|member| seat.group.is_voter(*member));
+                let stays = |member: &RaftId| seat.group.stays_voter(*member) && !seat.is_to_go(*member);
+                let voter = members.iter().copied().find(stays);
                 match voter {
                     Some(voter) => {
                         self.hand_over(Some(voter));

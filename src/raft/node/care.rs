@@ -16,6 +16,8 @@ use crate::raft::frame::Message;
 use crate::raft::group::Group;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::steward::{self, Newcomer, Standing, Step, View};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::transfer::Transfer;
 use protobuf::Message as _;
 
@@ -41,6 +43,8 @@ pub(super) struct Care {
     /// Questions about what is committed: answered when a quorum has confirmed the round.
     pub(super) reads: VecDeque<Read>,
     pub(super) hashes: BTreeMap<RaftId, (u64, Arc<str>, StateHash)>,
+    /// Of the comparison that `hashes` are of: who was told that its state differs, and which one that was.
+    pub(super) accused: BTreeMap<RaftId, StateHash>,
     /// When the next comparison of states may be proposed.
     pub(super) checks_at: u64,
     pub(super) checked_index: u64,
@@ -74,6 +78,7 @@ impl Care {
             commits_at: now,
             reads: VecDeque::new(),
             hashes: BTreeMap::new(),
+            accused: BTreeMap::new(),
             checks_at: now,
             checked_index: 0,
         }
@@ -110,6 +115,19 @@ impl Seat {
             || self.registry.is_leaving(origin)
             || self.care.as_ref().is_some_and(|care| care.going.contains(&origin))
     }
+
+    /// Whether a member is being removed, or is to be: leadership is not for it.
+    pub(super) fn is_to_go(&self, member: RaftId) -> bool {
+        #[cfg(test)]
+        if is_back(Bug::HandsOverToRemoved) {
+            return false;
+        }
+        self.registry.is_leaving(member)
+            || self
+                .care
+                .as_ref()
+                .is_some_and(|care| care.going.contains(&member) || care.unwanted.contains(&member))
+    }
 }
 
 impl Node {
@@ -143,11 +161,10 @@ impl Node {
     pub(super) fn steward(&mut self) {
         let Some(view) = self.view() else { return };
         let Some(step) = steward::next(&view) else { return };
-        let has_heir = self.heir(None).is_some();
         let Some(seat) = &mut self.seat else { return };
         match step {
             // Who stays would wait for an election if a leader that goes itself did not hand over before.
-            Step::LeaveJoint if !seat.group.stays_voter(view.me) && has_heir => {
+            Step::LeaveJoint if !seat.group.stays_voter(view.me) && view.has_heir => {
                 self.hand_over(None);
             }
             Step::LeaveJoint => _ = seat.group.propose_change(&[], Vec::new()),
@@ -207,6 +224,7 @@ impl Node {
             to.is_none_or(|to| to == id)
                 && !seat.is_closing(id, patience_ticks)
                 && !seat.fence.is_known(id, lately)
+                && !seat.is_to_go(id)
         };
         // Who was told stays told: a second heir would stand against the first in the same term, and split the votes.
         let told = seat.group.heir().filter(|heir| may(*heir));
@@ -220,7 +238,9 @@ impl Node {
         let leaves = self.closing.as_ref().is_some_and(|closing| closing.leaves && closing.is_settled);
         let election_ticks = self.options.election_timeout_ticks_max;
         let newcomer_ticks = 3 * election_ticks;
-        let seat = self.seat.as_mut().filter(|seat| seat.group.accepts_proposals())?;
+        self.seat.as_ref().filter(|seat| seat.group.accepts_proposals())?;
+        let has_heir = self.heir(None).is_some();
+        let seat = self.seat.as_mut()?;
         seat.leadership.as_ref().filter(|leadership| leadership.is_open())?;
         // One that was removed only waits until it can go.
         seat.registry.incarnation(me)?;
@@ -254,6 +274,7 @@ impl Node {
             cluster_size: seat.registry.cluster_size(),
             has_pending_change: seat.group.has_pending_change(),
             is_joint: seat.group.is_joint(),
+            has_heir,
             members: members.collect(),
             newcomers,
             dead_ticks: 10 * election_ticks,
@@ -317,7 +338,9 @@ impl Node {
                 care.dismissed.push(incarnation);
             }
             // What they answer says what they know to be committed.
-            seat.group.ping();
+            if !seat.group.is_change_known() {
+                seat.group.ping();
+            }
         }
     }
 

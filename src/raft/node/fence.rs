@@ -2,7 +2,7 @@
 //! and then to find it.
 //!
 //! Part of `node.rs`. A fenced node stores entries and votes, but evaluates nothing, and its application sees no further
-//! action. It campaigns only if nobody else comes to lead, because the others may lack what is committed and it alone
+//! action. Its log is cut behind the leader's snapshots, as others' behind their own. It campaigns only if nobody else comes to lead, because the others may lack what is committed and it alone
 //! still has; it leads only until one of them has that too. The leader's snapshot heals it, once.
 
 use std::collections::BTreeMap;
@@ -13,10 +13,12 @@ use bytes::Bytes;
 use super::Node;
 use crate::error::Error;
 use crate::raft::entry::Context;
-use crate::raft::events::{Delivery, ErrorOutcome, Hashed, Settlement, StateHash, Target, Warning};
+use crate::raft::events::{Delivery, ErrorOutcome, Hashed, Position, Settlement, StateHash, Target, Warning};
 use crate::raft::frame::Message;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::snapshot::Snapshot;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 /// Comparing blocks JavaScript: it may take one hundredth of its time.
 const PAUSE_FACTOR: u64 = 100;
@@ -33,7 +35,7 @@ pub(super) struct Fence {
     heals: u32,
     /// Since when this node, fenced, has known no leader.
     leaderless_since: Option<u64>,
-    /// What this node last told of its state.
+    /// What this node last told of its state, until it is healed or told that it differs.
     hashed: Option<(u64, StateHash)>,
     /// When members said that they are fenced: leadership is not for them.
     others: BTreeMap<RaftId, u64>,
@@ -52,6 +54,15 @@ impl Fence {
     pub(super) fn is_silent(&self, now: u64, election_ticks: u64) -> bool {
         let is_patient = |since| now < since + LEADERLESS_TIMEOUTS * election_ticks;
         self.is_fenced() && self.leaderless_since.is_none_or(is_patient)
+    }
+
+    /// The state that was compared last is not this node's any more, or its comparison has had its consequence.
+    fn forget_compared(&mut self) {
+        #[cfg(test)]
+        if is_back(Bug::RemembersComparedState) {
+            return;
+        }
+        self.hashed = None;
     }
 
     /// Whether a member said so after `since`.
@@ -102,12 +113,14 @@ impl Node {
         let is_due = seat.now.is_multiple_of(2 * self.options.heartbeat_ticks.max(1));
         let leader = seat.leader().and_then(|leader| seat.registry.incarnation(leader));
         if let Some(leader) = leader.filter(|_| is_due) {
-            let index = Some(index).filter(|_| seat.fence.heals < HEALS_MAX);
+            // One that no snapshot heals any more needs them for its log all the same.
+            let index =
+                if seat.fence.heals < HEALS_MAX { Some(index) } else { seat.wants_leaders_snapshot() };
             self.outbox.push(Target::One(leader), Message::Fenced { index });
         }
     }
 
-    /// A member is fenced; it asks for a state of `index` or later, if that may heal it.
+    /// A member is fenced; it asks for a snapshot at `index` or later, if that may heal it, or make its log shorter.
     pub(super) fn hear_fenced(&mut self, from: Incarnation, index: Option<u64>) {
         let Some(seat) = &mut self.seat else { return };
         let member = from.raft_id();
@@ -123,20 +136,30 @@ impl Node {
         }
     }
 
-    /// The leader's state takes the place of this node's; the log stays as it is, and what follows is reduced again.
-    pub(super) fn heal(&mut self, snapshot: Snapshot) {
+    /// The leader's snapshot arrived at a fenced node. It takes the place of this node's own, which it has not to be trusted
+    /// with any more, and so the log behind it can go; and of its state, once: what follows is then reduced again.
+    ///
+    /// The log stays what it is: the snapshot is of a past of it, applied here, and has the term that this log has there
+    /// (paper §5.3). After a restart the node begins from that snapshot, and so with the leader's state.
+    pub(super) fn heal(&mut self, snapshot: Snapshot, image: Bytes) {
         let Some(seat) = &mut self.seat else { return };
-        let index = snapshot.position.index;
-        let is_needed = seat.fence.fenced.as_ref().is_some_and(|(fenced_at, _)| *fenced_at <= index);
-        let is_covered = seat.group.log().compacted().index <= index && index <= seat.delivered_index;
-        if !is_needed || !is_covered || seat.fence.heals >= HEALS_MAX {
-            return;
+        let Position { index, term } = snapshot.position;
+        let is_ours = seat.group.log().term_at(index) == Some(term) && index <= seat.delivered_index;
+        let Some((fenced_at, _)) = seat.fence.fenced.as_ref().filter(|_| is_ours) else { return };
+        let heals = *fenced_at <= index && seat.fence.heals < HEALS_MAX;
+        let write = seat.keep_leaders(&snapshot, image);
+        if heals {
+            seat.registry = snapshot.registry;
+            seat.table = snapshot.table;
+            seat.delivered_index = index;
+            seat.group.rewind(index);
         }
-        seat.registry = snapshot.registry;
-        seat.table = snapshot.table;
-        seat.delivered_index = index;
-        seat.group.rewind(index);
-        self.restore_if_trusted(index, snapshot.state);
+        if let Some(write) = write {
+            self.persist(write);
+        }
+        if heals {
+            self.restore_if_trusted(index, snapshot.state);
+        }
     }
 
     /// The application gets the state of a snapshot; a fenced one only if it may be trusted then.
@@ -146,6 +169,7 @@ impl Node {
         if *fenced_at <= index && seat.fence.heals < HEALS_MAX {
             seat.fence.heals += 1;
             seat.fence.fenced = None;
+            seat.fence.forget_compared();
             self.is_pristine = false;
             self.restore(index, state);
             self.news.push(Delivery::Healed);
@@ -172,6 +196,7 @@ impl Node {
         care.checked_index = seat.last_action;
         care.checks_at = now + PAUSE_MICROS_MIN.div_ceil(self.options.tick_micros.max(1));
         care.hashes.clear();
+        care.accused.clear();
         debug_assert!(seat.last_action <= delivered_index);
         _ = seat.group.propose(vec![(Context::Check.encode(), Bytes::new())]);
     }
@@ -201,9 +226,12 @@ impl Node {
         let me = self.membership.me().raft_id();
         let Some(seat) = &mut self.seat else { return };
         let Some(care) = &mut seat.care else { return };
-        care.hashes.retain(|_, (other, ..)| *other >= index);
         if care.hashes.values().any(|(newer, ..)| *newer > index) {
             return;
+        }
+        if care.hashes.values().any(|(older, ..)| *older < index) {
+            care.hashes.clear();
+            care.accused.clear();
         }
         care.hashes.insert(member, (index, version.clone(), hash));
         let reports = care.hashes.iter().filter(|(_, (_, theirs, _))| *theirs == version);
@@ -223,6 +251,14 @@ impl Node {
         };
         let majority = *majority;
         for (member, hash) in reports.into_iter().filter(|(_, hash)| *hash != majority) {
+            // Once, also if others' hashes come later: it may be healed by then.
+            let care = self.seat.as_mut().and_then(|seat| seat.care.as_mut());
+            let is_told = care.is_some_and(|care| care.accused.insert(member, hash) == Some(hash));
+            #[cfg(test)]
+            let is_told = is_told && !is_back(Bug::TellsDisagreementAgain);
+            if is_told {
+                continue;
+            }
             if member == me {
                 self.disagree(index, hash, majority);
             } else if let Some(incarnation) =
@@ -234,10 +270,12 @@ impl Node {
         }
     }
 
-    /// The leader says that a majority has another state than this node told of.
+    /// The leader says that a majority has another state than this node told of. It counts once, and for that state alone:
+    /// repeated or late it may come when this node is healed.
     pub(super) fn disagree(&mut self, index: u64, ours: StateHash, theirs: StateHash) {
-        let Some(seat) = &self.seat else { return };
+        let Some(seat) = &mut self.seat else { return };
         if seat.fence.hashed == Some((index, ours)) {
+            seat.fence.forget_compared();
             let why = format!(
                 "its state at index {index}, after the action at index {}, has the hash {}, a majority's has {}; \
                  the reducer is not deterministic, or not the same everywhere",

@@ -158,6 +158,7 @@ impl Node {
     /// catching up (paper §6). Answers come from whom we asked, and so from members.
     fn hear_raft(&mut self, from: Incarnation, message: RaftMessage) {
         let is_closing = self.closing.is_some();
+        let me = self.membership.me().raft_id();
         let Some(seat) = &mut self.seat else { return };
         let is_for_members = match message.kind {
             RaftKind::Append | RaftKind::Heartbeat | RaftKind::RequestVote | RaftKind::RequestPreVote => {
@@ -171,8 +172,10 @@ impl Node {
         };
         #[cfg(test)]
         let is_for_members = is_for_members || is_back(Bug::GuardAdmitsMembersOnly);
-        // A closing or fenced node takes no leadership; one that promised to vote no more keeps out of everything.
-        let refuses = message.kind == RaftKind::TimeoutNow && (is_closing || seat.fence.is_fenced());
+        // A node that is closing, fenced or being removed takes no leadership; one that promised to vote no more keeps out
+        // of everything.
+        let refuses = message.kind == RaftKind::TimeoutNow
+            && (is_closing || seat.fence.is_fenced() || !seat.group.stays_voter(me));
         if refuses
             || seat.yielded_to.is_some()
             || is_for_members && !seat.registry.contains(from)

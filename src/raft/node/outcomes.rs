@@ -19,6 +19,9 @@ impl Node {
     pub(super) fn tell_outcomes(&mut self) {
         let Some(seat) = &mut self.seat else { return };
         let confirmed = seat.group.take_confirmed();
+        if !seat.group.votes() {
+            return;
+        }
         let Some(leadership) = &mut seat.leadership else { return };
         for round in &confirmed {
             leadership.confirmed(*round);

@@ -86,11 +86,16 @@ impl Taking {
     }
 
     fn is_due(&self, now: u64, entries: u64) -> bool {
-        let beyond = |value: u64, max: u64| value >= max.saturating_add(max / 1_000 * self.offset);
         self.pending.is_none()
             && now >= self.earliest
             && entries > 0
-            && (self.is_wanted || beyond(entries, self.entries_max) || beyond(self.bytes, self.bytes_max))
+            && (self.is_wanted || self.is_long(entries))
+    }
+
+    /// The log behind the last snapshot is long enough for another.
+    fn is_long(&self, entries: u64) -> bool {
+        let beyond = |value: u64, max: u64| value >= max.saturating_add(max / 1_000 * self.offset);
+        beyond(entries, self.entries_max) || beyond(self.bytes, self.bytes_max)
     }
 }
 
@@ -176,7 +181,8 @@ impl Node {
             return;
         }
         self.transfers += 1;
-        let mut transfer = Transfer::new(self.transfers, term, receiver, image, heals);
+        let chunk_bytes = self.options.chunk_bytes;
+        let mut transfer = Transfer::new(self.transfers, term, receiver, image, chunk_bytes, heals);
         transfer.is_reported = is_reported;
         care.transfers.insert(to, transfer);
     }
@@ -201,6 +207,8 @@ impl Node {
     pub(super) fn tick_transfers(&mut self) {
         let retry = 4 * self.options.heartbeat_ticks;
         let patience = 10 * self.options.election_timeout_ticks_max;
+        // Its sender gave up as well, or is gone: another may send.
+        self.reception.take_if(|reception| reception.tick(patience) == Patience::Over);
         let Some(seat) = &mut self.seat else { return };
         let Some(care) = &mut seat.care else { return };
         care.transfers.retain(|to, transfer| {
@@ -237,14 +245,23 @@ impl Node {
     /// A part of a snapshot arrived: for a newcomer its way into the cluster, for a member what its log lacks.
     pub(super) fn hear_chunk(&mut self, from: Incarnation, cluster: ClusterUuid, chunk: &Chunk) {
         let is_expected = match &self.seat {
-            Some(seat) => seat.cluster == cluster && chunk.term >= seat.group.term(),
+            Some(seat) => {
+                let leader = seat.group.leader().filter(|_| chunk.term == seat.group.term());
+                seat.cluster == cluster
+                    && chunk.term >= seat.group.term()
+                    && leader.is_none_or(|leader| leader == from.raft_id())
+            }
             None => self.membership.may_be_admitted() && !cluster.is_none(),
         };
         if !is_expected || chunk.term >= NUMBER_MAX {
             return;
         }
+        // What a former leader sends, or the same one sent before, is late: it must not end what is under way.
+        if self.reception.as_ref().is_some_and(|running| !running.gives_way_to(from, chunk)) {
+            return;
+        }
         let reception = self.reception.take().filter(|reception| reception.is_of(from, chunk.transfer));
-        let mut reception = reception.unwrap_or_else(|| Reception::new(from, chunk.transfer));
+        let mut reception = reception.unwrap_or_else(|| Reception::new(from, chunk.transfer, chunk.term));
         match reception.take(chunk) {
             Received::Part(bytes) => {
                 self.reception = Some(reception);
@@ -291,7 +308,7 @@ impl Node {
             return;
         };
         if chunk.heals {
-            return self.heal(snapshot);
+            return self.heal(snapshot, image);
         }
         if seat.meet(from) {
             let record = SnapshotRecord { position: snapshot.position, image };
@@ -347,7 +364,32 @@ impl Node {
 impl Seat {
     /// Keeps this node's own snapshot, and drops what it covers but for the slack.
     fn keep(&mut self, snapshot: &Snapshot) -> Write {
-        let record = snapshot.encode();
+        self.keep_record(snapshot, snapshot.encode())
+    }
+
+    /// Keeps the leader's snapshot of a past of this log, if it is newer than what is kept; drops what it covers.
+    pub(super) fn keep_leaders(&mut self, snapshot: &Snapshot, image: Bytes) -> Option<Write> {
+        #[cfg(test)]
+        if is_back(Bug::FencedKeepsLog) {
+            return None;
+        }
+        if snapshot.position.index <= self.group.log().snapshot().position.index {
+            return None;
+        }
+        self.snapshots.bytes = 0;
+        // What is compacted must be applied, as raft-rs sees it.
+        self.group.applied(snapshot.position.index);
+        Some(self.keep_record(snapshot, SnapshotRecord { position: snapshot.position, image }))
+    }
+
+    /// Where a snapshot has to be that would make the log shorter; `None` while it is short enough.
+    pub(super) fn wants_leaders_snapshot(&self) -> Option<u64> {
+        let kept = self.group.log().snapshot().position.index;
+        let entries = self.delivered_index.saturating_sub(kept);
+        self.snapshots.is_long(entries).then_some(kept + 1)
+    }
+
+    fn keep_record(&mut self, snapshot: &Snapshot, record: SnapshotRecord) -> Write {
         let log = self.group.log_mut();
         log.keep(snapshot, record.clone());
         let slack_entries = self.snapshots.entries_max / SLACK_DIVISOR;

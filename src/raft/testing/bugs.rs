@@ -58,6 +58,22 @@ pub enum Bug {
     RequeuesBehind,
     /// All outcomes since an origin's last action are recorded by one entry.
     RecordsInOneEntry,
+    /// A leader goes by a new configuration as soon as that is committed.
+    AppliesChangeAtOnce,
+    /// That a change of the configuration is committed is saved along with the next entry.
+    ForgetsCommitOfChange,
+    /// A leader that has no vote is confirmed by whoever has.
+    ConfirmsWithoutVote,
+    /// A leader hands over to a member that it removes.
+    HandsOverToRemoved,
+    /// A node that was told that its state differs, and healed, believes it again when it is told again.
+    RemembersComparedState,
+    /// With every hash that comes the leader tells all that differ.
+    TellsDisagreementAgain,
+    /// A node that stays fenced keeps its whole log.
+    FencedKeepsLog,
+    /// A chunk of another transfer ends the one that is under way, whosoever it is.
+    AnyChunkEndsReception,
 }
 
 thread_local! {
@@ -84,13 +100,18 @@ pub fn acknowledged_early(entries: &[(Vec<u8>, Bytes)], me: RaftId, origin: &mut
     news
 }
 
+/// Runs the test from these seeds on with the bug put back, until it fails.
+pub fn assert_back_is_noticed(bug: Bug, seeds: impl Iterator<Item = u64>, test: impl Fn(u64)) {
+    assert_caught(bug, seeds, test);
+}
+
 /// Within so many seeds a bug must be caught.
 const SEEDS_MAX: u64 = 200;
 /// Two bugs take about 250 seeds of churn; they are put back from a seed on from where it takes fewer.
 const LATER: u64 = 100;
 
 /// Runs seeds with the bug put back until one fails, and tells which, and what was broken.
-fn assert_caught(bug: Bug, seeds: impl Iterator<Item = u64>, test: fn(u64)) {
+fn assert_caught(bug: Bug, seeds: impl Iterator<Item = u64>, test: impl Fn(u64)) {
     for (count, seed) in seeds.take(SEEDS_MAX as usize).enumerate() {
         BACK.set(Some(bug));
         let result = catch_unwind(AssertUnwindSafe(|| test(seed)));
@@ -102,6 +123,16 @@ fn assert_caught(bug: Bug, seeds: impl Iterator<Item = u64>, test: fn(u64)) {
         return;
     }
     panic!("{bug:?}: {SEEDS_MAX} seeds did not catch it");
+}
+
+/// Replays the script with the bug put back: it has another consequence.
+fn assert_caught_by_script(bug: Bug, script: &str) {
+    let (should, is) = script::replay(script);
+    assert_eq!(is, should, "without the bug the script has its consequence");
+    BACK.set(Some(bug));
+    let (should, is) = script::replay(script);
+    BACK.set(None);
+    assert_ne!(is, should, "{bug:?}: {script} did not catch it");
 }
 
 #[test]
@@ -123,13 +154,26 @@ fn bug_of_reporting_no_snapshot_is_caught() {
 /// that does.
 #[test]
 fn bug_of_reusing_a_read_context_is_caught() {
-    const SCRIPT: &str = "late_answers_to_an_earlier_round_confirm_no_later_read";
-    let (should, is) = script::replay(SCRIPT);
-    assert_eq!(is, should, "without the bug the script has its consequence");
-    BACK.set(Some(Bug::ReusesReadContext));
-    let (should, is) = script::replay(SCRIPT);
-    BACK.set(None);
-    assert_ne!(is, should, "{:?}: {SCRIPT} did not catch it", Bug::ReusesReadContext);
+    assert_caught_by_script(Bug::ReusesReadContext, "late_answers_to_an_earlier_round_confirm_no_later_read");
+}
+
+/// Nor do 200 seeds find a leader that is just losing its vote when it is asked.
+#[test]
+fn bug_of_confirming_without_a_vote_is_caught() {
+    assert_caught_by_script(
+        Bug::ConfirmsWithoutVote,
+        "a_demoted_leader_of_two_hands_over_and_confirms_nothing",
+    );
+}
+
+#[test]
+fn bug_of_handing_over_to_a_member_that_is_removed_is_caught() {
+    assert_caught_by_script(Bug::HandsOverToRemoved, "leadership_goes_to_no_member_that_is_being_removed");
+}
+
+#[test]
+fn bug_of_applying_a_change_at_once_is_caught_by_a_read() {
+    assert_caught_by_script(Bug::AppliesChangeAtOnce, "a_removed_leader_of_two_confirms_no_read");
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! This file runs clusters from seeds whose members come and go under faults: newcomers, deaths, restarts from disk,
-//! graceful closes, other sizes.
+//! graceful closes, removals, other sizes, and reducers that throw.
 //!
 //! `CONFLUX_SEED=7 cargo test churn` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 
-use super::cluster::{Cluster, Network, Replica};
+use std::collections::BTreeMap;
+
+use super::cluster::{Cluster, Network};
 use super::disk::Disk;
 use super::faults::{Fault, RATE};
 use super::run::{Run, options};
 use super::seeds::{self, for_seeds};
-use crate::raft::{Ask, Input, Role, Status};
+use crate::raft::{Ask, Incarnation, Input, Role, Status};
 
 /// The life of a cluster: the run, and the processes that are to come back.
 struct Life {
@@ -21,7 +23,14 @@ struct Life {
     /// When somebody was last lost, and when a size was last asked for.
     lost_at: u64,
     resized_at: u64,
+    /// Who is being removed, and until when that may still be carried out.
+    removed: Vec<(Incarnation, u64)>,
+    /// How often the reducer of a process threw.
+    thrown: BTreeMap<String, u32>,
 }
+
+/// So long an operator's order to remove a member is repeated; a leader that heard it carries it out some time after.
+const REMOVAL_TICKS: u64 = 300;
 
 #[test]
 fn churn_of_members_breaks_no_promise() {
@@ -48,7 +57,16 @@ impl Life {
         let size = seeds::nodes([3, 5][(seed % 2) as usize]);
         let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n.is_multiple_of(2);
         let run = Run::found_of(cluster, size, &is_durable);
-        Self { run, away: Vec::new(), free_ids: Vec::new(), started: 0, lost_at: 0, resized_at: 0 }
+        Self {
+            run,
+            away: Vec::new(),
+            free_ids: Vec::new(),
+            started: 0,
+            lost_at: 0,
+            resized_at: 0,
+            removed: Vec::new(),
+            thrown: BTreeMap::new(),
+        }
     }
 
     fn disturb(&mut self, ticks: u64) {
@@ -83,7 +101,9 @@ impl Life {
                 131 => self.run.break_channel(name),
                 132 => self.run.drift(name),
                 133 => self.run.throw_in_method(name),
-                134..136 => self.run.slow_down(name),
+                134..136 => self.remove(name),
+                136 => self.diverge(name),
+                137..139 => self.run.slow_down(name),
                 _ => {}
             }
         }
@@ -138,6 +158,69 @@ impl Life {
         self.free_ids.push(id);
     }
 
+    /// An operator removes a member that lives, the leader as often as all others together, down to one voter; it comes
+    /// back as a newcomer. Somebody asks meanwhile for what is current, and so does the member that goes.
+    fn remove(&mut self, name: &str) {
+        let statuses = self.run.cluster.statuses();
+        let Some((leader, _)) = statuses.iter().find(|(_, status)| status.role == Role::Leader) else {
+            return;
+        };
+        let name = if self.run.cluster.roll(2) == 0 { leader.clone() } else { name.to_string() };
+        let asked = self.run.cluster.roll(statuses.len() as u64) as usize;
+        let asked = statuses.keys().nth(asked).expect("it runs").clone();
+        let Some(incarnation) = self.run.cluster.replicas[&name].incarnation else { return };
+        // Whoever is left must be able to go on; one that died before it was removed still counts against that.
+        let halves = self.run.cluster.replicas[leader].node.voter_halves();
+        let goes =
+            |other: &Incarnation| *other == incarnation || self.is_removed(*other) && self.lives(*other);
+        let goes_on = halves.into_iter().all(|half| {
+            let left: Vec<Incarnation> = half.into_iter().filter(|voter| !goes(voter)).collect();
+            left.iter().filter(|voter| self.lives(**voter)).count() > left.len() / 2
+        });
+        if !goes_on || self.is_resizing() || !Fault::Removals.strikes() {
+            return;
+        }
+        self.removed.push((incarnation, self.run.cluster.now + 2 * REMOVAL_TICKS));
+        self.run.cluster.ask(&asked, Ask::Remove { id: statuses[&name].id.clone() }, REMOVAL_TICKS);
+        self.run.sync(&asked);
+        self.run.sync(&name);
+    }
+
+    /// A reducer throws here, and not elsewhere: the node is fenced, and healed once. One that has a disk stays fenced the
+    /// second time, until its process is started again.
+    fn diverge(&mut self, name: &str) {
+        let replicas = &self.run.cluster.replicas;
+        let is_wrong =
+            |name: &String| replicas[name].application.is_failed() || replicas[name].application.throws;
+        let count = self.thrown.get(name).copied().unwrap_or(0);
+        if replicas.keys().any(is_wrong)
+            || replicas.len() < 3
+            || count > 0 && replicas[name].disk.is_none()
+            || !self.may_lose(name)
+            || !Fault::Throws.strikes()
+        {
+            return;
+        }
+        self.thrown.insert(name.to_string(), count + 1);
+        self.run.excused.insert(name.to_string());
+        self.run.cluster.replicas.get_mut(name).expect("it was just listed").application.throws = true;
+    }
+
+    fn is_removed(&self, incarnation: Incarnation) -> bool {
+        let now = self.run.cluster.now;
+        self.removed.iter().any(|(removed, until)| *removed == incarnation && now <= *until)
+    }
+
+    fn is_resizing(&self) -> bool {
+        self.resized_at > 0 && self.run.cluster.now < self.resized_at + 600
+    }
+
+    fn lives(&self, incarnation: Incarnation) -> bool {
+        self.run.cluster.replicas.values().any(|replica| {
+            replica.incarnation == Some(incarnation) && replica.stopped.is_none() && !replica.is_closing()
+        })
+    }
+
     /// A cluster that is being made smaller bears fewer losses with each step: nobody is lost shortly before or meanwhile.
     fn resize(&mut self, name: &str) {
         let now = self.run.cluster.now;
@@ -152,7 +235,7 @@ impl Life {
     /// Whether what was committed, and the power to go on, stays with those who are left: in the newest leader's
     /// configuration, in each half of it, a majority is neither gone nor going, and no other is on its way.
     fn may_lose(&mut self, name: &str) -> bool {
-        if self.resized_at > 0 && self.run.cluster.now < self.resized_at + 600 {
+        if self.is_resizing() {
             return false;
         }
         let statuses = self.run.cluster.statuses();
@@ -166,25 +249,20 @@ impl Life {
         if is_learner && self.run.cluster.now < self.lost_at + 20 {
             return false;
         }
+        let is_settled = leads.applied_index == leads.last_index
+            || self.run.cluster.replicas[leader].node.only_awaits_knowledge();
         if voters > leads.cluster_size
-            || leads.applied_index != leads.last_index
+            || !is_settled
             || statuses.values().any(|status| status.last_index > leads.last_index)
         {
             return false;
         }
         let stays = |incarnation| {
-            Some(incarnation) != *lost
-                && (self.run.cluster.replicas.values().any(|replica| {
-                    replica.incarnation == Some(incarnation)
-                        && replica.stopped.is_none()
-                        && !replica.is_closing()
-                }))
+            Some(incarnation) != *lost && self.lives(incarnation) && !self.is_removed(incarnation)
         };
-        // A voter that has not heard of the last change's commit campaigns in the configuration before it.
-        let voters: Vec<_> = self.run.cluster.replicas[leader].node.voter_halves().concat();
-        let is_voter = |replica: &&Replica| replica.incarnation.is_some_and(|voter| voters.contains(&voter));
-        let replicas = self.run.cluster.replicas.values().filter(is_voter);
-        let may = replicas.flat_map(|replica| replica.node.voter_halves()).all(|half| {
+        // The leader says which majorities are needed, of both halves of a joint configuration: what it says counts also
+        // where it is the one that dies next, and nobody else has heard of it.
+        let may = self.run.cluster.replicas[leader].node.voter_halves().into_iter().all(|half| {
             let voters = half.len();
             half.into_iter().filter(|incarnation| stays(*incarnation)).count() > voters / 2
         });
@@ -210,6 +288,21 @@ impl Life {
         }
     }
 
+    /// A node that stays fenced is started again, and has the leader's state and what came after that.
+    fn restart_fenced(&mut self) {
+        let stays_fenced = |name: &&String| {
+            self.run.cluster.replicas[*name].application.is_failed()
+                && self.thrown.get(*name).is_some_and(|count| *count > 1)
+        };
+        let fenced: Vec<String> = self.run.cluster.replicas.keys().filter(stays_fenced).cloned().collect();
+        for name in fenced {
+            let id = self.run.cluster.replicas[&name].node.status().id.to_string();
+            let disk = self.run.crash(&name).and_then(|replica| replica.disk).expect("it has a disk");
+            self.away.push((id, disk.crash(0), 0));
+        }
+        self.return_who_is_due();
+    }
+
     /// What the node with the most of the log says.
     fn newest(&self) -> Option<Status> {
         let statuses = self.run.cluster.statuses();
@@ -225,11 +318,15 @@ impl Life {
         let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
         self.run.mend(&names);
         self.run.cluster.replicas.values_mut().for_each(|replica| replica.rate = RATE);
+        for replica in self.run.cluster.replicas.values_mut() {
+            replica.application.throws = false;
+        }
         // Orders that were given may still be carried out.
         for _ in 0..400 {
             self.run.step();
             self.return_who_is_due();
         }
+        self.restart_fenced();
         let size = self.run.size;
         let outside = self
             .run

@@ -325,7 +325,7 @@ impl Cluster {
             let status = replica.node.status();
             self.checker.check(name, &status, &replica.application);
             if let Some(log) = replica.node.log() {
-                self.checker.check_log(name, &status, log);
+                self.checker.check_log(name, &status, &replica.application, log);
             }
         }
     }

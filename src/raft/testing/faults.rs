@@ -35,6 +35,7 @@ pub enum Fault {
     Costs,
     /// Arguments, actions and errors are large.
     Sizes,
+    Removals,
 }
 
 /// Each of these is absent from a third of the seeds: what one of them hides, a seed without it shows.
@@ -83,6 +84,7 @@ impl Fault {
             Fault::Transfers => "transfers",
             Fault::Costs => "costs",
             Fault::Sizes => "sizes",
+            Fault::Removals => "removals",
         }
     }
 

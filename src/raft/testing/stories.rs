@@ -2,6 +2,7 @@
 //! `fences.rs` tells of a state that is not to be trusted.
 
 use super::cluster::{Cluster, Network};
+use super::disk::Disk;
 use crate::error::Error;
 use crate::raft::{Ask, Options, Role, Warning};
 
@@ -23,10 +24,24 @@ impl Story {
     }
 
     pub fn start(&mut self, name: &str, size: usize, change: impl Fn(&mut Options)) {
+        self.start_over(name, size, change, Disk::default());
+    }
+
+    /// A process that finds this disk, if the options say that it has one.
+    pub fn start_over(&mut self, name: &str, size: usize, change: impl Fn(&mut Options), disk: Disk) {
         let seed = self.cluster.draw_seed();
         let mut options = Options { snapshot_entries: 20, ..Options::new(name, size, seed) };
         change(&mut options);
-        self.cluster.start(name, options, None);
+        let is_durable = options.is_durable;
+        self.cluster.start(name, options, is_durable.then_some(disk));
+    }
+
+    /// Disks make durable what was written in the ticks before.
+    fn tick(&mut self) {
+        self.cluster.tick();
+        for name in self.cluster.replicas.keys().cloned().collect::<Vec<_>>() {
+            self.cluster.sync(&name);
+        }
     }
 
     /// The node that all living ones take for their leader.
@@ -37,6 +52,13 @@ impl Story {
             .values()
             .all(|status| status.leader == leader.1.leader && status.commit_index > 1)
             .then(|| leader.0.clone())
+    }
+
+    /// The node that leads a cluster of so many members, whoever else runs.
+    pub fn leader_among(&self, count: usize) -> Option<String> {
+        let statuses = self.cluster.statuses();
+        let mut leaders = statuses.iter().filter(|(_, status)| status.role == Role::Leader);
+        leaders.find(|(_, status)| status.members.len() == count).map(|(name, _)| name.clone())
     }
 
     pub fn followers(&self) -> Vec<String> {
@@ -77,7 +99,7 @@ impl Story {
 
     pub fn ticks(&mut self, count: u64) {
         for _ in 0..count {
-            self.cluster.tick();
+            self.tick();
         }
     }
 
@@ -86,7 +108,7 @@ impl Story {
             if holds(self) {
                 return;
             }
-            self.cluster.tick();
+            self.tick();
         }
         panic!("it never holds that {what}: {:#?}", self.cluster.statuses());
     }
