@@ -22,28 +22,28 @@ const SAVED_MS_MAX_OF_BUSY = 5
 const SHARE_OF_PROBES = 0.01
 const SAVED_MS_MAX_OF_PROBES = 20
 
-/** Under full load a quick check looks at the clock once in so many actions. */
-const ACTIONS_PER_LOOK_OF_BUSY = 64
+/** Under full load, at most one of so many actions is checked thoroughly: a machine's other processes slow down both. */
+const ACTIONS_PER_CHECK_OF_BUSY = 64
 
 /** A share of this thread's time, for all nodes in it: they share one event loop. */
 class Budget {
   left
   #share
   #savedMax
-  #actionsPerLook
+  #actionsPerCheck
   #at = performance.now()
-  #looks = 0
+  #actions = 0
 
-  constructor(share, savedMax, actionsPerLook) {
+  constructor(share, savedMax, actionsPerCheck) {
     this.#share = share
     this.#savedMax = savedMax
-    this.#actionsPerLook = actionsPerLook
+    this.#actionsPerCheck = actionsPerCheck
     this.left = savedMax
   }
 
   allows(reserved = 0) {
+    if (++this.#actions % this.#actionsPerCheck !== 0) return false
     if (this.left > reserved) return true
-    if (++this.#looks % this.#actionsPerLook !== 0) return false
     this.#refill(performance.now())
     return this.left > reserved
   }
@@ -64,7 +64,7 @@ class Budget {
 
 const budgets = {
   calm: new Budget(SHARE, SAVED_MS_MAX, 1),
-  busy: new Budget(SHARE_OF_BUSY, SAVED_MS_MAX_OF_BUSY, ACTIONS_PER_LOOK_OF_BUSY),
+  busy: new Budget(SHARE_OF_BUSY, SAVED_MS_MAX_OF_BUSY, ACTIONS_PER_CHECK_OF_BUSY),
   probes: new Budget(SHARE_OF_PROBES, SAVED_MS_MAX_OF_PROBES, 1)
 }
 
