@@ -24,7 +24,8 @@
  * names the platform, the package that carries the addon, and the command that builds it.
  *
  * @throws `ERR_CONFLUX_INVALID_OPTIONS`: one message with all faults, which are also in `error.faults`.
- * @throws `ERR_CONFLUX_REDUCER`: the reducer threw while making the initial state; `error.cause` is what it threw.
+ * @throws `ERR_CONFLUX_REDUCER`: the reducer threw while making the initial state; `error.cause` is what it threw. Or
+ * the initial state is not JSON; `error.path` says where.
  */
 declare function conflux<State, Methods extends conflux.AnyMethods = {}>(
   options: conflux.Options<State, Methods>
@@ -80,7 +81,9 @@ declare namespace conflux {
     methods: Methods & ThisType<Node<State, NoInfer<Methods>>>
 
     /**
-     * The next state for an action; it must depend on nothing else, and must not change `state`.
+     * The next state for an action; it must depend on nothing else, and must not change `state`: a reducer returns a
+     * new state, with new objects and arrays where it differs (`{ ...state, items: [...state.items, x] }`). What it
+     * returns is frozen, and has to be what JSON gives back (see `checkState`).
      *
      * The initial state is `reduce(undefined, null)`. If that throws (Redux reducers read `action.type`), it is
      * `reduce(undefined, { type: '@@conflux/INIT' })`.
@@ -139,6 +142,27 @@ declare namespace conflux {
      * counts on the leader; a state that JSON cannot carry is not compared. Default: true.
      */
     compareStates?: boolean
+
+    /**
+     * Protects the state against changes in place, and verifies that JSON gives back what an action puts into it.
+     *
+     * Every part of a state is frozen, an initial state too: strict-mode code that writes to one throws. An action whose
+     * reducer changes the state in place, or puts a `Date`, a `Map`, `NaN` or the like into it, rejects with
+     * `ERR_CONFLUX_REDUCER`, `outcome: 'refused'`; the message and `error.path` say where (`state.items[3]`). So does a
+     * call whose method changes `getState()` or `getProvisionalState()` in place. Where it happens to an action that is
+     * already committed, the node is fenced (see the event `fenced`).
+     *
+     * Sloppy-mode code, where a write to a frozen object is ignored in silence, is noticed as well while the node is not
+     * under full load; then a part of the actions is looked at. `docs/operations.md` tells which.
+     *
+     * With own `snapshot.serialize` the state may hold anything; its plain objects and arrays are still frozen, the rest
+     * is not protected.
+     *
+     * `false` trusts the reducer and the callers: one that changes the state in place exposes and keeps what was refused
+     * or never committed, doubles what was acknowledged, and makes nodes differ; a state that is not JSON is noticed at
+     * the first snapshot, and the log grows from there on. Set it alike on all nodes. Default: true.
+     */
+    checkState?: boolean
 
     /**
      * What happens when half of the voters or more are gone for good, so that nothing can be committed any more.
@@ -493,7 +517,8 @@ declare namespace conflux {
     /** Stable: `ERR_CONFLUX_…`, or the method's own. */
     code: string
     /**
-     * - `refused`: the method, or the reducer on its action, said no; nothing was logged.
+     * - `refused`: the method, or the reducer on its action, said no, or one of them did what it must not do with the
+     *   state; nothing was logged.
      * - `not-applied`: it did not happen, and will not.
      * - `unknown`: it may have happened, or may still happen.
      */

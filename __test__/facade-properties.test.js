@@ -247,6 +247,7 @@ test(`${RUNS} options of anything open a node or are refused with all their faul
     'snapshot',
     'version',
     'compareStates',
+    'checkState',
     'quorumLoss',
     'constructor',
     'idd'

@@ -94,6 +94,7 @@ const wrong = [
   ['version', [1, {}, '\ud800'], '"version" must be a string'],
   ['version', ['é'.repeat(129)], '"version" must have at most 256 bytes'],
   ['compareStates', ['yes', 1, 0], '"compareStates" must be true or false'],
+  ['checkState', ['yes', 1, 0], '"checkState" must be true or false'],
   [
     'quorumLoss',
     ['recover', 1000, true],
@@ -192,6 +193,7 @@ test('what is right is accepted, and no default is lost beside it', async () => 
     snapshot: { entries: 1 },
     version: 'é'.repeat(128),
     compareStates: false,
+    checkState: false,
     quorumLoss: { recoverAfter: 5000 }
   })
   assert.equal(node.status().clusterSize, 3)

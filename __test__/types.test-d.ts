@@ -214,6 +214,7 @@ const users = conflux({
   },
   version: '2',
   compareStates: false,
+  checkState: false,
   quorumLoss: { recoverAfter: 60_000 }
 })
 expect<Map<string, number>>().toBe(users.getState())

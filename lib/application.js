@@ -7,6 +7,7 @@
 'use strict'
 
 const errors = require('./errors')
+const { StateCheck } = require('./state-check')
 
 const noop = () => {}
 
@@ -18,29 +19,48 @@ class Application {
   #reduce
   #serialize
   #deserialize
+  /** Protects what the reducer returns, or null. */
+  #check = null
+  #run = (state, action) => this.#reduceUnchecked(state, action)
 
-  constructor({ methods, reduce, snapshot }) {
+  constructor({ methods, reduce, snapshot, checkState = true }) {
     this.#methods = methods
     this.#reduce = reduce
     this.#serialize = snapshot.serialize
     this.#deserialize = snapshot.deserialize
+    if (checkState) this.#check = new StateCheck(!this.serializes)
   }
 
   /** `reduce(undefined, null)`, as in 1.x; for a reducer that reads `action.type`, what Redux would send. */
   initialState() {
+    const state = this.#makeInitialState()
     try {
-      return this.reduce(undefined, null)
+      this.#check?.protect(state)
+    } catch (error) {
+      throw errors.initialStateFault(error)
+    }
+    return state
+  }
+
+  #makeInitialState() {
+    try {
+      return this.#run(undefined, null)
     } catch (error) {
       try {
-        return this.reduce(undefined, { type: '@@conflux/INIT' })
+        return this.#run(undefined, { type: '@@conflux/INIT' })
       } catch {
         throw errors.initialState(error)
       }
     }
   }
 
-  /** The state after the action. Throws what the reducer throws. */
-  reduce(state, action) {
+  /** The state after the action. Throws what the reducer throws, or if it changed the state in place, or is not JSON. */
+  reduce(state, action, isCommitted = false) {
+    if (this.#check === null) return this.#run(state, action)
+    return this.#check.reduce(this.#run, state, action, isCommitted)
+  }
+
+  #reduceUnchecked(state, action) {
     const outer = inside
     inside = 'a reducer'
     try {
@@ -65,7 +85,9 @@ class Application {
 
   /** The state, from what was kept of one. Throws what `deserialize` throws. */
   deserialize(value) {
-    return this.serializes ? this.#convert(this.#deserialize, '`deserialize`', value) : value
+    const state = this.serializes ? this.#convert(this.#deserialize, '`deserialize`', value) : value
+    this.#check?.protectDecoded(state)
+    return state
   }
 
   #convert(convert, what, value) {
@@ -87,8 +109,18 @@ class Application {
     return Object.hasOwn(this.#methods, method) && typeof this.#methods[method] === 'function'
   }
 
-  /** What the method returned. Throws what it throws. */
+  /** What the method returned. Throws what it throws, or if it changed the state in place. */
   call(node, method, args) {
+    if (this.#check === null) return this.#callUnchecked(node, method, args)
+    return this.#check.call(() => this.#callUnchecked(node, method, args))
+  }
+
+  /** A state, as what runs right now is to see it. */
+  show(state) {
+    return this.#check === null ? state : this.#check.show(state)
+  }
+
+  #callUnchecked(node, method, args) {
     const outer = inside
     inside = 'a method'
     try {

@@ -108,12 +108,27 @@ module.exports = {
       REFUSED
     ),
 
+  /** The reducer did to the state what it must not do: likewise. */
+  reducerState: (method, { message, path }) =>
+    failure('ERR_CONFLUX_REDUCER', `the reducer failed on the action of \`${method}\`: ${message}`, {
+      ...REFUSED,
+      path
+    }),
+
+  methodState: (method, { message, path }) =>
+    failure('ERR_CONFLUX_REDUCER', `the method \`${method}\` failed: ${message}`, { ...REFUSED, path }),
+
   asyncReducer: () =>
     failure('ERR_CONFLUX_REDUCER', 'the reducer returned a promise; reducers must be synchronous'),
 
   initialState: cause =>
     failure('ERR_CONFLUX_REDUCER', `the reducer threw while making the initial state: ${messageOf(cause)}`, {
       cause
+    }),
+
+  initialStateFault: ({ message, path }) =>
+    failure('ERR_CONFLUX_REDUCER', `the reducer made an initial state that is not JSON: ${message}`, {
+      path
     }),
 
   /** This node performed what is committed, and cannot say what the state makes of it. */

@@ -6,6 +6,7 @@
 
 const errors = require('./errors')
 const { encode } = require('./json')
+const { StateError } = require('./state-error')
 
 /** The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error; an error: there is no such method. */
 const NOTHING = '0'
@@ -24,7 +25,7 @@ function evaluate(application, store, node, method, args) {
     text = encode(returned, 'action')
     if (text === undefined) throw errors.notJson('action', `it is a ${typeof returned}`)
   } catch (error) {
-    return REFUSED + encodeError(error)
+    return REFUSED + encodeError(error instanceof StateError ? errors.methodState(method, error) : error)
   }
   // What `JSON.stringify` keeps is what there is: NaN, or a `toJSON` that gives null, is nothing to do.
   if (text === 'null') return NOTHING
@@ -32,7 +33,10 @@ function evaluate(application, store, node, method, args) {
     // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
     store.evaluate(JSON.parse(text))
   } catch (error) {
-    return REFUSED + encodeError(errors.reducer(method, error))
+    const isOfState = error instanceof StateError
+    return (
+      REFUSED + encodeError(isOfState ? errors.reducerState(method, error) : errors.reducer(method, error))
+    )
   }
   return ACTION + text
 }

@@ -103,8 +103,8 @@ class Node {
     const face = {
       perform: (method, args, timeout, callback) => this.#perform(method, args, timeout, callback),
       subscribe: listener => this.#subscribe(listener),
-      getState: () => this.#replica.committed,
-      getProvisionalState: () => this.#replica.provisional,
+      getState: () => this.#application.show(this.#replica.committed),
+      getProvisionalState: () => this.#application.show(this.#replica.provisional),
       close: (options, callback) => this.#close(options, callback),
       status: () => this.#status(),
       ready: options => this.#whenReady(options),

@@ -29,6 +29,7 @@ const OPTIONS = {
   snapshot: { default: { entries: 10000, bytes: 16 * 1024 * 1024 }, check: snapshot },
   version: { default: '', check: version },
   compareStates: { default: true, check: boolean },
+  checkState: { default: true, check: boolean },
   quorumLoss: { default: 'wait', check: quorumLoss },
   // 1.x had it, and promised nothing by it: accepted and ignored.
   accelerateHeartbeats: { check: () => undefined }

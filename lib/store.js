@@ -37,7 +37,7 @@ class Store {
 
   /** Reduces a committed action. Throws what the reducer throws; nothing changed then. */
   commit(action) {
-    this.#committed = this.#application.reduce(this.#committed, action)
+    this.#committed = this.#application.reduce(this.#committed, action, true)
   }
 
   /** The committed state becomes that of a snapshot. */

@@ -1,0 +1,99 @@
+// This file says when there is time to check an action thoroughly.
+//
+// Called by state-check.js. All nodes of a thread share one event loop, and so they share this.
+
+'use strict'
+
+/** Of the time, for the thorough checks of all nodes of this thread. */
+const SHARE = 0.02
+
+/** How much may be taken at once after a quiet time, and at the start: some ten thousand small actions. */
+const SAVED_MS_MAX = 250
+
+/** Committed actions, which were checked by the leader that evaluated them, leave so much to evaluations. */
+const RESERVED_MS = 100
+
+/** So many actions in one turn of the event loop are full load. Then nothing is taken from what was saved. */
+const BUSY_ACTIONS = 256
+const SHARE_OF_BUSY = 0.005
+const SAVED_MS_MAX_OF_BUSY = 5
+
+/** Of the time, for what is suspicious at a quick check: an action that seems to have changed nothing. */
+const SHARE_OF_PROBES = 0.01
+const SAVED_MS_MAX_OF_PROBES = 20
+
+/** Under full load, at most one of so many actions is checked thoroughly: a machine's other processes slow down both. */
+const ACTIONS_PER_CHECK_OF_BUSY = 64
+
+/** A share of this thread's time, for all nodes in it: they share one event loop. */
+class Budget {
+  left
+  #share
+  #savedMax
+  #actionsPerCheck
+  #at = performance.now()
+  #actions = 0
+
+  constructor(share, savedMax, actionsPerCheck) {
+    this.#share = share
+    this.#savedMax = savedMax
+    this.#actionsPerCheck = actionsPerCheck
+    this.left = savedMax
+  }
+
+  allows(reserved = 0) {
+    if (++this.#actions % this.#actionsPerCheck !== 0) return false
+    if (this.left > reserved) return true
+    this.#refill(performance.now())
+    return this.left > reserved
+  }
+
+  /** Since `start`, but no more than that: the rest was the reducer's, or another process'. */
+  spend(start, msMax = Infinity) {
+    const now = performance.now()
+    this.left -= Math.min(now - start, msMax)
+    this.#refill(now)
+  }
+
+  #refill(now) {
+    // A clock that somebody replaced may stand still or go back.
+    this.left = Math.min(this.#savedMax, this.left + Math.max(0, now - this.#at) * this.#share)
+    this.#at = now
+  }
+}
+
+const budgets = {
+  calm: new Budget(SHARE, SAVED_MS_MAX, 1),
+  busy: new Budget(SHARE_OF_BUSY, SAVED_MS_MAX_OF_BUSY, ACTIONS_PER_CHECK_OF_BUSY),
+  probes: new Budget(SHARE_OF_PROBES, SAVED_MS_MAX_OF_PROBES, 1)
+}
+
+/** How many actions this thread reduced in this turn of its event loop, and in the one before; and what comes after. */
+const turn = { actions: 0, before: 0, rest: [] }
+
+function endTurn() {
+  turn.before = turn.actions
+  turn.actions = 0
+  if (turn.rest.length === 0) return
+  const { rest } = turn
+  turn.rest = []
+  for (const callback of rest) callback()
+}
+
+/** Calls it when all actions of this turn are reduced. Only while one is. */
+function afterTurn(callback) {
+  turn.rest.push(callback)
+}
+
+/** The budget of a method's call. */
+function budgetOfCall() {
+  return turn.before > BUSY_ACTIONS || turn.actions > BUSY_ACTIONS ? budgets.busy : budgets.calm
+}
+
+/** The budget of an action. Counts it. */
+function budgetOfAction() {
+  if (turn.actions++ === 0) queueMicrotask(endTurn)
+  return budgetOfCall()
+}
+
+module.exports = { afterTurn, budgetOfAction, budgetOfCall, budgets, RESERVED_MS }

@@ -1,0 +1,290 @@
+// This file protects states against mutation, and verifies that JSON gives back what a reducer puts into one.
+//
+// Called by application.js around every call of the reducer and of a method. It knows nothing of Raft.
+//
+// Every part of a state is frozen, so that strict-mode code which changes one throws at once. Each new state is compared
+// with the former one: parts that are the same reference were verified before, only new ones are walked and frozen.
+//
+// Two things cost more than that. In sloppy-mode code a write to a frozen object is ignored in silence: it is noticed
+// only if the reducer gets a copy (copies.js) or proxies (watch.js). And a large object or array that the reducer copied
+// has to be compared entry by entry. These are the *thorough* check. It takes a share of the time of this thread
+// (budget.js): under light load every action is checked thoroughly, under full load a part of them. The *quick* check of
+// the others verifies and freezes what is new in small containers, at the ends of large arrays, and under the keys and
+// indexes that the action names; what else is new in large containers is frozen after this turn of the event loop.
+
+'use strict'
+
+const { setTimeout } = require('node:timers')
+const { RESERVED_MS, afterTurn, budgetOfAction, budgetOfCall, budgets } = require('./budget')
+const { Copies } = require('./copies')
+const errors = require('./errors')
+const { StateError } = require('./state-error')
+const { Walk, isLarge } = require('./state-walk')
+const { Watch } = require('./watch')
+
+/** After so many watched runs in which proxies were in the way of the reducer, it is not watched any more. */
+const UNWATCHABLE_MAX = 3
+
+/** A state with more entries is shown by proxies, not as a copy. */
+const COPIED_ENTRIES_MAX = 1000
+
+/** About what it takes to check an action by a copy. */
+const COPY_MS = 0.003
+const COPY_ENTRY_MS = 0.0005
+
+/** So often, before it is tried again whether the state has become smaller. */
+const COPIES_SKIPPED = 32
+
+/** So much longer than it takes, it is put off to freeze the rest of large containers. */
+const PAUSE_FACTOR = 32
+
+/** A probe ends after so many reads, which is some ten milliseconds. */
+const PROBE_READS_MAX = 50_000
+
+class StateCheck {
+  /** Whether the state is kept as JSON: without `serialize`. */
+  #isJson
+  /** How often the reducer worked on the state but not on proxies: it clones or freezes the state. */
+  #unwatchable = 0
+  /** For so many actions it was not tried whether the state is small enough to be copied. */
+  #copiesSkipped = 0
+  /** So many entries were copied to check the last action; Infinity if it was checked otherwise. */
+  #copied = Infinity
+  /** What a method sees of the state, while one runs that is watched. */
+  #methodWatch = null
+  /** What quick checks may have left unfrozen since. */
+  #debt = null
+  #settledAt = 0
+  #settledMs = 0
+  /** For every quick check: they make up the most of a busy node's. */
+  #quickWalk
+
+  constructor(isJson) {
+    this.#isJson = isJson
+    this.#quickWalk = new Walk(isJson, false, null)
+  }
+
+  /** Protects a state that has no former one. Throws a `StateError` if JSON would not give it back. */
+  protect(state) {
+    new Walk(this.#isJson, true, null).adopt(state, undefined)
+  }
+
+  /** Protects a state that was just decoded: it is JSON, or its application knows better. */
+  protectDecoded(state) {
+    new Walk(false, true, null).adopt(state, undefined)
+  }
+
+  /**
+   * The state after the action, protected.
+   *
+   * @param run calls the reducer. It is called again to find the path, and where proxies are in its way.
+   * @param isCommitted the action was evaluated before, probably on another node.
+   * @throws what the reducer throws, or a `StateError`: it changed the state in place, or made one that is not JSON.
+   */
+  reduce(run, state, action, isCommitted) {
+    const budget = budgetOfAction()
+    const reserved = isCommitted && budget === budgets.calm ? RESERVED_MS : 0
+    if (!budget.allows(reserved)) return this.#reduceQuickly(run, state, action)
+    const start = performance.now()
+    // What is refused costs nobody else's time: only what succeeds is counted.
+    this.#copied = Infinity
+    const next = this.#canWatch(state)
+      ? this.#reduceWatched(run, state, action)
+      : this.#reduceUnwatched(run, state, action)
+    budget.spend(start, COPY_MS + this.#copied * COPY_ENTRY_MS)
+    return next
+  }
+
+  /** Where JSON is not verified, a proxy could stay unseen in what is not plain. */
+  #canWatch(state) {
+    return this.#isJson && this.#unwatchable < UNWATCHABLE_MAX && typeof state === 'object' && state !== null
+  }
+
+  #reduceQuickly(run, state, action) {
+    const next = this.#run(run, state, action)
+    if (this.#adopt(next, state, action, false, null) && budgets.probes.allows()) {
+      const start = performance.now()
+      this.#probe(run, state, action)
+      budgets.probes.spend(start)
+    }
+    return next
+  }
+
+  #reduceUnwatched(run, state, action) {
+    const next = this.#run(run, state, action)
+    if (this.#adopt(next, state, action, true, null)) this.#probe(run, state, action)
+    return next
+  }
+
+  #run(run, state, action) {
+    try {
+      return run(state, action)
+    } catch (error) {
+      if (isWriteError(error)) this.#probe(run, state, action)
+      throw error
+    }
+  }
+
+  #reduceWatched(run, state, action) {
+    const lens = this.#lensFor(state)
+    let next
+    let hasIdleCopy
+    let change
+    try {
+      next = run(lens.show(state), action)
+      next = lens.targetOf(next) ?? next
+      change = lens.change
+      if (change === null) hasIdleCopy = this.#adopt(next, state, action, true, lens)
+    } catch (error) {
+      if (error instanceof StateError) throw error
+      change = lens.change
+      if (change === null) {
+        next = this.#reduceUnwatched(run, state, action)
+        this.#unwatchable++
+        return next
+      }
+    }
+    // Also where the reducer caught what a trap threw.
+    if (change !== null) {
+      // Proxies know better in which place it began.
+      this.#probe(run, state, action)
+      throw StateError.ofChange(change)
+    }
+    if (lens.hasSkipped && hasIdleCopy) this.#probe(run, state, action)
+    return next
+  }
+
+  /** Copies are quicker, where the whole state is small. */
+  #lensFor(state) {
+    if (this.#copiesSkipped === 0) {
+      const copies = new Copies(state, COPIED_ENTRIES_MAX)
+      if (!copies.isTooLarge) {
+        this.#copied = copies.entries
+        return copies
+      }
+    }
+    this.#copiesSkipped = (this.#copiesSkipped + 1) % COPIES_SKIPPED
+    return new Watch(isLarge)
+  }
+
+  /** Returns whether something in the new state is a copy that changed nothing: a write to it may have been lost. */
+  #adopt(next, state, action, isThorough, lens) {
+    if (next === state && typeof next !== 'function') return true
+    const walk = isThorough ? new Walk(this.#isJson, true, lens) : this.#quickWalk.reset(action)
+    walk.adopt(next, state)
+    if (walk.hasSkipped) this.#owe(state, next)
+    return walk.hasIdleCopy
+  }
+
+  /** After this turn of the event loop, everything between the two states will be frozen. */
+  #owe(former, next) {
+    if (this.#debt !== null) {
+      this.#debt.next = next
+      return
+    }
+    this.#debt = { former, next }
+    afterTurn(() => this.#settle())
+  }
+
+  #settle() {
+    const start = performance.now()
+    const pauseMs = this.#settledAt + this.#settledMs * PAUSE_FACTOR - start
+    if (pauseMs > 0) {
+      setTimeout(() => this.#settle(), pauseMs).unref()
+      return
+    }
+    const { former, next } = this.#debt
+    this.#debt = null
+    try {
+      new Walk(false, true, null).adopt(next, former)
+    } catch {
+      // An accessor threw: such a part stays as it is.
+    }
+    this.#settledAt = performance.now()
+    this.#settledMs = this.#settledAt - start
+  }
+
+  /** Runs the reducer once more, and throws if it tries to change the state. What it returns or throws is dropped. */
+  #probe(run, state, action) {
+    if (typeof state !== 'object' || state === null) return
+    const watch = new Watch(isLarge, PROBE_READS_MAX)
+    try {
+      run(watch.show(state), action)
+    } catch {
+      // It is known, or of the watch.
+    }
+    if (watch.change !== null) throw StateError.ofChange(watch.change)
+  }
+
+  /**
+   * What the method returns, which reads the state by `show`.
+   *
+   * @param run calls the method. It is called again to find the path, and where proxies are in its way.
+   * @throws what the method throws, or a `StateError`: it changed the state in place.
+   */
+  call(run) {
+    const budget = budgetOfCall()
+    if (!budget.allows()) return this.#callUnwatched(run)
+    const start = performance.now()
+    let returned
+    try {
+      returned = this.#callWatched(run, new Watch(isLarge))
+    } catch (error) {
+      if (isWriteError(error) || isOfProxy(error)) return this.#callUnwatched(run)
+      throw error
+    }
+    budget.spend(start)
+    return returned
+  }
+
+  #callUnwatched(run) {
+    try {
+      return run()
+    } catch (error) {
+      if (isWriteError(error)) this.#probeMethod(run)
+      throw error
+    }
+  }
+
+  #callWatched(run, watch) {
+    this.#methodWatch = watch
+    try {
+      const returned = run()
+      if (watch.change === null) return returned
+    } catch (error) {
+      if (watch.change === null) throw error
+    } finally {
+      this.#methodWatch = null
+    }
+    throw StateError.ofChange(watch.change)
+  }
+
+  #probeMethod(run) {
+    try {
+      this.#callWatched(run, new Watch(isLarge, PROBE_READS_MAX))
+    } catch (error) {
+      if (error instanceof StateError) throw error
+    }
+  }
+
+  /** What a method is shown of the state. */
+  show(state) {
+    return this.#methodWatch === null ? state : this.#methodWatch.show(state)
+  }
+}
+
+/** What strict-mode code throws at a write to a frozen object, and what built-in functions do in any mode. */
+function isWriteError(error) {
+  return /read.only|not extensible|Cannot (delete|define|redefine) property/.test(textOf(error))
+}
+
+/** What a function throws that takes no proxies, such as `structuredClone`. */
+function isOfProxy(error) {
+  return error?.name === 'DataCloneError' || /proxy|watched state/i.test(textOf(error))
+}
+
+function textOf(error) {
+  return error?.name === 'TypeError' ? errors.messageOf(error) : ''
+}
+
+module.exports = { StateCheck }

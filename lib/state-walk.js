@@ -1,0 +1,255 @@
+// This file compares a new state with the former one, verifies that JSON gives back what is new, and freezes it.
+//
+// Called by state-check.js. What is the same reference as before was verified before, and is not looked at.
+
+'use strict'
+
+const {
+  Fault,
+  becomes,
+  describe,
+  findFault,
+  isOrdinaryArray,
+  isOrdinaryObject,
+  nameOf,
+  DEPTH_MAX
+} = require('./json-faults')
+const { StateError } = require('./state-error')
+
+const { freeze, hasOwn, isExtensible } = Object
+
+/** Up to so many entries a quick check compares all. A copy costs about as much as the comparison. */
+const SMALL_ENTRIES_MAX = 16
+const SMALL_LENGTH_MAX = 64
+
+/** The reducer gets larger containers as they are: a proxy would make copying them far slower. */
+const WATCHED_ENTRIES_MAX = 256
+
+/** At the ends of a large array. */
+const END_LENGTH = 4
+
+/** Of the keys and indexes that an action names. */
+const HINTS_MAX = 32
+
+const NOTHING = Object.freeze(Object.create(null))
+const NO_ITEMS = Object.freeze([])
+
+/** Of objects with more than `SMALL_ENTRIES_MAX`: about how many entries they have. */
+const sizes = new WeakMap()
+
+/** One comparison of a new state with the former one. */
+class Walk {
+  /** A copied container has the same entries as the former one. */
+  hasIdleCopy = false
+  /** Not all entries of a large container were looked at: some may not be frozen. */
+  hasSkipped = false
+  #isJson
+  #isThorough
+  #action = null
+  #hints = null
+  #lens
+  /** Where JSON is not verified, a container may contain itself. */
+  #visited
+
+  constructor(isJson, isThorough, lens) {
+    this.#isJson = isJson
+    this.#isThorough = isThorough
+    this.#lens = lens
+    this.#visited = isJson ? null : new Set()
+  }
+
+  /** For the next action. */
+  reset(action) {
+    this.hasIdleCopy = false
+    this.hasSkipped = false
+    this.#action = action
+    this.#hints = null
+    this.#visited?.clear()
+    return this
+  }
+
+  /** Verifies and freezes what is new. Throws a `StateError` at the first fault. */
+  adopt(next, former) {
+    const fault = this.#visit(next, former, 0)
+    if (fault === null) return
+    throw StateError.ofFault(fault.isTooDeep ? (findFault(next, 0, new Set()) ?? fault) : fault)
+  }
+
+  #visit(value, former, depth) {
+    // Where the former container has no such entry, `former` is undefined, or inherited: a function.
+    if (value === former && value !== undefined && typeof value !== 'function') return null
+    if (typeof value === 'object') return value === null ? null : this.#visitContainer(value, former, depth)
+    return this.#isJson ? findFault(value, depth, null) : null
+  }
+
+  #visitContainer(value, former, depth) {
+    // What is frozen was part of a state before, or the reducer froze it.
+    if (!this.#isThorough && depth > 0 && !isExtensible(value)) return null
+    if (depth === DEPTH_MAX) return this.#isJson ? tooDeep() : null
+    if (!this.#isJson) {
+      if (this.#visited.has(value)) return null
+      this.#visited.add(value)
+    }
+    const isArray = Array.isArray(value)
+    const hasFormer = typeof former === 'object' && former !== null && Array.isArray(former) === isArray
+    if (isArray) {
+      if (!isOrdinaryArray(value)) return this.#isJson ? new Fault(becomes(value, 'an ordinary array')) : null
+      const fault = this.#visitItems(value, hasFormer ? former : NO_ITEMS, depth + 1)
+      if (fault !== null) return fault
+    } else {
+      if (!isOrdinaryObject(value)) return this.#isJson ? new Fault(describe(value)) : null
+      const fault = this.#visitMembers(value, hasFormer ? former : NOTHING, depth + 1)
+      if (fault !== null) return fault
+    }
+    freeze(value)
+    return null
+  }
+
+  #visitItems(array, former, depth) {
+    const { length } = array
+    if (this.#isThorough || length <= SMALL_LENGTH_MAX) {
+      let isIdle = length === former.length
+      for (let i = 0; i < length; i++) {
+        if (array[i] === former[i] && array[i] !== undefined) continue
+        isIdle = false
+        const fault = this.#visitItem(array, former, i, depth)
+        if (fault !== null) return fault
+      }
+      if (isIdle) this.hasIdleCopy = true
+      return this.#isThorough && this.#isJson ? findMoreThanItems(array) : null
+    }
+    this.hasSkipped = true
+    return this.#visitEnds(array, former, depth) ?? this.#visitHints(array, former, depth)
+  }
+
+  /** The ends of a large array: what is beyond the former length is new. */
+  #visitEnds(array, former, depth) {
+    const { length } = array
+    for (let i = 0; i < END_LENGTH; i++) {
+      const fault = this.#visitItem(array, former, i, depth)
+      if (fault !== null) return fault
+    }
+    for (let i = Math.max(END_LENGTH, Math.min(former.length, length - END_LENGTH)); i < length; i++) {
+      const fault = this.#visitItem(array, former, i, depth)
+      if (fault !== null) return fault
+    }
+    return null
+  }
+
+  #visitItem(array, former, i, depth) {
+    const fault = this.#visit(this.#unwatched(array, i), former[i], depth)
+    return fault === null ? null : fault.below(`[${i}]`)
+  }
+
+  #visitMembers(object, former, depth) {
+    const formerSize = sizes.get(former)
+    if (!this.#isThorough && formerSize !== undefined) {
+      sizes.set(object, formerSize)
+      this.hasSkipped = true
+      return this.#visitHints(object, former, depth)
+    }
+    let size = 0
+    let isIdle = true
+    for (const key in object) {
+      size++
+      const value = object[key]
+      if (value === former[key] && (value !== undefined || key in former)) continue
+      isIdle = false
+      const fault = this.#visitMember(object, former, key, depth)
+      if (fault !== null) return fault
+    }
+    if (size > SMALL_ENTRIES_MAX) sizes.set(object, size)
+    if (isIdle && former !== NOTHING && size === Object.keys(former).length) this.hasIdleCopy = true
+    if (!this.#isThorough || !this.#isJson) return null
+    const keys = Reflect.ownKeys(object)
+    return keys.length === size ? null : findMoreThanMembers(object, keys)
+  }
+
+  #visitMember(object, former, key, depth) {
+    if (this.#isThorough && this.#isJson) {
+      const property = Object.getOwnPropertyDescriptor(object, key)
+      // Inherited from an `Object.prototype` that somebody extended.
+      if (property === undefined) return null
+      if (property.get !== undefined || property.set !== undefined) {
+        return new Fault('is an accessor, which JSON turns into its value').below(nameOf(key))
+      }
+    }
+    const value = this.#unwatched(object, key)
+    if (value === undefined) return null
+    const fault = this.#visit(value, former[key], depth)
+    return fault === null || !hasOwn(object, key) ? null : fault.below(nameOf(key))
+  }
+
+  /** The keys and indexes of a large container that the action names: most changes are at one of them. */
+  #visitHints(container, former, depth) {
+    this.#hints ??= hintsOf(this.#action)
+    const isArray = Array.isArray(container)
+    for (const key of this.#hints) {
+      if (!hasOwn(container, key) || (isArray && typeof key !== 'number')) continue
+      const fault = isArray
+        ? this.#visitItem(container, former, key, depth)
+        : this.#visitMember(container, former, key, depth)
+      if (fault !== null) return fault
+    }
+    return null
+  }
+
+  /** The entry. A proxy that a watched run put there is replaced by what it stands for. */
+  #unwatched(container, key) {
+    const value = container[key]
+    if (this.#lens === null || typeof value !== 'object' || value === null) return value
+    const target = this.#lens.targetOf(value)
+    if (target === undefined) return value
+    // Throws if the reducer froze it: then the reducer runs once more, without proxies.
+    container[key] = target
+    return target
+  }
+}
+
+function tooDeep() {
+  const fault = new Fault(`nests deeper than ${DEPTH_MAX} levels`)
+  // It may contain itself: that is found out by remembering the way.
+  fault.isTooDeep = true
+  return fault
+}
+
+function findMoreThanItems(array) {
+  const keys = Reflect.ownKeys(array)
+  // The last one is `length`, unless there are more.
+  const more = keys.find((key, i) => key !== 'length' && String(i) !== key)
+  if (more === undefined) return null
+  return new Fault(`has the key ${String(more)}, which JSON leaves out of an array`)
+}
+
+function findMoreThanMembers(object, keys) {
+  const more = keys.find(
+    key => typeof key === 'symbol' || !Object.getOwnPropertyDescriptor(object, key).enumerable
+  )
+  if (more === undefined) return null
+  const why = typeof more === 'symbol' ? '' : ' that is not enumerable'
+  return new Fault(`has the key ${String(more)}${why}, which JSON leaves out`)
+}
+
+/** Strings, and numbers that may be an index, among the values and keys of the action. */
+function hintsOf(action) {
+  const hints = new Set()
+  collectHints(action, hints, 0)
+  return hints
+}
+
+function collectHints(value, hints, depth) {
+  if (hints.size >= HINTS_MAX) return
+  if (typeof value === 'string' || typeof value === 'number') hints.add(value)
+  if (typeof value !== 'object' || value === null || depth > 2) return
+  for (const key of Object.keys(value).slice(0, HINTS_MAX)) {
+    if (!Array.isArray(value)) hints.add(key)
+    collectHints(value[key], hints, depth + 1)
+  }
+}
+
+function isLarge(container) {
+  const size = Array.isArray(container) ? container.length : sizes.get(container)
+  return size !== undefined && size > WATCHED_ENTRIES_MAX
+}
+
+module.exports = { Walk, isLarge }
