@@ -236,6 +236,18 @@ impl Group {
         raft.randomized_election_timeout().saturating_sub(raft.election_elapsed) as u64
     }
 
+    /// Follows nobody from here on, and forgets what it was about to say: the replica takes no more part in its cluster.
+    pub fn step_down(&mut self) {
+        let term = self.raw.raft.term;
+        self.raw.raft.become_follower(term, raft_rs::INVALID_ID);
+        self.draw_election_timeout();
+    }
+
+    /// Whether raft-rs has nothing under way that the log does not hold yet, nor the log what is not applied.
+    pub fn is_settled(&mut self) -> bool {
+        self.installing.is_none() && !self.has_installed && !self.raw.has_ready()
+    }
+
     pub fn campaign(&mut self) {
         // Fails only where there is nothing to campaign for: we are the leader, or no voter.
         let _ = self.raw.campaign();

@@ -66,8 +66,9 @@ pub struct Node {
     seat: Option<Seat>,
     origin: Origin,
     work: VecDeque<Work>,
-    /// The number of the last write that was handed out.
+    /// The number of the last write that was handed out, and of the last that is durable.
     writes: u64,
+    saved: u64,
     outbox: Outbox,
     /// Deliveries that wait for the batch with JavaScript to be answered. Bounded: roles and warnings come at the pace
     /// of elections and HELLOs, settlements are no more than performs that the façade admitted.
@@ -87,6 +88,8 @@ pub struct Node {
     /// A snapshot that arrives.
     reception: Option<Reception>,
     loss: Loss,
+    /// What this node had in the cluster whose successor it waits for: kept until it is let in, taken back if it is not.
+    former: Option<Seat>,
     waking: Waking,
     tidings: Tidings,
     ticks: u64,
@@ -117,6 +120,7 @@ impl Node {
             seat: None,
             work: VecDeque::new(),
             writes: 0,
+            saved: 0,
             outbox: Outbox::default(),
             news: Vec::new(),
             delivering: None,
@@ -128,6 +132,7 @@ impl Node {
             own_answers: Vec::new(),
             reception: None,
             loss: Loss::default(),
+            former: None,
             waking: Waking::default(),
             tidings: Tidings::default(),
             ticks: 0,
@@ -153,7 +158,7 @@ impl Node {
         let index = record.position.index;
         let state = super::snapshot::Snapshot::decode(&record.image).and_then(|snapshot| snapshot.state);
         self.membership.resized(seat.registry.cluster_size());
-        self.membership.renamed(seat.cluster, seat.registry.ancestors());
+        self.membership.renamed(seat.cluster, seat.lineage().0);
         self.seat = Some(seat);
         self.restore(index, state);
     }
@@ -178,11 +183,7 @@ impl Node {
             Input::ReducerFailed { index, why } => self.fence(index, why),
             Input::Ask { ticket, ask: Ask::Recover, ticks } => self.ask_recover(ticket, ticks),
             Input::Ask { ticket, ask, ticks } => self.ask(ticket, ask, ticks),
-            Input::Persisted(number) => {
-                if let Some(seat) = &mut self.seat {
-                    seat.group.persisted(number);
-                }
-            }
+            Input::Persisted(number) => self.persisted(number),
             Input::StorageFailed(error) => self.fail(error),
             Input::Channel(state) => self.channel_changed(state),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
@@ -242,7 +243,9 @@ impl Node {
         self.membership.tick(&facts);
         self.obey_membership();
         if let Some(seat) = &mut self.seat {
-            seat.group.tick();
+            if !seat.is_bound() {
+                seat.group.tick();
+            }
             if facts.channel_is_healthy {
                 seat.now += 1;
                 seat.doubt_leader(self.options.election_timeout_ticks_max);
@@ -302,7 +305,13 @@ impl Node {
                     self.seat = Some(seat);
                     self.persist(write);
                 }
-                Event::Renewed { why } => self.leave_seat(why),
+                Event::Renewed { why } => {
+                    self.warn(Warning::StartingOver { why });
+                    drop(self.leave_seat());
+                }
+                Event::Superseded { by, successor, kept } => self.supersede(by, successor, kept),
+                Event::GaveWay { former } => self.give_way(former),
+                Event::Returned => self.take_seat_back(),
                 Event::Warn(warning) => self.warn(warning),
                 Event::Fail(error) => self.fail(error),
             }
@@ -311,15 +320,34 @@ impl Node {
 
     /// This node is a new incarnation: to Raft its former one has crashed. What it had sent to a leader may yet be
     /// committed by the others.
-    fn leave_seat(&mut self, why: String) {
-        self.warn(Warning::StartingOver { why });
+    fn leave_seat(&mut self) -> Option<Seat> {
         (self.reception, self.loss, self.tidings) = (None, Loss::default(), Tidings::default());
-        if self.seat.take().is_some_and(|seat| seat.told.2.is_some()) {
+        let seat = self.seat.take();
+        if seat.as_ref().is_some_and(|seat| seat.told.2.is_some()) {
             self.news.push(Delivery::Role { role: Role::Follower, term: 0, leader: None });
         }
+        self.end_dispatched();
+        seat
+    }
+
+    /// Nobody that a perform was sent to will say what became of it.
+    fn end_dispatched(&mut self) {
         let dispatched = self.origin.end_where(Pending::was_dispatched);
         self.settle_failed(dispatched, &Error::Removed);
         self.origin.follow(0);
+    }
+
+    /// Writes up to this number are durable.
+    fn persisted(&mut self, number: u64) {
+        self.saved = self.saved.max(number);
+        if let Some(former) = &mut self.former {
+            former.group.persisted(number);
+        }
+        if let Some(seat) = &mut self.seat {
+            seat.group.persisted(number);
+            self.keep_promise(number);
+            self.finish_founding(number);
+        }
     }
 
     /// JavaScript is done with a batch: what it delivered is applied, and its answers are proposed.
@@ -367,10 +395,13 @@ impl Node {
     fn advance(&mut self) -> bool {
         self.observe_role();
         self.put_asks();
-        if let Some(seat) = &mut self.seat
+        if let Some(seat) = self.seat.as_mut().filter(|seat| seat.founding.is_none())
             && let Some(write) = seat.group.advance(self.writes + 1)
         {
             self.persist(write);
+            return true;
+        }
+        if self.found_anew() {
             return true;
         }
         // raft-rs may have changed role while its work was taken.
@@ -470,7 +501,7 @@ impl Node {
             for (to, message) in messages {
                 // A fenced or closing node does not campaign, and one that promised to vote no more is out of it all.
                 let is_campaign = message.kind == RaftKind::RequestPreVote;
-                if seat.yielded_to.is_some() || is_campaign && is_silent {
+                if seat.is_bound() || is_campaign && is_silent {
                     continue;
                 }
                 if let Some(to) = seat.incarnation(to) {
@@ -494,6 +525,26 @@ impl Node {
         let conf = seat.group.conf_state();
         let halves = [conf.voters, conf.voters_outgoing].into_iter().filter(|half| !half.is_empty());
         halves.map(|half| half.into_iter().filter_map(|id| seat.incarnation(id)).collect()).collect()
+    }
+
+    /// Whether the node with this id, as a survivor, promised this one to take no more part.
+    #[cfg(test)]
+    pub fn was_promised_by(&self, id: &str) -> bool {
+        self.seat
+            .as_ref()
+            .is_some_and(|seat| seat.registry.named(id).any(|member| self.loss.is_promised_by(member)))
+    }
+
+    /// Whether the log is put aside of a cluster whose successor this node waits for.
+    #[cfg(test)]
+    pub fn has_former_log(&self) -> bool {
+        self.former.is_some()
+    }
+
+    /// What this node's cluster was called before it was recovered, oldest first.
+    #[cfg(test)]
+    pub fn ancestors(&self) -> Vec<ClusterUuid> {
+        self.membership.ancestors().iter().map(|ancestor| ancestor.cluster).collect()
     }
 
     #[cfg(test)]

@@ -13,7 +13,7 @@ use super::meeting::{Acquaintances, Verdict, meet};
 use super::timing::Timing;
 use super::{Event, Facts, Phase};
 use crate::error::Error;
-use crate::raft::frame::{Here, Message, Roster};
+use crate::raft::frame::{Ancestor, Here, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
@@ -33,7 +33,9 @@ pub struct Membership {
     pub(super) cluster_size: usize,
     pub(super) version: Arc<str>,
     /// What the cluster was called before it was founded anew.
-    pub(super) ancestors: Vec<ClusterUuid>,
+    pub(super) ancestors: Vec<Ancestor>,
+    /// What this node goes back to if the successor that it gave way to is not heard any more.
+    former: Option<Former>,
     /// The cluster that removed this node: whatever size it has now is the one to state.
     home: Option<ClusterUuid>,
     timing: Timing,
@@ -59,6 +61,15 @@ pub struct Membership {
     pub(super) events: VecDeque<Event>,
 }
 
+/// A membership that was left for that in the successor.
+#[derive(Debug)]
+struct Former {
+    me: Incarnation,
+    cluster: ClusterUuid,
+    ancestors: Vec<Ancestor>,
+    cluster_size: usize,
+}
+
 impl Membership {
     /// A node that has just started, with an incarnation drawn from `dice`; the dice are kept for jitter.
     pub fn new(options: &Options, mut dice: ChaCha8Rng) -> Self {
@@ -68,6 +79,7 @@ impl Membership {
             cluster_size: options.cluster_size,
             version: options.version.clone(),
             ancestors: Vec::new(),
+            former: None,
             home: None,
             timing,
             me: Incarnation::draw(&mut dice),
@@ -104,20 +116,35 @@ impl Membership {
         self.cluster_size
     }
 
+    #[cfg(test)]
+    pub fn ancestors(&self) -> &[Ancestor] {
+        &self.ancestors
+    }
+
     /// Free to be let into a cluster: in none, and bound by no promise to found one.
     pub fn may_be_admitted(&self) -> bool {
         matches!(self.phase, Phase::Seeking | Phase::Waiting { .. })
     }
 
+    /// A node that gave way to the successor of its cluster is let in by nobody else.
+    pub fn may_be_admitted_to(&self, cluster: ClusterUuid) -> bool {
+        match &self.phase {
+            Phase::Seeking => self.former.is_none(),
+            Phase::Waiting { cluster: awaited, .. } => self.former.is_none() || *awaited == cluster,
+            Phase::Accepted { .. } | Phase::Founded { .. } | Phase::Member { .. } | Phase::Stopped => false,
+        }
+    }
+
     /// The leader of this cluster let this node in.
     pub fn admitted(&mut self, cluster: ClusterUuid, cluster_size: usize) {
         self.cluster_size = cluster_size;
+        self.former = None;
         self.enter(cluster);
     }
 
     /// The cluster that this node is in has another name from here on: it was founded anew after a loss.
-    pub fn renamed(&mut self, cluster: ClusterUuid, ancestors: &[ClusterUuid]) {
-        self.ancestors = ancestors.to_vec();
+    pub fn renamed(&mut self, cluster: ClusterUuid, ancestors: Vec<Ancestor>) {
+        self.ancestors = ancestors;
         if self.phase.is_in_cluster() {
             self.phase = Phase::Member { cluster };
         }
@@ -204,6 +231,7 @@ impl Membership {
             | Message::Yield { .. }
             | Message::Yielded
             | Message::Outranks { .. }
+            | Message::Released
             | Message::Wake
             | Message::Awake
             | Message::Silent { .. } => {}
@@ -219,7 +247,10 @@ impl Membership {
 
     fn leave_overdue_phase(&mut self, facts: &Facts) {
         match &self.phase {
-            Phase::Waiting { until, .. } if *until <= self.now => self.seek(),
+            Phase::Waiting { until, .. } if *until <= self.now => match self.former.take() {
+                Some(former) => self.go_back(former),
+                None => self.seek(),
+            },
             Phase::Accepted { until, .. } if *until <= self.now => {
                 self.renew("not every founder accepted in time")
             }
@@ -349,9 +380,29 @@ impl Membership {
         if here.cluster.is_none() {
             return;
         }
-        let is_successor =
-            here.ancestors.contains(&self.phase.cluster()) && here.has_leader && !facts.has_leader;
-        if is_successor || self.home == Some(here.cluster) && self.may_be_admitted() {
+        let kept = |cluster| here.ancestors.iter().find(|ancestor| ancestor.cluster == cluster);
+        #[cfg(test)]
+        let is_deaf = is_back(Bug::OutlivesItsSuccessor) && facts.has_leader;
+        #[cfg(not(test))]
+        let is_deaf = false;
+        if let Some(Ancestor { kept, .. }) = kept(self.phase.cluster())
+            && !is_deaf
+        {
+            return self.give_way(from, here, *kept, facts);
+        }
+        if let Some(former) = &self.former {
+            // Of two successors, the one that is waited for; but that one may have a successor itself by now.
+            let awaits = |awaited| here.cluster == awaited || kept(awaited).is_some();
+            if matches!(self.phase, Phase::Waiting { cluster, .. } if awaits(cluster))
+                && kept(former.cluster).is_some()
+                && here.has_leader
+            {
+                self.resized(here.cluster_size as usize);
+                self.wait_for(here.cluster);
+            }
+            return;
+        }
+        if self.home == Some(here.cluster) && self.may_be_admitted() {
             self.resized(here.cluster_size as usize);
         }
         if !self.is_our_size(here.cluster_size) {
@@ -362,10 +413,6 @@ impl Membership {
             return;
         }
         self.see_cluster(here.cluster);
-        if is_successor {
-            self.renew("the cluster was founded anew without this node, after its quorum was lost");
-            return self.wait_for(here.cluster);
-        }
         match &self.phase {
             Phase::Seeking | Phase::Waiting { .. } => self.wait_for(here.cluster),
             Phase::Accepted { .. } => {
@@ -382,17 +429,16 @@ impl Membership {
     }
 
     fn meet(&mut self, from: Incarnation, ours: ClusterUuid, theirs: &Here, facts: &Facts) {
-        match meet(ours, facts, self.leaderless, theirs, &self.timing) {
+        match self.judge(ours, theirs, facts) {
             Verdict::Stay => {}
             Verdict::Dissolve => {
                 self.renew(&format!("cluster {ours} without actions met cluster {}", theirs.cluster));
                 return self.wait_for(theirs.cluster);
             }
             Verdict::Warn => {
-                // Of what we were before a recovery, some may not have heard of it yet.
-                let is_ancestor = self.ancestors.contains(&theirs.cluster);
-                if !is_ancestor && self.acquaintances.is_new_rival(theirs.cluster) {
-                    self.warn(Warning::TwoClusters { ours, theirs: theirs.cluster });
+                if self.acquaintances.is_new_rival(theirs.cluster) {
+                    let warning = self.warning_of(ours, theirs);
+                    self.warn(warning);
                 }
             }
             Verdict::Stop => return self.fail(Error::OtherCluster { ours, theirs: theirs.cluster }),
@@ -403,6 +449,76 @@ impl Membership {
         {
             self.say(Target::One(from), self.here(ours, facts));
         }
+    }
+
+    /// The cluster of this node has ended, whatever quorum it has: a successor is committed. Where that has a leader, this
+    /// node goes there at once.
+    fn give_way(&mut self, by: Incarnation, here: &Here, kept: u64, facts: &Facts) {
+        if facts.has_leader {
+            // It has gone on in the meantime: both sides tell of that.
+            self.say(Target::One(by), self.here(self.phase.cluster(), facts));
+        }
+        self.events.push_back(Event::Superseded { by, successor: here.cluster, kept });
+        if !here.has_leader {
+            return;
+        }
+        self.former = Some(Former {
+            me: self.me,
+            cluster: self.phase.cluster(),
+            ancestors: std::mem::take(&mut self.ancestors),
+            cluster_size: self.cluster_size,
+        });
+        self.cluster_size = here.cluster_size as usize;
+        let former = std::mem::replace(&mut self.me, Incarnation::draw(&mut self.dice));
+        self.events.push_back(Event::GaveWay { former });
+        self.await_warning();
+        self.phase = Phase::Seeking;
+        self.join();
+        self.wait_for(here.cluster);
+    }
+
+    /// The successor is not heard any more, and has not let this node in.
+    fn go_back(&mut self, former: Former) {
+        self.me = former.me;
+        (self.ancestors, self.cluster_size) = (former.ancestors, former.cluster_size);
+        self.events.push_back(Event::Returned);
+        self.enter(former.cluster);
+        self.events.push_back(Event::Join(self.me));
+        self.speaks_at = self.now;
+    }
+
+    fn judge(&self, ours: ClusterUuid, theirs: &Here, facts: &Facts) -> Verdict {
+        let is_ancestor = self.kept(theirs.cluster).is_some();
+        if is_ancestor {
+            // It is told, and gives way. Before that it may have gone on.
+            return if theirs.has_leader { Verdict::Warn } else { Verdict::Stay };
+        }
+        if facts.holds_actions && self.common_ancestor(theirs).is_some() {
+            return Verdict::Warn;
+        }
+        meet(ours, facts, self.leaderless, theirs, &self.timing)
+    }
+
+    fn warning_of(&self, ours: ClusterUuid, here: &Here) -> Warning {
+        let theirs = here.cluster;
+        if let Some(kept) = self.kept(theirs) {
+            return Warning::FormerCluster { ours, former: theirs, kept };
+        }
+        match self.common_ancestor(here) {
+            Some(former) => Warning::TwoSuccessors { ours, theirs, former },
+            None => Warning::TwoClusters { ours, theirs },
+        }
+    }
+
+    /// Up to which index this cluster has what that ancestor committed.
+    fn kept(&self, ancestor: ClusterUuid) -> Option<u64> {
+        self.ancestors.iter().find(|other| other.cluster == ancestor).map(|ancestor| ancestor.kept)
+    }
+
+    /// The newest cluster that both come from.
+    fn common_ancestor(&self, here: &Here) -> Option<ClusterUuid> {
+        let ours = self.ancestors.iter().rev().map(|ancestor| ancestor.cluster);
+        ours.into_iter().find(|ours| here.ancestors.iter().any(|theirs| theirs.cluster == *ours))
     }
 
     fn hear_taken(&mut self, id: &Arc<str>) {

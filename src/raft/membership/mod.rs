@@ -29,7 +29,7 @@ pub use phase::Phase;
 
 use super::events::{Target, Warning};
 use super::frame::{Message, Roster};
-use super::identity::Incarnation;
+use super::identity::{ClusterUuid, Incarnation};
 use crate::error::Error;
 
 /// What the node knows at the moment, about its channel and about its raft group (there, all false without one).
@@ -78,6 +78,14 @@ pub enum Event {
     /// This node is a new incarnation, and belongs to no cluster: drop the raft group, if there is one. A `Join`
     /// follows. Whether that is worth a `Warning::StartingOver` is the node's choice.
     Renewed { why: String },
+    /// The cluster of this node has a successor, whose log has what was committed up to `kept`: it has ended.
+    Superseded { by: Incarnation, successor: ClusterUuid, kept: u64 },
+    /// This node is a new incarnation and waits for the successor of its cluster to let it in: put the raft group aside,
+    /// and drop it when it is in. Until now it was `former`. A `Join` follows.
+    GaveWay { former: Incarnation },
+    /// The successor is not heard any more: this node is the incarnation again that gave way, with the raft group that
+    /// was put aside. A `Join` follows.
+    Returned,
     /// Something an operator wants to know.
     Warn(Warning),
     /// This node must not go on; nothing comes after this.

@@ -88,8 +88,8 @@ impl Node {
                     batch.push(Delivery::Hash { index: entry.index });
                 }
             }
-            Some(Context::Epoch { cluster, survivor, id, missing }) => {
-                self.apply_epoch(entry.index, cluster, survivor, id, missing);
+            Some(Context::Epoch { cluster, survivor, id, missing, kept }) => {
+                self.apply_epoch(entry.index, cluster, survivor, id, missing, kept);
             }
             // A request without an action is nobody's.
             Some(Context::Request(_)) => {}

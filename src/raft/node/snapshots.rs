@@ -169,6 +169,14 @@ impl Node {
         let Some(seat) = &mut self.seat else { return };
         let (term, image) = (seat.group.term(), seat.group.log().snapshot().image.clone());
         let Some(receiver) = seat.registry.incarnation(to) else { return };
+        // Whoever joins a recovered cluster gives up a log for this image: one from before the recovery may lack what that
+        // log has. Where none can be taken, the log behind the image has to do.
+        let is_older = seat.group.log().snapshot().position.index < seat.epoch_index;
+        #[cfg(test)]
+        let is_older = is_older && !is_back(Bug::SendsImageOfFormerCluster);
+        if is_older && seat.snapshots.failure.is_none() {
+            return seat.snapshots.want();
+        }
         let Some(care) = &mut seat.care else { return };
         let running = care.transfers.get_mut(&to).filter(|transfer| heals || !transfer.heals());
         if let Some(transfer) = running {
@@ -237,8 +245,8 @@ impl Node {
     /// A part of a snapshot arrived: for a newcomer its way into the cluster, for a member what its log lacks.
     pub(super) fn hear_chunk(&mut self, from: Incarnation, cluster: ClusterUuid, chunk: &Chunk) {
         let is_expected = match &self.seat {
-            Some(seat) => seat.cluster == cluster && chunk.term >= seat.group.term(),
-            None => self.membership.may_be_admitted() && !cluster.is_none(),
+            Some(seat) => seat.cluster == cluster && chunk.term >= seat.group.term() && !seat.is_bound(),
+            None => self.membership.may_be_admitted_to(cluster) && !cluster.is_none(),
         };
         if !is_expected || chunk.term >= NUMBER_MAX {
             return;
@@ -283,8 +291,10 @@ impl Node {
             }
             seat.meet(from);
             self.membership.admitted(cluster, cluster_size);
-            self.membership.renamed(cluster, seat.registry.ancestors());
+            self.membership.renamed(cluster, seat.lineage().0);
             self.seat = Some(seat);
+            // With the successor's image in hand, and on the disk before the former log is set aside.
+            self.former = None;
             self.persist(write);
             self.restore(index, state);
             return;

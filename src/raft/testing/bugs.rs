@@ -46,6 +46,20 @@ pub enum Bug {
     RefusesBeforeCommit,
     /// The guard believes only members, whatever they say.
     GuardAdmitsMembersOnly,
+    /// A recovered cluster is known to its own disk under its former name.
+    ForgetsSuccessorName,
+    /// A recovered cluster serves before the write that founds it is durable.
+    FoundsBeforeSaving,
+    /// A survivor promises its vote, and has not kept that.
+    PromisesBeforeSaving,
+    /// A promise to a survivor that died binds for ever.
+    KeepsPromiseToTheDead,
+    /// Who goes to the successor has nothing left, should it not be let in.
+    DropsLogBeforeSuccessor,
+    /// Whoever joins a recovered cluster gets a snapshot from before the recovery, and gives up a longer log for it.
+    SendsImageOfFormerCluster,
+    /// A cluster that has a leader does not end, whoever has replaced it.
+    OutlivesItsSuccessor,
 }
 
 thread_local! {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::application::{Application, Applied, State};
 use super::logs::Logs;
 use crate::raft::log::Log;
-use crate::raft::{ClusterUuid, Incarnation, Role, Status, Warning};
+use crate::raft::{ClusterUuid, Incarnation, Role, Status};
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -101,11 +101,20 @@ impl Checker {
         self.logs.check(name, status, log);
     }
 
-    pub fn check(&mut self, name: &str, status: &Status, application: &Application) {
+    /// `ancestors`: what the node's cluster was before it was recovered, oldest first.
+    pub fn check(
+        &mut self,
+        name: &str,
+        status: &Status,
+        application: &Application,
+        ancestors: &[ClusterUuid],
+    ) {
         if status.cluster.is_none() {
             self.last.remove(name);
+            self.checked.insert(name.to_string(), (status.incarnation, application.applied.len()));
             return;
         }
+        self.branch_off(status, application, ancestors);
         if status.role == Role::Leader {
             let leader = self.leaders.entry((status.cluster, status.term)).or_insert(status.incarnation);
             assert_eq!(*leader, status.incarnation, "two leaders in term {} of one cluster", status.term);
@@ -116,33 +125,18 @@ impl Checker {
         );
         let voters = status.members.iter().filter(|member| member.is_voter).count();
         assert!(voters > 0, "{name}: a node in a cluster names its members");
-        let mut checked = 0;
+        let checked = self.joined_at(name, status, application);
         if let Some(seen) = self.last.get(name).filter(|seen| seen.incarnation == status.incarnation) {
-            let has_recovered =
-                application.warnings.iter().any(|warning| matches!(warning, Warning::Recovered { .. }));
             assert!(
-                seen.cluster == status.cluster || has_recovered,
-                "{name}: an incarnation stays in its cluster"
+                seen.cluster == status.cluster || ancestors.contains(&seen.cluster),
+                "{name}: an incarnation stays in its cluster, or in what that became"
             );
-            let applied_index = application.applied.last().map_or(0, |applied| applied.index);
-            if let Some(former) = self.sequences.get(&seen.cluster)
-                && !self.sequences.contains_key(&status.cluster)
-            {
-                // What only the dead knew may be lost.
-                let kept = former.up_to(applied_index);
-                self.sequences.insert(status.cluster, kept);
-            }
             assert!(
                 seen.term <= status.term
                     && seen.commit_index <= status.commit_index
                     && (seen.applied_index <= status.applied_index || seen.is_fenced),
                 "{name}: term, commit and applied index never fall, but {seen:?} became {status:?}"
             );
-        }
-        if let Some((_, seen)) =
-            self.checked.get(name).filter(|(incarnation, _)| *incarnation == status.incarnation)
-        {
-            checked = *seen;
         }
         self.checked.insert(name.to_string(), (status.incarnation, application.applied.len()));
         let sequence = self.sequences.entry(status.cluster).or_default();
@@ -158,6 +152,32 @@ impl Checker {
             is_fenced: status.fenced.is_some(),
         };
         self.last.insert(name.to_string(), seen);
+    }
+
+    /// How much of what a node has applied is checked, or is of a cluster that it was in before.
+    fn joined_at(&self, name: &str, status: &Status, application: &Application) -> usize {
+        let Some((incarnation, seen)) = self.checked.get(name) else { return 0 };
+        let is_known = self.last.get(name).is_some_and(|seen| seen.incarnation == status.incarnation);
+        if is_known && *incarnation == status.incarnation || *seen == 0 {
+            return *seen;
+        }
+        // What was under way when it left comes before the state that it joined with.
+        let rest = application.applied.iter().skip(*seen);
+        seen + rest.take_while(|applied| applied.action.is_some()).count()
+    }
+
+    /// A recovered cluster begins with what its survivor has applied of the former one; the rest of its log follows. What
+    /// only others knew may be lost.
+    fn branch_off(&mut self, status: &Status, application: &Application, ancestors: &[ClusterUuid]) {
+        if self.sequences.contains_key(&status.cluster) {
+            return;
+        }
+        let Some(former) = ancestors.iter().rev().find_map(|ancestor| self.sequences.get(ancestor)) else {
+            return;
+        };
+        let applied_index = application.applied.last().map_or(0, |applied| applied.index);
+        let applied_index = applied_index.max(status.snapshot_index);
+        self.sequences.insert(status.cluster, former.up_to(applied_index));
     }
 
     /// Actions named `origin/number`, and locks for them, were performed in the order of their numbers, and must be

@@ -287,7 +287,8 @@ impl Cluster {
         }
         if let Some(replica) = self.replicas.get(name) {
             let status = replica.node.status();
-            self.checker.check(name, &status, &replica.application);
+            let ancestors = replica.node.ancestors();
+            self.checker.check(name, &status, &replica.application, &ancestors);
             if let Some(log) = replica.node.log() {
                 self.checker.check_log(name, &status, log);
             }

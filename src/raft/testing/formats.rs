@@ -12,8 +12,8 @@ use bytes::Bytes;
 use crate::raft::entry::{Admission, Context, Request, RequestId};
 use crate::raft::events::{Delivery, Position};
 use crate::raft::frame::{
-    Chunk, Frame, Here, Malformed, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, RequestItem,
-    Requests, Roster, VERSION, WireEntry,
+    Ancestor, Chunk, Frame, Here, Malformed, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt,
+    RequestItem, Requests, Roster, VERSION, WireEntry,
 };
 use crate::raft::registry::Registry;
 use crate::raft::snapshot::Snapshot;
@@ -76,7 +76,7 @@ fn messages() -> Vec<Message> {
         Message::Accept(roster()),
         Message::Here(Here {
             cluster,
-            ancestors: vec![ClusterUuid::of_epoch(cluster, incarnation(1))],
+            ancestors: vec![Ancestor { cluster: ClusterUuid::of_epoch(cluster, incarnation(1)), kept: 300 }],
             cluster_size: 3,
             holds_actions: true,
             has_leader: false,
@@ -109,6 +109,7 @@ fn messages() -> Vec<Message> {
         Message::Wake,
         Message::Awake,
         Message::Silent { members: vec![(1, 2)] },
+        Message::Released,
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
@@ -147,10 +148,11 @@ fn place(message: &Message) -> u8 {
         Message::Wake => 22,
         Message::Awake => 23,
         Message::Silent { .. } => 24,
+        Message::Released => 25,
     }
 }
 
-const PLACES: u8 = 25;
+const PLACES: u8 = 26;
 
 fn request() -> Request {
     Request {
@@ -170,6 +172,7 @@ fn contexts() -> Vec<Context> {
             survivor: incarnation(1),
             id: "a".into(),
             missing: vec!["b".into()],
+            kept: 300,
         },
     ]
 }
@@ -180,7 +183,7 @@ fn admission() -> Admission {
 
 fn registry() -> Registry {
     let mut registry = Registry::found(&roster());
-    registry.renew(ClusterUuid::of_epoch(roster().uuid(), incarnation(1)), incarnation(1), "a".into());
+    registry.renew(ClusterUuid::of_epoch(roster().uuid(), incarnation(1)), incarnation(1), "a".into(), 300);
     registry.admit(incarnation(3), "c".into());
     registry.set_leaving(vec![incarnation(1).raft_id()]);
     registry.resize(5);
