@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 
 use super::hearing::Hearing;
-use super::meeting::{Acquaintances, Verdict, meet};
+use super::meeting::{Acquaintances, Verdict};
+use super::succession::Former;
 use super::timing::Timing;
 use super::{Event, Facts, Phase};
 use crate::error::Error;
@@ -35,11 +36,11 @@ pub struct Membership {
     /// What the cluster was called before it was founded anew.
     pub(super) ancestors: Vec<Ancestor>,
     /// What this node goes back to if the successor that it gave way to is not heard any more.
-    former: Option<Former>,
+    pub(super) former: Option<Former>,
     /// The cluster that removed this node: whatever size it has now is the one to state.
     home: Option<ClusterUuid>,
-    timing: Timing,
-    dice: ChaCha8Rng,
+    pub(super) timing: Timing,
+    pub(super) dice: ChaCha8Rng,
     pub(super) me: Incarnation,
     /// Ticks with a healthy channel so far.
     pub(super) now: u64,
@@ -47,11 +48,11 @@ pub struct Membership {
     pub(super) hearing: Hearing,
     acquaintances: Acquaintances,
     /// When this node says its next HELLO, ACCEPT or HERE to all.
-    speaks_at: u64,
+    pub(super) speaks_at: u64,
     /// A cluster of one isn't founded before: somebody may still answer its HELLO.
     answered_by: u64,
     /// In a cluster: ticks without a known leader, and after how many the quorum is believed lost.
-    leaderless: u64,
+    pub(super) leaderless: u64,
     leaderless_max: u64,
     /// While waiting for others: when the next warning is due, and whom the last one named.
     warns_at: u64,
@@ -59,15 +60,6 @@ pub struct Membership {
     channel_was_healthy: bool,
     /// Emptied by the caller after each input, and an input adds a few at most: no bound is needed.
     pub(super) events: VecDeque<Event>,
-}
-
-/// A membership that was left for that in the successor.
-#[derive(Debug)]
-struct Former {
-    me: Incarnation,
-    cluster: ClusterUuid,
-    ancestors: Vec<Ancestor>,
-    cluster_size: usize,
 }
 
 impl Membership {
@@ -380,26 +372,7 @@ impl Membership {
         if here.cluster.is_none() {
             return;
         }
-        let kept = |cluster| here.ancestors.iter().find(|ancestor| ancestor.cluster == cluster);
-        #[cfg(test)]
-        let is_deaf = is_back(Bug::OutlivesItsSuccessor) && facts.has_leader;
-        #[cfg(not(test))]
-        let is_deaf = false;
-        if let Some(Ancestor { kept, .. }) = kept(self.phase.cluster())
-            && !is_deaf
-        {
-            return self.give_way(from, here, *kept, facts);
-        }
-        if let Some(former) = &self.former {
-            // Of two successors, the one that is waited for; but that one may have a successor itself by now.
-            let awaits = |awaited| here.cluster == awaited || kept(awaited).is_some();
-            if matches!(self.phase, Phase::Waiting { cluster, .. } if awaits(cluster))
-                && kept(former.cluster).is_some()
-                && here.has_leader
-            {
-                self.resized(here.cluster_size as usize);
-                self.wait_for(here.cluster);
-            }
+        if self.hear_of_successor(from, here, facts) {
             return;
         }
         if self.home == Some(here.cluster) && self.may_be_admitted() {
@@ -449,76 +422,6 @@ impl Membership {
         {
             self.say(Target::One(from), self.here(ours, facts));
         }
-    }
-
-    /// The cluster of this node has ended, whatever quorum it has: a successor is committed. Where that has a leader, this
-    /// node goes there at once.
-    fn give_way(&mut self, by: Incarnation, here: &Here, kept: u64, facts: &Facts) {
-        if facts.has_leader {
-            // It has gone on in the meantime: both sides tell of that.
-            self.say(Target::One(by), self.here(self.phase.cluster(), facts));
-        }
-        self.events.push_back(Event::Superseded { by, successor: here.cluster, kept });
-        if !here.has_leader {
-            return;
-        }
-        self.former = Some(Former {
-            me: self.me,
-            cluster: self.phase.cluster(),
-            ancestors: std::mem::take(&mut self.ancestors),
-            cluster_size: self.cluster_size,
-        });
-        self.cluster_size = here.cluster_size as usize;
-        let former = std::mem::replace(&mut self.me, Incarnation::draw(&mut self.dice));
-        self.events.push_back(Event::GaveWay { former });
-        self.await_warning();
-        self.phase = Phase::Seeking;
-        self.join();
-        self.wait_for(here.cluster);
-    }
-
-    /// The successor is not heard any more, and has not let this node in.
-    fn go_back(&mut self, former: Former) {
-        self.me = former.me;
-        (self.ancestors, self.cluster_size) = (former.ancestors, former.cluster_size);
-        self.events.push_back(Event::Returned);
-        self.enter(former.cluster);
-        self.events.push_back(Event::Join(self.me));
-        self.speaks_at = self.now;
-    }
-
-    fn judge(&self, ours: ClusterUuid, theirs: &Here, facts: &Facts) -> Verdict {
-        let is_ancestor = self.kept(theirs.cluster).is_some();
-        if is_ancestor {
-            // It is told, and gives way. Before that it may have gone on.
-            return if theirs.has_leader { Verdict::Warn } else { Verdict::Stay };
-        }
-        if facts.holds_actions && self.common_ancestor(theirs).is_some() {
-            return Verdict::Warn;
-        }
-        meet(ours, facts, self.leaderless, theirs, &self.timing)
-    }
-
-    fn warning_of(&self, ours: ClusterUuid, here: &Here) -> Warning {
-        let theirs = here.cluster;
-        if let Some(kept) = self.kept(theirs) {
-            return Warning::FormerCluster { ours, former: theirs, kept };
-        }
-        match self.common_ancestor(here) {
-            Some(former) => Warning::TwoSuccessors { ours, theirs, former },
-            None => Warning::TwoClusters { ours, theirs },
-        }
-    }
-
-    /// Up to which index this cluster has what that ancestor committed.
-    fn kept(&self, ancestor: ClusterUuid) -> Option<u64> {
-        self.ancestors.iter().find(|other| other.cluster == ancestor).map(|ancestor| ancestor.kept)
-    }
-
-    /// The newest cluster that both come from.
-    fn common_ancestor(&self, here: &Here) -> Option<ClusterUuid> {
-        let ours = self.ancestors.iter().rev().map(|ancestor| ancestor.cluster);
-        ours.into_iter().find(|ours| here.ancestors.iter().any(|theirs| theirs.cluster == *ours))
     }
 
     fn hear_taken(&mut self, id: &Arc<str>) {
@@ -619,7 +522,7 @@ impl Membership {
     }
 
     /// Does not found for a while: the cluster that was heard is the place to be.
-    fn wait_for(&mut self, cluster: ClusterUuid) {
+    pub(super) fn wait_for(&mut self, cluster: ClusterUuid) {
         let mut waits_since = self.now;
         if let Phase::Waiting { since, .. } = &self.phase {
             waits_since = *since;
@@ -645,14 +548,14 @@ impl Membership {
         self.join();
     }
 
-    fn enter(&mut self, cluster: ClusterUuid) {
+    pub(super) fn enter(&mut self, cluster: ClusterUuid) {
         self.leaderless = 0;
         self.leaderless_max = self.timing.until_quorum_lost(&mut self.dice);
         self.phase = Phase::Member { cluster };
         self.home = None;
     }
 
-    fn join(&mut self) {
+    pub(super) fn join(&mut self) {
         self.events.push_back(Event::Join(self.me));
         self.say(Target::All, self.hello());
         self.speaks_at = self.now + self.timing.interval(&mut self.dice);
@@ -667,7 +570,7 @@ impl Membership {
         self.await_warning();
     }
 
-    fn await_warning(&mut self) {
+    pub(super) fn await_warning(&mut self) {
         self.warns_at = self.now + self.timing.until_warning();
         self.warned_of = None;
     }

@@ -5,7 +5,8 @@
 //! and what is committed reaches it only as facts.
 //!
 //! The map: `machine` moves a node from phase to phase; `phase` says which phases there are; `hearing` remembers
-//! whose HELLOs were heard; `meeting` decides between two clusters; `timing` turns the options into spans of ticks;
+//! whose HELLOs were heard; `meeting` decides between two clusters,
+//! `succession` between a cluster and what it was recovered as; `timing` turns the options into spans of ticks;
 //! `words` says it all.
 //!
 //! Why it is safe: an incarnation accepts one roster, ever, and a cluster exists only if all N of its roster accepted
@@ -16,6 +17,7 @@ mod hearing;
 mod machine;
 mod meeting;
 mod phase;
+mod succession;
 mod timing;
 mod words;
 

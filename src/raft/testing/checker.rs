@@ -3,7 +3,7 @@
 //! Of the paper's Figure 3: election safety, and state machine safety (as one sequence of actions per cluster that
 //! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms and indexes never fall, that an action is applied once, and that each origin's actions keep call order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::application::{Application, Applied, State};
 use super::logs::Logs;
@@ -16,10 +16,14 @@ pub struct Checker {
     leaders: BTreeMap<(ClusterUuid, u64), Incarnation>,
     /// The one sequence of actions that the nodes of a cluster go through.
     pub sequences: BTreeMap<ClusterUuid, Sequence>,
+    /// What the log of its survivor held when a recovered cluster was first seen, applied or not.
+    pub kept: BTreeMap<ClusterUuid, BTreeSet<String>>,
     last: BTreeMap<String, Seen>,
     /// How much of what each node applied is checked.
     checked: BTreeMap<String, (Incarnation, usize)>,
     logs: Logs,
+    /// Recovered clusters whose survivor's log was not looked at yet.
+    unlisted: BTreeSet<ClusterUuid>,
 }
 
 #[derive(Debug)]
@@ -87,6 +91,15 @@ impl Checker {
         self.last.remove(name);
         self.checked.remove(name);
         self.logs.forget(name);
+    }
+
+    /// What a recovered cluster began with: everything in its survivor's log counts as committed.
+    pub fn note_kept(&mut self, status: &Status, log: &Log) {
+        if self.unlisted.remove(&status.cluster) {
+            let actions = log.entries_from(log.compacted().index + 1).filter(|entry| !entry.data.is_empty());
+            let actions = actions.map(|entry| String::from_utf8_lossy(&entry.data).into_owned());
+            self.kept.entry(status.cluster).or_default().extend(actions);
+        }
     }
 
     /// The log of a node whose status was checked.
@@ -177,7 +190,10 @@ impl Checker {
         };
         let applied_index = application.applied.last().map_or(0, |applied| applied.index);
         let applied_index = applied_index.max(status.snapshot_index);
-        self.sequences.insert(status.cluster, former.up_to(applied_index));
+        let former = former.up_to(applied_index);
+        self.kept.insert(status.cluster, former.actions.values().cloned().collect());
+        self.unlisted.insert(status.cluster);
+        self.sequences.insert(status.cluster, former);
     }
 
     /// Actions named `origin/number`, and locks for them, were performed in the order of their numbers, and must be

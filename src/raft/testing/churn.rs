@@ -11,16 +11,18 @@ use super::seeds::{self, for_seeds};
 use crate::raft::{Ask, Input, Role, Status};
 
 /// The life of a cluster: the run, and the processes that are to come back.
-struct Life {
-    run: Run,
+pub(super) struct Life {
+    pub(super) run: Run,
     /// Process, node id, disk and tick of its return.
-    away: Vec<(String, Disk, u64)>,
+    pub(super) away: Vec<(String, Disk, u64)>,
     /// Ids of processes that are gone for good.
-    free_ids: Vec<String>,
+    pub(super) free_ids: Vec<String>,
     started: u64,
     /// When somebody was last lost, and when a size was last asked for.
     lost_at: u64,
     resized_at: u64,
+    /// Quorums are lost for good, or for long, and recovered.
+    pub(super) loses: bool,
 }
 
 #[test]
@@ -43,15 +45,26 @@ pub(super) fn live_through(seed: u64) {
 
 impl Life {
     /// A cluster of 3 or 5, with disks in two of three seeds.
-    fn found(seed: u64) -> Self {
-        let cluster = Cluster::new(seed);
+    pub(super) fn found(seed: u64) -> Self {
+        Self::found_in(Cluster::new(seed), seed)
+    }
+
+    pub(super) fn found_in(cluster: Cluster, seed: u64) -> Self {
         let size = seeds::nodes([3, 5][(seed % 2) as usize]);
         let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n.is_multiple_of(2);
         let run = Run::found_of(cluster, size, &is_durable);
-        Self { run, away: Vec::new(), free_ids: Vec::new(), started: 0, lost_at: 0, resized_at: 0 }
+        Self {
+            run,
+            away: Vec::new(),
+            free_ids: Vec::new(),
+            started: 0,
+            lost_at: 0,
+            resized_at: 0,
+            loses: false,
+        }
     }
 
-    fn disturb(&mut self, ticks: u64) {
+    pub(super) fn disturb(&mut self, ticks: u64) {
         self.run.draw_faults();
         self.run.worsen_network(16, 11, 6, 3);
         for _ in 0..ticks {
@@ -83,6 +96,7 @@ impl Life {
                 131 => self.run.break_channel(name),
                 132 => self.run.drift(name),
                 133 => self.run.throw_in_method(name),
+                134..140 if self.loses => self.lose(name),
                 _ => {}
             }
         }
@@ -193,7 +207,7 @@ impl Life {
         may
     }
 
-    fn return_who_is_due(&mut self) {
+    pub(super) fn return_who_is_due(&mut self) {
         let now = self.run.cluster.now;
         if let Some(size) = self.newest().map(|status| status.cluster_size) {
             self.run.size = size;
@@ -217,7 +231,7 @@ impl Life {
 
     /// All faults stop: within a bounded time everybody who lives is a member, as many as can vote do, and everything
     /// that was performed has ended.
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         self.run.cluster.network = Network::default();
         self.away.iter_mut().for_each(|(.., due)| *due = 0);
         self.return_who_is_due();
@@ -228,6 +242,9 @@ impl Life {
         for _ in 0..400 {
             self.run.step();
             self.return_who_is_due();
+        }
+        if self.loses {
+            self.recover();
         }
         let size = self.run.size;
         let outside = self

@@ -15,7 +15,7 @@ use super::describe::{describe_answer, describe_delivery, describe_frame};
 use super::disk::Disk;
 use super::faults::RATE;
 use super::link::{Fate, Link, Outage};
-use crate::raft::{Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work};
+use crate::raft::{Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Warning, Work};
 
 /// How the network treats frames.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +43,8 @@ pub struct Cluster {
     pub checker: Checker,
     /// Nodes are told of ticks as by a driver: all that have passed, when they want to be told or hear something.
     pub rests: bool,
+    /// What the options of new nodes say of a lost quorum.
+    pub recover_ticks: Option<u64>,
     pub trace: Option<Vec<String>>,
     /// Everything is printed as it happens: `CONFLUX_TRACE=1`, to look at one seed.
     prints: bool,
@@ -101,6 +103,7 @@ impl Cluster {
             frames: BTreeMap::new(),
             checker: Checker::default(),
             rests: false,
+            recover_ticks: None,
             trace: None,
             prints: std::env::var_os("CONFLUX_TRACE").is_some(),
             now: 0,
@@ -289,7 +292,20 @@ impl Cluster {
             let status = replica.node.status();
             let ancestors = replica.node.ancestors();
             self.checker.check(name, &status, &replica.application, &ancestors);
+            let news = replica.application.warnings.iter().rev();
+            let has_given_way = news.filter_map(|warning| match warning {
+                Warning::Superseded { .. } => Some(true),
+                Warning::StartingOver { .. } => Some(false),
+                _ => None,
+            });
+            if status.cluster.is_none() && !replica.is_busy && has_given_way.take(1).eq([true]) {
+                assert!(
+                    replica.node.has_former_log(),
+                    "{name}: gave up its log before it had the successor's"
+                );
+            }
             if let Some(log) = replica.node.log() {
+                self.checker.note_kept(&status, log);
                 self.checker.check_log(name, &status, log);
             }
         }

@@ -31,6 +31,8 @@ pub enum Fault {
     Newcomers,
     Resizes,
     Transfers,
+    Losses,
+    Freezes,
 }
 
 /// Each of these is absent from a third of the seeds: what one of them hides, a seed without it shows.
@@ -75,6 +77,8 @@ impl Fault {
             Fault::Newcomers => "newcomers",
             Fault::Resizes => "resizes",
             Fault::Transfers => "transfers",
+            Fault::Losses => "losses",
+            Fault::Freezes => "freezes",
         }
     }
 

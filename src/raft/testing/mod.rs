@@ -3,7 +3,8 @@
 //! `application` stands for the façade, `cluster` for the world (with each node's `disk`, and its `link` to Redis),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
 //! scripts of `../scripts/`, `stories`, `recoveries` and `fences` tell longer ones. `simulation` runs seeds under faults, `churn` under
-//! faults while members come and go, `steadiness` under faults that a cluster must bear without an election. `faults`
+//! faults while members come and go, `steadiness` under faults that a cluster must bear without an election, `losses` while quorums
+//! are lost and recovered. `faults`
 //! holds those that they share, `seeds` says which run. `bugs` puts known bugs back, so that the checks are checked.
 //! `hostile` sends a node what no peer would, and `formats` holds the bytes that another version reads.
 
@@ -20,6 +21,7 @@ pub(super) mod formats;
 mod hostile;
 mod link;
 mod logs;
+mod losses;
 mod recoveries;
 mod run;
 mod script;
@@ -27,3 +29,4 @@ pub mod seeds;
 mod simulation;
 mod steadiness;
 mod stories;
+mod tale;

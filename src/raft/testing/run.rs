@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::application::{End, State, THROWN};
 use super::cluster::{Cluster, Replica};
 use super::disk::Disk;
-use crate::raft::{Ask, Options, Warning};
+use crate::raft::{Ask, ClusterUuid, Options, Warning};
 
 /// What a test remembers of a perform when it makes it.
 struct Made {
@@ -27,19 +27,22 @@ pub struct Run {
     ends: BTreeMap<(String, u64), End>,
     /// Processes that left with grace, that started over as new members, or whose reducer threw.
     pub excused: BTreeSet<String>,
-    /// The highest index of an action that anybody was told is kept.
-    acknowledged_index: u64,
+    /// The highest index of an action of each cluster that anybody was told is kept.
+    acknowledged: BTreeMap<ClusterUuid, u64>,
     commit_index_max: u64,
     /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
-    syncs: BTreeMap<(String, u64), u64>,
+    syncs: BTreeMap<(String, u64), BTreeMap<ClusterUuid, u64>>,
     pub synced: u64,
+    /// A successor was given up for another: what only it acknowledged is lost.
+    pub was_given_up: bool,
 }
 
 /// Small snapshots, so that logs are compacted all the time.
 pub fn options(cluster: &mut Cluster, id: &str, size: usize, is_durable: bool) -> Options {
     let seed = cluster.draw_seed();
     let snapshot_entries = 10 + cluster.roll(60);
-    Options { snapshot_entries, is_durable, ..Options::new(id, size, seed) }
+    let recover_ticks = cluster.recover_ticks;
+    Options { snapshot_entries, is_durable, recover_ticks, ..Options::new(id, size, seed) }
 }
 
 impl Run {
@@ -56,10 +59,11 @@ impl Run {
             made: BTreeMap::new(),
             ends: BTreeMap::new(),
             excused: BTreeSet::new(),
-            acknowledged_index: 0,
+            acknowledged: BTreeMap::new(),
             commit_index_max: 0,
             syncs: BTreeMap::new(),
             synced: 0,
+            was_given_up: false,
         };
         run.until("a cluster is founded", 2_000, |run| {
             run.cluster.statuses().values().all(|status| status.leader.is_some() && status.commit_index > 1)
@@ -69,12 +73,11 @@ impl Run {
 
     pub fn check(&self) {
         self.cluster.checker.check_call_order();
-        let sequences = self.cluster.checker.sequences.values();
         let nothing = Default::default();
-        let sequence = sequences
-            .map(|sequence| &sequence.actions)
-            .max_by_key(|actions| actions.len())
-            .unwrap_or(&nothing);
+        let lineage = self.lineage();
+        let sequences = &self.cluster.checker.sequences;
+        let sequence = lineage.last().and_then(|cluster| sequences.get(cluster));
+        let sequence = sequence.map_or(&nothing, |sequence| &sequence.actions);
         let states: Vec<&State> =
             self.cluster.replicas.values().map(|replica| &replica.application.state).collect();
         assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "states differ: {states:?}");
@@ -88,7 +91,10 @@ impl Run {
             match end {
                 End::Resolved(action) => {
                     assert_eq!(action, &made.action);
-                    assert!(count == 1, "`{action}` was acknowledged and is there {count} times");
+                    assert!(
+                        count == 1 || count == 0 && self.may_be_lost(action, &lineage),
+                        "`{action}` was acknowledged and is there {count} times"
+                    );
                 }
                 End::Nothing => assert_eq!(made.method, "nothing"),
                 End::Refused(error) => {
@@ -98,7 +104,7 @@ impl Run {
                         "`{}` was refused and is there",
                         made.action
                     );
-                    if made.method == "lock" && error != THROWN {
+                    if made.method == "lock" && error != THROWN && lineage.len() < 2 {
                         self.check_refusal(sequence, made);
                     }
                 }
@@ -113,6 +119,24 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// The cluster that is left, after what it was recovered from, oldest first.
+    fn lineage(&self) -> Vec<ClusterUuid> {
+        let left = self.cluster.replicas.values().find(|replica| !replica.node.status().cluster.is_none());
+        let left = left.map(|replica| (replica.node.ancestors(), replica.node.status().cluster));
+        left.map_or(Vec::new(), |(ancestors, cluster)| [ancestors, vec![cluster]].concat())
+    }
+
+    /// An action is lost where its cluster was recovered from a log that did not have it, or was given up.
+    fn may_be_lost(&self, action: &str, lineage: &[ClusterUuid]) -> bool {
+        let checker = &self.cluster.checker;
+        let had = |cluster: &ClusterUuid| {
+            checker.sequences.get(cluster).is_some_and(|sequence| sequence.index_of(action).is_some())
+        };
+        let keeps = |cluster| checker.kept.get(cluster).is_some_and(|kept| kept.contains(action));
+        let is_lost = lineage.windows(2).any(|pair| had(&pair[0]) && !keeps(&pair[1]));
+        is_lost || self.was_given_up && !lineage.iter().any(had)
     }
 
     /// A refused lock was held at some moment between its perform and its end: otherwise a deposed leader answered.
@@ -168,7 +192,7 @@ impl Run {
     /// A read that must be current when it is answered.
     pub fn sync(&mut self, name: &str) {
         let ticket = self.cluster.ask(name, Ask::Sync, 300);
-        self.syncs.insert((name.to_string(), ticket), self.acknowledged_index);
+        self.syncs.insert((name.to_string(), ticket), self.acknowledged.clone());
     }
 
     pub fn step(&mut self) {
@@ -191,16 +215,21 @@ impl Run {
         let commit_index = self.highest_commit_index();
         for (name, replica) in &mut self.cluster.replicas {
             let application = &mut replica.application;
-            if application.warnings.iter().any(|warning| matches!(warning, Warning::StartingOver { .. })) {
+            let has_left = |warning: &Warning| {
+                matches!(warning, Warning::StartingOver { .. } | Warning::Superseded { .. })
+            };
+            if application.warnings.iter().any(has_left) {
                 self.excused.insert(name.clone());
             }
             for (number, end) in std::mem::take(&mut application.ends) {
                 let key = (name.clone(), number);
                 self.made.get_mut(&key).expect("only what was made ends").ended = Some(commit_index);
                 if let End::Resolved(action) = &end {
-                    let sequences = self.cluster.checker.sequences.values();
-                    let index = sequences.filter_map(|sequence| sequence.index_of(action)).max();
-                    self.acknowledged_index = self.acknowledged_index.max(index.unwrap_or(0));
+                    let cluster = replica.node.status().cluster;
+                    let sequence = self.cluster.checker.sequences.get(&cluster);
+                    let index = sequence.and_then(|sequence| sequence.index_of(action)).unwrap_or(0);
+                    let newest = self.acknowledged.entry(cluster).or_default();
+                    *newest = index.max(*newest);
                 }
                 let former = self.ends.insert(key, end);
                 assert_eq!(former, None, "{name}'s perform {number} ended twice");
@@ -209,6 +238,8 @@ impl Run {
                 let Some(acknowledged) = self.syncs.remove(&(name.clone(), ticket)) else { continue };
                 if result.is_ok() {
                     self.synced += 1;
+                    let cluster = replica.node.status().cluster;
+                    let acknowledged = acknowledged.get(&cluster).copied().unwrap_or(0);
                     let applied = application.applied.last().map_or(0, |applied| applied.index);
                     assert!(
                         acknowledged <= applied,

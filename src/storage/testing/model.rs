@@ -122,9 +122,6 @@ pub fn life() -> Vec<Vec<Write>> {
             ..Write::default()
         }],
         vec![Write { hard_state: Some(voted(4, 9, 5)), ..Write::default() }],
-        // It promises its vote to another, and takes that back.
-        vec![Write { record: Some(promised(1, true)), ..Write::default() }],
-        vec![Write { record: Some(promised(1, false)), ..Write::default() }],
         vec![Write {
             snapshot: Some(snapshot(at(5, 3), 1_060_000)),
             compacts_to: Some(at(3, 2)),
@@ -140,6 +137,9 @@ pub fn life() -> Vec<Vec<Write>> {
             ..Write::default()
         }],
         vec![append(vec![entry(21, 5, "after")]), append(vec![entry(22, 5, "and after")])],
+        // It promises its vote to another, and takes that back.
+        vec![Write { record: Some(promised(1, true)), ..Write::default() }],
+        vec![Write { record: Some(promised(1, false)), ..Write::default() }],
         vec![seat(2)],
         vec![append(vec![entry(2, 1, "of the second seat")])],
         // What precedes a seat in one save is the former seat's.
