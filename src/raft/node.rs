@@ -27,6 +27,8 @@ use rand_chacha::{
 use super::events::{
     Answer, Ask, ChannelState, Delivery, Input, Perform, Recovered, Role, Target, Warning, Work,
 };
+#[cfg(test)]
+use super::frame::Ancestor;
 use super::frame::{Message, RaftKind, ReadAt};
 use super::group::Group;
 use super::identity::ClusterUuid;
@@ -543,8 +545,8 @@ impl Node {
 
     /// What this node's cluster was called before it was recovered, oldest first.
     #[cfg(test)]
-    pub fn ancestors(&self) -> Vec<ClusterUuid> {
-        self.membership.ancestors().iter().map(|ancestor| ancestor.cluster).collect()
+    pub fn ancestors(&self) -> Vec<Ancestor> {
+        self.membership.ancestors().to_vec()
     }
 
     #[cfg(test)]

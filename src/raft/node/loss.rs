@@ -144,8 +144,19 @@ impl Node {
             self.note_silence(promise, ticks);
         }
         if self.loss.leaderless.is_multiple_of(self.options.heartbeat_ticks.max(1)) {
+            self.remind();
             self.recover();
         }
+    }
+
+    /// A survivor that was promised may have a leader again, and have forgotten: it is told, until it goes on or does
+    /// without.
+    fn remind(&mut self) {
+        let Some(Promised { promise, rests_on: None }) = self.seat.as_ref().and_then(|seat| seat.promised)
+        else {
+            return;
+        };
+        self.outbox.push(Target::One(promise.survivor), Message::Yielded);
     }
 
     /// For how long whoever this node gave way to has been silent.
@@ -209,8 +220,8 @@ impl Node {
         }
         let ((_, best), is_bound, now) = (best, seat.promised.is_some(), seat.now);
         self.loss.founds = false;
-        if is_bound || has_lost && best != me {
-            // Whoever promised this node is needed by another.
+        if is_bound || !has_lost || best != me {
+            // Whoever promised this node is needed by another, or by the cluster as it is.
             self.loss.yielded.clear();
             survivors.iter().for_each(|other| self.outbox.push(Target::One(*other), Message::Released));
         }
@@ -252,6 +263,8 @@ impl Node {
     pub(super) fn hear_yield(&mut self, from: Incarnation, term: u64, index: u64) {
         let has_lost = !self.missing_voters().is_empty();
         let is_revocable = self.is_promise_revocable();
+        // Its configuration may be newer than ours, in which there may be a quorum of who lives. But nobody leads.
+        let is_leaderless = self.loss.leaderless >= self.loss_ticks();
         let Some(seat) = &self.seat else { return };
         let ours = seat.group.last_position();
         let is_higher = (ours, self.membership.me()) < ((term, index), from);
@@ -263,7 +276,7 @@ impl Node {
                 }
             }
             Some(_) if !is_revocable => {}
-            Some(_) | None if has_lost && is_higher => {
+            Some(_) | None if is_leaderless && is_higher => {
                 let cluster = ClusterUuid::of_epoch(seat.cluster, from);
                 self.promise(Promise { survivor: from, cluster });
             }
@@ -289,7 +302,11 @@ impl Node {
     }
 
     pub(super) fn hear_yielded(&mut self, from: Incarnation) {
-        let Some(seat) = self.seat.as_ref().filter(|_| self.loss.recovers) else { return };
+        let has_lost = !self.missing_voters().is_empty();
+        let Some(seat) = self.seat.as_ref().filter(|seat| seat.founding.is_none()) else { return };
+        if !self.loss.recovers || !has_lost || seat.promised.is_some() {
+            return self.outbox.push(Target::One(from), Message::Released);
+        }
         let is_news = self.loss.yielded.insert(from.raft_id(), (from, seat.now)).is_none();
         if is_news {
             self.recover();

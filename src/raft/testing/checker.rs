@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::application::{Application, Applied, State};
 use super::logs::Logs;
+use crate::raft::frame::Ancestor;
 use crate::raft::log::Log;
 use crate::raft::{ClusterUuid, Incarnation, Role, Status};
 
@@ -115,19 +116,13 @@ impl Checker {
     }
 
     /// `ancestors`: what the node's cluster was before it was recovered, oldest first.
-    pub fn check(
-        &mut self,
-        name: &str,
-        status: &Status,
-        application: &Application,
-        ancestors: &[ClusterUuid],
-    ) {
+    pub fn check(&mut self, name: &str, status: &Status, application: &Application, ancestors: &[Ancestor]) {
         if status.cluster.is_none() {
             self.last.remove(name);
             self.checked.insert(name.to_string(), (status.incarnation, application.applied.len()));
             return;
         }
-        self.branch_off(status, application, ancestors);
+        self.branch_off(status.cluster, ancestors);
         if status.role == Role::Leader {
             let leader = self.leaders.entry((status.cluster, status.term)).or_insert(status.incarnation);
             assert_eq!(*leader, status.incarnation, "two leaders in term {} of one cluster", status.term);
@@ -141,7 +136,8 @@ impl Checker {
         let checked = self.joined_at(name, status, application);
         if let Some(seen) = self.last.get(name).filter(|seen| seen.incarnation == status.incarnation) {
             assert!(
-                seen.cluster == status.cluster || ancestors.contains(&seen.cluster),
+                seen.cluster == status.cluster
+                    || ancestors.iter().any(|ancestor| ancestor.cluster == seen.cluster),
                 "{name}: an incarnation stays in its cluster, or in what that became"
             );
             assert!(
@@ -179,21 +175,17 @@ impl Checker {
         seen + rest.take_while(|applied| applied.action.is_some()).count()
     }
 
-    /// A recovered cluster begins with what its survivor has applied of the former one; the rest of its log follows. What
-    /// only others knew may be lost.
-    fn branch_off(&mut self, status: &Status, application: &Application, ancestors: &[ClusterUuid]) {
-        if self.sequences.contains_key(&status.cluster) {
+    /// A recovered cluster begins with what its survivor knew as committed in the former one; the rest of its log
+    /// follows. What only others knew may be lost.
+    fn branch_off(&mut self, cluster: ClusterUuid, ancestors: &[Ancestor]) {
+        let Some(Ancestor { cluster: former, kept }) = ancestors.last() else { return };
+        if self.sequences.contains_key(&cluster) {
             return;
         }
-        let Some(former) = ancestors.iter().rev().find_map(|ancestor| self.sequences.get(ancestor)) else {
-            return;
-        };
-        let applied_index = application.applied.last().map_or(0, |applied| applied.index);
-        let applied_index = applied_index.max(status.snapshot_index);
-        let former = former.up_to(applied_index);
-        self.kept.insert(status.cluster, former.actions.values().cloned().collect());
-        self.unlisted.insert(status.cluster);
-        self.sequences.insert(status.cluster, former);
+        let sequence = self.sequences.get(former).map(|former| former.up_to(*kept)).unwrap_or_default();
+        self.kept.insert(cluster, sequence.actions.values().cloned().collect());
+        self.unlisted.insert(cluster);
+        self.sequences.insert(cluster, sequence);
     }
 
     /// Actions named `origin/number`, and locks for them, were performed in the order of their numbers, and must be

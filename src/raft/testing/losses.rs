@@ -153,7 +153,6 @@ impl Life {
     /// Of several successors one is kept. The nodes of the others end, and with them what they had.
     fn decide(&mut self, statuses: &BTreeMap<String, Status>, led: &BTreeSet<ClusterUuid>) {
         let kept = *led.first().expect("there are two");
-        self.run.was_given_up = true;
         for (name, _) in
             statuses.iter().filter(|(_, status)| led.contains(&status.cluster) && status.cluster != kept)
         {

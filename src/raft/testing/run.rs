@@ -33,8 +33,6 @@ pub struct Run {
     /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
     syncs: BTreeMap<(String, u64), BTreeMap<ClusterUuid, u64>>,
     pub synced: u64,
-    /// A successor was given up for another: what only it acknowledged is lost.
-    pub was_given_up: bool,
 }
 
 /// Small snapshots, so that logs are compacted all the time.
@@ -63,7 +61,6 @@ impl Run {
             commit_index_max: 0,
             syncs: BTreeMap::new(),
             synced: 0,
-            was_given_up: false,
         };
         run.until("a cluster is founded", 2_000, |run| {
             run.cluster.statuses().values().all(|status| status.leader.is_some() && status.commit_index > 1)
@@ -125,18 +122,23 @@ impl Run {
     fn lineage(&self) -> Vec<ClusterUuid> {
         let left = self.cluster.replicas.values().find(|replica| !replica.node.status().cluster.is_none());
         let left = left.map(|replica| (replica.node.ancestors(), replica.node.status().cluster));
-        left.map_or(Vec::new(), |(ancestors, cluster)| [ancestors, vec![cluster]].concat())
+        left.map_or(Vec::new(), |(ancestors, cluster)| {
+            ancestors.iter().map(|ancestor| ancestor.cluster).chain([cluster]).collect()
+        })
     }
 
-    /// An action is lost where its cluster was recovered from a log that did not have it, or was given up.
+    /// An action is lost where its cluster was recovered from a log that did not have it, or where that cluster is gone
+    /// and another successor is left.
     fn may_be_lost(&self, action: &str, lineage: &[ClusterUuid]) -> bool {
         let checker = &self.cluster.checker;
         let had = |cluster: &ClusterUuid| {
-            checker.sequences.get(cluster).is_some_and(|sequence| sequence.index_of(action).is_some())
+            let sequence = checker.sequences.get(cluster);
+            sequence.is_some_and(|sequence| sequence.actions.values().any(|applied| applied == action))
         };
         let keeps = |cluster| checker.kept.get(cluster).is_some_and(|kept| kept.contains(action));
         let is_lost = lineage.windows(2).any(|pair| had(&pair[0]) && !keeps(&pair[1]));
-        is_lost || self.was_given_up && !lineage.iter().any(had)
+        let others = checker.sequences.keys().filter(|cluster| !lineage.contains(cluster));
+        is_lost || !lineage.iter().any(had) && others.into_iter().any(had)
     }
 
     /// A refused lock was held at some moment between its perform and its end: otherwise a deposed leader answered.
