@@ -109,6 +109,13 @@ impl Node {
         if let Message::Raft(raft) = message {
             return self.hear_raft(from, raft);
         }
+        // A log that lags behind may not know a survivor whose log is higher.
+        if let Message::Yield { term, index } = message {
+            return self.hear_yield(from, term, index);
+        }
+        if matches!(message, Message::Released) {
+            return self.hear_released(from);
+        }
         if !seat.registry.contains(from) {
             return;
         }
@@ -151,14 +158,14 @@ impl Node {
             Message::Disagrees { index, ours, theirs } => self.disagree(index, ours, theirs),
             Message::Fenced { index } => self.hear_fenced(from, index),
             Message::Recover => self.hear_recover(),
-            Message::Yield { term, index } => self.hear_yield(from, term, index),
             Message::Yielded => self.hear_yielded(from),
             Message::Wake => self.hear_wake(from),
             Message::Awake => self.hear_awake(from),
             Message::Silent { members } => seat.note_silent(members),
             Message::Outranks { term, index } => self.hear_outranks(from, term, index),
-            Message::Released => self.hear_released(from),
             Message::Raft(_)
+            | Message::Yield { .. }
+            | Message::Released
             | Message::Hello { .. }
             | Message::Accept(_)
             | Message::Here(_)

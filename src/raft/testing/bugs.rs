@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use super::{churn, script, simulation, steadiness};
+use super::{churn, losses, recoveries, script, simulation, steadiness};
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
 use crate::raft::requests::Origin;
@@ -183,4 +183,40 @@ fn bug_of_refusing_before_commit_is_caught() {
 #[test]
 fn bug_of_a_guard_that_admits_members_only_is_caught() {
     assert_caught(Bug::GuardAdmitsMembersOnly, LATER.., churn::live_through);
+}
+
+/// The story in which a recovered cluster restarts, from its 60th seed on.
+#[test]
+fn bug_of_forgetting_a_successors_name_is_caught() {
+    assert_caught(Bug::ForgetsSuccessorName, 60.., recoveries::a_successor_restarts);
+}
+
+#[test]
+fn bug_of_founding_anew_before_saving_is_caught() {
+    assert_caught(Bug::FoundsBeforeSaving, 0.., recoveries::a_survivor_loses_its_power);
+}
+
+#[test]
+fn bug_of_promising_before_saving_is_caught() {
+    assert_caught(Bug::PromisesBeforeSaving, 0.., |number| _ = recoveries::a_promise_is_kept(number));
+}
+
+#[test]
+fn bug_of_a_promise_to_the_dead_that_binds_is_caught() {
+    assert_caught(Bug::KeepsPromiseToTheDead, 0.., losses::live_through);
+}
+
+#[test]
+fn bug_of_dropping_a_log_before_the_successor_is_held_is_caught() {
+    assert_caught(Bug::DropsLogBeforeSuccessor, 0.., losses::live_through);
+}
+
+#[test]
+fn bug_of_sending_an_image_of_the_former_cluster_is_caught() {
+    assert_caught(Bug::SendsImageOfFormerCluster, 0.., recoveries::one_survivor_dies);
+}
+
+#[test]
+fn bug_of_outliving_a_successor_is_caught() {
+    assert_caught(Bug::OutlivesItsSuccessor, 40.., recoveries::a_majority_thaws);
 }
