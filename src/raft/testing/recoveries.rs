@@ -58,7 +58,7 @@ pub(super) fn one_survivor_dies(number: u64) {
 #[test]
 fn a_promise_survives_a_restart_once_it_was_said() {
     let kept = (0..40).filter(|k| a_promise_is_kept(*k)).count();
-    assert!(kept > 3, "only {kept} had promised");
+    assert!(kept > 1, "only {kept} had promised");
 }
 
 /// Whether the promise was said.
