@@ -171,7 +171,9 @@ declare namespace conflux {
      * - `{ recoverAfter }`: after so many milliseconds without a quorum the nodes that are left do what `node.recover`
      *   does, by themselves; actions that only the missing ones knew are lost, also acknowledged ones. The warning
      *   `WARN_CONFLUX_RECOVERED` says so. At least 10 times `electionTimeout.max`, at most 2147483647; only time in which
-     *   the channel works counts.
+     *   the channel works counts. This trades safety for availability: voters that were only frozen or cut off may have
+     *   acknowledged actions meanwhile. When they are back, the recovered cluster wins, and those actions are lost
+     *   (`WARN_CONFLUX_SUPERSEDED`).
      *
      * Default: `'wait'`.
      */
@@ -365,7 +367,8 @@ declare namespace conflux {
      * For when half of the voters or more are gone for good: founds the cluster anew from the nodes that are left,
      * with the log of the one that knows most. What only the missing ones knew is lost, also what was acknowledged; the
      * warning `WARN_CONFLUX_RECOVERED` says who they were. One of them that lives after all joins the new cluster, and
-     * what only it knew is lost as well.
+     * what only it knew is lost as well (`WARN_CONFLUX_SUPERSEDED`). Resolves when this node is in a cluster that has a
+     * leader. If the node on which the others agreed dies meanwhile, call it again 10 election timeouts later.
      *
      * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: without `iUnderstandThatActionsMayBeLost: true`.
      * @throws `ERR_CONFLUX_QUORUM_NOT_LOST`: enough voters are there, or not missing for long enough.
@@ -508,6 +511,17 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_QUORUM_RESTORED'; message: string }
     /** The cluster was founded anew from the log of the node `from`: what only the missing ones knew is lost. */
     | { code: 'WARN_CONFLUX_RECOVERED'; message: string; cluster: string; from: string; missing: string[] }
+    /**
+     * This node's cluster was recovered without it, and has ended: what it acknowledged after index `kept` may be lost.
+     * The node joins `successor`, and keeps its log until it is in.
+     */
+    | { code: 'WARN_CONFLUX_SUPERSEDED'; message: string; ours: string; successor: string; kept: number }
+    /** The cluster that this one was recovered from went on meanwhile; its nodes join this one. */
+    | { code: 'WARN_CONFLUX_FORMER_CLUSTER'; message: string; ours: string; former: string; kept: number }
+    /** One cluster was recovered twice, and both successors go on. */
+    | { code: 'WARN_CONFLUX_TWO_SUCCESSORS'; message: string; ours: string; theirs: string; former: string }
+    /** This node gave way to a successor of which no node is heard: `recover` goes on without it. */
+    | { code: 'WARN_CONFLUX_SUCCESSOR_SILENT'; message: string; successor: string }
     /** This node is fenced, and nobody listens to the event `fenced`. */
     | { code: 'WARN_CONFLUX_FENCED'; message: string; index: number }
 

@@ -63,7 +63,8 @@ fn loads(path: &Path) -> Vec<Duration> {
 fn opened(path: &Path) -> Disk {
     let mut disk = Disk::new(path);
     disk.load().expect("the disk works");
-    let seat = SeatRecord { incarnation: Incarnation::from_u128(1), cluster: ClusterUuid::NONE };
+    let incarnation = Incarnation::from_u128(1);
+    let seat = SeatRecord { incarnation, cluster: ClusterUuid::NONE, promise: None };
     let first = Write {
         seat: Some(seat),
         snapshot: Some(SnapshotRecord { position: position(1), image: vec![0; 100].into() }),

@@ -312,7 +312,7 @@ async fn writes_that_wait_are_saved_together_and_a_former_seat_is_not_reported()
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Loading)));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Saving(1))));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Held)));
-    let seat = SeatRecord { incarnation: Incarnation::from_u128(1), cluster: ClusterUuid::NONE };
+    let seat = SeatRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE);
     saver.save(8, Write::default());
     // A new seat numbers its writes anew.
     saver.save(1, Write { seat: Some(seat), ..Write::default() });

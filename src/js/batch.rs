@@ -230,6 +230,16 @@ fn facts(warning: &Warning) -> serde_json::Value {
                 "missing": missing.iter().map(|id| &**id).collect::<Vec<_>>()
             })
         }
+        Warning::Superseded { ours, successor, kept } => {
+            json!({ "ours": ours.to_string(), "successor": successor.to_string(), "kept": kept })
+        }
+        Warning::FormerCluster { ours, former, kept } => {
+            json!({ "ours": ours.to_string(), "former": former.to_string(), "kept": kept })
+        }
+        Warning::TwoSuccessors { ours, theirs, former } => {
+            json!({ "ours": ours.to_string(), "theirs": theirs.to_string(), "former": former.to_string() })
+        }
+        Warning::SuccessorSilent { successor, .. } => json!({ "successor": successor.to_string() }),
         Warning::OtherVersion { theirs, ours } => json!({ "theirs": theirs, "ours": ours }),
     }
 }
@@ -375,6 +385,10 @@ mod tests {
             Warning::QuorumLost { voters: 3, missing: vec!["b".into()], ticks: 9 },
             Warning::QuorumRestored,
             Warning::Recovered { cluster: uuid, from: "a".into(), missing: vec!["b".into()] },
+            Warning::Superseded { ours: uuid, successor: uuid, kept: 7 },
+            Warning::FormerCluster { ours: uuid, former: uuid, kept: 7 },
+            Warning::TwoSuccessors { ours: uuid, theirs: uuid, former: uuid },
+            Warning::SuccessorSilent { successor: uuid, ticks: 9 },
             Warning::OtherVersion { theirs: 2, ours: 1 },
         ];
         for warning in warnings {

@@ -23,7 +23,8 @@ pub enum Context {
     /// Every node hashes the state that it has here.
     Check,
     /// The quorum was lost; the cluster goes on from this log under another name, with one voter.
-    Epoch { cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, missing: Vec<Arc<str>> },
+    /// What the former cluster committed up to the index `kept` is certainly in this log.
+    Epoch { cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, missing: Vec<Arc<str>>, kept: u64 },
     /// Outcomes that the entry of the next action of the same origin has no room for: see [`Request::observed`].
     Observed { origin: RaftId, start: u64, observed: Vec<(u64, Outcome)> },
 }

@@ -167,6 +167,8 @@ pub enum Target {
 pub struct Write {
     /// This is the first write of a new seat: what is kept of a former one is set aside, never deleted.
     pub seat: Option<SeatRecord>,
+    /// Replaces the record of the present seat; its log stays.
+    pub record: Option<SeatRecord>,
     /// Replaces the snapshot that is kept.
     pub snapshot: Option<SnapshotRecord>,
     /// Every entry that is kept goes: the snapshot does not continue the log.
@@ -182,6 +184,23 @@ pub struct Write {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatRecord {
     pub incarnation: Incarnation,
+    pub cluster: ClusterUuid,
+    /// While this stands, the incarnation neither votes nor leads in `cluster`.
+    pub promise: Option<Promise>,
+}
+
+impl SeatRecord {
+    /// Of a seat that has promised nothing.
+    pub fn new(incarnation: Incarnation, cluster: ClusterUuid) -> Self {
+        Self { incarnation, cluster, promise: None }
+    }
+}
+
+/// What a replica promises when its cluster has lost its quorum, or was replaced: `survivor` may go on as `cluster`,
+/// and this replica takes no more part in its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    pub survivor: Incarnation,
     pub cluster: ClusterUuid,
 }
 
@@ -348,6 +367,30 @@ pub enum Warning {
     /// The cluster was founded anew from what was left of it; what only the missing knew is lost.
     #[error("the cluster was founded anew as {cluster} from the log of `{from}`; actions that only {} knew may be lost", missing.join(", "))]
     Recovered { cluster: ClusterUuid, from: Arc<str>, missing: Vec<Arc<str>> },
+    /// This node's cluster has ended: it was recovered without this node, which joins the successor.
+    #[error(
+        "cluster {ours} was replaced by cluster {successor}, which keeps its log up to index {kept}: what {ours} \
+         acknowledged after that may be lost; this node joins {successor}, and keeps its own log until it has that one's"
+    )]
+    Superseded { ours: ClusterUuid, successor: ClusterUuid, kept: u64 },
+    /// The cluster that this one replaced went on in the meantime; its nodes join this one.
+    #[error(
+        "cluster {former}, which was recovered as {ours}, has a leader again: its nodes join {ours}; what it \
+         acknowledged after index {kept} may be lost"
+    )]
+    FormerCluster { ours: ClusterUuid, former: ClusterUuid, kept: u64 },
+    /// One cluster was recovered twice, apart from each other.
+    #[error(
+        "cluster {ours} and cluster {theirs} were both recovered from cluster {former}, and both go on; decide which \
+         to keep, stop all nodes of the other, and start them again with empty storage directories"
+    )]
+    TwoSuccessors { ours: ClusterUuid, theirs: ClusterUuid, former: ClusterUuid },
+    /// This node promised to leave it to another to go on, and that one is not heard any more.
+    #[error(
+        "this node gave way to cluster {successor}, of which no node has been heard for {ticks} ticks; \
+         `recover` goes on without it"
+    )]
+    SuccessorSilent { successor: ClusterUuid, ticks: u64 },
     /// A cluster on the same channel was founded with another `clusterSize`.
     #[error("cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; they do not mix")]
     ClusterOfOtherSize { cluster: ClusterUuid, theirs: usize, ours: usize },
@@ -370,6 +413,10 @@ impl Warning {
             Warning::StatesDiffer { .. } => "WARN_CONFLUX_STATES_DIFFER",
             Warning::QuorumRestored => "WARN_CONFLUX_QUORUM_RESTORED",
             Warning::Recovered { .. } => "WARN_CONFLUX_RECOVERED",
+            Warning::Superseded { .. } => "WARN_CONFLUX_SUPERSEDED",
+            Warning::FormerCluster { .. } => "WARN_CONFLUX_FORMER_CLUSTER",
+            Warning::TwoSuccessors { .. } => "WARN_CONFLUX_TWO_SUCCESSORS",
+            Warning::SuccessorSilent { .. } => "WARN_CONFLUX_SUCCESSOR_SILENT",
             Warning::ClusterOfOtherSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
         }
     }

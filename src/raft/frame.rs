@@ -83,6 +83,8 @@ pub enum Message {
     Awake,
     /// From the leader to all, while somebody is silent: who, and for how many ticks. Silence outlives a leadership.
     Silent { members: Vec<(RaftId, u64)> },
+    /// "I leave it to another survivor to go on": whoever promised the sender is free of that promise.
+    Released,
 }
 
 /// What a node asks the leader.
@@ -148,13 +150,22 @@ impl Roster {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Here {
     pub cluster: ClusterUuid,
-    /// What the cluster was called before it lost its quorum and was founded anew, oldest first.
-    pub ancestors: Vec<ClusterUuid>,
+    /// What the cluster was before it lost its quorum and was founded anew, oldest first. That it was is committed: the
+    /// ancestors have ended.
+    pub ancestors: Vec<Ancestor>,
     pub cluster_size: u32,
     /// An action of the cluster is committed, as far as the sender knows.
     pub holds_actions: bool,
     /// The sender knows a leader of the present term.
     pub has_leader: bool,
+}
+
+/// A cluster that was recovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    pub cluster: ClusterUuid,
+    /// What it committed up to here is certainly in its successor's log.
+    pub kept: u64,
 }
 
 /// Performs of one origin, in call order.

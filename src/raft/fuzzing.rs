@@ -45,7 +45,7 @@ pub fn registry(bytes: &[u8]) {
     let incarnation = Incarnation::from_u128(1);
     registry.admit(incarnation, "x".into());
     assert!(registry.contains(incarnation) && registry.named("x").count() > 0);
-    registry.renew(registry.cluster(), incarnation, "x".into());
+    registry.renew(registry.cluster(), incarnation, "x".into(), 2);
     assert_eq!(registry.members().len(), 1);
 }
 

@@ -4,6 +4,8 @@
 //! committed entries. It knows nothing of requests, JavaScript or founding.
 
 mod configuration;
+#[cfg(test)]
+mod mistakes;
 mod window;
 
 use std::collections::VecDeque;
@@ -260,6 +262,18 @@ impl Group {
     pub fn ticks_until_election(&self) -> u64 {
         let raft = &self.raw.raft;
         raft.randomized_election_timeout().saturating_sub(raft.election_elapsed) as u64
+    }
+
+    /// Follows nobody from here on, and forgets what it was about to say: the replica takes no more part in its cluster.
+    pub fn step_down(&mut self) {
+        let term = self.raw.raft.term;
+        self.raw.raft.become_follower(term, raft_rs::INVALID_ID);
+        self.draw_election_timeout();
+    }
+
+    /// Whether raft-rs has nothing under way that the log does not hold yet, nor the log what is not applied.
+    pub fn is_settled(&mut self) -> bool {
+        self.installing.is_none() && !self.has_installed && !self.raw.has_ready()
     }
 
     pub fn campaign(&mut self) {
@@ -547,31 +561,6 @@ impl Group {
         // A node that was healed reduces again what was applied before.
         if index > self.raw.raft.raft_log.applied {
             self.raw.advance_apply_to(index);
-        }
-    }
-
-    /// Gives back what waits for the write.
-    #[cfg(test)]
-    fn leaves_unsaved(&mut self, messages: Vec<Message>) -> Vec<Message> {
-        if !is_back(Bug::AnswersBeforeSaving) {
-            return messages;
-        }
-        self.out.extend(messages);
-        Vec::new()
-    }
-
-    /// One more voter of an even number votes as this one did, so that half of them elect a leader.
-    #[cfg(test)]
-    fn counts_twice(&mut self, from: RaftId, message: &RaftMessage) {
-        let conf = self.conf_state();
-        let is_vote =
-            matches!(message.kind, RaftKind::RequestVoteResponse | RaftKind::RequestPreVoteResponse);
-        if !is_back(Bug::CountsHalfAsQuorum) || !is_vote || conf.voters.len() % 2 == 1 {
-            return;
-        }
-        if let Some(other) = conf.voters.iter().find(|voter| ![from, self.raw.raft.id].contains(voter)) {
-            let message = wire::incoming(message.clone(), *other, self.raw.raft.id);
-            let _ = self.raw.step(message);
         }
     }
 

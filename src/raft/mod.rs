@@ -29,8 +29,8 @@ mod transfer;
 mod wire;
 
 pub use events::{
-    Answer, Answered, Ask, ChannelState, Delivery, ErrorOutcome, Hashed, Input, Perform, Position, Recovered,
-    Role, SeatRecord, Settlement, SnapshotRecord, StateHash, Taken, Target, Warning, Work, Write,
+    Answer, Answered, Ask, ChannelState, Delivery, ErrorOutcome, Hashed, Input, Perform, Position, Promise,
+    Recovered, Role, SeatRecord, Settlement, SnapshotRecord, StateHash, Taken, Target, Warning, Work, Write,
 };
 pub use identity::{ClusterUuid, Incarnation, RaftId};
 pub use node::Node;

@@ -9,6 +9,8 @@ mod closing;
 mod deliveries;
 mod fence;
 mod hearing;
+#[cfg(test)]
+mod inspection;
 mod loss;
 mod outcomes;
 mod rest;
@@ -31,8 +33,6 @@ use super::events::{
 use super::frame::{Message, RaftKind, ReadAt};
 use super::group::Group;
 use super::identity::ClusterUuid;
-#[cfg(test)]
-use super::identity::Incarnation;
 use super::membership::{Event, Facts, Membership};
 use super::options::Options;
 use super::outbox::Outbox;
@@ -69,8 +69,9 @@ pub struct Node {
     seat: Option<Seat>,
     origin: Origin,
     work: VecDeque<Work>,
-    /// The number of the last write that was handed out.
+    /// The number of the last write that was handed out, and of the last that is durable.
     writes: u64,
+    saved: u64,
     outbox: Outbox,
     /// Deliveries that wait for the batch with JavaScript to be answered. Bounded: roles and warnings come at the pace
     /// of elections and HELLOs, settlements are no more than performs that the façade admitted.
@@ -92,6 +93,8 @@ pub struct Node {
     /// A snapshot that arrives.
     reception: Option<Reception>,
     loss: Loss,
+    /// What this node had in the cluster whose successor it waits for: kept until it is let in, taken back if it is not.
+    former: Option<Seat>,
     waking: Waking,
     tidings: Tidings,
     ticks: u64,
@@ -122,6 +125,7 @@ impl Node {
             seat: None,
             work: VecDeque::new(),
             writes: 0,
+            saved: 0,
             outbox: Outbox::default(),
             news: Vec::new(),
             delivering: None,
@@ -134,6 +138,7 @@ impl Node {
             own_answers: Vec::new(),
             reception: None,
             loss: Loss::default(),
+            former: None,
             waking: Waking::default(),
             tidings: Tidings::default(),
             ticks: 0,
@@ -159,7 +164,7 @@ impl Node {
         let index = record.position.index;
         let state = super::snapshot::Snapshot::decode(&record.image).and_then(|snapshot| snapshot.state);
         self.membership.resized(seat.registry.cluster_size());
-        self.membership.renamed(seat.cluster, seat.registry.ancestors());
+        self.membership.renamed(seat.cluster, seat.lineage().0);
         self.seat = Some(seat);
         self.restore(index, state);
         self.begin_catch_up();
@@ -186,11 +191,7 @@ impl Node {
             Input::ReducerFailed { index, why } => self.fence(index, why),
             Input::Ask { ticket, ask: Ask::Recover, ticks } => self.ask_recover(ticket, ticks),
             Input::Ask { ticket, ask, ticks } => self.ask(ticket, ask, ticks),
-            Input::Persisted(number) => {
-                if let Some(seat) = &mut self.seat {
-                    seat.group.persisted(number);
-                }
-            }
+            Input::Persisted(number) => self.persisted(number),
             Input::StorageFailed(error) => self.fail(error),
             Input::Channel(state) => self.channel_changed(state),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
@@ -251,7 +252,9 @@ impl Node {
         self.membership.tick(&facts);
         self.obey_membership();
         if let Some(seat) = &mut self.seat {
-            seat.group.tick();
+            if !seat.is_bound() {
+                seat.group.tick();
+            }
             if facts.channel_is_healthy {
                 seat.now += 1;
                 seat.doubt_leader(self.options.election_timeout_ticks_max);
@@ -312,7 +315,13 @@ impl Node {
                     self.persist(write);
                     self.begin_catch_up();
                 }
-                Event::Renewed { why } => self.leave_seat(why),
+                Event::Renewed { why } => {
+                    self.warn(Warning::StartingOver { why });
+                    drop(self.leave_seat());
+                }
+                Event::Superseded { by, successor, kept } => self.supersede(by, successor, kept),
+                Event::GaveWay { former } => self.give_way(former),
+                Event::Returned => self.take_seat_back(),
                 Event::Warn(warning) => self.warn(warning),
                 Event::Fail(error) => self.fail(error),
             }
@@ -321,18 +330,37 @@ impl Node {
 
     /// This node is a new incarnation: to Raft its former one has crashed. What it had sent to a leader may yet be
     /// committed by the others.
-    fn leave_seat(&mut self, why: String) {
-        self.warn(Warning::StartingOver { why });
+    fn leave_seat(&mut self) -> Option<Seat> {
         (self.reception, self.loss, self.tidings) = (None, Loss::default(), Tidings::default());
-        if self.seat.take().is_some_and(|seat| seat.told.2.is_some()) {
+        let seat = self.seat.take();
+        if seat.as_ref().is_some_and(|seat| seat.told.2.is_some()) {
             self.news.push(Delivery::Role { role: Role::Follower, term: 0, leader: None });
         }
         // Of the batch with JavaScript, nothing counts in another cluster.
         self.delivering = self.delivering.map(|_| 0);
         self.fall_behind();
+        self.end_dispatched();
+        seat
+    }
+
+    /// Nobody that a perform was sent to will say what became of it.
+    fn end_dispatched(&mut self) {
         let dispatched = self.origin.end_where(Pending::was_dispatched);
         self.settle_failed(dispatched, &Error::Removed);
         self.origin.follow(0);
+    }
+
+    /// Writes up to this number are durable.
+    fn persisted(&mut self, number: u64) {
+        self.saved = self.saved.max(number);
+        if let Some(former) = &mut self.former {
+            former.group.persisted(number);
+        }
+        if let Some(seat) = &mut self.seat {
+            seat.group.persisted(number);
+            self.keep_promise(number);
+            self.finish_founding(number);
+        }
     }
 
     /// JavaScript is done with a batch: what it delivered is applied, and its answers are proposed.
@@ -390,10 +418,13 @@ impl Node {
     fn advance(&mut self) -> bool {
         self.observe_role();
         self.put_asks();
-        if let Some(seat) = &mut self.seat
+        if let Some(seat) = self.seat.as_mut().filter(|seat| seat.founding.is_none())
             && let Some(write) = seat.group.advance(self.writes + 1)
         {
             self.persist(write);
+            return true;
+        }
+        if self.found_anew() {
             return true;
         }
         // raft-rs may have changed role while its work was taken.
@@ -493,7 +524,7 @@ impl Node {
             for (to, message) in messages {
                 // A fenced or closing node does not campaign, and one that promised to vote no more is out of it all.
                 let is_campaign = message.kind == RaftKind::RequestPreVote;
-                if seat.yielded_to.is_some() || is_campaign && is_silent {
+                if seat.is_bound() || is_campaign && is_silent {
                     continue;
                 }
                 if let Some(to) = seat.incarnation(to) {
@@ -508,40 +539,6 @@ impl Node {
 
     fn warn(&mut self, warning: Warning) {
         self.news.push(Delivery::Warning(warning));
-    }
-
-    /// This leader has applied what it knows to be committed, but for a change that not enough others know of.
-    #[cfg(test)]
-    pub fn only_awaits_knowledge(&self) -> bool {
-        self.seat.as_ref().is_some_and(|seat| seat.group.voters_awaited().is_some())
-    }
-
-    /// The voters of the configuration, or of both halves of a joint one, and of the one that is to be applied next.
-    #[cfg(test)]
-    pub fn voter_halves(&self) -> Vec<Vec<Incarnation>> {
-        let Some(seat) = &self.seat else { return Vec::new() };
-        let conf = seat.group.conf_state();
-        let awaited = seat.group.voters_awaited().unwrap_or_default();
-        let halves = [conf.voters, conf.voters_outgoing, awaited].into_iter().filter(|half| !half.is_empty());
-        halves.map(|half| half.into_iter().filter_map(|id| seat.incarnation(id)).collect()).collect()
-    }
-
-    /// The transfers on their way to others.
-    #[cfg(test)]
-    pub fn transfers(&self) -> Vec<u64> {
-        let care = self.seat.as_ref().and_then(|seat| seat.care.as_ref());
-        care.map_or(Vec::new(), |care| care.transfers.values().map(|transfer| transfer.number()).collect())
-    }
-
-    /// Which transfer arrives, and how much of it is here.
-    #[cfg(test)]
-    pub fn reception(&self) -> Option<(u64, u64)> {
-        self.reception.as_ref().map(Reception::progress)
-    }
-
-    #[cfg(test)]
-    pub fn log(&self) -> Option<&super::log::Log> {
-        self.seat.as_ref().map(|seat| seat.group.log())
     }
 
     fn facts(&self) -> Facts {

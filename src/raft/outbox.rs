@@ -90,6 +90,7 @@ fn size(message: &Message) -> usize {
         | Message::Yield { .. }
         | Message::Yielded
         | Message::Outranks { .. }
+        | Message::Released
         | Message::Wake
         | Message::Awake
         | Message::Silent { .. } => SMALL,

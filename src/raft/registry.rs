@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::Roster;
+use super::frame::{Ancestor, Roster};
 use super::identity::{ClusterUuid, Incarnation, RaftId};
 
 /// A cluster that was recovered more often than this no longer knows its first names.
-const ANCESTORS_MAX: usize = 16;
+pub const ANCESTORS_MAX: usize = 16;
 
 /// The members of a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Registry {
     cluster: ClusterUuid,
     /// The names that this cluster had before its quorum was lost and it was founded anew, oldest first.
-    ancestors: Vec<ClusterUuid>,
+    ancestors: Vec<Ancestor>,
     cluster_size: u32,
     members: BTreeMap<RaftId, (Incarnation, Arc<str>)>,
     /// Members that are in the former half of a joint configuration only.
@@ -44,7 +44,7 @@ impl Registry {
         self.cluster
     }
 
-    pub fn ancestors(&self) -> &[ClusterUuid] {
+    pub fn ancestors(&self) -> &[Ancestor] {
         &self.ancestors
     }
 
@@ -101,8 +101,8 @@ impl Registry {
     }
 
     /// The cluster goes on under another name, with one member.
-    pub fn renew(&mut self, cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>) {
-        self.ancestors.push(std::mem::replace(&mut self.cluster, cluster));
+    pub fn renew(&mut self, cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, kept: u64) {
+        self.ancestors.push(Ancestor { cluster: std::mem::replace(&mut self.cluster, cluster), kept });
         if self.ancestors.len() > ANCESTORS_MAX {
             self.ancestors.remove(0);
         }
@@ -121,7 +121,7 @@ mod tests {
         let mut registry = Registry::found(&Roster(vec![(one, "a".into()), (other, "b".into())]));
         let former = registry.cluster();
         registry.set_leaving(vec![one.raft_id(), other.raft_id()]);
-        registry.renew(ClusterUuid::of_epoch(former, one), one, "a".into());
+        registry.renew(ClusterUuid::of_epoch(former, one), one, "a".into(), 0);
         assert!(!registry.is_leaving(one.raft_id()) && registry.take_leaving().is_empty());
         assert_eq!(registry.members().map(|(.., id)| &**id).collect::<Vec<_>>(), ["a"]);
     }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 
 use super::hearing::Hearing;
-use super::meeting::{Acquaintances, Verdict, meet};
+use super::meeting::{Acquaintances, Verdict};
+use super::succession::Former;
 use super::timing::Timing;
 use super::{Event, Facts, Phase};
 use crate::error::Error;
-use crate::raft::frame::{Here, Message, Roster};
+use crate::raft::frame::{Ancestor, Here, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
@@ -33,11 +34,13 @@ pub struct Membership {
     pub(super) cluster_size: usize,
     pub(super) version: Arc<str>,
     /// What the cluster was called before it was founded anew.
-    pub(super) ancestors: Vec<ClusterUuid>,
+    pub(super) ancestors: Vec<Ancestor>,
+    /// What this node goes back to if the successor that it gave way to is not heard any more.
+    pub(super) former: Option<Former>,
     /// The cluster that removed this node: whatever size it has now is the one to state.
     home: Option<ClusterUuid>,
-    timing: Timing,
-    dice: ChaCha8Rng,
+    pub(super) timing: Timing,
+    pub(super) dice: ChaCha8Rng,
     pub(super) me: Incarnation,
     /// Ticks with a healthy channel so far.
     pub(super) now: u64,
@@ -45,11 +48,11 @@ pub struct Membership {
     pub(super) hearing: Hearing,
     acquaintances: Acquaintances,
     /// When this node says its next HELLO, ACCEPT or HERE to all.
-    speaks_at: u64,
+    pub(super) speaks_at: u64,
     /// A cluster of one isn't founded before: somebody may still answer its HELLO.
     answered_by: u64,
     /// In a cluster: ticks without a known leader, and after how many the quorum is believed lost.
-    leaderless: u64,
+    pub(super) leaderless: u64,
     leaderless_max: u64,
     /// While waiting for others: when the next warning is due, and whom the last one named.
     warns_at: u64,
@@ -68,6 +71,7 @@ impl Membership {
             cluster_size: options.cluster_size,
             version: options.version.clone(),
             ancestors: Vec::new(),
+            former: None,
             home: None,
             timing,
             me: Incarnation::draw(&mut dice),
@@ -104,20 +108,35 @@ impl Membership {
         self.cluster_size
     }
 
+    #[cfg(test)]
+    pub fn ancestors(&self) -> &[Ancestor] {
+        &self.ancestors
+    }
+
     /// Free to be let into a cluster: in none, and bound by no promise to found one.
     pub fn may_be_admitted(&self) -> bool {
         matches!(self.phase, Phase::Seeking | Phase::Waiting { .. })
     }
 
+    /// A node that gave way to the successor of its cluster is let in by nobody else.
+    pub fn may_be_admitted_to(&self, cluster: ClusterUuid) -> bool {
+        match &self.phase {
+            Phase::Seeking => self.former.is_none(),
+            Phase::Waiting { cluster: awaited, .. } => self.former.is_none() || *awaited == cluster,
+            Phase::Accepted { .. } | Phase::Founded { .. } | Phase::Member { .. } | Phase::Stopped => false,
+        }
+    }
+
     /// The leader of this cluster let this node in.
     pub fn admitted(&mut self, cluster: ClusterUuid, cluster_size: usize) {
         self.cluster_size = cluster_size;
+        self.former = None;
         self.enter(cluster);
     }
 
     /// The cluster that this node is in has another name from here on: it was founded anew after a loss.
-    pub fn renamed(&mut self, cluster: ClusterUuid, ancestors: &[ClusterUuid]) {
-        self.ancestors = ancestors.to_vec();
+    pub fn renamed(&mut self, cluster: ClusterUuid, ancestors: Vec<Ancestor>) {
+        self.ancestors = ancestors;
         if self.phase.is_in_cluster() {
             self.phase = Phase::Member { cluster };
         }
@@ -204,6 +223,7 @@ impl Membership {
             | Message::Yield { .. }
             | Message::Yielded
             | Message::Outranks { .. }
+            | Message::Released
             | Message::Wake
             | Message::Awake
             | Message::Silent { .. } => {}
@@ -219,7 +239,10 @@ impl Membership {
 
     fn leave_overdue_phase(&mut self, facts: &Facts) {
         match &self.phase {
-            Phase::Waiting { until, .. } if *until <= self.now => self.seek(),
+            Phase::Waiting { until, .. } if *until <= self.now => match self.former.take() {
+                Some(former) => self.go_back(former),
+                None => self.seek(),
+            },
             Phase::Accepted { until, .. } if *until <= self.now => {
                 self.renew("not every founder accepted in time")
             }
@@ -349,9 +372,10 @@ impl Membership {
         if here.cluster.is_none() {
             return;
         }
-        let is_successor =
-            here.ancestors.contains(&self.phase.cluster()) && here.has_leader && !facts.has_leader;
-        if is_successor || self.home == Some(here.cluster) && self.may_be_admitted() {
+        if self.hear_of_successor(from, here, facts) {
+            return;
+        }
+        if self.home == Some(here.cluster) && self.may_be_admitted() {
             self.resized(here.cluster_size as usize);
         }
         if !self.is_our_size(here.cluster_size) {
@@ -362,10 +386,6 @@ impl Membership {
             return;
         }
         self.see_cluster(here.cluster);
-        if is_successor {
-            self.renew("the cluster was founded anew without this node, after its quorum was lost");
-            return self.wait_for(here.cluster);
-        }
         match &self.phase {
             Phase::Seeking | Phase::Waiting { .. } => self.wait_for(here.cluster),
             Phase::Accepted { .. } => {
@@ -382,17 +402,16 @@ impl Membership {
     }
 
     fn meet(&mut self, from: Incarnation, ours: ClusterUuid, theirs: &Here, facts: &Facts) {
-        match meet(ours, facts, self.leaderless, theirs, &self.timing) {
+        match self.judge(ours, theirs, facts) {
             Verdict::Stay => {}
             Verdict::Dissolve => {
                 self.renew(&format!("cluster {ours} without actions met cluster {}", theirs.cluster));
                 return self.wait_for(theirs.cluster);
             }
             Verdict::Warn => {
-                // Of what we were before a recovery, some may not have heard of it yet.
-                let is_ancestor = self.ancestors.contains(&theirs.cluster);
-                if !is_ancestor && self.acquaintances.is_new_rival(theirs.cluster) {
-                    self.warn(Warning::TwoClusters { ours, theirs: theirs.cluster });
+                if self.acquaintances.is_new_rival(theirs.cluster) {
+                    let warning = self.warning_of(ours, theirs);
+                    self.warn(warning);
                 }
             }
             Verdict::Stop => return self.fail(Error::OtherCluster { ours, theirs: theirs.cluster }),
@@ -503,7 +522,7 @@ impl Membership {
     }
 
     /// Does not found for a while: the cluster that was heard is the place to be.
-    fn wait_for(&mut self, cluster: ClusterUuid) {
+    pub(super) fn wait_for(&mut self, cluster: ClusterUuid) {
         let mut waits_since = self.now;
         if let Phase::Waiting { since, .. } = &self.phase {
             waits_since = *since;
@@ -529,14 +548,14 @@ impl Membership {
         self.join();
     }
 
-    fn enter(&mut self, cluster: ClusterUuid) {
+    pub(super) fn enter(&mut self, cluster: ClusterUuid) {
         self.leaderless = 0;
         self.leaderless_max = self.timing.until_quorum_lost(&mut self.dice);
         self.phase = Phase::Member { cluster };
         self.home = None;
     }
 
-    fn join(&mut self) {
+    pub(super) fn join(&mut self) {
         self.events.push_back(Event::Join(self.me));
         self.say(Target::All, self.hello());
         self.speaks_at = self.now + self.timing.interval(&mut self.dice);
@@ -551,7 +570,7 @@ impl Membership {
         self.await_warning();
     }
 
-    fn await_warning(&mut self) {
+    pub(super) fn await_warning(&mut self) {
         self.warns_at = self.now + self.timing.until_warning();
         self.warned_of = None;
     }

@@ -5,7 +5,8 @@
 //! and what is committed reaches it only as facts.
 //!
 //! The map: `machine` moves a node from phase to phase; `phase` says which phases there are; `hearing` remembers
-//! whose HELLOs were heard; `meeting` decides between two clusters; `timing` turns the options into spans of ticks;
+//! whose HELLOs were heard; `meeting` decides between two clusters,
+//! `succession` between a cluster and what it was recovered as; `timing` turns the options into spans of ticks;
 //! `words` says it all.
 //!
 //! Why it is safe: an incarnation accepts one roster, ever, and a cluster exists only if all N of its roster accepted
@@ -16,6 +17,7 @@ mod hearing;
 mod machine;
 mod meeting;
 mod phase;
+mod succession;
 mod timing;
 mod words;
 
@@ -29,7 +31,7 @@ pub use phase::Phase;
 
 use super::events::{Target, Warning};
 use super::frame::{Message, Roster};
-use super::identity::Incarnation;
+use super::identity::{ClusterUuid, Incarnation};
 use crate::error::Error;
 
 /// What the node knows at the moment, about its channel and about its raft group (there, all false without one).
@@ -78,6 +80,14 @@ pub enum Event {
     /// This node is a new incarnation, and belongs to no cluster: drop the raft group, if there is one. A `Join`
     /// follows. Whether that is worth a `Warning::StartingOver` is the node's choice.
     Renewed { why: String },
+    /// The cluster of this node has a successor, whose log has what was committed up to `kept`: it has ended.
+    Superseded { by: Incarnation, successor: ClusterUuid, kept: u64 },
+    /// This node is a new incarnation and waits for the successor of its cluster to let it in: put the raft group aside,
+    /// and drop it when it is in. Until now it was `former`. A `Join` follows.
+    GaveWay { former: Incarnation },
+    /// The successor is not heard any more: this node is the incarnation again that gave way, with the raft group that
+    /// was put aside. A `Join` follows.
+    Returned,
     /// Something an operator wants to know.
     Warn(Warning),
     /// This node must not go on; nothing comes after this.

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::raft::entry::Context;
 use crate::raft::events::{Ask, Delivery, Target};
 use crate::raft::frame::{Message, Question, ReadAt};
-use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
+use crate::raft::identity::{Incarnation, RaftId};
 
 /// More reads than these do not wait for a round; they are asked again.
 const READS_MAX: usize = 1 << 16;
@@ -31,8 +31,6 @@ pub(super) struct Asking {
     /// Of an order: who led, and which members had the id, when it was given.
     leader: Option<RaftId>,
     members: Vec<RaftId>,
-    /// In which cluster; a recovered one has another name.
-    cluster: ClusterUuid,
 }
 
 impl Asking {
@@ -46,7 +44,6 @@ impl Asking {
             read_index: None,
             leader: None,
             members: Vec::new(),
-            cluster: ClusterUuid::NONE,
         }
     }
 
@@ -68,8 +65,7 @@ impl Node {
             (Ask::Remove { id }, Some(seat)) => seat.registry.named(id).collect(),
             _ => Vec::new(),
         };
-        let cluster = seat.map_or(ClusterUuid::NONE, |seat| seat.cluster);
-        self.asks.push(Asking { leader, members, cluster, ..Asking::new(ticket, ask, ticks) });
+        self.asks.push(Asking { leader, members, ..Asking::new(ticket, ask, ticks) });
     }
 
     /// Whether the application waits for anything that it asked.
@@ -325,7 +321,8 @@ impl Node {
                     None => leader.is_some() && asking.leader.is_some() && leader != asking.leader,
                 }
             }
-            Ask::Recover => seat.leader().is_some() && seat.cluster != asking.cluster,
+            // It is asked only where there is none: this is that of a recovered cluster, or of one that is whole again.
+            Ask::Recover => seat.leader().is_some(),
         }
     }
 }

@@ -107,8 +107,8 @@ impl Node {
                     batch.push(Delivery::Hash { index: entry.index });
                 }
             }
-            Some(Context::Epoch { cluster, survivor, id, missing }) => {
-                self.apply_epoch(entry.index, cluster, survivor, id, missing);
+            Some(Context::Epoch { cluster, survivor, id, missing, kept }) => {
+                self.apply_epoch(entry.index, cluster, survivor, id, missing, kept);
             }
             Some(Context::Observed { origin, start, observed }) => {
                 let is_ours = origin == self.membership.me().raft_id() && start == self.origin.start();

@@ -3,7 +3,7 @@
 //! Part of `node.rs`. Bytes may be anything; what is no message of our cluster, or comes from nobody, changes nothing.
 
 use super::Node;
-use super::seat::Going;
+use super::seat::{Going, Promised, Seat};
 use crate::raft::events::Warning;
 use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
@@ -31,6 +31,11 @@ impl Node {
         self.obey_membership();
         self.note_heard(frame.from, frame.cluster);
         for message in frame.messages {
+            // Each speaks for its own cluster. What this node is in the middle of becoming is not to be replaced.
+            let is_founding = self.seat.as_ref().is_some_and(|seat| seat.founding.is_some());
+            if matches!(&message, Message::Here(here) if here.cluster != frame.cluster || is_founding) {
+                continue;
+            }
             // What was heard may have made this node another incarnation, to whom the rest was not said.
             if self.is_stopped || self.membership.me() != me {
                 return;
@@ -70,6 +75,7 @@ impl Node {
                 | Message::Yield { .. }
                 | Message::Yielded
                 | Message::Outranks { .. }
+                | Message::Released
                 | Message::Wake
                 | Message::Awake
                 | Message::Silent { .. } => self.hear_member(frame.from, frame.cluster, message),
@@ -79,7 +85,15 @@ impl Node {
 
     /// Notes that a member lives; a leader tells who is none.
     fn note_heard(&mut self, from: Incarnation, cluster: ClusterUuid) {
-        let Some(seat) = self.seat.as_mut().filter(|seat| seat.cluster == cluster) else { return };
+        let Some(seat) = &mut self.seat else { return };
+        if let Some(Promised { promise, .. }) = seat.promised
+            && (promise.survivor == from || promise.cluster == cluster)
+        {
+            seat.heard.insert(promise.survivor.raft_id(), seat.now);
+        }
+        if seat.cluster != cluster {
+            return;
+        }
         if seat.registry.contains(from) {
             seat.heard.insert(from.raft_id(), seat.now);
             seat.silent_since.remove(&from.raft_id());
@@ -94,6 +108,13 @@ impl Node {
         let peer = from.raft_id();
         if let Message::Raft(raft) = message {
             return self.hear_raft(from, raft);
+        }
+        // A log that lags behind may not know a survivor whose log is higher.
+        if let Message::Yield { term, index } = message {
+            return self.hear_yield(from, term, index);
+        }
+        if matches!(message, Message::Released) {
+            return self.hear_released(from);
         }
         if !seat.registry.contains(from) {
             return;
@@ -137,13 +158,14 @@ impl Node {
             Message::Disagrees { index, ours, theirs } => self.disagree(index, ours, theirs),
             Message::Fenced { index } => self.hear_fenced(from, index),
             Message::Recover => self.hear_recover(),
-            Message::Yield { term, index } => self.hear_yield(from, term, index),
             Message::Yielded => self.hear_yielded(from),
             Message::Wake => self.hear_wake(from),
             Message::Awake => self.hear_awake(from),
             Message::Silent { members } => seat.note_silent(members),
             Message::Outranks { term, index } => self.hear_outranks(from, term, index),
             Message::Raft(_)
+            | Message::Yield { .. }
+            | Message::Released
             | Message::Hello { .. }
             | Message::Accept(_)
             | Message::Here(_)
@@ -176,11 +198,7 @@ impl Node {
         // of everything.
         let refuses = message.kind == RaftKind::TimeoutNow
             && (is_closing || seat.fence.is_fenced() || !seat.group.stays_voter(me));
-        if refuses
-            || seat.yielded_to.is_some()
-            || is_for_members && !seat.registry.contains(from)
-            || !seat.meet(from)
-        {
+        if refuses || seat.is_bound() || is_for_members && !seat.registry.contains(from) || !seat.meet(from) {
             return;
         }
         if matches!(message.kind, RaftKind::RequestVote | RaftKind::RequestPreVote) {
@@ -197,7 +215,8 @@ impl Node {
     fn hear_removed(&mut self, cluster: ClusterUuid, term: u64, cluster_size: u32) {
         let is_ours =
             self.seat.as_ref().is_some_and(|seat| seat.cluster == cluster && seat.group.term() <= term);
-        if is_ours {
+        // A log that may be all that is left of a cluster is not given up on the word of one that has ended.
+        if is_ours && !self.seat.as_ref().is_some_and(Seat::is_bound) {
             self.lose_seat(cluster_size as usize);
         }
     }

@@ -40,7 +40,7 @@ impl Node {
             && self.channel == ChannelState::Healthy
             && !self.is_stopped
             && seat.leader().is_some()
-            && seat.yielded_to.is_none()
+            && !seat.is_bound()
             && !seat.fence.is_fenced()
             && seat.care.as_ref().is_none_or(|care| {
                 // Who votes is a leader's concern.

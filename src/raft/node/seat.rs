@@ -5,22 +5,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use raft_rs::eraftpb::{ConfState, Entry, HardState};
+use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState};
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
 use super::care::Care;
 use super::fence::Fence;
 use super::snapshots::Taking;
-use crate::raft::events::{Position, Recovered, Role, SeatRecord, SnapshotRecord, Write};
-use crate::raft::frame::Roster;
+use crate::raft::entry::Context;
+use crate::raft::events::{Position, Promise, Recovered, Role, SeatRecord, SnapshotRecord, Write};
+use crate::raft::frame::{Ancestor, Roster};
 use crate::raft::group::Group;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::log::{FOUNDING_INDEX, FOUNDING_TERM, Log};
 use crate::raft::options::Options;
-use crate::raft::registry::Registry;
+use crate::raft::registry::{ANCESTORS_MAX, Registry};
 use crate::raft::requests::{Leadership, Table};
 use crate::raft::snapshot::Snapshot;
 use crate::raft::status::{Member, Status};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 /// Strangers who spoke as members of our cluster are remembered to be answered; more than these are forgotten.
 const STRANGERS_MAX: usize = 256;
@@ -37,6 +40,8 @@ pub(super) struct Seat {
     pub(super) table: Table,
     pub(super) delivered_index: u64,
     pub(super) applied_index: u64,
+    /// Where the log says that the cluster was founded anew, if no snapshot covered that at the start.
+    pub(super) epoch_index: u64,
     /// The last index that holds an action, as far as delivered.
     pub(super) last_action: u64,
     pub(super) leadership: Option<Leadership>,
@@ -58,8 +63,10 @@ pub(super) struct Seat {
     strangers: BTreeMap<RaftId, Incarnation>,
     pub(super) snapshots: Taking,
     pub(super) fence: Fence,
-    /// The survivor that may found the cluster anew; this node votes no more.
-    pub(super) yielded_to: Option<Incarnation>,
+    /// Another survivor may found the cluster anew, or has: this node takes no more part in it.
+    pub(super) promised: Option<Promised>,
+    /// This node founds the cluster anew as soon as the write that does so is durable.
+    pub(super) founding: Option<Founding>,
     /// Until this is reduced, the state may be older than what the application saw before the restart.
     pub(super) replays_until: Option<Position>,
     /// What JavaScript was last told.
@@ -67,6 +74,21 @@ pub(super) struct Seat {
     /// What the status tells of the members; made anew only when it changes, for a status is copied every turn.
     members: Arc<[Member]>,
     described: Vec<Described>,
+}
+
+/// A promise, and the write that holds it; none once that is durable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promised {
+    pub(super) promise: Promise,
+    pub(super) rests_on: Option<u64>,
+}
+
+/// What a survivor's log becomes when `write` is durable.
+pub(super) struct Founding {
+    pub(super) write: u64,
+    pub(super) cluster: ClusterUuid,
+    pub(super) entry: Entry,
+    pub(super) hard_state: HardState,
 }
 
 /// What a closing member said.
@@ -115,7 +137,7 @@ impl Seat {
         let record = snapshot.encode();
         let log = Log::start(&snapshot, record.clone(), term.max(snapshot.position.term));
         let write = Write {
-            seat: Some(SeatRecord { incarnation: me, cluster: snapshot.registry.cluster() }),
+            seat: Some(SeatRecord::new(me, snapshot.registry.cluster())),
             compacts_to: Some(record.position),
             snapshot: Some(record),
             hard_state: Some(log.hard_state().clone()),
@@ -130,11 +152,19 @@ impl Seat {
         if snapshot.position != recovered.snapshot.position {
             return None;
         }
-        let SeatRecord { incarnation, cluster } = recovered.seat;
+        let SeatRecord { incarnation, cluster, promise } = recovered.seat;
         let log = Log::recover(&snapshot, recovered);
         let (term, index) = (log.hard_state().term, log.last_index());
         let mut seat = Self::over(log, snapshot, incarnation, options, dice);
-        seat.cluster = cluster;
+        let (ancestors, newest) = seat.lineage();
+        let is_renamed = ancestors.iter().any(|ancestor| ancestor.cluster == cluster);
+        seat.cluster = if is_renamed { newest } else { cluster };
+        #[cfg(test)]
+        if is_back(Bug::ForgetsSuccessorName) {
+            seat.cluster = cluster;
+        }
+        // What a promise was about is past where the log itself has gone on.
+        seat.promised = promise.filter(|_| !is_renamed).map(|promise| Promised { promise, rests_on: None });
         seat.replays_until = Some(Position { index, term });
         Some(seat)
     }
@@ -148,6 +178,7 @@ impl Seat {
             table: snapshot.table,
             delivered_index: snapshot.position.index,
             applied_index: 0,
+            epoch_index: 0,
             last_action: 0,
             leadership: None,
             care: None,
@@ -161,7 +192,8 @@ impl Seat {
             strangers: BTreeMap::new(),
             snapshots: Taking::new(options, dice.next_u64()),
             fence: Fence::default(),
-            yielded_to: None,
+            promised: None,
+            founding: None,
             replays_until: None,
             told: (Role::Follower, 0, None),
             members: Arc::from([]),
@@ -171,18 +203,52 @@ impl Seat {
         seat
     }
 
-    /// This replica goes on alone: its whole log is committed, the entry that says so included.
+    /// This replica goes on alone: its whole log is committed, the entry that says so included, and all of it is durable.
     pub(super) fn found_anew(
         &mut self,
-        entry: Entry,
-        hard_state: HardState,
+        founding: Founding,
         me: RaftId,
         options: &Options,
         dice: &mut ChaCha8Rng,
     ) {
+        let Founding { cluster, entry, hard_state, .. } = founding;
         self.group.found_anew(entry, hard_state, self.delivered_index, me, options, dice);
         (self.leadership, self.care) = (None, None);
+        self.cluster = cluster;
         self.group.campaign();
+    }
+
+    /// Takes no more part in its cluster.
+    pub(super) fn step_down(&mut self) {
+        self.group.step_down();
+        self.group.take_messages().for_each(drop);
+        (self.leadership, self.care) = (None, None);
+    }
+
+    /// Whether the log and the votes of this replica stay as they are.
+    pub(super) fn is_bound(&self) -> bool {
+        self.promised.is_some() || self.founding.is_some()
+    }
+
+    pub(super) fn record(&self, incarnation: Incarnation) -> SeatRecord {
+        let promise = self.promised.map(|promised| promised.promise);
+        SeatRecord { incarnation, cluster: self.cluster, promise }
+    }
+
+    /// What the cluster was called, and what it is called, as the whole log says, also what of it is not applied.
+    pub(super) fn lineage(&self) -> (Vec<Ancestor>, ClusterUuid) {
+        let mut ancestors = self.registry.ancestors().to_vec();
+        let mut name = self.registry.cluster();
+        for entry in self.group.log().entries_from(self.delivered_index + 1) {
+            if entry.entry_type == EntryType::EntryNormal
+                && entry.data.is_empty()
+                && let Some(Context::Epoch { cluster, kept, .. }) = Context::decode(&entry.context)
+            {
+                ancestors.push(Ancestor { cluster: std::mem::replace(&mut name, cluster), kept });
+            }
+        }
+        let known = ancestors.len().min(ANCESTORS_MAX);
+        (ancestors.split_off(ancestors.len() - known), name)
     }
 
     /// A snapshot took the place of the log up to its index: what the log says is what it says.
@@ -333,6 +399,13 @@ impl Seat {
             }
             _ if is_served => None,
             Some(text) => Some(text),
+            None if let Some(promised) = &self.promised => Some(
+                format!(
+                    "waiting for cluster {}, which takes the place of this one",
+                    promised.promise.cluster
+                )
+                .into(),
+            ),
             None => Some("waiting for a leader to be elected".into()),
         };
     }

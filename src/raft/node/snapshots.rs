@@ -174,6 +174,14 @@ impl Node {
         let Some(seat) = &mut self.seat else { return };
         let (term, image) = (seat.group.term(), seat.group.log().snapshot().image.clone());
         let Some(receiver) = seat.registry.incarnation(to) else { return };
+        // Whoever joins a recovered cluster gives up a log for this image: one from before the recovery may lack what that
+        // log has. Where none can be taken, the log behind the image has to do.
+        let is_older = seat.group.log().snapshot().position.index < seat.epoch_index;
+        #[cfg(test)]
+        let is_older = is_older && !is_back(Bug::SendsImageOfFormerCluster);
+        if is_older && seat.snapshots.failure.is_none() {
+            return seat.snapshots.want();
+        }
         let Some(care) = &mut seat.care else { return };
         let running = care.transfers.get_mut(&to).filter(|transfer| heals || !transfer.heals());
         if let Some(transfer) = running {
@@ -249,9 +257,10 @@ impl Node {
                 let leader = seat.group.leader().filter(|_| chunk.term == seat.group.term());
                 seat.cluster == cluster
                     && chunk.term >= seat.group.term()
+                    && !seat.is_bound()
                     && leader.is_none_or(|leader| leader == from.raft_id())
             }
-            None => self.membership.may_be_admitted() && !cluster.is_none(),
+            None => self.membership.may_be_admitted_to(cluster) && !cluster.is_none(),
         };
         if !is_expected || chunk.term >= NUMBER_MAX {
             return;
@@ -300,8 +309,10 @@ impl Node {
             }
             seat.meet(from);
             self.membership.admitted(cluster, cluster_size);
-            self.membership.renamed(cluster, seat.registry.ancestors());
+            self.membership.renamed(cluster, seat.lineage().0);
             self.seat = Some(seat);
+            // With the successor's image in hand, and on the disk before the former log is set aside.
+            self.former = None;
             self.persist(write);
             self.restore(index, state);
             self.begin_catch_up();

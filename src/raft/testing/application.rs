@@ -116,6 +116,7 @@ pub struct Application {
     /// It stops in the next batch after so many evaluations, as a façade whose time is over.
     pub evaluations_max: Option<usize>,
     pub is_caught_up: bool,
+    pub is_closing: bool,
 }
 
 impl Application {
@@ -246,13 +247,16 @@ impl Application {
         self.is_failed
     }
 
-    /// A refusal says how many actions its method saw: they are in this state, unless the node lost its seat, or its state is
-    /// not to be trusted; then what a leader told ends a perform at once.
+    /// A refusal says how many actions its method saw: they are in this state, unless the node lost its seat or closes, or its
+    /// state is not to be trusted: then what a leader told ends a perform at once.
     fn check_seen(&self, error: &str) {
         let Some((_, seen)) = error.rsplit_once(SEEN) else { return };
         let seen: u64 = seen.parse().expect("a refusal ends with a number");
-        let has_left = self.warnings.iter().any(|warning| matches!(warning, Warning::StartingOver { .. }));
-        let is_behind = self.is_fenced || self.is_failed || has_left;
+        let has_left = self
+            .warnings
+            .iter()
+            .any(|warning| matches!(warning, Warning::StartingOver { .. } | Warning::Superseded { .. }));
+        let is_behind = self.is_fenced || self.is_failed || self.is_closing || has_left;
         assert!(
             self.state.count >= seen || is_behind,
             "`{error}` ends a perform whose node has reduced {} actions",

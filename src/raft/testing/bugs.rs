@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use super::{churn, load, script, simulation, steadiness};
+use super::{churn, load, losses, recoveries, script, simulation, steadiness};
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
 use crate::raft::requests::Origin;
@@ -74,6 +74,20 @@ pub enum Bug {
     FencedKeepsLog,
     /// A chunk of another transfer ends the one that is under way, whosoever it is.
     AnyChunkEndsReception,
+    /// A recovered cluster is known to its own disk under its former name.
+    ForgetsSuccessorName,
+    /// A recovered cluster serves before the write that founds it is durable.
+    FoundsBeforeSaving,
+    /// A survivor promises its vote, and has not kept that.
+    PromisesBeforeSaving,
+    /// A promise to a survivor that died binds for ever.
+    KeepsPromiseToTheDead,
+    /// Who goes to the successor has nothing left, should it not be let in.
+    DropsLogBeforeSuccessor,
+    /// Whoever joins a recovered cluster gets a snapshot from before the recovery, and gives up a longer log for it.
+    SendsImageOfFormerCluster,
+    /// A cluster that has a leader does not end, whoever has replaced it.
+    OutlivesItsSuccessor,
 }
 
 thread_local! {
@@ -255,4 +269,40 @@ fn bug_of_recording_in_one_entry_is_caught() {
 #[test]
 fn bug_of_a_guard_that_admits_members_only_is_caught() {
     assert_caught(Bug::GuardAdmitsMembersOnly, LATER.., churn::live_through);
+}
+
+/// The story in which a recovered cluster restarts, from its 60th seed on.
+#[test]
+fn bug_of_forgetting_a_successors_name_is_caught() {
+    assert_caught(Bug::ForgetsSuccessorName, 60.., recoveries::a_successor_restarts);
+}
+
+#[test]
+fn bug_of_founding_anew_before_saving_is_caught() {
+    assert_caught(Bug::FoundsBeforeSaving, 0.., recoveries::a_survivor_loses_its_power);
+}
+
+#[test]
+fn bug_of_promising_before_saving_is_caught() {
+    assert_caught(Bug::PromisesBeforeSaving, 0.., |number| _ = recoveries::a_promise_is_kept(number));
+}
+
+#[test]
+fn bug_of_a_promise_to_the_dead_that_binds_is_caught() {
+    assert_caught(Bug::KeepsPromiseToTheDead, 0.., losses::live_through);
+}
+
+#[test]
+fn bug_of_dropping_a_log_before_the_successor_is_held_is_caught() {
+    assert_caught(Bug::DropsLogBeforeSuccessor, 0.., losses::live_through);
+}
+
+#[test]
+fn bug_of_sending_an_image_of_the_former_cluster_is_caught() {
+    assert_caught(Bug::SendsImageOfFormerCluster, 0.., recoveries::one_survivor_dies);
+}
+
+#[test]
+fn bug_of_outliving_a_successor_is_caught() {
+    assert_caught(Bug::OutlivesItsSuccessor, 40.., recoveries::a_majority_thaws);
 }

@@ -3,13 +3,14 @@
 //! Of the paper's Figure 3: election safety, and state machine safety (as one sequence of actions per cluster that
 //! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms and indexes never fall, that an action is applied once, and that each origin's actions keep call order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::application::{Application, Applied, State};
 use super::logs::Logs;
 use super::run::PADDING;
+use crate::raft::frame::Ancestor;
 use crate::raft::log::Log;
-use crate::raft::{ClusterUuid, Incarnation, Role, Status, Warning};
+use crate::raft::{ClusterUuid, Incarnation, Role, Status};
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -17,10 +18,14 @@ pub struct Checker {
     leaders: BTreeMap<(ClusterUuid, u64), Incarnation>,
     /// The one sequence of actions that the nodes of a cluster go through.
     pub sequences: BTreeMap<ClusterUuid, Sequence>,
+    /// What the log of its survivor held when a recovered cluster was first seen, applied or not.
+    pub kept: BTreeMap<ClusterUuid, BTreeSet<String>>,
     last: BTreeMap<String, Seen>,
     /// How much of what each node applied is checked.
     checked: BTreeMap<String, (Incarnation, usize)>,
     logs: Logs,
+    /// Recovered clusters whose survivor's log was not looked at yet.
+    unlisted: BTreeSet<ClusterUuid>,
 }
 
 #[derive(Debug)]
@@ -90,6 +95,15 @@ impl Checker {
         self.logs.forget(name);
     }
 
+    /// What a recovered cluster began with: everything in its survivor's log counts as committed.
+    pub fn note_kept(&mut self, status: &Status, log: &Log) {
+        if self.unlisted.remove(&status.cluster) {
+            let actions = log.entries_from(log.compacted().index + 1).filter(|entry| !entry.data.is_empty());
+            let actions = actions.map(|entry| String::from_utf8_lossy(&entry.data).into_owned());
+            self.kept.entry(status.cluster).or_default().extend(actions);
+        }
+    }
+
     /// The log of a node whose status was checked.
     pub fn check_log(&mut self, name: &str, status: &Status, application: &Application, log: &Log) {
         // A leader's snapshot is the whole log until JavaScript has its state, which that of a fenced node may never get.
@@ -103,11 +117,14 @@ impl Checker {
         self.logs.check(name, status, log);
     }
 
-    pub fn check(&mut self, name: &str, status: &Status, application: &Application) {
+    /// `ancestors`: what the node's cluster was before it was recovered, oldest first.
+    pub fn check(&mut self, name: &str, status: &Status, application: &Application, ancestors: &[Ancestor]) {
         if status.cluster.is_none() {
             self.last.remove(name);
+            self.checked.insert(name.to_string(), (status.incarnation, application.applied.len()));
             return;
         }
+        self.branch_off(status.cluster, ancestors);
         if status.role == Role::Leader {
             let leader = self.leaders.entry((status.cluster, status.term)).or_insert(status.incarnation);
             assert_eq!(*leader, status.incarnation, "two leaders in term {} of one cluster", status.term);
@@ -118,33 +135,19 @@ impl Checker {
         );
         let voters = status.members.iter().filter(|member| member.is_voter).count();
         assert!(voters > 0, "{name}: a node in a cluster names its members");
-        let mut checked = 0;
+        let checked = self.joined_at(name, status, application);
         if let Some(seen) = self.last.get(name).filter(|seen| seen.incarnation == status.incarnation) {
-            let has_recovered =
-                application.warnings.iter().any(|warning| matches!(warning, Warning::Recovered { .. }));
             assert!(
-                seen.cluster == status.cluster || has_recovered,
-                "{name}: an incarnation stays in its cluster"
+                seen.cluster == status.cluster
+                    || ancestors.iter().any(|ancestor| ancestor.cluster == seen.cluster),
+                "{name}: an incarnation stays in its cluster, or in what that became"
             );
-            let applied_index = application.applied.last().map_or(0, |applied| applied.index);
-            if let Some(former) = self.sequences.get(&seen.cluster)
-                && !self.sequences.contains_key(&status.cluster)
-            {
-                // What only the dead knew may be lost.
-                let kept = former.up_to(applied_index);
-                self.sequences.insert(status.cluster, kept);
-            }
             assert!(
                 seen.term <= status.term
                     && seen.commit_index <= status.commit_index
                     && (seen.applied_index <= status.applied_index || seen.is_fenced),
                 "{name}: term, commit and applied index never fall, but {seen:?} became {status:?}"
             );
-        }
-        if let Some((_, seen)) =
-            self.checked.get(name).filter(|(incarnation, _)| *incarnation == status.incarnation)
-        {
-            checked = *seen;
         }
         self.checked.insert(name.to_string(), (status.incarnation, application.applied.len()));
         let sequence = self.sequences.entry(status.cluster).or_default();
@@ -160,6 +163,31 @@ impl Checker {
             is_fenced: status.fenced.is_some(),
         };
         self.last.insert(name.to_string(), seen);
+    }
+
+    /// How much of what a node has applied is checked, or is of a cluster that it was in before.
+    fn joined_at(&self, name: &str, status: &Status, application: &Application) -> usize {
+        let Some((incarnation, seen)) = self.checked.get(name) else { return 0 };
+        let is_known = self.last.get(name).is_some_and(|seen| seen.incarnation == status.incarnation);
+        if is_known && *incarnation == status.incarnation || *seen == 0 {
+            return *seen;
+        }
+        // What was under way when it left comes before the state that it joined with.
+        let rest = application.applied.iter().skip(*seen);
+        seen + rest.take_while(|applied| applied.action.is_some()).count()
+    }
+
+    /// A recovered cluster begins with what its survivor knew as committed in the former one; the rest of its log
+    /// follows. What only others knew may be lost.
+    fn branch_off(&mut self, cluster: ClusterUuid, ancestors: &[Ancestor]) {
+        let Some(Ancestor { cluster: former, kept }) = ancestors.last() else { return };
+        if self.sequences.contains_key(&cluster) {
+            return;
+        }
+        let sequence = self.sequences.get(former).map(|former| former.up_to(*kept)).unwrap_or_default();
+        self.kept.insert(cluster, sequence.actions.values().cloned().collect());
+        self.unlisted.insert(cluster);
+        self.sequences.insert(cluster, sequence);
     }
 
     /// Actions named `origin/number`, and locks for them, were performed in the order of their numbers, and must be

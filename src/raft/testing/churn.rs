@@ -13,12 +13,12 @@ use super::seeds::{self, for_seeds};
 use crate::raft::{Ask, Incarnation, Input, Role, Status};
 
 /// The life of a cluster: the run, and the processes that are to come back.
-struct Life {
-    run: Run,
+pub(super) struct Life {
+    pub(super) run: Run,
     /// Process, node id, disk and tick of its return.
-    away: Vec<(String, Disk, u64)>,
+    pub(super) away: Vec<(String, Disk, u64)>,
     /// Ids of processes that are gone for good.
-    free_ids: Vec<String>,
+    pub(super) free_ids: Vec<String>,
     started: u64,
     /// When somebody was last lost, and when a size was last asked for.
     lost_at: u64,
@@ -27,6 +27,8 @@ struct Life {
     removed: Vec<(Incarnation, u64)>,
     /// How often the reducer of a process threw.
     thrown: BTreeMap<String, u32>,
+    /// Quorums are lost for good, or for long, and recovered.
+    pub(super) loses: bool,
 }
 
 /// So long an operator's order to remove a member is repeated; a leader that heard it carries it out some time after.
@@ -52,8 +54,11 @@ pub(super) fn live_through(seed: u64) {
 
 impl Life {
     /// A cluster of 3 or 5, with disks in two of three seeds.
-    fn found(seed: u64) -> Self {
-        let cluster = Cluster::new(seed);
+    pub(super) fn found(seed: u64) -> Self {
+        Self::found_in(Cluster::new(seed), seed)
+    }
+
+    pub(super) fn found_in(cluster: Cluster, seed: u64) -> Self {
         let size = seeds::nodes([3, 5][(seed % 2) as usize]);
         let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n.is_multiple_of(2);
         let run = Run::found_of(cluster, size, &is_durable);
@@ -66,10 +71,11 @@ impl Life {
             resized_at: 0,
             removed: Vec::new(),
             thrown: BTreeMap::new(),
+            loses: false,
         }
     }
 
-    fn disturb(&mut self, ticks: u64) {
+    pub(super) fn disturb(&mut self, ticks: u64) {
         self.run.draw_faults();
         self.run.worsen_network(16, 11, 6, 3);
         for _ in 0..ticks {
@@ -101,9 +107,10 @@ impl Life {
                 131 => self.run.break_channel(name),
                 132 => self.run.drift(name),
                 133 => self.run.throw_in_method(name),
-                134..136 => self.remove(name),
-                136 => self.diverge(name),
+                134..136 if !self.loses => self.remove(name),
+                136 if !self.loses => self.diverge(name),
                 137..139 => self.run.slow_down(name),
+                139..145 if self.loses => self.lose(name),
                 _ => {}
             }
         }
@@ -272,7 +279,7 @@ impl Life {
         may
     }
 
-    fn return_who_is_due(&mut self) {
+    pub(super) fn return_who_is_due(&mut self) {
         let now = self.run.cluster.now;
         if let Some(size) = self.newest().map(|status| status.cluster_size) {
             self.run.size = size;
@@ -311,7 +318,7 @@ impl Life {
 
     /// All faults stop: within a bounded time everybody who lives is a member, as many as can vote do, and everything
     /// that was performed has ended.
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         self.run.cluster.network = Network::default();
         self.away.iter_mut().for_each(|(.., due)| *due = 0);
         self.return_who_is_due();
@@ -327,6 +334,9 @@ impl Life {
             self.return_who_is_due();
         }
         self.restart_fenced();
+        if self.loses {
+            self.recover();
+        }
         let size = self.run.size;
         let outside = self
             .run

@@ -17,7 +17,7 @@ use super::faults::RATE;
 use super::link::{Fate, Link, Outage};
 use crate::raft::node::payload_bytes;
 use crate::raft::{
-    Answered, Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Work,
+    Answered, Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Warning, Work,
 };
 
 /// How the network treats frames.
@@ -53,6 +53,10 @@ pub struct Cluster {
     pub checker: Checker,
     /// Nodes are told of ticks as by a driver: all that have passed, when they want to be told or hear something.
     pub rests: bool,
+    /// What the options of new nodes say of a lost quorum.
+    pub recover_ticks: Option<u64>,
+    /// Actions and errors may be large, and so snapshots: those do not travel in tiny parts.
+    pub is_large: bool,
     pub trace: Option<Vec<String>>,
     /// Everything is printed as it happens: `CONFLUX_TRACE=1`, to look at one seed.
     prints: bool,
@@ -133,6 +137,8 @@ impl Cluster {
             frames: BTreeMap::new(),
             checker: Checker::default(),
             rests: false,
+            recover_ticks: None,
+            is_large: seed % 4 == 3,
             trace: None,
             prints: std::env::var_os("CONFLUX_TRACE").is_some(),
             now: 0,
@@ -190,6 +196,7 @@ impl Cluster {
     pub fn handle(&mut self, name: &str, input: Input) {
         if let Some(replica) = self.replicas.get_mut(name) {
             replica.is_closing |= matches!(input, Input::Close { .. });
+            replica.application.is_closing = replica.is_closing;
             (0..std::mem::take(&mut replica.untold)).for_each(|_| replica.node.handle(Input::Tick));
             replica.node.handle(input);
             self.run(name);
@@ -323,8 +330,22 @@ impl Cluster {
         }
         if let Some(replica) = self.replicas.get(name) {
             let status = replica.node.status();
-            self.checker.check(name, &status, &replica.application);
+            let ancestors = replica.node.ancestors();
+            self.checker.check(name, &status, &replica.application, &ancestors);
+            let news = replica.application.warnings.iter().rev();
+            let has_given_way = news.filter_map(|warning| match warning {
+                Warning::Superseded { .. } => Some(true),
+                Warning::StartingOver { .. } => Some(false),
+                _ => None,
+            });
+            if status.cluster.is_none() && !replica.is_busy && has_given_way.take(1).eq([true]) {
+                assert!(
+                    replica.node.has_former_log(),
+                    "{name}: gave up its log before it had the successor's"
+                );
+            }
             if let Some(log) = replica.node.log() {
+                self.checker.note_kept(&status, log);
                 self.checker.check_log(name, &status, &replica.application, log);
             }
         }

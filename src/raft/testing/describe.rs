@@ -45,6 +45,7 @@ fn describe_message(message: &Message) -> String {
         Message::Recover => "Recover".into(),
         Message::Yield { term, index } => format!("Yield term={term} index={index}"),
         Message::Yielded => "Yielded".into(),
+        Message::Released => "Released".into(),
         Message::Wake => "Wake".into(),
         Message::Awake => "Awake".into(),
         Message::Silent { members } => format!("Silent {}", members.len()),

@@ -75,6 +75,9 @@ impl Kept {
         if let Some(seat) = write.seat {
             *self = Self { seat: Some(seat), start: self.start, ..Self::default() };
         }
+        if let Some(record) = write.record {
+            self.seat = Some(record);
+        }
         if let Some(snapshot) = write.snapshot {
             self.snapshot = Some(snapshot);
         }

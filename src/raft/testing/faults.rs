@@ -36,6 +36,8 @@ pub enum Fault {
     /// Arguments, actions and errors are large.
     Sizes,
     Removals,
+    Losses,
+    Freezes,
 }
 
 /// Each of these is absent from a third of the seeds: what one of them hides, a seed without it shows.
@@ -85,6 +87,8 @@ impl Fault {
             Fault::Costs => "costs",
             Fault::Sizes => "sizes",
             Fault::Removals => "removals",
+            Fault::Losses => "losses",
+            Fault::Freezes => "freezes",
         }
     }
 

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use crate::raft::entry::{Admission, Context, Request, RequestId};
 use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::frame::{
-    Chunk, Frame, Here, Malformed, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, RequestItem,
-    Requests, Roster, VERSION, WireEntry,
+    Ancestor, Chunk, Frame, Here, Malformed, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt,
+    RequestItem, Requests, Roster, VERSION, WireEntry,
 };
 use crate::raft::registry::Registry;
 use crate::raft::snapshot::Snapshot;
@@ -77,7 +77,7 @@ fn messages() -> Vec<Message> {
         Message::Accept(roster()),
         Message::Here(Here {
             cluster,
-            ancestors: vec![ClusterUuid::of_epoch(cluster, incarnation(1))],
+            ancestors: vec![Ancestor { cluster: ClusterUuid::of_epoch(cluster, incarnation(1)), kept: 300 }],
             cluster_size: 3,
             holds_actions: true,
             has_leader: false,
@@ -110,6 +110,7 @@ fn messages() -> Vec<Message> {
         Message::Wake,
         Message::Awake,
         Message::Silent { members: vec![(1, 2)] },
+        Message::Released,
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
@@ -148,10 +149,11 @@ fn place(message: &Message) -> u8 {
         Message::Wake => 22,
         Message::Awake => 23,
         Message::Silent { .. } => 24,
+        Message::Released => 25,
     }
 }
 
-const PLACES: u8 = 25;
+const PLACES: u8 = 26;
 
 fn request() -> Request {
     Request {
@@ -171,6 +173,7 @@ fn contexts() -> Vec<Context> {
             survivor: incarnation(1),
             id: "a".into(),
             missing: vec!["b".into()],
+            kept: 300,
         },
         Context::Observed {
             origin: 1,
@@ -186,7 +189,7 @@ fn admission() -> Admission {
 
 fn registry() -> Registry {
     let mut registry = Registry::found(&roster());
-    registry.renew(ClusterUuid::of_epoch(roster().uuid(), incarnation(1)), incarnation(1), "a".into());
+    registry.renew(ClusterUuid::of_epoch(roster().uuid(), incarnation(1)), incarnation(1), "a".into(), 300);
     registry.admit(incarnation(3), "c".into());
     registry.set_leaving(vec![incarnation(1).raft_id()]);
     registry.resize(5);

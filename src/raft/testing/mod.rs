@@ -2,8 +2,9 @@
 //!
 //! `application` stands for the façade, `cluster` for the world (with each node's `disk`, and its `link` to Redis),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
-//! scripts of `../scripts/`, `stories`, `fences`, `removals` and `load` tell longer ones. `simulation` runs seeds under faults, `churn` under
-//! faults while members come and go, `steadiness` under faults that a cluster must bear without an election. `faults`
+//! scripts of `../scripts/`, `stories`, `fences`, `removals`, `recoveries` and `load` tell longer ones. `simulation` runs seeds
+//! under faults, `churn` under faults while members come and go, `losses` while quorums are lost and recovered, `steadiness`
+//! under faults that a cluster must bear without an election. `faults`
 //! holds those that they share, `seeds` says which run. `bugs` puts known bugs back, so that the checks are checked.
 //! `hostile` sends a node what no peer would, and `formats` holds the bytes that another version reads.
 
@@ -21,6 +22,8 @@ mod hostile;
 mod link;
 mod load;
 mod logs;
+mod losses;
+mod recoveries;
 mod removals;
 mod run;
 mod script;
@@ -28,3 +31,4 @@ pub mod seeds;
 mod simulation;
 mod steadiness;
 mod stories;
+mod tale;

@@ -8,7 +8,7 @@ use super::application::{End, State, THROWN};
 use super::cluster::{Cluster, Replica};
 use super::disk::Disk;
 use super::faults::Fault;
-use crate::raft::{Ask, Options, Warning};
+use crate::raft::{Ask, ClusterUuid, Options, Warning};
 
 /// What a test remembers of a perform when it makes it.
 struct Made {
@@ -34,14 +34,14 @@ pub struct Run {
     ends: BTreeMap<(String, u64), End>,
     /// Processes that left with grace, that started over as new members, or whose reducer threw.
     pub excused: BTreeSet<String>,
-    /// The highest index of an action that anybody was told is kept.
-    acknowledged_index: u64,
+    /// The highest index of an action of each cluster that anybody was told is kept.
+    acknowledged: BTreeMap<ClusterUuid, u64>,
     commit_index_max: u64,
     /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
-    syncs: BTreeMap<(String, u64), u64>,
+    syncs: BTreeMap<(String, u64), BTreeMap<ClusterUuid, u64>>,
     pub synced: u64,
     /// What had been acknowledged when a process started: it has that when it says that it has caught up.
-    arrived: BTreeMap<String, u64>,
+    arrived: BTreeMap<String, BTreeMap<ClusterUuid, u64>>,
     pub caught_up: u64,
 }
 
@@ -49,11 +49,12 @@ pub struct Run {
 pub fn options(cluster: &mut Cluster, id: &str, size: usize, is_durable: bool) -> Options {
     let seed = cluster.draw_seed();
     let snapshot_entries = 10 + cluster.roll(60);
+    let recover_ticks = cluster.recover_ticks;
     let defaults = Options::new(id, size, seed);
     // So small that a snapshot has several parts, but not always.
-    let chunk_bytes =
-        if seed[0].is_multiple_of(2) { 40 + usize::from(seed[1]) } else { defaults.chunk_bytes };
-    Options { snapshot_entries, chunk_bytes, is_durable, ..defaults }
+    let is_tiny = seed[0].is_multiple_of(2) && !cluster.is_large;
+    let chunk_bytes = if is_tiny { 40 + usize::from(seed[1]) } else { defaults.chunk_bytes };
+    Options { snapshot_entries, chunk_bytes, is_durable, recover_ticks, ..defaults }
 }
 
 impl Run {
@@ -70,7 +71,7 @@ impl Run {
             made: BTreeMap::new(),
             ends: BTreeMap::new(),
             excused: BTreeSet::new(),
-            acknowledged_index: 0,
+            acknowledged: BTreeMap::new(),
             commit_index_max: 0,
             syncs: BTreeMap::new(),
             synced: 0,
@@ -85,12 +86,11 @@ impl Run {
 
     pub fn check(&self) {
         self.cluster.checker.check_call_order();
-        let sequences = self.cluster.checker.sequences.values();
         let nothing = Default::default();
-        let sequence = sequences
-            .map(|sequence| &sequence.actions)
-            .max_by_key(|actions| actions.len())
-            .unwrap_or(&nothing);
+        let lineage = self.lineage();
+        let sequences = &self.cluster.checker.sequences;
+        let sequence = lineage.last().and_then(|cluster| sequences.get(cluster));
+        let sequence = sequence.map_or(&nothing, |sequence| &sequence.actions);
         let states: Vec<&State> =
             self.cluster.replicas.values().map(|replica| &replica.application.state).collect();
         assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "states differ: {states:?}");
@@ -104,7 +104,10 @@ impl Run {
             match end {
                 End::Resolved(action) => {
                     assert_eq!(action, &made.action);
-                    assert!(count == 1, "`{action}` was acknowledged and is there {count} times");
+                    assert!(
+                        count == 1 || count == 0 && self.may_be_lost(action, &lineage),
+                        "`{action}` was acknowledged and is there {count} times"
+                    );
                 }
                 End::Nothing => assert_eq!(made.method, "nothing"),
                 End::Refused(error) => {
@@ -114,7 +117,7 @@ impl Run {
                         "`{}` was refused and is there",
                         made.action
                     );
-                    if made.method == "lock" && error != THROWN {
+                    if made.method == "lock" && error != THROWN && lineage.len() < 2 {
                         self.check_refusal(sequence, made);
                     }
                 }
@@ -129,6 +132,29 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// The cluster that is left, after what it was recovered from, oldest first.
+    fn lineage(&self) -> Vec<ClusterUuid> {
+        let left = self.cluster.replicas.values().find(|replica| !replica.node.status().cluster.is_none());
+        let left = left.map(|replica| (replica.node.ancestors(), replica.node.status().cluster));
+        left.map_or(Vec::new(), |(ancestors, cluster)| {
+            ancestors.iter().map(|ancestor| ancestor.cluster).chain([cluster]).collect()
+        })
+    }
+
+    /// An action is lost where its cluster was recovered from a log that did not have it, or where that cluster is gone
+    /// and another successor is left.
+    fn may_be_lost(&self, action: &str, lineage: &[ClusterUuid]) -> bool {
+        let checker = &self.cluster.checker;
+        let had = |cluster: &ClusterUuid| {
+            let sequence = checker.sequences.get(cluster);
+            sequence.is_some_and(|sequence| sequence.actions.values().any(|applied| applied == action))
+        };
+        let keeps = |cluster| checker.kept.get(cluster).is_some_and(|kept| kept.contains(action));
+        let is_lost = lineage.windows(2).any(|pair| had(&pair[0]) && !keeps(&pair[1]));
+        let others = checker.sequences.keys().filter(|cluster| !lineage.contains(cluster));
+        is_lost || !lineage.iter().any(had) && others.into_iter().any(had)
     }
 
     /// A refused lock was held at some moment between its perform and its end: otherwise a deposed leader answered.
@@ -182,7 +208,8 @@ impl Run {
     /// Now and then, up to so many bytes more; small sizes are as frequent as large ones.
     fn padding(&mut self, bytes_max: usize) -> String {
         let (is_large, bytes) = (self.cluster.roll(40) == 0, 1 << self.cluster.roll(21));
-        let bytes = if is_large && Fault::Sizes.strikes() { bytes_max.min(bytes) } else { 0 };
+        let is_large = is_large && self.cluster.is_large && Fault::Sizes.strikes();
+        let bytes = if is_large { bytes_max.min(bytes) } else { 0 };
         PADDING.repeat(bytes)
     }
 
@@ -194,10 +221,13 @@ impl Run {
     /// A read that must be current when it is answered.
     pub fn sync(&mut self, name: &str) {
         let ticket = self.cluster.ask(name, Ask::Sync, 300);
-        self.syncs.insert((name.to_string(), ticket), self.acknowledged_index);
+        self.syncs.insert((name.to_string(), ticket), self.acknowledged.clone());
     }
 
     pub fn step(&mut self) {
+        for name in self.cluster.replicas.keys() {
+            self.arrived.entry(name.clone()).or_insert_with(|| self.acknowledged.clone());
+        }
         self.cluster.tick();
         let disks = self.cluster.replicas.iter().filter(|(_, replica)| replica.disk.is_some());
         for name in disks.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
@@ -217,26 +247,32 @@ impl Run {
         let commit_index = self.highest_commit_index();
         for (name, replica) in &mut self.cluster.replicas {
             let application = &mut replica.application;
-            let acknowledged = *self.arrived.entry(name.clone()).or_insert(self.acknowledged_index);
-            let applied = application.applied.last().map_or(0, |applied| applied.index);
-            if application.is_caught_up && acknowledged > 0 {
+            let arrived = self.arrived.get_mut(name).filter(|arrived| !arrived.is_empty());
+            if let Some(acknowledged) = arrived.filter(|_| application.is_caught_up) {
+                let acknowledged = std::mem::take(acknowledged);
+                let acknowledged = acknowledged.get(&replica.node.status().cluster).copied().unwrap_or(0);
+                let applied = application.applied.last().map_or(0, |applied| applied.index);
                 assert!(
                     acknowledged <= applied || self.excused.contains(name),
                     "{name} has caught up with its state at {applied}, but {acknowledged} was acknowledged before it came"
                 );
-                self.arrived.insert(name.clone(), 0);
                 self.caught_up += 1;
             }
-            if application.warnings.iter().any(|warning| matches!(warning, Warning::StartingOver { .. })) {
+            let has_left = |warning: &Warning| {
+                matches!(warning, Warning::StartingOver { .. } | Warning::Superseded { .. })
+            };
+            if application.warnings.iter().any(has_left) {
                 self.excused.insert(name.clone());
             }
             for (number, end) in std::mem::take(&mut application.ends) {
                 let key = (name.clone(), number);
                 self.made.get_mut(&key).expect("only what was made ends").ended = Some(commit_index);
                 if let End::Resolved(action) = &end {
-                    let sequences = self.cluster.checker.sequences.values();
-                    let index = sequences.filter_map(|sequence| sequence.index_of(action)).max();
-                    self.acknowledged_index = self.acknowledged_index.max(index.unwrap_or(0));
+                    let cluster = replica.node.status().cluster;
+                    let sequence = self.cluster.checker.sequences.get(&cluster);
+                    let index = sequence.and_then(|sequence| sequence.index_of(action)).unwrap_or(0);
+                    let newest = self.acknowledged.entry(cluster).or_default();
+                    *newest = index.max(*newest);
                 }
                 let former = self.ends.insert(key, end);
                 assert_eq!(former, None, "{name}'s perform {number} ended twice");
@@ -245,6 +281,8 @@ impl Run {
                 let Some(acknowledged) = self.syncs.remove(&(name.clone(), ticket)) else { continue };
                 if result.is_ok() {
                     self.synced += 1;
+                    let cluster = replica.node.status().cluster;
+                    let acknowledged = acknowledged.get(&cluster).copied().unwrap_or(0);
                     let applied = application.answered_at[&ticket];
                     assert!(
                         acknowledged <= applied,

@@ -325,6 +325,6 @@ fn a_quorum_that_comes_back_is_told_and_whoever_missed_a_recovery_joins_anew() {
     story.until("the others join anew", |story| {
         story.leader().is_some() && story.cluster.statuses().values().all(|status| status.members.len() == 3)
     });
-    assert!(story.has_warned(&names[4], |warning| matches!(warning, Warning::StartingOver { .. })));
+    assert!(story.has_warned(&names[4], |warning| matches!(warning, Warning::Superseded { .. })));
     story.serve();
 }

@@ -126,6 +126,9 @@ impl Head {
         log: &mut Table<u64, &'static [u8]>,
         snapshot: &mut Table<u64, &'static [u8]>,
     ) -> Result<(), Fault> {
+        if let Some(record) = write.record {
+            self.seat = record;
+        }
         if let Some(SnapshotRecord { position, image }) = &write.snapshot {
             crash::point("before-snapshot");
             snapshot.retain(|_, _| false)?;
@@ -277,7 +280,7 @@ mod tests {
 
     fn recovered() -> Recovered {
         Recovered {
-            seat: SeatRecord { incarnation: Incarnation::from_u128(1), cluster: ClusterUuid::NONE },
+            seat: SeatRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE),
             start: 2,
             snapshot: SnapshotRecord { position: Position { index: 5, term: 2 }, image: Bytes::new() },
             compacted: Position { index: 3, term: 1 },

@@ -47,7 +47,7 @@ mod tests {
         ) {
             record(&bytes);
             header(&bytes);
-            let seat = SeatRecord { incarnation: Incarnation::from_u128(1), cluster: ClusterUuid::NONE };
+            let seat = SeatRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE);
             let entry = raft_rs::eraftpb::Entry { index: 1, term: 1, data: bytes.into(), ..Default::default() };
             for mut value in [Head::new(seat, 1).encode(), record::encode_entry(&entry), b"redb\x1A\x0A\xA9\x0D\x0A\x04\xfb".to_vec()] {
                 let at = at.index(value.len());

@@ -7,7 +7,7 @@ use protobuf::Message;
 use raft_rs::eraftpb::{Entry, HardState};
 use serde::{Deserialize, Serialize};
 
-use crate::raft::{ClusterUuid, Incarnation, Position, SeatRecord};
+use crate::raft::{ClusterUuid, Incarnation, Position, Promise, SeatRecord};
 
 /// Rises with every change that an older version could not read.
 pub const FORMAT: u32 = 1;
@@ -79,6 +79,8 @@ struct HeadFields {
     term: u64,
     vote: u64,
     commit: u64,
+    /// The survivor, and the cluster as which it may go on.
+    promise: Option<(Incarnation, ClusterUuid)>,
 }
 
 impl Head {
@@ -117,6 +119,7 @@ impl Head {
             term: self.term,
             vote: self.vote,
             commit: self.commit,
+            promise: self.seat.promise.map(|promise| (promise.survivor, promise.cluster)),
         };
         postcard::to_allocvec(&fields).expect("a head is plain data: encoding it cannot fail")
     }
@@ -125,7 +128,11 @@ impl Head {
         let fields: HeadFields = postcard::from_bytes(bytes).ok()?;
         let position = |(index, term)| Position { index, term };
         Some(Self {
-            seat: SeatRecord { incarnation: fields.incarnation, cluster: fields.cluster },
+            seat: SeatRecord {
+                incarnation: fields.incarnation,
+                cluster: fields.cluster,
+                promise: fields.promise.map(|(survivor, cluster)| Promise { survivor, cluster }),
+            },
             start: fields.start,
             compacted: position(fields.compacted),
             snapshot: position(fields.snapshot),
@@ -156,6 +163,7 @@ mod tests {
             seat: SeatRecord {
                 incarnation: Incarnation::from_u128(0x0102_0304),
                 cluster: ClusterUuid::of_roster([Incarnation::from_u128(7)].into_iter()),
+                promise: Some(Promise { survivor: Incarnation::from_u128(9), cluster: ClusterUuid::NONE }),
             },
             start: 3,
             compacted: Position { index: 90, term: 4 },
@@ -182,7 +190,7 @@ mod tests {
         assert_eq!(hex(&seal(Place::Format, &FORMAT.to_le_bytes())), "8078bb9601000000");
         assert_eq!(
             hex(&seal(Place::Head, &head().encode())),
-            "89d9da14100000000000000000000000000102030410917ed80c019353e1b485c64b05d53667035a04640587ad4b06ffffffffffffffff7f78"
+            "cad93c4a100000000000000000000000000102030410917ed80c019353e1b485c64b05d53667035a04640587ad4b06ffffffffffffffff7f780110000000000000000000000000000000091000000000000000000000000000000000"
         );
         assert_eq!(
             hex(&seal(Place::Entry(101), &encode_entry(&entry()))),

@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use raft_rs::eraftpb::{Entry, HardState};
 
-use crate::raft::{ClusterUuid, Incarnation, Position, Recovered, SeatRecord, SnapshotRecord, Write};
+use crate::raft::{
+    ClusterUuid, Incarnation, Position, Promise, Recovered, SeatRecord, SnapshotRecord, Write,
+};
 
 /// What a storage must give back: everything but the start number.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +37,9 @@ impl Model {
 }
 
 fn carry_out(kept: &mut Recovered, write: &Write) {
+    if let Some(record) = write.record {
+        kept.seat = record;
+    }
     if let Some(snapshot) = &write.snapshot {
         kept.snapshot = snapshot.clone();
     }
@@ -64,12 +69,20 @@ pub fn seat(number: u128) -> Write {
     let incarnation = Incarnation::from_u128(number);
     let position = Position { index: 1, term: 1 };
     Write {
-        seat: Some(SeatRecord { incarnation, cluster: ClusterUuid::of_roster([incarnation].into_iter()) }),
+        seat: Some(SeatRecord::new(incarnation, ClusterUuid::of_roster([incarnation].into_iter()))),
         snapshot: Some(snapshot(position, 100)),
         compacts_to: Some(position),
         hard_state: Some(voted(1, 0, 1)),
         ..Write::default()
     }
+}
+
+fn promised(number: u128, is_promised: bool) -> SeatRecord {
+    let incarnation = Incarnation::from_u128(number);
+    let cluster = ClusterUuid::of_roster([incarnation].into_iter());
+    let survivor = Incarnation::from_u128(50);
+    let promise = Promise { survivor, cluster: ClusterUuid::of_epoch(cluster, survivor) };
+    SeatRecord { incarnation, cluster, promise: Some(promise).filter(|_| is_promised) }
 }
 
 /// Bytes that differ with the position and along the image.
@@ -124,6 +137,9 @@ pub fn life() -> Vec<Vec<Write>> {
             ..Write::default()
         }],
         vec![append(vec![entry(21, 5, "after")]), append(vec![entry(22, 5, "and after")])],
+        // It promises its vote to another, and takes that back.
+        vec![Write { record: Some(promised(1, true)), ..Write::default() }],
+        vec![Write { record: Some(promised(1, false)), ..Write::default() }],
         vec![seat(2)],
         vec![append(vec![entry(2, 1, "of the second seat")])],
         // What precedes a seat in one save is the former seat's.

@@ -287,6 +287,10 @@ impl World {
                     self.send(process, target, Content::Membership(message));
                 }
                 Event::Founded { roster, campaign } => self.found(process, &roster, campaign),
+                // Nothing is recovered here.
+                Event::Superseded { .. } | Event::GaveWay { .. } | Event::Returned => {
+                    unreachable!("process {process} heard of a successor")
+                }
                 Event::Renewed { why } => {
                     self.tell(process, &format!("starts over: {why}"));
                     self.node(process).group = None;

@@ -13,8 +13,8 @@ use super::victim::Victim;
 use crate::raft::entry::{Admission, Context};
 use crate::raft::events::Position;
 use crate::raft::frame::{
-    Chunk, Frame, Here, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, RequestItem, Requests,
-    Roster, WireEntry,
+    Ancestor, Chunk, Frame, Here, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, RequestItem,
+    Requests, Roster, WireEntry,
 };
 use crate::raft::guard::NUMBER_MAX;
 use crate::raft::snapshot::Snapshot;
@@ -277,6 +277,7 @@ impl Liar {
                 survivor,
                 id: "x".into(),
                 missing: Vec::new(),
+                kept: self.roll(5),
             },
         };
         context.encode().into()
@@ -321,12 +322,12 @@ impl Liar {
         let incarnation = self.peer(victim);
         let (term, number, other) = (self.term(status), self.number(status), self.number(status));
         let id = ["n0", "n1", "n2", "x", ""][self.roll(5) as usize];
-        match self.roll(25) {
+        match self.roll(26) {
             0 => Message::Hello { id: id.into(), cluster_size: self.roll(6) as u32, version: "".into() },
             1 => Message::Accept(Roster(vec![(incarnation, id.into()), (status.incarnation, id.into())])),
             2 => Message::Here(Here {
                 cluster: ClusterUuid::of_epoch(status.cluster, incarnation),
-                ancestors: vec![status.cluster],
+                ancestors: vec![Ancestor { cluster: status.cluster, kept: number }],
                 cluster_size: self.roll(6) as u32,
                 holds_actions: self.roll(2) == 0,
                 has_leader: self.roll(2) == 0,
@@ -371,6 +372,7 @@ impl Liar {
             21 => Message::Outranks { term, index: number },
             22 => Message::Wake,
             23 => Message::Awake,
+            24 => Message::Released,
             _ => Message::Silent { members: vec![(incarnation.raft_id(), number), (other, number)] },
         }
     }
