@@ -22,6 +22,7 @@ class Slice {
   /** What was used of it since the event loop turned, in milliseconds. */
   #used = 0
   #start = 0
+  #stopped = 0
   #end = 0
   #stride = 1
   #untilRead = 1
@@ -33,7 +34,8 @@ class Slice {
   start() {
     this.#start = this.#read = now()
     this.#end = this.#start + SLICE_MS - this.#used
-    this.#untilRead = this.#stride
+    // What was quick before says nothing about this: a reducer may be quick, and a subscriber not.
+    this.#stride = this.#untilRead = 1
   }
 
   /** To be asked after each piece of work: whether the event loop should turn before the next. */
@@ -49,13 +51,26 @@ class Slice {
 
   /** Work pauses or ends. Returns whether the event loop should turn before there is more of it. */
   stop() {
-    this.#used += now() - this.#start
-    if (this.#used >= SLICE_MS) return true
+    this.#stopped = now()
+    this.#used += this.#stopped - this.#start
+    if (this.isUsedUp) return true
     if (this.#used >= SHORT_MS && !this.#isRenewalDue) {
       this.#isRenewalDue = true
       setImmediate(this.#renew)
     }
     return false
+  }
+
+  /** Since work paused, callers went on, without a turn of the event loop. Returns for how long. */
+  resume() {
+    const time = now()
+    const took = time - this.#stopped
+    this.#used += took
+    return took
+  }
+
+  get isUsedUp() {
+    return this.#used >= SLICE_MS
   }
 
   /** The event loop has turned. */
@@ -65,4 +80,4 @@ class Slice {
   }
 }
 
-module.exports = { Slice, now }
+module.exports = { SLICE_MS, Slice, now }
