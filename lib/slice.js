@@ -32,8 +32,12 @@ class Slice {
 
   /** Work begins; to be ended by `stop`. */
   start() {
-    this.#start = this.#read = now()
-    this.#end = this.#start + SLICE_MS - this.#used
+    const time = now()
+    // Between two batches callers go on, and nobody says when: the time counts, unless the event loop has turned since.
+    if (this.#isRenewalDue) this.#used += time - this.#stopped
+    else if (time - this.#stopped >= SHORT_MS) this.#renewLater()
+    this.#start = this.#read = time
+    this.#end = time + SLICE_MS - this.#used
     // What was quick before says nothing about this: a reducer may be quick, and a subscriber not.
     this.#stride = this.#untilRead = 1
   }
@@ -51,26 +55,32 @@ class Slice {
 
   /** Work pauses or ends. Returns whether the event loop should turn before there is more of it. */
   stop() {
-    this.#stopped = now()
-    this.#used += this.#stopped - this.#start
-    if (this.isUsedUp) return true
-    if (this.#used >= SHORT_MS && !this.#isRenewalDue) {
-      this.#isRenewalDue = true
-      setImmediate(this.#renew)
-    }
-    return false
+    this.#count(now(), this.#start)
+    return this.isUsedUp
   }
 
   /** Since work paused, callers went on, without a turn of the event loop. Returns for how long. */
   resume() {
     const time = now()
     const took = time - this.#stopped
-    this.#used += took
+    this.#count(time, this.#stopped)
     return took
   }
 
   get isUsedUp() {
     return this.#used >= SLICE_MS
+  }
+
+  #count(time, since) {
+    this.#used += time - since
+    this.#stopped = time
+    if (this.#used >= SHORT_MS && this.#used < SLICE_MS) this.#renewLater()
+  }
+
+  #renewLater() {
+    if (this.#isRenewalDue) return
+    this.#isRenewalDue = true
+    setImmediate(this.#renew)
   }
 
   /** The event loop has turned. */
