@@ -114,7 +114,8 @@ function checkRealTime({ operations }, log, report) {
 /** Every time that somebody was told what is current: by a read, by a refusal. */
 function observationsOf({ operations, reads }) {
   const refusals = [...operations.values()]
-    .filter(({ outcome, seen }) => outcome === 'refused' && seen !== undefined)
+    // Of an error that is too large only the message and the code come along.
+    .filter(({ outcome, seen }) => outcome === 'refused' && typeof seen === 'number')
     .map(({ id, invokedAt, rejectedAt, seen, digest }) => ({
       what: `the refusal of ${id}`,
       invokedAt,
