@@ -477,7 +477,8 @@ impl Leadership {
             let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
             return vec![(context.encode(), action)];
         };
-        let floor = session.floor;
+        // One that was given up after its evaluation stands behind this one in the log, and what others see rests on it.
+        let floor = session.floor.min(id.sequence);
         let unrecorded = std::mem::take(&mut session.unrecorded).into_iter().collect();
         let mut pages = in_pages(unrecorded, RECORDED_BYTES_MAX, |(_, outcome)| outcome.bytes());
         let observed = pages.pop().unwrap_or_default();
@@ -536,6 +537,22 @@ mod tests {
         let given_up = Requests { term: 2, start: 1, floor: 3, requests: Vec::new() };
         leadership.receive(7, given_up, &table);
         assert_eq!(evaluated(&mut leadership, 4, &table), [3]);
+    }
+
+    #[test]
+    fn a_request_that_is_given_up_after_its_evaluation_is_not_ignored_in_the_log() {
+        let (mut leadership, mut table) = leadership();
+        leadership.open();
+        assert_eq!(evaluated(&mut leadership, 3, &table), [1, 2, 3]);
+        leadership.receive(7, Requests { term: 2, start: 1, floor: 4, requests: Vec::new() }, &table);
+        let sorted = leadership.sort(actions(), 1).expect("a batch was in flight");
+        assert_eq!(sorted.entries.len(), 3);
+        for (context, action) in &sorted.entries {
+            let Some(Context::Request(request)) = Context::decode(&Bytes::from(context.clone())) else {
+                panic!("no request")
+            };
+            assert_eq!(table.apply(&request, action), super::super::table::Effect::Applied, "{request:?}");
+        }
     }
 
     #[test]
