@@ -254,7 +254,8 @@ declare namespace conflux {
      * @param timeout milliseconds, from 0 to 2147483647; default (also `null` and -1): no limit.
      * @returns the action, a copy of this call's own; or `undefined` if the method returned nothing.
      * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own JSON-able data,
-     *   `code` among them (else `ERR_CONFLUX_REFUSED`). Nothing was logged.
+     *   `code` among them (else `ERR_CONFLUX_REFUSED`). Nothing was logged. If all of it has more than 64 KiB as JSON, only
+     *   the code and the first 8192 characters of the message are kept.
      * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_ASYNC_METHOD`, `ERR_CONFLUX_REDUCER`,
      *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
      *   its action can't be; nothing was logged. While members of several versions are there, a method that the leader
@@ -270,7 +271,8 @@ declare namespace conflux {
      * @throws {PerformError} `ERR_CONFLUX_REMOVED`, `outcome: 'unknown'`: this node lost its seat meanwhile.
      * @throws {PerformError} `ERR_CONFLUX_FORGOTTEN`, `outcome: 'unknown'`: this node was away for so long that the
      *   others no longer remember what became of it.
-     * @throws `ERR_CONFLUX_REENTRANT`, at once instead of by the promise: called inside a method or reducer.
+     * @throws `ERR_CONFLUX_REENTRANT`, at once instead of by the promise: called inside a method or reducer, of this node or
+     *   of another one in the process.
      */
     perform<Name extends keyof Methods & string>(
       method: Name,
@@ -396,7 +398,8 @@ declare namespace conflux {
     status(): Status
 
     /**
-     * Resolves when the node is in a cluster with a leader, and the log in its `storage` is replayed.
+     * Resolves when the node is in a cluster with a leader and has caught up: everything that was committed when this
+     * node was admitted, or came back with its `storage`, is in `getState()`.
      *
      * @param options.timeout milliseconds; default: no limit.
      * @throws `ERR_CONFLUX_TIMEOUT`: its message, and `error.waitingFor`, say what is missing.
@@ -576,8 +579,10 @@ declare namespace conflux {
     members: Member[]
     /** Performs of this node that have not ended. */
     pending: number
-    /** What the node waits for, in words, while it is not in a cluster with a leader. */
+    /** What the node waits for, in words, while it is not in a cluster with a leader, or has not caught up with it. */
     waitingFor: string | null
+    /** Everything that was committed when this node was admitted or came back is in `getState()`. */
+    caughtUp: boolean
   }
 
   interface Member {

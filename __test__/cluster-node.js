@@ -65,6 +65,11 @@ const verbs = {
     })
   },
   ready: () => node.ready(),
+  /** The state in the moment in which it is ready. */
+  readyState: async () => {
+    await node.ready()
+    return node.getState()
+  },
   status: () => node.status(),
   state: () => node.getState(),
   /** The state, once it holds so many things. */

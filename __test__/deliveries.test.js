@@ -8,11 +8,12 @@ const test = require('node:test')
 
 const { Node } = require('../lib/node')
 const options = require('../lib/options')
-const { list, rejection } = require('./nodes')
+const { list, rejection, until } = require('./nodes')
 
 const KIND = {
   role: 0,
   evaluate: 2,
+  committedProvisional: 3,
   committed: 5,
   committedOwn: 6,
   stopped: 11,
@@ -24,19 +25,25 @@ const KIND = {
   askedFailed: 17,
   fenced: 18,
   healed: 19,
-  settledDone: 20
+  settledDone: 20,
+  reportProgress: 22,
+  caughtUp: 23
 }
 
-/** A node, `deliver(items, states)` as the core would, and what the node said, call by call. */
+/**
+ * A node, `deliver(items, states)` as the core would, and what the node said, call by call; but for how long the
+ * evaluations of each batch took, which is in `micros`.
+ */
 function scripted(t, given = {}) {
   const said = []
+  const micros = []
   const status = { missing: [], members: [], waitingFor: null }
   let deliver
   const open = (_, callback) => {
     deliver = callback
     const native = { status: () => JSON.stringify(status) }
     const verbs = [
-      'answered',
+      'progressed',
       'turnOver',
       'snapshotTaken',
       'snapshotFailed',
@@ -52,6 +59,10 @@ function scripted(t, given = {}) {
         said.push([verb, ...args])
         return null
       }
+    }
+    native.answered = (text, took) => {
+      said.push(['answered', text])
+      micros.push(took)
     }
     return native
   }
@@ -70,8 +81,15 @@ function scripted(t, given = {}) {
       deliver(JSON.stringify(items), states)
       return said.splice(0)
     },
-    said
+    raw: text => deliver(text, []),
+    said,
+    micros
   }
+}
+
+/** Computes for so long. */
+function spin(milliseconds) {
+  for (const end = performance.now() + milliseconds; performance.now() < end;);
 }
 
 /** A reducer that throws on one action. */
@@ -147,15 +165,20 @@ for (const [name, text, why] of [
 }
 
 test('after an action that cannot be reduced nothing changes the state, and every delivery is still answered', async t => {
-  const { node, deliver } = scripted(t, fragile)
+  const { node, deliver, raw, said, micros } = scripted(t, fragile)
   let calls = 0
   node.subscribe(() => calls++)
   const performing = [node.perform('append', ['poison']), node.perform('append', ['y'])].map(rejection)
   await new Promise(setImmediate)
-  const said = deliver([
-    ...[KIND.committed, 8, 'x', KIND.committedOwn, 9, 1, 'poison', 0, KIND.committedOwn, 10, 2, 'y', 0],
-    ...[KIND.committed, 11, 'z', KIND.evaluate, 'append', ['w'], KIND.takeSnapshot, KIND.hash, 11]
-  ])
+  said.length = 0
+  raw(
+    JSON.stringify([
+      ...[KIND.committed, 8, 'x', KIND.committedOwn, 9, 1, 'poison', 0, KIND.committedOwn, 10, 2, 'y', 0],
+      ...[KIND.committed, 11, 'z', KIND.evaluate, 'append', ['w'], KIND.takeSnapshot, KIND.hash, 11]
+    ])
+  )
+  // Those who awaited a perform go on in between.
+  await until('the end of the batch', () => micros.length === 1)
   assert.deepEqual(said.slice(0, 3), [
     ['reducerFailed', 9, 'the reducer threw on the action "poison": indigestible'],
     ['snapshotFailed', 'the state ends before index 9', 0],
@@ -220,11 +243,35 @@ test('a node with storage is read only after its replay, and tells its subscribe
   )
   assert.deepEqual(seen, [])
 
-  const ready = node.ready()
+  let isReady = false
+  const ready = node.ready().then(() => (isReady = true))
   deliver([KIND.committed, 7, 'y', KIND.replayed])
   assert.deepEqual(seen, [['old', 'x', 'y']])
   assert.equal(node.getProvisionalState(), node.getState())
+  await new Promise(setImmediate)
+  assert.equal(isReady, false)
+  deliver([KIND.caughtUp, 1])
   await ready
+})
+
+test('a node is ready while it has a leader and has caught up, and only then', async t => {
+  const { node, deliver } = scripted(t)
+  const isReady = () =>
+    node.ready({ timeout: 0 }).then(
+      () => true,
+      () => false
+    )
+  assert.equal(await isReady(), false)
+  deliver([KIND.role, 'follower', 2, 'b'])
+  assert.equal(await isReady(), false)
+  deliver([KIND.caughtUp, 1])
+  assert.equal(await isReady(), true)
+  deliver([KIND.caughtUp, 0])
+  assert.equal(await isReady(), false)
+  deliver([KIND.caughtUp, 1])
+  assert.equal(await isReady(), true)
+  deliver([KIND.role, 'follower', 2, null])
+  assert.equal(await isReady(), false)
 })
 
 test('without storage the state can be read at once', t => {
@@ -330,5 +377,167 @@ test('close tells the core how long it may take, and whether the seat is given u
     assert.deepEqual(said, [['close', ...expected]])
     node.close({ timeout: 1 })
     assert.equal(said.length, 1)
+  }
+})
+
+test('evaluations stop after 50 ms, and what is answered says how long they took', t => {
+  const slow = {
+    methods: {
+      append(thing) {
+        spin(20)
+        return thing
+      }
+    }
+  }
+  const { node, deliver, micros } = scripted(t, slow)
+  deliver([KIND.role, 'leader', 2, 'a'])
+  const evaluations = Array.from({ length: 50 }, (_, i) => [KIND.evaluate, 'append', [i]]).flat()
+  const [[verb, text]] = deliver(evaluations)
+  assert.equal(verb, 'answered')
+  // On a machine that is busy there are fewer, but never none, for nothing would come of it.
+  const answers = JSON.parse(text)
+  const things = answers.filter((_, i) => i % 2 === 1)
+  assert.ok(things.length >= 1 && things.length <= 3, text)
+  assert.deepEqual(node.getProvisionalState(), things)
+  assert.ok(Number.isInteger(micros.at(-1)) && micros.at(-1) >= 20_000 * things.length, String(micros))
+})
+
+test('evaluations stop after 1 MiB of answers, be they actions or errors', t => {
+  const large = {
+    methods: {
+      action: () => 'x'.repeat(200_000),
+      error: () => Object.assign(new Error('no'), { data: 'x'.repeat(60_000) })
+    }
+  }
+  for (const [method, size] of [
+    ['action', 200_000],
+    ['error', 60_000]
+  ]) {
+    const { deliver, micros } = scripted(t, large)
+    deliver([KIND.role, 'leader', 2, 'a'])
+    const [[, text]] = deliver(Array.from({ length: 1000 }, () => [KIND.evaluate, method, []]).flat())
+    assert.ok(text.length < 1024 * 1024 + size + 1000, `${text.length} characters`)
+    assert.ok(JSON.parse(text).length >= 2)
+    // Spread over slices, it is the time of the evaluations that counts.
+    assert.ok(micros.at(-1) > 0)
+  }
+})
+
+test('the rest of a batch is read after evaluations stopped', async t => {
+  const { node, deliver, raw, said, micros } = scripted(t, {
+    methods: { large: () => 'x'.repeat(1_000_000) }
+  })
+  deliver([KIND.role, 'leader', 2, 'a'])
+  const large = [KIND.evaluate, 'large', []]
+  raw(JSON.stringify([...large, ...large, ...large, KIND.committed, 9, 'y', KIND.hash, 9]))
+  await until('the end of the batch', () => micros.length === 2)
+  const [hashed, answered] = said.slice(-2)
+  assert.deepEqual([hashed[0], answered[0]], ['hashed', 'answered'])
+  assert.ok(JSON.parse(answered[1]).length <= 4)
+  assert.deepEqual(node.getState(), ['y'])
+})
+
+test('between slices of committed actions the event loop turns, and the core hears how far it has come', async t => {
+  const slow = {
+    reduce(state, action) {
+      if (action !== null) spin(20)
+      return list.reduce(state, action)
+    }
+  }
+  const { node, deliver, raw, said, micros } = scripted(t, slow)
+  const order = []
+  const turn = () => order.length < 1000 && (order.push('turn'), setImmediate(turn))
+  node.subscribe(() => order.push(node.getState().length))
+  setImmediate(turn)
+  const actions = Array.from({ length: 12 }, (_, i) => [KIND.committed, 101 + i, i])
+  said.push(...deliver(actions.flat()))
+  // The second batch waits behind the first. What was said meanwhile is kept.
+  raw(JSON.stringify([KIND.committed, 113, 12, KIND.hash, 113]))
+  await until('the end of both batches', () => micros.length === 2)
+
+  assert.deepEqual(node.getState(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+  const slices = order
+    .join()
+    .split('turn')
+    .map(slice => slice.split(',').filter(Boolean).length)
+  assert.ok(Math.max(...slices) <= 4, `actions between two turns: ${slices}`)
+  const progress = said.filter(([verb]) => verb === 'progressed').map(([, index]) => index)
+  assert.ok(progress.length >= 3, String(progress))
+  assert.deepEqual(
+    progress,
+    progress.toSorted((a, b) => a - b)
+  )
+  assert.ok(progress.every(index => index > 100 && index <= 113))
+  const hashed = said.find(([verb]) => verb === 'hashed')
+  assert.equal(hashed[2], JSON.stringify(node.getState()))
+})
+
+test('subscribers that compute for long let the event loop turn, too', async t => {
+  const { node, deliver, micros } = scripted(t)
+  let turns = 0
+  let isOver = false
+  t.after(() => (isOver = true))
+  const turn = () => (turns++, !isOver && setImmediate(turn))
+  const at = []
+  node.subscribe(() => {
+    at.push(turns)
+    spin(30)
+  })
+  setImmediate(turn)
+  const evaluate = [KIND.evaluate, 'append', ['x']]
+  deliver([KIND.role, 'leader', 2, 'a', ...evaluate, ...evaluate, ...evaluate, ...evaluate])
+  deliver(Array(4).fill(KIND.committedProvisional))
+  await until('the end of both batches', () => micros.length === 2)
+  assert.equal(at.length, 4)
+  assert.ok(new Set(at).size >= 2, `turns of the event loop before each call: ${at}`)
+})
+
+test('callers that go on after a perform let the event loop turn, too, and the next delivery waits', async t => {
+  const { node, deliver } = scripted(t)
+  let turns = 0
+  let isOver = false
+  t.after(() => (isOver = true))
+  const turn = () => (turns++, !isOver && setImmediate(turn))
+  setImmediate(turn)
+  const at = []
+  const calls = Array.from({ length: 640 }, async (_, i) => {
+    await node.perform('append', [i])
+    at.push(turns)
+    spin(1)
+  })
+  await new Promise(setImmediate)
+  deliver(Array.from({ length: 640 }, (_, i) => [KIND.committedOwn, 9 + i, 1 + i, i, 0]).flat())
+  await Promise.all(calls)
+  assert.equal(node.getState().length, 640)
+  const together = at.map(turn => at.filter(other => other === turn).length)
+  assert.ok(Math.max(...together) <= 128, `calls that went on in one turn: ${Math.max(...together)}`)
+})
+
+test('progress is told when the core wants it before an evaluation', t => {
+  const { deliver } = scripted(t)
+  const said = deliver([KIND.role, 'leader', 2, 'a', KIND.reportProgress, KIND.evaluate, 'append', ['x']])
+  assert.deepEqual(said, [['progressed', 0], ['answered', '[1,"x"]']]) // prettier-ignore
+})
+
+test('what no delivery may be ends the node, and every call', async t => {
+  for (const text of [null, '{', '[99]', '[3]']) {
+    const { node, said, raw } = scripted(t)
+    const errors = []
+    node.on('error', error => errors.push(error.code))
+    const pending = [node.perform('append', ['x']), node.sync(), node.ready()].map(rejection)
+    await new Promise(setImmediate)
+    raw(text)
+    const ended = await Promise.all(pending)
+    assert.deepEqual(
+      ended.map(({ code, outcome }) => [code, outcome]),
+      [
+        ['ERR_CONFLUX_INTERNAL', 'unknown'],
+        ['ERR_CONFLUX_INTERNAL', 'unknown'],
+        ['ERR_CONFLUX_INTERNAL', 'not-applied']
+      ]
+    )
+    assert.deepEqual(errors, ['ERR_CONFLUX_INTERNAL'])
+    assert.equal(node.status().state, 'failed')
+    assert.equal(said.filter(([verb]) => verb === 'kill').length, 1)
   }
 })

@@ -131,7 +131,7 @@ test('an error too large to travel keeps its message and code', async t => {
   const node = openOne(t, { methods: { huge } })
   const error = await rejection(node.perform('huge'))
   assert.equal(error.code, 'E_HUGE')
-  assert.equal(error.message, 'm'.repeat(1024))
+  assert.equal(error.message, 'm'.repeat(8 * 1024))
   assert.equal(error.data, undefined)
 })
 

@@ -117,6 +117,8 @@ test('200 nodes opened and closed leave no handle, thread or memory behind', asy
       await Promise.all(nodes.map(node => node.close()))
     }
     const settled = async expected => {
+      // What a node has put off until the event loop turns is no handle that it leaves behind.
+      await new Promise(resolve => setImmediate(resolve))
       const end = Date.now() + 5000
       while ((threads() > expected.threads || files() > expected.files) && Date.now() < end) {
         await new Promise(resolve => setTimeout(resolve, 10))

@@ -8,7 +8,7 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 
-const { methods, reduce } = require('../nemesis/application')
+const { abridge, methods, reduce } = require('../nemesis/application')
 const { checkOrder } = require('../nemesis/checks/order')
 const { buildChecker, registerHistory, runChecker } = require('../nemesis/checks/register')
 const { missingCoverage } = require('../nemesis/coverage')
@@ -150,6 +150,63 @@ const BAD = {
     /^z:1 was applied, and nobody performed it$/
   ]
 }
+
+test('a node that was removed begins anew, and is held to the order like any other', () => {
+  const startsOver = ['e', 900, 'WARN_CONFLUX_STARTING_OVER', 'as a new member']
+  const again = ({ b }, digest = 0) => {
+    const seen = b.filter(([kind]) => kind === 's').map(([...state]) => state)
+    seen[1][4] += digest
+    b.push(startsOver, ...seen)
+  }
+  assert.deepEqual(
+    anomaliesOf(({ lines }) => again(lines)),
+    []
+  )
+  assert.deepEqual(
+    anomaliesOf(({ lines }) => again(lines, 1)),
+    ['b, member 2, had another state after 2 actions']
+  )
+})
+
+/** A large action, and two large refusals, of which one came without what it saw. */
+function bulkLines() {
+  const { lines, states } = goodLines()
+  const state = states.at(-1)
+  const node = { getProvisionalState: () => state }
+  const action = methods.bulk.call(node, 'b:3', 0, 7, 1_000_000, 20)
+  const { count, digest } = reduce(state, action)
+  lines.b.push(['i', 500, 'b:3', 'bulk', [0, 7, 1_000_000, 20]])
+  for (const seen of [lines.a, lines.b]) seen.push(['s', 501, count, 'b:3', digest])
+  lines.b.push(['a', 502, 'b:3', abridge(action)])
+  lines.b.push(['i', 510, 'b:4', 'decline', [0, 60_000, 20]])
+  lines.b.push(['x', 511, 'b:4', 'refused', 'DECLINED', count, digest, null])
+  lines.b.push(['i', 520, 'b:5', 'decline', [0, 130_000, 20]])
+  lines.b.push(['x', 521, 'b:5', 'refused', 'DECLINED', null, null, null])
+  return lines
+}
+
+test('of large calls a history holds the sizes, and they are checked', () => {
+  const anomalies = change => {
+    const lines = bulkLines()
+    change(lines.b)
+    return checkOrder(joinHistory(lines)).anomalies
+  }
+  assert.equal(JSON.stringify(bulkLines()).length < 5000, true)
+  assert.deepEqual(
+    anomalies(() => {}),
+    []
+  )
+  const wrong = [
+    [b => b.find(([kind, , id]) => kind === 'a' && id === 'b:3')[3].data--, /^b:3 was acknowledged as /],
+    [b => b.find(([kind, , id]) => kind === 'a' && id === 'b:3')[3].given++, /^b:3 was acknowledged as /],
+    [
+      b => b.find(([kind, , id]) => kind === 'x' && id === 'b:4')[6]++,
+      /^the refusal of b:4 saw another state/
+    ],
+    [b => (b.find(([kind, , id]) => kind === 'x' && id === 'b:4')[5] = 3), /^the refusal of b:4 saw/]
+  ]
+  for (const [change, expected] of wrong) assert.match(anomalies(change)[0], expected)
+})
 
 for (const [what, [change, expected]] of Object.entries(BAD)) {
   test(`${what} is found`, () => {

@@ -3,9 +3,10 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const { randomUUID } = require('node:crypto')
 const test = require('node:test')
 
-const { list, openOne, rejection } = require('./nodes')
+const { elected, list, openCluster, openNode, openOne, rejection, until } = require('./nodes')
 
 test('perform, close and what asks the cluster, inside a method, throw at once', async t => {
   const caught = []
@@ -83,4 +84,110 @@ test('reading is fine everywhere', async t => {
     }
   })
   assert.equal(await node.perform('append', ['x']), 'x')
+})
+
+test('another node of the process is no way round', async t => {
+  const other = openOne(t)
+  await other.perform('append', ['before'])
+  const acts = {
+    perform: () => other.perform('append', ['x']),
+    callback: () => other.perform('append', ['x'], () => {}),
+    close: () => other.close(),
+    sync: () => other.sync(),
+    transferLeadership: () => other.transferLeadership(),
+    remove: () => other.remove('b'),
+    resize: () => other.resize(3),
+    recover: () => other.recover({ iUnderstandThatActionsMayBeLost: true })
+  }
+  const caught = []
+  const attempt = name => {
+    try {
+      acts[name]()
+    } catch (error) {
+      caught.push([name, error.code])
+    }
+  }
+  const places = {
+    methods: {
+      method(name) {
+        attempt(name)
+        return null
+      },
+      throws: name => acts[name](),
+      append: name => name
+    },
+    reduce(state = [], action) {
+      if (action !== null) attempt(action)
+      return state
+    },
+    compareStates: false
+  }
+  const node = openOne(t, places)
+  for (const name of Object.keys(acts)) {
+    caught.length = 0
+    await node.perform('method', [name])
+    assert.deepEqual(caught, [[name, 'ERR_CONFLUX_REENTRANT']], `${name} inside a method`)
+    const error = await rejection(node.perform('throws', [name]))
+    assert.deepEqual([error.code, error.outcome], ['ERR_CONFLUX_REENTRANT', 'refused'])
+    caught.length = 0
+    await node.perform('append', [name])
+    assert.ok(caught.length >= 1, `${name} inside the reducer`)
+    assert.deepEqual(new Set(caught.map(([, code]) => code)), new Set(['ERR_CONFLUX_REENTRANT']))
+  }
+  assert.equal(other.status().state, 'open')
+  assert.deepEqual(other.getState(), ['before'])
+  assert.equal(await other.perform('append', ['after']), 'after')
+})
+
+test('`serialize` is no way round, either', async t => {
+  const other = openOne(t)
+  const caught = []
+  const serialize = state => {
+    try {
+      other.perform('append', ['x'])
+    } catch ({ code }) {
+      caught.push(code)
+    }
+    return state
+  }
+  const snapshot = { entries: 1, serialize, deserialize: state => state }
+  const node = openOne(t, { snapshot, compareStates: false })
+  await node.perform('append', ['x'])
+  await until('a snapshot', () => caught.length > 0)
+  assert.equal(caught[0], 'ERR_CONFLUX_REENTRANT')
+})
+
+test('a node may be made inside a method of another, and neither is mistaken for the other afterwards', async t => {
+  // Its initial state is reduced meanwhile: what runs outside of it still runs when that has ended.
+  let inner
+  const outer = openOne(t, {
+    methods: {
+      nests() {
+        inner ??= openNode(t, {
+          id: 'inner',
+          clusterSize: 1,
+          channel: { name: 'memory', channelName: randomUUID() },
+          ...list
+        })
+        return this.perform('nests')
+      }
+    }
+  })
+  const error = await rejection(outer.perform('nests'))
+  assert.deepEqual([error.code, error.outcome], ['ERR_CONFLUX_REENTRANT', 'refused'])
+  assert.equal(await inner.perform('append', ['x']), 'x')
+})
+
+test('subscribers and callers may perform on any node', async t => {
+  const nodes = openCluster(t, 3)
+  await elected(nodes)
+  const [one, other] = nodes
+  const performing = []
+  const unsubscribe = one.subscribe(() => {
+    unsubscribe()
+    performing.push(other.perform('append', ['by a subscriber']))
+  })
+  await one.perform('append', ['x'])
+  await other.perform('append', ['by a caller'])
+  assert.deepEqual(await Promise.all(performing), ['by a subscriber'])
 })

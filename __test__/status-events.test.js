@@ -32,7 +32,8 @@ test('the status is a plain object that tells where the node stands', async t =>
     'quorum',
     'members',
     'pending',
-    'waitingFor'
+    'waitingFor',
+    'caughtUp'
   ])
   assert.deepEqual(JSON.parse(JSON.stringify(status)), status)
   assert.deepEqual(

@@ -25,12 +25,6 @@ const node = conflux({
   }
 })
 
-let hasStarted = false
-node.ready().then(
-  () => (hasStarted = true),
-  () => {} // closed or failed before: told elsewhere
-)
-
 // It will not recover by itself: let the orchestrator start another process.
 node.on('error', error => {
   console.error(error)
@@ -46,10 +40,11 @@ const server = http.createServer(async ({ method, url }, response) => {
 })
 
 async function answer(method, url) {
-  const { state, fenced } = node.status()
+  const { state, fenced, caughtUp } = node.status()
   // A node that waits, for others or for Redis, is alive: to end its process would help nobody.
   if (url === '/live') return [state === 'failed' ? 503 : 200, state]
-  if (url === '/ready') return [hasStarted && state === 'open' && fenced === null ? 200 : 503, node.status()]
+  // A node that still catches up would show an old state.
+  if (url === '/ready') return [caughtUp && state === 'open' && fenced === null ? 200 : 503, node.status()]
   if (method === 'POST') return [200, await node.perform('count', [url.slice(1)], 5000)]
   await node.sync({ timeout: 5000 }) // without it: what this node knows, at once
   return [200, node.getState()]

@@ -34,8 +34,6 @@ const CAUGHT_UP = 23
 
 /** The answers to one batch become one string, and the core's next proposals: about so many characters. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
-/** So many performs are settled before those who await them go on. */
-const SETTLED_MAX = 64
 
 /** What `read` returns: the batch is done; performs were settled; the slice of time is over. */
 const DONE = 0
@@ -63,14 +61,14 @@ class Batch {
 
   /**
    * Tells `node`, and `replica` of what is about its state, each delivery, in order, until all are told, the node has
-   * ended, or it is time to pause.
+   * ended, so many performs are settled, or it is time to pause.
    */
-  read(node, replica, slice) {
+  read(node, replica, slice, settledMax) {
     const items = this.#items
     let i = this.#next
     let settled = 0
     let isOver = false
-    while (i < items.length && settled < SETTLED_MAX && !isOver && !node.hasEnded) {
+    while (i < items.length && settled < settledMax && !isOver && !node.hasEnded) {
       switch (items[i++]) {
         case ROLE:
           node.role(items[i++], items[i++], items[i++])

@@ -6,9 +6,11 @@
 
 const { setImmediate } = require('node:timers')
 const { Batch, DONE, SETTLED } = require('./deliveries')
-const { Slice } = require('./slice')
+const { SLICE_MS, Slice } = require('./slice')
 
 const { nextTick } = process
+
+const SETTLED_MAX = 64
 
 class Inbox {
   #node
@@ -16,7 +18,9 @@ class Inbox {
   #slice = new Slice()
   #batches = []
   #isPaused = false
-  #resume = () => this.#goOn()
+  /** So many performs are settled before their callers go on: as many as take about half a slice together. */
+  #settledMax = 1
+  #resume = () => this.#goOnAfterCallers()
   #renew = () => {
     this.#slice.renew()
     this.#goOn()
@@ -38,6 +42,19 @@ class Inbox {
     this.#work()
   }
 
+  #goOnAfterCallers() {
+    const took = this.#slice.resume()
+    const isQuick = took < SLICE_MS / 2
+    this.#settledMax = isQuick ? Math.min(2 * this.#settledMax, SETTLED_MAX) : Math.ceil(this.#settledMax / 4)
+    if (this.#slice.isUsedUp) this.#pause()
+    else this.#goOn()
+  }
+
+  #pause() {
+    this.#isPaused = true
+    setImmediate(this.#renew)
+  }
+
   #work() {
     const batches = this.#batches
     try {
@@ -46,7 +63,7 @@ class Inbox {
         // Parsed only when it is its turn: a text is smaller.
         if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text, batches[0].states)
         const batch = batches[0]
-        const pause = batch.read(this.#node, this.#replica, this.#slice)
+        const pause = batch.read(this.#node, this.#replica, this.#slice, this.#settledMax)
         const isOver = this.#slice.stop()
         if (this.#node.hasEnded) batches.length = 0
         else this.#proceed(batch, pause, isOver)
@@ -65,8 +82,7 @@ class Inbox {
       this.#node.progressed(batch.reducedIndex)
     }
     if (isOver) {
-      this.#isPaused = true
-      setImmediate(this.#renew)
+      this.#pause()
     } else if (pause === SETTLED) {
       // Behind the callbacks of what was settled, and then behind the microtasks of those who awaited it.
       this.#isPaused = true

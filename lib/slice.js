@@ -22,6 +22,7 @@ class Slice {
   /** What was used of it since the event loop turned, in milliseconds. */
   #used = 0
   #start = 0
+  #stopped = 0
   #end = 0
   #stride = 1
   #untilRead = 1
@@ -31,9 +32,14 @@ class Slice {
 
   /** Work begins; to be ended by `stop`. */
   start() {
-    this.#start = this.#read = now()
-    this.#end = this.#start + SLICE_MS - this.#used
-    this.#untilRead = this.#stride
+    const time = now()
+    // Between two batches callers go on, and nobody says when: the time counts, unless the event loop has turned since.
+    if (this.#isRenewalDue) this.#used += time - this.#stopped
+    else if (time - this.#stopped >= SHORT_MS) this.#renewLater()
+    this.#start = this.#read = time
+    this.#end = time + SLICE_MS - this.#used
+    // What was quick before says nothing about this: a reducer may be quick, and a subscriber not.
+    this.#stride = this.#untilRead = 1
   }
 
   /** To be asked after each piece of work: whether the event loop should turn before the next. */
@@ -49,13 +55,32 @@ class Slice {
 
   /** Work pauses or ends. Returns whether the event loop should turn before there is more of it. */
   stop() {
-    this.#used += now() - this.#start
-    if (this.#used >= SLICE_MS) return true
-    if (this.#used >= SHORT_MS && !this.#isRenewalDue) {
-      this.#isRenewalDue = true
-      setImmediate(this.#renew)
-    }
-    return false
+    this.#count(now(), this.#start)
+    return this.isUsedUp
+  }
+
+  /** Since work paused, callers went on, without a turn of the event loop. Returns for how long. */
+  resume() {
+    const time = now()
+    const took = time - this.#stopped
+    this.#count(time, this.#stopped)
+    return took
+  }
+
+  get isUsedUp() {
+    return this.#used >= SLICE_MS
+  }
+
+  #count(time, since) {
+    this.#used += time - since
+    this.#stopped = time
+    if (this.#used >= SHORT_MS && this.#used < SLICE_MS) this.#renewLater()
+  }
+
+  #renewLater() {
+    if (this.#isRenewalDue) return
+    this.#isRenewalDue = true
+    setImmediate(this.#renew)
   }
 
   /** The event loop has turned. */
@@ -65,4 +90,4 @@ class Slice {
   }
 }
 
-module.exports = { Slice, now }
+module.exports = { SLICE_MS, Slice, now }

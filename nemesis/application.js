@@ -45,7 +45,38 @@ const methods = {
   },
   add(id, key, amount) {
     return decide(this, key, () => ({ type: 'add', id, key, amount }))
+  },
+  /** As large and as slow as legal calls get. Of the argument only its length matters; a history holds no more of it. */
+  bulk(id, key, argument, bytes, cost) {
+    spend(cost)
+    const given = typeof argument === 'string' ? argument.length : argument
+    return decide(this, key, () => ({ type: 'bulk', id, key, given, cost, data: 'a'.repeat(bytes) }))
+  },
+  /** Refuses, with so much data. */
+  decline(id, key, bytes, cost) {
+    spend(cost)
+    return decide(this, key, state =>
+      Object.assign(refusal('DECLINED', state, null), { data: 'e'.repeat(bytes) })
+    )
   }
+}
+
+/** Real time, in the processes under test alone: a check that replays the log need not wait. */
+let isSlow = false
+
+/** From here on methods and reducer take the time that their calls name. */
+function spendTime() {
+  isSlow = true
+}
+
+function spend(milliseconds) {
+  if (!isSlow) return
+  for (const end = performance.now() + milliseconds; performance.now() < end;);
+}
+
+/** The action as a history holds it: of large data the length. */
+function abridge(action) {
+  return typeof action?.data === 'string' ? { ...action, data: action.data.length } : action
 }
 
 function decide(node, key, answer) {
@@ -67,6 +98,7 @@ function reduce(state = INITIAL, action) {
     recent: [...state.recent.slice(1 - RECENT_KEPT), action.id]
   }
   const { key } = action
+  if (action.type === 'bulk') spend(action.cost)
   switch (action.type) {
     case 'append':
       next.lists = { ...state.lists, [key]: [...(state.lists[key] ?? []), action.value] }
@@ -118,4 +150,4 @@ function digest(hash, text) {
   return hash >>> 0
 }
 
-module.exports = { currentKey, methods, oldestKey, reduce }
+module.exports = { abridge, currentKey, methods, oldestKey, reduce, spendTime }

@@ -33,7 +33,8 @@ function joinHistory(linesByOrigin) {
   const states = new Map()
   const reads = []
   for (const [origin, lines] of Object.entries(linesByOrigin)) {
-    const seen = []
+    let seen = []
+    let members = 1
     states.set(origin, seen)
     for (const [kind, at, ...facts] of lines) {
       switch (kind) {
@@ -55,6 +56,15 @@ function joinHistory(linesByOrigin) {
         case 's': {
           const [count, id, digest, earlier] = facts
           seen.push({ at, count, ids: [...(earlier ?? []), id], digest })
+          break
+        }
+        case 'e': {
+          // A node that was removed is another member from here on, and begins with what it is sent.
+          const [code] = facts
+          if (code === 'WARN_CONFLUX_STARTING_OVER') {
+            seen = []
+            states.set(`${origin}, member ${++members},`, seen)
+          }
           break
         }
         case 'r': {

@@ -72,7 +72,8 @@ function readOptions() {
       long: { type: 'boolean', default: false }
     }
   })
-  const names = values.faults?.split(',') ?? faults.map(({ name }) => name)
+  const usual = faults.filter(({ isLong }) => values.long || !isLong)
+  const names = values.faults?.split(',') ?? usual.map(({ name }) => name)
   const unknown = names.filter(name => !faults.some(fault => fault.name === name))
   if (unknown.length > 0) {
     throw new Stop(`Unknown faults: ${unknown}. There are: ${faults.map(({ name }) => name).join(', ')}.`)

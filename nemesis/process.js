@@ -9,16 +9,27 @@
 const { setTimeout: delay } = require('node:timers/promises')
 
 const conflux = require('..')
-const { currentKey, methods, oldestKey, reduce } = require('./application')
+const { abridge, currentKey, methods, oldestKey, reduce, spendTime } = require('./application')
 const { Recorder } = require('./recorder')
 
 /** Whoever waits longer gets an unknown outcome, and goes on. */
 const PERFORM_TIMEOUT_MS = 5000
 const SYNC_TIMEOUT_MS = 5000
 
+/** Of all calls so many are as large and as slow as they may be, or anything below that. */
+const BULK_PART = 0.02
+/** What else is in a call of the largest size. */
+const AROUND = 512
+const BYTES_MAX = 1024 * 1024 - AROUND
+/** An error with more data is cut. */
+const ERROR_BYTES_MAX = 64 * 1024
+const COST_MS_MIN = 0.01
+const COST_MS_MAX = 100
+
 const { origin, historyFile, clients, pause, ...options } = JSON.parse(process.argv[2])
 const history = new Recorder(historyFile)
 
+spendTime()
 const node = conflux({ ...options, methods, reduce })
 
 let countSeen = 0
@@ -72,7 +83,8 @@ async function client() {
       const key = currentKey(node.getState())
       const id = nextId()
       const dice = Math.random()
-      if (dice < 0.2) {
+      if (Math.random() < BULK_PART) await performBulk(id, key)
+      else if (dice < 0.2) {
         const outcome = await performAs(id, 'acquire', key, id)
         if (outcome === 'done') lock = { key, owner: id }
       } else if (dice < 0.45) await performAs(id, 'append', key, id)
@@ -82,6 +94,20 @@ async function client() {
     }
     await delay(pause * Math.random() * 2)
   }
+}
+
+/** Evenly over the orders of magnitude. */
+function anywhere(min, max) {
+  return min * (max / min) ** Math.random()
+}
+
+async function performBulk(id, key) {
+  const cost = Number(anywhere(COST_MS_MIN, COST_MS_MAX).toFixed(2))
+  const bytes = Math.floor(anywhere(1, BYTES_MAX))
+  const dice = Math.random()
+  if (dice < 0.4) await performAs(id, 'bulk', key, 'x'.repeat(bytes), 10, cost)
+  else if (dice < 0.8) await performAs(id, 'bulk', key, '', bytes, cost)
+  else await performAs(id, 'decline', key, Math.floor(anywhere(1, 2 * ERROR_BYTES_MAX)), cost)
 }
 
 async function isUnknown(outcome) {
@@ -97,10 +123,10 @@ function perform(method, ...args) {
 }
 
 async function performAs(id, method, ...args) {
-  const invokedAt = history.invoked(id, method, args)
+  const invokedAt = history.invoked(id, method, method === 'bulk' ? abridgeArgs(args) : args)
   try {
     const action = await node.perform(method, [id, ...args], PERFORM_TIMEOUT_MS)
-    history.acknowledged(id, action)
+    history.acknowledged(id, abridge(action))
     acknowledged++
     freshestInvocation = Math.max(freshestInvocation, invokedAt)
     return 'done'
@@ -108,6 +134,10 @@ async function performAs(id, method, ...args) {
     history.rejected(id, error)
     return error.outcome
   }
+}
+
+function abridgeArgs([key, argument, ...rest]) {
+  return [key, argument.length, ...rest]
 }
 
 async function read() {
@@ -134,6 +164,7 @@ const verbs = {
   memory: () => process.memoryUsage.rss(),
   wallClock: () => Date.now(),
   transferLeadership: id => node.transferLeadership(id),
+  remove: id => node.remove(id, { timeout: 8000 }),
   /** Ends the clients; what they wait for ends with its timeout. */
   stop: () => {
     isStopping = true

@@ -8,7 +8,7 @@
 
 const { isDeepStrictEqual } = require('node:util')
 
-const { methods, reduce } = require('../application')
+const { abridge, methods, reduce } = require('../application')
 
 /** More of them say nothing more. */
 const ANOMALIES_MAX = 50
@@ -114,7 +114,8 @@ function checkRealTime({ operations }, log, report) {
 /** Every time that somebody was told what is current: by a read, by a refusal. */
 function observationsOf({ operations, reads }) {
   const refusals = [...operations.values()]
-    .filter(({ outcome, seen }) => outcome === 'refused' && seen !== undefined)
+    // Of an error that is too large only the message and the code come along.
+    .filter(({ outcome, seen }) => outcome === 'refused' && typeof seen === 'number')
     .map(({ id, invokedAt, rejectedAt, seen, digest }) => ({
       what: `the refusal of ${id}`,
       invokedAt,
@@ -174,7 +175,7 @@ function replay({ operations, states }, log, observations, report) {
         )
         return
       }
-      if (operation.outcome === 'done' && !isDeepStrictEqual(operation.action, action)) {
+      if (operation.outcome === 'done' && !isDeepStrictEqual(operation.action, abridge(action))) {
         report(`${operation.id} was acknowledged as ${JSON.stringify(operation.action)}`)
       }
       state = reduce(state, action)

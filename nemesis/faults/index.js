@@ -5,6 +5,8 @@ module.exports = [
   require('./kill'),
   require('./kill-all'),
   require('./pause'),
+  require('./freeze-long'),
+  require('./remove'),
   require('./block'),
   require('./rolling'),
   require('./redis-restart'),

@@ -225,7 +225,13 @@ impl Edge {
                     }
                     let message = format!("a delivery could not be handed over: {error}");
                     let stopped = batch::encode_stopped(Some(&Error::Panic { message }));
-                    deliver.call((stopped, Vec::new()), ThreadsafeFunctionCallMode::NonBlocking);
+                    // If even this cannot be handed over, nobody is left to be told; without a callback, what is thrown
+                    // would end the process.
+                    deliver.call_with_return_value(
+                        (stopped, Vec::new()),
+                        ThreadsafeFunctionCallMode::NonBlocking,
+                        |_, _| Ok(()),
+                    );
                 }
                 Ok(())
             },

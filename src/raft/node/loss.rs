@@ -505,6 +505,7 @@ impl Node {
         self.membership.renamed(seat.cluster, seat.lineage().0);
         if survivor == self.membership.me() {
             self.warn(Warning::Recovered { cluster, from: id, missing });
+            self.settle_all_decided();
         }
     }
 }

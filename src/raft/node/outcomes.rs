@@ -114,6 +114,13 @@ impl Node {
         }
     }
 
+    /// The cluster goes on from another log: the state that an outcome holds for may never be, and what was decided stands.
+    pub(super) fn settle_all_decided(&mut self) {
+        for (sequence, outcome) in self.origin.take_decided(u64::MAX) {
+            self.settle(sequence, outcome);
+        }
+    }
+
     /// An outcome that the log holds ends its perform.
     pub(super) fn settle_observed(&mut self, sequence: u64, outcome: Outcome) {
         if self.origin.end(sequence).is_some() {

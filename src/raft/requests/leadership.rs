@@ -496,7 +496,10 @@ impl Leadership {
             let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
             return vec![(context.encode(), action)];
         };
-        let floor = session.floor;
+        // One that was given up after its evaluation stands behind this one in the log, and what others see rests on it.
+        let floor = session.floor.min(id.sequence);
+        #[cfg(test)]
+        let floor = if is_back(Bug::PassesOverGivenUp) { session.floor } else { floor };
         let unrecorded = std::mem::take(&mut session.unrecorded).into_iter().collect();
         let bytes_max = RECORDED_BYTES_MAX;
         #[cfg(test)]

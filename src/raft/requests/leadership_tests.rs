@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Leadership, Table};
+use super::{Effect, Leadership, Table};
 use crate::raft::entry::Context;
 use crate::raft::events::Answer;
 use crate::raft::frame::{Outcome, RequestItem, Requests};
@@ -224,4 +224,19 @@ fn a_dropped_batch_is_evaluated_anew_in_order_once_all_that_is_appended_is_appli
     assert!(!leadership.takes_provisional(4));
     assert!(sequences(&mut leadership, 5, &table).is_empty());
     assert_eq!(sequences(&mut leadership, 6, &table), [4]);
+}
+
+#[test]
+fn a_request_that_is_given_up_after_its_evaluation_is_not_ignored_in_the_log() {
+    let (mut leadership, mut table) = leadership(&[7], 3);
+    assert_eq!(evaluated(&mut leadership, &table).len(), 3);
+    leadership.receive(7, Requests { term: 2, start: 1, floor: 4, requests: Vec::new() }, &table);
+    let sorted = leadership.sort(actions(3), 1).expect("a batch was in flight");
+    assert_eq!(sorted.entries.len(), 3);
+    for (context, action) in &sorted.entries {
+        let Some(Context::Request(request)) = Context::decode(&context.clone().into()) else {
+            panic!("it is no request")
+        };
+        assert_eq!(table.apply(&request, action), Effect::Applied, "{request:?}");
+    }
 }

@@ -252,10 +252,12 @@ impl Application {
     fn check_seen(&self, error: &str) {
         let Some((_, seen)) = error.rsplit_once(SEEN) else { return };
         let seen: u64 = seen.parse().expect("a refusal ends with a number");
-        let has_left = self
-            .warnings
-            .iter()
-            .any(|warning| matches!(warning, Warning::StartingOver { .. } | Warning::Superseded { .. }));
+        let has_left = self.warnings.iter().any(|warning| {
+            matches!(
+                warning,
+                Warning::StartingOver { .. } | Warning::Superseded { .. } | Warning::Recovered { .. }
+            )
+        });
         let is_behind = self.is_fenced || self.is_failed || self.is_closing || has_left;
         assert!(
             self.state.count >= seen || is_behind,

@@ -58,6 +58,8 @@ pub enum Bug {
     RequeuesBehind,
     /// All outcomes since an origin's last action are recorded by one entry.
     RecordsInOneEntry,
+    /// What was given up after its evaluation is ignored in the log, and what was refused because of it stays refused.
+    PassesOverGivenUp,
     /// A leader goes by a new configuration as soon as that is committed.
     AppliesChangeAtOnce,
     /// That a change of the configuration is committed is saved along with the next entry.
@@ -249,6 +251,11 @@ fn bug_of_catching_up_at_once_is_caught() {
 #[test]
 fn bug_of_requeuing_behind_is_caught() {
     assert_caught(Bug::RequeuesBehind, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_passing_over_what_was_given_up_is_caught() {
+    assert_caught(Bug::PassesOverGivenUp, 60..61, load::refuse_by_what_was_given_up);
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub enum Fault {
     Costs,
     /// Arguments, actions and errors are large.
     Sizes,
+    /// Callers give up what they performed.
+    Timeouts,
     Removals,
     Losses,
     Freezes,
@@ -86,6 +88,7 @@ impl Fault {
             Fault::Transfers => "transfers",
             Fault::Costs => "costs",
             Fault::Sizes => "sizes",
+            Fault::Timeouts => "timeouts",
             Fault::Removals => "removals",
             Fault::Losses => "losses",
             Fault::Freezes => "freezes",

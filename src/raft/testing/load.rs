@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::application::End;
 use super::stories::Story;
 use crate::raft::frame::{Frame, Message, RaftKind};
-use crate::raft::{Delivery, Role};
+use crate::raft::{Delivery, Input, Role};
 
 /// In hundredths of a tick of 10 ms.
 const MILLISECOND: u64 = 10;
@@ -197,6 +197,38 @@ pub(super) fn refuse_with_much_data(seed: u64) {
     assert!(matches!(ends[&sequence], End::Resolved(_)));
     assert_eq!(ends.values().filter(|end| matches!(end, End::Refused(_))).count(), 2_000);
     assert!(largest.0 <= ENTRY_MAX && largest.1 <= BATCH_MAX, "{largest:?}");
+}
+
+/// A lock that its caller gave up while it was evaluated is taken all the same: another was refused because of it.
+#[test]
+fn whatever_another_was_refused_for_is_applied_also_if_its_caller_gave_it_up() {
+    (60..64).for_each(refuse_by_what_was_given_up);
+}
+
+pub(super) fn refuse_by_what_was_given_up(seed: u64) {
+    let mut story = Story::found(seed, 3, |_| {});
+    story.serve();
+    let leader = story.leader().expect("it leads");
+    let [one, other] = <[String; 2]>::try_from(story.followers()).expect("two of three follow");
+    story.cluster.replicas.get_mut(&leader).expect("it runs").is_busy = true;
+    // While JavaScript has this one, the next two wait, and become one batch.
+    story.cluster.perform(&leader, "append", "w/1");
+    let first = story.cluster.perform(&one, "append", "x/1");
+    let lock = story.cluster.perform(&one, "lock", "x/2");
+    story.ticks(10);
+    story.cluster.answer(&leader);
+    // Nobody waits for these two any more, and the leader hears so before its JavaScript answers.
+    story.cluster.handle(&one, Input::Abandon(vec![first, lock]));
+    story.cluster.perform(&one, "append", "x/3");
+    let refused = story.cluster.perform(&other, "lock", "y/1");
+    story.ticks(10);
+    story.cluster.replicas.get_mut(&leader).expect("it runs").is_busy = false;
+    story.cluster.answer(&leader);
+    story.until("it ends", |story| story.cluster.replicas[&other].application.ends.contains_key(&refused));
+    let end = &story.cluster.replicas[&other].application.ends[&refused];
+    assert!(matches!(end, End::Refused(error) if error.starts_with("x/2 holds it")), "{end}");
+    story.ticks(20);
+    assert_eq!(story.state(&other).holder.as_deref(), Some("x/2"), "seed {seed}");
 }
 
 /// A node that comes to a cluster, or back to it, says that it has caught up when it has: not with an older state.

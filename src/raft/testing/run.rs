@@ -8,7 +8,7 @@ use super::application::{End, State, THROWN};
 use super::cluster::{Cluster, Replica};
 use super::disk::Disk;
 use super::faults::Fault;
-use crate::raft::{Ask, ClusterUuid, Options, Warning};
+use crate::raft::{Ask, ClusterUuid, Input, Options, Warning};
 
 /// What a test remembers of a perform when it makes it.
 struct Made {
@@ -43,6 +43,7 @@ pub struct Run {
     /// What had been acknowledged when a process started: it has that when it says that it has caught up.
     arrived: BTreeMap<String, BTreeMap<ClusterUuid, u64>>,
     pub caught_up: u64,
+    given_up: BTreeSet<(String, u64)>,
 }
 
 /// Small snapshots, so that logs are compacted all the time.
@@ -77,6 +78,7 @@ impl Run {
             synced: 0,
             arrived: BTreeMap::new(),
             caught_up: 0,
+            given_up: BTreeSet::new(),
         };
         run.until("a cluster is founded", 2_000, |run| {
             run.cluster.statuses().values().all(|status| status.leader.is_some() && status.commit_index > 1)
@@ -97,7 +99,11 @@ impl Run {
         for ((name, number), made) in &self.made {
             let count = sequence.values().filter(|action| **action == made.action).count();
             let Some(end) = self.ends.get(&(name.clone(), *number)) else {
-                assert!(!self.cluster.replicas.contains_key(name), "{name}'s perform {number} never ended");
+                let is_given_up = self.given_up.contains(&(name.clone(), *number));
+                assert!(
+                    is_given_up || !self.cluster.replicas.contains_key(name),
+                    "{name}'s perform {number} never ended"
+                );
                 assert!(count <= 1, "`{}` is there {count} times", made.action);
                 continue;
             };
@@ -211,6 +217,20 @@ impl Run {
         let is_large = is_large && self.cluster.is_large && Fault::Sizes.strikes();
         let bytes = if is_large { bytes_max.min(bytes) } else { 0 };
         PADDING.repeat(bytes)
+    }
+
+    /// Whoever waits for the node's last performs does no longer: their time is over.
+    pub fn give_up(&mut self, name: &str) {
+        let count = 1 + self.cluster.roll(4) as usize;
+        let made = self.made.range((name.to_string(), 0)..=(name.to_string(), u64::MAX));
+        let open = made.rev().map(|((_, number), _)| *number);
+        let open = open.filter(|number| !self.ends.contains_key(&(name.to_string(), *number)));
+        let numbers: Vec<u64> = open.take(count).collect();
+        if numbers.is_empty() || !Fault::Timeouts.strikes() {
+            return;
+        }
+        self.given_up.extend(numbers.iter().map(|number| (name.to_string(), *number)));
+        self.cluster.handle(name, Input::Abandon(numbers));
     }
 
     pub fn crash(&mut self, name: &str) -> Option<Replica> {

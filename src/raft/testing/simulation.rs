@@ -136,6 +136,7 @@ impl Life {
                 108 => self.throw_in_reducer(name),
                 109 => self.run.depose_busy_leader(),
                 110..112 => self.run.slow_down(name),
+                112..116 => self.run.give_up(name),
                 _ => {}
             }
         }
