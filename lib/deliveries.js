@@ -4,8 +4,6 @@
 
 'use strict'
 
-const { now } = require('./slice')
-
 const ROLE = 0
 const RESET_PROVISIONAL = 1
 const EVALUATE = 2
@@ -174,19 +172,19 @@ class Batch {
       }
     }
     this.#next = i
-    if (i === items.length) return this.#finish()
+    if (i === items.length) return this.#finish(slice)
     return isOver ? OVER : SETTLED
   }
 
   #evaluate(method, args, node, slice) {
-    if (this.#evaluationStart === 0) this.#evaluationStart = now()
+    if (this.#evaluationStart === 0) this.#evaluationStart = slice.lastRead
     const length = node.evaluate(method, args)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 
-  #finish() {
+  #finish(slice) {
     if (this.#evaluationStart !== 0) {
-      this.evaluationMicros = Math.round((now() - this.#evaluationStart) * 1000)
+      this.evaluationMicros = Math.round((slice.lastRead - this.#evaluationStart) * 1000)
     }
     return DONE
   }

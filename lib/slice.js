@@ -55,7 +55,9 @@ class Slice {
 
   /** Work pauses or ends. Returns whether the event loop should turn before there is more of it. */
   stop() {
-    this.#count(now(), this.#start)
+    // It was read just now, if the last piece of work was followed by that.
+    const time = this.#untilRead === this.#stride && this.#read > this.#start ? this.#read : now()
+    this.#count(time, this.#start)
     return this.isUsedUp
   }
 
@@ -65,6 +67,11 @@ class Slice {
     const took = time - this.#stopped
     this.#count(time, this.#stopped)
     return took
+  }
+
+  /** When the clock was last read. */
+  get lastRead() {
+    return this.#read
   }
 
   get isUsedUp() {
@@ -90,4 +97,4 @@ class Slice {
   }
 }
 
-module.exports = { SLICE_MS, Slice, now }
+module.exports = { SLICE_MS, Slice }

@@ -52,6 +52,10 @@ class StateCheck {
   #copied = Infinity
   /** What a method sees of the state, while one runs that is watched. */
   #methodWatch = null
+  /** A method runs that has not asked for the state yet. */
+  #mayWatch = false
+  #budgetOfWatch = null
+  #watchedSince = 0
   /** What quick checks may have left unfrozen since. */
   #debt = null
   #settledAt = 0
@@ -82,6 +86,7 @@ class StateCheck {
    * @throws what the reducer throws, or a `StateError`: it changed the state in place, or made one that is not JSON.
    */
   reduce(run, state, action, isCommitted) {
+    if (typeof state !== 'object' || state === null) return this.#reduceScalar(run, state, action)
     const budget = budgetOfAction()
     const reserved = isCommitted && budget === budgets.calm ? RESERVED_MS : 0
     if (!budget.allows(reserved)) return this.#reduceQuickly(run, state, action)
@@ -92,6 +97,13 @@ class StateCheck {
       ? this.#reduceWatched(run, state, action)
       : this.#reduceUnwatched(run, state, action)
     budget.spend(start, COPY_MS + this.#copied * COPY_ENTRY_MS)
+    return next
+  }
+
+  /** There is nothing in the state that the reducer could change. */
+  #reduceScalar(run, state, action) {
+    const next = run(state, action)
+    if (typeof next === 'object' || !isJsonScalar(next)) this.#adopt(next, state, action, true, null)
     return next
   }
 
@@ -223,17 +235,18 @@ class StateCheck {
    * @throws what the method throws, or a `StateError`: it changed the state in place.
    */
   call(run) {
-    const budget = budgetOfCall()
-    if (!budget.allows()) return this.#callUnwatched(run)
-    const start = performance.now()
+    this.#budgetOfWatch = null
+    this.#mayWatch = true
     let returned
     try {
-      returned = this.#callWatched(run, new Watch(isLarge))
+      returned = this.#callWatched(run, null)
     } catch (error) {
-      if (isWriteError(error) || isOfProxy(error)) return this.#callUnwatched(run)
+      const isWatched = this.#budgetOfWatch !== null
+      if (isWatched && (isWriteError(error) || isOfProxy(error))) return this.#callUnwatched(run)
+      if (!isWatched && isWriteError(error)) this.#probeMethod(run)
       throw error
     }
-    budget.spend(start)
+    this.#budgetOfWatch?.spend(this.#watchedSince)
     return returned
   }
 
@@ -246,17 +259,22 @@ class StateCheck {
     }
   }
 
+  /** `watch` is null if one is made when the method first asks for the state. */
   #callWatched(run, watch) {
     this.#methodWatch = watch
+    let change = null
     try {
       const returned = run()
-      if (watch.change === null) return returned
+      change = this.#methodWatch?.change ?? null
+      if (change === null) return returned
     } catch (error) {
-      if (watch.change === null) throw error
+      change = this.#methodWatch?.change ?? null
+      if (change === null) throw error
     } finally {
       this.#methodWatch = null
+      this.#mayWatch = false
     }
-    throw StateError.ofChange(watch.change)
+    throw StateError.ofChange(change)
   }
 
   #probeMethod(run) {
@@ -269,8 +287,26 @@ class StateCheck {
 
   /** What a method is shown of the state. */
   show(state) {
+    if (typeof state !== 'object' || state === null) return state
+    if (this.#methodWatch === null && this.#mayWatch) this.#watchMethod()
     return this.#methodWatch === null ? state : this.#methodWatch.show(state)
   }
+
+  /** Most methods look at the state, but not all: only then is there anything to watch. */
+  #watchMethod() {
+    this.#mayWatch = false
+    const budget = budgetOfCall()
+    if (!budget.allows()) return
+    this.#budgetOfWatch = budget
+    this.#watchedSince = performance.now()
+    this.#methodWatch = new Watch(isLarge)
+  }
+}
+
+function isJsonScalar(value) {
+  return typeof value === 'number'
+    ? Number.isFinite(value)
+    : typeof value === 'string' || typeof value === 'boolean'
 }
 
 /** What strict-mode code throws at a write to a frozen object, and what built-in functions do in any mode. */
