@@ -246,7 +246,7 @@ impl Core {
                     }
                 }
                 Work::Persist(number, write) => {
-                    if let Some(input) = self.saver.as_mut().and_then(|saver| saver.save(number, write)) {
+                    if let Some(input) = self.saver.as_mut().and_then(|saver| saver.save(number, *write)) {
                         node.handle(input);
                     }
                 }

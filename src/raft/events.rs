@@ -147,7 +147,7 @@ pub enum Work {
     /// Send a frame.
     Send(Target, Bytes),
     /// Make a write durable, then answer `Input::Persisted` with its number.
-    Persist(u64, Write),
+    Persist(u64, Box<Write>),
     /// Hand a batch to JavaScript, which answers it with one `Input::Answered`.
     Deliver(Vec<Delivery>),
     /// The core is finished: it was closed, or it failed. Nothing comes after this.

@@ -368,7 +368,7 @@ impl Node {
     /// Hands a write to the storage that nothing rests on but what comes later.
     pub(super) fn persist(&mut self, write: Write) {
         self.writes += 1;
-        self.work.push_back(Work::Persist(self.writes, write));
+        self.work.push_back(Work::Persist(self.writes, Box::new(write)));
     }
 }
 

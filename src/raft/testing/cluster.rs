@@ -358,7 +358,7 @@ impl Cluster {
             Work::Send(target, bytes) => self.send(name, target, bytes),
             Work::Persist(number, write) => match &mut replica.disk {
                 None => replica.node.handle(Input::Persisted(number)),
-                Some(disk) => disk.write(number, write),
+                Some(disk) => disk.write(number, *write),
             },
             Work::Deliver(batch) if replica.is_busy => replica.batches.push_back(batch),
             Work::Deliver(batch) if replica.cost > 0 => self.begin_work(name, batch),
