@@ -63,7 +63,8 @@ pub(super) fn end_a_long_evaluation(seed: u64) {
     story.serve();
     set_cost(&mut story, 1_500 * MILLISECOND);
     let before = term(&story);
-    let name = if seed % 2 == 0 { story.leader().expect("it leads") } else { story.followers().remove(0) };
+    let name =
+        if seed.is_multiple_of(2) { story.leader().expect("it leads") } else { story.followers().remove(0) };
     let evaluated = |story: &Story| -> usize {
         story.cluster.replicas.values().map(|replica| replica.application.evaluated.len()).sum()
     };

@@ -25,7 +25,7 @@ fn losses_of_quorums_end_in_one_cluster_that_has_what_was_kept_in_more_seeds() {
 pub(super) fn live_through(seed: u64) {
     let mut cluster = Cluster::new(seed);
     // In a quarter of the seeds the nodes recover by themselves.
-    cluster.recover_ticks = (seed % 4 == 0).then_some(500 + seed % 700);
+    cluster.recover_ticks = seed.is_multiple_of(4).then_some(500 + seed % 700);
     let mut life = Life::found_in(cluster, seed);
     life.loses = true;
     life.disturb(seeds::ticks(2_500));

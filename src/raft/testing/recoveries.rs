@@ -36,7 +36,7 @@ fn a_survivor_that_dies_in_the_middle_of_a_recovery_does_not_bind_the_other() {
 
 pub(super) fn one_survivor_dies(number: u64) {
     let (k, seed) = (number / 4, 10 + number % 4);
-    let (mut tale, [other, best]) = bereaved(seed, seed % 2 == 0);
+    let (mut tale, [other, best]) = bereaved(seed, seed.is_multiple_of(2));
     tale.until("the loss is told", |tale| tale.has_lost(&other) && tale.has_lost(&best));
     tale.recover(&other, 1_000);
     tale.ticks(k);
@@ -138,7 +138,7 @@ pub(super) fn a_successor_restarts(seed: u64) {
                 .all(|status| status.members.iter().filter(|member| member.is_voter).count() == 2)
     });
     // With a snapshot behind the recovery, and without one.
-    for _ in 0..if seed % 2 == 0 { 15 } else { 1 } {
+    for _ in 0..if seed.is_multiple_of(2) { 15 } else { 1 } {
         tale.serve();
     }
     let count = tale.cluster.replicas["n0"].application.state.count;
@@ -164,7 +164,7 @@ fn a_majority_that_thaws_gives_way_to_who_went_on_without_it() {
 }
 
 pub(super) fn a_majority_thaws(seed: u64) {
-    let is_durable = seed % 2 == 0;
+    let is_durable = seed.is_multiple_of(2);
     let mut tale = Tale::found_with(seed, 3, is_durable, Some(1_000));
     let former = tale.status("n0").cluster;
     let leader = tale.leader().expect("it leads");
@@ -189,7 +189,7 @@ pub(super) fn a_majority_thaws(seed: u64) {
                 if *ours == former && *successor == cluster)
         };
         assert!(tale.has_warned(name, is_superseded), "seed {seed}: {name} tells why");
-        match tale.end(name, *&sequence) {
+        match tale.end(name, sequence) {
             // Between its thaw and the news it was still served by the former cluster, and that is told.
             Some(End::Resolved(_)) if !tale.holds(&alone, &action) => {}
             Some(End::Resolved(_)) => assert!(tale.holds(&alone, &action)),
@@ -209,7 +209,7 @@ fn a_successor_that_comes_back_ends_the_cluster_that_it_replaced() {
         let others = [tale.crash("n1", 9), tale.crash("n2", 9)];
         tale.recover_on("n0");
         let cluster = tale.status("n0").cluster;
-        for _ in 0..if seed % 2 == 0 { 10 } else { 1 } {
+        for _ in 0..if seed.is_multiple_of(2) { 10 } else { 1 } {
             tale.serve();
         }
         let count = tale.cluster.replicas["n0"].application.state.count;
@@ -243,7 +243,7 @@ fn a_log_is_kept_until_the_successor_has_let_its_node_in() {
 
 /// Whether it came back to its log, for the successor had not let it in.
 pub(super) fn a_log_is_kept(k: u64) -> bool {
-    let is_durable = k % 2 == 0;
+    let is_durable = k.is_multiple_of(2);
     let (mut tale, [other, best]) = bereaved(k % 5, is_durable);
     let former = tale.status(&other).cluster;
     tale.until("the loss is told", |tale| tale.has_lost(&other) && tale.has_lost(&best));
@@ -254,7 +254,7 @@ pub(super) fn a_log_is_kept(k: u64) -> bool {
     tale.crash(&best, 0);
     let count = tale.cluster.replicas[&other].application.state.count;
     let mut name = other.clone();
-    if k % 4 == 0 {
+    if k.is_multiple_of(4) {
         // Its machine fails, too.
         let disk = tale.crash(&other, 0).expect("it has a disk");
         name = tale.start_anew(&other, Some(disk));
@@ -271,8 +271,8 @@ pub(super) fn a_log_is_kept(k: u64) -> bool {
 /// Two that hear nothing of each other both go on. When they do, both tell, and neither gives way.
 #[test]
 fn two_successors_of_one_cluster_tell_of_each_other_and_end_when_one_is_given_up() {
-    for seed in 0..6 {
-        let is_durable = seed % 2 == 0;
+    for seed in 0..6_u64 {
+        let is_durable = seed.is_multiple_of(2);
         let mut tale = Tale::found(seed, 5, is_durable);
         let former = tale.status("n0").cluster;
         for name in ["n2", "n3", "n4"] {
@@ -318,7 +318,7 @@ fn a_cluster_can_be_recovered_again_and_again() {
                 tale.leader().is_some()
                     && tale.status(&name).members.iter().filter(|member| member.is_voter).count() == 2
             });
-            if seed % 2 == 0 {
+            if seed.is_multiple_of(2) {
                 tale.serve();
             }
             tale.crash(&other, 0);
@@ -421,7 +421,7 @@ fn a_survivor_that_installs_a_snapshot_first_finishes_that() {
         }
         tale.cluster.cuts.clear();
         tale.holds_within(400, |tale| tale.status(&behind).commit_index > 30);
-        tale.cluster.replicas.get_mut(&behind).expect("it runs").is_busy = k % 2 == 0;
+        tale.cluster.replicas.get_mut(&behind).expect("it runs").is_busy = k.is_multiple_of(2);
         tale.ticks(k / 8);
         for name in others.iter().filter(|name| **name != leader).chain([&leader]) {
             tale.crash(name, 0);
@@ -440,7 +440,7 @@ fn a_survivor_that_installs_a_snapshot_first_finishes_that() {
 #[test]
 fn a_promise_goes_on_to_a_better_survivor_that_is_heard_later() {
     for seed in 0..10 {
-        let mut tale = Tale::found(seed, 7, seed % 2 == 0);
+        let mut tale = Tale::found(seed, 7, seed.is_multiple_of(2));
         let leader = tale.leader().expect("it leads");
         let followers = tale.followers();
         let best = followers[0].clone();
