@@ -10,7 +10,7 @@ const { SLICE_MS, Slice } = require('./slice')
 
 const { nextTick } = process
 
-const SETTLED_MAX = 64
+const SETTLED_MAX = 128
 
 class Inbox {
   #node

@@ -15,7 +15,7 @@ const SLICE_MS = 50
 /** Less than this is not worth knowing whether the event loop has turned since. */
 const SHORT_MS = 5
 /** Reading the clock takes a tenth of what a small action does: it is read after so many, while they are quick. */
-const STRIDE_MAX = 4
+const STRIDE_MAX = 16
 const QUICK_MS = 1
 
 class Slice {

@@ -233,30 +233,34 @@ impl Leadership {
             && let Some(origin) = self.turns.pop_front()
         {
             let Some(session) = self.sessions.get_mut(&origin) else { continue };
+            // Where no other origin waits, its turn goes on: looking it up for each request would cost more than that.
+            while let Some(evaluation) = session.waiting.pop_front() {
+                self.waiting_bytes -= evaluation.args.len();
+                if evaluation.sequence >= session.floor {
+                    match table.knows(origin, evaluation.start, evaluation.sequence) {
+                        Known::New => {
+                            bytes += evaluation.args.len();
+                            self.in_flight.push(evaluation);
+                        }
+                        // Its origin hears of an action by its own log.
+                        Known::Applied(_) => {}
+                        known @ (Known::Observed(_) | Known::Past) => {
+                            let outcome = match known {
+                                Known::Observed(outcome) => outcome.clone(),
+                                Known::New | Known::Applied(_) | Known::Past => Outcome::Forgotten,
+                            };
+                            session.count(evaluation.sequence, outcome.bytes());
+                            session.outcomes.insert(evaluation.sequence, (applied_index, outcome.clone()));
+                            told.push(Told { id: evaluation.id(), index: applied_index, outcome });
+                        }
+                    }
+                }
+                let has_room = self.in_flight.len() < self.batch_evaluations && bytes < BATCH_BYTES_MAX;
+                if !has_room || !self.turns.is_empty() || !session.has_next() {
+                    break;
+                }
+            }
             session.has_turn = false;
-            let Some(evaluation) = session.waiting.pop_front() else { continue };
-            self.waiting_bytes -= evaluation.args.len();
-            if evaluation.sequence < session.floor {
-                self.give_turn(origin);
-                continue;
-            }
-            match table.knows(origin, evaluation.start, evaluation.sequence) {
-                Known::New => {
-                    bytes += evaluation.args.len();
-                    self.in_flight.push(evaluation);
-                }
-                // Its origin hears of an action by its own log.
-                Known::Applied(_) => {}
-                known @ (Known::Observed(_) | Known::Past) => {
-                    let outcome = match known {
-                        Known::Observed(outcome) => outcome.clone(),
-                        Known::New | Known::Applied(_) | Known::Past => Outcome::Forgotten,
-                    };
-                    session.count(evaluation.sequence, outcome.bytes());
-                    session.outcomes.insert(evaluation.sequence, (applied_index, outcome.clone()));
-                    told.push(Told { id: evaluation.id(), index: applied_index, outcome });
-                }
-            }
             self.give_turn(origin);
         }
         (self.in_flight.clone(), told)
@@ -369,7 +373,7 @@ impl Leadership {
         for (evaluation, answer) in sorted.evaluated.iter().zip(answers) {
             let outcome = match answer {
                 Answer::Action(action) => {
-                    sorted.entries.append(&mut self.entries(evaluation, action));
+                    self.record(evaluation, action, &mut sorted.entries);
                     continue;
                 }
                 Answer::Nothing => Outcome::Nothing,
@@ -489,12 +493,12 @@ impl Leadership {
         self.sessions.get_mut(&id.origin).filter(|session| session.start == id.start)
     }
 
-    /// The entry of an action, behind those that record what it has no room for.
-    fn entries(&mut self, evaluation: &Evaluation, action: Bytes) -> Vec<(Vec<u8>, Bytes)> {
+    /// Adds the entry of an action, behind those that record what it has no room for.
+    fn record(&mut self, evaluation: &Evaluation, action: Bytes, entries: &mut Vec<(Vec<u8>, Bytes)>) {
         let id = evaluation.id();
         let Some(session) = self.session(evaluation) else {
             let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
-            return vec![(context.encode(), action)];
+            return entries.push((context.encode(), action));
         };
         // One that was given up after its evaluation stands behind this one in the log, and what others see rests on it.
         let floor = session.floor.min(id.sequence);
@@ -508,8 +512,7 @@ impl Leadership {
         let observed = pages.pop().unwrap_or_default();
         let (origin, start) = (id.origin, id.start);
         let records = pages.into_iter().map(|observed| Context::Observed { origin, start, observed });
-        let mut entries: Vec<_> = records.map(|context| (context.encode(), Bytes::new())).collect();
+        entries.extend(records.map(|context| (context.encode(), Bytes::new())));
         entries.push((Context::Request(Request { id, floor, observed }).encode(), action));
-        entries
     }
 }

@@ -70,8 +70,12 @@ impl Session {
 
     /// It may not while its origin has not heard the outcomes of much that was evaluated for it.
     pub(super) fn may_have_turn(&self) -> bool {
-        !self.has_turn
-            && self.kept_bytes < KEPT_OUTCOME_BYTES_MAX
+        !self.has_turn && self.has_next()
+    }
+
+    /// Something of it may be evaluated.
+    pub(super) fn has_next(&self) -> bool {
+        self.kept_bytes < KEPT_OUTCOME_BYTES_MAX
             && self
                 .waiting
                 .front()
