@@ -17,6 +17,11 @@ impl Group {
         self.raw.raft.prs().conf().to_conf_state()
     }
 
+    /// raft-rs goes by a leader's snapshot, and [`Self::take_installed`] has not said so yet.
+    pub fn is_installing(&self) -> bool {
+        self.installing.is_some() || self.has_installed
+    }
+
     pub fn is_voter(&self, id: RaftId) -> bool {
         self.raw.raft.prs().conf().voters().contains(id)
     }

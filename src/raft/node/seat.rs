@@ -348,13 +348,17 @@ impl Seat {
                 has_version: self.versions.contains_key(&raft_id),
             })
             .collect();
-        if described != self.described {
+        if described != self.described && !self.group.is_installing() {
             self.described = described;
             self.describe_members(me);
         }
     }
 
     pub(super) fn describe_members(&mut self, me: RaftId) {
+        // Who votes is known already, and who the members are is not.
+        if self.group.is_installing() {
+            return;
+        }
         let leads = self.group.is_leader();
         let members = self.registry.members().map(|(raft_id, incarnation, id)| Member {
             id: id.clone(),

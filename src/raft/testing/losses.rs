@@ -54,7 +54,10 @@ impl Life {
     fn lose_majority(&mut self, survivor: &str) {
         let statuses = self.run.cluster.statuses();
         let Some(status) = statuses.get(survivor).filter(|status| !status.cluster.is_none()) else { return };
-        if !Fault::Losses.strikes() {
+        // A cluster without an action is not kept: what is left of it waits for as many as found another.
+        let holds_actions =
+            self.run.cluster.replicas[survivor].node.log().is_some_and(|log| log.holds_actions());
+        if !holds_actions || !Fault::Losses.strikes() {
             return;
         }
         let voters = status.members.iter().filter(|member| member.is_voter).count();
