@@ -106,9 +106,12 @@ impl Checker {
 
     /// The log of a node whose status was checked.
     pub fn check_log(&mut self, name: &str, status: &Status, application: &Application, log: &Log) {
-        // A leader's snapshot is the whole log until JavaScript has its state, which that of a fenced node may never get.
-        let is_ahead =
-            log.compacted() == log.snapshot().position || status.fenced.is_some() || application.is_fenced;
+        // A leader's snapshot is the whole log until JavaScript has its state, which that of a fenced node may never get; one
+        // that is healed may not even have heard that it was fenced.
+        let is_ahead = log.compacted() == log.snapshot().position
+            || status.fenced.is_some()
+            || application.is_fenced
+            || !status.is_caught_up;
         assert!(
             status.snapshot_index <= status.commit_index
                 && (status.snapshot_index <= status.applied_index || is_ahead),
