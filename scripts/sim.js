@@ -4,8 +4,8 @@
  *
  *     npm run sim -- --seeds 50000 [--from 0] [--jobs 2] [--test simulation]
  *
- * `--test` is `simulation`, `churn`, `steadiness` or `founding`; without it, each gets its share. It only starts the test binary:
- * what a seed does is decided in `src/raft/testing/`.
+ * `--test` is `simulation`, `churn`, `losses`, `steadiness` or `founding`; without it, each gets its share. It only starts
+ * the test binary: what a seed does is decided in `src/raft/testing/`.
  */
 'use strict'
 
@@ -27,8 +27,14 @@ const SIMULATIONS = {
   },
   churn: {
     path: 'raft::testing::churn::churn_of_members_breaks_no_promise',
-    share: 300,
+    share: 150,
     ticks: 1500,
+    nodes: 5
+  },
+  losses: {
+    path: 'raft::testing::losses::losses_of_quorums_end_in_one_cluster_that_has_what_was_kept',
+    share: 150,
+    ticks: 2500,
     nodes: 5
   },
   steadiness: {

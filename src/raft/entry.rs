@@ -18,8 +18,8 @@ use super::identity::{ClusterUuid, Incarnation, RaftId};
 pub enum Context {
     /// `data` is an action.
     Request(Request),
-    /// The cluster is to have so many voters.
-    Resize { cluster_size: u32 },
+    /// The cluster is to have so many voters, unless an entry after this index has resized it.
+    Resize { cluster_size: u32, after: u64 },
     /// Every node hashes the state that it has here.
     Check,
     /// The quorum was lost; the cluster goes on from this log under another name, with one voter.

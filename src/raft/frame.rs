@@ -95,11 +95,14 @@ pub enum Question {
     TransferLeadership {
         to: Option<Arc<str>>,
     },
+    /// These are to be removed, as far as they are members.
     Remove {
-        id: Arc<str>,
+        members: Vec<RaftId>,
     },
+    /// The cluster is to have so many voters, unless an entry after this index has resized it.
     Resize {
         cluster_size: u32,
+        after: u64,
     },
 }
 

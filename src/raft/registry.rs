@@ -21,6 +21,8 @@ pub struct Registry {
     /// The names that this cluster had before its quorum was lost and it was founded anew, oldest first.
     ancestors: Vec<Ancestor>,
     cluster_size: u32,
+    /// The index of the entry that last resized the cluster; 0: none has.
+    resized_at: u64,
     members: BTreeMap<RaftId, (Incarnation, Arc<str>)>,
     /// Members that are in the former half of a joint configuration only.
     leaving: Vec<RaftId>,
@@ -35,6 +37,7 @@ impl Registry {
             cluster: roster.uuid(),
             ancestors: Vec::new(),
             cluster_size: u32::try_from(founders.len()).unwrap_or(u32::MAX),
+            resized_at: 0,
             members: members.collect(),
             leaving: Vec::new(),
         }
@@ -74,8 +77,15 @@ impl Registry {
         self.members.iter().filter(move |(_, (_, other))| &**other == id).map(|(raft_id, _)| *raft_id)
     }
 
-    pub fn resize(&mut self, cluster_size: u32) {
-        self.cluster_size = cluster_size;
+    /// The entry at `index` resizes the cluster, unless another after the index `after` has.
+    pub fn resize(&mut self, cluster_size: u32, after: u64, index: u64) {
+        if !self.is_resized_after(after) {
+            (self.cluster_size, self.resized_at) = (cluster_size, index);
+        }
+    }
+
+    pub fn is_resized_after(&self, index: u64) -> bool {
+        self.resized_at > index
     }
 
     pub fn admit(&mut self, incarnation: Incarnation, id: Arc<str>) {

@@ -2,7 +2,11 @@
 //! (thesis §6.4), and orders about the membership.
 //!
 //! Part of `node.rs`. A question goes to the leader and is asked again until it is answered; an order is done when this
-//! node's own log says so. So nothing is lost with a leader, and nothing done twice.
+//! node's own log says so. So nothing is lost with a leader.
+//!
+//! An order to remove or to resize is preceded by a read, and says what it rests on: the members that it means, or the
+//! index up to which no other size was ordered. So it can be given again without being done twice: what has happened
+//! since (a new incarnation of the id has joined, another has resized) is not undone.
 
 use std::sync::Arc;
 
@@ -14,6 +18,8 @@ use crate::raft::entry::Context;
 use crate::raft::events::{Ask, Delivery, Target};
 use crate::raft::frame::{Message, Question, ReadAt};
 use crate::raft::identity::{Incarnation, RaftId};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 /// More reads than these do not wait for a round; they are asked again.
 const READS_MAX: usize = 1 << 16;
@@ -26,24 +32,28 @@ pub(super) struct Asking {
     /// Under which number it was last asked; 0: never.
     attempt: u64,
     asked_at: (u64, u64),
-    /// Of a read: everything up to here was committed when it was asked.
+    /// Of a read, and of what begins with one: everything up to here was committed when it was asked.
     read_index: Option<u64>,
-    /// Of an order: who led, and which members had the id, when it was given.
+    /// Of what begins with a read: what is ordered.
+    order: Option<Question>,
+    /// Of a transfer: who led when it was asked for.
     leader: Option<RaftId>,
-    members: Vec<RaftId>,
 }
 
 impl Asking {
     pub(super) fn new(ticket: u64, ask: Ask, ticks: u64) -> Self {
-        Self {
-            ticket,
-            ask,
-            ticks,
-            attempt: 0,
-            asked_at: (0, 0),
-            read_index: None,
-            leader: None,
-            members: Vec::new(),
+        Self { ticket, ask, ticks, attempt: 0, asked_at: (0, 0), read_index: None, order: None, leader: None }
+    }
+
+    /// What the leader is to be asked now.
+    fn question(&self) -> Option<Question> {
+        let is_read = self.read_index.is_some();
+        match &self.ask {
+            Ask::Sync => (!is_read).then_some(Question::Read),
+            Ask::Remove { .. } | Ask::Resize { .. } if !is_read => Some(Question::Read),
+            Ask::Remove { .. } | Ask::Resize { .. } => self.order.clone(),
+            Ask::TransferLeadership { to } => Some(Question::TransferLeadership { to: to.clone() }),
+            Ask::Recover => None,
         }
     }
 
@@ -61,11 +71,7 @@ impl Node {
             return self.answer_ask(ticket, Err(error));
         }
         let leader = seat.and_then(|seat| seat.leader());
-        let members = match (&ask, seat) {
-            (Ask::Remove { id }, Some(seat)) => seat.registry.named(id).collect(),
-            _ => Vec::new(),
-        };
-        self.asks.push(Asking { leader, members, ..Asking::new(ticket, ask, ticks) });
+        self.asks.push(Asking { leader, ..Asking::new(ticket, ask, ticks) });
     }
 
     /// Whether the application waits for anything that it asked.
@@ -90,18 +96,19 @@ impl Node {
 
     /// Asks what is to be asked now, for the first time or again.
     pub(super) fn put_asks(&mut self) {
+        self.give_orders();
         let known = self.seat.as_ref().and_then(|seat| Some((seat.leader()?, seat.group.term())));
         let Some((leader, term)) = known else { return };
         let retry_ticks = 4 * self.options.heartbeat_ticks;
         let mut asks = std::mem::take(&mut self.asks);
         // All reads of one turn are one question.
         let mut attempt = None;
-        for asking in asks.iter_mut().filter(|asking| asking.read_index.is_none()) {
+        for asking in &mut asks {
             let (asked_term, asked_tick) = asking.asked_at;
             if asking.attempt > 0 && asked_term == term && self.ticks < asked_tick + retry_ticks {
                 continue;
             }
-            let Some(question) = question(&asking.ask) else { continue };
+            let Some(question) = asking.question() else { continue };
             // Who is to hand over, where nobody led when the application asked.
             asking.leader.get_or_insert(leader);
             let is_read = question == Question::Read;
@@ -117,6 +124,37 @@ impl Node {
         }
         self.asks = asks;
         self.begin_round();
+    }
+
+    /// Decides what an order means, once this node knows what was committed when it was given.
+    fn give_orders(&mut self) {
+        let Some(seat) = &self.seat else { return };
+        let mut failed = Vec::new();
+        for asking in self.asks.iter_mut().filter(|asking| asking.order.is_none()) {
+            let Some(after) = asking.read_index.filter(|index| seat.delivered_index >= *index) else {
+                continue;
+            };
+            #[cfg(test)]
+            let after = if is_back(Bug::RepeatsOrders) { u64::MAX } else { after };
+            asking.order = match &asking.ask {
+                Ask::Remove { id } => {
+                    let members: Vec<RaftId> = seat.registry.named(id).collect();
+                    if members.is_empty() {
+                        failed.push(asking.ticket);
+                    }
+                    Some(Question::Remove { members })
+                }
+                Ask::Resize { cluster_size } => {
+                    let cluster_size = u32::try_from(*cluster_size).unwrap_or(u32::MAX);
+                    Some(Question::Resize { cluster_size, after })
+                }
+                Ask::Sync | Ask::TransferLeadership { .. } | Ask::Recover => continue,
+            };
+            asking.attempt = 0;
+        }
+        for ticket in failed {
+            self.fail_ask(ticket, ReadAt::Unknown);
+        }
     }
 
     /// Tells the application what was answered, or has become true.
@@ -162,24 +200,21 @@ impl Node {
         }
         let answer = match question {
             Question::Read => return,
-            Question::Resize { cluster_size } => {
+            Question::Resize { cluster_size, after } => {
                 if seat.registry.cluster_size() != cluster_size as usize {
-                    _ = seat
-                        .group
-                        .propose(vec![(Context::Resize { cluster_size }.encode(), bytes::Bytes::new())]);
+                    let resize = Context::Resize { cluster_size, after };
+                    _ = seat.group.propose(vec![(resize.encode(), bytes::Bytes::new())]);
                 }
                 return;
             }
-            Question::Remove { id } => {
-                let members: Vec<RaftId> = seat.registry.named(&id).collect();
+            Question::Remove { mut members } => {
+                members.retain(|member| seat.registry.incarnation(*member).is_some());
                 let is_last = |member: &RaftId| {
                     let mut voters =
                         seat.registry.members().filter(|(raft_id, ..)| seat.group.is_voter(*raft_id));
                     voters.all(|(raft_id, ..)| raft_id == *member)
                 };
-                if members.is_empty() {
-                    Some(ReadAt::Unknown)
-                } else if members.iter().any(is_last) {
+                if members.iter().any(is_last) {
                     Some(ReadAt::Last)
                 } else {
                     care.unwanted.extend(members);
@@ -245,35 +280,39 @@ impl Node {
     /// The leader answered.
     pub(super) fn hear_answer(&mut self, attempt: u64, answer: ReadAt) {
         let mut failed = Vec::new();
-        let members = || -> Vec<String> {
-            let seat = self.seat.as_ref();
-            seat.map_or(Vec::new(), |seat| seat.registry.members().map(|(.., id)| id.to_string()).collect())
-        };
         for asking in self.asks.iter_mut().filter(|asking| asking.attempt == attempt) {
-            let (what, id) = match &asking.ask {
-                Ask::Remove { id } => ("removing a member", id.to_string()),
-                Ask::TransferLeadership { to } => {
-                    ("transferring leadership", to.as_deref().unwrap_or_default().to_string())
-                }
-                Ask::Sync | Ask::Resize { .. } | Ask::Recover => ("", String::new()),
-            };
-            let error = match answer {
-                ReadAt::Index(index) => {
-                    asking.read_index = Some(index);
-                    continue;
-                }
-                // It was there when this node asked: the order is carried out, and this node will hear of it.
-                ReadAt::Unknown if !asking.members.is_empty() => continue,
-                ReadAt::Unknown => Error::UnknownMember { what, id, members: members() },
-                ReadAt::Learner => Error::NotAVoter { id },
-                ReadAt::Last => Error::LastVoter { id },
-            };
-            failed.push((asking.ticket, error));
+            match answer {
+                ReadAt::Index(index) => asking.read_index = Some(index),
+                ReadAt::Unknown | ReadAt::Learner | ReadAt::Last => failed.push(asking.ticket),
+            }
         }
-        for (ticket, error) in failed {
-            self.asks.retain(|asking| asking.ticket != ticket);
-            self.answer_ask(ticket, Err(error));
+        for ticket in failed {
+            self.fail_ask(ticket, answer.clone());
         }
+    }
+
+    /// What was asked for cannot be.
+    fn fail_ask(&mut self, ticket: u64, answer: ReadAt) {
+        let Some(position) = self.asks.iter().position(|asking| asking.ticket == ticket) else { return };
+        let (what, id) = match self.asks.remove(position).ask {
+            Ask::Remove { id } => ("removing a member", id.to_string()),
+            Ask::TransferLeadership { to } => {
+                ("transferring leadership", to.as_deref().unwrap_or_default().to_string())
+            }
+            Ask::Sync | Ask::Resize { .. } | Ask::Recover => ("", String::new()),
+        };
+        let error = match answer {
+            ReadAt::Learner => Error::NotAVoter { id },
+            ReadAt::Last => Error::LastVoter { id },
+            ReadAt::Unknown | ReadAt::Index(_) => {
+                let seat = self.seat.as_ref();
+                let members = seat.map_or(Vec::new(), |seat| {
+                    seat.registry.members().map(|(.., id)| id.to_string()).collect()
+                });
+                Error::UnknownMember { what, id, members }
+            }
+        };
+        self.answer_ask(ticket, Err(error));
     }
 
     pub(super) fn answer_ask(&mut self, ticket: u64, result: Result<(), Error>) {
@@ -307,11 +346,16 @@ impl Node {
             Ask::Sync => {
                 !self.is_replaying && asking.read_index.is_some_and(|index| seat.applied_index >= index)
             }
-            Ask::Resize { cluster_size } => seat.registry.cluster_size() == *cluster_size,
-            Ask::Remove { .. } => {
-                let is_member = |member: &RaftId| seat.registry.incarnation(*member).is_some();
-                !asking.members.is_empty() && !asking.members.iter().any(is_member)
-            }
+            Ask::Resize { .. } | Ask::Remove { .. } => match &asking.order {
+                Some(Question::Resize { cluster_size, after }) => {
+                    seat.registry.cluster_size() == *cluster_size as usize
+                        || seat.registry.is_resized_after(*after)
+                }
+                Some(Question::Remove { members }) => {
+                    !members.iter().any(|member| seat.registry.incarnation(*member).is_some())
+                }
+                _ => false,
+            },
             Ask::TransferLeadership { to } => {
                 let leader = seat.leader();
                 let is_wanted =
@@ -325,18 +369,6 @@ impl Node {
             Ask::Recover => seat.leader().is_some(),
         }
     }
-}
-
-fn question(ask: &Ask) -> Option<Question> {
-    Some(match ask {
-        Ask::Sync => Question::Read,
-        Ask::TransferLeadership { to } => Question::TransferLeadership { to: to.clone() },
-        Ask::Remove { id } => Question::Remove { id: id.clone() },
-        Ask::Resize { cluster_size } => {
-            Question::Resize { cluster_size: u32::try_from(*cluster_size).unwrap_or(u32::MAX) }
-        }
-        Ask::Recover => return None,
-    })
 }
 
 fn describe(ask: &Ask) -> &'static str {

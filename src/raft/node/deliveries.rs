@@ -98,9 +98,9 @@ impl Node {
                     leadership.open();
                 }
             }
-            Some(Context::Resize { cluster_size }) => {
-                seat.registry.resize(cluster_size);
-                self.membership.resized(cluster_size as usize);
+            Some(Context::Resize { cluster_size, after }) => {
+                seat.registry.resize(cluster_size, after, entry.index);
+                self.membership.resized(seat.registry.cluster_size());
             }
             Some(Context::Check) => {
                 if self.options.compares_states && !seat.fence.is_fenced() {

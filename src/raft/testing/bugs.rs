@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use super::{churn, load, losses, recoveries, script, simulation, steadiness};
+use super::{churn, load, losses, orders, recoveries, script, simulation, steadiness};
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
 use crate::raft::requests::Origin;
@@ -90,6 +90,8 @@ pub enum Bug {
     SendsImageOfFormerCluster,
     /// A cluster that has a leader does not end, whoever has replaced it.
     OutlivesItsSuccessor,
+    /// An order to resize that is given again undoes what was ordered since.
+    RepeatsOrders,
 }
 
 thread_local! {
@@ -312,4 +314,9 @@ fn bug_of_sending_an_image_of_the_former_cluster_is_caught() {
 #[test]
 fn bug_of_outliving_a_successor_is_caught() {
     assert_caught(Bug::OutlivesItsSuccessor, 40.., recoveries::a_majority_thaws);
+}
+
+#[test]
+fn bug_of_repeating_orders_is_caught() {
+    assert_caught(Bug::RepeatsOrders, 0.., orders::a_resize_is_not_repeated);
 }

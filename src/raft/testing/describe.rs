@@ -90,7 +90,7 @@ fn describe_entry(entry: &WireEntry) -> String {
     }
     match Context::decode(&entry.context) {
         None | Some(Context::Request(_)) => String::from_utf8_lossy(&entry.data).into(),
-        Some(Context::Resize { cluster_size }) => format!("resize {cluster_size}"),
+        Some(Context::Resize { cluster_size, .. }) => format!("resize {cluster_size}"),
         Some(Context::Check) => "check".into(),
         Some(Context::Epoch { .. }) => "epoch".into(),
         Some(Context::Observed { observed, .. }) => format!("outcomes of {}", observed.len()),

@@ -94,8 +94,8 @@ fn messages() -> Vec<Message> {
         ask(Question::Read),
         ask(Question::TransferLeadership { to: None }),
         ask(Question::TransferLeadership { to: Some("a".into()) }),
-        ask(Question::Remove { id: "a".into() }),
-        ask(Question::Resize { cluster_size: 5 }),
+        ask(Question::Remove { members: vec![1, 300] }),
+        ask(Question::Resize { cluster_size: 5, after: 300 }),
         answer(ReadAt::Index(300)),
         answer(ReadAt::Unknown),
         answer(ReadAt::Learner),
@@ -166,7 +166,7 @@ fn request() -> Request {
 fn contexts() -> Vec<Context> {
     vec![
         Context::Request(request()),
-        Context::Resize { cluster_size: 5 },
+        Context::Resize { cluster_size: 5, after: 300 },
         Context::Check,
         Context::Epoch {
             cluster: ClusterUuid::of_epoch(roster().uuid(), incarnation(1)),
@@ -192,7 +192,7 @@ fn registry() -> Registry {
     registry.renew(ClusterUuid::of_epoch(roster().uuid(), incarnation(1)), incarnation(1), "a".into(), 300);
     registry.admit(incarnation(3), "c".into());
     registry.set_leaving(vec![incarnation(1).raft_id()]);
-    registry.resize(5);
+    registry.resize(5, 0, 300);
     registry
 }
 

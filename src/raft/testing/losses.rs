@@ -55,9 +55,10 @@ impl Life {
         let statuses = self.run.cluster.statuses();
         let Some(status) = statuses.get(survivor).filter(|status| !status.cluster.is_none()) else { return };
         // A cluster without an action is not kept: what is left of it waits for as many as found another.
-        let holds_actions =
-            self.run.cluster.replicas[survivor].node.log().is_some_and(|log| log.holds_actions());
-        if !holds_actions || !Fault::Losses.strikes() {
+        // Nor is one of which nobody stays.
+        let replica = &self.run.cluster.replicas[survivor];
+        let holds_actions = replica.node.log().is_some_and(|log| log.holds_actions());
+        if !holds_actions || replica.is_closing() || !Fault::Losses.strikes() {
             return;
         }
         let voters = status.members.iter().filter(|member| member.is_voter).count();

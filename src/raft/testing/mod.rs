@@ -23,6 +23,7 @@ mod link;
 mod load;
 mod logs;
 mod losses;
+mod orders;
 mod recoveries;
 mod removals;
 mod run;

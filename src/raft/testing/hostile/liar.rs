@@ -270,7 +270,7 @@ impl Liar {
     fn logged(&mut self, victim: &Victim) -> Bytes {
         let survivor = self.peer(victim);
         let context = match self.roll(3) {
-            0 => Context::Resize { cluster_size: self.roll(5) as u32 },
+            0 => Context::Resize { cluster_size: self.roll(5) as u32, after: self.roll(5) },
             1 => Context::Check,
             _ => Context::Epoch {
                 cluster: ClusterUuid::of_epoch(ClusterUuid::NONE, survivor),
@@ -357,8 +357,8 @@ impl Liar {
                 let question = match self.roll(4) {
                     0 => Question::Read,
                     1 => Question::TransferLeadership { to: Some(id.into()) },
-                    2 => Question::Remove { id: id.into() },
-                    _ => Question::Resize { cluster_size: number as u32 },
+                    2 => Question::Remove { members: vec![self.peer(victim).raft_id(), other] },
+                    _ => Question::Resize { cluster_size: number as u32, after: other },
                 };
                 Message::Ask { term, attempt: number, question }
             }
