@@ -1,11 +1,17 @@
 //! This file lets the tests look into a node; nothing in a build that is shipped.
 
 use super::Node;
+use crate::raft::events::Delivery;
 use crate::raft::frame::Ancestor;
 use crate::raft::identity::Incarnation;
 use crate::raft::transfer::Reception;
 
 impl Node {
+    /// What JavaScript has not been told yet.
+    pub fn news(&self) -> impl Iterator<Item = &Delivery> {
+        self.news.iter()
+    }
+
     /// This leader has applied what it knows to be committed, but for a change that not enough others know of.
     pub fn only_awaits_knowledge(&self) -> bool {
         self.seat.as_ref().is_some_and(|seat| seat.group.voters_awaited().is_some())

@@ -247,6 +247,13 @@ impl Application {
         self.is_failed
     }
 
+    /// How often this node was told that it left its cluster.
+    pub fn moves(&self) -> usize {
+        let has_left =
+            |warning: &&Warning| matches!(warning, Warning::StartingOver { .. } | Warning::Superseded { .. });
+        self.warnings.iter().filter(has_left).count()
+    }
+
     /// A refusal says how many actions its method saw: they are in this state, unless the node lost its seat or closes, or its
     /// state is not to be trusted: then what a leader told ends a perform at once.
     fn check_seen(&self, error: &str) {

@@ -22,7 +22,9 @@ pub struct Checker {
     pub kept: BTreeMap<ClusterUuid, BTreeSet<String>>,
     last: BTreeMap<String, Seen>,
     /// How much of what each node applied is checked.
-    checked: BTreeMap<String, (Incarnation, usize)>,
+    checked: BTreeMap<String, usize>,
+    /// The cluster that each node's JavaScript knows to be in, and how often it had moved: it hears later than the core.
+    told: BTreeMap<String, (ClusterUuid, usize)>,
     logs: Logs,
     /// Recovered clusters whose survivor's log was not looked at yet.
     unlisted: BTreeSet<ClusterUuid>,
@@ -92,6 +94,7 @@ impl Checker {
     pub fn forget(&mut self, name: &str) {
         self.last.remove(name);
         self.checked.remove(name);
+        self.told.remove(name);
         self.logs.forget(name);
     }
 
@@ -120,14 +123,22 @@ impl Checker {
         self.logs.check(name, status, log);
     }
 
-    /// `ancestors`: what the node's cluster was before it was recovered, oldest first.
-    pub fn check(&mut self, name: &str, status: &Status, application: &Application, ancestors: &[Ancestor]) {
+    /// `ancestors`: what the node's cluster was before it was recovered, oldest first. `is_told`: its JavaScript has heard
+    /// of every cluster that it left.
+    pub fn check(
+        &mut self,
+        name: &str,
+        status: &Status,
+        application: &Application,
+        ancestors: &[Ancestor],
+        is_told: bool,
+    ) {
+        self.branch_off(status.cluster, ancestors);
+        self.check_applied(name, status.cluster, application, is_told);
         if status.cluster.is_none() {
             self.last.remove(name);
-            self.checked.insert(name.to_string(), (status.incarnation, application.applied.len()));
             return;
         }
-        self.branch_off(status.cluster, ancestors);
         if status.role == Role::Leader {
             let leader = self.leaders.entry((status.cluster, status.term)).or_insert(status.incarnation);
             assert_eq!(*leader, status.incarnation, "two leaders in term {} of one cluster", status.term);
@@ -138,7 +149,6 @@ impl Checker {
         );
         let voters = status.members.iter().filter(|member| member.is_voter).count();
         assert!(voters > 0, "{name}: a node in a cluster names its members");
-        let checked = self.joined_at(name, status, application);
         if let Some(seen) = self.last.get(name).filter(|seen| seen.incarnation == status.incarnation) {
             assert!(
                 seen.cluster == status.cluster
@@ -152,11 +162,6 @@ impl Checker {
                 "{name}: term, commit and applied index never fall, but {seen:?} became {status:?}"
             );
         }
-        self.checked.insert(name.to_string(), (status.incarnation, application.applied.len()));
-        let sequence = self.sequences.entry(status.cluster).or_default();
-        for applied in application.applied.iter().skip(checked) {
-            sequence.check(name, applied);
-        }
         let seen = Seen {
             cluster: status.cluster,
             incarnation: status.incarnation,
@@ -168,16 +173,29 @@ impl Checker {
         self.last.insert(name.to_string(), seen);
     }
 
-    /// How much of what a node has applied is checked, or is of a cluster that it was in before.
-    fn joined_at(&self, name: &str, status: &Status, application: &Application) -> usize {
-        let Some((incarnation, seen)) = self.checked.get(name) else { return 0 };
-        let is_known = self.last.get(name).is_some_and(|seen| seen.incarnation == status.incarnation);
-        if is_known && *incarnation == status.incarnation || *seen == 0 {
-            return *seen;
+    /// What a node has applied since the last check is what its cluster, or the one that it has left, goes through there.
+    fn check_applied(&mut self, name: &str, cluster: ClusterUuid, application: &Application, is_told: bool) {
+        let checked = self.checked.insert(name.to_string(), application.applied.len()).unwrap_or(0);
+        let new = &application.applied[checked..];
+        let moves = application.moves();
+        let told = self.told.get(name).copied();
+        let left = match told {
+            _ if !is_told => new.len(),
+            // What was under way when it left comes before the state that it joined with.
+            Some((_, before)) if before != moves => {
+                new.iter().take_while(|applied| applied.action.is_some()).count()
+            }
+            _ => 0,
+        };
+        let (before, after) = new.split_at(left);
+        for (cluster, part) in [(told.map(|(cluster, _)| cluster), before), (Some(cluster), after)] {
+            let Some(cluster) = cluster.filter(|cluster| !cluster.is_none()) else { continue };
+            let sequence = self.sequences.entry(cluster).or_default();
+            part.iter().for_each(|applied| sequence.check(name, applied));
         }
-        // What was under way when it left comes before the state that it joined with.
-        let rest = application.applied.iter().skip(*seen);
-        seen + rest.take_while(|applied| applied.action.is_some()).count()
+        if is_told {
+            self.told.insert(name.to_string(), (cluster, moves));
+        }
     }
 
     /// A recovered cluster begins with what its survivor knew as committed in the former one; the rest of its log

@@ -115,6 +115,15 @@ struct Working {
 const SLICE: u64 = 500;
 
 impl Replica {
+    /// JavaScript has heard of every cluster that this node left.
+    fn is_told(&self) -> bool {
+        let working = self.working.iter().map(|working| &working.batch);
+        let waiting = self.batches.iter().chain(working).flatten();
+        !waiting.chain(self.node.news()).any(|delivery| {
+            matches!(delivery, Delivery::Warning(Warning::StartingOver { .. } | Warning::Superseded { .. }))
+        })
+    }
+
     /// Whatever its application does takes no time from here on.
     pub fn hurry(&mut self, now: u64) {
         self.cost = 0;
@@ -331,7 +340,7 @@ impl Cluster {
         if let Some(replica) = self.replicas.get(name) {
             let status = replica.node.status();
             let ancestors = replica.node.ancestors();
-            self.checker.check(name, &status, &replica.application, &ancestors);
+            self.checker.check(name, &status, &replica.application, &ancestors, replica.is_told());
             let news = replica.application.warnings.iter().rev();
             let has_given_way = news.filter_map(|warning| match warning {
                 Warning::Superseded { .. } => Some(true),
