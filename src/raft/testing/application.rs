@@ -93,8 +93,8 @@ pub struct Application {
     /// What the core asked for beside evaluations in the last batch, answered before it.
     pub inputs: Vec<Input>,
     pub answered: BTreeMap<u64, Result<(), Error>>,
-    /// Where the state ended when the application was told: a later delivery may be that of a node that starts over.
-    pub answered_at: BTreeMap<u64, u64>,
+    /// Where the state ended, and how often this node had moved, when the application was told: a later delivery may be that of a node that starts over.
+    pub answered_at: BTreeMap<u64, (u64, usize)>,
     pub is_fenced: bool,
     /// How often the reducer will throw from here on, or change the state wrongly.
     pub throws: bool,
@@ -227,7 +227,7 @@ impl Application {
                 Delivery::Replayed => self.is_replayed = true,
                 Delivery::Asked { ticket, result } => {
                     let index = self.applied.last().map_or(0, |applied| applied.index);
-                    self.answered_at.insert(ticket, index);
+                    self.answered_at.insert(ticket, (index, self.moves()));
                     let former = self.answered.insert(ticket, result);
                     assert!(former.is_none(), "ask {ticket} was answered twice");
                 }
