@@ -20,8 +20,8 @@
  * @typeParam State what `reduce` returns; inferred from it.
  * @typeParam Methods the methods; inferred from the options.
  * @returns an open node, at once. It looks for the others by itself; `node.ready()` waits for that.
- * `require('conflux')` itself throws `ERR_CONFLUX_NO_BINARY` where this platform's native addon is missing; the message
- * names the platform, the package that carries the addon, and the command that builds it.
+ * `require('conflux')` itself throws `ERR_CONFLUX_NO_BINARY` where this platform's native addon is missing or does not
+ * load; the message says why, or names the platform, the package that carries the addon, and the command that builds it.
  *
  * @throws `ERR_CONFLUX_INVALID_OPTIONS`: one message with all faults, which are also in `error.faults`.
  * @throws `ERR_CONFLUX_REDUCER`: the reducer threw while making the initial state; `error.cause` is what it threw. Or
@@ -262,6 +262,8 @@ declare namespace conflux {
      *   lacks waits for a leader that has it.
      * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`,
      *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: this call can't be.
+     * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: something threw before the call began,
+     *   the end of the stack or a getter of an option; `error.cause` is it. Likewise for every call with a promise.
      * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too much is pending; try again later.
      * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed.
      * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if it was on its way, `'unknown'`.
@@ -383,7 +385,9 @@ declare namespace conflux {
      * and no event but `error` and `close` is called. A leader hands over before. What is pending is committed if there
      * is time, else rejected with `ERR_CONFLUX_CLOSED`. Calling it again changes nothing, and gives the same promise.
      *
-     * @param options.timeout how long it may take at most, in milliseconds, from 0 to 2147483647; default: 2000.
+     * @param options.timeout how long it may take at most, in milliseconds, from 0 to 2147483647; default: 2000. Where a
+     *   log that is still read, a disk or a server holds it up, it ends a quarter of a second later all the same; the
+     *   directory of a `storage` is free once the disk has answered.
      * @param options.leave true: the node gives up its seat, to a learner if there is one. false: it keeps its seat,
      *   because it will come back with its storage; until then it counts as a voter that is missing. Default: true
      *   without `storage`, false with one.
@@ -440,8 +444,11 @@ declare namespace conflux {
     /** Something recoverable. Where nobody listens, the first of each code goes to `process.emitWarning`. */
     warning: [warning: Warning]
     /**
-     * The node has failed, and ends. Emitted only where someone listens; else it is one line on stderr. Its codes:
+     * The node has failed, and ends. Emitted only where someone listens; else it is one line on stderr, and
+     * `process.exitCode` becomes 1 unless it is set already. Its codes:
      *
+     * - `ERR_CONFLUX_RESOURCES`: the system gave no thread for the storage. (No thread or event queue for the first node of
+     *   a process: `conflux(options)` throws it.)
      * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`.
      * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster, without a leader, met another one with a leader.
      * - `ERR_CONFLUX_STORAGE_IN_USE`: another process has the directory of its `storage` open.

@@ -77,10 +77,12 @@ async function rejection(promise) {
 
 /**
  * Runs a script in a process of its own and resolves with `{ code, stdout, stderr }` when it has ended by itself.
- * The script has `conflux`, and `options` for a cluster of one.
+ * The script has `conflux`, and `options` for a cluster of one. `before` runs before conflux is loaded. A script finds
+ * its whole source in `process.env.SCRIPT`, to run it again.
  */
-function runScript(script) {
-  const head = `
+function runScript(script, before = '') {
+  const source = `
+    ${before}
     const conflux = require(${JSON.stringify(path.join(__dirname, '..'))})
     const options = {
       id: 'a',
@@ -89,15 +91,12 @@ function runScript(script) {
       methods: { append (thing) { return thing } },
       reduce (state, action) { return action === null ? [] : [...state, action] }
     }
+    ${script}
   `
-  const env = { ...process.env, NODE_TEST_CONTEXT: undefined }
+  const env = { ...process.env, NODE_TEST_CONTEXT: undefined, SCRIPT: source }
   return new Promise(resolve => {
-    execFile(
-      process.execPath,
-      ['-e', head + script],
-      { env, timeout: PATIENCE_MS },
-      (error, stdout, stderr) =>
-        resolve({ code: error === null ? 0 : (error.code ?? error.signal), stdout, stderr })
+    execFile(process.execPath, ['-e', source], { env, timeout: PATIENCE_MS }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : (error.code ?? error.signal), stdout, stderr })
     )
   })
 }

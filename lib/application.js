@@ -6,13 +6,99 @@
 
 'use strict'
 
+const { isGeneratorObject } = require('node:util').types
+const { Promise } = require('./environment')
 const errors = require('./errors')
 const { StateCheck } = require('./state-check')
 
 const noop = () => {}
 
+/** What `call` returns if there is no such method. */
+const NO_METHOD = Symbol('no method')
+
 /** What runs right now, of any node, in words, or null. */
 let inside = null
+
+// Each calls one function of the application, and `inside` says so meanwhile.
+
+function callReducer(reduce, state, action) {
+  const outer = inside
+  inside = 'a reducer'
+  try {
+    const next = reduce(state, action)
+    const kind = asynchronousKind(next)
+    if (kind !== null) throw errors.asyncReducer(kind)
+    return next
+  } finally {
+    inside = outer
+  }
+}
+
+/** A method may be a getter: it is got once. */
+function callMethod(methods, method, node, args) {
+  const outer = inside
+  inside = 'a method'
+  try {
+    // Own functions only: `constructor` and `__proto__` are methods of nobody who did not write them.
+    const run = Object.hasOwn(methods, method) ? methods[method] : undefined
+    if (typeof run !== 'function') return NO_METHOD
+    const returned = Reflect.apply(run, node, args)
+    const kind = asynchronousKind(returned)
+    if (kind !== null) throw errors.asyncMethod(method, kind)
+    return returned
+  } finally {
+    inside = outer
+  }
+}
+
+function callConverter(convert, what, value) {
+  const outer = inside
+  inside = what
+  try {
+    const converted = convert(value)
+    const kind = asynchronousKind(converted)
+    if (kind !== null) throw new Error(`it returned ${kind}, but must be synchronous`)
+    return converted
+  } catch (error) {
+    throw new Error(`${what} threw: ${errors.messageOf(error)}`, { cause: error })
+  } finally {
+    inside = outer
+  }
+}
+
+/**
+ * Whether one of them really runs. A `vm` script whose time is over while it opens a node ends without a `finally`, and
+ * `inside` stays as it was.
+ */
+function isRunning() {
+  return [callReducer, callMethod, callConverter].some(isOnStack)
+}
+
+/** The trace begins below the function: it is empty if there is no such call. */
+function isOnStack(callee) {
+  const trace = {}
+  const limit = Error.stackTraceLimit
+  try {
+    Error.stackTraceLimit = 1
+    Error.captureStackTrace(trace, callee)
+    return typeof trace.stack !== 'string' || /\n\s+at /.test(trace.stack)
+  } catch {
+    // Traces are replaced or forbidden: then it counts as running.
+    return true
+  } finally {
+    Error.stackTraceLimit = limit
+  }
+}
+
+/** In words, if the value is not a result yet. A promise's own rejection is nobody's business any more. */
+function asynchronousKind(value) {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return null
+  if (typeof value.then === 'function') {
+    Promise.resolve(value).catch(noop)
+    return 'a promise'
+  }
+  return typeof value.next === 'function' && isGeneratorObject(value) ? 'a generator' : null
+}
 
 class Application {
   #methods
@@ -21,7 +107,7 @@ class Application {
   #deserialize
   /** Protects what the reducer returns, or null. */
   #check = null
-  #run = (state, action) => this.#reduceUnchecked(state, action)
+  #run = (state, action) => callReducer(this.#reduce, state, action)
 
   constructor({ methods, reduce, snapshot, checkState = true }) {
     this.#methods = methods
@@ -60,19 +146,6 @@ class Application {
     return this.#check.reduce(this.#run, state, action, isCommitted)
   }
 
-  #reduceUnchecked(state, action) {
-    const outer = inside
-    inside = 'a reducer'
-    try {
-      const reduce = this.#reduce
-      const next = reduce(state, action)
-      if (isThenable(next)) throw errors.asyncReducer()
-      return next
-    } finally {
-      inside = outer
-    }
-  }
-
   /** Whether the state is kept in another shape than its own. */
   get serializes() {
     return this.#serialize !== undefined
@@ -80,39 +153,20 @@ class Application {
 
   /** What is kept of the state. Throws what `serialize` throws. */
   serialize(state) {
-    return this.serializes ? this.#convert(this.#serialize, '`serialize`', state) : state
+    return this.serializes ? callConverter(this.#serialize, '`serialize`', state) : state
   }
 
   /** The state, from what was kept of one. Throws what `deserialize` throws. */
   deserialize(value) {
-    const state = this.serializes ? this.#convert(this.#deserialize, '`deserialize`', value) : value
+    const state = this.serializes ? callConverter(this.#deserialize, '`deserialize`', value) : value
     this.#check?.protectDecoded(state)
     return state
   }
 
-  #convert(convert, what, value) {
-    const outer = inside
-    inside = what
-    try {
-      const converted = convert(value)
-      if (isThenable(converted)) throw new Error('it returned a promise, but must be synchronous')
-      return converted
-    } catch (error) {
-      throw new Error(`${what} threw: ${errors.messageOf(error)}`, { cause: error })
-    } finally {
-      inside = outer
-    }
-  }
-
-  /** Own functions only: `constructor` and `__proto__` are methods of nobody who did not write them. */
-  has(method) {
-    return Object.hasOwn(this.#methods, method) && typeof this.#methods[method] === 'function'
-  }
-
-  /** What the method returned. Throws what it throws, or if it changed the state in place. */
+  /** What the method returned. `NO_METHOD` if there is none. Throws what it throws, or if it changed the state in place. */
   call(node, method, args) {
-    if (this.#check === null) return this.#callUnchecked(node, method, args)
-    return this.#check.call(() => this.#callUnchecked(node, method, args))
+    if (this.#check === null) return callMethod(this.#methods, method, node, args)
+    return this.#check.call(() => callMethod(this.#methods, method, node, args))
   }
 
   /** A state, as what runs right now is to see it. */
@@ -120,30 +174,12 @@ class Application {
     return this.#check === null ? state : this.#check.show(state)
   }
 
-  #callUnchecked(node, method, args) {
-    const outer = inside
-    inside = 'a method'
-    try {
-      const returned = Reflect.apply(this.#methods[method], node, args)
-      if (isThenable(returned)) throw errors.asyncMethod(method)
-      return returned
-    } finally {
-      inside = outer
-    }
-  }
-
   /** Throws if a function of an application is running that only computes. */
   forbidInside(what) {
-    if (inside !== null) throw errors.reentrant(what, inside)
+    if (inside === null) return
+    if (isRunning()) throw errors.reentrant(what, inside)
+    inside = null
   }
 }
 
-/** A promise is refused; its own rejection is nobody's business any more. */
-function isThenable(value) {
-  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
-  if (typeof value.then !== 'function') return false
-  Promise.resolve(value).catch(noop)
-  return true
-}
-
-module.exports = { Application }
+module.exports = { Application, NO_METHOD }

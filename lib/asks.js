@@ -5,6 +5,7 @@
 
 'use strict'
 
+const { Deferred } = require('./deferred')
 const errors = require('./errors')
 const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 
@@ -12,13 +13,15 @@ const TIMEOUT_DEFAULT = 10_000
 const CLUSTER_SIZE_MAX = 99
 
 class Asks {
-  #native
+  /** Set once, before the first ask. */
+  native = null
   #pendingMax
-  #pending = new Map()
+  /** By ticket. */
+  #pending = Object.create(null)
+  #count = 0
   #ticket = 0
 
-  constructor(native, { maxPending }) {
-    this.#native = native
+  constructor({ maxPending }) {
     this.#pendingMax = maxPending
   }
 
@@ -69,22 +72,27 @@ class Asks {
   }
 
   rejectAll(error) {
-    for (const { reject } of this.#pending.values()) reject(error)
-    this.#pending.clear()
+    for (const ticket of Object.keys(this.#pending)) this.failed(ticket, error)
   }
 
   /** Throws what is wrong with the call; nothing is asked then. */
   #ask(ask, options) {
     const timeout = timeoutOf(options)
-    if (this.#pending.size >= this.#pendingMax) throw errors.busyAsking(this.#pending.size)
+    if (this.#count >= this.#pendingMax) throw errors.busyAsking(this.#count)
     const ticket = ++this.#ticket
-    this.#native.ask(JSON.stringify([ticket, Math.ceil(timeout), ask]))
-    return new Promise((resolve, reject) => this.#pending.set(ticket, { resolve, reject }))
+    const deferred = new Deferred()
+    this.native.ask(JSON.stringify([ticket, Math.ceil(timeout), ask]))
+    // No call below: what is asked is recorded, also at the end of the stack.
+    this.#pending[ticket] = deferred
+    this.#count++
+    return deferred.promise
   }
 
   #take(ticket) {
-    const ask = this.#pending.get(ticket)
-    this.#pending.delete(ticket)
+    const ask = this.#pending[ticket]
+    if (ask === undefined) return undefined
+    delete this.#pending[ticket]
+    this.#count--
     return ask
   }
 }

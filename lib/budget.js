@@ -4,6 +4,8 @@
 
 'use strict'
 
+const { now, queueMicrotask } = require('./environment')
+
 /** Of the time, for the thorough checks of all nodes of this thread. */
 const SHARE = 0.02
 
@@ -31,7 +33,7 @@ class Budget {
   #share
   #savedMax
   #actionsPerCheck
-  #at = performance.now()
+  #at = now()
   #actions = 0
 
   constructor(share, savedMax, actionsPerCheck) {
@@ -44,21 +46,21 @@ class Budget {
   allows(reserved = 0) {
     if (++this.#actions % this.#actionsPerCheck !== 0) return false
     if (this.left > reserved) return true
-    this.#refill(performance.now())
+    this.#refill(now())
     return this.left > reserved
   }
 
   /** Since `start`, but no more than that: the rest was the reducer's, or another process'. */
   spend(start, msMax = Infinity) {
-    const now = performance.now()
-    this.left -= Math.min(now - start, msMax)
-    this.#refill(now)
+    const time = now()
+    this.left -= Math.min(time - start, msMax)
+    this.#refill(time)
   }
 
-  #refill(now) {
+  #refill(time) {
     // A clock that somebody replaced may stand still or go back.
-    this.left = Math.min(this.#savedMax, this.left + Math.max(0, now - this.#at) * this.#share)
-    this.#at = now
+    this.left = Math.min(this.#savedMax, this.left + Math.max(0, time - this.#at) * this.#share)
+    this.#at = time
   }
 }
 
@@ -92,7 +94,8 @@ function budgetOfCall() {
 
 /** The budget of an action. Counts it. */
 function budgetOfAction() {
-  if (turn.actions++ === 0) queueMicrotask(endTurn)
+  if (turn.actions === 0) queueMicrotask(endTurn)
+  turn.actions++
   return budgetOfCall()
 }
 

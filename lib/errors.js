@@ -6,7 +6,7 @@
 'use strict'
 
 const { isNativeError } = require('node:util').types
-const { nextTick } = process
+const { nextTick } = require('./environment')
 
 const failure = (code, message, facts) => Object.assign(new Error(message), { code }, facts)
 
@@ -17,6 +17,14 @@ module.exports = {
   invalidOptions: faults =>
     failure('ERR_CONFLUX_INVALID_OPTIONS', `Invalid options: ${faults.join(', ')}`, { faults }),
 
+  /** What the core's edge threw: its text begins with the code (src/js/mod.rs). */
+  notOpened: error => {
+    const [, code, message] = /^(ERR_CONFLUX_\w+) (.*)$/s.exec(messageOf(error)) ?? []
+    if (code === undefined) return module.exports.internal(error)
+    if (code === 'ERR_CONFLUX_INVALID_OPTIONS') return module.exports.invalidOptions([message])
+    return failure(code, message)
+  },
+
   noBinary: (message, cause) => failure('ERR_CONFLUX_NO_BINARY', message, { cause }),
 
   /** For what is thrown at once. */
@@ -25,6 +33,13 @@ module.exports = {
 
   /** For what a promise rejects with: its `name` stays `Error`, too. */
   invalidCall: message => failure('ERR_CONFLUX_INVALID_ARGUMENT', message, NOT_APPLIED),
+
+  /** Something threw before the call was recorded: the end of the stack, or a getter of an option. */
+  notStarted: (what, cause) =>
+    failure('ERR_CONFLUX_NOT_STARTED', `\`${what}\` did not begin: ${messageOf(cause)}`, {
+      ...NOT_APPLIED,
+      cause
+    }),
 
   notJson: (path, why) => failure('ERR_CONFLUX_NOT_JSON', `${path} is not JSON: ${why}`, { path }),
 
@@ -93,10 +108,11 @@ module.exports = {
   unknownMethod: method =>
     failure('ERR_CONFLUX_UNKNOWN_METHOD', `${method} is not a registered method`, REFUSED),
 
-  asyncMethod: method =>
+  /** @param kind what it returned: `a promise`, `a generator`. */
+  asyncMethod: (method, kind) =>
     failure(
       'ERR_CONFLUX_ASYNC_METHOD',
-      `the method \`${method}\` returned a promise; methods must be synchronous`,
+      `the method \`${method}\` returned ${kind}; methods must be synchronous`,
       REFUSED
     ),
 
@@ -118,8 +134,8 @@ module.exports = {
   methodState: (method, { message, path }) =>
     failure('ERR_CONFLUX_REDUCER', `the method \`${method}\` failed: ${message}`, { ...REFUSED, path }),
 
-  asyncReducer: () =>
-    failure('ERR_CONFLUX_REDUCER', 'the reducer returned a promise; reducers must be synchronous'),
+  asyncReducer: kind =>
+    failure('ERR_CONFLUX_REDUCER', `the reducer returned ${kind}; reducers must be synchronous`),
 
   initialState: cause =>
     failure('ERR_CONFLUX_REDUCER', `the reducer threw while making the initial state: ${messageOf(cause)}`, {
@@ -145,6 +161,8 @@ module.exports = {
   /** A failure described by the core. */
   core: (code, message, facts) => failure(code, message, facts),
 
+  isOwn,
+
   /** Errors cross realms (Jest, `vm`), where `instanceof` alone fails. */
   isError: value => isNativeError(value) || value instanceof Error,
 
@@ -155,6 +173,15 @@ module.exports = {
     nextTick(() => {
       throw error
     })
+}
+
+/** Whether it is one of these. Others are an application's, or the engine's, and may throw when they are looked at. */
+function isOwn(thrown) {
+  try {
+    return String(thrown.code).startsWith('ERR_CONFLUX_')
+  } catch {
+    return false
+  }
 }
 
 /** A text for whatever was thrown. It never throws itself. */

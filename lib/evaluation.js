@@ -4,6 +4,8 @@
 
 'use strict'
 
+const { NO_METHOD } = require('./application')
+const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { encode } = require('./json')
 const { StateError } = require('./state-error')
@@ -16,16 +18,16 @@ const UNKNOWN = '3,'
 
 /** The answer, and the provisional state of its action in the store. */
 function evaluate(application, store, node, method, args) {
-  if (!application.has(method)) return UNKNOWN + encodeError(errors.unknownMethod(method))
   let text
   try {
     const returned = application.call(node, method, args)
+    if (returned === NO_METHOD) return UNKNOWN + encodeError(errors.unknownMethod(method))
     if (returned === undefined || returned === null) return NOTHING
     if (errors.isError(returned)) throw returned
     text = encode(returned, 'action')
     if (text === undefined) throw errors.notJson('action', `it is a ${typeof returned}`)
   } catch (error) {
-    return REFUSED + encodeError(error instanceof StateError ? errors.methodState(method, error) : error)
+    return REFUSED + encodeError(StateError.is(error) ? errors.methodState(method, error) : error)
   }
   // What `JSON.stringify` keeps is what there is: NaN, or a `toJSON` that gives null, is nothing to do.
   if (text === 'null') return NOTHING
@@ -33,7 +35,7 @@ function evaluate(application, store, node, method, args) {
     // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
     store.evaluate(JSON.parse(text))
   } catch (error) {
-    const isOfState = error instanceof StateError
+    const isOfState = StateError.is(error)
     return (
       REFUSED + encodeError(isOfState ? errors.reducerState(method, error) : errors.reducer(method, error))
     )

@@ -3,6 +3,7 @@
 'use strict'
 
 const { EventEmitter } = require('node:events')
+const { emitWarning, reportFailure, writeError } = require('./environment')
 const errors = require('./errors')
 
 class Events {
@@ -14,6 +15,8 @@ class Events {
 
   constructor(id) {
     this.#id = id
+    // One for each connection or test is usual.
+    this.#emitter.setMaxListeners(0)
   }
 
   /** @param verb `on`, `once` or `off`. */
@@ -21,12 +24,16 @@ class Events {
     this.#emitter[verb](event, listener)
   }
 
+  /** Calls each listener; what one throws stops neither the others nor the node. */
   emit(event, ...values) {
     if (this.isMuted) return
-    try {
-      this.#emitter.emit(event, ...values)
-    } catch (error) {
-      errors.surface(error)
+    // `EventEmitter.emit` ends at the first that throws. Those of `once` remove themselves.
+    for (const listener of this.#emitter.rawListeners(event)) {
+      try {
+        Reflect.apply(listener, this.#emitter, values)
+      } catch (error) {
+        errors.surface(error)
+      }
     }
   }
 
@@ -37,7 +44,7 @@ class Events {
       this.emit('warning', { code, message, ...facts })
     } else if (!this.#warned.has(code)) {
       this.#warned.add(code)
-      process.emitWarning(`conflux node "${this.#id}": ${message}`, { type: 'ConfluxWarning', code })
+      emitWarning(`conflux node "${this.#id}": ${message}`, { type: 'ConfluxWarning', code })
     }
   }
 
@@ -52,10 +59,14 @@ class Events {
     this.emit('healed')
   }
 
-  /** A failure never takes the process with it, as an `error` without a listener would. */
+  /** A failure never takes the process with it, as an `error` without a listener would; but a supervisor sees it. */
   failed(failure) {
-    if (this.#emitter.listenerCount('error') > 0) this.emit('error', failure)
-    else process.stderr.write(`conflux node "${this.#id}" failed: ${failure.message} (${failure.code})\n`)
+    if (this.#emitter.listenerCount('error') > 0) {
+      this.emit('error', failure)
+      return
+    }
+    writeError(`conflux node "${this.#id}" failed: ${failure.message} (${failure.code})\n`)
+    reportFailure()
   }
 }
 

@@ -4,11 +4,9 @@
 
 'use strict'
 
-const { setImmediate } = require('node:timers')
 const { Batch, DONE, SETTLED } = require('./deliveries')
+const { nextTick, queueMicrotask, setImmediate } = require('./environment')
 const { SLICE_MS, Slice } = require('./slice')
-
-const { nextTick } = process
 
 const SETTLED_MAX = 128
 

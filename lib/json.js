@@ -4,6 +4,7 @@
 
 'use strict'
 
+const { Buffer } = require('./environment')
 const errors = require('./errors')
 
 /** Of the UTF-8 text. */

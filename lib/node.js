@@ -5,26 +5,25 @@
 
 'use strict'
 
-const { randomBytes } = require('node:crypto')
-const path = require('node:path')
-const { setInterval, clearInterval } = require('node:timers')
 const { Application } = require('./application')
 const { Asks } = require('./asks')
+const { bind } = require('./callback')
+const { Deferred } = require('./deferred')
+const { KeepAlive, Promise, clearTimeout, nextTick, queueMicrotask, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { decodeError } = require('./evaluation')
 const { Events } = require('./events')
 const { Inbox } = require('./inbox')
+const { nativeOptions } = require('./native-options')
 const { Performs } = require('./performs')
 const { Ready } = require('./ready')
 const { Replica } = require('./replica')
-const { isTimeout, TIMEOUT_RULE } = require('./timeout')
-
-const { nextTick } = process
-
-/** The open node keeps the process alive by a timer, which never has to fire. */
-const NEVER_MS = 2147483647
+const { isTimeout, TIMEOUT_RULE, TIMEOUT_MAX } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
+
+/** The core ends a close in its time; after so much more, something else holds it up: a disk, or a log that is long. */
+const CLOSE_GRACE_MS = 250
 
 const NO_STATES = []
 
@@ -41,10 +40,12 @@ class Node {
   #asks
   #ready
   #events
-  #keepAlive = setInterval(() => {}, NEVER_MS)
+  #keepAlive = null
+  /** What `ref` and `unref` said last. */
+  #isKeptAlive = true
 
-  /** `open`, `closing`, then `closed` or `failed`. */
-  #state = 'open'
+  /** `open`, `closing`, then `closed` or `failed`; `new` while it is made. */
+  #state = 'new'
   #failure = null
   #role = 'follower'
   #term = 0
@@ -59,43 +60,34 @@ class Node {
   #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
 
-  #closed
-  #resolveClosed
+  #closed = new Deferred()
+  #closeCallbacks = []
+  #closeTimeout = 0
+  #closeTimer = undefined
 
-  /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the channel no sense. */
+  /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the core cannot start. */
   constructor(options, open) {
     this.#isDurable = options.storage !== undefined
     this.#events = new Events(options.id)
     this.#application = new Application(options)
-    try {
-      this.#replica = new Replica(this.#application, { isReplayed: !this.#isDurable }, (index, why) =>
-        this.#native.reducerFailed(index, why)
-      )
-      this.#inbox = new Inbox(this, this.#replica)
-      this.#native = this.#open(options, open)
-    } catch (error) {
-      clearInterval(this.#keepAlive)
-      throw error
-    }
+    this.#replica = new Replica(this.#application, { isReplayed: !this.#isDurable }, (index, why) =>
+      this.#native.reducerFailed(index, why)
+    )
+    this.#inbox = new Inbox(this, this.#replica)
     this.#performs = new Performs(
-      this.#native,
       options,
       batch => this.#inbox.deliver(batch, NO_STATES),
       error => this.#fail(errors.internal(error))
     )
-    this.#asks = new Asks(this.#native, options)
+    this.#asks = new Asks(options)
     this.#ready = new Ready(() => this.#waitingFor())
-    this.#closed = new Promise(resolve => (this.#resolveClosed = resolve))
     this.face = this.#makeFace()
-  }
-
-  #open(options, open) {
-    try {
-      return open(nativeOptions(options), (text, states) => this.#inbox.deliver(text, states))
-    } catch (error) {
-      // The rest of the options was checked before; what only a channel understands was not.
-      throw errors.invalidOptions([`"channel": ${errors.messageOf(error)}`])
-    }
+    const text = nativeOptions(options)
+    nextTick(beginKeepingAlive, this)
+    // Last, and no call behind it: nothing can throw that would leave a core behind, a member that nobody can close.
+    const native = openCore(open, text, (batch, states) => this.#inbox.deliver(batch, states))
+    this.#native = this.#performs.native = this.#asks.native = native
+    this.#state = 'open'
   }
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
@@ -133,7 +125,8 @@ class Node {
         throw errors.invalidCall('the callback must be a function')
       }
       return this.#performs.add(method, args, timeout, isCallback ? callback : undefined)
-    } catch (error) {
+    } catch (thrown) {
+      const error = errors.isOwn(thrown) ? thrown : errors.notStarted('perform', thrown)
       if (!isCallback) return Promise.reject(error)
       nextTick(callback, error)
       return undefined
@@ -142,18 +135,29 @@ class Node {
 
   #subscribe(listener) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replica.subscribe(listener)
+    return this.#replica.subscribers.add(listener)
   }
 
   #ask(name, args) {
     this.#application.forbidInside(name)
-    // What was performed before is told to the core before.
-    this.#performs.flush()
+    return this.#whileOpen(name, () => {
+      // What was performed before is told to the core before.
+      this.#performs.flush()
+      return this.#asks[name](...args)
+    })
+  }
+
+  #whenReady(options) {
+    return this.#whileOpen('ready', () => this.#ready.wait(options))
+  }
+
+  /** The promise that `begin` returns, or one that is rejected with what it throws. */
+  #whileOpen(name, begin) {
     try {
       if (this.#state !== 'open') throw this.#endedError('not-applied')
-      return this.#asks[name](...args)
+      return begin()
     } catch (error) {
-      return Promise.reject(error)
+      return Promise.reject(errors.isOwn(error) ? error : errors.notStarted(name, error))
     }
   }
 
@@ -167,20 +171,45 @@ class Node {
     if (callback !== undefined && callback !== null && typeof callback !== 'function') {
       throw errors.invalidArgument('the callback of `close` must be a function')
     }
+    const bound = callback ? bind(callback) : undefined
+    if (this.hasEnded) return this.#hasClosed(bound)
     if (this.#state === 'open') {
       // What was performed before is told to the core before.
       this.#performs.flush()
-      this.#state = 'closing'
-      this.#events.isMuted = true
-      this.#replica.silence()
-      this.#ready.reject(this.#endedError('not-applied'))
-      // Also an unref'd node takes its leave before the process exits; that is bounded in time.
-      this.#keepAlive.ref()
+      nextTick(beginClosing, this)
       this.#native.close(timeout, leave)
+      // No call below: a close that has begun is known to have.
+      this.#state = 'closing'
+      this.#closeTimeout = timeout
+      this.#events.isMuted = true
+      this.#replica.subscribers.isSilent = true
     }
-    if (!callback) return this.#closed
-    this.#closed.then(() => nextTick(callback, null))
+    if (bound === undefined) return this.#closed.promise
+    this.#closeCallbacks[this.#closeCallbacks.length] = bound
     return undefined
+  }
+
+  #hasClosed(callback) {
+    if (callback === undefined) return this.#closed.promise
+    nextTick(callback, null)
+    return undefined
+  }
+
+  /** The rest of it, a tick later: the call itself may have been cut off. */
+  beginClosing() {
+    if (this.#state !== 'closing') return
+    this.#ready.reject(this.#endedError('not-applied'))
+    // Also an unref'd node takes its leave before the process exits; that is bounded in time.
+    this.#keepAlive.ref()
+    const limit = Math.min(this.#closeTimeout + CLOSE_GRACE_MS, TIMEOUT_MAX)
+    this.#closeTimer ??= setTimeout(giveUpClosing, limit, this)
+  }
+
+  /** A disk that hangs, or a log that is still being read, is left to itself. */
+  giveUpClosing() {
+    if (this.hasEnded) return
+    this.#native.kill()
+    this.#end('closed', null)
   }
 
   #status() {
@@ -215,16 +244,21 @@ class Node {
     return waitingFor ?? (this.#replica.isReplayed ? null : 'replaying the log')
   }
 
-  #whenReady(options) {
-    if (this.#state !== 'open') return Promise.reject(this.#endedError('not-applied'))
-    return this.#ready.wait(options)
-  }
-
   #keepProcessAlive(isWanted) {
     // A node that takes its leave is not to be cut short.
-    if (isWanted) this.#keepAlive.ref()
-    else if (this.#state === 'open') this.#keepAlive.unref()
+    if (this.#state === 'open') {
+      if (isWanted) this.#keepAlive?.ref()
+      else this.#keepAlive?.unref()
+      this.#isKeptAlive = isWanted
+    }
     return this.face
+  }
+
+  /** A tick after it was opened, unless it could not be. */
+  beginKeepingAlive() {
+    if (this.#state === 'new' || this.hasEnded) return
+    this.#keepAlive = new KeepAlive()
+    if (this.#isKeptAlive) this.#keepAlive.ref()
   }
 
   // What the core delivers. `inbox.js` and `deliveries.js` call these, in order.
@@ -366,16 +400,18 @@ class Node {
     this.#failure = failure
     this.#role = 'follower'
     this.#leader = null
-    clearInterval(this.#keepAlive)
+    this.#keepAlive?.end()
+    if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
     this.#replica.dropProvisional()
-    this.#replica.silence()
+    this.#replica.subscribers.clear()
     this.#ready.reject(this.#endedError('not-applied'))
     this.#performs.rejectAll(outcome => this.#endedError(outcome))
     this.#asks.rejectAll(this.#endedError('unknown'))
     this.#events.isMuted = false
     if (failure !== null) this.#events.failed(failure)
     this.#events.emit('close')
-    this.#resolveClosed()
+    this.#closed.resolve()
+    for (const callback of this.#closeCallbacks.splice(0)) nextTick(callback, null)
   }
 
   #endedError(outcome) {
@@ -383,8 +419,30 @@ class Node {
   }
 }
 
+function openCore(open, text, deliver) {
+  try {
+    return open(text, deliver)
+  } catch (error) {
+    throw errors.notOpened(error)
+  }
+}
+
+// For ticks and timers: no closure is made for them.
+
 function turnOver(node) {
   node.turnOver()
+}
+
+function beginKeepingAlive(node) {
+  node.beginKeepingAlive()
+}
+
+function beginClosing(node) {
+  node.beginClosing()
+}
+
+function giveUpClosing(node) {
+  node.giveUpClosing()
 }
 
 /** A node that will not come back under its seat gives it up. */
@@ -400,26 +458,6 @@ function closeOptions(options, leaveDefault) {
   if (!isTimeout(timeout)) throw errors.invalidArgument(TIMEOUT_RULE)
   if (typeof leave !== 'boolean') throw errors.invalidArgument('"leave" must be true or false')
   return { timeout, leave }
-}
-
-function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInterval, ...rest }) {
-  const { storage, snapshot, version, compareStates, quorumLoss } = rest
-  return JSON.stringify({
-    id,
-    clusterSize,
-    channel,
-    electionTimeout,
-    heartbeatInterval,
-    // The node may outlive the directory that the process was in.
-    storagePath: storage && path.resolve(storage.path),
-    snapshotEntries: snapshot.entries,
-    snapshotBytes: snapshot.bytes,
-    version,
-    compareStates,
-    recoverAfter: quorumLoss === 'wait' ? undefined : quorumLoss.recoverAfter,
-    // The core draws no random numbers of its own: a seed and the same inputs give the same decisions.
-    seed: randomBytes(32).toString('hex')
-  })
 }
 
 module.exports = { Node }

@@ -4,6 +4,7 @@
 
 'use strict'
 
+const { Buffer } = require('./environment')
 const errors = require('./errors')
 
 const ID_BYTES_MAX = 256

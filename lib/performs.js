@@ -1,36 +1,36 @@
 // This file holds the performs of one node that have not ended yet, and hands new ones to the core.
 //
 // Those of one turn of the event loop go in one call. Each ends exactly once: resolved, rejected, or timed out.
+//
+// Any call may be cut off inside the application's own stack: it throws at the end of that stack, and a `vm` script with
+// a time limit ends without as much as a `finally`. So whatever may throw comes first (what is scheduled then finds
+// nothing to do), and a record is written by assignments alone, which nothing interrupts.
 
 'use strict'
 
-const { AsyncResource } = require('node:async_hooks')
+const { bind } = require('./callback')
+const { Deferred } = require('./deferred')
+const { clearTimeout, nextTick, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { encode, DEPTH_MAX } = require('./json')
 const { isTimeout, TIMEOUT_RULE } = require('./timeout')
-
-const { nextTick } = process
 
 /** Of all pending arguments together. */
 const CHARACTERS_MAX = 64 * 1024 * 1024
 
 class Performs {
-  #native
+  /** Set once, before the first perform. */
+  native = null
   #pendingMax
   #deliver
   #onFault
-  /** `#resolves[i]` and `#rejects[i]` end the perform with the sequence number `#first + i`, until one of them has. */
-  #resolves = []
-  #rejects = []
-  /** The lengths of their arguments' texts. */
-  #lengths = []
+  /** `#pending[i]` is the perform with the sequence number `#first + i`, until it has ended. */
+  #pending = []
   #first = 1
   /** How many at the front have ended. */
   #ended = 0
   #count = 0
   #characters = 0
-  /** Of those with a time limit, by sequence number. */
-  #timers = new Map()
   /** What goes to the core next, from the sequence number `#turnFirst` on. */
   #turn = ''
   #turnFirst = 1
@@ -42,8 +42,7 @@ class Performs {
    * @param deliver given the batch that the core hands back at once.
    * @param onFault told what the core's edge throws: only a bug makes it throw.
    */
-  constructor(native, options, deliver, onFault) {
-    this.#native = native
+  constructor(options, deliver, onFault) {
     this.#pendingMax = options.maxPending
     this.#deliver = deliver
     this.#onFault = onFault
@@ -68,61 +67,39 @@ class Performs {
     const text = encodeArgs(args)
     if (this.#characters + text.length > CHARACTERS_MAX) throw errors.busy(this.#count, this.#characters)
     const isTimed = timeout !== undefined && timeout !== null && timeout !== -1
-    if (isTimed) {
-      if (!isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
-      const sequence = this.#next
-      this.#timers.set(sequence, setTimeout(expire, timeout, this, sequence, method, timeout))
-    }
-    const promise = this.#hold(callback)
-    this.#lengths.push(text.length)
-    this.#count++
-    this.#characters += text.length
-    this.#turn += this.#turn === '' ? `${quoted},${text}` : `,${quoted},${text}`
+    if (isTimed && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
+    const end = callback === undefined ? new Deferred() : new Callback(callback)
+    const entry = new Entry(end, text.length)
     this.#flushLater()
-    return promise
+    if (isTimed) entry.timer = setTimeout(expire, timeout, this, entry, method, timeout)
+    const turn = this.#turn === '' ? `${quoted},${text}` : `${this.#turn},${quoted},${text}`
+    // Recorded from here on. There is no call below.
+    entry.sequence = this.#first + this.#pending.length
+    this.#pending[this.#pending.length] = entry
+    this.#count++
+    this.#characters += entry.length
+    this.#turn = turn
+    return end.promise
   }
 
   /** The sequence number of the next perform. */
   get #next() {
-    return this.#first + this.#resolves.length
-  }
-
-  /** Remembers how the next perform ends: the promise, or the callback. */
-  #hold(callback) {
-    if (callback === undefined) {
-      const promise = new Promise(capture)
-      this.#resolves.push(captured.resolve)
-      this.#rejects.push(captured.reject)
-      return promise
-    }
-    // As a promise does, a callback runs in the async context of its caller (AsyncLocalStorage).
-    const bound = AsyncResource.bind(callback)
-    this.#resolves.push(action => nextTick(bound, null, action))
-    this.#rejects.push(error => nextTick(bound, error))
-    return undefined
+    return this.#first + this.#pending.length
   }
 
   resolve(sequence, action) {
-    const position = sequence - this.#first
-    const resolve = this.#resolves[position]
-    if (resolve === undefined) return
-    this.#end(position)
-    resolve(action)
+    this.#take(sequence)?.resolve(action)
   }
 
-  /** Returns whether it had not ended before. */
   reject(sequence, error) {
-    const position = sequence - this.#first
-    const reject = this.#rejects[position]
-    if (reject === undefined) return false
-    this.#end(position)
-    reject(error)
-    return true
+    this.#take(sequence)?.reject(error)
   }
 
-  expire(sequence, error) {
-    if (!this.reject(sequence, error)) return
-    this.#abandoned.push(sequence)
+  /** The time of a perform is over. An entry that was never recorded is none. */
+  expire(entry, error) {
+    if (this.#pending[entry.sequence - this.#first] !== entry) return
+    this.reject(entry.sequence, error)
+    this.#abandoned.push(entry.sequence)
     this.#flushLater()
   }
 
@@ -130,68 +107,76 @@ class Performs {
   rejectAll(errorFor) {
     const end = this.#next
     for (let sequence = this.#first + this.#ended; sequence < end; sequence++) {
-      this.reject(sequence, errorFor(sequence < this.#turnFirst ? 'unknown' : 'not-applied'))
+      this.#take(sequence)?.reject(errorFor(sequence < this.#turnFirst ? 'unknown' : 'not-applied'))
     }
     this.#turn = ''
     this.#abandoned = []
   }
 
-  /**
-   * Hands over what there is: at the end of the turn, when methods may run, or before a close or an ask, in the middle of
-   * the application's own code.
-   */
-  flush(mayEvaluate = false) {
+  /** Hands over what there is before a close or an ask. If it throws, that is still to be done, and will be. */
+  flush() {
+    this.#handOver(false)
+  }
+
+  /** At the end of the turn, when methods may run. */
+  flushTurn() {
     this.#isFlushDue = false
-    const first = this.#turnFirst
-    const turn = this.#turn
-    const abandoned = this.#abandoned
-    this.#turn = ''
-    this.#turnFirst = this.#next
     try {
-      if (turn !== '') {
-        const batch = this.#native.perform(first, `[${turn}]`, mayEvaluate)
-        if (batch !== null) this.#deliver(batch)
-      }
-      if (abandoned.length > 0) {
-        this.#abandoned = []
-        this.#native.abandon(JSON.stringify(abandoned))
-      }
+      const batch = this.#handOver(true)
+      if (batch !== null) this.#deliver(batch)
+      this.#handOverAbandoned()
     } catch (error) {
       this.#onFault(error)
     }
   }
 
+  #handOver(mayEvaluate) {
+    if (this.#turn === '') return null
+    const text = `[${this.#turn}]`
+    const next = this.#next
+    const batch = this.native.perform(this.#turnFirst, text, mayEvaluate)
+    // No call in between: what the core has accepted is not handed over again.
+    this.#turn = ''
+    this.#turnFirst = next
+    return batch
+  }
+
+  #handOverAbandoned() {
+    const abandoned = this.#abandoned
+    if (abandoned.length === 0) return
+    this.#abandoned = []
+    this.native.abandon(JSON.stringify(abandoned))
+  }
+
   /** A tick comes after the microtasks of the turn, so that what those perform goes along. */
   #flushLater() {
     if (this.#isFlushDue) return
+    nextTick(flushTurn, this)
     this.#isFlushDue = true
-    nextTick(flush, this)
   }
 
-  #end(position) {
-    this.#resolves[position] = this.#rejects[position] = undefined
+  /** The perform, which ends now; undefined if it has ended before. */
+  #take(sequence) {
+    const position = sequence - this.#first
+    const entry = this.#pending[position]
+    if (entry === undefined) return undefined
+    this.#pending[position] = undefined
     this.#count--
-    this.#characters -= this.#lengths[position]
-    if (this.#timers.size > 0) this.#endTimer(this.#first + position)
+    this.#characters -= entry.length
+    if (entry.timer !== undefined) clearTimeout(entry.timer)
     if (position === this.#ended) this.#advance()
-  }
-
-  #endTimer(sequence) {
-    clearTimeout(this.#timers.get(sequence))
-    this.#timers.delete(sequence)
+    return entry
   }
 
   #advance() {
-    const resolves = this.#resolves
-    while (this.#ended < resolves.length && resolves[this.#ended] === undefined) this.#ended++
-    if (this.#ended === resolves.length || this.#ended >= STEP) this.#forget()
+    const pending = this.#pending
+    while (this.#ended < pending.length && pending[this.#ended] === undefined) this.#ended++
+    if (this.#ended === pending.length || this.#ended >= STEP) this.#forget()
   }
 
   #forget() {
-    for (const column of [this.#resolves, this.#rejects, this.#lengths]) {
-      if (this.#ended === column.length) column.length = 0
-      else column.splice(0, this.#ended)
-    }
+    if (this.#ended === this.#pending.length) this.#pending.length = 0
+    else this.#pending.splice(0, this.#ended)
     this.#first += this.#ended
     this.#ended = 0
   }
@@ -200,19 +185,41 @@ class Performs {
 /** What ended at the front of the table leaves it in steps: one by one would move all others each time. */
 const STEP = 4096
 
-/** One function for all promises: a closure for each would be made and thrown away. */
-const captured = { resolve: undefined, reject: undefined }
-function capture(resolve, reject) {
-  captured.resolve = resolve
-  captured.reject = reject
+/** A perform in the table. */
+class Entry {
+  resolve
+  reject
+  sequence = 0
+  /** Of its arguments' text. */
+  length
+  timer = undefined
+
+  constructor({ resolve, reject }, length) {
+    this.resolve = resolve
+    this.reject = reject
+    this.length = length
+  }
 }
 
-function flush(performs) {
-  performs.flush(true)
+/** What a callback has in the place of a promise. */
+class Callback {
+  promise = undefined
+  resolve
+  reject
+
+  constructor(callback) {
+    const bound = bind(callback)
+    this.resolve = action => nextTick(bound, null, action)
+    this.reject = error => nextTick(bound, error)
+  }
 }
 
-function expire(performs, sequence, method, timeout) {
-  performs.expire(sequence, errors.timeout(method, timeout))
+function flushTurn(performs) {
+  performs.flushTurn()
+}
+
+function expire(performs, entry, method, timeout) {
+  performs.expire(entry, errors.timeout(method, timeout))
 }
 
 function quote(method) {

@@ -2,6 +2,8 @@
 
 'use strict'
 
+const { Deferred } = require('./deferred')
+const { Promise, clearTimeout, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 
@@ -15,22 +17,24 @@ class Ready {
     this.#waitingFor = waitingFor
   }
 
-  /** @param timeout milliseconds; none: for as long as it takes. */
+  /**
+   * @param options `{ timeout }` in milliseconds; none: for as long as it takes.
+   * @throws what is wrong with them.
+   */
   wait(options) {
     const { timeout } = options ?? {}
-    if (timeout !== undefined && !isTimeout(timeout)) return Promise.reject(errors.invalidCall(TIMEOUT_RULE))
+    if (timeout !== undefined && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
     if (this.#isReady) return Promise.resolve()
-    return new Promise((resolve, reject) => {
-      const waiter = { resolve, reject, timer: undefined }
-      if (timeout !== undefined) waiter.timer = setTimeout(() => this.#expire(waiter, timeout), timeout)
-      this.#waiting.add(waiter)
-    })
+    const waiter = { deferred: new Deferred(), timer: undefined }
+    if (timeout !== undefined) waiter.timer = setTimeout(() => this.#expire(waiter, timeout), timeout)
+    this.#waiting.add(waiter)
+    return waiter.deferred.promise
   }
 
   /** There is a leader. */
   resolve() {
     this.#isReady = true
-    this.#settle(waiter => waiter.resolve())
+    this.#settle(({ resolve }) => resolve())
   }
 
   /** There is none any more: who asks from here on waits. */
@@ -40,20 +44,20 @@ class Ready {
 
   /** There will be none. */
   reject(error) {
-    this.#settle(waiter => waiter.reject(error))
+    this.#settle(({ reject }) => reject(error))
   }
 
   #settle(settle) {
     for (const waiter of this.#waiting) {
-      clearTimeout(waiter.timer)
-      settle(waiter)
+      if (waiter.timer !== undefined) clearTimeout(waiter.timer)
+      settle(waiter.deferred)
     }
     this.#waiting.clear()
   }
 
+  /** A call that was cut off may have left a timer, and does not wait. */
   #expire(waiter, timeout) {
-    this.#waiting.delete(waiter)
-    waiter.reject(errors.notReady(timeout, this.#waitingFor()))
+    if (this.#waiting.delete(waiter)) waiter.deferred.reject(errors.notReady(timeout, this.#waitingFor()))
   }
 }
 

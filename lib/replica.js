@@ -14,9 +14,10 @@ const { Subscribers } = require('./subscribers')
 const EXCERPT_LENGTH_MAX = 200
 
 class Replica {
+  /** They are told of every new state. */
+  subscribers = new Subscribers()
   #application
   #store
-  #subscribers = new Subscribers()
   /** Before, the state is one that an earlier process has already left behind. */
   #isReplayed
   /** The committed action or snapshot that the state cannot follow: `{ index, action, cause }`, until one is restored. */
@@ -56,15 +57,6 @@ class Replica {
     return this.#isReplayed
   }
 
-  subscribe(listener) {
-    return this.#subscribers.add(listener)
-  }
-
-  /** No listener is called from here on. */
-  silence() {
-    this.#subscribers.clear()
-  }
-
   // What the core orders.
 
   /** The answer to a perform. */
@@ -87,10 +79,7 @@ class Replica {
     try {
       this.#store.commit(action)
     } catch (cause) {
-      this.#stall(
-        { index, action, cause },
-        `the reducer threw on the action ${excerpt(JSON.stringify(action))}`
-      )
+      this.#stall({ index, action, cause }, `the reducer threw on the action ${textOf(action)}`)
       return false
     }
     this.#notify()
@@ -149,7 +138,16 @@ class Replica {
 
   /** A listener would read what is not to be read before the replay is done; then it is told once. */
   #notify() {
-    if (this.#isReplayed) this.#subscribers.notify()
+    if (this.#isReplayed) this.subscribers.notify()
+  }
+}
+
+/** The reducer had the action before: it may have put anything into it. */
+function textOf(action) {
+  try {
+    return excerpt(JSON.stringify(action))
+  } catch (error) {
+    return `that is not JSON any more (${excerpt(errors.messageOf(error))})`
   }
 }
 

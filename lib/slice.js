@@ -5,10 +5,7 @@
 
 'use strict'
 
-const { performance } = require('node:perf_hooks')
-const { setImmediate } = require('node:timers')
-
-const now = () => performance.now()
+const { now, setImmediate } = require('./environment')
 
 /** One slice, in milliseconds. */
 const SLICE_MS = 50

@@ -4,6 +4,7 @@
 
 'use strict'
 
+const { now } = require('./environment')
 const errors = require('./errors')
 const { Fault, cut, findFault } = require('./json-faults')
 
@@ -16,7 +17,7 @@ const { Fault, cut, findFault } = require('./json-faults')
  * @returns {{ text: string | null, why: string | null, micros: number }} `micros`: how long it took.
  */
 function take(application, state) {
-  const start = performance.now()
+  const start = now()
   let text = null
   let why = null
   try {
@@ -35,7 +36,7 @@ function take(application, state) {
     text = null
     why = errors.messageOf(error)
   }
-  return { text, why, micros: Math.round((performance.now() - start) * 1000) }
+  return { text, why, micros: Math.round((now() - start) * 1000) }
 }
 
 /** The state again. Throws where the text is not JSON (null: not even text), or `deserialize` throws. */

@@ -14,9 +14,9 @@
 
 'use strict'
 
-const { setTimeout } = require('node:timers')
 const { RESERVED_MS, afterTurn, budgetOfAction, budgetOfCall, budgets } = require('./budget')
 const { Copies } = require('./copies')
+const { now, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { StateError } = require('./state-error')
 const { Walk, isLarge } = require('./state-walk')
@@ -90,7 +90,7 @@ class StateCheck {
     const budget = budgetOfAction()
     const reserved = isCommitted && budget === budgets.calm ? RESERVED_MS : 0
     if (!budget.allows(reserved)) return this.#reduceQuickly(run, state, action)
-    const start = performance.now()
+    const start = now()
     // What is refused costs nobody else's time: only what succeeds is counted.
     this.#copied = Infinity
     const next = this.#canWatch(state)
@@ -115,7 +115,7 @@ class StateCheck {
   #reduceQuickly(run, state, action) {
     const next = this.#run(run, state, action)
     if (this.#adopt(next, state, action, false, null) && budgets.probes.allows()) {
-      const start = performance.now()
+      const start = now()
       this.#probe(run, state, action)
       budgets.probes.spend(start)
     }
@@ -148,7 +148,7 @@ class StateCheck {
       change = lens.change
       if (change === null) hasIdleCopy = this.#adopt(next, state, action, true, lens)
     } catch (error) {
-      if (error instanceof StateError) throw error
+      if (StateError.is(error)) throw error
       change = lens.change
       if (change === null) {
         next = this.#reduceUnwatched(run, state, action)
@@ -199,7 +199,7 @@ class StateCheck {
   }
 
   #settle() {
-    const start = performance.now()
+    const start = now()
     const pauseMs = this.#settledAt + this.#settledMs * PAUSE_FACTOR - start
     if (pauseMs > 0) {
       setTimeout(() => this.#settle(), pauseMs).unref()
@@ -212,7 +212,7 @@ class StateCheck {
     } catch {
       // An accessor threw: such a part stays as it is.
     }
-    this.#settledAt = performance.now()
+    this.#settledAt = now()
     this.#settledMs = this.#settledAt - start
   }
 
@@ -281,7 +281,7 @@ class StateCheck {
     try {
       this.#callWatched(run, new Watch(isLarge, PROBE_READS_MAX))
     } catch (error) {
-      if (error instanceof StateError) throw error
+      if (StateError.is(error)) throw error
     }
   }
 
@@ -298,7 +298,7 @@ class StateCheck {
     const budget = budgetOfCall()
     if (!budget.allows()) return
     this.#budgetOfWatch = budget
-    this.#watchedSince = performance.now()
+    this.#watchedSince = now()
     this.#methodWatch = new Watch(isLarge)
   }
 }
@@ -316,11 +316,20 @@ function isWriteError(error) {
 
 /** What a function throws that takes no proxies, such as `structuredClone`. */
 function isOfProxy(error) {
-  return error?.name === 'DataCloneError' || /proxy|watched state/i.test(textOf(error))
+  return nameOf(error) === 'DataCloneError' || /proxy|watched state/i.test(textOf(error))
 }
 
 function textOf(error) {
-  return error?.name === 'TypeError' ? errors.messageOf(error) : ''
+  return nameOf(error) === 'TypeError' ? errors.messageOf(error) : ''
+}
+
+/** Whatever was thrown may throw when it is looked at. */
+function nameOf(error) {
+  try {
+    return error?.name
+  } catch {
+    return undefined
+  }
 }
 
 module.exports = { StateCheck }

@@ -6,9 +6,16 @@ const { cut } = require('./json-faults')
 
 /** The reducer or a method did what it must not do with the state. `path` says where, `message` also how to mend it. */
 class StateError extends Error {
+  #isStateError = true
+
   constructor(message, path) {
     super(message)
     this.path = path
+  }
+
+  /** Whether it is one. `instanceof` would call a trap of a Proxy that an application throws. */
+  static is(value) {
+    return typeof value === 'object' && value !== null && #isStateError in value
   }
 
   static ofChange({ path, object, isArray, key, action }) {

@@ -5,24 +5,28 @@
 const errors = require('./errors')
 
 class Subscribers {
-  /** Replaced, never changed: a listener may subscribe and unsubscribe while they are called. */
-  #registrations = []
+  /** No listener is called from here on, not even the rest of those being called now. */
+  isSilent = false
+  /** The same function may be registered several times. */
+  #registrations = new Set()
+  /** Counts the notifications. A listener that is added in one is first called in the next. */
+  #round = 0
 
   /** @returns `unsubscribe`, which ends this registration and no other of the same function. */
   add(listener) {
     if (typeof listener !== 'function') throw errors.invalidArgument('`subscribe` takes a function')
-    const registration = { listener, isActive: true }
-    this.#registrations = [...this.#registrations, registration]
-    return () => {
-      registration.isActive = false
-      this.#registrations = this.#registrations.filter(other => other !== registration)
-    }
+    const registration = { listener, round: this.#round }
+    const unsubscribe = () => void this.#registrations.delete(registration)
+    this.#registrations.add(registration)
+    return unsubscribe
   }
 
   /** Calls each; what one throws stops neither the others nor the node. */
   notify() {
+    const round = ++this.#round
     for (const registration of this.#registrations) {
-      if (!registration.isActive) continue
+      if (this.isSilent) return
+      if (registration.round >= round) continue
       const { listener } = registration
       try {
         listener()
@@ -32,10 +36,9 @@ class Subscribers {
     }
   }
 
-  /** None is called from here on, not even the rest of those being called now. */
+  /** They and what they refer to are not needed any more. */
   clear() {
-    for (const registration of this.#registrations) registration.isActive = false
-    this.#registrations = []
+    this.#registrations.clear()
   }
 }
 

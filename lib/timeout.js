@@ -9,4 +9,4 @@ const isTimeout = value => typeof value === 'number' && value >= 0 && value <= T
 
 const TIMEOUT_RULE = `the timeout must be a number of milliseconds from 0 to ${TIMEOUT_MAX}`
 
-module.exports = { isTimeout, TIMEOUT_RULE }
+module.exports = { isTimeout, TIMEOUT_MAX, TIMEOUT_RULE }

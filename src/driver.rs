@@ -14,7 +14,6 @@ mod tests;
 #[cfg(test)]
 mod visits;
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::channel::{Channel, Health, Link};
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::raft::{ChannelState, Delivery, Incarnation, Input, Node, Options, Status};
 use crate::storage::Storage;
 use desk::{Command, Core, Desk, Heard, Left};
@@ -42,13 +41,14 @@ pub trait Application: Send + 'static {
 }
 
 /// Starts a node. With a durable storage, its core is made once that is read; until then what is sent to it waits.
+/// Fails where the system refuses the thread.
 pub fn start(
     options: Options,
     tick: Duration,
     channel: Box<dyn Channel>,
     storage: Box<dyn Storage>,
     application: impl Application,
-) -> Handle {
+) -> Result<Handle, Error> {
     // Unbounded: the façade bounds performs (`maxPending`), and everything else comes one at a time.
     let (mailbox, commands) = mpsc::unbounded_channel();
     let status = Status::starting(&options, "reading its storage");
@@ -80,8 +80,8 @@ pub fn start(
             Err(end) => end,
         };
         driver.end(end).await;
-    });
-    handle
+    })?;
+    Ok(handle)
 }
 
 struct Driver {
@@ -229,10 +229,4 @@ fn state_of(health: Health) -> ChannelState {
         Health::Healthy => ChannelState::Healthy,
         Health::Broken { cause } => ChannelState::Broken { cause },
     }
-}
-
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".into())
 }

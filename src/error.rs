@@ -2,6 +2,8 @@
 //!
 //! What only the façade can find wrong (options, arguments) has its codes in `lib/errors.js`.
 
+use std::any::Any;
+
 use crate::raft::ClusterUuid;
 
 /// A variant is a situation, its fields are the facts.
@@ -54,6 +56,12 @@ pub enum Error {
     /// The storage cannot be read or written.
     #[error("{what} the storage `{path}`: {cause}")]
     Storage { what: &'static str, path: String, cause: String },
+    /// The channel cannot make sense of its options.
+    #[error("\"channel\": {cause}")]
+    InvalidChannel { cause: String },
+    /// The system refuses a node what it needs to run: a thread, an event queue.
+    #[error("starting a node: the system gives no {what}: {cause}")]
+    Resources { what: &'static str, cause: String },
     /// A bug: the core panicked. The node is dead, the process lives.
     #[error("the core failed: {message}")]
     Panic { message: String },
@@ -77,7 +85,16 @@ impl Error {
             Error::StorageInUse { .. } => "ERR_CONFLUX_STORAGE_IN_USE",
             Error::StorageDamaged { .. } => "ERR_CONFLUX_STORAGE_DAMAGED",
             Error::Storage { .. } => "ERR_CONFLUX_STORAGE",
+            Error::InvalidChannel { .. } => "ERR_CONFLUX_INVALID_OPTIONS",
+            Error::Resources { .. } => "ERR_CONFLUX_RESOURCES",
             Error::Panic { .. } => "ERR_CONFLUX_PANIC",
         }
     }
+}
+
+/// What a panic said.
+pub fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".into())
 }

@@ -78,7 +78,7 @@ impl Reports {
         std::thread::Builder::new()
             .name("conflux-storage".into())
             .spawn(move || run(storage, ordered, &reporter))
-            .map_err(|error| Error::Panic { message: format!("no thread for the storage: {error}") })?;
+            .map_err(|error| Error::Resources { what: "thread for the storage", cause: error.to_string() })?;
         let seat = Arc::new(AtomicU64::new(0));
         let saver = Saver::Thread(Orders { queue: orders, seat: seat.clone() });
         Ok((saver, Self::Thread { queue, seat, has_failed: false }))

@@ -5,7 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use crate::error::Error;
 
 type Start = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
@@ -19,7 +22,7 @@ enum Event {
 static THREAD: Mutex<Option<UnboundedSender<Event>>> = Mutex::new(None);
 
 /// Runs the future that `start` makes on the thread, until it ends.
-pub fn spawn<F, R>(start: F)
+pub fn spawn<F, R>(start: F) -> Result<(), Error>
 where
     F: FnOnce() -> R + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
@@ -28,25 +31,33 @@ where
     let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(events) = &*thread {
         match events.send(event) {
-            Ok(()) => return,
+            Ok(()) => return Ok(()),
             Err(refused) => event = refused.0,
         }
     }
-    // Unbounded: it holds no more than the nodes that the application opens.
-    let (events, queue) = mpsc::unbounded_channel();
-    let _ = events.send(event);
-    *thread = Some(events.clone());
-    std::thread::Builder::new()
-        .name("conflux".into())
-        .spawn(move || run(queue, events))
-        .expect("the system gives a process at least one more thread");
+    *thread = Some(start_thread(event)?);
+    Ok(())
 }
 
-fn run(mut queue: UnboundedReceiver<Event>, events: UnboundedSender<Event>) {
+/// Where either is refused, nothing is left behind, and the next node tries again.
+fn start_thread(first: Event) -> Result<UnboundedSender<Event>, Error> {
+    // Here, so that its error reaches the caller.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("the system gives a process an event queue");
+        .map_err(|error| Error::Resources { what: "event queue", cause: error.to_string() })?;
+    // Unbounded: it holds no more than the nodes that the application opens.
+    let (events, queue) = mpsc::unbounded_channel();
+    let _ = events.send(first);
+    let back = events.clone();
+    std::thread::Builder::new()
+        .name("conflux".into())
+        .spawn(move || run(&runtime, queue, back))
+        .map_err(|error| Error::Resources { what: "thread", cause: error.to_string() })?;
+    Ok(events)
+}
+
+fn run(runtime: &Runtime, mut queue: UnboundedReceiver<Event>, events: UnboundedSender<Event>) {
     // Nodes are tasks like those of their links: one wakes the other without the system, as it could not wake this.
     runtime.block_on(async {
         let mut nodes = 0;

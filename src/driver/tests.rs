@@ -159,7 +159,7 @@ impl World {
 
 pub(super) fn begin(name: &str, storage: Box<dyn Storage>, events: Sender<Event>) -> Handle {
     let options = Options::new("a", 1, [7; 32]);
-    start(options, Duration::from_millis(1), Box::new(Memory::new(name)), storage, Told(events))
+    start(options, Duration::from_millis(1), Box::new(Memory::new(name)), storage, Told(events)).unwrap()
 }
 
 pub(super) fn perform(sequence: u64) -> Input {

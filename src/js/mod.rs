@@ -40,10 +40,10 @@ type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, f
 const VISIT_BYTES_MAX: usize = 4 << 10;
 
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
-/// nor end without calling `answered`.
+/// nor end without calling `answered`. The text of an error begins with its code: napi knows but its own.
 #[napi(catch_unwind)]
 pub fn open(options: String, deliver: Function<'_, Arguments, ()>) -> napi::Result<NativeNode> {
-    let options = options::parse(&options).map_err(napi::Error::from_reason)?;
+    let options = options::parse(&options).map_err(refusal)?;
     let deliver = deliver
         .build_threadsafe_function::<(String, Vec<Bytes>)>()
         .weak::<true>()
@@ -58,10 +58,15 @@ pub fn open(options: String, deliver: Function<'_, Arguments, ()>) -> napi::Resu
     let turn = Arc::new(Turn::default());
     let application = Edge { deliver: Arc::new(deliver), turn: turn.clone() };
     let tick = options.tick;
-    let handle = driver::start(options.raft, tick, options.channel, options.storage, application);
+    let handle =
+        driver::start(options.raft, tick, options.channel, options.storage, application).map_err(refusal)?;
     // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
     let _ = turn.handle.set(handle.clone());
     Ok(NativeNode { handle, turn, tick })
+}
+
+fn refusal(error: Error) -> napi::Error {
+    napi::Error::from_reason(format!("{} {error}", error.code()))
 }
 
 /// A node as the façade holds it.

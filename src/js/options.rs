@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::channel::Channel;
 use crate::channel::memory::Memory;
 use crate::channel::redis::{Redis, RedisOptions, RedisTls};
+use crate::error::Error;
 use crate::raft;
 use crate::storage::Storage;
 use crate::storage::disk::Disk;
@@ -92,16 +93,21 @@ struct GivenTls {
     key: Option<String>,
 }
 
-pub fn parse(text: &str) -> Result<Options, String> {
-    let given: Given = serde_json::from_str(text).map_err(|error| error.to_string())?;
+pub fn parse(text: &str) -> Result<Options, Error> {
+    let given: Given = serde_json::from_str(text).map_err(bug)?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
     Ok(Options {
-        raft: raft_options(&given, tick)?,
+        raft: raft_options(&given, tick).map_err(bug)?,
         tick,
         channel: channel(given.channel, patience)?,
         storage: storage(given.storage_path),
     })
+}
+
+/// The façade checks what it hands over.
+fn bug(error: impl ToString) -> Error {
+    Error::Panic { message: format!("the options: {}", error.to_string()) }
 }
 
 /// How many ticks are at least so long.
@@ -144,7 +150,7 @@ fn storage(path: Option<PathBuf>) -> Box<dyn Storage> {
     }
 }
 
-fn channel(given: GivenChannel, patience: Duration) -> Result<Box<dyn Channel>, String> {
+fn channel(given: GivenChannel, patience: Duration) -> Result<Box<dyn Channel>, Error> {
     match given {
         GivenChannel::Memory(given) => Ok(Box::new(Memory::new(&given.channel_name))),
         GivenChannel::Redis(given) => {
@@ -159,7 +165,9 @@ fn channel(given: GivenChannel, patience: Duration) -> Result<Box<dyn Channel>, 
                 tls: given.tls.map(|tls| RedisTls { ca: tls.ca, certificate_and_key: tls.cert.zip(tls.key) }),
                 patience,
             };
-            Ok(Box::new(Redis::new(options).map_err(|error| error.to_string())?))
+            let redis =
+                Redis::new(options).map_err(|error| Error::InvalidChannel { cause: error.to_string() });
+            Ok(Box::new(redis?))
         }
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! Spawned by [`super::Redis`], one task per link. It must never end but by being closed or dropped.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use redis::RedisError;
 use tokio::{
     sync::watch,
@@ -21,6 +22,7 @@ use super::{
     topics::Topics,
     watchdog::Watchdog,
 };
+use crate::error::message_of;
 
 pub(super) struct Supervisor {
     pub(super) endpoint: Endpoint,
@@ -39,9 +41,12 @@ impl Supervisor {
     /// Runs until the outbound queue is closed and the server has taken all of it.
     pub(super) async fn run(mut self) {
         for session in 0.. {
-            let ended = match timeout(Self::CONNECT_TIMEOUT, self.endpoint.connect(&self.topics)).await {
-                Ok(Ok(connections)) => self.serve(connections, session).await,
-                Ok(Err(error)) => Ended::Unconnected { error },
+            // Looking up a name needs a thread; where the system gives none, tokio panics.
+            let connecting = AssertUnwindSafe(self.endpoint.connect(&self.topics)).catch_unwind();
+            let ended = match timeout(Self::CONNECT_TIMEOUT, connecting).await {
+                Ok(Ok(Ok(connections))) => self.serve(connections, session).await,
+                Ok(Ok(Err(error))) => Ended::Unconnected { error },
+                Ok(Err(panic)) => Ended::Refused { cause: message_of(&*panic) },
                 Err(_) => Ended::Unanswered,
             };
             let Some(cause) = ended.cause(&self.endpoint) else { return };
@@ -97,6 +102,10 @@ pub(super) enum Ended {
     Unconnected {
         error: RedisError,
     },
+    /// The system gave no thread to look up the name, or a bug: connecting panicked.
+    Refused {
+        cause: String,
+    },
     /// The server accepted the connection, or not even that, and said nothing.
     Unanswered,
     /// The server refused, or the connection failed.
@@ -123,6 +132,7 @@ impl Ended {
         Some(match self {
             Ended::Closed => return None,
             Ended::Unconnected { error } => format!("connecting to {address}: {}", endpoint.describe(error)),
+            Ended::Refused { cause } => format!("connecting to {address}: {cause}"),
             Ended::Unanswered => {
                 format!("connecting to {address}: no answer within {:?}", Supervisor::CONNECT_TIMEOUT)
             }

@@ -1,0 +1,35 @@
+// This file makes a promise that is settled from outside.
+
+'use strict'
+
+const { Promise } = require('./environment')
+
+const noop = () => {}
+
+/** One function for all promises: a closure for each would be made and thrown away. */
+let resolveNew
+let rejectNew
+function capture(resolve, reject) {
+  resolveNew = resolve
+  rejectNew = reject
+}
+
+class Deferred {
+  promise
+  resolve
+  reject
+
+  constructor() {
+    resolveNew = undefined
+    this.promise = new Promise(capture)
+    // Where the stack has no room for `capture`, the promise is one that is rejected, and these were another's.
+    if (resolveNew === undefined) {
+      this.promise.catch(noop)
+      throw new RangeError('Maximum call stack size exceeded')
+    }
+    this.resolve = resolveNew
+    this.reject = rejectNew
+  }
+}
+
+module.exports = { Deferred }

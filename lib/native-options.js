@@ -1,0 +1,40 @@
+// This file writes the options as the core reads them (src/js/options.rs).
+
+'use strict'
+
+const { randomBytes } = require('node:crypto')
+const path = require('node:path')
+const errors = require('./errors')
+
+/** A JSON text. Throws where the path of the storage is relative to a directory that is gone. */
+function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInterval, ...rest }) {
+  const { storage, snapshot, version, compareStates, quorumLoss } = rest
+  return JSON.stringify({
+    id,
+    clusterSize,
+    channel,
+    electionTimeout,
+    heartbeatInterval,
+    storagePath: storage && absolute(storage.path),
+    snapshotEntries: snapshot.entries,
+    snapshotBytes: snapshot.bytes,
+    version,
+    compareStates,
+    recoverAfter: quorumLoss === 'wait' ? undefined : quorumLoss.recoverAfter,
+    // The core draws no random numbers of its own: a seed and the same inputs give the same decisions.
+    seed: randomBytes(32).toString('hex')
+  })
+}
+
+/** The node may outlive the directory that the process was in. */
+function absolute(given) {
+  try {
+    return path.resolve(given)
+  } catch (error) {
+    throw errors.invalidOptions([
+      `"storage.path" is relative to a working directory that cannot be read: ${errors.messageOf(error)}`
+    ])
+  }
+}
+
+module.exports = { nativeOptions }
