@@ -10,6 +10,8 @@ const path = require('node:path')
 const { setInterval, clearInterval } = require('node:timers')
 const { Application } = require('./application')
 const { Asks } = require('./asks')
+const { authoritiesOf } = require('./authorities')
+const { credentialsOf } = require('./credentials')
 const errors = require('./errors')
 const { decodeError } = require('./evaluation')
 const { Events } = require('./events')
@@ -91,7 +93,11 @@ class Node {
 
   #open(options, open) {
     try {
-      return open(nativeOptions(options), (text, states) => this.#inbox.deliver(text, states))
+      return open(
+        nativeOptions(options),
+        (text, states) => this.#inbox.deliver(text, states),
+        credentialsOf(options.channel)
+      )
     } catch (error) {
       // The rest of the options was checked before; what only a channel understands was not.
       throw errors.invalidOptions([`"channel": ${errors.messageOf(error)}`])
@@ -407,7 +413,8 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
   return JSON.stringify({
     id,
     clusterSize,
-    channel,
+    // What is a function is asked on every connect, and is no part of JSON.
+    channel: { ...channel, authorities: authoritiesOf(channel) },
     electionTimeout,
     heartbeatInterval,
     // The node may outlive the directory that the process was in.

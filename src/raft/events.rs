@@ -344,7 +344,10 @@ pub enum Warning {
     /// The channel does not work at present; it is tried again for ever.
     #[error("the channel is broken: {cause}; trying again")]
     ChannelBroken { cause: String },
-    /// The channel works again.
+    /// The channel still does not work, for another cause.
+    #[error("the channel is still broken: {cause}; trying again")]
+    ChannelStillBroken { cause: String },
+    /// The channel works again. There is one of these for each `ChannelBroken`.
     #[error("the channel works again")]
     ChannelRestored,
     /// A node of another version of the protocol speaks on this channel.
@@ -406,6 +409,7 @@ impl Warning {
             Warning::StartingOver { .. } => "WARN_CONFLUX_STARTING_OVER",
             Warning::TwoClusters { .. } => "WARN_CONFLUX_TWO_CLUSTERS",
             Warning::ChannelBroken { .. } => "WARN_CONFLUX_CHANNEL_BROKEN",
+            Warning::ChannelStillBroken { .. } => "WARN_CONFLUX_CHANNEL_STILL_BROKEN",
             Warning::ChannelRestored => "WARN_CONFLUX_CHANNEL_RESTORED",
             Warning::OtherVersion { .. } => "WARN_CONFLUX_OTHER_VERSION",
             Warning::SnapshotFailed { .. } => "WARN_CONFLUX_SNAPSHOT_FAILED",

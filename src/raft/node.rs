@@ -291,7 +291,13 @@ impl Node {
     fn channel_changed(&mut self, state: ChannelState) {
         let former = std::mem::replace(&mut self.channel, state);
         match (&self.channel, former) {
-            (ChannelState::Broken { cause }, _) => {
+            (ChannelState::Broken { cause }, ChannelState::Broken { cause: former }) => {
+                if *cause != former {
+                    let cause = cause.clone();
+                    self.warn(Warning::ChannelStillBroken { cause });
+                }
+            }
+            (ChannelState::Broken { cause }, ChannelState::Healthy | ChannelState::Connecting) => {
                 let cause = cause.clone();
                 self.warn(Warning::ChannelBroken { cause });
             }

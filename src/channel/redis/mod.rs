@@ -10,6 +10,7 @@ mod options;
 mod outages;
 mod outlet;
 mod publisher;
+mod role;
 #[cfg(test)]
 pub(super) mod server;
 mod socket;
@@ -18,7 +19,7 @@ mod supervisor;
 mod topics;
 mod watchdog;
 
-pub use options::{RedisOptions, RedisOptionsError, RedisTls};
+pub use options::{AskedCredentials, Credentials, RedisOptions, RedisOptionsError, RedisTls};
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 

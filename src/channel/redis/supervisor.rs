@@ -39,12 +39,11 @@ impl Supervisor {
     /// Runs until the outbound queue is closed and the server has taken all of it.
     pub(super) async fn run(mut self) {
         for session in 0.. {
-            let ended = match timeout(Self::CONNECT_TIMEOUT, self.endpoint.connect(&self.topics)).await {
-                Ok(Ok(connections)) => self.serve(connections, session).await,
-                Ok(Err(error)) => Ended::Unconnected { error },
-                Err(_) => Ended::Unanswered,
+            let cause = match self.endpoint.logged_in().await {
+                Ok(endpoint) => self.session(&endpoint, session).await.cause(&endpoint),
+                Err(why) => Some(format!("connecting to {}: {why}", self.endpoint.address())),
             };
-            let Some(cause) = ended.cause(&self.endpoint) else { return };
+            let Some(cause) = cause else { return };
             if *self.health.borrow() == Health::Healthy {
                 self.backoff.reset();
             }
@@ -60,19 +59,28 @@ impl Supervisor {
         }
     }
 
+    async fn session(&self, endpoint: &Endpoint, session: u64) -> Ended {
+        match timeout(Self::CONNECT_TIMEOUT, endpoint.connect(&self.topics)).await {
+            Ok(Ok(connections)) => self.serve(endpoint, connections, session).await,
+            Ok(Err(ended)) => ended,
+            Err(_) => Ended::Unanswered,
+        }
+    }
+
     /// Runs the tasks of a session until one of them ends; the others then end with it.
-    async fn serve(&self, connections: Connections, session: u64) -> Ended {
-        let Connections { publishing, messages } = connections;
+    async fn serve(&self, endpoint: &Endpoint, connections: Connections, session: u64) -> Ended {
+        let Connections { publishing, question, messages } = connections;
         let first_echo = session << 32;
         let (echo, heard) = watch::channel(first_echo);
         let mut tasks = JoinSet::new();
         tasks.spawn(subscriber::run(messages, self.topics.clone(), self.inbound.clone(), echo));
         tasks.spawn(publisher::run(publishing.clone(), self.topics.clone(), self.outlet.clone()));
-        tasks.spawn(publisher::listen(publishing.clone(), self.outlet.clone()));
+        tasks.spawn(publisher::listen(publishing.clone(), question, self.outlet.clone()));
         let watchdog = Watchdog {
             publishing,
+            question,
             outlet: self.outlet.clone(),
-            endpoint: self.endpoint.clone(),
+            endpoint: endpoint.clone(),
             topics: self.topics.clone(),
             heard,
             health: self.health.clone(),
@@ -101,9 +109,11 @@ pub(super) enum Ended {
     Unanswered,
     /// The server refused, or the connection failed.
     Failed {
-        doing: &'static str,
+        doing: String,
         error: RedisError,
     },
+    /// What is published on this server does not reach those on its primary.
+    Replica,
     /// The subscriber's connection was closed.
     Deaf,
     /// The link did not hear its own echo within `patience`.
@@ -127,6 +137,10 @@ impl Ended {
                 format!("connecting to {address}: no answer within {:?}", Supervisor::CONNECT_TIMEOUT)
             }
             Ended::Failed { doing, error } => format!("{doing} over {address}: {}", endpoint.describe(error)),
+            Ended::Replica => format!(
+                "{address} is a replica: PUBLISH there reaches only its own subscribers, not those of its primary; \
+                 this node needs the primary"
+            ),
             Ended::Deaf => format!("listening to {address}: the connection was closed"),
             Ended::Silent { patience } => format!("listening to {address}: no echo within {patience:?}"),
             Ended::Crashed { error } => format!("serving {address}: {error}"),

@@ -44,6 +44,15 @@ impl Topics {
         [&self.all, &self.mine, &self.echo]
     }
 
+    /// The topics for people.
+    pub(super) fn quoted(&self) -> String {
+        format!("`{}`, `{}` and `{}`", self.all, self.mine, self.echo)
+    }
+
+    pub(super) fn echo(&self) -> &str {
+        &self.echo
+    }
+
     /// The command that publishes a frame. Nobody waits for its reply.
     pub(super) fn publish(&self, (to, frame): &Parcel) -> Cmd {
         let mut command = Cmd::with_capacity(3, frame.len() + self.echo.len() + 32);
@@ -64,6 +73,13 @@ impl Topics {
         let mut command = Cmd::new();
         command.arg("CLIENT").arg("REPLY").arg("OFF");
         command
+    }
+
+    /// The commands around one whose reply is read all the same.
+    pub(super) fn aloud(command: Cmd) -> [Cmd; 3] {
+        let mut reply = Cmd::new();
+        reply.arg("CLIENT").arg("REPLY").arg("ON");
+        [reply, command, Self::silence()]
     }
 
     /// The command that publishes an echo to this link itself.

@@ -16,6 +16,7 @@ use super::{
     super::Health,
     endpoint::{Endpoint, Publishing},
     outlet::Outlet,
+    role::{Question, Role},
     supervisor::Ended,
     topics::Topics,
 };
@@ -27,6 +28,8 @@ const ECHOES_UNHEARD_MAX: u32 = 4;
 
 pub(super) struct Watchdog {
     pub(super) publishing: Publishing,
+    /// What finds out each time whether the server is still no replica.
+    pub(super) question: Option<Question>,
     pub(super) outlet: Arc<Outlet>,
     pub(super) endpoint: Endpoint,
     pub(super) topics: Topics,
@@ -49,7 +52,7 @@ impl Watchdog {
             let refusal = timeout(interval, self.refusal(is_late));
             let (heard, refusal) = tokio::join!(timeout(interval, self.echo(number)), refusal);
             if let Ok(Some(error)) = refusal {
-                return refused(error);
+                return refused(&self.topics, error);
             }
             is_late = match heard {
                 Ok(Ok(())) => false,
@@ -75,10 +78,25 @@ impl Watchdog {
     async fn echo(&mut self, number: u64) -> Result<(), Ended> {
         let command = self.topics.publish_echo(number);
         match &mut self.publishing {
-            Publishing::Socket(_) => self.outlet.command(&command),
+            Publishing::Socket(_) => match self.question {
+                // The reply is for `publisher::listen`.
+                Some(question) => {
+                    let [aloud, question, silent] = Topics::aloud(question.command());
+                    self.outlet.commands(&[command, aloud, question, silent]);
+                }
+                None => self.outlet.commands(&[command]),
+            },
             Publishing::Client(connection) => {
                 let reply = connection.send_packed_command(&command).await;
-                reply.and_then(|reply| reply.extract_error()).map_err(refused)?;
+                if let Err(error) = reply.and_then(|reply| reply.extract_error()) {
+                    return Err(refused(&self.topics, error));
+                }
+                if let Some(question) = self.question
+                    && let Ok(reply) = connection.send_packed_command(&question.command()).await
+                    && question.role(&reply) == Some(Role::Replica)
+                {
+                    return Err(Ended::Replica);
+                }
             }
         }
         self.heard.wait_for(|heard| *heard == number).await.map_err(|_| Ended::Deaf)?;
@@ -95,6 +113,6 @@ impl Watchdog {
     }
 }
 
-fn refused(error: RedisError) -> Ended {
-    Ended::Failed { doing: "publishing to itself", error }
+fn refused(topics: &Topics, error: RedisError) -> Ended {
+    Ended::Failed { doing: format!("publishing to itself as `{}`", topics.echo()), error }
 }
