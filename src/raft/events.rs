@@ -14,6 +14,8 @@ use crate::error::Error;
 /// What can happen to a core.
 #[derive(Debug)]
 pub enum Input {
+    /// The channel has found out whether there may be a cluster that this node does not hear.
+    ClusterFound(bool),
     /// One tick of the driver's clock has passed.
     Tick,
     /// A frame arrived from the channel. It may be anything: the core checks it.

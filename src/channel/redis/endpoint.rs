@@ -39,6 +39,8 @@ pub(super) struct Connections {
     pub(super) publishing: Publishing,
     /// What tells whether the server has become a replica; `None` if it does not say.
     pub(super) question: Option<Question>,
+    /// Whether there is a marker; `None` if this user may not look for it.
+    pub(super) is_marked: Option<bool>,
     pub(super) messages: PubSubStream,
 }
 
@@ -119,13 +121,17 @@ impl Endpoint {
             Ok(messages)
         };
         let publish = async {
-            match self.connect_to_publish().await.map_err(unconnected)? {
-                (_, Some((_, Role::Replica))) => Err(Ended::Replica),
-                (publishing, found) => Ok((publishing, found.map(|(question, _)| question))),
+            match self.connect_to_publish(topics).await.map_err(unconnected)? {
+                (_, (Some((_, Role::Replica)), _)) => Err(Ended::Replica),
+                (publishing, (found, is_marked)) => {
+                    Ok((publishing, found.map(|(question, _)| question), is_marked))
+                }
             }
         };
         match tokio::try_join!(publish, subscribe) {
-            Ok(((publishing, question), messages)) => Ok(Connections { publishing, question, messages }),
+            Ok(((publishing, question, is_marked), messages)) => {
+                Ok(Connections { publishing, question, is_marked, messages })
+            }
             Err(Ended::Unconnected { error }) => {
                 let error = self.reason(&error).await.unwrap_or(error);
                 Err(Ended::Unconnected { error })
@@ -159,7 +165,7 @@ impl Endpoint {
         ValueCodec::default().decode(&mut bytes).ok()??.extract_error().err()
     }
 
-    async fn connect_to_publish(&self) -> RedisResult<(Publishing, Option<(Question, Role)>)> {
+    async fn connect_to_publish(&self, topics: &Topics) -> RedisResult<(Publishing, Found)> {
         let info = self.client.get_connection_info();
         let socket = match info.addr() {
             ConnectionAddr::Tcp(host, port) => Socket::tcp(host, *port, &keepalive()).await?,
@@ -167,18 +173,18 @@ impl Endpoint {
             ConnectionAddr::Unix(path) => Socket::unix(path).await?,
             _ => {
                 let config = connection_config();
-                let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-                let found = role::ask(&mut connection).await;
+                let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+                let found = look_around(&connection, topics).await;
                 return Ok((Publishing::Client(connection), found));
             }
         };
         // redis-rs logs in and asks, and its connection goes: the socket is all that stays.
         let login = info.redis_settings();
-        let (mut connection, driver) =
+        let (connection, driver) =
             MultiplexedConnection::new_with_config(login, socket.clone(), connection_config()).await?;
-        let found = match future::select(pin!(role::ask(&mut connection)), pin!(driver)).await {
+        let found = match future::select(pin!(look_around(&connection, topics)), pin!(driver)).await {
             Either::Left((found, _)) => found,
-            Either::Right(_) => None,
+            Either::Right(_) => (None, None),
         };
         Ok((Publishing::Socket(socket), found))
     }
@@ -211,6 +217,17 @@ impl Endpoint {
             Some(_) | None => words(error),
         }
     }
+}
+
+/// The role and what told it, and whether there is a marker.
+type Found = (Option<(Question, Role)>, Option<bool>);
+
+/// Both at once: it costs one round trip.
+async fn look_around(connection: &MultiplexedConnection, topics: &Topics) -> Found {
+    let (mut one, mut other) = (connection.clone(), connection.clone());
+    let look = topics.look();
+    let (found, reply) = tokio::join!(role::ask(&mut one), other.send_packed_command(&look));
+    (found, reply.ok().and_then(|reply| Topics::is_marked(&reply)))
 }
 
 fn unconnected(error: RedisError) -> Ended {

@@ -8,6 +8,7 @@ use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use redis::{Cmd, RedisError, ValueCodec, aio::MultiplexedConnection};
+use tokio::sync::watch;
 use tokio_util::codec::Decoder;
 
 use super::{
@@ -52,6 +53,7 @@ async fn attend(socket: &Socket, outlet: &Outlet) -> io::Result<()> {
 pub(super) async fn listen(
     publishing: Publishing,
     question: Option<Question>,
+    marked: watch::Sender<Option<bool>>,
     outlet: Arc<Outlet>,
 ) -> Ended {
     let Publishing::Socket(socket) = publishing else { return std::future::pending().await };
@@ -63,7 +65,11 @@ pub(super) async fn listen(
                     Ok(Some(reply)) if question.and_then(|asked| asked.role(&reply)) == Some(Role::Replica) => {
                         return Ended::Replica;
                     }
-                    Ok(Some(_)) => {}
+                    Ok(Some(reply)) => {
+                        if let Some(is_marked) = Topics::is_marked(&reply) {
+                            marked.send_replace(Some(is_marked));
+                        }
+                    }
                     Ok(None) => break,
                     Err(error) => return failed(error),
                 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    super::Health,
+    super::{Health, marker::Marker},
     Queue,
     endpoint::{Connections, Endpoint},
     outlet::Outlet,
@@ -26,6 +26,7 @@ pub(super) struct Supervisor {
     pub(super) endpoint: Endpoint,
     pub(super) topics: Topics,
     pub(super) patience: Duration,
+    pub(super) marker: Arc<Marker>,
     pub(super) outlet: Arc<Outlet>,
     pub(super) inbound: Arc<Queue<Bytes>>,
     pub(super) health: Arc<watch::Sender<Health>>,
@@ -69,16 +70,23 @@ impl Supervisor {
 
     /// Runs the tasks of a session until one of them ends; the others then end with it.
     async fn serve(&self, endpoint: &Endpoint, connections: Connections, session: u64) -> Ended {
-        let Connections { publishing, question, messages } = connections;
+        let Connections { publishing, question, is_marked, messages } = connections;
+        // After an outage the members of a cluster return one after the other.
+        self.marker.set_found(is_marked == Some(true) || session > 0);
         let first_echo = session << 32;
         let (echo, heard) = watch::channel(first_echo);
+        let (marked, sees_mark) = watch::channel(is_marked);
         let mut tasks = JoinSet::new();
         tasks.spawn(subscriber::run(messages, self.topics.clone(), self.inbound.clone(), echo));
         tasks.spawn(publisher::run(publishing.clone(), self.topics.clone(), self.outlet.clone()));
-        tasks.spawn(publisher::listen(publishing.clone(), question, self.outlet.clone()));
+        tasks.spawn(publisher::listen(publishing.clone(), question, marked.clone(), self.outlet.clone()));
         let watchdog = Watchdog {
             publishing,
             question,
+            marker: self.marker.clone(),
+            sees_mark,
+            marked,
+            returns: session > 0,
             outlet: self.outlet.clone(),
             endpoint: endpoint.clone(),
             topics: self.topics.clone(),
