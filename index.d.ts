@@ -217,7 +217,7 @@ declare namespace conflux {
     channelName?: string
   }
 
-  /** Over the publish/subscribe of a Redis server, which stores nothing. */
+  /** Over the publish/subscribe of a Redis server, which keeps nothing but a marker that a cluster runs, for seconds. */
   interface RedisChannel {
     name: 'redis'
     /** Nodes of the same name, server and `db` meet. Default: `conflux`. */
@@ -232,12 +232,16 @@ declare namespace conflux {
     host?: string
     /** Default: 6379. */
     port?: number
-    username?: string
-    password?: string
+    username?: string | (() => string | Promise<string>)
+    /**
+     * A function is called for every connect, for passwords that rotate and tokens that expire. If it fails, the channel is
+     * broken with that cause, and it is called again.
+     */
+    password?: string | (() => string | Promise<string>)
     /** Nodes of another db are not heard. Default: 0. */
     db?: number
     /**
-     * Connect by TLS. As texts in PEM: `ca` are the certificates to trust instead of the usual authorities', `cert`
+     * Connect by TLS. As texts in PEM: `ca` are the certificates to trust instead of those that Node trusts, `cert`
      * and `key` this client's own. Default: false, or what the connection string says.
      */
     tls?: boolean | { ca?: string; cert?: string; key?: string }
@@ -507,7 +511,9 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_TWO_CLUSTERS'; message: string; ours: string; theirs: string }
     /** The channel does not work; it is tried again for ever. */
     | { code: 'WARN_CONFLUX_CHANNEL_BROKEN'; message: string; cause: string }
-    /** It works again. */
+    /** It still does not work, for another cause. */
+    | { code: 'WARN_CONFLUX_CHANNEL_STILL_BROKEN'; message: string; cause: string }
+    /** It works again: one for each `WARN_CONFLUX_CHANNEL_BROKEN`. */
     | { code: 'WARN_CONFLUX_CHANNEL_RESTORED'; message: string }
     /** A node on the same channel speaks another version of the protocol. */
     | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }

@@ -65,7 +65,8 @@ for (const name of [
   'ARCHITECTURE.md',
   'CHANGELOG.md',
   'CONTRIBUTING.md',
-  'docs/operations.md'
+  'docs/operations.md',
+  'docs/redis.md'
 ]) {
   test(`the links of ${name} lead somewhere`, () => {
     for (const [, target] of read(name).matchAll(/\]\(([^)]+)\)/g)) {

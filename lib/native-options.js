@@ -4,6 +4,7 @@
 
 const { randomBytes } = require('node:crypto')
 const path = require('node:path')
+const { authoritiesOf } = require('./authorities')
 const errors = require('./errors')
 
 /** A JSON text. Throws where the path of the storage is relative to a directory that is gone. */
@@ -12,7 +13,8 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
   return JSON.stringify({
     id,
     clusterSize,
-    channel,
+    // What is a function is asked on every connect, and is no part of JSON.
+    channel: { ...channel, authorities: authoritiesOf(channel) },
     electionTimeout,
     heartbeatInterval,
     storagePath: storage && absolute(storage.path),

@@ -8,6 +8,7 @@
 const { Application } = require('./application')
 const { Asks } = require('./asks')
 const { bind } = require('./callback')
+const { credentialsOf } = require('./credentials')
 const { Deferred } = require('./deferred')
 const { KeepAlive, Promise, clearTimeout, nextTick, queueMicrotask, setTimeout } = require('./environment')
 const errors = require('./errors')
@@ -83,9 +84,10 @@ class Node {
     this.#ready = new Ready(() => this.#waitingFor())
     this.face = this.#makeFace()
     const text = nativeOptions(options)
+    const credentials = credentialsOf(options.channel)
     nextTick(beginKeepingAlive, this)
     // Last, and no call behind it: nothing can throw that would leave a core behind, a member that nobody can close.
-    const native = openCore(open, text, (batch, states) => this.#inbox.deliver(batch, states))
+    const native = openCore(open, text, (batch, states) => this.#inbox.deliver(batch, states), credentials)
     this.#native = this.#performs.native = this.#asks.native = native
     this.#state = 'open'
   }
@@ -419,9 +421,9 @@ class Node {
   }
 }
 
-function openCore(open, text, deliver) {
+function openCore(open, text, deliver, credentials) {
   try {
-    return open(text, deliver)
+    return open(text, deliver, credentials)
   } catch (error) {
     throw errors.notOpened(error)
   }

@@ -67,8 +67,8 @@ const CHANNELS = {
     connectionString: { check: connectionString },
     host: { check: string },
     port: { check: integer(1, 65535) },
-    username: { check: string },
-    password: { check: string },
+    username: { check: stringOrFunction },
+    password: { check: stringOrFunction },
     db: { check: integer(0, 2147483647) },
     tls: { check: tls }
   }
@@ -121,6 +121,12 @@ function checkFields(table, given, prefix, faults) {
 
 function string(value, path, faults) {
   if (typeof value !== 'string' || !value.isWellFormed()) faults.push(`${path} must be a string`)
+  return value
+}
+
+function stringOrFunction(value, path, faults) {
+  if (typeof value === 'function' || (typeof value === 'string' && value.isWellFormed())) return value
+  faults.push(`${path} must be a string or a function that returns one`)
   return value
 }
 

@@ -22,9 +22,15 @@ class Network {
   #redis
   /** `${from}>${to}` for every direction that is cut, by ids. */
   #cuts = new Set()
+  #ids
+  #passwordFile
+  #rotations = 0
 
   static async start(folder, ids) {
     const network = new Network()
+    network.#ids = ids
+    network.#passwordFile = path.join(folder, 'password')
+    fs.writeFileSync(network.#passwordFile, PASSWORD)
     const aclFile = path.join(folder, 'users.acl')
     const users = ids.map(id => `user ${id} on >${PASSWORD} allkeys ${HEARS_ALL} (+publish allchannels)`)
     fs.writeFileSync(
@@ -49,7 +55,7 @@ class Network {
       host,
       port: this.#redis.port,
       username: id,
-      password: PASSWORD,
+      passwordFile: this.#passwordFile,
       channelName: CHANNEL
     }
   }
@@ -74,10 +80,24 @@ class Network {
     for (const from of senders) await this.#allow(from, '(+publish allchannels)')
   }
 
+  /** A new password for every process, which finds it in its file; who is connected by the former one is thrown out. */
+  async rotatePasswords() {
+    const password = `${PASSWORD}-${++this.#rotations}`
+    for (const id of this.#ids) await this.#obeyed('ACL', 'SETUSER', id, 'resetpass', `>${password}`)
+    fs.writeFileSync(this.#passwordFile, password)
+    // A Redis that restarts reads its users from the file.
+    await this.#obeyed('ACL', 'SAVE')
+    for (const id of this.#ids) await this.#redis.command('CLIENT', 'KILL', 'USER', id)
+  }
+
   /** A new list of rights, put in place at once. */
   async #allow(id, rights) {
-    const reply = await this.#redis.command(...['ACL', 'SETUSER', id, 'clearselectors', HEARS_ALL, rights])
-    if (!reply.startsWith('+OK')) throw new Error(`ACL SETUSER: ${reply}`)
+    await this.#obeyed('ACL', 'SETUSER', id, 'clearselectors', HEARS_ALL, rights)
+  }
+
+  async #obeyed(...words) {
+    const reply = await this.#redis.command(...words)
+    if (!reply.startsWith('+OK')) throw new Error(`${words.slice(0, 2).join(' ')}: ${reply}`)
   }
 
   async end() {

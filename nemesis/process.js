@@ -6,6 +6,7 @@
  */
 'use strict'
 
+const fs = require('node:fs')
 const { setTimeout: delay } = require('node:timers/promises')
 
 const conflux = require('..')
@@ -26,11 +27,14 @@ const ERROR_BYTES_MAX = 64 * 1024
 const COST_MS_MIN = 0.01
 const COST_MS_MAX = 100
 
-const { origin, historyFile, clients, pause, ...options } = JSON.parse(process.argv[2])
+const { origin, historyFile, clients, pause, channel, ...options } = JSON.parse(process.argv[2])
+const { passwordFile, ...server } = channel
+/** It changes while the process runs. */
+const password = () => fs.promises.readFile(passwordFile, 'utf8')
 const history = new Recorder(historyFile)
 
 spendTime()
-const node = conflux({ ...options, methods, reduce })
+const node = conflux({ ...options, channel: { ...server, password }, methods, reduce })
 
 let countSeen = 0
 node.subscribe(() => {

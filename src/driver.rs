@@ -161,6 +161,7 @@ impl Driver {
     fn join(&mut self, incarnation: Incarnation) {
         let mut link = self.channel.join(incarnation);
         let health = link.health.borrow_and_update().clone();
+        link.found.mark_unchanged();
         self.desk.lock().joined(link.outbound.clone(), self.tick);
         self.heard.inputs.push(Input::Channel(state_of(health)));
         self.link = Some(link);
@@ -177,6 +178,7 @@ impl Driver {
             }
             return true;
         };
+        link.marker.set_wish(self.desk.lock().wish());
         let inputs = &mut self.heard.inputs;
         // Not biased: whatever comes often must not keep the clock or the others from being heard.
         tokio::select! {
@@ -185,7 +187,12 @@ impl Driver {
             input = self.reports.next() => inputs.push(input),
             Ok(()) = link.health.changed() => {
                 let health = link.health.borrow_and_update().clone();
+                // Known before the channel is: a node founds as soon as it may.
+                inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
                 inputs.push(Input::Channel(state_of(health)));
+            }
+            Ok(()) = link.found.changed() => {
+                inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
             }
             _ = link.inbound.recv_many(&mut self.frames) => {
                 inputs.extend(self.frames.drain(..).map(Input::Frame));

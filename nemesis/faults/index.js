@@ -12,6 +12,7 @@ module.exports = [
   require('./redis-restart'),
   require('./redis-freeze'),
   require('./client-kill'),
+  require('./rotate-password'),
   require('./clock'),
   require('./packets'),
   require('./full-disk'),

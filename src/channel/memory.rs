@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue, Sender};
+use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue, Sender, marker::Marker};
 use crate::raft::{Incarnation, Target};
 
 /// A channel within this process, shared by all who name it alike.
@@ -36,10 +36,13 @@ impl Channel for Memory {
             inbound: inbound.clone(),
             health: watch::Sender::new(Health::Healthy),
         };
+        let marker = Arc::new(Marker::new());
         Link {
             outbound: Outbound(Arc::new(Door { room, me })),
             inbound: Inbound(inbound),
             health: seat.health.subscribe(),
+            found: marker.found(),
+            marker,
             membership: Box::new(seat),
         }
     }

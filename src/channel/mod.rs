@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod contract;
+pub mod marker;
 pub mod memory;
 mod queue;
 pub mod redis;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::raft::{Incarnation, Target};
+use marker::Marker;
 use queue::{Limits, Queue};
 
 /// A way for frames to travel, set up once per node.
@@ -32,6 +34,9 @@ pub struct Link {
     pub inbound: Inbound,
     /// Whether frames travel at present. It starts as `Connecting`, except where there is nothing to connect to.
     pub health: watch::Receiver<Health>,
+    pub marker: Arc<Marker>,
+    /// Whether a cluster may be there that this link does not hear.
+    pub found: watch::Receiver<bool>,
     membership: Box<dyn Membership>,
 }
 

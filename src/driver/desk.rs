@@ -15,6 +15,7 @@ use super::clock::Clock;
 use super::keeper::Saver;
 use super::{Application, message_of};
 use crate::channel::Outbound;
+use crate::channel::marker::Wish;
 use crate::crash;
 use crate::error::Error;
 use crate::raft::{Delivery, Incarnation, Input, Node, Status, Work};
@@ -189,6 +190,15 @@ impl Core {
     /// When the driver's thread must have a turn, whatever it hears.
     pub fn due(&self) -> Option<Instant> {
         self.clock.as_ref().map(Clock::due)
+    }
+
+    /// What this node wants of its channel's marker.
+    pub fn wish(&self) -> Wish {
+        match &self.node {
+            Some(node) if node.keeps_cluster() => Wish::Keep,
+            Some(node) if node.may_found() => Wish::Look,
+            Some(_) | None => Wish::Nothing,
+        }
     }
 
     fn status(&self) -> Status {

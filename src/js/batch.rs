@@ -215,7 +215,7 @@ fn facts(warning: &Warning) -> serde_json::Value {
         Warning::TwoClusters { ours, theirs } => {
             json!({ "ours": ours.to_string(), "theirs": theirs.to_string() })
         }
-        Warning::ChannelBroken { cause } => json!({ "cause": cause }),
+        Warning::ChannelBroken { cause } | Warning::ChannelStillBroken { cause } => json!({ "cause": cause }),
         Warning::ChannelRestored => json!({}),
         Warning::SnapshotFailed { why } => json!({ "why": why }),
         Warning::QuorumLost { voters, missing, .. } => {
@@ -380,6 +380,7 @@ mod tests {
             Warning::StartingOver { why: "\"".into() },
             Warning::TwoClusters { ours: uuid, theirs: uuid },
             Warning::ChannelBroken { cause: "\n".into() },
+            Warning::ChannelStillBroken { cause: "\n".into() },
             Warning::ChannelRestored,
             Warning::SnapshotFailed { why: "\"".into() },
             Warning::QuorumLost { voters: 3, missing: vec!["b".into()], ticks: 9 },

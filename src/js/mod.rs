@@ -6,6 +6,7 @@
 //! it must see.
 
 mod batch;
+mod credentials;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod hash;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use napi::Status;
-use napi::bindgen_prelude::{FnArgs, Function};
+use napi::bindgen_prelude::{FnArgs, Function, Promise};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
@@ -40,10 +41,16 @@ type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, f
 const VISIT_BYTES_MAX: usize = 4 << 10;
 
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
-/// nor end without calling `answered`. The text of an error begins with its code: napi knows but its own.
+/// nor end without calling `answered`. `credentials`, if given, is called before every connect of the channel. The text
+/// of an error begins with its code: napi knows but its own.
 #[napi(catch_unwind)]
-pub fn open(options: String, deliver: Function<'_, Arguments, ()>) -> napi::Result<NativeNode> {
-    let options = options::parse(&options).map_err(refusal)?;
+pub fn open(
+    options: String,
+    deliver: Function<'_, Arguments, ()>,
+    credentials: Option<Function<'_, (), Promise<String>>>,
+) -> napi::Result<NativeNode> {
+    let credentials = credentials.map(credentials::of).transpose()?;
+    let options = options::parse(&options, credentials).map_err(refusal)?;
     let deliver = deliver
         .build_threadsafe_function::<(String, Vec<Bytes>)>()
         .weak::<true>()

@@ -4,13 +4,14 @@
 //! is its bug, or something that only a channel can see.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::channel::Channel;
 use crate::channel::memory::Memory;
-use crate::channel::redis::{Redis, RedisOptions, RedisTls};
+use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisTls};
 use crate::error::Error;
 use crate::raft;
 use crate::storage::Storage;
@@ -83,6 +84,9 @@ struct GivenRedis {
     password: Option<String>,
     db: Option<u32>,
     tls: Option<GivenTls>,
+    /// The certificates that Node trusts, in PEM.
+    #[serde(default)]
+    authorities: Vec<String>,
 }
 
 /// PEM.
@@ -93,14 +97,14 @@ struct GivenTls {
     key: Option<String>,
 }
 
-pub fn parse(text: &str) -> Result<Options, Error> {
+pub fn parse(text: &str, credentials: Option<Arc<dyn Credentials>>) -> Result<Options, Error> {
     let given: Given = serde_json::from_str(text).map_err(bug)?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
     Ok(Options {
         raft: raft_options(&given, tick).map_err(bug)?,
         tick,
-        channel: channel(given.channel, patience)?,
+        channel: channel(given.channel, credentials, patience)?,
         storage: storage(given.storage_path),
     })
 }
@@ -150,7 +154,11 @@ fn storage(path: Option<PathBuf>) -> Box<dyn Storage> {
     }
 }
 
-fn channel(given: GivenChannel, patience: Duration) -> Result<Box<dyn Channel>, Error> {
+fn channel(
+    given: GivenChannel,
+    credentials: Option<Arc<dyn Credentials>>,
+    patience: Duration,
+) -> Result<Box<dyn Channel>, Error> {
     match given {
         GivenChannel::Memory(given) => Ok(Box::new(Memory::new(&given.channel_name))),
         GivenChannel::Redis(given) => {
@@ -160,9 +168,11 @@ fn channel(given: GivenChannel, patience: Duration) -> Result<Box<dyn Channel>, 
                 port: given.port,
                 username: given.username,
                 password: given.password,
+                credentials,
                 db: given.db,
                 channel_name: given.channel_name,
                 tls: given.tls.map(|tls| RedisTls { ca: tls.ca, certificate_and_key: tls.cert.zip(tls.key) }),
+                authorities: given.authorities,
                 patience,
             };
             let redis =
@@ -187,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_core() {
-        let options = parse(&text(50, 300, 500)).unwrap();
+        let options = parse(&text(50, 300, 500), None).unwrap();
         assert_eq!(options.tick, TICK_MAX);
         let (raft, defaults) = (options.raft, raft::Options::new("a", 3, [15; 32]));
         assert_eq!(raft.seed, defaults.seed);
@@ -210,7 +220,7 @@ mod tests {
             .replace("10000", "10")
             .replace("16777216", "20")
             .replace("true", "false");
-        let raft = parse(&given).unwrap().raft;
+        let raft = parse(&given, None).unwrap().raft;
         assert_eq!((raft.snapshot_entries, raft.snapshot_bytes), (10, 20));
         assert_eq!((&*raft.version, raft.compares_states, raft.is_durable), ("2", false, true));
         assert_eq!((raft.tick_micros, raft.recover_ticks), (4_000, Some(1_251)));
@@ -219,7 +229,7 @@ mod tests {
     #[test]
     fn whatever_the_façade_accepts_a_heartbeat_is_shorter_than_an_election_timeout() {
         for heartbeat in 1..400 {
-            let raft = parse(&text(heartbeat, heartbeat + 1, heartbeat + 1)).unwrap().raft;
+            let raft = parse(&text(heartbeat, heartbeat + 1, heartbeat + 1), None).unwrap().raft;
             assert!(raft.heartbeat_ticks >= 1, "heartbeat {heartbeat}");
             assert!(raft.heartbeat_ticks < raft.election_timeout_ticks_min, "heartbeat {heartbeat}");
         }
@@ -228,7 +238,7 @@ mod tests {
     #[test]
     fn what_is_no_seed_is_an_error() {
         for seed in ["", "00", &"zz".repeat(32), &"é".repeat(32)] {
-            assert!(parse(&text(50, 300, 500).replace(&"0f".repeat(32), seed)).is_err());
+            assert!(parse(&text(50, 300, 500).replace(&"0f".repeat(32), seed), None).is_err());
         }
     }
 }

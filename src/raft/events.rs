@@ -14,6 +14,8 @@ use crate::error::Error;
 /// What can happen to a core.
 #[derive(Debug)]
 pub enum Input {
+    /// The channel has found out whether there may be a cluster that this node does not hear.
+    ClusterFound(bool),
     /// One tick of the driver's clock has passed.
     Tick,
     /// A frame arrived from the channel. It may be anything: the core checks it.
@@ -344,7 +346,10 @@ pub enum Warning {
     /// The channel does not work at present; it is tried again for ever.
     #[error("the channel is broken: {cause}; trying again")]
     ChannelBroken { cause: String },
-    /// The channel works again.
+    /// The channel still does not work, for another cause.
+    #[error("the channel is still broken: {cause}; trying again")]
+    ChannelStillBroken { cause: String },
+    /// The channel works again. There is one of these for each `ChannelBroken`.
     #[error("the channel works again")]
     ChannelRestored,
     /// A node of another version of the protocol speaks on this channel.
@@ -406,6 +411,7 @@ impl Warning {
             Warning::StartingOver { .. } => "WARN_CONFLUX_STARTING_OVER",
             Warning::TwoClusters { .. } => "WARN_CONFLUX_TWO_CLUSTERS",
             Warning::ChannelBroken { .. } => "WARN_CONFLUX_CHANNEL_BROKEN",
+            Warning::ChannelStillBroken { .. } => "WARN_CONFLUX_CHANNEL_STILL_BROKEN",
             Warning::ChannelRestored => "WARN_CONFLUX_CHANNEL_RESTORED",
             Warning::OtherVersion { .. } => "WARN_CONFLUX_OTHER_VERSION",
             Warning::SnapshotFailed { .. } => "WARN_CONFLUX_SNAPSHOT_FAILED",

@@ -33,7 +33,7 @@ use super::events::{
 use super::frame::{Message, RaftKind, ReadAt};
 use super::group::Group;
 use super::identity::ClusterUuid;
-use super::membership::{Event, Facts, Membership};
+use super::membership::{Event, Facts, Membership, Phase};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::requests::{Leadership, Origin, Pending, in_pages};
@@ -99,6 +99,8 @@ pub struct Node {
     tidings: Tidings,
     ticks: u64,
     channel: ChannelState,
+    /// The channel says that there may be a cluster that this node does not hear.
+    cluster_was_found: bool,
     reported_versions: BTreeSet<u8>,
     closing: Option<Closing>,
     is_stopped: bool,
@@ -142,6 +144,7 @@ impl Node {
             waking: Waking::default(),
             tidings: Tidings::default(),
             ticks: 0,
+            cluster_was_found: false,
             channel: ChannelState::Healthy,
             reported_versions: BTreeSet::new(),
             closing: None,
@@ -193,6 +196,7 @@ impl Node {
             Input::Ask { ticket, ask, ticks } => self.ask(ticket, ask, ticks),
             Input::Persisted(number) => self.persisted(number),
             Input::StorageFailed(error) => self.fail(error),
+            Input::ClusterFound(is_found) => self.cluster_was_found = is_found,
             Input::Channel(state) => self.channel_changed(state),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }
@@ -209,6 +213,15 @@ impl Node {
                 return None;
             }
         }
+    }
+
+    /// This node leads a cluster that has committed: newcomers are to join it.
+    pub fn keeps_cluster(&self) -> bool {
+        self.seat.as_ref().is_some_and(|seat| seat.group.is_leader() && seat.group.has_seen_commit())
+    }
+
+    pub fn may_found(&self) -> bool {
+        *self.membership.phase() == Phase::Seeking
     }
 
     pub fn status(&self) -> Status {
@@ -291,7 +304,13 @@ impl Node {
     fn channel_changed(&mut self, state: ChannelState) {
         let former = std::mem::replace(&mut self.channel, state);
         match (&self.channel, former) {
-            (ChannelState::Broken { cause }, _) => {
+            (ChannelState::Broken { cause }, ChannelState::Broken { cause: former }) => {
+                if *cause != former {
+                    let cause = cause.clone();
+                    self.warn(Warning::ChannelStillBroken { cause });
+                }
+            }
+            (ChannelState::Broken { cause }, ChannelState::Healthy | ChannelState::Connecting) => {
                 let cause = cause.clone();
                 self.warn(Warning::ChannelBroken { cause });
             }
@@ -550,6 +569,7 @@ impl Node {
             holds_actions: group.is_some_and(Group::holds_actions),
             holds_committed_actions: group.is_some_and(Group::holds_committed_actions),
             is_closing: self.closing.is_some(),
+            cluster_was_found: self.cluster_was_found,
             channel_is_healthy: self.channel == ChannelState::Healthy,
         }
     }

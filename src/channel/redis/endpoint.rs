@@ -2,19 +2,26 @@
 //!
 //! Used by the supervisor. Nothing that leaves this file for a person's eyes may hold a secret.
 
-use std::time::Duration;
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use bytes::BytesMut;
+use futures_util::future::{self, Either};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
-    RedisResult,
+    RedisResult, ValueCodec,
     aio::{MultiplexedConnection, PubSubStream},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
+use tokio::time::timeout;
+use tokio_util::codec::Decoder;
+
 use super::{
-    options::{RedisOptions, RedisOptionsError, words},
+    options::{Credentials, RedisOptions, RedisOptionsError, words},
     publisher::FRAMES_IN_CONNECTION_MAX,
+    role::{self, Question, Role},
     socket::Socket,
+    supervisor::Ended,
     topics::Topics,
 };
 
@@ -23,11 +30,17 @@ use super::{
 pub(super) struct Endpoint {
     client: Client,
     address: String,
+    db: i64,
+    credentials: Option<Arc<dyn Credentials>>,
 }
 
 /// What a session needs: one connection to publish on, one that hears what it subscribed to.
 pub(super) struct Connections {
     pub(super) publishing: Publishing,
+    /// What tells whether the server has become a replica; `None` if it does not say.
+    pub(super) question: Option<Question>,
+    /// Whether there is a marker; `None` if this user may not look for it.
+    pub(super) is_marked: Option<bool>,
     pub(super) messages: PubSubStream,
 }
 
@@ -41,6 +54,11 @@ pub(super) enum Publishing {
 }
 
 impl Endpoint {
+    const GREETING_TIMEOUT: Duration = Duration::from_millis(250);
+
+    /// Long enough for a token from another service; a function that takes longer is called again.
+    const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
+
     pub(super) fn new(options: &RedisOptions) -> Result<Self, RedisOptionsError> {
         let client = options.client()?;
         let info = client.get_connection_info();
@@ -50,18 +68,43 @@ impl Endpoint {
             ConnectionAddr::Unix(path) => format!("unix:{}", path.display()),
             other => other.to_string(),
         };
-        let login = info.redis_settings().clone().set_lib_name("conflux", env!("CARGO_PKG_VERSION"));
+        let db = info.redis_settings().db();
+        // No SELECT: pub/sub knows no db, and the server may refuse it for a reason that redis-rs keeps to itself.
+        let login =
+            info.redis_settings().clone().set_db(0).set_lib_name("conflux", env!("CARGO_PKG_VERSION"));
         // nodelay: a frame must not wait for the acknowledgement of the one before. keepalive: a peer that vanished
         // without a word is noticed by the watchdog; this frees the sockets.
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
         let info = info.clone().set_redis_settings(login).set_tcp_settings(tcp);
         let client = Client::open(info).map_err(RedisOptionsError::connection)?;
-        Ok(Self { client, address })
+        Ok(Self { client, address, db, credentials: options.credentials.clone() })
+    }
+
+    /// This endpoint with the username and the password of today, or why there are none.
+    pub(super) async fn logged_in(&self) -> Result<Self, String> {
+        let Some(credentials) = &self.credentials else { return Ok(self.clone()) };
+        let asked = timeout(Self::CREDENTIALS_TIMEOUT, credentials.ask()).await;
+        let asked = asked.unwrap_or_else(|_| {
+            Err(format!(
+                "the functions for `username` and `password` did not answer within {:?}",
+                Self::CREDENTIALS_TIMEOUT
+            ))
+        })?;
+        let info = self.client.get_connection_info().clone();
+        let mut login = info.redis_settings().clone();
+        if let Some(username) = asked.username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = asked.password {
+            login = login.set_password(password);
+        }
+        let client = Client::open(info.set_redis_settings(login)).map_err(|error| words(&error))?;
+        Ok(Self { client, ..self.clone() })
     }
 
     /// The number of the db, which is part of every topic's name.
     pub(super) fn db(&self) -> i64 {
-        self.client.get_connection_info().redis_settings().db()
+        self.db
     }
 
     /// The server for people: no user, no password.
@@ -70,22 +113,61 @@ impl Endpoint {
     }
 
     /// Connects twice and subscribes. Waits as long as it takes: the caller sets the limit.
-    pub(super) async fn connect(&self, topics: &Topics) -> RedisResult<Connections> {
+    pub(super) async fn connect(&self, topics: &Topics) -> Result<Connections, Ended> {
         let subscribe = async {
-            let (mut sink, messages) = self.client.get_async_pubsub().await?.split();
-            sink.subscribe(&topics.names()[..]).await?;
+            let (mut sink, messages) = self.client.get_async_pubsub().await.map_err(unconnected)?.split();
+            let subscribed = sink.subscribe(&topics.names()[..]).await;
+            let refused =
+                |error| Ended::Failed { doing: format!("subscribing to {}", topics.quoted()), error };
+            subscribed.map_err(refused)?;
             Ok(messages)
         };
-        match tokio::try_join!(self.connect_to_publish(), subscribe) {
-            Ok((publishing, messages)) => Ok(Connections { publishing, messages }),
-            Err(error) if error.kind() == ErrorKind::AuthenticationFailed => {
-                Err(self.refusal().await.unwrap_or(error))
+        let publish = async {
+            match self.connect_to_publish(topics).await.map_err(unconnected)? {
+                (_, (Some((_, Role::Replica)), _)) => Err(Ended::Replica),
+                (publishing, (found, is_marked)) => {
+                    Ok((publishing, found.map(|(question, _)| question), is_marked))
+                }
             }
-            Err(error) => Err(error),
+        };
+        match tokio::try_join!(publish, subscribe) {
+            Ok(((publishing, question, is_marked), messages)) => {
+                Ok(Connections { publishing, question, is_marked, messages })
+            }
+            Err(Ended::Unconnected { error }) => {
+                let error = self.reason(&error).await.unwrap_or(error);
+                Err(Ended::Unconnected { error })
+            }
+            Err(ended) => Err(ended),
         }
     }
 
-    async fn connect_to_publish(&self) -> RedisResult<Publishing> {
+    /// What the server has to say to a connection that failed, if redis-rs keeps it to itself.
+    async fn reason(&self, error: &RedisError) -> Option<RedisError> {
+        if error.kind() == ErrorKind::AuthenticationFailed {
+            self.refusal().await
+        } else if error.code().is_none() {
+            self.greeting().await
+        } else {
+            None
+        }
+    }
+
+    /// What a server says by itself to a new connection, which is only why it is going to close it: that it has too many
+    /// clients, or is in protected mode.
+    async fn greeting(&self) -> Option<RedisError> {
+        let socket = match self.client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) => Socket::tcp(host, *port, &keepalive()).await.ok()?,
+            #[cfg(unix)]
+            ConnectionAddr::Unix(path) => Socket::unix(path).await.ok()?,
+            _ => return None,
+        };
+        let mut bytes = BytesMut::new();
+        timeout(Self::GREETING_TIMEOUT, socket.read(&mut bytes)).await.ok()?.ok()?;
+        ValueCodec::default().decode(&mut bytes).ok()??.extract_error().err()
+    }
+
+    async fn connect_to_publish(&self, topics: &Topics) -> RedisResult<(Publishing, Found)> {
         let info = self.client.get_connection_info();
         let socket = match info.addr() {
             ConnectionAddr::Tcp(host, port) => Socket::tcp(host, *port, &keepalive()).await?,
@@ -93,14 +175,20 @@ impl Endpoint {
             ConnectionAddr::Unix(path) => Socket::unix(path).await?,
             _ => {
                 let config = connection_config();
-                let connection = self.client.get_multiplexed_async_connection_with_config(&config);
-                return connection.await.map(Publishing::Client);
+                let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+                let found = look_around(&connection, topics).await;
+                return Ok((Publishing::Client(connection), found));
             }
         };
-        // redis-rs logs in, and its connection goes: the socket is all that stays.
+        // redis-rs logs in and asks, and its connection goes: the socket is all that stays.
         let login = info.redis_settings();
-        let _ = MultiplexedConnection::new_with_config(login, socket.clone(), connection_config()).await?;
-        Ok(Publishing::Socket(socket))
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(login, socket.clone(), connection_config()).await?;
+        let found = match future::select(pin!(look_around(&connection, topics)), pin!(driver)).await {
+            Either::Left((found, _)) => found,
+            Either::Right(_) => (None, None),
+        };
+        Ok((Publishing::Socket(socket), found))
     }
 
     /// What the server says to this command, if it refuses. Asked over a connection of its own: the sockets that frames
@@ -131,6 +219,21 @@ impl Endpoint {
             Some(_) | None => words(error),
         }
     }
+}
+
+/// The role and what told it, and whether there is a marker.
+type Found = (Option<(Question, Role)>, Option<bool>);
+
+/// Both at once: it costs one round trip.
+async fn look_around(connection: &MultiplexedConnection, topics: &Topics) -> Found {
+    let (mut one, mut other) = (connection.clone(), connection.clone());
+    let look = topics.look();
+    let (found, reply) = tokio::join!(role::ask(&mut one), other.send_packed_command(&look));
+    (found, reply.ok().and_then(|reply| Topics::is_marked(&reply)))
+}
+
+fn unconnected(error: RedisError) -> Ended {
+    Ended::Unconnected { error }
 }
 
 fn connection_config() -> AsyncConnectionConfig {

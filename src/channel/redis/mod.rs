@@ -2,7 +2,7 @@
 //!
 //! Joined by `driver.rs`. A link is one supervisor task ([`supervisor`]) that connects, starts tasks which wait on one
 //! thing each ([`publisher`], [`subscriber`], [`watchdog`]), and starts over when the first of them ends. It
-//! must never touch a key of the server, never report a password, and never give up.
+//! must never touch a key of the server but its marker, never report a password, and never give up.
 
 mod endpoint;
 mod options;
@@ -10,6 +10,7 @@ mod options;
 mod outages;
 mod outlet;
 mod publisher;
+mod role;
 #[cfg(test)]
 pub(super) mod server;
 mod socket;
@@ -18,14 +19,17 @@ mod supervisor;
 mod topics;
 mod watchdog;
 
-pub use options::{RedisOptions, RedisOptionsError, RedisTls};
+pub use options::{AskedCredentials, Credentials, RedisOptions, RedisOptionsError, RedisTls};
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue};
+use super::{
+    Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue,
+    marker::{Marker, Wish},
+};
 use crate::raft::{Incarnation, Target};
 use endpoint::Endpoint;
 use outlet::Outlet;
@@ -57,9 +61,11 @@ impl Channel for Redis {
         let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
         let health = Arc::new(watch::Sender::new(Health::Connecting));
         let heard_health = health.subscribe();
+        let marker = Arc::new(Marker::new());
         let supervisor = Supervisor {
+            marker: marker.clone(),
             endpoint: self.endpoint.clone(),
-            topics,
+            topics: topics.clone(),
             patience: self.patience,
             outlet: outlet.clone(),
             inbound: inbound.clone(),
@@ -67,11 +73,19 @@ impl Channel for Redis {
             backoff: Backoff::new(*me.as_bytes()),
         };
         let task = tokio::spawn(supervisor.run());
-        let connection = Connection { outlet: outlet.clone(), health: heard_health.clone(), task };
+        let connection = Connection {
+            marker: marker.clone(),
+            topics,
+            outlet: outlet.clone(),
+            health: heard_health.clone(),
+            task,
+        };
         Link {
             outbound: Outbound(outlet),
             inbound: Inbound(inbound),
             health: heard_health,
+            found: marker.found(),
+            marker,
             membership: Box::new(connection),
         }
     }
@@ -79,6 +93,8 @@ impl Channel for Redis {
 
 /// Keeps a link's supervisor running; dropping it ends every task and connection of the link.
 struct Connection {
+    marker: Arc<Marker>,
+    topics: Topics,
     outlet: Arc<Outlet>,
     health: watch::Receiver<Health>,
     task: JoinHandle<()>,
@@ -93,6 +109,10 @@ impl Membership for Connection {
         Box::pin(async move {
             let can_flush = *self.health.borrow() == Health::Healthy;
             if can_flush {
+                if self.marker.wish() == Wish::Keep {
+                    // Nobody is to wait for a cluster that ends here. If it goes on, its next leader marks it anew.
+                    self.outlet.commands(&[self.topics.unmark()]);
+                }
                 self.outlet.close();
                 // When the time is over, what is still queued is lost: the drop below ends the task.
                 let _ = tokio::time::timeout(Self::FLUSH_TIMEOUT, &mut self.task).await;

@@ -3,10 +3,15 @@
 //! Filled in by the edge, whose `channel: {name: 'redis', …}` has the same fields in camelCase. No error of this file
 //! may repeat a connection string or a password.
 
-use std::time::Duration;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates,
+    parse_redis_url,
+};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
 };
 
 /// Where and how to reach a Redis server. The default is db 0 of `redis://127.0.0.1:6379`, channel name `conflux`.
@@ -26,19 +31,36 @@ pub struct RedisOptions {
     /// Default: the server's default user.
     pub username: Option<String>,
     pub password: Option<String>,
+    /// Asked for the username and the password on every connect, instead of the two above.
+    pub credentials: Option<Arc<dyn Credentials>>,
     /// Default: 0. Nodes of different dbs don't hear one another.
     pub db: Option<u32>,
     /// TLS, with these certificates. With a connection string it must be `rediss://`, which needs no `tls` for a server
     /// whose certificate the usual authorities signed.
     pub tls: Option<RedisTls>,
+    /// Trusted by TLS where `tls` has no `ca`, one certificate in PEM each; none: Mozilla's list. What is not fit to be
+    /// an authority is skipped, as the lists of operating systems hold such.
+    pub authorities: Vec<String>,
     /// How long a link may not hear its own echo before it connects anew; about two election timeouts. Default: 1 s.
     pub patience: Duration,
+}
+
+/// What gives a username and a password for every connect: passwords rotate and tokens expire.
+pub trait Credentials: Send + Sync {
+    /// What to log in with now, or why that is not known.
+    fn ask(&self) -> Pin<Box<dyn Future<Output = Result<AskedCredentials, String>> + Send>>;
+}
+
+#[derive(Clone, Default)]
+pub struct AskedCredentials {
+    pub username: Option<String>,
+    pub password: Option<String>,
 }
 
 /// Certificates, in PEM.
 #[derive(Clone, Default)]
 pub struct RedisTls {
-    /// Trusted instead of Mozilla's list of authorities, as in Node.
+    /// Trusted instead of `authorities`, as in Node.
     pub ca: Option<String>,
     /// This client's own certificate and its key, if the server asks for one.
     pub certificate_and_key: Option<(String, String)>,
@@ -53,6 +75,14 @@ pub enum RedisOptionsError {
     /// The connection string can't be read, or names what can't be connected to.
     #[error("`connectionString` is not understood: {cause}")]
     ConnectionString { cause: String },
+    #[error(
+        "`connectionString` has a parameter that is not supported: {parameter}; only unix:// takes any, `db`, `user` and `pass`"
+    )]
+    Parameter { parameter: String },
+    #[error(
+        "`connectionString` ends with a fragment; only `#insecure` is supported, and only with `rediss://`"
+    )]
+    Fragment,
     #[error("`tls` is given, but `connectionString` does not begin with `rediss://`")]
     TlsWithoutRediss,
     #[error("`tls` is not understood: {cause}")]
@@ -70,8 +100,10 @@ impl Default for RedisOptions {
             port: None,
             username: None,
             password: None,
+            credentials: None,
             db: None,
             tls: None,
+            authorities: Vec::new(),
             patience: Duration::from_secs(1),
         }
     }
@@ -88,12 +120,26 @@ impl RedisOptions {
         if uses_tls {
             install_crypto_provider();
         }
-        match &self.tls {
-            Some(_) if !uses_tls => Err(RedisOptionsError::TlsWithoutRediss),
-            Some(tls) => Client::build_with_tls(info, tls.certificates())
-                .map_err(|error| RedisOptionsError::Tls { cause: words(&error) }),
-            None => Client::open(info).map_err(RedisOptionsError::connection),
+        if !uses_tls {
+            return match &self.tls {
+                Some(_) => Err(RedisOptionsError::TlsWithoutRediss),
+                None => Client::open(info).map_err(RedisOptionsError::connection),
+            };
         }
+        let mut certificates = self.tls.clone().unwrap_or_default().certificates();
+        let has_authorities = !self.authorities.is_empty();
+        if certificates.root_cert.is_none() && has_authorities {
+            certificates.root_cert = Some(self.authorities().into_bytes());
+        }
+        Client::build_with_tls(info, certificates).map_err(RedisOptionsError::tls)
+    }
+
+    fn authorities(&self) -> String {
+        let is_fit = |pem: &&String| {
+            let certificate = CertificateDer::from_pem_slice(pem.as_bytes());
+            certificate.is_ok_and(|certificate| RootCertStore::empty().add(certificate).is_ok())
+        };
+        self.authorities.iter().filter(is_fit).cloned().collect::<Vec<_>>().join("\n")
     }
 
     fn described_by(&self, connection_string: &str) -> Result<ConnectionInfo, RedisOptionsError> {
@@ -107,6 +153,7 @@ impl RedisOptions {
         if let Some((option, _)) = fields.into_iter().find(|(_, is_given)| *is_given) {
             return Err(RedisOptionsError::DescribedTwice { option });
         }
+        refuse_parameters(connection_string)?;
         connection_string
             .into_connection_info()
             .map_err(|error| RedisOptionsError::ConnectionString { cause: words(&error) })
@@ -142,8 +189,30 @@ impl RedisTls {
 }
 
 impl RedisOptionsError {
+    fn tls(error: RedisError) -> Self {
+        RedisOptionsError::Tls { cause: words(&error) }
+    }
+
     pub(super) fn connection(error: RedisError) -> Self {
         RedisOptionsError::Connection { cause: words(&error) }
+    }
+}
+
+/// Refuses what would be ignored: a parameter that another client obeys, say for a timeout or a protocol.
+fn refuse_parameters(connection_string: &str) -> Result<(), RedisOptionsError> {
+    // What is no URL is for redis-rs to complain of.
+    let Some(url) = parse_redis_url(connection_string) else { return Ok(()) };
+    let known: &[&str] = if url.scheme().ends_with("unix") { &["db", "user", "pass"] } else { &[] };
+    if let Some((name, _)) = url.query_pairs().find(|(name, _)| !known.contains(&name.as_ref())) {
+        // A password with an unescaped question mark looks like a parameter, too.
+        let is_a_name = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
+        let parameter = if is_a_name { format!("`{name}`") } else { "after its question mark".to_string() };
+        return Err(RedisOptionsError::Parameter { parameter });
+    }
+    match url.fragment() {
+        Some("insecure") if url.scheme() == "rediss" => Ok(()),
+        Some(_) => Err(RedisOptionsError::Fragment),
+        None => Ok(()),
     }
 }
 

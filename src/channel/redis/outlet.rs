@@ -61,10 +61,12 @@ impl Outlet {
         self.is_stuck.notify_one();
     }
 
-    /// Writes a command behind what the socket did not take yet.
-    pub(super) fn command(&self, command: &Cmd) {
+    /// Writes commands behind what the socket did not take yet, with nothing between them.
+    pub(super) fn commands(&self, commands: &[Cmd]) {
         if let Some(wire) = &mut *self.wire() {
-            command.write_packed_command(&mut wire.bytes);
+            for command in commands {
+                command.write_packed_command(&mut wire.bytes);
+            }
         }
         self.flush();
     }

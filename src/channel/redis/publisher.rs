@@ -6,10 +6,18 @@
 
 use std::{io, sync::Arc};
 
-use redis::{Cmd, RedisError, aio::MultiplexedConnection};
+use bytes::BytesMut;
+use redis::{Cmd, RedisError, ValueCodec, aio::MultiplexedConnection};
+use tokio::sync::watch;
+use tokio_util::codec::Decoder;
 
 use super::{
-    super::Sender as _, endpoint::Publishing, outlet::Outlet, socket::Socket, supervisor::Ended,
+    super::Sender as _,
+    endpoint::Publishing,
+    outlet::Outlet,
+    role::{Question, Role},
+    socket::Socket,
+    supervisor::Ended,
     topics::Topics,
 };
 
@@ -45,12 +53,34 @@ async fn attend(socket: &Socket, outlet: &Outlet) -> io::Result<()> {
     std::future::pending().await
 }
 
-/// Reads what the server says to a socket, which is nothing but by one that goes on answering, until it closes.
-pub(super) async fn listen(publishing: Publishing, outlet: Arc<Outlet>) -> Ended {
+/// Reads what the server says to a socket, until it closes: what its role is, whenever the watchdog asks, and more only if
+/// it goes on answering. Ends as soon as the server has become a replica.
+pub(super) async fn listen(
+    publishing: Publishing,
+    question: Option<Question>,
+    marked: watch::Sender<Option<bool>>,
+    outlet: Arc<Outlet>,
+) -> Ended {
     let Publishing::Socket(socket) = publishing else { return std::future::pending().await };
+    let (mut codec, mut bytes) = (ValueCodec::default(), BytesMut::new());
     loop {
-        match socket.discard().await {
-            Ok(1..) => {}
+        match socket.read(&mut bytes).await {
+            Ok(1..) => loop {
+                match codec.decode(&mut bytes) {
+                    Ok(Some(reply))
+                        if question.and_then(|asked| asked.role(&reply)) == Some(Role::Replica) =>
+                    {
+                        return Ended::Replica;
+                    }
+                    Ok(Some(reply)) => {
+                        if let Some(is_marked) = Topics::is_marked(&reply) {
+                            marked.send_replace(Some(is_marked));
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => return failed(error),
+                }
+            },
             Ok(0) if outlet.is_done() => return Ended::Closed,
             Ok(0) => return failed(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Err(error) => return failed(error.into()),
@@ -59,7 +89,7 @@ pub(super) async fn listen(publishing: Publishing, outlet: Arc<Outlet>) -> Ended
 }
 
 fn failed(error: RedisError) -> Ended {
-    Ended::Failed { doing: "publishing", error }
+    Ended::Failed { doing: "publishing".to_string(), error }
 }
 
 async fn publish(

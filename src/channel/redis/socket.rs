@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BytesMut;
 use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -59,14 +60,18 @@ impl Socket {
         either!(self, stream => stream.writable().await)
     }
 
-    /// Waits for bytes and throws them away; 0 at the end. Cancel-safe.
-    pub(super) async fn discard(&self) -> io::Result<usize> {
-        let mut bytes = [0; 4096];
+    /// Waits for bytes and appends them; 0 at the end. Cancel-safe.
+    pub(super) async fn read(&self, bytes: &mut BytesMut) -> io::Result<usize> {
+        let mut buffer = [0; 4096];
         loop {
             either!(self, stream => stream.readable().await)?;
-            match either!(self, stream => stream.try_read(&mut bytes)) {
+            match either!(self, stream => stream.try_read(&mut buffer)) {
+                Ok(count) => {
+                    bytes.extend_from_slice(&buffer[..count]);
+                    return Ok(count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return read,
+                Err(error) => return Err(error),
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    super::Health,
+    super::{Health, marker::Marker},
     Queue,
     endpoint::{Connections, Endpoint},
     outlet::Outlet,
@@ -28,6 +28,7 @@ pub(super) struct Supervisor {
     pub(super) endpoint: Endpoint,
     pub(super) topics: Topics,
     pub(super) patience: Duration,
+    pub(super) marker: Arc<Marker>,
     pub(super) outlet: Arc<Outlet>,
     pub(super) inbound: Arc<Queue<Bytes>>,
     pub(super) health: Arc<watch::Sender<Health>>,
@@ -41,15 +42,11 @@ impl Supervisor {
     /// Runs until the outbound queue is closed and the server has taken all of it.
     pub(super) async fn run(mut self) {
         for session in 0.. {
-            // Looking up a name needs a thread; where the system gives none, tokio panics.
-            let connecting = AssertUnwindSafe(self.endpoint.connect(&self.topics)).catch_unwind();
-            let ended = match timeout(Self::CONNECT_TIMEOUT, connecting).await {
-                Ok(Ok(Ok(connections))) => self.serve(connections, session).await,
-                Ok(Ok(Err(error))) => Ended::Unconnected { error },
-                Ok(Err(panic)) => Ended::Refused { cause: message_of(&*panic) },
-                Err(_) => Ended::Unanswered,
+            let cause = match self.endpoint.logged_in().await {
+                Ok(endpoint) => self.session(&endpoint, session).await.cause(&endpoint),
+                Err(why) => Some(format!("connecting to {}: {why}", self.endpoint.address())),
             };
-            let Some(cause) = ended.cause(&self.endpoint) else { return };
+            let Some(cause) = cause else { return };
             if *self.health.borrow() == Health::Healthy {
                 self.backoff.reset();
             }
@@ -65,19 +62,38 @@ impl Supervisor {
         }
     }
 
+    async fn session(&self, endpoint: &Endpoint, session: u64) -> Ended {
+        // Looking up a name needs a thread; where the system gives none, tokio panics.
+        let connecting = AssertUnwindSafe(endpoint.connect(&self.topics)).catch_unwind();
+        match timeout(Self::CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(Ok(connections))) => self.serve(endpoint, connections, session).await,
+            Ok(Ok(Err(ended))) => ended,
+            Ok(Err(panic)) => Ended::Refused { cause: message_of(&*panic) },
+            Err(_) => Ended::Unanswered,
+        }
+    }
+
     /// Runs the tasks of a session until one of them ends; the others then end with it.
-    async fn serve(&self, connections: Connections, session: u64) -> Ended {
-        let Connections { publishing, messages } = connections;
+    async fn serve(&self, endpoint: &Endpoint, connections: Connections, session: u64) -> Ended {
+        let Connections { publishing, question, is_marked, messages } = connections;
+        // After an outage the members of a cluster return one after the other.
+        self.marker.set_found(is_marked == Some(true) || session > 0);
         let first_echo = session << 32;
         let (echo, heard) = watch::channel(first_echo);
+        let (marked, sees_mark) = watch::channel(is_marked);
         let mut tasks = JoinSet::new();
         tasks.spawn(subscriber::run(messages, self.topics.clone(), self.inbound.clone(), echo));
         tasks.spawn(publisher::run(publishing.clone(), self.topics.clone(), self.outlet.clone()));
-        tasks.spawn(publisher::listen(publishing.clone(), self.outlet.clone()));
+        tasks.spawn(publisher::listen(publishing.clone(), question, marked.clone(), self.outlet.clone()));
         let watchdog = Watchdog {
             publishing,
+            question,
+            marker: self.marker.clone(),
+            sees_mark,
+            marked,
+            returns: session > 0,
             outlet: self.outlet.clone(),
-            endpoint: self.endpoint.clone(),
+            endpoint: endpoint.clone(),
             topics: self.topics.clone(),
             heard,
             health: self.health.clone(),
@@ -110,9 +126,11 @@ pub(super) enum Ended {
     Unanswered,
     /// The server refused, or the connection failed.
     Failed {
-        doing: &'static str,
+        doing: String,
         error: RedisError,
     },
+    /// What is published on this server does not reach those on its primary.
+    Replica,
     /// The subscriber's connection was closed.
     Deaf,
     /// The link did not hear its own echo within `patience`.
@@ -137,6 +155,10 @@ impl Ended {
                 format!("connecting to {address}: no answer within {:?}", Supervisor::CONNECT_TIMEOUT)
             }
             Ended::Failed { doing, error } => format!("{doing} over {address}: {}", endpoint.describe(error)),
+            Ended::Replica => format!(
+                "{address} is a replica: PUBLISH there reaches only its own subscribers, not those of its primary; \
+                 this node needs the primary"
+            ),
             Ended::Deaf => format!("listening to {address}: the connection was closed"),
             Ended::Silent { patience } => format!("listening to {address}: no echo within {patience:?}"),
             Ended::Crashed { error } => format!("serving {address}: {error}"),

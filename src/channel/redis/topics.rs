@@ -8,9 +8,13 @@
 //! | `conflux:{db}:{channel}` | all | the sender's incarnation (16 bytes), then the frame |
 //! | `conflux:{db}:{channel}:{incarnation}` | that incarnation | the frame |
 //! | `conflux:{db}:{channel}:echo:{incarnation}` | that incarnation | an echo: its number (8 bytes, big-endian) |
+//!
+//! The only key is `conflux:{db}:{channel}:cluster`, the marker that a cluster runs; it expires within seconds.
+
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use redis::{Cmd, Msg};
+use redis::{Cmd, Msg, Value};
 
 use super::Parcel;
 use crate::raft::{Incarnation, Target};
@@ -22,6 +26,7 @@ pub(super) struct Topics {
     all: String,
     mine: String,
     echo: String,
+    marker: String,
 }
 
 /// What was heard.
@@ -32,16 +37,57 @@ pub(super) enum Heard {
 }
 
 impl Topics {
+    /// What the marker holds; nobody reads more out of it than that it is there.
+    const MARK: &str = "a conflux cluster runs";
+
     pub(super) fn new(db: i64, channel_name: &str, me: Incarnation) -> Self {
         let all = format!("conflux:{db}:{channel_name}");
         let mine = format!("{all}:{me}");
         let echo = format!("{all}:echo:{me}");
-        Self { me, all, mine, echo }
+        let marker = format!("{all}:cluster");
+        Self { me, all, mine, echo, marker }
     }
 
     /// What a link subscribes to.
     pub(super) fn names(&self) -> [&str; 3] {
         [&self.all, &self.mine, &self.echo]
+    }
+
+    /// The command that keeps the marker for so long.
+    pub(super) fn mark(&self, ttl: Duration) -> Cmd {
+        let mut command = Cmd::new();
+        command.arg("SET").arg(&self.marker).arg(Self::MARK).arg("PX").arg(ttl.as_millis() as u64);
+        command
+    }
+
+    pub(super) fn look(&self) -> Cmd {
+        let mut command = Cmd::new();
+        command.arg("GET").arg(&self.marker);
+        command
+    }
+
+    pub(super) fn unmark(&self) -> Cmd {
+        let mut command = Cmd::new();
+        command.arg("DEL").arg(&self.marker);
+        command
+    }
+
+    /// Whether a reply to `look` says that there is a marker; `None` for a refusal, and for what is no such reply.
+    pub(super) fn is_marked(reply: &Value) -> Option<bool> {
+        match reply {
+            Value::BulkString(bytes) if bytes == Self::MARK.as_bytes() => Some(true),
+            Value::Nil => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The topics for people.
+    pub(super) fn quoted(&self) -> String {
+        format!("`{}`, `{}` and `{}`", self.all, self.mine, self.echo)
+    }
+
+    pub(super) fn echo(&self) -> &str {
+        &self.echo
     }
 
     /// The command that publishes a frame. Nobody waits for its reply.
@@ -64,6 +110,13 @@ impl Topics {
         let mut command = Cmd::new();
         command.arg("CLIENT").arg("REPLY").arg("OFF");
         command
+    }
+
+    /// The commands around one whose reply is read all the same.
+    pub(super) fn aloud(command: Cmd) -> [Cmd; 3] {
+        let mut reply = Cmd::new();
+        reply.arg("CLIENT").arg("REPLY").arg("ON");
+        [reply, command, Self::silence()]
     }
 
     /// The command that publishes an echo to this link itself.
@@ -97,7 +150,6 @@ impl Topics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use redis::Value;
 
     fn message(topic: &str, payload: &[u8]) -> Msg {
         let parts = [&b"message"[..], topic.as_bytes(), payload].map(|part| Value::BulkString(part.to_vec()));

@@ -6,16 +6,20 @@
 
 use std::{mem::replace, sync::Arc, time::Duration};
 
-use redis::RedisError;
+use redis::{Cmd, RedisError};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
 
 use super::{
-    super::Health,
+    super::{
+        Health,
+        marker::{Marker, Wish},
+    },
     endpoint::{Endpoint, Publishing},
     outlet::Outlet,
+    role::{Question, Role},
     supervisor::Ended,
     topics::Topics,
 };
@@ -27,6 +31,14 @@ const ECHOES_UNHEARD_MAX: u32 = 4;
 
 pub(super) struct Watchdog {
     pub(super) publishing: Publishing,
+    /// What finds out each time whether the server is still no replica.
+    pub(super) question: Option<Question>,
+    pub(super) marker: Arc<Marker>,
+    /// What was last seen of the marker; `None` if this user may not look for it.
+    pub(super) sees_mark: watch::Receiver<Option<bool>>,
+    pub(super) marked: watch::Sender<Option<bool>>,
+    /// This session follows another, or attempts that failed.
+    pub(super) returns: bool,
     pub(super) outlet: Arc<Outlet>,
     pub(super) endpoint: Endpoint,
     pub(super) topics: Topics,
@@ -49,7 +61,7 @@ impl Watchdog {
             let refusal = timeout(interval, self.refusal(is_late));
             let (heard, refusal) = tokio::join!(timeout(interval, self.echo(number)), refusal);
             if let Ok(Some(error)) = refusal {
-                return refused(error);
+                return refused(&self.topics, error);
             }
             is_late = match heard {
                 Ok(Ok(())) => false,
@@ -62,6 +74,8 @@ impl Watchdog {
             if number - newest.unwrap_or(self.first) >= ECHOES_UNHEARD_MAX.into() {
                 return Ended::Silent { patience: self.patience };
             }
+            let has_just_returned = self.returns && number - self.first <= ECHOES_UNHEARD_MAX.into();
+            self.marker.set_found(*self.sees_mark.borrow() == Some(true) || has_just_returned);
             if newest.is_some() {
                 self.health.send_if_modified(|health| replace(health, Health::Healthy) != Health::Healthy);
             }
@@ -74,15 +88,52 @@ impl Watchdog {
     /// Publishes an echo and waits until it is heard.
     async fn echo(&mut self, number: u64) -> Result<(), Ended> {
         let command = self.topics.publish_echo(number);
+        let (mark, look) = (self.mark(), self.look());
         match &mut self.publishing {
-            Publishing::Socket(_) => self.outlet.command(&command),
+            Publishing::Socket(_) => {
+                // The replies are for `publisher::listen`.
+                let asked = self.question.map(Question::command).into_iter().chain(look);
+                let asked: Vec<Cmd> = asked.flat_map(Topics::aloud).collect();
+                let commands: Vec<Cmd> = [command].into_iter().chain(mark).chain(asked).collect();
+                self.outlet.commands(&commands);
+            }
             Publishing::Client(connection) => {
                 let reply = connection.send_packed_command(&command).await;
-                reply.and_then(|reply| reply.extract_error()).map_err(refused)?;
+                if let Err(error) = reply.and_then(|reply| reply.extract_error()) {
+                    return Err(refused(&self.topics, error));
+                }
+                if let Some(question) = self.question
+                    && let Ok(reply) = connection.send_packed_command(&question.command()).await
+                    && question.role(&reply) == Some(Role::Replica)
+                {
+                    return Err(Ended::Replica);
+                }
+                if let Some(mark) = mark {
+                    let _ = connection.send_packed_command(&mark).await;
+                }
+                if let Some(look) = look
+                    && let Ok(reply) = connection.send_packed_command(&look).await
+                {
+                    self.marked.send_replace(Topics::is_marked(&reply));
+                }
             }
         }
         self.heard.wait_for(|heard| *heard == number).await.map_err(|_| Ended::Deaf)?;
         Ok(())
+    }
+
+    /// Who may not even look for the marker has no right to it at all.
+    fn may_mark(&self) -> bool {
+        self.sees_mark.borrow().is_some()
+    }
+
+    fn mark(&self) -> Option<Cmd> {
+        let keeps = self.marker.wish() == Wish::Keep && self.may_mark();
+        keeps.then(|| self.topics.mark(2 * self.patience))
+    }
+
+    fn look(&self) -> Option<Cmd> {
+        (self.marker.wish() == Wish::Look && self.may_mark()).then(|| self.topics.look())
     }
 
     /// Why the last echo was not heard, if it is the server that refuses it: a socket does not hear that.
@@ -95,6 +146,6 @@ impl Watchdog {
     }
 }
 
-fn refused(error: RedisError) -> Ended {
-    Ended::Failed { doing: "publishing to itself", error }
+fn refused(topics: &Topics, error: RedisError) -> Ended {
+    Ended::Failed { doing: format!("publishing to itself as `{}`", topics.echo()), error }
 }

@@ -58,6 +58,8 @@ pub struct Membership {
     warns_at: u64,
     warned_of: Option<Vec<Arc<str>>>,
     channel_was_healthy: bool,
+    /// A cluster may be out of hearing, and will be heard in a moment: this node does not propose to found one.
+    pub(super) cluster_was_found: bool,
     /// Emptied by the caller after each input, and an input adds a few at most: no bound is needed.
     pub(super) events: VecDeque<Event>,
 }
@@ -87,6 +89,7 @@ impl Membership {
             warns_at: timing.until_warning(),
             warned_of: None,
             channel_was_healthy: true,
+            cluster_was_found: false,
             events: VecDeque::new(),
         };
         membership.join();
@@ -448,7 +451,11 @@ impl Membership {
     /// a second cluster before the first can say that it is there.
     fn found_with_others(&mut self) {
         let is_too_early = self.cluster_size == 1 && self.now < self.answered_by;
-        if self.phase != Phase::Seeking || is_too_early || self.hearing.hears_rivals(self.now) {
+        if self.phase != Phase::Seeking
+            || is_too_early
+            || self.cluster_was_found
+            || self.hearing.hears_rivals(self.now)
+        {
             return;
         }
         let candidates = self.hearing.candidates(self.me, &self.id, self.now);
@@ -514,6 +521,7 @@ impl Membership {
     }
 
     fn see_commit(&mut self, facts: &Facts) {
+        self.cluster_was_found = facts.cluster_was_found;
         if let Phase::Founded { cluster, .. } = &self.phase
             && facts.has_seen_commit
         {

@@ -49,6 +49,8 @@ pub struct Facts {
     pub holds_committed_actions: bool,
     /// This node is closing.
     pub is_closing: bool,
+    /// There may be a cluster that this node does not hear yet.
+    pub cluster_was_found: bool,
     /// The channel works. Says nothing about a group: it is true or false without one as well. While it is false,
     /// time stands still for membership, for silence then means nothing.
     pub channel_is_healthy: bool,
@@ -63,6 +65,7 @@ impl Facts {
         holds_actions: false,
         holds_committed_actions: false,
         is_closing: false,
+        cluster_was_found: false,
         channel_is_healthy: true,
     };
 }

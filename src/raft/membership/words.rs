@@ -14,6 +14,9 @@ impl Membership {
     /// What the node is waiting for, in words; `None` for a member (it may still wait for a leader) and once failed.
     pub fn waiting_for(&self) -> Option<String> {
         match &self.phase {
+            Phase::Seeking if self.cluster_was_found => Some(
+                "waiting to hear the cluster that the server has a marker of, or that returns after an outage".into(),
+            ),
             Phase::Seeking => Some(self.waiting_for_nodes(self.heard_ids()).to_string()),
             Phase::Waiting { cluster, .. } => Some(self.waiting_to_join(*cluster).to_string()),
             Phase::Accepted { roster, accepted_by, .. } => {

@@ -1,0 +1,57 @@
+//! This file is what a link and its node tell each other about clusters that may be out of hearing.
+//!
+//! After a failover the members of a cluster and newcomers may be on different servers for a moment. A channel that can
+//! keep something for a few seconds keeps a marker there while a leader asks for it; whoever finds it does not found.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::watch;
+
+/// What a node wants of the marker at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    #[default]
+    Nothing,
+    /// It leads a cluster: keep the marker.
+    Keep,
+    /// It may found one: look for the marker.
+    Look,
+}
+
+pub struct Marker {
+    wish: AtomicU8,
+    is_found: watch::Sender<bool>,
+}
+
+impl Default for Marker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Marker {
+    pub fn new() -> Self {
+        Self { wish: AtomicU8::new(Wish::Nothing as u8), is_found: watch::Sender::new(false) }
+    }
+
+    pub fn set_wish(&self, wish: Wish) {
+        self.wish.store(wish as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn wish(&self) -> Wish {
+        match self.wish.load(Ordering::Relaxed) {
+            wish if wish == Wish::Keep as u8 => Wish::Keep,
+            wish if wish == Wish::Look as u8 => Wish::Look,
+            _ => Wish::Nothing,
+        }
+    }
+
+    /// A cluster may be there that this link does not hear.
+    pub(super) fn set_found(&self, is_found: bool) {
+        self.is_found.send_if_modified(|former| std::mem::replace(former, is_found) != is_found);
+    }
+
+    pub fn found(&self) -> watch::Receiver<bool> {
+        self.is_found.subscribe()
+    }
+}
