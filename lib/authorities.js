@@ -4,6 +4,7 @@
 
 const fs = require('node:fs')
 const tls = require('node:tls')
+const { process } = require('./environment')
 
 /** Where operating systems keep what they trust, in one file. */
 const SYSTEM_FILES = [
