@@ -15,5 +15,6 @@ module.exports = [
   require('./clock'),
   require('./packets'),
   require('./full-disk'),
+  require('./slow-disk'),
   ...require('./cuts')
 ]

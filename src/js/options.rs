@@ -100,7 +100,7 @@ pub fn parse(text: &str) -> Result<Options, String> {
         raft: raft_options(&given, tick)?,
         tick,
         channel: channel(given.channel, patience)?,
-        storage: storage(given.storage_path),
+        storage: storage(given.storage_path, &given.id),
     })
 }
 
@@ -137,9 +137,9 @@ fn seed(hexadecimal: &str) -> Result<[u8; 32], String> {
 }
 
 /// Every storage is opened by its first `load`, on the driver's thread: nothing here waits for a disk.
-fn storage(path: Option<PathBuf>) -> Box<dyn Storage> {
+fn storage(path: Option<PathBuf>, id: &str) -> Box<dyn Storage> {
     match path {
-        Some(path) => Box::new(Disk::new(path)),
+        Some(path) => Box::new(Disk::new(path, id)),
         None => Box::new(MemoryStorage),
     }
 }
