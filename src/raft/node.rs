@@ -524,7 +524,8 @@ impl Node {
         let is_overdue = self.is_storage_overdue();
         if let Some(seat) = &mut self.seat {
             let election_ticks = self.options.election_timeout_ticks_max;
-            let is_silent = seat.fence.is_silent(seat.now, election_ticks) || self.closing.is_some() || is_overdue;
+            let is_silent =
+                seat.fence.is_silent(seat.now, election_ticks) || self.closing.is_some() || is_overdue;
             let messages: Vec<_> = seat.group.take_messages().collect();
             let messages = self.hold_tidings(messages);
             let Some(seat) = &mut self.seat else { return };

@@ -5,7 +5,10 @@
 use std::any::Any;
 use std::io::{self, ErrorKind};
 
-use redb::{CommitError, CompactionError, DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError};
+use redb::{
+    CommitError, CompactionError, DatabaseError, SetDurabilityError, StorageError, TableError,
+    TransactionError,
+};
 
 use crate::error::Error;
 

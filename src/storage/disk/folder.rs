@@ -82,7 +82,8 @@ impl Folder for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
-        let file = for_owner().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?;
+        let file =
+            for_owner().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?;
         backend(file)
     }
 
