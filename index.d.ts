@@ -521,6 +521,8 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_SNAPSHOT_FAILED'; message: string; why: string }
     /** Half of the voters or more are missing: nothing can be committed. */
     | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
+    /** The storage has not answered a write for so long. A leader gives its leadership to a node whose storage does. */
+    | { code: 'WARN_CONFLUX_STORAGE_SLOW'; message: string; milliseconds: number }
     /** The states of nodes of one version differ, and no majority agrees. */
     | { code: 'WARN_CONFLUX_STATES_DIFFER'; message: string; index: number }
     /** Enough of them are back. */

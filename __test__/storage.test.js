@@ -28,8 +28,7 @@ function directory(t) {
 /** `open(id)` for the nodes of one cluster, each with a directory of its own below `folder`. */
 function cluster(t, clusterSize, folder, given = {}) {
   const channel = { name: 'memory', channelName: randomUUID() }
-  return id => {
-    const storage = { path: path.join(folder, id) }
+  return (id, storage = { path: path.join(folder, id) }) => {
     const node = openNode(t, { id, clusterSize, channel, ...list, storage, ...given })
     opened.add(node)
     return node
@@ -96,7 +95,7 @@ test('a state that is more than JSON comes back by serialize and deserialize', a
 test('a cluster that was closed goes on where it was, with the seats that it had', async t => {
   const open = cluster(t, 3, directory(t))
   const ids = ['a', 'b', 'c']
-  let nodes = ids.map(open)
+  let nodes = ids.map(id => open(id))
   for (let round = 0; round < 3; round++) {
     const { followers } = await elected(nodes)
     await Promise.all(
@@ -110,7 +109,7 @@ test('a cluster that was closed goes on where it was, with the seats that it had
       ids.map(id => [id, true])
     )
     await Promise.all(nodes.map(node => node.close()))
-    nodes = ids.map(open)
+    nodes = ids.map(id => open(id))
   }
 })
 
@@ -193,9 +192,49 @@ test('a directory that cannot be is reported', async t => {
   assert.ok(error.message.includes(path.join(folder, 'a')), error.message)
 })
 
+test('a directory, or a copy of one, is opened under the id that it belongs to', async t => {
+  const folder = directory(t)
+  const open = cluster(t, 1, folder)
+  const first = open('a')
+  await first.perform('append', ['x'])
+  fs.cpSync(path.join(folder, 'a'), path.join(folder, 'z'), { recursive: true })
+  const error = await failure(open('z'))
+  assert.equal(error.code, 'ERR_CONFLUX_STORAGE')
+  for (const named of ['`a`', '`z`', path.join(folder, 'z')])
+    assert.ok(error.message.includes(named), error.message)
+
+  await first.close()
+  fs.renameSync(path.join(folder, 'a'), path.join(folder, 'elsewhere'))
+  const moved = open('a', { path: path.join(folder, 'elsewhere') })
+  await moved.ready()
+  assert.deepEqual(moved.getState(), ['x'])
+})
+
+for (const isBusy of [true, false]) {
+  test(`a directory deleted under a node that ${isBusy ? 'writes' : 'rests'} is an error`, async t => {
+    const folder = directory(t)
+    const node = cluster(t, 1, folder)('a')
+    await node.perform('append', ['x'])
+    const failed = failure(node)
+    fs.rmSync(path.join(folder, 'a'), { recursive: true })
+    if (isBusy) await assert.rejects(node.perform('append', ['lost']))
+    const error = await failed
+    assert.equal(error.code, 'ERR_CONFLUX_STORAGE')
+    assert.ok(error.message.includes(path.join(folder, 'a')), error.message)
+  })
+}
+
+test("a directory and its files are their user's alone", { skip: process.platform === 'win32' }, async t => {
+  const folder = directory(t)
+  await cluster(t, 1, folder)('a').perform('append', ['x'])
+  const mode = name => (fs.statSync(path.join(folder, name)).mode & 0o777).toString(8)
+  assert.equal(mode('a'), '700')
+  for (const name of fs.readdirSync(path.join(folder, 'a'))) assert.equal(mode(path.join('a', name)), '600')
+})
+
 test('a node that left comes back as a new member', async t => {
   const open = cluster(t, 3, directory(t))
-  const nodes = ['a', 'b', 'c'].map(open)
+  const nodes = ['a', 'b', 'c'].map(id => open(id))
   const { leader, followers } = await elected(nodes)
   await leader.perform('append', ['x'])
   const [leaving] = followers

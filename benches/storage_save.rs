@@ -50,7 +50,7 @@ fn loads(path: &Path) -> Vec<Duration> {
     disk.save(&[Write { snapshot: Some(snapshot), ..Write::default() }]).expect("the disk works");
     drop(disk);
     let timed = |_| {
-        let mut disk = Disk::new(path);
+        let mut disk = Disk::new(path, "a");
         let begin = Instant::now();
         let recovered = disk.load().expect("the disk works").expect("there is something in it");
         assert_eq!(recovered.entries.len() as u64, LOADED_ENTRIES);
@@ -61,7 +61,7 @@ fn loads(path: &Path) -> Vec<Duration> {
 
 /// A storage with a seat in it.
 fn opened(path: &Path) -> Disk {
-    let mut disk = Disk::new(path);
+    let mut disk = Disk::new(path, "a");
     disk.load().expect("the disk works");
     let incarnation = Incarnation::from_u128(1);
     let seat = SeatRecord { incarnation, cluster: ClusterUuid::NONE, promise: None };

@@ -11,6 +11,7 @@ const { once } = require('node:events')
 const fs = require('node:fs')
 const path = require('node:path')
 
+const { libraryOfDisk, writeDiskDelay } = require('./disk-delay')
 const { Network } = require('./network')
 const { isInNamespace, keepSmallDisk, mountSmallDisk } = require('./namespace')
 const { libraryOfClock, writeClock } = require('./wall-clock')
@@ -68,6 +69,7 @@ class Cluster {
       historyFile: path.join(folder, `${origin}.history`),
       logFile: path.join(folder, `${origin}.log`),
       clockFile: this.clockOf(id),
+      diskDelayFile: this.diskDelayOf(id),
       clients,
       pause
     })
@@ -87,6 +89,10 @@ class Cluster {
 
   clockOf(id) {
     return libraryOfClock() ? path.join(this.#settings.folder, `${id}.clock`) : undefined
+  }
+
+  diskDelayOf(id) {
+    return this.isDurable && libraryOfDisk() ? path.join(this.#settings.folder, `${id}.delay`) : undefined
   }
 
   /** The status of every living process that answers. */
@@ -165,16 +171,17 @@ class Member {
   #questions = new Map()
   #questionsAsked = 0
 
-  constructor({ logFile, clockFile, ...options }) {
+  constructor({ logFile, clockFile, diskDelayFile, ...options }) {
     this.id = options.id
     this.origin = options.origin
     this.isPaused = false
     this.onFault = () => {}
     const log = fs.openSync(logFile, 'a')
     if (clockFile) writeClock(clockFile, 0)
+    if (diskDelayFile) writeDiskDelay(diskDelayFile, 0)
     this.#child = fork(path.join(__dirname, 'process.js'), [JSON.stringify(options)], {
       stdio: ['ignore', log, log, 'ipc'],
-      env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...clockEnvironment(clockFile) }
+      env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...environment(clockFile, diskDelayFile) }
     })
     fs.closeSync(log)
     this.#child.on('message', message => this.#hear(message))
@@ -249,10 +256,18 @@ class Member {
   }
 }
 
-function clockEnvironment(clockFile) {
-  if (!clockFile) return {}
+/** What stands between a process and its clock and its disk. */
+function environment(clockFile, diskDelayFile) {
+  const libraries = [clockFile && libraryOfClock(), diskDelayFile && libraryOfDisk()]
   return {
-    LD_PRELOAD: libraryOfClock(),
+    LD_PRELOAD: libraries.filter(Boolean).join(':') || undefined,
+    DISK_DELAY_FILE: diskDelayFile,
+    ...(clockFile && clockEnvironment(clockFile))
+  }
+}
+
+function clockEnvironment(clockFile) {
+  return {
     FAKETIME_TIMESTAMP_FILE: clockFile,
     FAKETIME_DONT_FAKE_MONOTONIC: '1',
     FAKETIME_NO_CACHE: '1'

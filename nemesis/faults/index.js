@@ -16,5 +16,6 @@ module.exports = [
   require('./clock'),
   require('./packets'),
   require('./full-disk'),
+  require('./slow-disk'),
   ...require('./cuts')
 ]

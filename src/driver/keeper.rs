@@ -9,6 +9,8 @@ use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc as blocking;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -45,7 +47,7 @@ impl Saver {
 pub struct Orders {
     // Unbounded: the core orders no more entries than its peers' windows and its own uncommitted proposals hold, and
     // one hard state for each of its turns.
-    queue: UnboundedSender<Order>,
+    queue: blocking::Sender<Order>,
     /// Counts the seats of this node: each numbers its writes anew, and what a former seat has saved concerns nobody.
     seat: Arc<AtomicU64>,
 }
@@ -73,7 +75,7 @@ pub enum Reports {
 impl Reports {
     /// Takes a storage to a thread of its own, where it begins to load at once.
     pub fn start(storage: Box<dyn Storage>) -> Result<(Saver, Self), Error> {
-        let (orders, ordered) = mpsc::unbounded_channel();
+        let (orders, ordered) = blocking::channel();
         let (reporter, queue) = mpsc::unbounded_channel();
         std::thread::Builder::new()
             .name("conflux-storage".into())
@@ -140,6 +142,9 @@ impl Reports {
     }
 }
 
+/// A storage to which nothing is written is verified so often: a file may be deleted under it.
+const VERIFIES_EVERY: Duration = Duration::from_secs(3);
+
 struct Order {
     seat: u64,
     number: u64,
@@ -153,7 +158,7 @@ pub enum Report {
 }
 
 /// The thread. Its end closes the storage first, and then the way of the reports.
-fn run(storage: Box<dyn Storage>, queue: UnboundedReceiver<Order>, reports: &UnboundedSender<Report>) {
+fn run(storage: Box<dyn Storage>, queue: blocking::Receiver<Order>, reports: &UnboundedSender<Report>) {
     let result = catch_unwind(AssertUnwindSafe(move || keep(storage, queue, reports)));
     let failure = match result {
         Ok(Ok(())) => return,
@@ -165,11 +170,19 @@ fn run(storage: Box<dyn Storage>, queue: UnboundedReceiver<Order>, reports: &Unb
 
 fn keep(
     mut storage: Box<dyn Storage>,
-    mut queue: UnboundedReceiver<Order>,
+    queue: blocking::Receiver<Order>,
     reports: &UnboundedSender<Report>,
 ) -> Result<(), Error> {
     let _ = reports.send(Report::Loaded(storage.load()?));
-    while let Some(order) = queue.blocking_recv() {
+    loop {
+        let order = match queue.recv_timeout(VERIFIES_EVERY) {
+            Ok(order) => order,
+            Err(blocking::RecvTimeoutError::Timeout) => {
+                storage.verify()?;
+                continue;
+            }
+            Err(blocking::RecvTimeoutError::Disconnected) => return Ok(()),
+        };
         let (mut seat, mut number) = (order.seat, order.number);
         let mut writes = vec![order.write];
         while let Ok(next) = queue.try_recv() {
@@ -181,5 +194,4 @@ fn keep(
         crash::point("after-save");
         let _ = reports.send(Report::Saved { seat, number });
     }
-    Ok(())
 }

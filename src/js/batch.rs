@@ -221,6 +221,7 @@ fn facts(warning: &Warning) -> serde_json::Value {
         Warning::QuorumLost { voters, missing, .. } => {
             json!({ "voters": voters, "missing": missing.iter().map(|id| &**id).collect::<Vec<_>>() })
         }
+        Warning::StorageSlow { milliseconds } => json!({ "milliseconds": milliseconds }),
         Warning::StatesDiffer { index } => json!({ "index": index }),
         Warning::QuorumRestored => json!({}),
         Warning::Recovered { cluster, from, missing } => {
@@ -384,6 +385,7 @@ mod tests {
             Warning::ChannelRestored,
             Warning::SnapshotFailed { why: "\"".into() },
             Warning::QuorumLost { voters: 3, missing: vec!["b".into()], ticks: 9 },
+            Warning::StorageSlow { milliseconds: 9 },
             Warning::QuorumRestored,
             Warning::Recovered { cluster: uuid, from: "a".into(), missing: vec!["b".into()] },
             Warning::Superseded { ours: uuid, successor: uuid, kept: 7 },

@@ -105,7 +105,7 @@ pub fn parse(text: &str, credentials: Option<Arc<dyn Credentials>>) -> Result<Op
         raft: raft_options(&given, tick).map_err(bug)?,
         tick,
         channel: channel(given.channel, credentials, patience)?,
-        storage: storage(given.storage_path),
+        storage: storage(given.storage_path, &given.id),
     })
 }
 
@@ -147,9 +147,9 @@ fn seed(hexadecimal: &str) -> Result<[u8; 32], String> {
 }
 
 /// Every storage is opened by its first `load`, on the driver's thread: nothing here waits for a disk.
-fn storage(path: Option<PathBuf>) -> Box<dyn Storage> {
+fn storage(path: Option<PathBuf>, id: &str) -> Box<dyn Storage> {
     match path {
-        Some(path) => Box::new(Disk::new(path)),
+        Some(path) => Box::new(Disk::new(path, id)),
         None => Box::new(MemoryStorage),
     }
 }

@@ -363,6 +363,9 @@ pub enum Warning {
     /// A majority of the voters has not been heard for so long that they may be gone for good.
     #[error("no quorum for {ticks} ticks: of {voters} voters {} are missing: {}", missing.len(), missing.join(", "))]
     QuorumLost { voters: usize, missing: Vec<Arc<str>>, ticks: u64 },
+    /// The storage has not answered a write for so long that a leader gives its leadership away.
+    #[error("the storage has not answered a write for {milliseconds} ms: it hangs, or is very slow")]
+    StorageSlow { milliseconds: u64 },
     /// Two voters of one version have different states, and no majority has one: nobody can say who is right.
     #[error("the states of nodes of one version differ at index {index}, and none is a majority's")]
     StatesDiffer { index: u64 },
@@ -416,6 +419,7 @@ impl Warning {
             Warning::OtherVersion { .. } => "WARN_CONFLUX_OTHER_VERSION",
             Warning::SnapshotFailed { .. } => "WARN_CONFLUX_SNAPSHOT_FAILED",
             Warning::QuorumLost { .. } => "WARN_CONFLUX_QUORUM_LOST",
+            Warning::StorageSlow { .. } => "WARN_CONFLUX_STORAGE_SLOW",
             Warning::StatesDiffer { .. } => "WARN_CONFLUX_STATES_DIFFER",
             Warning::QuorumRestored => "WARN_CONFLUX_QUORUM_RESTORED",
             Warning::Recovered { .. } => "WARN_CONFLUX_RECOVERED",

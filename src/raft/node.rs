@@ -13,6 +13,7 @@ mod hearing;
 mod inspection;
 mod loss;
 mod outcomes;
+mod overdue;
 mod rest;
 mod seat;
 mod snapshots;
@@ -48,6 +49,7 @@ use closing::Closing;
 #[cfg(test)]
 pub(super) use deliveries::payload_bytes;
 use loss::Loss;
+use overdue::Overdue;
 use seat::Seat;
 use tidings::Tidings;
 use waking::Waking;
@@ -96,6 +98,7 @@ pub struct Node {
     /// What this node had in the cluster whose successor it waits for: kept until it is let in, taken back if it is not.
     former: Option<Seat>,
     waking: Waking,
+    overdue: Overdue,
     tidings: Tidings,
     ticks: u64,
     channel: ChannelState,
@@ -142,6 +145,7 @@ impl Node {
             loss: Loss::default(),
             former: None,
             waking: Waking::default(),
+            overdue: Overdue::default(),
             tidings: Tidings::default(),
             ticks: 0,
             cluster_was_found: false,
@@ -280,6 +284,7 @@ impl Node {
         self.tick_transfers();
         self.tick_fence();
         self.tick_waking();
+        self.tick_overdue();
         self.tick_asks();
         self.tick_closing();
         self.steward();
@@ -372,6 +377,7 @@ impl Node {
     /// Writes up to this number are durable.
     fn persisted(&mut self, number: u64) {
         self.saved = self.saved.max(number);
+        self.overdue.answered();
         if let Some(former) = &mut self.former {
             former.group.persisted(number);
         }
@@ -534,14 +540,16 @@ impl Node {
     }
 
     fn flush(&mut self) {
+        let is_overdue = self.is_storage_overdue();
         if let Some(seat) = &mut self.seat {
             let election_ticks = self.options.election_timeout_ticks_max;
-            let is_silent = seat.fence.is_silent(seat.now, election_ticks) || self.closing.is_some();
+            let is_silent =
+                seat.fence.is_silent(seat.now, election_ticks) || self.closing.is_some() || is_overdue;
             let messages: Vec<_> = seat.group.take_messages().collect();
             let messages = self.hold_tidings(messages);
             let Some(seat) = &mut self.seat else { return };
             for (to, message) in messages {
-                // A fenced or closing node does not campaign, and one that promised to vote no more is out of it all.
+                // A fenced or closing node does not campaign, nor one whose storage does not answer, and one that promised to vote no more is out of it all.
                 let is_campaign = message.kind == RaftKind::RequestPreVote;
                 if seat.is_bound() || is_campaign && is_silent {
                     continue;

@@ -28,7 +28,7 @@ impl Place for TempDir {
     type Storage = Disk;
 
     fn open(&self) -> Disk {
-        Disk::new(self.path())
+        Disk::new(self.path(), "a")
     }
 }
 

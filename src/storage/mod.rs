@@ -25,6 +25,11 @@ pub trait Storage: Send + 'static {
     /// Of writes before one that begins a seat, none needs to be carried out: they are the former seat's.
     fn save(&mut self, writes: &[Write]) -> Result<(), Error>;
 
+    /// Verifies that what was saved is still where the next start looks for it. After an error nothing is saved any more.
+    fn verify(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Whether it survives a restart. Such a storage waits for a device, and so is called on a thread of its own.
     fn is_durable(&self) -> bool;
 }

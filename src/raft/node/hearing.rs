@@ -179,7 +179,7 @@ impl Node {
     /// A message for raft-rs. A log that lags behind may not know its sender yet: refusing it would keep it from ever
     /// catching up (paper §6). Answers come from whom we asked, and so from members.
     fn hear_raft(&mut self, from: Incarnation, message: RaftMessage) {
-        let is_closing = self.closing.is_some();
+        let takes_none = self.closing.is_some() || self.is_storage_overdue();
         let me = self.membership.me().raft_id();
         let Some(seat) = &mut self.seat else { return };
         let is_for_members = match message.kind {
@@ -194,10 +194,10 @@ impl Node {
         };
         #[cfg(test)]
         let is_for_members = is_for_members || is_back(Bug::GuardAdmitsMembersOnly);
-        // A node that is closing, fenced or being removed takes no leadership; one that promised to vote no more keeps out
+        // A node that is closing, fenced, being removed or without an answer of its storage takes no leadership; one that promised to vote no more keeps out
         // of everything.
         let refuses = message.kind == RaftKind::TimeoutNow
-            && (is_closing || seat.fence.is_fenced() || !seat.group.stays_voter(me));
+            && (takes_none || seat.fence.is_fenced() || !seat.group.stays_voter(me));
         if refuses || seat.is_bound() || is_for_members && !seat.registry.contains(from) || !seat.meet(from) {
             return;
         }

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use super::{churn, load, losses, orders, recoveries, script, simulation, steadiness};
+use super::{churn, hanging_disks, load, losses, orders, recoveries, script, simulation, steadiness};
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
 use crate::raft::requests::Origin;
@@ -92,6 +92,8 @@ pub enum Bug {
     OutlivesItsSuccessor,
     /// An order to resize that is given again undoes what was ordered since.
     RepeatsOrders,
+    /// A node whose disk hangs leads on, or takes leadership.
+    LeadsWithoutStorage,
 }
 
 thread_local! {
@@ -319,4 +321,9 @@ fn bug_of_outliving_a_successor_is_caught() {
 #[test]
 fn bug_of_repeating_orders_is_caught() {
     assert_caught(Bug::RepeatsOrders, 0.., orders::a_resize_is_not_repeated);
+}
+
+#[test]
+fn bug_of_leading_without_a_storage_is_caught() {
+    assert_caught(Bug::LeadsWithoutStorage, 0.., hanging_disks::a_leader_gives_way);
 }

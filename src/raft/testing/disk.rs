@@ -13,6 +13,8 @@ use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Write};
 pub struct Disk {
     durable: Kept,
     unsynced: VecDeque<(u64, Write)>,
+    /// It takes writes and does not answer.
+    pub hangs: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,9 @@ impl Disk {
 
     /// Makes everything durable; the number of the last write, if there is any.
     pub fn sync(&mut self) -> Option<u64> {
+        if self.hangs {
+            return None;
+        }
         let mut last = None;
         for (number, write) in self.unsynced.drain(..) {
             self.durable.carry_out(write);
@@ -45,7 +50,7 @@ impl Disk {
         for (_, write) in self.unsynced.drain(..).take(kept) {
             self.durable.carry_out(write);
         }
-        Self { durable: self.durable, unsynced: VecDeque::new() }
+        Self { durable: self.durable, unsynced: VecDeque::new(), hangs: false }
     }
 
     pub fn load(&mut self) -> Option<Recovered> {

@@ -32,7 +32,7 @@ impl Run {
 fn live(machine: &Machine) -> Run {
     let mut run = Run { saved: Model::default(), attempted: Model::default(), start: 0, has_failed: false };
     for session in life().chunks(3) {
-        let mut disk = Disk::over(machine.folder());
+        let mut disk = Disk::over(machine.folder(), "a");
         match disk.load() {
             Ok(recovered) => {
                 let start = recovered.as_ref().map_or(FIRST_START, |recovered| recovered.start);
@@ -59,7 +59,7 @@ fn live(machine: &Machine) -> Run {
 /// Opens the storage after a crash: it holds what the run allows, opened once or twice, and it can be written to.
 fn find(machine: &Machine, run: &Run, context: &str) {
     let open = || {
-        let mut disk = Disk::over(machine.folder());
+        let mut disk = Disk::over(machine.folder(), "a");
         let recovered = disk.load().unwrap_or_else(|error| panic!("{context}: {error}"));
         let start = recovered.as_ref().map(|recovered| recovered.start);
         assert!(
@@ -107,7 +107,7 @@ fn a_crash_at_any_operation_leaves_the_last_save_or_the_one_in_progress() {
             machine.crash(seed + operation);
             // The power goes again while the storage is being opened.
             machine.fail(Fails::From((seed * 31 + operation) % 12));
-            drop(Disk::over(machine.folder()).load());
+            drop(Disk::over(machine.folder(), "a").load());
             machine.crash(seed ^ operation);
             find(&machine, &run, &format!("operation {operation}, seed {seed}"));
         }

@@ -27,7 +27,7 @@ struct Sample {
 
 fn sample(saves: usize, is_clean: bool) -> Sample {
     let machine = Machine::default();
-    let mut disk = Disk::over(machine.folder());
+    let mut disk = Disk::over(machine.folder(), "a");
     disk.load().unwrap();
     let mut model = Model::default();
     for writes in &life()[..saves] {
@@ -42,7 +42,7 @@ fn sample(saves: usize, is_clean: bool) -> Sample {
 /// Whether the damage was noticed; if it was not, nothing may have changed.
 fn is_noticed(content: Vec<u8>, model: &Model, context: &str) -> bool {
     let machine = Machine::with_file(CURRENT, content.clone());
-    let mut disk = Disk::over(machine.folder());
+    let mut disk = Disk::over(machine.folder(), "a");
     match disk.load() {
         Ok(recovered) => {
             assert_eq!(Model::of(recovered), *model, "{context}");

@@ -24,6 +24,7 @@ const SNAPSHOT: TableDefinition<u64, &[u8]> = TableDefinition::new("snapshot");
 
 const FORMAT_KEY: &str = "format";
 const HEAD_KEY: &str = "head";
+const NODE_KEY: &str = "node";
 
 /// A snapshot is kept in parts of this size: redb gives a value a page of the next power of two, so that one value of
 /// 65 MiB would take 128, and this leaves room in a page of 1 MiB for what redb adds.
@@ -31,6 +32,11 @@ const PART_BYTES: usize = (1 << 20) - (1 << 10);
 
 /// The core keeps the log in memory, so that nothing is read after the start.
 const CACHE_BYTES: usize = 16 << 20;
+
+/// redb keeps the room of what was removed. A file that is larger than so many times what it holds, and this much, gives
+/// it back at a start: while a node runs, its writes would wait for that.
+const FILE_FACTOR_MAX: u64 = 3;
+const FILE_BYTES_KEPT: u64 = 16 << 20;
 
 /// The open file of a seat.
 #[derive(Debug)]
@@ -43,13 +49,14 @@ impl Database {
     /// Fills an empty file with a seat's first writes.
     pub fn create(
         file: Box<dyn StorageBackend>,
+        id: &str,
         seat: SeatRecord,
         start: u64,
         writes: &[Write],
     ) -> Result<Self, Fault> {
         let redb = builder().create_with_backend(Guarded::create(file))?;
         let mut database = Self { redb, head: Head::new(seat, start) };
-        database.commit(writes, true)?;
+        database.commit(writes, Some(id))?;
         Ok(database)
     }
 
@@ -58,11 +65,12 @@ impl Database {
     /// redb repairs what a crash left behind: its list of free pages, of which no content depends, and a commit that was
     /// not durable yet, which is taken back. What counts is in pages under checksums: where one is damaged redb gives an
     /// error, or panics, or wants to take back what is noted as durable, which the guard refuses.
-    pub fn open(file: Box<dyn StorageBackend>) -> Result<(Self, Recovered), Fault> {
+    pub fn open(file: Box<dyn StorageBackend>, id: &str) -> Result<(Self, Recovered), Fault> {
+        let file_bytes = file.len()?;
         let (file, commits) = Guarded::check(file)?.map_err(Fault::damage)?;
         let opened = catch_unwind(AssertUnwindSafe(move || -> Result<_, Fault> {
             let redb = builder().create_with_backend(file)?;
-            let recovered = read(&redb.begin_read()?)?;
+            let recovered = read(&redb.begin_read()?, id)?;
             Ok((redb, recovered))
         }));
         // redb verifies what it reads, but not before every use of it: what makes it panic is damage too.
@@ -74,8 +82,12 @@ impl Database {
         recovered.start = head.start;
         let mut database = Self { redb, head };
         crash::point("before-start");
-        database.commit(&[], false)?;
+        // A file of a version that did not note whose it is becomes this node's.
+        database.commit(&[], Some(id))?;
         crash::point("after-start");
+        if file_bytes > FILE_BYTES_KEPT + FILE_FACTOR_MAX * needed_bytes(&recovered) {
+            database.redb.compact()?;
+        }
         Ok((database, recovered))
     }
 
@@ -85,14 +97,15 @@ impl Database {
 
     /// Carries out all the writes, or none.
     pub fn save(&mut self, writes: &[Write]) -> Result<(), Fault> {
-        self.commit(writes, false)
+        self.commit(writes, None)
     }
 
     pub fn close(self) -> Result<(), Fault> {
         Ok(self.redb.close()?)
     }
 
-    fn commit(&mut self, writes: &[Write], is_first: bool) -> Result<(), Fault> {
+    /// The first commit of a process says whose the file is.
+    fn commit(&mut self, writes: &[Write], first_of: Option<&str>) -> Result<(), Fault> {
         let mut transaction = self.redb.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         {
@@ -102,9 +115,10 @@ impl Database {
                 self.head.carry_out(write, &mut log, &mut snapshot)?;
             }
             let mut meta = transaction.open_table(META)?;
-            if is_first {
+            if let Some(id) = first_of {
                 let format = record::seal(Place::Format, &FORMAT.to_le_bytes());
                 meta.insert(FORMAT_KEY, format.as_slice())?;
+                meta.insert(NODE_KEY, record::seal(Place::Node, id.as_bytes()).as_slice())?;
             }
             meta.insert(HEAD_KEY, record::seal(Place::Head, &self.head.encode()).as_slice())?;
         }
@@ -176,12 +190,18 @@ impl Head {
     }
 }
 
+/// About how much the content takes in a file without gaps.
+fn needed_bytes(recovered: &Recovered) -> u64 {
+    let entries = recovered.entries.iter().map(|entry| entry.data.len() + entry.context.len());
+    (recovered.snapshot.image.len() + entries.sum::<usize>()) as u64
+}
+
 fn last_index(log: &Table<u64, &'static [u8]>) -> Result<Option<u64>, Fault> {
     Ok(log.last()?.map(|(index, _)| index.value()))
 }
 
 /// What the file holds, with every checksum checked.
-fn read(transaction: &ReadTransaction) -> Result<(Head, Recovered), Fault> {
+fn read(transaction: &ReadTransaction, id: &str) -> Result<(Head, Recovered), Fault> {
     let meta = transaction.open_table(META)?;
     let content = |key: &str, place| {
         let value = meta.get(key)?.ok_or_else(|| Fault::damage(format!("`{key}` is missing")))?;
@@ -191,6 +211,13 @@ fn read(transaction: &ReadTransaction) -> Result<(Head, Recovered), Fault> {
     let format = content(FORMAT_KEY, Place::Format)?;
     if format != FORMAT.to_le_bytes() {
         return Err(Fault::Foreign(format!("its format is {format:02x?}, this version reads {FORMAT}")));
+    }
+    if meta.get(NODE_KEY)?.is_some()
+        && let node = content(NODE_KEY, Place::Node)?
+        && node != id.as_bytes()
+    {
+        let theirs = String::from_utf8_lossy(&node).into_owned();
+        return Err(Fault::OtherNode { theirs, ours: id.into() });
     }
     let head = Head::decode(&content(HEAD_KEY, Place::Head)?)
         .ok_or_else(|| Fault::damage("`head` cannot be read".into()))?;
@@ -332,6 +359,6 @@ mod tests {
         transaction.open_table(META).unwrap().insert(FORMAT_KEY, later.as_slice()).unwrap();
         transaction.commit().unwrap();
         redb.close().unwrap();
-        assert!(matches!(Database::open(file()), Err(Fault::Foreign(_))));
+        assert!(matches!(Database::open(file(), "a"), Err(Fault::Foreign(_))));
     }
 }

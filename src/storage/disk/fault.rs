@@ -5,7 +5,10 @@
 use std::any::Any;
 use std::io::{self, ErrorKind};
 
-use redb::{CommitError, DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError};
+use redb::{
+    CommitError, CompactionError, DatabaseError, SetDurabilityError, StorageError, TableError,
+    TransactionError,
+};
 
 use crate::error::Error;
 
@@ -18,6 +21,8 @@ pub enum Fault {
     Damaged(String),
     /// It was written by another version.
     Foreign(String),
+    /// It is another node's.
+    OtherNode { theirs: String, ours: String },
     /// The device or the file system refused.
     Device(String),
 }
@@ -38,6 +43,13 @@ impl Fault {
             Fault::InUse => Error::StorageInUse { path },
             Fault::Damaged(cause) => Error::StorageDamaged { path, cause, advice: ADVICE_TO_DAMAGED },
             Fault::Foreign(cause) => Error::StorageDamaged { path, cause, advice: ADVICE_TO_FOREIGN },
+            Fault::OtherNode { theirs, ours } => {
+                let cause = format!(
+                    "it belongs to node `{theirs}`, and this node is `{ours}`; every node needs a directory of its own, \
+                     and no copy of another's: start `{ours}` with an empty one"
+                );
+                Error::Storage { what, path, cause }
+            }
             Fault::Device(cause) => Error::Storage { what, path, cause },
         }
     }
@@ -101,6 +113,15 @@ impl From<CommitError> for Fault {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Storage(error) => error.into(),
+            other => Self::Device(other.to_string()),
+        }
+    }
+}
+
+impl From<CompactionError> for Fault {
+    fn from(error: CompactionError) -> Self {
+        match error {
+            CompactionError::Storage(error) => error.into(),
             other => Self::Device(other.to_string()),
         }
     }

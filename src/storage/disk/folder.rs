@@ -2,12 +2,13 @@
 //!
 //! Used by `mod.rs`. What is done to the content of a file is redb's; here are its name and its owner.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use redb::StorageBackend;
 use redb::backends::FileBackend;
+use same_file::Handle;
 
 /// A directory, and the files in it by name. Renames and removals are durable after `sync` only.
 pub trait Folder: Send + 'static {
@@ -19,7 +20,11 @@ pub trait Folder: Send + 'static {
     /// A new, empty file; one that has this name is emptied.
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
 
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
+    fn open(&mut self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
+
+    /// Whether the file that was opened last is still the one that has this name: writes to a file that was deleted
+    /// succeed.
+    fn is_in_place(&self, name: &str) -> io::Result<bool>;
 
     /// Nobody has the file open, and the new name is free.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -39,6 +44,8 @@ pub struct Directory {
     path: PathBuf,
     /// The lock goes with the process, also when that is killed; the file stays, and means nothing.
     lock: Option<File>,
+    /// The file that was opened last.
+    opened: Option<Handle>,
 }
 
 /// Its own file, so that the database can be closed and renamed while the directory stays taken.
@@ -46,18 +53,20 @@ const LOCK: &str = "conflux.lock";
 
 impl Directory {
     pub fn new(path: PathBuf) -> Self {
-        Self { path, lock: None }
+        // The process may change its working directory later.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        Self { path, lock: None, opened: None }
     }
 }
 
 impl Folder for Directory {
     fn acquire(&mut self) -> io::Result<bool> {
         let missing: Vec<&Path> = self.path.ancestors().take_while(|path| is_missing(path)).collect();
-        fs::create_dir_all(&self.path)?;
+        create_directory(&self.path)?;
         for made in missing {
             sync_directory(parent_of(made))?;
         }
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(self.path.join(LOCK))?;
+        let lock = for_owner().write(true).create(true).truncate(false).open(self.path.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => {
                 self.lock = Some(lock);
@@ -73,13 +82,23 @@ impl Folder for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).open(self.path.join(name))?;
+        let file =
+            for_owner().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?;
         backend(file)
     }
 
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
-        backend(OpenOptions::new().read(true).write(true).open(self.path.join(name))?)
+    fn open(&mut self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        self.opened = Some(Handle::from_file(file.try_clone()?)?);
+        backend(file)
+    }
+
+    fn is_in_place(&self, name: &str) -> io::Result<bool> {
+        match Handle::from_path(self.path.join(name)) {
+            Ok(found) => Ok(self.opened.as_ref() == Some(&found)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -104,6 +123,31 @@ impl Folder for Directory {
 
 fn backend(file: File) -> io::Result<Box<dyn StorageBackend>> {
     Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
+}
+
+/// Makes the directory, for its owner alone, and those above it as the process makes directories. One that is there keeps
+/// its permissions: whoever made it chose them.
+fn create_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(parent_of(path))?;
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        result => result,
+    }
+}
+
+/// A file that is created by these options is its owner's alone.
+fn for_owner() -> OpenOptions {
+    #[cfg_attr(not(unix), allow(unused_mut))]
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 fn is_missing(path: &Path) -> bool {
@@ -139,6 +183,50 @@ mod tests {
         let path = above.path().join("a").join("b");
         assert!(Directory::new(path.clone()).acquire().unwrap());
         assert!(path.is_dir());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_made_is_its_owners_alone_and_what_is_there_stays_as_it_is() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let above = tempfile::tempdir().unwrap();
+        let (new, old) = (above.path().join("new"), above.path().join("old"));
+        fs::create_dir(&old).unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
+        for path in [&new, &old] {
+            let mut directory = Directory::new(path.clone());
+            assert!(directory.acquire().unwrap());
+            directory.create("file").unwrap();
+            assert_eq!(mode(&path.join("file")), 0o600);
+            assert_eq!(mode(&path.join(LOCK)), 0o600);
+        }
+        assert_eq!((mode(&new), mode(&old)), (0o700, 0o755));
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_or_replaced_or_moved_is_not_in_its_place() {
+        type Change = fn(&Path) -> io::Result<()>;
+        let changes: [(bool, Change); 5] = [
+            (true, |_| Ok(())),
+            (true, |path| fs::write(path.join("other"), "")),
+            (false, |path| fs::remove_file(path.join("file"))),
+            (false, |path| {
+                fs::copy(path.join("file"), path.join("copy"))?;
+                fs::rename(path.join("copy"), path.join("file"))
+            }),
+            (false, |path| fs::rename(path, path.with_extension("moved"))),
+        ];
+        for (number, (expected, change)) in changes.into_iter().enumerate() {
+            let above = tempfile::tempdir().unwrap();
+            let path = above.path().join("a");
+            let mut directory = Directory::new(path.clone());
+            directory.acquire().unwrap();
+            directory.create("file").unwrap();
+            let _open = directory.open("file").unwrap();
+            change(&path).unwrap();
+            assert_eq!(directory.is_in_place("file").unwrap(), expected, "change {number}");
+        }
     }
 
     #[test]

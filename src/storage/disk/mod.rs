@@ -27,6 +27,7 @@ mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Storage;
 use crate::crash;
@@ -49,6 +50,8 @@ pub struct Disk {
     /// Before the folder, so that the file is closed before the directory is free.
     database: Option<Database>,
     folder: Box<dyn Folder>,
+    /// The id of the node: a directory is one node's.
+    id: Arc<str>,
     /// Belongs to this process, not to a seat: no seat that it takes may repeat a request id of an earlier start.
     start: u64,
     /// Why nothing is done any more. A failed sync must not be retried: what the system could not write it may have
@@ -57,14 +60,15 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Over a directory, which need not exist. Nothing is touched before `load`.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self::over(Directory::new(path.into()))
+    /// Of the node with this id, over a directory, which need not exist. Nothing is touched before `load`.
+    pub fn new(path: impl Into<PathBuf>, id: impl Into<Arc<str>>) -> Self {
+        Self::over(Directory::new(path.into()), id)
     }
 
     /// Over anything that behaves like a directory.
-    pub(crate) fn over(folder: impl Folder) -> Self {
-        Self { database: None, folder: Box::new(folder), start: FIRST_START, failure: None }
+    pub(crate) fn over(folder: impl Folder, id: impl Into<Arc<str>>) -> Self {
+        let folder = Box::new(folder);
+        Self { database: None, folder, id: id.into(), start: FIRST_START, failure: None }
     }
 
     /// Does something to the storage; after an error nothing any more.
@@ -94,7 +98,7 @@ impl Disk {
         if !self.folder.holds(CURRENT)? {
             return Ok(None);
         }
-        let (database, recovered) = Database::open(self.folder.open(CURRENT)?)?;
+        let (database, recovered) = Database::open(self.folder.open(CURRENT)?, &self.id)?;
         self.database = Some(database);
         self.start = recovered.start;
         Ok(Some(recovered))
@@ -119,7 +123,7 @@ impl Disk {
     /// Begins a seat in a file of its own. Whenever this is interrupted, `finish_names` finds the former seat or this
     /// one, whole.
     fn begin(&mut self, seat: SeatRecord, writes: &[Write]) -> Result<(), Fault> {
-        Database::create(self.folder.create(NEW)?, seat, self.start, writes)?.close()?;
+        Database::create(self.folder.create(NEW)?, &self.id, seat, self.start, writes)?.close()?;
         crash::point("before-rename");
         self.folder.rename(NEW, NEXT)?;
         self.folder.sync()?;
@@ -135,9 +139,19 @@ impl Disk {
         self.folder.sync()?;
         crash::point("after-rename");
         // This raises the start number in the file: numbers may be left out, none may come again.
-        let (database, _) = Database::open(self.folder.open(CURRENT)?)?;
+        let (database, _) = Database::open(self.folder.open(CURRENT)?, &self.id)?;
         self.database = Some(database);
         Ok(())
+    }
+
+    /// The file that is open is the one that the next start opens.
+    fn check_place(&self) -> Result<(), Fault> {
+        if self.database.is_none() || self.folder.is_in_place(CURRENT)? {
+            return Ok(());
+        }
+        Err(Fault::Device(format!(
+            "`{CURRENT}` was deleted, moved or replaced while this node had it open: what it writes is lost to a restart"
+        )))
     }
 
     /// Under which a former seat is set aside. An incarnation has one seat ever, but a directory may be put back.
@@ -165,8 +179,14 @@ impl Storage for Disk {
                 (Some(seat), _) => disk.begin(seat, writes),
                 (None, Some(database)) => database.save(writes),
                 (None, None) => panic!("the first write of all begins no seat"),
-            }
+            }?;
+            // Costs little beside a sync, and so nothing is ever acknowledged that no restart can find.
+            disk.check_place()
         })
+    }
+
+    fn verify(&mut self) -> Result<(), Error> {
+        self.attempt("keeping", |disk| disk.check_place())
     }
 
     fn is_durable(&self) -> bool {

@@ -23,6 +23,8 @@ pub enum Place {
     Entry(u64),
     /// A part of the snapshot at this position: without it, a part of an older snapshot would pass.
     Part(u64, Position),
+    /// The id of the node that the file belongs to.
+    Node,
 }
 
 impl Place {
@@ -32,6 +34,7 @@ impl Place {
             Place::Head => (1, [0; 3]),
             Place::Entry(index) => (2, [index, 0, 0]),
             Place::Part(number, Position { index, term }) => (3, [number, index, term]),
+            Place::Node => (4, [0; 3]),
         };
         let place = numbers
             .iter()
@@ -219,6 +222,7 @@ mod tests {
             Place::Part(1, here),
             Place::Part(2, here),
             Place::Part(1, there),
+            Place::Node,
         ];
         for (number, place) in places.into_iter().enumerate() {
             let value = seal(place, b"content");

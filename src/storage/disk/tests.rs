@@ -7,7 +7,7 @@ use crate::raft::{Incarnation, Position};
 use crate::storage::testing::model::{Model, append, entry, seat, snapshot, voted};
 
 fn loaded(path: &std::path::Path) -> (Disk, Option<Recovered>) {
-    let mut disk = Disk::new(path);
+    let mut disk = Disk::new(path, "a");
     let recovered = disk.load().unwrap();
     (disk, recovered)
 }
@@ -19,9 +19,9 @@ fn a_directory_is_one_storages_at_a_time() {
     // Taken from the first load on, also while there is nothing in it.
     let (mut first, _) = loaded(path);
     let in_use = Err(Error::StorageInUse { path: path.display().to_string() });
-    assert_eq!(Disk::new(path).load(), in_use);
+    assert_eq!(Disk::new(path, "a").load(), in_use);
     first.save(&[seat(1)]).unwrap();
-    assert_eq!(Disk::new(path).load(), in_use);
+    assert_eq!(Disk::new(path, "a").load(), in_use);
     first.save(&[append(vec![entry(2, 1, "x")])]).unwrap();
     drop(first);
     let (_, recovered) = loaded(path);
@@ -76,7 +76,7 @@ fn a_path_that_cannot_be_a_directory_is_an_error_that_names_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     fs::write(&path, "content").unwrap();
-    let error = Disk::new(&path).load().unwrap_err();
+    let error = Disk::new(&path, "a").load().unwrap_err();
     assert_eq!(error.code(), "ERR_CONFLUX_STORAGE");
     assert!(error.to_string().starts_with(&format!("opening the storage `{}`: ", path.display())), "{error}");
 }

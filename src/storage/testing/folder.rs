@@ -244,9 +244,13 @@ impl Folder for MachineFolder {
         Ok(Box::new(MachineFile { machine: self.machine.clone(), file }))
     }
 
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+    fn open(&mut self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
         let file = self.machine.state().file(name)?;
         Ok(Box::new(MachineFile { machine: self.machine.clone(), file }))
+    }
+
+    fn is_in_place(&self, _name: &str) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

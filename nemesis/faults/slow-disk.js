@@ -1,0 +1,29 @@
+/** This file is the fault: every sync of one process takes 0.2 to 8 s; the leader's or another's. */
+'use strict'
+
+const { setTimeout: delay } = require('node:timers/promises')
+
+const { libraryOfDisk, writeDiskDelay } = require('../disk-delay')
+
+const DELAY_MS_MIN = 200
+const DELAY_MS_MAX = 8000
+
+function isImpossible({ isDurable }) {
+  if (!isDurable) return 'needs nodes with storage'
+  return libraryOfDisk() === null && 'needs Linux and a C compiler'
+}
+
+async function strike({ cluster, random, note }) {
+  const leader = await cluster.leader()
+  const victim = random.chance(0.6) ? leader : random.pick(cluster.living)
+  const milliseconds = Math.round(random.between(DELAY_MS_MIN, DELAY_MS_MAX))
+  note({ victim: victim.id, wasLeader: victim === leader, milliseconds })
+  try {
+    writeDiskDelay(cluster.diskDelayOf(victim.id), milliseconds)
+    await delay(random.between(1000, 5000))
+  } finally {
+    writeDiskDelay(cluster.diskDelayOf(victim.id), 0)
+  }
+}
+
+module.exports = { name: 'slow-disk', isImpossible, strike, isLong: true }
