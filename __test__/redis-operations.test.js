@@ -51,7 +51,10 @@ async function startPair(t) {
   const front = net.createServer(socket => {
     const server = net.connect(pair.primary.port, '127.0.0.1')
     socket.pipe(server).pipe(socket)
-    for (const [one, other] of [[socket, server], [server, socket]]) {
+    for (const [one, other] of [
+      [socket, server],
+      [server, socket]
+    ]) {
       one.on('error', () => other.destroy())
       one.on('close', () => other.destroy())
     }
@@ -114,7 +117,9 @@ test('all processes of a cluster that dies at once found another one soon after'
     const conflux = require(${JSON.stringify(path.join(__dirname, '..'))})
     const node = conflux({ id: 'a', clusterSize: 1, channel: { name: 'redis', port: ${redis.port} }, methods: {}, reduce: () => 1 })
     node.ready().then(() => setTimeout(() => process.kill(process.pid, 'SIGKILL'), 600))`
-  await promisify(execFile)(process.execPath, ['-e', script]).catch(error => assert.equal(error.signal, 'SIGKILL'))
+  await promisify(execFile)(process.execPath, ['-e', script]).catch(error =>
+    assert.equal(error.signal, 'SIGKILL')
+  )
   const node = open(t, 'a', { port: redis.port }, { clusterSize: 1 })
   await node.ready({ timeout: 10_000 })
 })
@@ -127,7 +132,9 @@ test('a password that rotates under load loses no call', async t => {
   await setPassword()
   let asked = 0
   const functions = [() => (asked++, password), async () => password, async () => password]
-  const nodes = functions.map((ask, i) => open(t, 'abc'[i], { port: redis.port, username: 'app', password: ask }))
+  const nodes = functions.map((ask, i) =>
+    open(t, 'abc'[i], { port: redis.port, username: 'app', password: ask })
+  )
   await Promise.all(nodes.map(node => node.ready({ timeout: 10_000 })))
   for (let i = 2; i <= 4; i++) {
     const calls = nodes.flatMap(node => Array.from({ length: 50 }, () => node.perform('next')))
@@ -177,7 +184,9 @@ test('the words of a server that is full reach the warning, and each outage has 
       sinceThen().some(({ cause }) => cause?.includes('max number of clients'))
     )
     admin.write('CONFIG SET maxclients 100\r\n')
-    await until('the other end', () => sinceThen().some(({ code }) => code === 'WARN_CONFLUX_CHANNEL_RESTORED'))
+    await until('the other end', () =>
+      sinceThen().some(({ code }) => code === 'WARN_CONFLUX_CHANNEL_RESTORED')
+    )
   }
   const ends = codesOf(node).filter(code => /CHANNEL_(BROKEN|RESTORED)$/.test(code))
   const pair = ['WARN_CONFLUX_CHANNEL_BROKEN', 'WARN_CONFLUX_CHANNEL_RESTORED']
@@ -191,7 +200,12 @@ test('the rights that the docs list suffice, and one that lacks is named with it
   assert.ok(rules.length >= 2)
   for (const [i, rule] of rules.entries()) {
     const username = `user-${i}`
-    await redis.command('ACL', 'SETUSER', username, ...rule.map(word => word.replace(/^>.*/, '>pw').replaceAll('orders', username)))
+    await redis.command(
+      'ACL',
+      'SETUSER',
+      username,
+      ...rule.map(word => word.replace(/^>.*/, '>pw').replaceAll('orders', username))
+    )
     const channel = { port: redis.port, username, password: 'pw', channelName: username }
     const nodes = ['a', 'b', 'c'].map(id => open(t, id, channel))
     await Promise.all(nodes.map(node => node.ready({ timeout: 10_000 })))
@@ -212,15 +226,28 @@ test('parameters of a connection string are obeyed or refused', () => {
     ['unix:///run/redis.sock?db=0&family=4', /`family`/],
     ['redis://127.0.0.1#insecure', /fragment/]
   ]) {
-    assert.throws(() => create(text), error => error.code === 'ERR_CONFLUX_INVALID_OPTIONS' && named.test(error.message))
+    assert.throws(
+      () => create(text),
+      error => error.code === 'ERR_CONFLUX_INVALID_OPTIONS' && named.test(error.message)
+    )
   }
-  assert.throws(() => create('redis://user:12?secret@host'), error => !error.message.includes('secret'))
+  assert.throws(
+    () => create('redis://user:12?secret@host'),
+    error => !error.message.includes('secret')
+  )
 })
 
 test('NODE_EXTRA_CA_CERTS counts, as in the TLS of Node', async t => {
   const data = path.join(__dirname, '../src/channel/redis/testdata')
   const file = name => path.join(data, `${name}.pem`)
-  const tls = ['--tls-ca-cert-file', file('ca'), '--tls-cert-file', file('certificate'), '--tls-key-file', file('key')]
+  const tls = [
+    '--tls-ca-cert-file',
+    file('ca'),
+    '--tls-cert-file',
+    file('certificate'),
+    '--tls-key-file',
+    file('key')
+  ]
   const redis = await startRedis(t)
   const port = redis.port + 1 < 65536 ? redis.port + 1 : redis.port - 1
   await redis.kill()
@@ -239,7 +266,9 @@ test('NODE_EXTRA_CA_CERTS counts, as in the TLS of Node', async t => {
     node.on('warning', ({ cause }) => { console.log(cause); node.close() })
     node.ready().then(() => { console.log('ready'); node.close() }, () => {})`
   const say = async env => {
-    const { stdout } = await promisify(execFile)(process.execPath, ['-e', script], { env: { ...process.env, ...env } })
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', script], {
+      env: { ...process.env, ...env }
+    })
     return stdout.split('\n')[0]
   }
   assert.match(await say({ NODE_EXTRA_CA_CERTS: '' }), /UnknownIssuer/)

@@ -43,7 +43,9 @@ function system() {
 function certificatesOf(file) {
   if (!file) return []
   try {
-    return fs.readFileSync(file, 'utf8').match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? []
+    return (
+      fs.readFileSync(file, 'utf8').match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? []
+    )
   } catch {
     // Node warns of such a file itself.
     return []

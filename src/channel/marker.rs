@@ -27,7 +27,11 @@ pub struct Marker {
 
 impl Marker {
     pub fn new() -> Self {
-        Self { wish: AtomicU8::new(Wish::Nothing as u8), is_found: watch::Sender::new(false), is_urgent: Notify::new() }
+        Self {
+            wish: AtomicU8::new(Wish::Nothing as u8),
+            is_found: watch::Sender::new(false),
+            is_urgent: Notify::new(),
+        }
     }
 
     pub fn set_wish(&self, wish: Wish) {

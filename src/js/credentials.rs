@@ -42,7 +42,8 @@ impl Credentials for FromJavaScript {
         Box::pin(async move {
             let failed = |error: napi::Error| format!("asking for the credentials: {error}");
             let text = ask.call_async_catch(()).await.map_err(failed)?.await.map_err(failed)?;
-            let answer: Answer = serde_json::from_str(&text).map_err(|_| "no credentials were given".to_string())?;
+            let answer: Answer =
+                serde_json::from_str(&text).map_err(|_| "no credentials were given".to_string())?;
             match answer.error {
                 Some(error) => Err(error),
                 None => Ok(AskedCredentials { username: answer.username, password: answer.password }),

@@ -70,7 +70,8 @@ impl Endpoint {
         };
         let db = info.redis_settings().db();
         // No SELECT: pub/sub knows no db, and the server may refuse it for a reason that redis-rs keeps to itself.
-        let login = info.redis_settings().clone().set_db(0).set_lib_name("conflux", env!("CARGO_PKG_VERSION"));
+        let login =
+            info.redis_settings().clone().set_db(0).set_lib_name("conflux", env!("CARGO_PKG_VERSION"));
         // nodelay: a frame must not wait for the acknowledgement of the one before. keepalive: a peer that vanished
         // without a word is noticed by the watchdog; this frees the sockets.
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
@@ -116,7 +117,8 @@ impl Endpoint {
         let subscribe = async {
             let (mut sink, messages) = self.client.get_async_pubsub().await.map_err(unconnected)?.split();
             let subscribed = sink.subscribe(&topics.names()[..]).await;
-            let refused = |error| Ended::Failed { doing: format!("subscribing to {}", topics.quoted()), error };
+            let refused =
+                |error| Ended::Failed { doing: format!("subscribing to {}", topics.quoted()), error };
             subscribed.map_err(refused)?;
             Ok(messages)
         };

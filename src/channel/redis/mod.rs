@@ -73,7 +73,13 @@ impl Channel for Redis {
             backoff: Backoff::new(*me.as_bytes()),
         };
         let task = tokio::spawn(supervisor.run());
-        let connection = Connection { marker: marker.clone(), topics, outlet: outlet.clone(), health: heard_health.clone(), task };
+        let connection = Connection {
+            marker: marker.clone(),
+            topics,
+            outlet: outlet.clone(),
+            health: heard_health.clone(),
+            task,
+        };
         Link {
             outbound: Outbound(outlet),
             inbound: Inbound(inbound),

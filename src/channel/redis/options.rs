@@ -9,7 +9,10 @@ use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates,
     parse_redis_url,
 };
-use rustls::{RootCertStore, pki_types::{CertificateDer, pem::PemObject}};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 /// Where and how to reach a Redis server. The default is db 0 of `redis://127.0.0.1:6379`, channel name `conflux`.
 ///
@@ -76,7 +79,9 @@ pub enum RedisOptionsError {
         "`connectionString` has a parameter that is not supported: {parameter}; only unix:// takes any, `db`, `user` and `pass`"
     )]
     Parameter { parameter: String },
-    #[error("`connectionString` ends with a fragment; only `#insecure` is supported, and only with `rediss://`")]
+    #[error(
+        "`connectionString` ends with a fragment; only `#insecure` is supported, and only with `rediss://`"
+    )]
     Fragment,
     #[error("`tls` is given, but `connectionString` does not begin with `rediss://`")]
     TlsWithoutRediss,

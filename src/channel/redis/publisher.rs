@@ -12,7 +12,12 @@ use tokio::sync::watch;
 use tokio_util::codec::Decoder;
 
 use super::{
-    super::Sender as _, endpoint::Publishing, outlet::Outlet, role::{Question, Role}, socket::Socket, supervisor::Ended,
+    super::Sender as _,
+    endpoint::Publishing,
+    outlet::Outlet,
+    role::{Question, Role},
+    socket::Socket,
+    supervisor::Ended,
     topics::Topics,
 };
 
@@ -62,7 +67,9 @@ pub(super) async fn listen(
         match socket.read(&mut bytes).await {
             Ok(1..) => loop {
                 match codec.decode(&mut bytes) {
-                    Ok(Some(reply)) if question.and_then(|asked| asked.role(&reply)) == Some(Role::Replica) => {
+                    Ok(Some(reply))
+                        if question.and_then(|asked| asked.role(&reply)) == Some(Role::Replica) =>
+                    {
                         return Ended::Replica;
                     }
                     Ok(Some(reply)) => {

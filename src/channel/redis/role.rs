@@ -62,7 +62,10 @@ pub(super) async fn ask(connection: &mut MultiplexedConnection) -> Option<(Quest
 fn hello(reply: &Value) -> Option<Role> {
     let fields = items(reply)?;
     let field = |name: &str| {
-        fields.chunks_exact(2).find(|pair| text(&pair[0]).as_deref() == Some(name)).and_then(|pair| text(&pair[1]))
+        fields
+            .chunks_exact(2)
+            .find(|pair| text(&pair[0]).as_deref() == Some(name))
+            .and_then(|pair| text(&pair[1]))
     };
     let told = role(&field("role")?)?;
     Some(if field("mode").as_deref() == Some("cluster") { Role::Primary } else { told })
@@ -81,7 +84,9 @@ fn role(word: &str) -> Option<Role> {
 fn items(reply: &Value) -> Option<Vec<Value>> {
     match reply {
         Value::Array(items) => Some(items.clone()),
-        Value::Map(pairs) => Some(pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect()),
+        Value::Map(pairs) => {
+            Some(pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect())
+        }
         _ => None,
     }
 }
@@ -105,7 +110,8 @@ mod tests {
     #[test]
     fn every_question_tells_a_replica_from_a_primary() {
         let hello = |mode, role| array(&["server", "redis", "mode", mode, "role", role, "modules"]);
-        let info = |role| Value::BulkString(format!("# Replication\r\nrole:{role}\r\nslave0:x\r\n").into_bytes());
+        let info =
+            |role| Value::BulkString(format!("# Replication\r\nrole:{role}\r\nslave0:x\r\n").into_bytes());
         for (question, reply, role) in [
             (Question::Hello, hello("standalone", "master"), Some(Role::Primary)),
             (Question::Hello, hello("standalone", "replica"), Some(Role::Replica)),

@@ -7,10 +7,7 @@
 use std::{mem::replace, sync::Arc, time::Duration};
 
 use redis::{Cmd, RedisError};
-use tokio::{
-    sync::watch,
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     super::{

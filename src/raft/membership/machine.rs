@@ -451,7 +451,11 @@ impl Membership {
     /// a second cluster before the first can say that it is there.
     fn found_with_others(&mut self) {
         let is_too_early = self.cluster_size == 1 && self.now < self.answered_by;
-        if self.phase != Phase::Seeking || is_too_early || self.cluster_was_found || self.hearing.hears_rivals(self.now) {
+        if self.phase != Phase::Seeking
+            || is_too_early
+            || self.cluster_was_found
+            || self.hearing.hears_rivals(self.now)
+        {
             return;
         }
         let candidates = self.hearing.candidates(self.me, &self.id, self.now);
