@@ -18,6 +18,7 @@ pub enum Wish {
     Look,
 }
 
+#[derive(Default)]
 pub struct Marker {
     wish: AtomicU8,
     is_found: watch::Sender<bool>,
@@ -26,14 +27,6 @@ pub struct Marker {
 }
 
 impl Marker {
-    pub fn new() -> Self {
-        Self {
-            wish: AtomicU8::new(Wish::Nothing as u8),
-            is_found: watch::Sender::new(false),
-            is_urgent: Notify::new(),
-        }
-    }
-
     pub fn set_wish(&self, wish: Wish) {
         let former = self.wish.swap(wish as u8, Ordering::Relaxed);
         if wish == Wish::Keep && former != wish as u8 {
