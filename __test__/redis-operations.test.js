@@ -173,19 +173,19 @@ test('the words of a server that is full reach the warning, and each outage has 
   const redis = await startRedis(t)
   const node = open(t, 'a', { port: redis.port }, { clusterSize: 1 })
   await node.ready({ timeout: 10_000 })
+  // The only client for which there is room.
+  const admin = net.connect(redis.port, '127.0.0.1')
+  t.after(() => admin.destroy())
   for (let i = 0; i < 3; i++) {
-    await redis.command('CONFIG', 'SET', 'maxclients', '1')
-    const hog = net.connect(redis.port, '127.0.0.1').on('error', () => {})
-    const before = codesOf(node).filter(code => code === 'WARN_CONFLUX_CHANNEL_RESTORED').length
-    await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
-    await until('the words of the server', () => causesOf(node).includes('max number of clients'))
-    hog.destroy()
-    await until('room', () =>
-      redis.command('CONFIG', 'SET', 'maxclients', '100').then(reply => reply.startsWith('+OK'))
+    const before = node.warnings.length
+    const sinceThen = () => node.warnings.slice(before)
+    admin.write('CONFIG SET maxclients 1\r\nCLIENT KILL TYPE pubsub\r\n')
+    await until('the words of the server', () =>
+      sinceThen().some(({ cause }) => cause?.includes('max number of clients'))
     )
-    await until(
-      'the other end',
-      () => codesOf(node).filter(code => code === 'WARN_CONFLUX_CHANNEL_RESTORED').length > before
+    admin.write('CONFIG SET maxclients 100\r\n')
+    await until('the other end', () =>
+      sinceThen().some(({ code }) => code === 'WARN_CONFLUX_CHANNEL_RESTORED')
     )
   }
   const ends = codesOf(node).filter(code => /CHANNEL_(BROKEN|RESTORED)$/.test(code))

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// What a node wants of the marker at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,9 +18,12 @@ pub enum Wish {
     Look,
 }
 
+#[derive(Default)]
 pub struct Marker {
     wish: AtomicU8,
     is_found: watch::Sender<bool>,
+    /// Holds one permit if the marker is wanted at once: a failover may come right after a founding.
+    is_urgent: Notify,
 }
 
 impl Default for Marker {
@@ -30,12 +33,15 @@ impl Default for Marker {
 }
 
 impl Marker {
-    pub fn new() -> Self {
-        Self { wish: AtomicU8::new(Wish::Nothing as u8), is_found: watch::Sender::new(false) }
+    pub fn set_wish(&self, wish: Wish) {
+        let former = self.wish.swap(wish as u8, Ordering::Relaxed);
+        if wish == Wish::Keep && former != wish as u8 {
+            self.is_urgent.notify_one();
+        }
     }
 
-    pub fn set_wish(&self, wish: Wish) {
-        self.wish.store(wish as u8, Ordering::Relaxed);
+    pub(super) async fn urgent(&self) {
+        self.is_urgent.notified().await;
     }
 
     pub(super) fn wish(&self) -> Wish {

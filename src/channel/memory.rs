@@ -36,7 +36,7 @@ impl Channel for Memory {
             inbound: inbound.clone(),
             health: watch::Sender::new(Health::Healthy),
         };
-        let marker = Arc::new(Marker::new());
+        let marker = Arc::new(Marker::default());
         Link {
             outbound: Outbound(Arc::new(Door { room, me })),
             inbound: Inbound(inbound),

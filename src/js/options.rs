@@ -64,7 +64,7 @@ struct Range {
 #[serde(tag = "name", rename_all = "lowercase")]
 enum GivenChannel {
     Memory(GivenMemory),
-    Redis(GivenRedis),
+    Redis(Box<GivenRedis>),
 }
 
 #[derive(Deserialize)]

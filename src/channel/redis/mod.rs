@@ -61,7 +61,7 @@ impl Channel for Redis {
         let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
         let health = Arc::new(watch::Sender::new(Health::Connecting));
         let heard_health = health.subscribe();
-        let marker = Arc::new(Marker::new());
+        let marker = Arc::new(Marker::default());
         let supervisor = Supervisor {
             marker: marker.clone(),
             endpoint: self.endpoint.clone(),

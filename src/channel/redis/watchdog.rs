@@ -7,10 +7,7 @@
 use std::{mem::replace, sync::Arc, time::Duration};
 
 use redis::{Cmd, RedisError};
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     super::{
@@ -80,7 +77,7 @@ impl Watchdog {
                 self.health.send_if_modified(|health| replace(health, Health::Healthy) != Health::Healthy);
             }
             if !is_late {
-                sleep(interval).await;
+                let _ = timeout(interval, self.marker.urgent()).await;
             }
         }
     }
