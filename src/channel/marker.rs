@@ -26,12 +26,6 @@ pub struct Marker {
     is_urgent: Notify,
 }
 
-impl Default for Marker {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Marker {
     pub fn set_wish(&self, wish: Wish) {
         let former = self.wish.swap(wish as u8, Ordering::Relaxed);
