@@ -16,7 +16,7 @@ const SAVED_MS_MAX = 250
 const RESERVED_MS = 100
 
 /** So many actions in one turn of the event loop are full load. Then nothing is taken from what was saved. */
-const BUSY_ACTIONS = 16
+const BUSY_ACTIONS = 256
 const SHARE_OF_BUSY = 0.005
 const SAVED_MS_MAX_OF_BUSY = 5
 

@@ -36,7 +36,7 @@ const COPY_ENTRY_MS = 0.0005
 const COPIES_SKIPPED = 32
 
 /** So much longer than it takes, it is put off to freeze the rest of large containers. */
-const PAUSE_FACTOR = 64
+const PAUSE_FACTOR = 32
 
 /** A probe ends after so many reads, which is some ten milliseconds. */
 const PROBE_READS_MAX = 50_000
