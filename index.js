@@ -7,5 +7,10 @@ const { Node } = require('./lib/node')
 const options = require('./lib/options')
 
 module.exports = function conflux(given) {
-  return new Node(options.check(given), open).face
+  try {
+    return new Node(options.check(given), open).face
+  } catch (error) {
+    // At the end of the stack, V8 may throw nothing at all.
+    throw error ?? new RangeError('Maximum call stack size exceeded')
+  }
 }
