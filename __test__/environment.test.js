@@ -159,7 +159,7 @@ function isName(node) {
   )
 }
 
-test('a node that fails where nobody listens says so, and the process exits with 1 when it has nothing left to do', async () => {
+test('a node that fails without an error listener writes to stderr, and its process exits with 1', async () => {
   const { code, stdout, stderr } = await runScript(`
     const first = conflux(options)
     first.ready().then(() => {

@@ -79,7 +79,7 @@ const isReplica = redis =>
     (await redis.command('INFO', 'replication')).includes('master_link_status:up')
   )
 
-test('a failover that keeps old sockets open leaves one cluster, whoever comes meanwhile', async t => {
+test('a failover that keeps old sockets open leaves one cluster, also when new nodes start meanwhile', async t => {
   const pair = await startPair(t)
   const channel = { port: pair.port }
   const old = ['a', 'b', 'c'].map(id => open(t, id, channel))
@@ -98,7 +98,7 @@ test('a failover that keeps old sockets open leaves one cluster, whoever comes m
   for (const node of old) assert.match(causesOf(node), /is a replica/)
 })
 
-test('a node that is given a replica is told exactly that, whatever it may ask', async t => {
+test('a node that connects to a replica reports it, with or without the right to ask for the role', async t => {
   const pair = await startPair(t)
   const [, replica] = pair.servers
   await replica.command('ACL', 'SETUSER', 'few', 'on', '>pw', '-@all', '+publish', '+subscribe', '&conflux:*')

@@ -1,5 +1,5 @@
 /**
- * This file shows that a disk which hangs costs its own node only: a leader hands over, and nobody leads whose disk does
+ * This file shows that a hanging disk affects only its own node: a leader hands over, and no node leads whose disk does
  * not answer. Syncs are delayed by a preloaded library (`nemesis/disk-delay.c`).
  */
 'use strict'

@@ -39,7 +39,7 @@ function callMethod(methods, method, node, args) {
   const outer = inside
   inside = 'a method'
   try {
-    // Own functions only: `constructor` and `__proto__` are methods of nobody who did not write them.
+    // Own functions only: `constructor` and `__proto__` are methods only if the application defines them.
     const run = Object.hasOwn(methods, method) ? methods[method] : undefined
     if (typeof run !== 'function') return NO_METHOD
     const returned = Reflect.apply(run, node, args)
@@ -90,7 +90,7 @@ function isOnStack(callee) {
   }
 }
 
-/** In words, if the value is not a result yet. A promise's own rejection is nobody's business any more. */
+/** Describes a value that is not a result yet, such as a promise, whose own rejection is then ignored. */
 function asynchronousKind(value) {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return null
   if (typeof value.then === 'function') {

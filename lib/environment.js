@@ -101,7 +101,7 @@ function writeError(text) {
   try {
     writeSync(STDERR, text)
   } catch {
-    // Nobody reads it any more.
+    // The reading end is closed.
   }
 }
 

@@ -86,7 +86,7 @@ class Node {
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
     nextTick(beginKeepingAlive, this)
-    // Last, and no call behind it: nothing can throw that would leave a core behind, a member that nobody can close.
+    // Opening the core comes last: an exception after it would leave a member that the application cannot close.
     const native = openCore(open, text, (batch, states) => this.#inbox.deliver(batch, states), credentials)
     this.#native = this.#performs.native = this.#asks.native = native
     this.#state = 'open'

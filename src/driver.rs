@@ -138,7 +138,7 @@ impl Driver {
                 match left {
                     Left::Join(incarnation) => self.join(incarnation),
                     Left::Stop(error) => return End::Stopped(error),
-                    // A panic is a bug in the core. It ends this node, never the process (DESIGN §7.1).
+                    // A panic is a bug in the core. It ends this node, never the application's process.
                     Left::Panic(message) => return End::failed(Error::Panic { message }),
                 }
             }

@@ -6,7 +6,8 @@ use raft_rs::eraftpb::{Entry, EntryType, Message, MessageType};
 use super::frame::{RaftKind, RaftMessage, WireEntry};
 use super::identity::RaftId;
 
-/// `None` for what must not travel: local messages, forwarded proposals and reads (DESIGN: they are ours to decide).
+/// `None` for what must not travel: local messages, and forwarded proposals and reads. conflux dispatches requests and
+/// confirms reads itself: raft-rs forwards a proposal without its identity, and its read index can answer stale.
 pub fn outgoing(message: Message) -> Option<RaftMessage> {
     let kind = match message.get_msg_type() {
         MessageType::MsgAppend => RaftKind::Append,
