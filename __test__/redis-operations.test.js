@@ -14,7 +14,7 @@ const test = require('node:test')
 const { promisify } = require('node:util')
 
 const conflux = require('..')
-const { startRedisServer } = require('../scripts/redis-server')
+const { freePort, startRedisServer } = require('../scripts/redis-server')
 const { until } = require('./cluster')
 
 const counter = {
@@ -248,14 +248,10 @@ test('NODE_EXTRA_CA_CERTS counts, as in the TLS of Node', async t => {
     '--tls-key-file',
     file('key')
   ]
-  const redis = await startRedis(t)
-  const port = redis.port + 1 < 65536 ? redis.port + 1 : redis.port - 1
-  await redis.kill()
-  const { RedisServer, obtainRedisServer } = require('../scripts/redis-server')
-  const secure = new RedisServer(obtainRedisServer(), redis.port, {
+  const port = await freePort()
+  const secure = await startRedisServer({
     settings: [...tls, '--tls-auth-clients', 'no', '--tls-port', String(port)]
   })
-  await secure.start()
   t.after(() => secure.kill())
   const script = `
     const conflux = require(${JSON.stringify(path.join(__dirname, '..'))})

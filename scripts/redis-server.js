@@ -7,6 +7,7 @@
 'use strict'
 
 const { spawn, spawnSync } = require('node:child_process')
+const { randomInt } = require('node:crypto')
 const { once } = require('node:events')
 const fs = require('node:fs')
 const net = require('node:net')
@@ -159,13 +160,24 @@ function installRedisServer() {
   return findRedisServer()
 }
 
+/**
+ * A port that nobody listens on, and that the system gives to no outgoing connection (Linux begins these at 32768, macOS
+ * and Windows at 49152): a server can be killed and started again on it.
+ */
 async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
+  for (;;) {
+    const server = net.createServer().listen(randomInt(10_000, 32_768), '127.0.0.1')
+    try {
+      await once(server, 'listening')
+    } catch (error) {
+      if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') throw error
+      continue
+    }
+    const { port } = server.address()
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }
 
 /** Servers still running when this process ends are ended with it. */

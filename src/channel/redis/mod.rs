@@ -109,11 +109,9 @@ impl Membership for Connection {
         Box::pin(async move {
             let can_flush = *self.health.borrow() == Health::Healthy;
             if can_flush {
-                if self.marker.wish() == Wish::Keep {
-                    // Nobody is to wait for a cluster that ends here. If it goes on, its next leader marks it anew.
-                    self.outlet.commands(&[self.topics.unmark()]);
-                }
-                self.outlet.close();
+                // No newcomer is to wait for a cluster that ends here. If it goes on, its next leader marks it anew.
+                let keeps = self.marker.wish() == Wish::Keep;
+                self.outlet.close(keeps.then(|| self.topics.unmark()));
                 // When the time is over, what is still queued is lost: the drop below ends the task.
                 let _ = tokio::time::timeout(Self::FLUSH_TIMEOUT, &mut self.task).await;
             }

@@ -21,6 +21,8 @@ pub(super) struct Outlet {
     topics: Topics,
     /// The socket of the present session, unless only the publisher can write to it.
     wire: Mutex<Option<Wire>>,
+    /// What the publisher sends when everything queued has left, if only it can write.
+    last: Mutex<Option<Cmd>>,
     /// Holds one permit if the publisher is to look: the socket takes no more, or has failed, or the link was closed.
     is_stuck: Notify,
 }
@@ -40,7 +42,7 @@ impl Outlet {
 
     pub(super) fn new(topics: Topics) -> Self {
         let queue = Queue::new(Limits::OF_A_LINK);
-        Self { queue, topics, wire: Mutex::new(None), is_stuck: Notify::new() }
+        Self { queue, topics, wire: Mutex::new(None), last: Mutex::new(None), is_stuck: Notify::new() }
     }
 
     /// A session begins: what is queued leaves over this socket, after the command.
@@ -55,8 +57,12 @@ impl Outlet {
         *self.wire() = None;
     }
 
-    /// Lets nothing in any more. What is queued still leaves.
-    pub(super) fn close(&self) {
+    /// Lets nothing in any more but this command. What is queued still leaves.
+    pub(super) fn close(&self, last: Option<Cmd>) {
+        match &mut *self.wire() {
+            Some(wire) => last.iter().for_each(|command| command.write_packed_command(&mut wire.bytes)),
+            None => *lock(&self.last) = last,
+        }
         self.queue.close();
         self.is_stuck.notify_one();
     }
@@ -86,10 +92,18 @@ impl Outlet {
         self.wire().as_ref().is_some_and(Wire::is_empty) && self.queue.is_done()
     }
 
-    /// Nothing that runs under the lock panics, so a poisoned lock still guards a sound wire.
-    fn wire(&self) -> MutexGuard<'_, Option<Wire>> {
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn take_last(&self) -> Option<Cmd> {
+        lock(&self.last).take()
     }
+
+    fn wire(&self) -> MutexGuard<'_, Option<Wire>> {
+        lock(&self.wire)
+    }
+}
+
+/// Nothing that runs under these locks panics, so a poisoned lock still guards what is sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sender for Outlet {

@@ -105,6 +105,9 @@ async fn publish(
             connection.send_packed_command(&topics.publish(&parcel)).await?;
         }
     }
+    if let Some(last) = outlet.take_last() {
+        connection.send_packed_command(&last).await?;
+    }
     // A connection is served in order: the reply to this says that all before it was taken. Without a reply there is
     // nothing left to do either.
     let mut ping = Cmd::new();
