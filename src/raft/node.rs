@@ -478,7 +478,13 @@ impl Node {
     fn notice_removal(&mut self) {
         let me = self.membership.me();
         let removed = self.seat.as_ref().filter(|seat| {
-            seat.group.is_leader() && !seat.registry.contains(me) && seat.group.is_change_known()
+            let is_behind = seat.is_registry_behind(me.raft_id());
+            #[cfg(test)]
+            let is_behind = is_behind && !bugs::is_back(bugs::Bug::SurvivorTakesItselfForRemoved);
+            seat.group.is_leader()
+                && !is_behind
+                && !seat.registry.contains(me)
+                && seat.group.is_change_known()
         });
         if let Some(cluster_size) = removed.map(|seat| seat.registry.cluster_size()) {
             self.flush();

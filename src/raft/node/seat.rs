@@ -348,15 +348,20 @@ impl Seat {
                 has_version: self.versions.contains_key(&raft_id),
             })
             .collect();
-        if described != self.described && !self.group.is_installing() {
+        if described != self.described && !self.is_registry_behind(me) {
             self.described = described;
             self.describe_members(me);
         }
     }
 
+    /// The voters are known already, and the members are not: an image is being installed, or this node was no member,
+    /// has founded the cluster anew as its one voter, and has not applied that yet.
+    pub(super) fn is_registry_behind(&self, me: RaftId) -> bool {
+        self.group.is_installing() || self.group.is_voter(me) && self.registry.id(me).is_none()
+    }
+
     pub(super) fn describe_members(&mut self, me: RaftId) {
-        // Who votes is known already, and who the members are is not.
-        if self.group.is_installing() {
+        if self.is_registry_behind(me) {
             return;
         }
         let leads = self.group.is_leader();

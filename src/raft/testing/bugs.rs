@@ -78,6 +78,8 @@ pub enum Bug {
     AnyChunkEndsReception,
     /// A recovered cluster is known to its own disk under its former name.
     ForgetsSuccessorName,
+    /// A survivor judges by the former registry whether it is a member of the cluster that it founded anew.
+    SurvivorTakesItselfForRemoved,
     /// A recovered cluster serves before the write that founds it is durable.
     FoundsBeforeSaving,
     /// A survivor promises its vote, and has not kept that.
@@ -286,6 +288,13 @@ fn bug_of_a_guard_that_admits_members_only_is_caught() {
 #[test]
 fn bug_of_forgetting_a_successors_name_is_caught() {
     assert_caught(Bug::ForgetsSuccessorName, 60.., recoveries::a_successor_restarts);
+}
+
+#[test]
+fn bug_of_a_survivor_that_takes_itself_for_removed_is_caught() {
+    assert_caught(Bug::SurvivorTakesItselfForRemoved, 0.., |seed| {
+        _ = recoveries::a_newcomer_is_left_alone(seed)
+    });
 }
 
 #[test]
