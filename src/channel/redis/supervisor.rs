@@ -75,7 +75,10 @@ impl Supervisor {
 
     /// Runs the tasks of a session until one of them ends; the others then end with it.
     async fn serve(&self, endpoint: &Endpoint, connections: Connections, session: u64) -> Ended {
-        let Connections { publishing, question, is_marked, messages } = connections;
+        let Connections { publishing, question, is_marked, note, messages } = connections;
+        if let Some(note) = note {
+            self.marker.set_noted(note);
+        }
         // After an outage the members of a cluster return one after the other.
         self.marker.set_found(is_marked == Some(true) || session > 0);
         let first_echo = session << 32;
@@ -98,6 +101,7 @@ impl Supervisor {
             heard,
             health: self.health.clone(),
             patience: self.patience,
+            noted: None,
             first: first_echo,
         };
         tasks.spawn(watchdog.run());
