@@ -32,41 +32,47 @@ async function startServices(t, ids, env = {}) {
 }
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
-  test(`${signal} ends a service under keep-alive traffic, without an error in its answers`, { skip }, async t => {
-    const { services } = await startServices(t, ['a', 'b', 'c'])
-    const [service, other] = services
-    await until('the process to be told', () => service.messages.includes('ready'))
-    const loaded = service.load(20)
-    await delay(300)
+  test(
+    `${signal} ends a service under keep-alive traffic, without an error in its answers`,
+    { skip },
+    async t => {
+      const { services } = await startServices(t, ['a', 'b', 'c'])
+      const [service, other] = services
+      await until('the process to be told', () => service.messages.includes('ready'))
+      const loaded = service.load(20)
+      await delay(300)
 
-    const exit = once(service.child, 'exit', { signal: AbortSignal.timeout(SECONDS_MAX * 1000) })
-    service.child.kill(signal)
-    await until('/ready to say so', async () => (await service.request('GET', '/ready')).status === 503)
-    // It still serves: not all who ask know yet.
-    assert.equal((await service.request('POST', '/apples')).status, 200)
-    // Ctrl-C also reaches what `npm` passes it on to.
-    service.child.kill(signal)
-    assert.deepEqual(await exit, [0, null])
+      const exit = once(service.child, 'exit', { signal: AbortSignal.timeout(SECONDS_MAX * 1000) })
+      service.child.kill(signal)
+      await until('/ready to say so', async () => (await service.request('GET', '/ready')).status === 503)
+      // It still serves: not all who ask know yet.
+      assert.equal((await service.request('POST', '/apples')).status, 200)
+      // Ctrl-C also reaches what `npm` passes it on to.
+      service.child.kill(signal)
+      assert.deepEqual(await exit, [0, null])
 
-    const answers = await loaded
-    assert.deepEqual(
-      answers.filter(({ status }) => status !== 200),
-      []
-    )
-    const { body } = await other.request('GET', '/')
-    const counted = answers.filter(({ body }) => body.type === 'COUNTED').length
-    assert.ok(body.apples >= counted, `${body.apples} counted, ${counted} acknowledged`)
-    assert.equal(service.stderr, '')
-  })
+      const answers = await loaded
+      assert.deepEqual(
+        answers.filter(({ status }) => status !== 200),
+        []
+      )
+      const { body } = await other.request('GET', '/')
+      const counted = answers.filter(({ body }) => body.type === 'COUNTED').length
+      assert.ok(body.apples >= counted, `${body.apples} counted, ${counted} acknowledged`)
+      assert.equal(service.stderr, '')
+    }
+  )
 }
 
 test('connections that say nothing, or half of a request, keep no service from ending', { skip }, async t => {
   const { services } = await startServices(t, ['a'])
   const [service] = services
-  const sockets = ['', 'POST /apples HTTP/1.1\r\nhost: x\r\n', 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'].map(text => {
-    const socket = net.connect(service.port, '127.0.0.1', () => socket.write(text))
-    return socket.on('error', () => {}).resume()
-  })
+  const sockets = ['', 'POST /apples HTTP/1.1\r\nhost: x\r\n', 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'].map(
+    text => {
+      const socket = net.connect(service.port, '127.0.0.1', () => socket.write(text))
+      return socket.on('error', () => {}).resume()
+    }
+  )
   t.after(() => sockets.forEach(socket => socket.destroy()))
   await delay(200)
   const exit = once(service.child, 'exit', { signal: AbortSignal.timeout(SECONDS_MAX * 1000) })

@@ -79,6 +79,7 @@ async function end() {
   await Promise.race([once(server, 'close'), delay(400, null, { ref: false })]) // what was asked is answered
   await node.close({ timeout: 1000 })
   server.closeAllConnections()
+  if (process.connected) process.disconnect() // from pm2, or whoever forked it
 }
 
 // Orchestrators send SIGTERM, Ctrl-C and pm2 SIGINT; Ctrl-Break of Windows is SIGBREAK.
