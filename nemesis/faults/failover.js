@@ -29,9 +29,9 @@ async function strike({ cluster, random, note }) {
   await until('the newcomers to be in the cluster', () => areMembers(guests))
   await isOneCluster(cluster)
   // They leave again: the next fault meets as many processes as the last.
-  for (const guest of guests) {
-    await guest.terminate()
-    if (guest.exit !== 0) throw new Error(`${guest.origin} ended with ${guest.exit} after SIGTERM`)
+  await Promise.all(guests.map(guest => guest.terminate()))
+  for (const { origin, exit } of guests) {
+    if (exit !== 0) throw new Error(`${origin} ended with ${exit} after SIGTERM`)
   }
 }
 
