@@ -236,11 +236,8 @@ struct Found {
 async fn look_around(connection: &MultiplexedConnection, topics: &Topics) -> Found {
     let [mut one, mut two, mut three] = [(); 3].map(|()| connection.clone());
     let (look, read) = (topics.look(), topics.read_note());
-    let (role, mark, note) = tokio::join!(
-        role::ask(&mut one),
-        two.send_packed_command(&look),
-        three.send_packed_command(&read)
-    );
+    let (role, mark, note) =
+        tokio::join!(role::ask(&mut one), two.send_packed_command(&look), three.send_packed_command(&read));
     let is_marked = mark.ok().and_then(|reply| Topics::is_marked(&reply));
     Found { role, is_marked, note: note.ok().and_then(Topics::note_of) }
 }

@@ -10,6 +10,7 @@ mod options;
 mod outages;
 mod outlet;
 mod publisher;
+mod refusal;
 mod role;
 #[cfg(test)]
 pub(super) mod server;

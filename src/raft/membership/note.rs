@@ -90,7 +90,9 @@ mod tests {
         node.noted(&Note::new(FORMER, ["a".into()].iter()).encode());
         node.tick(&Facts { has_leader: true, has_seen_commit: true, ..Facts::ALONE });
         let events = std::iter::from_fn(|| node.poll());
-        events.filter_map(|event| if let Event::Warn(warning) = event { Some(warning) } else { None }).collect()
+        events
+            .filter_map(|event| if let Event::Warn(warning) = event { Some(warning) } else { None })
+            .collect()
     }
 
     #[test]

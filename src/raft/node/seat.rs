@@ -17,8 +17,8 @@ use crate::raft::events::{Position, Promise, Recovered, Role, SeatRecord, Snapsh
 use crate::raft::frame::{Ancestor, Roster};
 use crate::raft::group::Group;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-use crate::raft::membership::Note;
 use crate::raft::log::{FOUNDING_INDEX, FOUNDING_TERM, Log};
+use crate::raft::membership::Note;
 use crate::raft::options::Options;
 use crate::raft::registry::{ANCESTORS_MAX, Registry};
 use crate::raft::requests::{Leadership, Table};
