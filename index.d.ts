@@ -507,6 +507,11 @@ declare namespace conflux {
       }
     /** This node gave up an attempt, and starts over as a new member. */
     | { code: 'WARN_CONFLUX_STARTING_OVER'; message: string; why: string }
+    /**
+     * This node founded `cluster` from the initial state, although `ids` belonged to the cluster `former` minutes ago: what
+     * that cluster held is lost, if no other node has it.
+     */
+    | { code: 'WARN_CONFLUX_STATE_LOST'; message: string; cluster: string; former: string; ids: string[] }
     /** Two clusters share one channel. */
     | { code: 'WARN_CONFLUX_TWO_CLUSTERS'; message: string; ours: string; theirs: string }
     /** The channel does not work; it is tried again for ever. */

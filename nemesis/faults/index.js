@@ -13,6 +13,7 @@ module.exports = [
   require('./redis-freeze'),
   require('./client-kill'),
   require('./rotate-password'),
+  require('./failover'),
   require('./clock'),
   require('./packets'),
   require('./full-disk'),

@@ -42,6 +42,7 @@ impl Channel for Memory {
             inbound: Inbound(inbound),
             health: seat.health.subscribe(),
             found: marker.found(),
+            noted: marker.noted(),
             marker,
             membership: Box::new(seat),
         }

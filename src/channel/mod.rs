@@ -37,6 +37,8 @@ pub struct Link {
     pub marker: Arc<Marker>,
     /// Whether a cluster may be there that this link does not hear.
     pub found: watch::Receiver<bool>,
+    /// What the channel keeps of a cluster that is, or was moments ago, on it.
+    pub noted: watch::Receiver<Option<Bytes>>,
     membership: Box<dyn Membership>,
 }
 

@@ -212,6 +212,13 @@ fn facts(warning: &Warning) -> serde_json::Value {
             json!({ "cluster": cluster.to_string(), "theirs": theirs, "ours": ours })
         }
         Warning::StartingOver { why } => json!({ "why": why }),
+        Warning::StateLost { cluster, former, ids } => {
+            json!({
+                "cluster": cluster.to_string(),
+                "former": former.to_string(),
+                "ids": ids.iter().map(|id| &**id).collect::<Vec<_>>()
+            })
+        }
         Warning::TwoClusters { ours, theirs } => {
             json!({ "ours": ours.to_string(), "theirs": theirs.to_string() })
         }
@@ -379,6 +386,7 @@ mod tests {
             Warning::OtherClusterSize { id: "b".into(), theirs: 5, ours: 3 },
             Warning::ClusterOfOtherSize { cluster: uuid, theirs: 5, ours: 3 },
             Warning::StartingOver { why: "\"".into() },
+            Warning::StateLost { cluster: uuid, former: uuid, ids: vec!["a".into()] },
             Warning::TwoClusters { ours: uuid, theirs: uuid },
             Warning::ChannelBroken { cause: "\n".into() },
             Warning::ChannelStillBroken { cause: "\n".into() },

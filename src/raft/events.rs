@@ -16,6 +16,8 @@ use crate::error::Error;
 pub enum Input {
     /// The channel has found out whether there may be a cluster that this node does not hear.
     ClusterFound(bool),
+    /// The channel knows of a cluster that is, or was moments ago, on it: what `Node::note` gave there. It may be anything.
+    Noted(Bytes),
     /// One tick of the driver's clock has passed.
     Tick,
     /// A frame arrived from the channel. It may be anything: the core checks it.
@@ -337,6 +339,14 @@ pub enum Warning {
     /// This node gave up an attempt and starts over as a new member.
     #[error("starting over as a new member: {why}")]
     StartingOver { why: String },
+    /// This node founded a cluster with nodes that were in another one moments ago. What that one held is gone, unless other
+    /// nodes of it go on out of hearing.
+    #[error(
+        "cluster {cluster} was founded from the initial state, although {} belonged to cluster {former} moments ago: \
+         the state of that cluster is lost, if no other node has it",
+        ids.join(", ")
+    )]
+    StateLost { cluster: ClusterUuid, former: ClusterUuid, ids: Vec<Arc<str>> },
     /// Two clusters with actions share one channel.
     #[error(
         "cluster {ours} and cluster {theirs} share this channel and both hold actions; \
@@ -412,6 +422,7 @@ impl Warning {
             Warning::WaitingToJoin { .. } => "WARN_CONFLUX_WAITING_TO_JOIN",
             Warning::OtherClusterSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
             Warning::StartingOver { .. } => "WARN_CONFLUX_STARTING_OVER",
+            Warning::StateLost { .. } => "WARN_CONFLUX_STATE_LOST",
             Warning::TwoClusters { .. } => "WARN_CONFLUX_TWO_CLUSTERS",
             Warning::ChannelBroken { .. } => "WARN_CONFLUX_CHANNEL_BROKEN",
             Warning::ChannelStillBroken { .. } => "WARN_CONFLUX_CHANNEL_STILL_BROKEN",

@@ -23,6 +23,7 @@ mod waking;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -201,6 +202,7 @@ impl Node {
             Input::Persisted(number) => self.persisted(number),
             Input::StorageFailed(error) => self.fail(error),
             Input::ClusterFound(is_found) => self.cluster_was_found = is_found,
+            Input::Noted(bytes) => self.membership.noted(&bytes),
             Input::Channel(state) => self.channel_changed(state),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }
@@ -226,6 +228,11 @@ impl Node {
 
     pub fn may_found(&self) -> bool {
         *self.membership.phase() == Phase::Seeking
+    }
+
+    /// Whom the cluster of this node has as members, for the channel to keep beyond the cluster's end.
+    pub fn note(&self) -> Option<Bytes> {
+        self.seat.as_ref().filter(|seat| seat.group.has_seen_commit()).map(|seat| seat.note.clone())
     }
 
     pub fn status(&self) -> Status {

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::hearing::Hearing;
 use super::meeting::{Acquaintances, Verdict};
+use super::note::Note;
 use super::succession::Former;
 use super::timing::Timing;
 use super::{Event, Facts, Phase};
@@ -60,6 +61,8 @@ pub struct Membership {
     channel_was_healthy: bool,
     /// A cluster may be out of hearing, and will be heard in a moment: this node does not propose to found one.
     pub(super) cluster_was_found: bool,
+    /// What the channel knew of a cluster before this node was in one.
+    pub(super) note: Option<Note>,
     /// Emptied by the caller after each input, and an input adds a few at most: no bound is needed.
     pub(super) events: VecDeque<Event>,
 }
@@ -90,6 +93,7 @@ impl Membership {
             warned_of: None,
             channel_was_healthy: true,
             cluster_was_found: false,
+            note: None,
             events: VecDeque::new(),
         };
         membership.join();
@@ -518,15 +522,6 @@ impl Membership {
         self.leaderless_max = self.timing.until_quorum_lost(&mut self.dice);
         self.events.push_back(Event::Founded { roster: roster.clone(), campaign });
         self.phase = Phase::Founded { roster, cluster, until };
-    }
-
-    fn see_commit(&mut self, facts: &Facts) {
-        self.cluster_was_found = facts.cluster_was_found;
-        if let Phase::Founded { cluster, .. } = &self.phase
-            && facts.has_seen_commit
-        {
-            self.phase = Phase::Member { cluster: *cluster };
-        }
     }
 
     /// Does not found for a while: the cluster that was heard is the place to be.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState};
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
@@ -17,6 +18,7 @@ use crate::raft::frame::{Ancestor, Roster};
 use crate::raft::group::Group;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::log::{FOUNDING_INDEX, FOUNDING_TERM, Log};
+use crate::raft::membership::Note;
 use crate::raft::options::Options;
 use crate::raft::registry::{ANCESTORS_MAX, Registry};
 use crate::raft::requests::{Leadership, Table};
@@ -73,6 +75,7 @@ pub(super) struct Seat {
     pub(super) told: (Role, u64, Option<RaftId>),
     /// What the status tells of the members; made anew only when it changes, for a status is copied every turn.
     members: Arc<[Member]>,
+    pub(super) note: Bytes,
     described: Vec<Described>,
 }
 
@@ -197,6 +200,7 @@ impl Seat {
             replays_until: None,
             told: (Role::Follower, 0, None),
             members: Arc::from([]),
+            note: Bytes::new(),
             described: Vec::new(),
         };
         seat.refresh_members(me.raft_id());
@@ -350,6 +354,7 @@ impl Seat {
             .collect();
         if described != self.described && !self.is_registry_behind(me) {
             self.described = described;
+            self.note = Note::new(self.cluster, self.registry.members().map(|(.., id)| id)).encode().into();
             self.describe_members(me);
         }
     }
