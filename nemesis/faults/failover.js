@@ -11,17 +11,14 @@ const { until } = require('../until')
 /** Less than the two seconds for which the next primary still knows that there is a cluster. */
 const TWO_PRIMARIES_MS_MAX = 1000
 
-const SERVES_WITHIN_MS = 20_000
-
 async function strike({ cluster, random, note }) {
   const guests = []
   const moment = random.pick(['before', 'between', 'after'])
   const come = now => {
     if (now === moment) guests.push(...cluster.startGuests(cluster.size))
   }
-  const facts = { guests: cluster.size, moment }
   await cluster.network.level()
-  note(facts)
+  note({ guests: cluster.size, moment })
   come('before')
   await delay(random.between(0, 500))
   await cluster.network.promote()
@@ -29,7 +26,6 @@ async function strike({ cluster, random, note }) {
   await delay(random.between(0, TWO_PRIMARIES_MS_MAX))
   await cluster.network.demote()
   come('after')
-  facts.servesAfterMs = await cluster.serves(SERVES_WITHIN_MS)
   await until('the newcomers to be in the cluster', () => areMembers(guests))
   await isOneCluster(cluster)
   // They leave again: the next fault meets as many processes as the last.
