@@ -96,6 +96,8 @@ pub enum Bug {
     RepeatsOrders,
     /// A node whose disk hangs leads on, or takes leadership.
     LeadsWithoutStorage,
+    /// A chunk of an image that comes before the one that it follows is dropped.
+    DropsWhatComesEarly,
 }
 
 thread_local! {
@@ -335,4 +337,9 @@ fn bug_of_repeating_orders_is_caught() {
 #[test]
 fn bug_of_leading_without_a_storage_is_caught() {
     assert_caught(Bug::LeadsWithoutStorage, 0.., hanging_disks::a_leader_gives_way);
+}
+
+#[test]
+fn bug_of_dropping_what_comes_early_is_caught() {
+    assert_caught(Bug::DropsWhatComesEarly, 580.., steadiness::live_through);
 }
