@@ -6,7 +6,8 @@
 //!
 //! The map: `machine` moves a node from phase to phase; `phase` says which phases there are; `hearing` remembers
 //! whose HELLOs were heard; `meeting` decides between two clusters,
-//! `succession` between a cluster and what it was recovered as; `note` notices a cluster that is founded where another ended; `timing` turns the options into spans of ticks;
+//! `succession` between a cluster and what it was recovered as; `note` notices a cluster that is founded where another
+//! ended; `timing` turns the options into spans of ticks;
 //! `words` says it all.
 //!
 //! Why it is safe: an incarnation accepts one roster, ever, and a cluster exists only if all N of its roster accepted

@@ -82,7 +82,7 @@ impl Database {
         recovered.start = head.start;
         let mut database = Self { redb, head };
         crash::point("before-start");
-        // A file of a version that did not note whose it is becomes this node's.
+        // A file without an id is from an earlier format: it becomes this node's.
         database.commit(&[], Some(id))?;
         crash::point("after-start");
         if file_bytes > FILE_BYTES_KEPT + FILE_FACTOR_MAX * needed_bytes(&recovered) {
@@ -104,7 +104,7 @@ impl Database {
         Ok(self.redb.close()?)
     }
 
-    /// The first commit of a process says whose the file is.
+    /// The first commit of a process stores the node's id.
     fn commit(&mut self, writes: &[Write], first_of: Option<&str>) -> Result<(), Fault> {
         let mut transaction = self.redb.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
