@@ -3,6 +3,7 @@
 //! What only the façade can find wrong (options, arguments) has its codes in `lib/errors.js`.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use crate::raft::ClusterUuid;
 
@@ -24,6 +25,12 @@ pub enum Error {
          this node stops"
     )]
     OtherCluster { ours: ClusterUuid, theirs: ClusterUuid },
+    /// This node's application is not that of the cluster on its channel.
+    #[error(
+        "this node is of {ours}, and the cluster on this channel is of {theirs}: two applications use the channelName \
+         `{channel_name}`; give one of them another"
+    )]
+    OtherApplication { ours: Arc<str>, theirs: Arc<str>, channel_name: Arc<str> },
     /// No majority of the voters answered in time.
     #[error("{what}: no quorum within the time given; {why}")]
     NoQuorum { what: &'static str, why: String },
@@ -75,6 +82,7 @@ impl Error {
             Error::Removed => "ERR_CONFLUX_REMOVED",
             Error::DuplicateId { .. } => "ERR_CONFLUX_DUPLICATE_ID",
             Error::OtherCluster { .. } => "ERR_CONFLUX_OTHER_CLUSTER",
+            Error::OtherApplication { .. } => "ERR_CONFLUX_OTHER_APPLICATION",
             Error::NoQuorum { .. } => "ERR_CONFLUX_NO_QUORUM",
             Error::UnknownMember { .. } => "ERR_CONFLUX_UNKNOWN_MEMBER",
             Error::NotAVoter { .. } => "ERR_CONFLUX_NOT_A_VOTER",

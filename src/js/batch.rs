@@ -211,6 +211,12 @@ fn facts(warning: &Warning) -> serde_json::Value {
         Warning::ClusterOfOtherSize { cluster, theirs, ours } => {
             json!({ "cluster": cluster.to_string(), "theirs": theirs, "ours": ours })
         }
+        Warning::OtherApplication { who, theirs, ours, channel_name } => {
+            json!({ "who": who, "theirs": &**theirs, "ours": &**ours, "channelName": &**channel_name })
+        }
+        Warning::OtherMethods { id, ours, theirs } => {
+            json!({ "id": &**id, "ours": &**ours, "theirs": &**theirs })
+        }
         Warning::StartingOver { why } => json!({ "why": why }),
         Warning::TwoClusters { ours, theirs } => {
             json!({ "ours": ours.to_string(), "theirs": theirs.to_string() })

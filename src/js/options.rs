@@ -46,6 +46,9 @@ struct Given {
     snapshot_entries: u64,
     snapshot_bytes: u64,
     version: String,
+    application: Option<String>,
+    /// The names of the application's methods.
+    methods: Vec<String>,
     compare_states: bool,
     /// Milliseconds without a quorum; none: wait for ever.
     recover_after: Option<u64>,
@@ -65,6 +68,15 @@ struct Range {
 enum GivenChannel {
     Memory(GivenMemory),
     Redis(Box<GivenRedis>),
+}
+
+impl GivenChannel {
+    fn channel_name(&self) -> &str {
+        match self {
+            GivenChannel::Memory(given) => &given.channel_name,
+            GivenChannel::Redis(given) => &given.channel_name,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -128,6 +140,9 @@ fn raft_options(given: &Given, tick: Duration) -> Result<raft::Options, String> 
     options.snapshot_entries = given.snapshot_entries;
     options.snapshot_bytes = given.snapshot_bytes;
     options.version = given.version.as_str().into();
+    let methods = given.methods.iter().map(String::as_str);
+    options.application = raft::Application::new(given.application.as_deref(), methods);
+    options.channel_name = given.channel.channel_name().into();
     options.compares_states = given.compare_states;
     options.is_durable = given.storage_path.is_some();
     options.recover_ticks = given.recover_after.map(|after| ticks(after, tick));
@@ -190,7 +205,7 @@ mod tests {
         format!(
             r#"{{"id":"a","clusterSize":3,"electionTimeout":{{"min":{min},"max":{max}}},"heartbeatInterval":{heartbeat},
             "seed":"{}","channel":{{"name":"memory","channelName":"c"}},"snapshotEntries":10000,
-            "snapshotBytes":16777216,"version":"","compareStates":true}}"#,
+            "snapshotBytes":16777216,"version":"","methods":[],"compareStates":true}}"#,
             "0f".repeat(32)
         )
     }
@@ -207,6 +222,7 @@ mod tests {
         assert_eq!(raft.snapshot_entries, defaults.snapshot_entries);
         assert_eq!(raft.snapshot_bytes, defaults.snapshot_bytes);
         assert_eq!(raft.version, defaults.version);
+        assert_eq!(raft.application, defaults.application);
         assert_eq!(raft.compares_states, defaults.compares_states);
         assert_eq!(raft.is_durable, defaults.is_durable);
         assert_eq!(raft.recover_ticks, defaults.recover_ticks);
@@ -216,7 +232,11 @@ mod tests {
     #[test]
     fn what_is_given_reaches_the_core() {
         let given = text(20, 100, 200)
-            .replace(r#""version":"""#, r#""version":"2","storagePath":"/x","recoverAfter":5001"#)
+            .replace(
+                r#""version":"""#,
+                r#""version":"2","application":"shop","storagePath":"/x","recoverAfter":5001"#,
+            )
+            .replace("[]", r#"["b","a"]"#)
             .replace("10000", "10")
             .replace("16777216", "20")
             .replace("true", "false");
@@ -224,6 +244,8 @@ mod tests {
         assert_eq!((raft.snapshot_entries, raft.snapshot_bytes), (10, 20));
         assert_eq!((&*raft.version, raft.compares_states, raft.is_durable), ("2", false, true));
         assert_eq!((raft.tick_micros, raft.recover_ticks), (4_000, Some(1_251)));
+        assert_eq!(raft.application, raft::Application::new(Some("shop"), ["a", "b"]));
+        assert_eq!(&*raft.channel_name, "c");
     }
 
     #[test]

@@ -334,6 +334,18 @@ pub enum Warning {
     /// A node on the same channel was started with another `clusterSize`.
     #[error("node `{id}` was started with clusterSize {theirs}, this node with {ours}; it is not counted")]
     OtherClusterSize { id: Arc<str>, theirs: usize, ours: usize },
+    /// A node or a cluster of another application is on this channel.
+    #[error(
+        "{who} is of {theirs}, this node of {ours}: two applications use the channelName `{channel_name}`, and do not \
+         mix; give one of them another"
+    )]
+    OtherApplication { who: String, theirs: Arc<str>, ours: Arc<str>, channel_name: Arc<str> },
+    /// The methods of two members differ, and their `version` does not say so.
+    #[error(
+        "node `{id}` has other methods than this node, and the same `version`: missing there are {ours}, missing here \
+         {theirs}; give every change of the methods another `version`"
+    )]
+    OtherMethods { id: Arc<str>, ours: Arc<str>, theirs: Arc<str> },
     /// This node gave up an attempt and starts over as a new member.
     #[error("starting over as a new member: {why}")]
     StartingOver { why: String },
@@ -411,6 +423,8 @@ impl Warning {
             Warning::WaitingForNodes { .. } => "WARN_CONFLUX_WAITING_FOR_NODES",
             Warning::WaitingToJoin { .. } => "WARN_CONFLUX_WAITING_TO_JOIN",
             Warning::OtherClusterSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
+            Warning::OtherApplication { .. } => "WARN_CONFLUX_OTHER_APPLICATION",
+            Warning::OtherMethods { .. } => "WARN_CONFLUX_OTHER_METHODS",
             Warning::StartingOver { .. } => "WARN_CONFLUX_STARTING_OVER",
             Warning::TwoClusters { .. } => "WARN_CONFLUX_TWO_CLUSTERS",
             Warning::ChannelBroken { .. } => "WARN_CONFLUX_CHANNEL_BROKEN",

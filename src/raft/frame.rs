@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::application::Application;
 use super::events::StateHash;
 use super::identity::{ClusterUuid, Incarnation, RaftId};
 
@@ -32,7 +33,7 @@ pub struct Frame {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// "I have no cluster." Said to all, with jitter; answered by everyone who can help.
-    Hello { id: Arc<str>, cluster_size: u32, version: Arc<str> },
+    Hello { id: Arc<str>, cluster_size: u32, version: Arc<str>, application: Application },
     /// "I accept this roster", the sender's one promise. The proposer says it first: that is the proposal.
     Accept(Roster),
     /// "There is a cluster": the answer of a member to a HELLO, and what its leader says to all now and then.
@@ -50,8 +51,8 @@ pub enum Message {
     Outcomes { term: u64, start: u64, index: u64, outcomes: Vec<(u64, Outcome)> },
     /// "In this term I have your requests up to this sequence number, without a gap."
     Received { term: u64, start: u64, sequence: u64 },
-    /// What a member tells all others of itself when a leader appears, and whoever newly joined.
-    About { version: Arc<str> },
+    /// What a member tells all others of itself when a leader appears, and whoever newly joined. `asks`: tell me the same.
+    About { version: Arc<str>, application: Application, asks: bool },
     /// "You are no member": the leader's answer to whoever was removed. `term` is the leader's; `cluster_size` is what to
     /// say to be let in again.
     Removed { term: u64, cluster_size: u32 },
@@ -85,6 +86,8 @@ pub enum Message {
     Silent { members: Vec<(RaftId, u64)> },
     /// "I leave it to another survivor to go on": whoever promised the sender is free of that promise.
     Released,
+    /// "You are of another application": the leader's answer to such a node. `theirs` is what its members have.
+    OtherApplication { cluster: ClusterUuid, theirs: Application },
 }
 
 /// What a node asks the leader.
@@ -161,6 +164,8 @@ pub struct Here {
     pub holds_actions: bool,
     /// The sender knows a leader of the present term.
     pub has_leader: bool,
+    /// The sender's.
+    pub application: Application,
 }
 
 /// A cluster that was recovered.

@@ -2,6 +2,7 @@
 //!
 //! Called by the driver alone: [`Node::handle`] with each input, then [`Node::poll`] until it gives nothing.
 
+mod applications;
 mod asks;
 mod care;
 mod catch_up;
@@ -105,6 +106,8 @@ pub struct Node {
     /// The channel says that there may be a cluster that this node does not hear.
     cluster_was_found: bool,
     reported_versions: BTreeSet<u8>,
+    /// Differences between applications that the operator was told.
+    reported_applications: BTreeSet<(Arc<str>, Arc<str>, Arc<str>)>,
     closing: Option<Closing>,
     is_stopped: bool,
 }
@@ -151,6 +154,7 @@ impl Node {
             cluster_was_found: false,
             channel: ChannelState::Healthy,
             reported_versions: BTreeSet::new(),
+            reported_applications: BTreeSet::new(),
             closing: None,
             is_stopped: false,
         };
@@ -518,8 +522,7 @@ impl Node {
         }
         if leader.is_some() {
             self.origin.follow(term);
-            let about = Message::About { version: self.options.version.clone() };
-            self.outbox.push(Target::All, self.closing_word().unwrap_or(about));
+            self.outbox.push(Target::All, self.closing_word().unwrap_or_else(|| self.about(false)));
         }
         let Some(seat) = &mut self.seat else { return };
         let leader = seat.leader_id();

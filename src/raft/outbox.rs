@@ -93,6 +93,7 @@ fn size(message: &Message) -> usize {
         | Message::Released
         | Message::Wake
         | Message::Awake
-        | Message::Silent { .. } => SMALL,
+        | Message::Silent { .. }
+        | Message::OtherApplication { .. } => SMALL,
     }
 }

@@ -330,6 +330,7 @@ impl Node {
         seat.silent_since.remove(&member);
         seat.closing.remove(&member);
         seat.versions.remove(&member);
+        seat.applications.remove(&member);
         if let Some(care) = &mut seat.care {
             care.transfers.remove(&member);
             care.unwanted.remove(&member);

@@ -41,12 +41,24 @@ impl Node {
                 return;
             }
             match message {
-                Message::Hello { .. } | Message::Accept(_) | Message::Here(_) | Message::Taken { .. } => {
+                Message::Hello { .. }
+                | Message::Accept(_)
+                | Message::Here(_)
+                | Message::Taken { .. }
+                | Message::OtherApplication { .. } => {
                     let facts = self.facts();
                     self.membership.hear(frame.from, &message, &facts);
                     self.obey_membership();
-                    if let Message::Hello { id, cluster_size, version } = &message {
-                        self.welcome(frame.from, id, *cluster_size, version);
+                    match message {
+                        Message::Hello { id, cluster_size, version, application } => {
+                            if self.may_be_welcome(frame.from, &id, &application) {
+                                self.welcome(frame.from, &id, cluster_size, &version);
+                            }
+                        }
+                        Message::OtherApplication { cluster, theirs } => {
+                            self.hear_other_application(cluster, &theirs);
+                        }
+                        _ => {}
                     }
                 }
                 Message::Chunk(chunk) => {
@@ -126,10 +138,11 @@ impl Node {
                     self.steward();
                 }
             }
-            Message::About { version } => {
+            Message::About { version, application, asks } => {
                 seat.versions.insert(peer, version);
                 seat.closing.remove(&peer);
                 seat.describe_members(self.membership.me().raft_id());
+                self.hear_about(from, application, asks);
             }
             Message::Requests(requests) => {
                 let goes = seat.goes(peer);
@@ -171,6 +184,7 @@ impl Node {
             | Message::Here(_)
             | Message::Taken { .. }
             | Message::Removed { .. }
+            | Message::OtherApplication { .. }
             | Message::Chunk(_)
             | Message::ChunkReceived { .. } => {}
         }

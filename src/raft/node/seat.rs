@@ -11,6 +11,7 @@ use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 use super::care::Care;
 use super::fence::Fence;
 use super::snapshots::Taking;
+use crate::raft::application::Application;
 use crate::raft::entry::Context;
 use crate::raft::events::{Position, Promise, Recovered, Role, SeatRecord, SnapshotRecord, Write};
 use crate::raft::frame::{Ancestor, Roster};
@@ -59,6 +60,8 @@ pub(super) struct Seat {
     /// Members that said they are closing: no leadership goes to them.
     pub(super) closing: BTreeMap<RaftId, Going>,
     pub(super) versions: BTreeMap<RaftId, Arc<str>>,
+    /// Of which application the members are, as far as they have told.
+    pub(super) applications: BTreeMap<RaftId, Application>,
     /// Of our cluster, but not members as far as our log says: it may lag behind.
     strangers: BTreeMap<RaftId, Incarnation>,
     pub(super) snapshots: Taking,
@@ -189,6 +192,7 @@ impl Seat {
             silent_since: BTreeMap::new(),
             closing: BTreeMap::new(),
             versions: BTreeMap::from([(me.raft_id(), options.version.clone())]),
+            applications: BTreeMap::from([(me.raft_id(), options.application.clone())]),
             strangers: BTreeMap::new(),
             snapshots: Taking::new(options, dice.next_u64()),
             fence: Fence::default(),

@@ -24,7 +24,8 @@ fn describe_message(message: &Message) -> String {
         Message::Here(here) => format!("Here actions={} leader={}", here.holds_actions, here.has_leader),
         Message::Taken { id } => format!("Taken {id}"),
         Message::Closing { leaves } => if *leaves { "Closing and leaving" } else { "Closing" }.into(),
-        Message::About { .. } => "About".into(),
+        Message::About { asks, .. } => if *asks { "About?" } else { "About" }.into(),
+        Message::OtherApplication { .. } => "OtherApplication".into(),
         Message::Removed { term, .. } => format!("Removed term={term}"),
         Message::Chunk(chunk) => format!(
             "Chunk {}{}..{} of {} term={}",

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::raft::application::Application;
 use crate::raft::entry::{Admission, Context, Request, RequestId};
 use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::frame::{
@@ -34,6 +35,10 @@ pub const RAFT_KINDS: [RaftKind; 9] = [
 
 fn incarnation(number: u128) -> Incarnation {
     Incarnation::from_u128(number << 64 | 0x0102_0304_0506_0700 | number)
+}
+
+fn application() -> Application {
+    Application::new(Some("shop"), ["cancel", "order"])
 }
 
 fn roster() -> Roster {
@@ -73,7 +78,7 @@ fn messages() -> Vec<Message> {
         heals: true,
     };
     let mut messages = vec![
-        Message::Hello { id: "a".into(), cluster_size: 3, version: "v".into() },
+        Message::Hello { id: "a".into(), cluster_size: 3, version: "v".into(), application: application() },
         Message::Accept(roster()),
         Message::Here(Here {
             cluster,
@@ -81,13 +86,14 @@ fn messages() -> Vec<Message> {
             cluster_size: 3,
             holds_actions: true,
             has_leader: false,
+            application: Application::new(None, []),
         }),
         Message::Taken { id: "a".into() },
         Message::Closing { leaves: true },
         Message::Requests(Requests { term: 3, start: 2, floor: 8, requests: vec![item] }),
         Message::Outcomes { term: 3, start: 2, index: 300, outcomes },
         Message::Received { term: 3, start: 2, sequence: 9 },
-        Message::About { version: "v".into() },
+        Message::About { version: "v".into(), application: application(), asks: true },
         Message::Removed { term: 3, cluster_size: 5 },
         Message::Chunk(chunk),
         Message::ChunkReceived { transfer: 7, bytes: 9 },
@@ -111,6 +117,7 @@ fn messages() -> Vec<Message> {
         Message::Awake,
         Message::Silent { members: vec![(1, 2)] },
         Message::Released,
+        Message::OtherApplication { cluster, theirs: application() },
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
@@ -150,10 +157,11 @@ fn place(message: &Message) -> u8 {
         Message::Awake => 23,
         Message::Silent { .. } => 24,
         Message::Released => 25,
+        Message::OtherApplication { .. } => 26,
     }
 }
 
-const PLACES: u8 = 26;
+const PLACES: u8 = 27;
 
 fn request() -> Request {
     Request {

@@ -3,6 +3,7 @@
 
 use super::bugs::{Bug, assert_back_is_noticed};
 use super::stories::Story;
+use crate::raft::application::Application;
 use crate::raft::frame::{Chunk, Frame, Message};
 use crate::raft::identity::ClusterUuid;
 use crate::raft::transfer::Transfer;
@@ -290,7 +291,7 @@ fn a_member_believes_no_former_leader_that_it_was_removed_and_no_stranger_anythi
     let [hash, theirs] = [[1; 16], [2; 16]];
     for message in [
         Message::Closing { leaves: true },
-        Message::About { version: "other".into() },
+        Message::About { version: "other".into(), application: Application::default(), asks: false },
         Message::Fenced { index: Some(1) },
         Message::Disagrees { index: before.applied_index, ours: hash, theirs },
         Message::Silent { members: Vec::new() },
