@@ -22,21 +22,12 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
     snapshotBytes: snapshot.bytes,
     version,
     application,
-    methods: namesOf(methods),
+    methods: Object.getOwnPropertyNames(methods).map(name => name.toWellFormed()),
     compareStates,
     recoverAfter: quorumLoss === 'wait' ? undefined : quorumLoss.recoverAfter,
     // The core draws no random numbers of its own: a seed and the same inputs give the same decisions.
     seed: randomBytes(32).toString('hex')
   })
-}
-
-/** Without calling a getter. Whoever throws, being asked for the names, has none. */
-function namesOf(methods) {
-  try {
-    return Object.getOwnPropertyNames(methods).map(name => name.toWellFormed())
-  } catch {
-    return []
-  }
 }
 
 /** The node may outlive the directory that the process was in. */

@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 /// Of more methods, those with the lowest digests travel: the same ones on every node that has them.
 const METHODS_MAX: usize = 1_024;
+/// Lists that were cut are of two applications if so many of each could be compared, and none is in both.
+const SAMPLE_MIN: usize = 64;
 /// So much of the names travels along, each up to so many bytes; of the other methods only the digests.
 const NAMES_BYTES_MAX: usize = 2_048;
 const NAME_BYTES_MAX: usize = 64;
@@ -94,6 +96,7 @@ impl Application {
                 self.methods.is_empty()
                     || other.methods.is_empty()
                     || self.methods.iter().any(|method| other.has(method))
+                    || !self.tells_enough(other)
             }
         }
     }
@@ -103,12 +106,9 @@ impl Application {
         if self.methods.is_empty() || other.methods.is_empty() {
             return None;
         }
-        // Of a list that is cut, only what is below its end is known to be complete.
-        let end = [self, other].into_iter().filter(|one| one.is_cut).filter_map(Self::last).min();
-        let is_comparable = |method: &&Method| end.is_none_or(|end| method.digest <= end);
+        let end = self.comparable_until(other);
         let only = |one: &Self, other: &Self| {
-            let methods = one.methods.iter().filter(is_comparable).filter(|method| !other.has(method));
-            list(methods.collect())
+            list(one.until(end).filter(|method| !other.has(method)).collect())
         };
         let (ours, theirs) = (only(self, other), only(other, self));
         (ours.is_some() || theirs.is_some()).then(|| Difference {
@@ -132,8 +132,20 @@ impl Application {
         self.methods.binary_search_by_key(&method.digest, |method| method.digest).is_ok()
     }
 
-    fn last(&self) -> Option<[u8; 8]> {
-        self.methods.last().map(|method| method.digest)
+    /// Of a list that is cut, only what is below its end is known to be complete.
+    fn comparable_until(&self, other: &Self) -> Option<[u8; 8]> {
+        let cut = [self, other].into_iter().filter(|one| one.is_cut);
+        cut.filter_map(|one| one.methods.last()).map(|method| method.digest).min()
+    }
+
+    fn until(&self, end: Option<[u8; 8]>) -> impl Iterator<Item = &Method> {
+        self.methods.iter().filter(move |method| end.is_none_or(|end| method.digest <= end))
+    }
+
+    /// Two lists without a common method show two applications, unless it may be what was left out.
+    fn tells_enough(&self, other: &Self) -> bool {
+        let end = self.comparable_until(other);
+        end.is_none() || [self, other].into_iter().all(|one| one.until(end).count() >= SAMPLE_MIN)
     }
 }
 
@@ -221,6 +233,7 @@ mod tests {
         assert!(bytes < 12_000, "{bytes} bytes");
         let nameless = |application: &Application| Application { name: None, ..application.clone() };
         assert!(nameless(&one).goes_with(&nameless(&next)) && !nameless(&one).goes_with(&nameless(&other)));
+        assert!(nameless(&one).goes_with(&with(None, &["what it has may have been cut"])));
         assert_eq!(one.difference(&one), None);
         let text = one.describe();
         assert!(text.len() < 2_000 && text.contains("and 1012 more"), "{text}");
