@@ -36,8 +36,8 @@ function channelOf(t, channel, given = {}) {
   const open = (id, options) => {
     const node = openNode(t, { id, clusterSize: 3, channel, ...given, ...options })
     opened.add(node)
-    node.on('warning', warning => told.push({ id, ...warning }))
-    node.on('error', error => told.push({ id, code: error.code, message: error.message }))
+    node.on('warning', warning => told.push({ ...warning, at: id }))
+    node.on('error', error => told.push({ at: id, code: error.code, message: error.message }))
     return node
   }
   return { open, told }
@@ -74,8 +74,8 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
     assertNamesBoth(stranger.status().failure, channel.channelName, 'say', 'order', 'cancel')
     const { leader } = await elected(nodes)
     await until('the leader is told', () =>
-      told.some(({ id, code, who }) => {
-        const isLeaders = id === leader.status().id && code === 'WARN_CONFLUX_OTHER_APPLICATION'
+      told.some(({ at, code, who }) => {
+        const isLeaders = at === leader.status().id && code === 'WARN_CONFLUX_OTHER_APPLICATION'
         return isLeaders && who === 'node `z`'
       })
     )
@@ -113,7 +113,7 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
     for (const node of [...shops, ...chats]) {
       const { id } = node.status()
       await until('it is told', () =>
-        told.some(one => one.id === id && one.code === 'WARN_CONFLUX_OTHER_APPLICATION')
+        told.some(one => one.at === id && one.code === 'WARN_CONFLUX_OTHER_APPLICATION')
       )
     }
     assert.ok([...shops, ...chats].every(node => node.status().cluster === null))
@@ -269,7 +269,7 @@ test('other methods without another version are warned about once, with what is 
   await next.transferLeadership(next.status().id)
   await next.transferLeadership(leader.status().id)
   await next.sync()
-  const texts = others().map(({ id, message }) => `${id}: ${message}`)
+  const texts = others().map(({ at, message }) => `${at}: ${message}`)
   assert.equal(new Set(texts).size, texts.length, texts.join('\n'))
   const silent = open('e', { ...withMethods('order', 'repay'), version: '2' })
   await silent.ready()
