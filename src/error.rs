@@ -60,6 +60,18 @@ pub enum Error {
     /// The storage holds something that was never written, or is of another version.
     #[error("reading the storage `{path}`: {cause}; nothing was changed. {advice}")]
     StorageDamaged { path: String, cause: String, advice: &'static str },
+    /// Another process runs with a copy of this node's directory.
+    #[error(
+        "the storage directory of `{id}` is a copy: another process with the same content is a member already, and goes \
+         on; delete this directory, and start this node under an id of its own, or end the other first"
+    )]
+    StorageCopied { id: String },
+    /// The directory holds an older state than the cluster knows of it.
+    #[error(
+        "the storage directory of `{id}` is an older copy: the cluster has heard this member with a newer one, and what it \
+         acknowledged since is missing here; delete this directory, and start this node again: it joins as a new member"
+    )]
+    StorageOutdated { id: String },
     /// The storage cannot be read or written.
     #[error("{what} the storage `{path}`: {cause}")]
     Storage { what: &'static str, path: String, cause: String },
@@ -92,6 +104,8 @@ impl Error {
             Error::Forgotten => "ERR_CONFLUX_FORGOTTEN",
             Error::StorageInUse { .. } => "ERR_CONFLUX_STORAGE_IN_USE",
             Error::StorageDamaged { .. } => "ERR_CONFLUX_STORAGE_DAMAGED",
+            Error::StorageCopied { .. } => "ERR_CONFLUX_STORAGE_COPIED",
+            Error::StorageOutdated { .. } => "ERR_CONFLUX_STORAGE_OUTDATED",
             Error::Storage { .. } => "ERR_CONFLUX_STORAGE",
             Error::InvalidChannel { .. } => "ERR_CONFLUX_INVALID_OPTIONS",
             Error::Resources { .. } => "ERR_CONFLUX_RESOURCES",

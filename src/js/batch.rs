@@ -228,6 +228,7 @@ fn facts(warning: &Warning) -> serde_json::Value {
             json!({ "voters": voters, "missing": missing.iter().map(|id| &**id).collect::<Vec<_>>() })
         }
         Warning::StorageSlow { milliseconds } => json!({ "milliseconds": milliseconds }),
+        Warning::StorageCopied { id } => json!({ "id": &**id }),
         Warning::StatesDiffer { index } => json!({ "index": index }),
         Warning::QuorumRestored => json!({}),
         Warning::Recovered { cluster, from, missing } => {

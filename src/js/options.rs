@@ -113,12 +113,9 @@ pub fn parse(text: &str, credentials: Option<Arc<dyn Credentials>>) -> Result<Op
     let given: Given = serde_json::from_str(text).map_err(bug)?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
-    Ok(Options {
-        raft: raft_options(&given, tick).map_err(bug)?,
-        tick,
-        channel: channel(given.channel, credentials, patience)?,
-        storage: storage(given.storage_path, &given.id),
-    })
+    let raft = raft_options(&given, tick).map_err(bug)?;
+    let storage = storage(given.storage_path, &given.id, raft.nonce);
+    Ok(Options { raft, tick, channel: channel(given.channel, credentials, patience)?, storage })
 }
 
 /// The façade checks what it hands over.
@@ -162,9 +159,9 @@ fn seed(hexadecimal: &str) -> Result<[u8; 32], String> {
 }
 
 /// Every storage is opened by its first `load`, on the driver's thread: nothing here waits for a disk.
-fn storage(path: Option<PathBuf>, id: &str) -> Box<dyn Storage> {
+fn storage(path: Option<PathBuf>, id: &str, nonce: u64) -> Box<dyn Storage> {
     match path {
-        Some(path) => Box::new(Disk::new(path, id)),
+        Some(path) => Box::new(Disk::new(path, id).with_nonce(nonce)),
         None => Box::new(MemoryStorage),
     }
 }

@@ -107,9 +107,8 @@ impl Application {
             return None;
         }
         let end = self.comparable_until(other);
-        let only = |one: &Self, other: &Self| {
-            list(one.until(end).filter(|method| !other.has(method)).collect())
-        };
+        let only =
+            |one: &Self, other: &Self| list(one.until(end).filter(|method| !other.has(method)).collect());
         let (ours, theirs) = (only(self, other), only(other, self));
         (ours.is_some() || theirs.is_some()).then(|| Difference {
             ours: ours.unwrap_or_else(|| "none".into()),

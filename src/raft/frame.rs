@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::application::Application;
 use super::events::StateHash;
-use super::identity::{ClusterUuid, Incarnation, RaftId};
+use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
 /// The version of the protocol that this build speaks.
 pub const VERSION: u8 = 1;
@@ -24,9 +24,18 @@ pub struct Frame {
     /// The sender's cluster; [`ClusterUuid::NONE`] while it has none.
     pub cluster: ClusterUuid,
     pub from: Incarnation,
+    /// `None`: the sender keeps nothing over a restart, so that there is no other process under its incarnation.
+    pub start: Option<Started>,
     /// `None`: to all.
     pub to: Option<Incarnation>,
     pub messages: Vec<Message>,
+}
+
+/// Which start of its incarnation a sender is, and which one its directory knew before that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    pub start: Start,
+    pub former: Option<Start>,
 }
 
 /// One thing said. New variants go to the end: the position is the encoding.
@@ -88,6 +97,22 @@ pub enum Message {
     Released,
     /// "You are of another application": the leader's answer to such a node. `theirs` is what its members have.
     OtherApplication { cluster: ClusterUuid, theirs: Application },
+    /// "Who is there?", to all processes under an incarnation of which a new start is heard. `known` is the last one that
+    /// the sender knows: a directory that has not kept it is an older copy.
+    AskStart { token: u64, known: Option<Start> },
+    /// "I am", and the frame says which start. `last_index`: where the log ended at that start.
+    ToldStart { token: u64, last_index: u64 },
+    /// "You are not heard", to this start of the receiver's incarnation.
+    RefusedStart { start: Start, why: Refused },
+}
+
+/// Why a process is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refused {
+    /// Another process under the same incarnation lives.
+    Copy,
+    /// Its log ends before what its incarnation has acknowledged.
+    Outdated,
 }
 
 /// What a node asks the leader.

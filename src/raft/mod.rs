@@ -34,7 +34,7 @@ pub use events::{
     Answer, Answered, Ask, ChannelState, Delivery, ErrorOutcome, Hashed, Input, Perform, Position, Promise,
     Recovered, Role, SeatRecord, Settlement, SnapshotRecord, StateHash, Taken, Target, Warning, Work, Write,
 };
-pub use identity::{ClusterUuid, Incarnation, RaftId};
+pub use identity::{ClusterUuid, Incarnation, RaftId, Start};
 pub use node::Node;
 pub use options::Options;
 pub use status::Status;

@@ -36,6 +36,8 @@ pub struct Options {
     pub recover_ticks: Option<u64>,
     /// The length of a tick: turns what JavaScript took into ticks, and ticks into what a person reads.
     pub tick_micros: u64,
+    /// Tells this process from any other under the same incarnation.
+    pub nonce: u64,
     /// Feeds every random choice of this core: the same seed and inputs give the same work.
     pub seed: [u8; 32],
 }
@@ -59,6 +61,9 @@ impl Options {
             is_durable: false,
             recover_ticks: None,
             tick_micros: 10_000,
+            nonce: u64::from_le_bytes([
+                seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], seed[6], seed[7],
+            ]),
             seed,
         }
     }

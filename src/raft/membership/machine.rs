@@ -227,6 +227,9 @@ impl Membership {
             | Message::Outcomes { .. }
             | Message::Received { .. }
             | Message::About { .. }
+            | Message::AskStart { .. }
+            | Message::ToldStart { .. }
+            | Message::RefusedStart { .. }
             | Message::Removed { .. }
             | Message::Chunk(_)
             | Message::ChunkReceived { .. }

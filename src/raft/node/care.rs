@@ -48,6 +48,8 @@ pub(super) struct Care {
     /// When the next comparison of states may be proposed.
     pub(super) checks_at: u64,
     pub(super) checked_index: u64,
+    /// The entry that records starts.
+    pub(super) recorded_at: u64,
 }
 
 struct Heard {
@@ -81,6 +83,7 @@ impl Care {
             accused: BTreeMap::new(),
             checks_at: now,
             checked_index: 0,
+            recorded_at: 0,
         }
     }
 
@@ -331,6 +334,7 @@ impl Node {
         seat.closing.remove(&member);
         seat.versions.remove(&member);
         seat.applications.remove(&member);
+        seat.starts.remove(&member);
         if let Some(care) = &mut seat.care {
             care.transfers.remove(&member);
             care.unwanted.remove(&member);

@@ -23,8 +23,8 @@ impl Node {
             }
         };
         let me = self.membership.me();
-        if frame.from == me || frame.to.is_some_and(|to| to != me) {
-            return;
+        if frame.to.is_some_and(|to| to != me) || !self.hears_start(&frame) || frame.from == me {
+            return self.obey_membership();
         }
         let facts = self.facts();
         self.membership.hear_frame(frame.from, frame.cluster, &facts);
@@ -78,6 +78,9 @@ impl Node {
                 | Message::Outcomes { .. }
                 | Message::Received { .. }
                 | Message::About { .. }
+                | Message::AskStart { .. }
+                | Message::ToldStart { .. }
+                | Message::RefusedStart { .. }
                 | Message::Ask { .. }
                 | Message::Answer { .. }
                 | Message::StateHash { .. }
@@ -185,6 +188,9 @@ impl Node {
             | Message::Taken { .. }
             | Message::Removed { .. }
             | Message::OtherApplication { .. }
+            | Message::AskStart { .. }
+            | Message::ToldStart { .. }
+            | Message::RefusedStart { .. }
             | Message::Chunk(_)
             | Message::ChunkReceived { .. } => {}
         }

@@ -94,6 +94,12 @@ pub enum Bug {
     RepeatsOrders,
     /// A node whose disk hangs leads on, or takes leadership.
     LeadsWithoutStorage,
+    /// Whatever process speaks under a member's incarnation is heard.
+    HearsEveryStart,
+    /// Members of any application are let in.
+    WelcomesEveryApplication,
+    /// A roster holds nodes of any application.
+    FoundsWithEveryApplication,
 }
 
 thread_local! {

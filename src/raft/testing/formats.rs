@@ -14,11 +14,11 @@ use crate::raft::entry::{Admission, Context, Request, RequestId};
 use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::frame::{
     Ancestor, Chunk, Frame, Here, Malformed, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt,
-    RequestItem, Requests, Roster, VERSION, WireEntry,
+    Refused, RequestItem, Requests, Roster, Started, VERSION, WireEntry,
 };
 use crate::raft::registry::Registry;
 use crate::raft::snapshot::Snapshot;
-use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Warning, Work};
+use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Start, Warning, Work};
 
 /// Every kind, in the order of their bytes.
 pub const RAFT_KINDS: [RaftKind; 9] = [
@@ -39,6 +39,11 @@ fn incarnation(number: u128) -> Incarnation {
 
 fn application() -> Application {
     Application::new(Some("shop"), ["cancel", "order"])
+}
+
+fn started() -> Option<Started> {
+    let start = |number| Start { number, nonce: 0xfedc_ba98_7654_3200 + number };
+    Some(Started { start: start(2), former: Some(start(1)) })
 }
 
 fn roster() -> Roster {
@@ -118,6 +123,10 @@ fn messages() -> Vec<Message> {
         Message::Silent { members: vec![(1, 2)] },
         Message::Released,
         Message::OtherApplication { cluster, theirs: application() },
+        Message::AskStart { token: 300, known: Some(Start { number: 2, nonce: 3 }) },
+        Message::ToldStart { token: 300, last_index: 400 },
+        Message::RefusedStart { start: Start { number: 2, nonce: 3 }, why: Refused::Copy },
+        Message::RefusedStart { start: Start { number: 2, nonce: 3 }, why: Refused::Outdated },
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
@@ -125,7 +134,13 @@ fn messages() -> Vec<Message> {
 
 fn frame(message: &Message) -> Frame {
     let to = (*message != Message::Wake).then(|| incarnation(2));
-    Frame { cluster: roster().uuid(), from: incarnation(1), to, messages: vec![message.clone()] }
+    Frame {
+        cluster: roster().uuid(),
+        from: incarnation(1),
+        start: started(),
+        to,
+        messages: vec![message.clone()],
+    }
 }
 
 /// The place of a variant in the encoding. The compiler asks for a new one here, and the test for a message of it.
@@ -158,10 +173,13 @@ fn place(message: &Message) -> u8 {
         Message::Silent { .. } => 24,
         Message::Released => 25,
         Message::OtherApplication { .. } => 26,
+        Message::AskStart { .. } => 27,
+        Message::ToldStart { .. } => 28,
+        Message::RefusedStart { .. } => 29,
     }
 }
 
-const PLACES: u8 = 27;
+const PLACES: u8 = 30;
 
 fn request() -> Request {
     Request {
@@ -188,6 +206,7 @@ fn contexts() -> Vec<Context> {
             start: 2,
             observed: vec![(8, Outcome::Nothing), (9, Outcome::Forgotten)],
         },
+        Context::Started { starts: vec![(1, Start { number: 2, nonce: 3 })] },
     ]
 }
 
@@ -201,6 +220,7 @@ fn registry() -> Registry {
     registry.admit(incarnation(3), "c".into());
     registry.set_leaving(vec![incarnation(1).raft_id()]);
     registry.resize(5, 0, 300);
+    registry.set_start(incarnation(3).raft_id(), Start { number: 2, nonce: 3 });
     registry
 }
 

@@ -14,13 +14,13 @@ use crate::raft::application::Application;
 use crate::raft::entry::{Admission, Context};
 use crate::raft::events::Position;
 use crate::raft::frame::{
-    Ancestor, Chunk, Frame, Here, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, RequestItem,
-    Requests, Roster, WireEntry,
+    Ancestor, Chunk, Frame, Here, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, Refused,
+    RequestItem, Requests, Roster, WireEntry,
 };
 use crate::raft::guard::NUMBER_MAX;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::testing::formats::RAFT_KINDS;
-use crate::raft::{ClusterUuid, Incarnation, Status};
+use crate::raft::{ClusterUuid, Incarnation, Start, Status};
 
 /// A frame; `is_impossible` if it must not change where the victim stands.
 pub struct Lie {
@@ -109,7 +109,7 @@ impl Liar {
             }
             _ => false,
         };
-        Lie { frame: Frame { cluster, from, to: None, messages: vec![message] }, is_impossible }
+        Lie { frame: Frame { cluster, from, start: None, to: None, messages: vec![message] }, is_impossible }
     }
 
     fn peer(&mut self, victim: &Victim) -> Incarnation {
@@ -330,7 +330,7 @@ impl Liar {
         let incarnation = self.peer(victim);
         let (term, number, other) = (self.term(status), self.number(status), self.number(status));
         let id = ["n0", "n1", "n2", "x", ""][self.roll(5) as usize];
-        match self.roll(27) {
+        match self.roll(30) {
             0 => Message::Hello {
                 id: id.into(),
                 cluster_size: self.roll(6) as u32,
@@ -391,6 +391,9 @@ impl Liar {
             22 => Message::Wake,
             23 => Message::Awake,
             24 => Message::Released,
+            26 => Message::AskStart { token: number, known: Some(Start { number, nonce: other }) },
+            27 => Message::ToldStart { token: number, last_index: other },
+            28 => Message::RefusedStart { start: Start { number, nonce: other }, why: Refused::Copy },
             25 => Message::OtherApplication { cluster: status.cluster, theirs: self.application() },
             _ => Message::Silent { members: vec![(incarnation.raft_id(), number), (other, number)] },
         }
