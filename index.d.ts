@@ -466,6 +466,8 @@ declare namespace conflux {
      * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster, without a leader, met another one with a leader.
      * - `ERR_CONFLUX_OTHER_APPLICATION`: the cluster on its channel is of another application.
      * - `ERR_CONFLUX_STORAGE_IN_USE`: another process has the directory of its `storage` open.
+     * - `ERR_CONFLUX_STORAGE_COPIED`: its directory is a copy; another process with the same content is the member.
+     * - `ERR_CONFLUX_STORAGE_OUTDATED`: its directory is an older copy: the cluster has heard this member with a newer one.
      * - `ERR_CONFLUX_STORAGE_DAMAGED`: what is in the directory is not what was written; the message says what to do.
      *   Nothing was changed.
      * - `ERR_CONFLUX_STORAGE`: the directory cannot be read or written (a full disk, say). Nothing was acknowledged that
@@ -544,6 +546,8 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
     /** The storage has not answered a write for so long. A leader gives its leadership to a node whose storage does. */
     | { code: 'WARN_CONFLUX_STORAGE_SLOW'; message: string; milliseconds: number }
+    /** A process that runs with a copy of the directory of the member `id`, or with an older one, is refused. */
+    | { code: 'WARN_CONFLUX_STORAGE_COPIED'; message: string; id: string }
     /** The states of nodes of one version differ, and no majority agrees. */
     | { code: 'WARN_CONFLUX_STATES_DIFFER'; message: string; index: number }
     /** Enough of them are back. */

@@ -308,13 +308,7 @@ impl Node {
         self.tell_silence();
         self.check_own_start();
         self.propose_check();
-        if self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1))
-            && let Some(seat) = self.seat.as_mut().filter(|seat| seat.group.is_leader())
-        {
-            // What a leader knows of the others' logs is news all the time.
-            seat.describe_members(self.membership.me().raft_id());
-            self.record_starts();
-        }
+        self.tick_care();
     }
 
     fn perform(&mut self, performs: Vec<Perform>) {

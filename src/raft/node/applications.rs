@@ -103,6 +103,23 @@ impl Node {
         }
     }
 
+    /// As a leader: asks the members that live and have not said of which application they are, and judges the others
+    /// again. Words may be lost.
+    pub(super) fn watch_applications(&mut self) {
+        let me = self.membership.me().raft_id();
+        let Some(seat) = self.seat.as_ref() else { return };
+        let living = seat.living(me, self.options.election_timeout_ticks_max);
+        if living.iter().all(|(_, application)| *application == Some(&self.options.application)) {
+            return;
+        }
+        let unknown = living.into_iter().filter(|(_, application)| application.is_none());
+        for member in unknown.map(|(member, _)| member).collect::<Vec<_>>() {
+            let about = self.about(true);
+            self.outbox.push(Target::One(member), about);
+        }
+        self.judge_members();
+    }
+
     /// Whether a newcomer is of the cluster's application; otherwise the leader refuses it as soon as it knows of all
     /// members that live.
     pub(super) fn may_be_welcome(
@@ -122,15 +139,8 @@ impl Node {
         if application.goes_with(&cluster) {
             return true;
         }
-        let silent =
-            living.iter().filter(|(_, application)| application.is_none()).map(|(member, _)| *member);
-        let silent: Vec<Incarnation> = silent.collect();
-        if silent.is_empty() {
+        if living.iter().all(|(_, application)| application.is_some()) {
             self.refuse(from, id, application, cluster);
-        }
-        for member in silent {
-            let about = self.about(true);
-            self.outbox.push(Target::One(member), about);
         }
         false
     }

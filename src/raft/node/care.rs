@@ -194,6 +194,16 @@ impl Node {
         }
     }
 
+    /// A tick has passed: with each heartbeat interval a leader looks after what may be news of the members.
+    pub(super) fn tick_care(&mut self) {
+        let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
+        let Some(seat) = self.seat.as_mut().filter(|seat| is_due && seat.group.is_leader()) else { return };
+        // What a leader knows of the others' logs is news all the time.
+        seat.describe_members(self.membership.me().raft_id());
+        self.record_starts();
+        self.watch_applications();
+    }
+
     /// Tells the others who is silent, so that the next leader knows.
     pub(super) fn tell_silence(&mut self) {
         let me = self.membership.me().raft_id();

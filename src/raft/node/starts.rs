@@ -83,10 +83,9 @@ impl Seat {
         me: RaftId,
         election_ticks: u64,
     ) -> bool {
-        let now = self.now;
         let last = self.starts.get(&member).and_then(|heard| heard.accepted);
         if last.is_some_and(|last| last.is_same(start)) {
-            self.starts.entry(member).or_default().heard_at = now;
+            self.starts.entry(member).or_default().heard_at = self.now;
             return true;
         }
         #[cfg(test)]
@@ -97,23 +96,38 @@ impl Seat {
             .or(self.registry.start(member))
             .is_none_or(|last| last.is_same(start) || former.is_some_and(|former| former.is_same(last)));
         let is_complete = last.is_none() || self.acknowledged(member) == 0;
-        let heard = self.starts.entry(member).or_default();
-        let challenger = heard.challenger.as_ref().filter(|challenger| challenger.start.is_same(start));
-        let is_known =
-            continues && is_complete || challenger.is_some_and(|challenger| challenger.has_answered);
-        let is_silent = heard.heard_at + election_ticks <= now
-            || challenger.is_some_and(|challenger| challenger.since + election_ticks <= now);
-        let is_free = last.is_none() || is_silent || self.is_closing(member, election_ticks);
+        let challenger = self.starts.get(&member).and_then(|heard| heard.challenger.as_ref());
+        let has_answered =
+            challenger.is_some_and(|challenger| challenger.start.is_same(start) && challenger.has_answered);
+        let is_known = continues && is_complete || has_answered;
+        let is_free = self.is_free(member, start, election_ticks);
+        // An image brings the record without its entry. What was accepted beside the record may have been a copy.
+        let is_recorded = self.registry.start(member).is_some_and(|record| {
+            record.is_same(start) && last.is_none_or(|last| is_free || last.number <= record.number)
+        });
         // Where there is a leader, it decides who takes the place of another start: its record tells the others.
         let is_others_choice =
             last.is_some() && self.leader().is_some_and(|leader| leader != me && leader != member);
-        is_known && is_free && !is_others_choice
+        is_recorded || is_known && is_free && !is_others_choice
+    }
+
+    /// Whether the start of a member that is heard has ended, as far as it can be told when `challenger` wants to be heard.
+    fn is_free(&self, member: RaftId, challenger: Start, election_ticks: u64) -> bool {
+        let Some(heard) = self.starts.get(&member).filter(|heard| heard.accepted.is_some()) else {
+            return true;
+        };
+        let asked = heard.challenger.as_ref().filter(|asked| asked.start.is_same(challenger));
+        let silent_since = asked.map_or(heard.heard_at, |asked| asked.since.min(heard.heard_at));
+        silent_since + election_ticks <= self.now || self.is_closing(member, election_ticks)
     }
 
     /// Frames of this start are heard from here on.
     fn accept_start(&mut self, member: RaftId, start: Start) {
         let heard = HeardStarts { accepted: Some(start), heard_at: self.now, challenger: None };
-        self.starts.insert(member, heard);
+        if self.starts.insert(member, heard).is_some_and(|former| former.accepted.is_some()) {
+            // Another process may run other code.
+            self.applications.remove(&member);
+        }
         self.closing.retain(|closing, going| *closing != member || going.leaves);
     }
 }
@@ -217,8 +231,11 @@ impl Node {
     /// A process has answered: the one that is heard, and so its challenger is refused; or the challenger.
     fn hear_told(&mut self, from: Incarnation, start: Start, token: u64, last_index: u64) {
         let member = from.raft_id();
+        let election_ticks = self.options.election_timeout_ticks_max;
         let Some(seat) = &mut self.seat else { return };
         let acknowledged = seat.acknowledged(member);
+        let is_free = seat.is_free(member, start, election_ticks);
+        let record = seat.registry.start(member);
         let Some(heard) = seat.starts.get_mut(&member) else { return };
         let accepted = heard.accepted;
         let Some(challenger) = heard
@@ -228,12 +245,14 @@ impl Node {
         else {
             return;
         };
-        let refused = if accepted.is_some_and(|accepted| accepted.is_same(start)) {
-            Some(Refused::Copy)
+        let refused = if let Some(accepted) = accepted.filter(|accepted| accepted.is_same(start)) {
+            // A node that has just started may have heard the copy first: only the cluster's choice is held against others.
+            record.is_none_or(|record| record.is_same(accepted)).then_some(Refused::Copy)
         } else if !challenger.start.is_same(start) {
             None
         } else if accepted.is_some() && last_index < acknowledged {
-            Some(Refused::Outdated)
+            // While the other may answer yet, it is not known which of both errors it is.
+            is_free.then_some(Refused::Outdated)
         } else {
             challenger.has_answered = true;
             None
