@@ -138,7 +138,9 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
       const living = nodes.filter(node => node.status().state === 'open')
       assert.ok(living.length === 0 || living.length === 3)
     }
-    const [shops, chats] = sides.map(nodes => new Set(nodes.map(node => node.status().cluster).filter(Boolean)))
+    const [shops, chats] = sides.map(
+      nodes => new Set(nodes.map(node => node.status().cluster).filter(Boolean))
+    )
     assert.ok([...shops].every(cluster => !chats.has(cluster)))
     assert.ok(told.some(({ code }) => code.includes('OTHER_APPLICATION')))
   })
@@ -202,7 +204,8 @@ function directory(t) {
 function durable(t) {
   const folder = directory(t)
   const { open, told } = channelOf(t, memory())
-  const openDurable = (id, application) => open(id, { ...application, storage: { path: path.join(folder, id) } })
+  const openDurable = (id, application) =>
+    open(id, { ...application, storage: { path: path.join(folder, id) } })
   return { open: openDurable, told }
 }
 

@@ -66,7 +66,9 @@ test('a copy beside its member is refused, whoever leads, and the member serves 
     await cluster.acknowledgements(50, ({ thing }) => thing.startsWith(`${member.origin}:`))
     if (i % 2 === 1) await cluster.living[0].ask('transferLeadership', cluster.members[(i + 1) % 3].id)
   }
-  assert.ok(cluster.living.some(({ warnings }) => warnings.some(({ code }) => code === 'WARN_CONFLUX_STORAGE_COPIED')))
+  assert.ok(
+    cluster.living.some(({ warnings }) => warnings.some(({ code }) => code === 'WARN_CONFLUX_STORAGE_COPIED'))
+  )
   const { acknowledged } = await cluster.settle()
   t.diagnostic(`${COPIES} copies refused, ${acknowledged} acknowledged, 0 lost`)
 })
@@ -92,7 +94,10 @@ test('a directory that is put back is refused, and nothing is acknowledged on it
     const copy = startOn('node-1', older)
     await refused(copy, OUTDATED)
     // What was under way when c stopped.
-    assert.ok(cluster.acknowledged.length <= before + 4, `${cluster.acknowledged.length - before} acknowledged`)
+    assert.ok(
+      cluster.acknowledged.length <= before + 4,
+      `${cluster.acknowledged.length - before} acknowledged`
+    )
     c.resume()
     await cluster.acknowledgements(20)
     await b.ask('stop')
