@@ -303,11 +303,11 @@ fn formats_of_before_are_read() {
 /// A position that moves would make one message of another.
 #[test]
 fn formats_have_every_message_at_its_place() {
-    const PLACE_OFFSET: usize = 7 + 17 + 17 + 1 + 17 + 1;
+    const PLACE_OFFSET: usize = 7 + 17 + 17 + 1 + 1 + 17 + 1;
     let mut seen = std::collections::BTreeSet::new();
     for message in messages() {
         let mut frame = frame(&message);
-        frame.to = Some(incarnation(2));
+        (frame.start, frame.to) = (None, Some(incarnation(2)));
         assert_eq!(frame.encode()[PLACE_OFFSET], place(&message), "{message:?}");
         seen.insert(place(&message));
     }
