@@ -159,7 +159,7 @@ test('restarts after kill -9, moves and starts that nobody heard go on as ever',
     await until('it runs', () => unheard.opened !== null)
     await unheard.kill()
     if (i % 2 === 0) {
-      const to = `${directory}-moved`
+      const to = `${cluster.directory(id)}-moved-${i}`
       fs.renameSync(directory, to)
       directory = to
     }

@@ -1,6 +1,7 @@
 //! This file tells of nodes of another application that come upon a cluster, and of deploys that only look like that.
 
 use super::cluster::Network;
+use super::seeds::{self, for_seeds};
 use super::tale::Tale;
 use crate::error::Error;
 use crate::raft::{Application, Warning};
@@ -56,13 +57,13 @@ pub fn a_stranger_knocks(seed: u64) {
 
 #[test]
 fn a_stranger_is_refused_and_its_cluster_serves_on() {
-    (0..SEEDS).for_each(a_stranger_knocks);
+    for_seeds(0..SEEDS, a_stranger_knocks);
 }
 
 /// Members come back with their logs, as another application: followers and leaders, one after the other.
 #[test]
 fn a_member_that_returns_as_a_stranger_is_refused() {
-    for seed in 0..SEEDS {
+    for seed in seeds::chosen(0..SEEDS) {
         let shop = with(&["append", "lock"]);
         let mut tale = Tale::found_as(seed, 3, true, shop.clone());
         let victim = if seed.is_multiple_of(2) {
@@ -88,7 +89,7 @@ fn a_member_that_returns_as_a_stranger_is_refused() {
 /// Each version has methods in common with the one before, and in the end there are none of those of the first.
 #[test]
 fn deploys_may_change_all_methods() {
-    for seed in 0..SEEDS {
+    for seed in seeds::chosen(0..SEEDS) {
         let names: Vec<String> = (0..8).map(|number| format!("m{number}")).collect();
         let version = |number: usize| with(&[&names[number], &names[number + 1]]);
         let mut tale = Tale::found_as(seed, 3, true, version(0));
