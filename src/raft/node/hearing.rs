@@ -50,10 +50,10 @@ impl Node {
                     self.membership.hear(frame.from, &message, &facts);
                     self.obey_membership();
                     match message {
-                        Message::Hello { id, cluster_size, version, application } => {
-                            if self.may_be_welcome(frame.from, &id, &application) {
-                                self.welcome(frame.from, &id, cluster_size, &version);
-                            }
+                        Message::Hello { id, cluster_size, version, application }
+                            if self.may_be_welcome(frame.from, &id, &application) =>
+                        {
+                            self.welcome(frame.from, &id, cluster_size, &version);
                         }
                         Message::OtherApplication { cluster, theirs } => {
                             self.hear_other_application(cluster, &theirs);
