@@ -83,6 +83,10 @@ impl Node {
         let (me, ours) = (self.membership.me(), self.options.application.clone());
         let Some(seat) = self.seat.as_ref().filter(|seat| seat.care.is_some()) else { return };
         let living = seat.living(me.raft_id(), self.options.election_timeout_ticks_max);
+        // One against one would be decided for the leader, where a third may show that it is the leader's that differs.
+        if living.iter().any(|(_, application)| application.is_none()) {
+            return;
+        }
         let known: Vec<(Incarnation, &Application)> =
             living.into_iter().filter_map(|(member, application)| Some((member, application?))).collect();
         let others = |one: Incarnation| {

@@ -39,7 +39,7 @@ fn assert_refused(tale: &mut Tale, name: &str) {
 
 /// Newcomers of another application come to a cluster, one after the other.
 pub fn a_stranger_knocks(seed: u64) {
-    let is_named = seed % 3 == 0;
+    let is_named = seed.is_multiple_of(3);
     let (ours, theirs) =
         if is_named { (named("shop"), named("chat")) } else { (with(&["append", "lock"]), with(&["say"])) };
     let size = 3 + 2 * (seed % 2) as usize;
