@@ -3,6 +3,8 @@
 //! Called by `node/snapshots.rs`. Few chunks are on their way at a time, so that no channel's buffer overflows however
 //! large the state is (Redis drops a reader that is far behind), and each is sent again until it is acknowledged.
 
+use std::collections::BTreeMap;
+
 use bytes::{Bytes, BytesMut};
 
 use super::frame::Chunk;
@@ -134,6 +136,8 @@ pub struct Reception {
     transfer: u64,
     term: u64,
     bytes: BytesMut,
+    /// Chunks that came before one that they follow, by their place.
+    early: BTreeMap<u64, Bytes>,
     lifeless_ticks: u64,
 }
 
@@ -151,7 +155,7 @@ pub enum Received {
 impl Reception {
     /// Of a transfer of the leader of `term`.
     pub fn new(from: Incarnation, transfer: u64, term: u64) -> Self {
-        Self { from, transfer, term, bytes: BytesMut::new(), lifeless_ticks: 0 }
+        Self { from, transfer, term, bytes: BytesMut::new(), early: BTreeMap::new(), lifeless_ticks: 0 }
     }
 
     pub fn is_of(&self, from: Incarnation, transfer: u64) -> bool {
@@ -179,14 +183,15 @@ impl Reception {
         if self.lifeless_ticks >= patience { Patience::Over } else { Patience::Waits }
     }
 
-    /// Takes a chunk if it is the next one; a repeated one, or one behind a lost one, adds nothing.
+    /// Takes a chunk if it is the next one, and those that waited for it. One that comes early waits, as many as a sender
+    /// sends at a time; a repeated one adds nothing.
     pub fn take(&mut self, chunk: &Chunk) -> Received {
         self.lifeless_ticks = 0;
         if chunk.total > IMAGE_BYTES_MAX {
             return Received::Broken;
         }
-        if chunk.offset == self.bytes.len() as u64 && chunk.offset + chunk.bytes.len() as u64 <= chunk.total {
-            self.bytes.extend_from_slice(&chunk.bytes);
+        if chunk.offset.saturating_add(chunk.bytes.len() as u64) <= chunk.total {
+            self.keep(chunk.offset, &chunk.bytes);
         }
         if (self.bytes.len() as u64) < chunk.total {
             return Received::Part(self.bytes.len() as u64);
@@ -198,6 +203,31 @@ impl Reception {
         match Snapshot::decode(&image) {
             Some(snapshot) => Received::Whole { snapshot: Box::new(snapshot), image },
             None => Received::Broken,
+        }
+    }
+
+    fn keep(&mut self, offset: u64, bytes: &Bytes) {
+        if offset > self.bytes.len() as u64 {
+            #[cfg(test)]
+            if is_back(Bug::DropsWhatComesEarly) {
+                return;
+            }
+            if self.early.len() < WINDOW_CHUNKS {
+                self.early.insert(offset, bytes.clone());
+            }
+            return;
+        }
+        if offset == self.bytes.len() as u64 {
+            self.bytes.extend_from_slice(bytes);
+        }
+        while let Some((offset, bytes)) = self.early.pop_first() {
+            if offset > self.bytes.len() as u64 {
+                self.early.insert(offset, bytes);
+                return;
+            }
+            if offset == self.bytes.len() as u64 {
+                self.bytes.extend_from_slice(&bytes);
+            }
         }
     }
 }

@@ -370,7 +370,10 @@ impl Seat {
     /// The voters are known already, and the members are not: an image is being installed, or this node was no member,
     /// has founded the cluster anew as its one voter, and has not applied that yet.
     pub(super) fn is_registry_behind(&self, me: RaftId) -> bool {
-        self.group.is_installing() || self.group.is_voter(me) && self.registry.id(me).is_none()
+        let is_unnamed = || self.group.is_voter(me) && self.registry.id(me).is_none();
+        // The former name is the registry's, and the new one in the log.
+        let has_founded = || self.registry.cluster() != self.cluster && self.lineage().1 == self.cluster;
+        self.group.is_installing() || is_unnamed() && has_founded()
     }
 
     pub(super) fn describe_members(&mut self, me: RaftId) {

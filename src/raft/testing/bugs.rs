@@ -104,6 +104,8 @@ pub enum Bug {
     WelcomesEveryApplication,
     /// A roster holds nodes of any application.
     FoundsWithEveryApplication,
+    /// A chunk of an image that comes before the one that it follows is dropped.
+    DropsWhatComesEarly,
 }
 
 thread_local! {
@@ -363,4 +365,9 @@ fn bug_of_founding_with_every_application_is_caught() {
 #[test]
 fn bug_of_welcoming_every_application_is_caught() {
     assert_caught(Bug::WelcomesEveryApplication, 0.., strangers::a_stranger_knocks);
+}
+
+#[test]
+fn bug_of_dropping_what_comes_early_is_caught() {
+    assert_caught(Bug::DropsWhatComesEarly, 580.., steadiness::live_through);
 }
