@@ -493,25 +493,6 @@ impl Node {
         !self.work.is_empty()
     }
 
-    /// This leader is no member any more, and a quorum knows (thesis §4.2.2). Anybody else is told by its leader: until then
-    /// its vote may be needed by those who do not know yet that they are enough without it.
-    fn notice_removal(&mut self) {
-        let me = self.membership.me();
-        let removed = self.seat.as_ref().filter(|seat| {
-            let is_behind = seat.is_registry_behind(me.raft_id());
-            #[cfg(test)]
-            let is_behind = is_behind && !bugs::is_back(bugs::Bug::SurvivorTakesItselfForRemoved);
-            seat.group.is_leader()
-                && !is_behind
-                && !seat.registry.contains(me)
-                && seat.group.is_change_known()
-        });
-        if let Some(cluster_size) = removed.map(|seat| seat.registry.cluster_size()) {
-            self.flush();
-            self.lose_seat(cluster_size);
-        }
-    }
-
     /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is told.
     fn observe_role(&mut self) {
         let me = self.membership.me().raft_id();
