@@ -164,7 +164,7 @@ impl Cluster {
     /// Starts a process under a name that is its place in the world, with the disk that a former process left behind, or
     /// an empty one.
     pub fn start(&mut self, name: &str, options: Options, mut disk: Option<Disk>) {
-        let recovered = disk.as_mut().and_then(Disk::load);
+        let recovered = disk.as_mut().and_then(|disk| disk.load(options.nonce));
         let replica = Replica {
             node: Node::new(options, recovered),
             application: Application::default(),
