@@ -1,6 +1,6 @@
 /**
- * This file holds that `close({ timeout })` ends when its time is over, whatever does not answer: a disk from which the log
- * is still being read, or Redis.
+ * This file tests that `close({ timeout })` ends within its timeout while a disk hangs on which the log is being read, and
+ * while Redis is frozen.
  */
 'use strict'
 
@@ -21,7 +21,7 @@ const HANGS_MS = 600_000
 
 const counter = { methods: { add: () => 1 }, reduce: (sum = 0, n) => sum + (n ?? 0) }
 
-/** A node on a disk; it closes itself when it is told to, or once it is ready. */
+/** A node with storage. It closes after CLOSE_AFTER milliseconds, or once it has written. */
 const PROGRAM = `
   const conflux = require('conflux')
   const node = conflux({

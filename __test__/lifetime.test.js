@@ -69,7 +69,7 @@ test('after close no handle is left that Jest would report with --detectOpenHand
     const handles = () => [...open.values()].filter(isHandle).map(({ type }) => type)
     const turn = () => new Promise(resolve => setImmediate(resolve))
     ;(async () => {
-      // One that is waited for in vain, too: its timers end with it.
+      // This node never gets a second voter. Its timers end with it, too.
       const lone = conflux({ ...options, clusterSize: 2, channel: { name: 'memory', channelName: 'lone' } })
       const calls = [lone.perform('append', ['x'], 60_000), lone.ready({ timeout: 60_000 })].map(call => call.catch(() => {}))
       const node = conflux(options)

@@ -36,7 +36,7 @@ for (const event of ['warning', 'fenced']) {
   node.on(event, ({ code, message }) => console.warn(code, message))
 }
 
-// For whoever starts one process after the other, as pm2 with `wait_ready` does.
+// Tools that start one process after the other wait for this message, as pm2 with `wait_ready` does.
 node.ready().then(
   () => process.send?.('ready'),
   () => {} // it was closed, or has failed
@@ -72,14 +72,14 @@ server.listen(Number(PORT), () => console.log(`port ${server.address().port}`))
 // Two seconds at most with this DRAIN_MS; then nothing keeps the process alive.
 async function end() {
   if (isEnding) return
-  isEnding = true // `/ready` says so: whoever balances load sends nothing any more
+  isEnding = true // `/ready` answers 503 from here on: the load balancer sends no more requests
   await delay(Number(DRAIN_MS))
   server.close()
   server.closeIdleConnections()
-  await Promise.race([once(server, 'close'), delay(400, null, { ref: false })]) // what was asked is answered
+  await Promise.race([once(server, 'close'), delay(400, null, { ref: false })]) // running requests are answered
   await node.close({ timeout: 1000 })
   server.closeAllConnections()
-  if (process.connected) process.disconnect() // from pm2, or whoever forked it
+  if (process.connected) process.disconnect() // from pm2, or another parent process
 }
 
 // Orchestrators send SIGTERM, Ctrl-C and pm2 SIGINT; Ctrl-Break of Windows is SIGBREAK.

@@ -1,6 +1,6 @@
 /**
- * This file is a name that leads to one server or another: whoever connects is led to where it points at that moment, and
- * stays there.
+ * This file is a TCP proxy whose target can change: each connection stays with the server that was the target when it was
+ * opened.
  *
  * Owned by `network.js`. After a failover that closes nothing, old connections are on the former primary, new ones on the
  * next.

@@ -1,5 +1,5 @@
 /**
- * This file is the network of a run: a real redis-server with a replica, and who may say what to whom through it.
+ * This file is the network of a run: a real redis-server with a replica, and each process's right to publish to each other.
  *
  * Owned by `cluster.js`. Every process logs in as a user of its own, and what that user may publish is changed while it
  * is connected: Redis then drops its frames to some of the others, in one direction, and nobody is told.
@@ -54,7 +54,7 @@ class Network {
     return this.#servers[0]
   }
 
-  /** The replica is the primary for whoever connects from here on; who is connected stays with the former one. */
+  /** New connections reach the former replica, as primary. Open connections stay with the former primary. */
   async promote() {
     const [former, next] = this.#servers
     await obeyed(next, 'REPLICAOF', 'NO', 'ONE')

@@ -5,7 +5,8 @@
 async function until(what, holds, patience = 30_000) {
   const deadline = performance.now() + patience
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`waited ${patience / 1000} s in vain for ${what}`)
+    if (performance.now() > deadline)
+      throw new Error(`timed out after ${patience / 1000} s waiting for ${what}`)
     await new Promise(resolve => setTimeout(resolve, 20))
   }
 }

@@ -163,8 +163,8 @@ function installRedisServer() {
 }
 
 /**
- * A port that nobody listens on, and that the system gives to no outgoing connection (Linux begins these at 32768, macOS
- * and Windows at 49152): a server can be killed and started again on it.
+ * A free port outside the range for outgoing connections (Linux begins it at 32768, macOS and Windows at 49152), so that a
+ * server can be killed and started again on it.
  */
 async function freePort() {
   for (;;) {

@@ -2,14 +2,14 @@
 //!
 //! After a failover the members of a cluster and newcomers may be on different servers for a moment. A channel that can
 //! keep something for a few seconds keeps a marker there while a leader asks for it; whoever finds it does not found.
-//! It keeps a note for longer: whom the cluster has as members. Whoever finds that and founds nevertheless knows that a
-//! cluster has ended. What this process left itself is found as well.
+//! It keeps a note of the cluster's members for longer: a founder that finds one knows that a cluster has ended. Notes of
+//! this process's own nodes are found as well.
 
 use std::{
     collections::BTreeMap,
     mem::replace,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
@@ -17,6 +17,8 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
+
+use super::lock;
 
 /// For how long after the end of a cluster its note is found.
 pub(super) const NOTE_IS_KEPT: Duration = Duration::from_secs(300);
@@ -55,7 +57,7 @@ impl Marker {
         Self { place: Some(place), noted: watch::Sender::new(note), ..Self::default() }
     }
 
-    /// Whom the node's cluster has as members. To be told before the wish.
+    /// The members of the node's cluster. To be set before the wish.
     pub fn set_note(&self, note: Bytes) {
         *lock(&self.note) = note;
     }
@@ -109,9 +111,4 @@ impl Marker {
     pub fn found(&self) -> watch::Receiver<bool> {
         self.is_found.subscribe()
     }
-}
-
-/// Nothing that runs under these locks panics, so a poisoned lock still guards what is sound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

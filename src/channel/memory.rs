@@ -6,13 +6,15 @@
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue, Sender, marker::Marker};
+use super::{
+    Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue, Sender, lock, marker::Marker,
+};
 use crate::raft::{Incarnation, Target};
 
 /// A channel within this process, shared by all who name it alike.
@@ -126,11 +128,6 @@ impl Drop for Seat {
         }
         self.inbound.close();
     }
-}
-
-/// Nothing that runs under these locks panics, so a poisoned one still guards a sound map.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -247,7 +247,7 @@ impl Node {
         *self.membership.phase() == Phase::Seeking
     }
 
-    /// Whom the cluster of this node has as members, for the channel to keep beyond the cluster's end.
+    /// The members of this node's cluster, for the channel to keep beyond the cluster's end.
     pub fn note(&self) -> Option<Bytes> {
         self.seat.as_ref().filter(|seat| seat.group.has_seen_commit()).map(|seat| seat.note.clone())
     }
@@ -555,7 +555,8 @@ impl Node {
             let messages = self.hold_tidings(messages);
             let Some(seat) = &mut self.seat else { return };
             for (to, message) in messages {
-                // A fenced or closing node does not campaign, nor one whose storage does not answer, and one that promised to vote no more is out of it all.
+                // A node that is fenced, closing, or without an answer of its storage does not campaign. A node that promised
+                // its vote takes no part in elections.
                 let is_campaign = message.kind == RaftKind::RequestPreVote;
                 if seat.is_bound() || is_campaign && is_silent {
                     continue;

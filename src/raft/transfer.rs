@@ -212,7 +212,7 @@ impl Reception {
             if is_back(Bug::DropsWhatComesEarly) {
                 return;
             }
-            if self.early.len() < WINDOW_CHUNKS {
+            if self.early.len() < WINDOW_CHUNKS && bytes.len() <= CHUNK_BYTES {
                 self.early.insert(offset, bytes.clone());
             }
             return;
@@ -272,6 +272,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn chunks_that_come_early_wait_and_are_bounded_in_bytes() {
+        let mut reception = Reception::new(Incarnation::from_u128(1), 1, 2);
+        let chunks = transfer(3 << 20).chunks();
+        for chunk in chunks.iter().rev() {
+            assert!(!matches!(reception.take(chunk), Received::Broken));
+        }
+        assert_eq!(reception.progress().1, (WINDOW_CHUNKS * CHUNK_BYTES) as u64);
+        let huge = Bytes::from(vec![0; CHUNK_BYTES + 1]);
+        reception.take(&Chunk { offset: 2 << 20, bytes: huge, ..chunks[0].clone() });
+        assert!(reception.early.is_empty(), "no sender sends a chunk of this size");
     }
 
     /// Killed while it installs, it comes back from its disk as the same member, and has no chunk.

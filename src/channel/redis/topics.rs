@@ -10,7 +10,7 @@
 //! | `conflux:{db}:{channel}:echo:{incarnation}` | that incarnation | an echo: its number (8 bytes, big-endian) |
 //!
 //! There are two keys: `conflux:{db}:{channel}:cluster`, the marker that a cluster runs, expires within seconds;
-//! `conflux:{db}:{channel}:members`, the note whom it has as members, outlives it by minutes.
+//! `conflux:{db}:{channel}:members`, the note of its members, outlives it by minutes.
 
 use std::time::Duration;
 

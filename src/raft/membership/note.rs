@@ -13,7 +13,7 @@ use super::{Event, Facts, Phase};
 use crate::raft::Warning;
 use crate::raft::identity::ClusterUuid;
 
-/// Whom a cluster has as members. Anyone who may write to the channel can have made it up: it serves for a warning alone.
+/// The members of a cluster. Every client that may write to the channel can forge it: it serves for a warning alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     cluster: ClusterUuid,

@@ -214,8 +214,8 @@ impl Node {
         };
         #[cfg(test)]
         let is_for_members = is_for_members || is_back(Bug::GuardAdmitsMembersOnly);
-        // A node that is closing, fenced, being removed or without an answer of its storage takes no leadership; one that promised to vote no more keeps out
-        // of everything.
+        // A node that is closing, fenced, being removed or without an answer of its storage takes no leadership. A node
+        // that promised its vote ignores the leader's messages as well.
         let refuses = message.kind == RaftKind::TimeoutNow
             && (takes_none || seat.fence.is_fenced() || !seat.group.stays_voter(me));
         if refuses || seat.is_bound() || is_for_members && !seat.registry.contains(from) || !seat.meet(from) {

@@ -367,8 +367,8 @@ impl Seat {
         }
     }
 
-    /// The voters are known already, and the members are not: an image is being installed, or this node was no member,
-    /// has founded the cluster anew as its one voter, and has not applied that yet.
+    /// The voters are newer than the registry: an image is being installed, or this node was no member, has founded the
+    /// cluster anew as its one voter, and has not applied that yet.
     pub(super) fn is_registry_behind(&self, me: RaftId) -> bool {
         let is_unnamed = || self.group.is_voter(me) && self.registry.id(me).is_none();
         // The former name is the registry's, and the new one in the log.

@@ -54,7 +54,7 @@ pub(super) fn one_survivor_dies(number: u64) {
     tale.serve();
 }
 
-/// Whoever has an image of the leader may be all that is left, also if the image is from before it became a member.
+/// A newcomer may be the only node that is left, also with an image from before it became a member.
 #[test]
 fn a_newcomer_that_only_has_an_image_recovers_the_cluster() {
     let unaware = (0..60).filter(|seed| a_newcomer_is_left_alone(*seed)).count();

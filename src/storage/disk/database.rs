@@ -92,7 +92,7 @@ impl Database {
         record::note_start(&mut recovered.starts, Start { number: head.start, nonce: owner.nonce });
         let mut database = Self { redb, head };
         crash::point("before-start");
-        // A file of a version that did not note whose it is becomes this node's.
+        // A file without an id is from an earlier format: it becomes this node's.
         database.commit(&[], Some((owner.id, &recovered.starts)))?;
         crash::point("after-start");
         if file_bytes > FILE_BYTES_KEPT + FILE_FACTOR_MAX * needed_bytes(&recovered) {
@@ -114,7 +114,7 @@ impl Database {
         Ok(self.redb.close()?)
     }
 
-    /// The first commit of a process says whose the file is, and that it was opened.
+    /// The first commit of a process stores the node's id, and the start.
     fn commit(&mut self, writes: &[Write], first_of: Option<(&str, &[Start])>) -> Result<(), Fault> {
         let mut transaction = self.redb.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
