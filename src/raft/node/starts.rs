@@ -97,9 +97,12 @@ impl Seat {
             challenger.is_some_and(|challenger| challenger.start.is_same(start) && challenger.has_answered);
         let is_known = continues && is_complete || has_answered;
         let is_free = self.is_free(member, start, election_ticks);
-        // An image brings the record without its entry. What was accepted beside the record may have been a copy.
+        // An image brings the record without its entry. What was accepted beside the record may have been a copy; but an
+        // older start that the record still names may be heard of by a frame that was long under way: it must answer.
+        #[cfg(test)]
+        let has_answered = has_answered || is_back(Bug::HearsFormerStart) && is_free;
         let is_recorded = self.registry.start(member).is_some_and(|record| {
-            record.is_same(start) && last.is_none_or(|last| is_free || last.number <= record.number)
+            record.is_same(start) && last.is_none_or(|last| has_answered || last.number <= record.number)
         });
         // Where there is a leader, it decides who takes the place of another start: its record tells the others.
         let is_others_choice =
@@ -236,6 +239,7 @@ impl Node {
         let acknowledged = seat.acknowledged(member);
         let is_free = seat.is_free(member, start, election_ticks);
         let record = seat.registry.start(member);
+        let now = seat.now;
         let Some(heard) = seat.starts.get_mut(&member) else { return };
         let accepted = heard.accepted;
         let Some(challenger) = heard
@@ -246,6 +250,9 @@ impl Node {
             return;
         };
         let refused = if let Some(accepted) = accepted.filter(|accepted| accepted.is_same(start)) {
+            #[cfg(test)]
+            let now = if is_back(Bug::HearsFormerStart) { challenger.since } else { now };
+            challenger.since = now;
             // A node that has just started may have heard the copy first: only the cluster's choice is held against others.
             record.is_none_or(|record| record.is_same(accepted)).then_some(Refused::Copy)
         } else if !challenger.start.is_same(start) {

@@ -100,6 +100,8 @@ pub enum Bug {
     LeadsWithoutStorage,
     /// Whatever process speaks under a member's incarnation is heard.
     HearsEveryStart,
+    /// A start that the record names is heard although a later one is, and whatever it has to say for itself.
+    HearsFormerStart,
     /// Members of any application are let in.
     WelcomesEveryApplication,
     /// A roster holds nodes of any application.
@@ -355,6 +357,11 @@ fn bug_of_hearing_every_start_is_caught_beside_a_member() {
 #[test]
 fn bug_of_hearing_every_start_is_caught_by_an_older_directory() {
     assert_caught(Bug::HearsEveryStart, 0.., copies::an_older_directory_is_put_back);
+}
+
+#[test]
+fn bug_of_hearing_a_former_start_is_caught() {
+    assert_caught(Bug::HearsFormerStart, 300.., churn::live_through);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::disk::Disk;
 use super::seeds::{self, for_seeds};
 use super::tale::Tale;
 use crate::error::Error;
-use crate::raft::Warning;
+use crate::raft::{Ask, Warning};
 
 /// Within so many ticks a copy is refused: it speaks when it looks for a leader.
 const REFUSED_TICKS_MAX: u64 = 400;
@@ -140,33 +140,42 @@ fn of_two_copies_the_first_is_heard() {
 }
 
 /// Whatever happens to a directory that is no copy, it is never refused: it comes back at once, again and again, with
-/// starts that nobody heard, beside others, on a bad network.
+/// starts that no other node heard, beside others, while leaders change, and while frames of earlier starts come again.
+pub fn a_directory_is_no_copy(seed: u64) {
+    let (mut tale, _) = found(seed);
+    worsen(&mut tale, seed);
+    tale.cluster.echoes.draw();
+    for round in 0..6 {
+        let names = tale.names();
+        let count = if round == 3 { names.len() } else { 1 + tale.cluster.roll(2) as usize };
+        let gone = names.into_iter().take(count).map(|name| (name.clone(), tale.crash(&name, 4)));
+        let gone: Vec<(String, Option<Disk>)> = gone.collect();
+        for (name, disk) in gone {
+            let mut disk = disk.expect("it has a disk");
+            // Starts that end before they say a word.
+            for silent in 0..tale.cluster.roll(3) {
+                disk.load(silent << 32 | round << 16 | seed);
+            }
+            let id = name.split('+').next().expect("a name begins with the id").to_string();
+            tale.start_anew(&id, Some(disk));
+            let pause = tale.cluster.roll(80);
+            tale.ticks(pause);
+        }
+        tale.until("a leader that all know", |tale| tale.leader().is_some());
+        for name in tale.names() {
+            tale.cluster.ask(&name, Ask::TransferLeadership { to: None }, 100);
+            tale.ticks(seed % 7 * 10);
+        }
+        tale.until("a leader that all know", |tale| tale.leader().is_some());
+        assert!(tale.cluster.replicas.values().all(|replica| replica.stopped.is_none()), "one was refused");
+    }
+    tale.cluster.echoes.end();
+    tale.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
+    tale.until("a leader that all know", |tale| tale.leader().is_some());
+    tale.serve();
+}
+
 #[test]
 fn a_directory_that_is_no_copy_is_never_refused() {
-    for seed in seeds::chosen(0..SEEDS) {
-        let (mut tale, _) = found(seed);
-        worsen(&mut tale, seed);
-        for round in 0..6 {
-            let names = tale.names();
-            let count = if round == 3 { names.len() } else { 1 + tale.cluster.roll(2) as usize };
-            let gone = names.into_iter().take(count).map(|name| (name.clone(), tale.crash(&name, 4)));
-            let gone: Vec<(String, Option<Disk>)> = gone.collect();
-            for (name, disk) in gone {
-                let mut disk = disk.expect("it has a disk");
-                // Starts that end before they say a word.
-                for silent in 0..tale.cluster.roll(3) {
-                    disk.load(silent << 32 | round << 16 | seed);
-                }
-                let id = name.split('+').next().expect("a name begins with the id").to_string();
-                tale.start_anew(&id, Some(disk));
-                let pause = tale.cluster.roll(80);
-                tale.ticks(pause);
-            }
-            tale.until("a leader that all know", |tale| tale.leader().is_some());
-            assert!(tale.cluster.replicas.values().all(|replica| replica.stopped.is_none()));
-        }
-        tale.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
-        tale.until("a leader that all know", |tale| tale.leader().is_some());
-        tale.serve();
-    }
+    for_seeds(0..SEEDS, a_directory_is_no_copy);
 }

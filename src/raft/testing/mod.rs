@@ -1,6 +1,6 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
-//! `application` stands for the façade, `cluster` for the world (with each node's `disk`, and its `link` to Redis),
+//! `application` stands for the façade, `cluster` for the world (with each node's `disk`, its `link` to Redis, and the network's `echoes`),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
 //! scripts of `../scripts/`, `stories`, `fences`, `removals`, `recoveries`, `load`, `copies`, `strangers` and
 //! `hanging_disks` tell longer ones. `simulation` runs seeds under faults, `churn` under faults while members come and go,
@@ -17,6 +17,7 @@ mod cluster;
 mod copies;
 mod describe;
 mod disk;
+mod echoes;
 mod faults;
 mod fences;
 pub(super) mod formats;
