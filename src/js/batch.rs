@@ -211,6 +211,12 @@ fn facts(warning: &Warning) -> serde_json::Value {
         Warning::ClusterOfOtherSize { cluster, theirs, ours } => {
             json!({ "cluster": cluster.to_string(), "theirs": theirs, "ours": ours })
         }
+        Warning::OtherApplication { who, theirs, ours, channel_name } => {
+            json!({ "who": who, "theirs": &**theirs, "ours": &**ours, "channelName": &**channel_name })
+        }
+        Warning::OtherMethods { id, ours, theirs } => {
+            json!({ "id": &**id, "ours": &**ours, "theirs": &**theirs })
+        }
         Warning::StartingOver { why } => json!({ "why": why }),
         Warning::StateLost { cluster, former, ids } => {
             json!({
@@ -229,6 +235,7 @@ fn facts(warning: &Warning) -> serde_json::Value {
             json!({ "voters": voters, "missing": missing.iter().map(|id| &**id).collect::<Vec<_>>() })
         }
         Warning::StorageSlow { milliseconds } => json!({ "milliseconds": milliseconds }),
+        Warning::StorageCopied { id } => json!({ "id": &**id }),
         Warning::StatesDiffer { index } => json!({ "index": index }),
         Warning::QuorumRestored => json!({}),
         Warning::Recovered { cluster, from, missing } => {

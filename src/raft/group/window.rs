@@ -41,6 +41,11 @@ pub fn in_parts(message: RaftMessage) -> Vec<RaftMessage> {
 }
 
 impl Group {
+    /// Up to where a member has said, to this leader, that it keeps the log.
+    pub fn acknowledged(&self, id: RaftId) -> u64 {
+        self.raw.raft.prs().get(id).map_or(0, |progress| progress.matched)
+    }
+
     /// This node leads from here on.
     pub(super) fn begin_windows(&mut self) {
         let large = self.raw.store().entries_from(0).rev().find(|entry| log::size(entry) > APPEND_BYTES_MAX);

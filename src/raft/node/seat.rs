@@ -12,6 +12,8 @@ use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 use super::care::Care;
 use super::fence::Fence;
 use super::snapshots::Taking;
+use super::starts::HeardStarts;
+use crate::raft::application::Application;
 use crate::raft::entry::Context;
 use crate::raft::events::{Position, Promise, Recovered, Role, SeatRecord, SnapshotRecord, Write};
 use crate::raft::frame::{Ancestor, Roster};
@@ -61,6 +63,10 @@ pub(super) struct Seat {
     /// Members that said they are closing: no leadership goes to them.
     pub(super) closing: BTreeMap<RaftId, Going>,
     pub(super) versions: BTreeMap<RaftId, Arc<str>>,
+    /// Of which application the members are, as far as they have told.
+    pub(super) applications: BTreeMap<RaftId, Application>,
+    /// Which start of each member is heard.
+    pub(super) starts: BTreeMap<RaftId, HeardStarts>,
     /// Of our cluster, but not members as far as our log says: it may lag behind.
     strangers: BTreeMap<RaftId, Incarnation>,
     pub(super) snapshots: Taking,
@@ -192,6 +198,8 @@ impl Seat {
             silent_since: BTreeMap::new(),
             closing: BTreeMap::new(),
             versions: BTreeMap::from([(me.raft_id(), options.version.clone())]),
+            applications: BTreeMap::from([(me.raft_id(), options.application.clone())]),
+            starts: BTreeMap::new(),
             strangers: BTreeMap::new(),
             snapshots: Taking::new(options, dice.next_u64()),
             fence: Fence::default(),

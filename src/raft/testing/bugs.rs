@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use super::{churn, hanging_disks, load, losses, orders, recoveries, script, simulation, steadiness};
+use super::{
+    churn, copies, hanging_disks, load, losses, orders, recoveries, script, simulation, steadiness, strangers,
+};
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
 use crate::raft::requests::Origin;
@@ -96,6 +98,14 @@ pub enum Bug {
     RepeatsOrders,
     /// A node whose disk hangs leads on, or takes leadership.
     LeadsWithoutStorage,
+    /// Whatever process speaks under a member's incarnation is heard.
+    HearsEveryStart,
+    /// A start that the record names is heard although a later one is, and whatever it has to say for itself.
+    HearsFormerStart,
+    /// Members of any application are let in.
+    WelcomesEveryApplication,
+    /// A roster holds nodes of any application.
+    FoundsWithEveryApplication,
     /// A chunk of an image that comes before the one that it follows is dropped.
     DropsWhatComesEarly,
 }
@@ -337,6 +347,31 @@ fn bug_of_repeating_orders_is_caught() {
 #[test]
 fn bug_of_leading_without_a_storage_is_caught() {
     assert_caught(Bug::LeadsWithoutStorage, 0.., hanging_disks::a_leader_gives_way);
+}
+
+#[test]
+fn bug_of_hearing_every_start_is_caught_beside_a_member() {
+    assert_caught(Bug::HearsEveryStart, 0.., copies::a_copy_runs_beside);
+}
+
+#[test]
+fn bug_of_hearing_every_start_is_caught_by_an_older_directory() {
+    assert_caught(Bug::HearsEveryStart, 0.., copies::an_older_directory_is_put_back);
+}
+
+#[test]
+fn bug_of_hearing_a_former_start_is_caught() {
+    assert_caught(Bug::HearsFormerStart, 300.., churn::live_through);
+}
+
+#[test]
+fn bug_of_founding_with_every_application_is_caught() {
+    assert_caught(Bug::FoundsWithEveryApplication, 0.., |seed| _ = founding::found_with_strangers(seed));
+}
+
+#[test]
+fn bug_of_welcoming_every_application_is_caught() {
+    assert_caught(Bug::WelcomesEveryApplication, 0.., strangers::a_stranger_knocks);
 }
 
 #[test]
