@@ -10,7 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 
 use super::{
-    churn, copies, hanging_disks, load, losses, orders, recoveries, script, simulation, steadiness, strangers,
+    churn, copies, hanging_disks, load, losses, orders, recoveries, removals, script, simulation, steadiness,
+    strangers,
 };
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
@@ -84,6 +85,8 @@ pub enum Bug {
     SurvivorTakesItselfForRemoved,
     /// Whether the quorum is lost is asked of all voters of a joint configuration together.
     CountsVotersOfBothHalves,
+    /// A leader lets in whoever says HELLO, also a member that was removed, by a frame from before.
+    LetsInByOldHello,
     /// A recovered cluster serves before the write that founds it is durable.
     FoundsBeforeSaving,
     /// A survivor promises its vote, and has not kept that.
@@ -316,6 +319,11 @@ fn bug_of_counting_the_voters_of_both_halves_is_caught() {
     assert_caught(Bug::CountsVotersOfBothHalves, 0.., |seed| {
         _ = recoveries::a_majority_of_the_former_voters_is_gone(seed)
     });
+}
+
+#[test]
+fn bug_of_letting_in_by_an_old_hello_is_caught() {
+    assert_caught(Bug::LetsInByOldHello, 0.., removals::an_old_hello_comes_late);
 }
 
 #[test]
