@@ -1,7 +1,10 @@
 //! This file tells of disks that hang: they take writes, give no error, and do not answer.
 
+use super::application::End;
+use super::disk::Disk;
+use super::run::PADDING;
 use super::tale::Tale;
-use crate::raft::Warning;
+use crate::raft::{Ask, Warning};
 
 /// Within so many ticks the others are served again: a write is overdue after 100, and an election takes up to 50.
 const GAP_TICKS_MAX: u64 = 200;
@@ -68,4 +71,169 @@ fn a_disk_that_answers_in_time_keeps_its_leader() {
         assert_eq!((tale.leader(), tale.status(&leader).term), (Some(leader.clone()), term));
         assert_eq!(slow_warnings(&tale, &leader), 0);
     }
+}
+
+const OVERDUE_TICKS: u64 = 100;
+/// A perform on a node whose disk hangs takes a few heartbeats, or, where the leader changes meanwhile, an election.
+const ANSWER_TICKS_MAX: u64 = 60;
+
+/// Everybody performs, and the node whose disk hangs is served: each of its performs ends with its action. Gives those
+/// actions.
+fn serve_meanwhile(tale: &mut Tale, hung: &str, ticks: u64) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for _ in 0..ticks / 10 {
+        tale.names().iter().for_each(|name| _ = tale.append(name));
+        tale.ticks(10);
+    }
+    for _ in 0..5 {
+        let (sequence, action) = tale.append(hung);
+        let is_done = |tale: &Tale| tale.end(hung, sequence) == Some(&End::Resolved(action.clone()));
+        let is_served = tale.holds_within(ANSWER_TICKS_MAX, is_done);
+        assert!(is_served, "{hung} is not served: {:#?}", tale.cluster.statuses());
+        acknowledged.push(action);
+    }
+    acknowledged
+}
+
+/// The disk answers, or its machine has lost power, with nothing of what waited: the node is what it was, and nothing that
+/// anybody was told is lost.
+fn end_hang(tale: &mut Tale, hung: &str, loses_power: bool, acknowledged: &[String]) {
+    if loses_power {
+        let id = tale.status(hung).id.to_string();
+        let disk = tale.crash(hung, 0);
+        tale.ticks(30);
+        tale.start_anew(&id, disk);
+    } else {
+        hang(tale, hung, false);
+    }
+    tale.until("all are members again", |tale| tale.leader().is_some());
+    tale.serve();
+    for name in tale.names() {
+        for action in acknowledged {
+            assert!(tale.holds(&name, action), "{name} lacks `{action}`, which {hung} was told is kept");
+        }
+    }
+}
+
+fn found_and_hang(seed: u64, is_leader: bool) -> (Tale, String) {
+    let mut tale = Tale::found(seed, 3 + 2 * (seed % 2) as usize, true);
+    let hung = if is_leader { tale.leader().expect("it was found") } else { tale.followers()[0].clone() };
+    hang(&mut tale, &hung, true);
+    for _ in 0..2 * OVERDUE_TICKS / 5 {
+        tale.names().iter().for_each(|name| _ = tale.append(name));
+        tale.ticks(5);
+    }
+    (tale, hung)
+}
+
+fn who_hangs_is_served(seed: u64) {
+    let (mut tale, hung) = found_and_hang(seed, seed % 4 < 2);
+    let acknowledged = serve_meanwhile(&mut tale, &hung, 1_000);
+    let sync = tale.cluster.ask(&hung, Ask::Sync, 100);
+    tale.until("a read on it is current", |tale| {
+        matches!(tale.cluster.replicas[&hung].application.answered.get(&sync), Some(Ok(())))
+    });
+    end_hang(&mut tale, &hung, seed % 8 < 4, &acknowledged);
+}
+
+#[test]
+fn performs_end_on_a_node_whose_disk_hangs() {
+    (0..40).for_each(who_hangs_is_served);
+}
+
+/// The leader hands over, or dies, and the next one finds out what the node has.
+#[test]
+fn performs_end_on_a_node_whose_disk_hangs_while_leaders_change() {
+    for seed in 0..20 {
+        let (mut tale, hung) = found_and_hang(seed, seed % 4 < 2);
+        let mut acknowledged = Vec::new();
+        for _ in 0..3 {
+            let leader = tale.leader().expect("one leads");
+            tale.cluster.ask(&leader, Ask::TransferLeadership { to: None }, 100);
+            tale.ticks(GAP_TICKS_MAX);
+            acknowledged.extend(serve_meanwhile(&mut tale, &hung, 100));
+        }
+        let leader = tale.leader().filter(|_| tale.names().len() == 5);
+        if let Some(leader) = leader {
+            tale.crash(&leader, 0);
+            tale.until("another leads", |tale| tale.leader().is_some());
+            acknowledged.extend(serve_meanwhile(&mut tale, &hung, 100));
+        }
+        end_hang(&mut tale, &hung, seed % 8 < 4, &acknowledged);
+    }
+}
+
+/// A newcomer is let in, and the node whose disk hangs hears of it.
+#[test]
+fn performs_end_on_a_node_whose_disk_hangs_while_members_change() {
+    for seed in 0..20 {
+        let (mut tale, hung) = found_and_hang(seed, seed % 4 < 2);
+        tale.start("p1", "p1", Some(Disk::default()));
+        tale.until("the newcomer is a member", |tale| tale.status("p1").is_caught_up);
+        let acknowledged = serve_meanwhile(&mut tale, &hung, 300);
+        let knows = tale.status(&hung).members.iter().any(|member| &*member.id == "p1");
+        assert!(knows, "{hung} has not heard of the newcomer");
+        end_hang(&mut tale, &hung, seed % 8 < 4, &acknowledged);
+    }
+}
+
+/// All that is committed meanwhile is large, so that the leader's window and its log are short for it.
+#[test]
+fn performs_end_on_a_node_whose_disk_hangs_under_large_actions() {
+    for seed in 0..4 {
+        let (mut tale, hung) = found_and_hang(seed, seed % 2 == 0);
+        let others: Vec<String> = tale.names().into_iter().filter(|name| *name != hung).collect();
+        for number in 0..40 {
+            let args = format!("{}/{}{}", others[0], 1_000 + number, PADDING.repeat(300_000));
+            tale.cluster.perform(&others[0], "append", &args);
+            tale.ticks(5);
+        }
+        let acknowledged = serve_meanwhile(&mut tale, &hung, 100);
+        end_hang(&mut tale, &hung, seed % 4 < 2, &acknowledged);
+    }
+}
+
+/// What the node has received and not saved makes no majority, and what it applies is what others have saved.
+pub fn receipts_count_for_nothing(seed: u64) {
+    let mut tale = Tale::found(seed, 3, true);
+    let leader = tale.leader().expect("it was found");
+    let [hung, cut_off] = <[String; 2]>::try_from(tale.followers()).expect("two of three follow");
+    hang(&mut tale, &hung, true);
+    tale.append(&leader);
+    tale.ticks(2 * OVERDUE_TICKS);
+    hang(&mut tale, &cut_off, true);
+    let (sequence, action) = tale.append(&leader);
+    tale.ticks(OVERDUE_TICKS / 2);
+    assert_eq!(tale.end(&leader, sequence), None, "`{action}` was acknowledged with one disk of three");
+    tale.ticks(3 * OVERDUE_TICKS);
+    assert_eq!(tale.end(&leader, sequence), None, "`{action}` was acknowledged with one disk of three");
+    assert!(!tale.holds(&hung, &action));
+    hang(&mut tale, &cut_off, false);
+    tale.until("it is served", |tale| tale.end(&leader, sequence).is_some());
+    hang(&mut tale, &hung, false);
+    tale.serve();
+}
+
+#[test]
+fn what_is_received_and_not_saved_makes_no_majority() {
+    (0..20).for_each(receipts_count_for_nothing);
+}
+
+/// While all is well, and up to the limit, no receipt is given.
+#[test]
+fn a_disk_that_answers_in_time_gives_no_receipt() {
+    let mut tale = Tale::found(3, 3, true);
+    let follower = tale.followers()[0].clone();
+    tale.cluster.trace = Some(Vec::new());
+    tale.serve();
+    hang(&mut tale, &follower, true);
+    tale.append(&follower);
+    tale.ticks(80);
+    hang(&mut tale, &follower, false);
+    tale.serve();
+    let is_receipt = |line: &String| line.contains("Receipt");
+    assert_eq!(tale.cluster.trace.as_ref().expect("it was switched on").iter().find(|line| is_receipt(line)), None);
+    hang(&mut tale, &follower, true);
+    serve_meanwhile(&mut tale, &follower, 300);
+    assert!(tale.cluster.trace.as_ref().expect("it was switched on").iter().any(is_receipt));
 }
