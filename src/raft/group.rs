@@ -449,9 +449,8 @@ impl Group {
                 // The answers say who knows of it.
                 self.raw.ping();
             }
-            if storage == Storage::Overdue && (must_save || !self.unsaved.is_empty()) {
-                self.give_receipts(&unsaved);
-            }
+            let is_long_held = storage == Storage::Overdue && (must_save || !self.unsaved.is_empty());
+            let unsaved = if is_long_held { self.give_receipts(unsaved) } else { unsaved };
             if must_save {
                 self.await_write(write_number, number, &write, unsaved);
                 return Some(write);
