@@ -222,7 +222,9 @@ impl Group {
     /// How much of the log a member is known to have; only a leader knows. `None` while it is probed.
     pub fn matched(&self, id: RaftId) -> Option<u64> {
         let progress = self.raw.raft.prs().get(id)?;
-        (progress.state == ProgressState::Replicate).then_some(progress.matched).filter(|matched| *matched > 0)
+        (progress.state == ProgressState::Replicate)
+            .then_some(progress.matched)
+            .filter(|matched| *matched > 0)
     }
 
     /// The term and index of the last entry.
@@ -535,8 +537,8 @@ impl Group {
             }
             wire::outgoing(message).map(|message| (to, message))
         });
-        let messages =
-            messages.flat_map(|(to, message)| window::in_parts(message).into_iter().map(move |part| (to, part)));
+        let messages = messages
+            .flat_map(|(to, message)| window::in_parts(message).into_iter().map(move |part| (to, part)));
         messages.chain(self.receipts.drain(..))
     }
 

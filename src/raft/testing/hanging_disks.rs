@@ -1,10 +1,11 @@
 //! This file tells of disks that hang: they take writes, give no error, and do not answer.
 
 use super::application::End;
+use super::cluster::Network;
 use super::disk::Disk;
 use super::run::PADDING;
 use super::tale::Tale;
-use crate::raft::{Ask, Warning};
+use crate::raft::{Ask, Role, Warning};
 
 /// Within so many ticks the others are served again: a write is overdue after 100, and an election takes up to 50.
 const GAP_TICKS_MAX: u64 = 200;
@@ -37,7 +38,7 @@ pub fn a_leader_gives_way(seed: u64) {
     // Something for the disk to hang on.
     tale.append(&quick[0]);
     tale.ticks(GAP_TICKS_MAX);
-    let next = quick.iter().find(|name| tale.status(name).role == crate::raft::Role::Leader);
+    let next = quick.iter().find(|name| tale.status(name).role == Role::Leader);
     assert!(next.is_some(), "no node with a disk that answers leads: {:#?}", tale.cluster.statuses());
     assert!(is_served_within(&mut tale, &quick[0], GAP_TICKS_MAX), "the quick followers are not served");
     tale.ticks(500);
@@ -218,6 +219,67 @@ fn a_node_whose_disk_hangs_goes_by_an_image_that_it_has_not_saved() {
     }
 }
 
+/// What is lost on the way is found out, and sent again from there on: the node has the rest, and needs no image.
+#[test]
+fn what_is_lost_on_the_way_to_a_node_whose_disk_hangs_is_sent_again() {
+    for seed in 0..10 {
+        let (mut tale, hung) = found_and_hang(6 * seed, true);
+        serve_meanwhile(&mut tale, &hung, 10);
+        let leader = tale.leader().expect("another leads");
+        tale.cluster.trace = Some(Vec::new());
+        tale.cluster.cuts.insert((leader.clone(), hung.clone()));
+        tale.append(&leader);
+        tale.ticks(2);
+        tale.cluster.cuts.clear();
+        tale.append(&leader);
+        let (sequence, _) = tale.append(&hung);
+        assert!(tale.holds_within(ANSWER_TICKS_MAX, |tale| tale.end(&hung, sequence).is_some()));
+        let trace = tale.cluster.trace.take().expect("it was switched on");
+        assert!(trace.iter().any(|line| line.contains("reject")), "nothing was lost");
+        let image = trace.iter().find(|line| line.contains("Chunk"));
+        assert_eq!(image, None, "one lost frame costs an image");
+    }
+}
+
+/// On a bad network it takes longer.
+#[test]
+fn performs_end_on_a_node_whose_disk_hangs_on_a_bad_network() {
+    for seed in 0..20 {
+        let (mut tale, hung) = found_and_hang(seed, seed % 4 < 2);
+        tale.cluster.network = Network { loss: 10, repeats: 10, delay_ticks_max: 5, stragglers: 3 };
+        for _ in 0..20 {
+            let (sequence, _) = tale.append(&hung);
+            let is_served =
+                tale.holds_within(10 * ANSWER_TICKS_MAX, |tale| tale.end(&hung, sequence).is_some());
+            assert!(is_served, "{hung} is not served: {:#?}", tale.cluster.statuses());
+        }
+        tale.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
+        end_hang(&mut tale, &hung, seed % 8 < 4, &[]);
+    }
+}
+
+/// Nor is a receipt an answer of a voter: a leader whom nobody answers else steps down.
+#[test]
+fn a_leader_that_hears_receipts_alone_steps_down() {
+    for seed in 0..10 {
+        let mut tale = Tale::found(seed, 3, true);
+        let leader = tale.leader().expect("it was found");
+        let [hung, gone] = <[String; 2]>::try_from(tale.followers()).expect("two of three follow");
+        hang(&mut tale, &hung, true);
+        tale.append(&leader);
+        tale.ticks(2 * OVERDUE_TICKS);
+        let id = tale.status(&gone).id.to_string();
+        let disk = tale.crash(&gone, 0);
+        tale.append(&leader);
+        let steps_down = tale.holds_within(OVERDUE_TICKS, |tale| tale.status(&leader).role != Role::Leader);
+        assert!(steps_down, "{leader} leads with receipts alone");
+        tale.start_anew(&id, disk);
+        hang(&mut tale, &hung, false);
+        tale.until("one leads again", |tale| tale.leader().is_some());
+        tale.serve();
+    }
+}
+
 /// What the node has received and not saved makes no majority, and what it applies is what others have saved.
 pub fn receipts_count_for_nothing(seed: u64) {
     let mut tale = Tale::found(seed, 3, true);
@@ -257,7 +319,10 @@ fn a_disk_that_answers_in_time_gives_no_receipt() {
     hang(&mut tale, &follower, false);
     tale.serve();
     let is_receipt = |line: &String| line.contains("Receipt");
-    assert_eq!(tale.cluster.trace.as_ref().expect("it was switched on").iter().find(|line| is_receipt(line)), None);
+    assert_eq!(
+        tale.cluster.trace.as_ref().expect("it was switched on").iter().find(|line| is_receipt(line)),
+        None
+    );
     hang(&mut tale, &follower, true);
     serve_meanwhile(&mut tale, &follower, 300);
     assert!(tale.cluster.trace.as_ref().expect("it was switched on").iter().any(is_receipt));
