@@ -115,7 +115,9 @@ fn follow(progress: &mut Progress, receipt: &RaftMessage) {
         // raft-rs would begin again at what is acknowledged; where the logs meet is in the receipt.
         ProgressState::Replicate => progress.become_probe(),
         // The probe has arrived.
-        ProgressState::Probe if !receipt.reject && progress.next_idx <= next_idx => progress.become_replicate(),
+        ProgressState::Probe if !receipt.reject && progress.next_idx <= next_idx => {
+            progress.become_replicate()
+        }
         ProgressState::Probe | ProgressState::Snapshot => return,
     }
     progress.next_idx = progress.next_idx.max(next_idx);

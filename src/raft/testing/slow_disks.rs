@@ -16,6 +16,8 @@ const HANG_TICKS_MAX: [u64; 2] = [100, 500];
 const SALT: u64 = 0x736c_6f77_6469_736b;
 
 pub struct SlowDisks {
+    /// Of sixteen seeds eight have none.
+    is_absent: bool,
     /// In so many of a thousand ticks a disk begins to hang.
     per_mille: u64,
     /// Until when each of them hangs.
@@ -25,14 +27,15 @@ pub struct SlowDisks {
 
 impl SlowDisks {
     pub fn new(seed: u64) -> Self {
-        Self { per_mille: 0, until: BTreeMap::new(), dice: ChaCha8Rng::seed_from_u64(seed ^ SALT) }
+        let is_absent = seed / 8 % 2 == 1;
+        let dice = ChaCha8Rng::seed_from_u64(seed ^ SALT);
+        Self { is_absent, per_mille: 0, until: BTreeMap::new(), dice }
     }
 
-    /// How often a disk hangs from here on; never in half of the seeds.
+    /// How often a disk hangs from here on.
     pub fn draw(&mut self) {
-        let is_absent = self.roll(2) == 0;
         let per_mille = 1 + self.roll(PER_MILLE_MAX);
-        self.per_mille = if !is_absent && Fault::SlowDisks.strikes() { per_mille } else { 0 };
+        self.per_mille = if !self.is_absent && Fault::SlowDisks.strikes() { per_mille } else { 0 };
     }
 
     pub fn end(&mut self) {
