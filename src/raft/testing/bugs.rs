@@ -103,6 +103,8 @@ pub enum Bug {
     RepeatsOrders,
     /// A node whose disk hangs leads on, or takes leadership.
     LeadsWithoutStorage,
+    /// A leader counts what a member has received as saved there.
+    CountsReceipts,
     /// Whatever process speaks under a member's incarnation is heard.
     HearsEveryStart,
     /// A start that the record names is heard although a later one is, and whatever it has to say for itself.
@@ -364,6 +366,11 @@ fn bug_of_repeating_orders_is_caught() {
 #[test]
 fn bug_of_leading_without_a_storage_is_caught() {
     assert_caught(Bug::LeadsWithoutStorage, 0.., hanging_disks::a_leader_gives_way);
+}
+
+#[test]
+fn bug_of_counting_receipts_is_caught() {
+    assert_caught(Bug::CountsReceipts, 0.., hanging_disks::receipts_count_for_nothing);
 }
 
 #[test]
