@@ -429,7 +429,9 @@ impl Group {
         while self.raw.has_ready() {
             let mut ready = self.raw.ready();
             let number = ready.number();
-            self.out.append(&mut ready.take_messages());
+            for message in ready.take_messages() {
+                self.out.extend(self.naming_what_it_follows(message));
+            }
             self.take_committed(ready.take_committed_entries());
             let votes = self.votes();
             for state in ready.take_read_states().into_iter().filter(|_| votes) {

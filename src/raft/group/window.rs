@@ -4,7 +4,7 @@
 //! one append otherwise. A channel that is given more than it can carry drops what Raft needs next, or is dropped itself:
 //! Redis disconnects a subscriber that is 32 MB behind.
 
-use raft_rs::eraftpb::Entry;
+use raft_rs::eraftpb::{Entry, Message};
 
 use super::{APPEND_BYTES_MAX, Group};
 use crate::raft::frame::{RaftMessage, WireEntry};
@@ -41,6 +41,18 @@ pub fn in_parts(message: RaftMessage) -> Vec<RaftMessage> {
 }
 
 impl Group {
+    /// An append that names the entry which its first one follows; none if this node does not have that any more.
+    ///
+    /// raft-rs puts entries into an append to the same peer that carries none yet, and may be about a later place
+    /// (`try_batching`). No peer takes such a one.
+    pub(super) fn naming_what_it_follows(&self, mut message: Message) -> Option<Message> {
+        if let Some(first) = message.entries.first().filter(|first| first.index != message.index + 1) {
+            message.index = first.index - 1;
+            message.log_term = self.raw.raft.raft_log.term(message.index).ok()?;
+        }
+        Some(message)
+    }
+
     /// Up to where a member has said, to this leader, that it keeps the log.
     pub fn acknowledged(&self, id: RaftId) -> u64 {
         self.raw.raft.prs().get(id).map_or(0, |progress| progress.matched)
