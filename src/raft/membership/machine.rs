@@ -52,8 +52,9 @@ pub struct Membership {
     /// Ticks with a healthy channel so far.
     pub(super) now: u64,
     pub(super) phase: Phase,
-    /// What the leader that this node waits for said last of its members.
+    /// What the leader that this node waits for said last of its members, and when this node repeated that at once.
     pub(super) members_index: u64,
+    knocked_at: u64,
     pub(super) hearing: Hearing,
     pub(super) acquaintances: Acquaintances,
     /// When this node says its next HELLO, ACCEPT or HERE to all.
@@ -95,6 +96,7 @@ impl Membership {
             now: 0,
             phase: Phase::Seeking,
             members_index: 0,
+            knocked_at: 0,
             hearing: Hearing::new(timing.hello_is_fresh(), timing.newcomer_is_near()),
             acquaintances: Acquaintances::default(),
             speaks_at: 0,
@@ -447,11 +449,13 @@ impl Membership {
         }
     }
 
-    /// Waits to be let in. A leader that says where its members last changed lets in who repeats that.
+    /// Waits to be let in. A leader that says where its members last changed lets in who repeats that. Once a tick at most,
+    /// for a former leader may say something else.
     pub(super) fn knock(&mut self, from: Incarnation, here: &Here) {
         self.wait_for(here.cluster);
-        if here.members_index > 0 && here.members_index != self.members_index {
-            self.members_index = here.members_index;
+        let is_news = here.members_index > 0 && here.members_index != self.members_index;
+        if is_news && self.knocked_at < self.now {
+            (self.members_index, self.knocked_at) = (here.members_index, self.now);
             self.say(Target::One(from), self.hello());
         }
     }

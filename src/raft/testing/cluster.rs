@@ -41,6 +41,9 @@ const STRAGGLER_TICKS_MAX: u64 = 200;
 const FRAME_BYTES_MAX: usize = 5 << 19;
 const BATCH_BYTES_MAX: usize = 5 << 20;
 
+/// Nodes whose answers make each other answer would go on for ever where frames take no time.
+const FRAMES_A_TICK_MAX: u64 = 20_000;
+
 /// A hundredth of a tick of 10 ms.
 const MICROS_PER_COST: u64 = 100;
 
@@ -64,6 +67,8 @@ pub struct Cluster {
     prints: bool,
     pub now: u64,
     sent: u64,
+    /// What was sent before this tick.
+    sent_before: u64,
     dice: ChaCha8Rng,
     pub echoes: Echoes,
     pub slow_disks: SlowDisks,
@@ -156,6 +161,7 @@ impl Cluster {
             prints: std::env::var_os("CONFLUX_TRACE").is_some(),
             now: 0,
             sent: 0,
+            sent_before: 0,
             dice: ChaCha8Rng::seed_from_u64(seed),
             echoes: Echoes::new(seed),
             slow_disks: SlowDisks::new(seed),
@@ -246,6 +252,7 @@ impl Cluster {
     /// One tick of the world: about one of every clock, then everything that is due.
     pub fn tick(&mut self) {
         self.now += 1;
+        self.sent_before = self.sent;
         let names: Vec<String> = self.replicas.keys().cloned().collect();
         for name in names {
             let Some(replica) = self.replicas.get_mut(&name).filter(|replica| !replica.is_paused) else {
@@ -315,6 +322,8 @@ impl Cluster {
 
     fn put_on_way(&mut self, arrives_at: u64, sent: Sent) {
         self.sent += 1;
+        let in_tick = self.sent - self.sent_before;
+        assert!(in_tick <= FRAMES_A_TICK_MAX, "tick {}: {in_tick} frames, and no end", self.now);
         self.frames.insert((arrives_at, self.sent), sent);
     }
 

@@ -370,6 +370,37 @@ pub(super) fn an_old_hello_comes_late(seed: u64) {
     story.serve();
 }
 
+/// A leader that is cut off goes on for a while, and says something else of its members than the next one does.
+#[test]
+fn a_newcomer_that_hears_two_leaders_is_let_in_by_the_one_that_has_a_majority() {
+    let mut story = Story::found(7, 3, |_| {});
+    story.serve();
+    let former = story.leader().expect("it leads");
+    let others: Vec<String> = story.cluster.statuses().into_keys().filter(|name| *name != former).collect();
+    story.cluster.network.delay_ticks_max = 0;
+    // It does not notice: its clock stands still, and it answers nevertheless.
+    story.cluster.replicas.get_mut(&former).expect("it runs").rate = 0;
+    for other in &others {
+        story.cluster.cuts.extend([(former.clone(), other.clone()), (other.clone(), former.clone())]);
+    }
+    story.until("another leads", |story| {
+        others.iter().any(|name| story.cluster.statuses()[name].role == Role::Leader)
+    });
+    story.start("n8", 3, |_| {});
+    let has = |story: &Story, count| {
+        others.iter().all(|name| story.cluster.statuses()[name].members.len() == count)
+    };
+    story.until("a newcomer is let in", |story| has(story, 4));
+    // The next one hears both, while neither can let it in.
+    let cuts = story.cluster.cuts.clone();
+    let [one, other] = &others[..] else { panic!("two are left") };
+    story.cluster.cuts.extend([(one.clone(), other.clone()), (other.clone(), one.clone())]);
+    story.start("n9", 3, |_| {});
+    story.ticks(10);
+    story.cluster.cuts = cuts;
+    story.until("the next newcomer is let in", |story| has(story, 5));
+}
+
 /// That of an earlier transfer says nothing of this one.
 #[test]
 fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
