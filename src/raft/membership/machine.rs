@@ -54,7 +54,7 @@ pub struct Membership {
     pub(super) phase: Phase,
     /// What the leader that this node waits for said last of its members, and when this node repeated that at once.
     pub(super) members_index: u64,
-    knocked_at: u64,
+    knocked_at: Option<u64>,
     pub(super) hearing: Hearing,
     pub(super) acquaintances: Acquaintances,
     /// When this node says its next HELLO, ACCEPT or HERE to all.
@@ -96,7 +96,7 @@ impl Membership {
             now: 0,
             phase: Phase::Seeking,
             members_index: 0,
-            knocked_at: 0,
+            knocked_at: None,
             hearing: Hearing::new(timing.hello_is_fresh(), timing.newcomer_is_near()),
             acquaintances: Acquaintances::default(),
             speaks_at: 0,
@@ -454,8 +454,8 @@ impl Membership {
     pub(super) fn knock(&mut self, from: Incarnation, here: &Here) {
         self.wait_for(here.cluster);
         let is_news = here.members_index > 0 && here.members_index != self.members_index;
-        if is_news && self.knocked_at < self.now {
-            (self.members_index, self.knocked_at) = (here.members_index, self.now);
+        if is_news && self.knocked_at != Some(self.now) {
+            (self.members_index, self.knocked_at) = (here.members_index, Some(self.now));
             self.say(Target::One(from), self.hello());
         }
     }
