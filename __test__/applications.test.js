@@ -1,5 +1,5 @@
 /**
- * This file shows that two applications which use one channel by mistake stay apart and are told so, and that deploys of
+ * This file shows that two applications which use one channel by mistake stay apart and report it, and that deploys of
  * one application never look like that.
  *
  * CONFLUX_DEPLOYS sets how many rolling deploys of each kind run (default 4).
@@ -30,7 +30,7 @@ const chat = withMethods('say')
 /** They are closed before their server is. */
 const opened = new Set()
 
-/** `open(id, options)` for the nodes of one channel, which records what each is told. */
+/** `open(id, options)` for the nodes of one channel, and a list of their warnings and errors. */
 function channelOf(t, channel, given = {}) {
   const told = []
   const open = (id, options) => {
@@ -233,7 +233,7 @@ test('rolling restarts from disk change all methods and lose nothing', async t =
   await Promise.all(nodes.map(node => node.close()))
 })
 
-test('a node that comes back from its disk as another application is refused, whoever leads', async t => {
+test('a node that comes back from its disk as another application is refused under any leader', async t => {
   const { open } = durable(t)
   const nodes = ['a', 'b', 'c'].map(id => open(id, shop))
   await Promise.all(nodes.map(node => node.ready()))

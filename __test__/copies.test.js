@@ -1,6 +1,6 @@
 /**
  * This file shows that a copied or an older storage directory is noticed by the other members and refused under load, that
- * the rightful process serves on, that nothing is acknowledged on a copy's word, and that restarts and moves go on as ever.
+ * the rightful process serves on, that nothing is acknowledged on a copy's word, and that restarts and moves still work.
  *
  * CONFLUX_COPIES sets how many copies are tried (default 4).
  */
@@ -55,7 +55,7 @@ async function startCopy({ copyOf, startOn }, id) {
   return startCopy({ copyOf, startOn }, id)
 }
 
-test('a copy beside its member is refused, whoever leads, and the member serves on', async t => {
+test('a copy beside its member is refused under any leader, and the member serves on', async t => {
   const given = await durableCluster(t)
   const { cluster } = given
   cluster.load({ inFlight: 5, pause: 2 })
@@ -144,7 +144,7 @@ test('of a directory that is used in two places the first one stays', async t =>
   await cluster.settle()
 })
 
-test('restarts after kill -9, moves and starts that nobody heard go on as ever', async t => {
+test('restarts after kill -9, moves, and starts that no other node heard still work', async t => {
   const { cluster, startOn } = await durableCluster(t)
   const [, , client] = cluster.members
   await cluster.whole()

@@ -1,10 +1,10 @@
 /**
- * This file shows that a hanging disk stops nobody: a leader hands over, no node leads whose disk does not answer, and
+ * This file shows that the cluster serves on while a disk hangs: a leader hands over, no node leads whose disk does not answer, and
  * what is performed on such a node is answered like what others perform. Syncs are delayed by a preloaded library
  * (`nemesis/disk-delay.c`).
  *
  * CONFLUX_HANGS sets how often a disk hangs (default 2), a leader's and a follower's in turn, from 0.2 s to 2 s, or to
- * 20 s if it is set; for how long nobody was served is printed at the end.
+ * 20 s if it is set; the test prints the longest time without an answer at the end.
  */
 'use strict'
 

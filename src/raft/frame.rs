@@ -61,7 +61,7 @@ pub enum Message {
     Outcomes { term: u64, start: u64, index: u64, outcomes: Vec<(u64, Outcome)> },
     /// "In this term I have your requests up to this sequence number, without a gap."
     Received { term: u64, start: u64, sequence: u64 },
-    /// What a member tells all others of itself when a leader appears, and whoever newly joined. `asks`: tell me the same.
+    /// A member's version and application: sent to all when a leader appears, and to new members. `asks`: answer with yours.
     About { version: Arc<str>, application: Application, asks: bool },
     /// "You are no member": the leader's answer to whoever was removed. `term` is the leader's; `cluster_size` is what to
     /// say to be let in again.

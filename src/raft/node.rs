@@ -112,7 +112,7 @@ pub struct Node {
     starts: Option<OwnStarts>,
     reported_starts: BTreeSet<Start>,
     reported_versions: BTreeSet<u8>,
-    /// Differences between applications that the operator was told.
+    /// Differences between applications that this node has warned of.
     reported_applications: BTreeSet<(Arc<str>, Arc<str>, Arc<str>)>,
     closing: Option<Closing>,
     is_stopped: bool,

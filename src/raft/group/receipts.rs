@@ -24,7 +24,7 @@ impl Group {
     }
 
     /// Tells the leader what of these answers need not wait for the storage; gives back those that do. A storage may be
-    /// overdue for long: what is told now, or has been said by what waits, does not wait too.
+    /// overdue for long: answers that a receipt carries, or that repeat a waiting one, are dropped.
     pub(super) fn give_receipts(&mut self, mut answers: Vec<Message>) -> Vec<Message> {
         if self.unsaved_bytes <= UNSAVED_BYTES_MAX {
             let leader = self.raw.raft.leader_id;
@@ -97,8 +97,8 @@ impl Group {
 }
 
 /// What raft-rs may know of a receipt: that an append did not fit, or that its sender lives, so that it sends on.
-fn answer_in(told: &RaftMessage) -> RaftMessage {
-    let RaftMessage { term, index, log_term, reject, reject_hint, .. } = *told;
+fn answer_in(receipt_heard: &RaftMessage) -> RaftMessage {
+    let RaftMessage { term, index, log_term, reject, reject_hint, .. } = *receipt_heard;
     if reject {
         let kind = RaftKind::AppendResponse;
         RaftMessage { kind, log_term, reject, reject_hint, ..receipt(term, index) }

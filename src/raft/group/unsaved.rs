@@ -2,8 +2,8 @@
 //!
 //! Part of `group.rs`. Nothing of a node counts for the others before it is durable: no vote, no acknowledgement. But
 //! what is committed is kept by a majority that has saved it. While its storage is overdue, a node applies that as far
-//! as its log in memory reaches, so that whoever performs on it is answered. If it loses its power then, it comes back
-//! with less, as one that was away.
+//! as its log in memory reaches, so that its callers are answered. If it loses its power then, it comes back
+//! with what its disk has, as a member that was away.
 
 use raft_rs::eraftpb::{Entry, EntryType, Message};
 
@@ -96,8 +96,8 @@ impl Group {
     }
 
     /// Takes what is committed and not durable here, a leader's snapshot included. A leader waits with a change of the
-    /// configuration until it has saved it: it counts on those who know of it, and that is who has saved it. Whoever
-    /// follows may go by it, for it has no say until all of that is durable.
+    /// configuration until it has saved it: it counts the members that know of it, and they know once they have saved it. A
+    /// follower may apply it, for it has no vote until all of that is durable.
     pub(super) fn take_unsaved(&mut self) {
         if let Some(installing) = &mut self.installing {
             self.has_installed |= !std::mem::replace(&mut installing.is_followed, true);

@@ -30,7 +30,7 @@ pub(super) struct Refusal {
 }
 
 impl Membership {
-    /// Whether these are of another application. Unless a leader judges them, the operator is told once.
+    /// Whether these are of another application. Unless a leader judges them, warns once.
     pub(super) fn is_foreign(&mut self, who: &str, theirs: &Application) -> bool {
         if may_found(&self.application, theirs) {
             return false;
@@ -42,7 +42,7 @@ impl Membership {
         true
     }
 
-    /// As many as found a cluster, of whom all go with each other: two who go with us need not.
+    /// `clusterSize` founders whose applications all match each other: two that match ours need not match.
     pub(super) fn founders(
         &self,
         candidates: BTreeMap<Incarnation, Arc<str>>,

@@ -49,7 +49,7 @@ impl Node {
         self.judge_members();
     }
 
-    /// Between a leader and a member of the same version, both are told once how their methods differ.
+    /// A leader and a member of the same version each warn once if their methods differ.
     fn compare_methods(&mut self, from: Incarnation, application: &Application) {
         let peer = from.raft_id();
         let Some(seat) = &self.seat else { return };

@@ -108,7 +108,7 @@ impl Node {
         self.stop(None);
     }
 
-    /// This leader is no member any more, and a quorum knows (thesis §4.2.2). Anybody else is told by its leader: until then
+    /// This leader is no member any more, and a quorum knows (thesis §4.2.2). Other members hear it from their leader: until then
     /// its vote may be needed by those who do not know yet that they are enough without it.
     pub(super) fn notice_removal(&mut self) {
         let me = self.membership.me();

@@ -63,7 +63,7 @@ pub(super) struct Seat {
     /// Members that said they are closing: no leadership goes to them.
     pub(super) closing: BTreeMap<RaftId, Going>,
     pub(super) versions: BTreeMap<RaftId, Arc<str>>,
-    /// Of which application the members are, as far as they have told.
+    /// The members' applications, as far as they have reported them.
     pub(super) applications: BTreeMap<RaftId, Application>,
     /// Which start of each member is heard.
     pub(super) starts: BTreeMap<RaftId, HeardStarts>,

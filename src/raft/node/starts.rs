@@ -110,7 +110,7 @@ impl Seat {
         is_recorded || is_known && is_free && !is_others_choice
     }
 
-    /// Whether the start of a member that is heard has ended, as far as it can be told when `challenger` wants to be heard.
+    /// Whether the start of a member that is heard has ended, as far as this node can know when `challenger` speaks.
     fn is_free(&self, member: RaftId, challenger: Start, election_ticks: u64) -> bool {
         let Some(heard) = self.starts.get(&member).filter(|heard| heard.accepted.is_some()) else {
             return true;
@@ -208,7 +208,7 @@ impl Node {
         self.outbox.push(Target::One(to), Message::AskStart { token, known });
     }
 
-    /// These are heard from whoever is of our cluster, also from a start that is not accepted: it may be the only one that
+    /// These are accepted from every node of our cluster, also from a start that is not accepted: it may be the only one that
     /// is left, and a log that lags behind does not know all members.
     fn hear_of_starts(&mut self, from: Incarnation, start: Option<Start>, message: &Message) {
         let own = self.starts.as_ref();

@@ -85,7 +85,7 @@ pub enum Bug {
     SurvivorTakesItselfForRemoved,
     /// Whether the quorum is lost is asked of all voters of a joint configuration together.
     CountsVotersOfBothHalves,
-    /// A leader lets in whoever says HELLO, also a member that was removed, by a frame from before.
+    /// A leader admits a node for a HELLO from before its removal.
     LetsInByOldHello,
     /// A recovered cluster serves before the write that founds it is durable.
     FoundsBeforeSaving,

@@ -62,7 +62,7 @@ pub fn a_copy_runs_beside(seed: u64) {
     assert_refused(&mut tale, &clone, |error| matches!(error, Error::StorageCopied { .. }));
     let has_warned =
         |name: &String| tale.has_warned(name, |warning| matches!(warning, Warning::StorageCopied { .. }));
-    assert!(tale.names().iter().any(has_warned), "nobody was told");
+    assert!(tale.names().iter().any(has_warned), "no node has warned");
 }
 
 #[test]
@@ -86,7 +86,7 @@ pub fn an_older_directory_is_put_back(seed: u64) {
     }
     worsen(&mut tale, seed);
     if seed % 5 == 4 {
-        // Nobody is left who has heard it.
+        // No process is left that has heard it.
         let disks = tale.names().into_iter().map(|name| (name.clone(), tale.crash(&name, 4)));
         for (name, disk) in disks.collect::<Vec<_>>() {
             let id = name.split('+').next().expect("a name begins with the id");

@@ -97,8 +97,8 @@ fn serve_meanwhile(tale: &mut Tale, hung: &str, ticks: u64) -> Vec<String> {
     acknowledged
 }
 
-/// The disk answers, or its machine has lost power, with nothing of what waited: the node is what it was, and nothing that
-/// anybody was told is lost.
+/// The disk answers, or its machine has lost power, with nothing of what waited: the node is what it was, and nothing
+/// acknowledged is lost.
 fn end_hang(tale: &mut Tale, hung: &str, loses_power: bool, acknowledged: &[String]) {
     if loses_power {
         let id = tale.status(hung).id.to_string();
@@ -283,7 +283,7 @@ fn performs_end_on_a_node_whose_disk_hangs_on_a_bad_network() {
     }
 }
 
-/// Nor is a receipt an answer of a voter: a leader whom nobody answers else steps down.
+/// Nor is a receipt an answer of a voter: a leader that gets no other answer steps down.
 #[test]
 fn a_leader_that_hears_receipts_alone_steps_down() {
     for seed in 0..10 {

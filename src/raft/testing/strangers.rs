@@ -50,7 +50,7 @@ pub fn a_stranger_knocks(seed: u64) {
         let name = tale.start_anew(id, None);
         assert_refused(&mut tale, &name);
         let is_told = |warning: &Warning| matches!(warning, Warning::OtherApplication { .. });
-        assert!(tale.names().iter().any(|name| tale.has_warned(name, is_told)), "nobody was told");
+        assert!(tale.names().iter().any(|name| tale.has_warned(name, is_told)), "no node has warned");
         assert!(tale.names().iter().all(|name| tale.status(name).members.len() == size));
     }
 }

@@ -49,7 +49,7 @@ fn founding_takes_four_steps_of_the_network_from_the_last_start_on() {
 }
 
 /// Nodes of several applications share the channel: none is in a cluster with one that it does not go with, and all that
-/// look for a cluster beside them are told.
+/// look for a cluster beside them report it.
 #[test]
 fn founding_never_mixes_applications() {
     let mut founded = 0;
