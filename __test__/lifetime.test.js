@@ -121,8 +121,8 @@ async function leadingWorker(t) {
     })
     t.after(() => worker.terminate())
     const nodes = ['a', 'b'].map(id => openNode(t, { id, ...options, ...list }))
-    await Promise.all(nodes.map(node => node.ready()))
-    await once(worker, 'message')
+    // The worker may be ready before the nodes here are, and says so once.
+    await Promise.all([once(worker, 'message'), ...nodes.map(node => node.ready())])
     if (nodes.every(node => node.status().leader === 'worker')) return { worker, nodes }
     await Promise.all(nodes.map(node => node.close()))
     await worker.terminate()
