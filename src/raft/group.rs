@@ -4,11 +4,12 @@
 //! committed entries. It knows nothing of requests, JavaScript or founding.
 
 mod configuration;
+mod line;
 #[cfg(test)]
 mod mistakes;
 mod window;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType};
 use raft_rs::{Config, ProgressState, RawNode, Ready, SnapshotStatus, StateRole};
@@ -22,10 +23,12 @@ use super::frame::{RaftKind, RaftMessage};
 use super::identity::RaftId;
 use super::log::{FOUNDING_INDEX, Log};
 use super::options::Options;
+use super::pace::Pace;
 use super::snapshot::{self, Snapshot};
 #[cfg(test)]
 use super::testing::bugs::{Bug, is_back};
 use super::{guard, wire};
+use line::Line;
 
 /// One append holds about this much, or one larger entry.
 const APPEND_BYTES_MAX: u64 = 256 << 10;
@@ -62,6 +65,12 @@ pub struct Group {
     read_context: u64,
     /// As a leader: up to here the log may hold entries larger than [`APPEND_BYTES_MAX`].
     large_until: u64,
+    /// As a leader: appends to each peer.
+    lines: BTreeMap<RaftId, Line>,
+    /// Of a line that is not known yet.
+    pace: Pace,
+    /// Ticks so far.
+    now: u64,
     /// The commit index that is durable.
     saved_commit: u64,
     /// For how long this leader has waited for a quorum to know of a change.
@@ -138,6 +147,9 @@ impl Group {
             confirmed: Vec::new(),
             read_context: 0,
             large_until: 0,
+            lines: BTreeMap::new(),
+            pace: Self::first_pace(options),
+            now: 0,
             saved_commit,
             waiting_ticks: 0,
         };
@@ -230,6 +242,7 @@ impl Group {
 
     pub fn tick(&mut self) {
         self.acknowledged = None;
+        self.tick_lines();
         if self.installing.is_some() {
             // raft-rs would look for entries that the snapshot covers, were an election to begin now.
             return;
@@ -301,6 +314,9 @@ impl Group {
         self.counts_twice(from, &message);
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
+            if message.get_msg_type() == MessageType::MsgAppendResponse {
+                self.note_append_response(from, message.reject, message.index);
+            }
             // raft-rs refuses what it can't use, e.g. a response from a former member; that is no fault of ours.
             let _ = self.raw.step(message);
             self.draw_election_timeout();
@@ -522,28 +538,6 @@ impl Group {
     /// Whether the writes up to this number are durable, and what rests on them has left.
     pub fn is_saved(&self, number: u64) -> bool {
         self.unsaved.front().is_none_or(|unsaved| number < unsaved.write_number)
-    }
-
-    /// Messages that may leave now, each with the peer it goes to.
-    ///
-    /// raft-rs answers also an append that only tells of a commit, and so says twice what it holds. Within a tick the
-    /// second time is left out. If the first was lost, a heartbeat's answer makes the leader ask again.
-    pub fn take_messages(&mut self) -> impl Iterator<Item = (RaftId, RaftMessage)> + '_ {
-        let (wants_snapshot, acknowledged) = (&mut self.wants_snapshot, &mut self.acknowledged);
-        let messages = self.out.drain(..).filter_map(|message| {
-            let to = message.to;
-            if message.get_msg_type() == MessageType::MsgAppendResponse {
-                let now = (!message.reject).then_some((to, message.term, message.index));
-                if std::mem::replace(acknowledged, now) == now && now.is_some() {
-                    return None;
-                }
-            }
-            if message.get_msg_type() == MessageType::MsgSnapshot {
-                wants_snapshot.push(to);
-            }
-            wire::outgoing(message).map(|message| (to, message))
-        });
-        messages.flat_map(|(to, message)| window::in_parts(message).into_iter().map(move |part| (to, part)))
     }
 
     /// The oldest entry that is committed and not taken yet; none while it waits for others to know of it.

@@ -123,7 +123,6 @@ impl Log {
         &self.hard_state
     }
 
-    #[cfg(test)]
     pub fn compacted(&self) -> Position {
         self.compacted
     }
@@ -212,8 +211,24 @@ impl Log {
         self.compacted
     }
 
-    /// Drops what the snapshot covers, but for at most so many entries and bytes; where the log begins now.
-    pub fn compact_behind_snapshot(&mut self, slack_entries: u64, slack_bytes: u64) -> Position {
+    /// About what the log takes in memory.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The same of the entries from `first` on; of those that are kept.
+    pub fn bytes_from(&self, first: u64) -> u64 {
+        self.entries_from(first.max(self.compacted.index + 1)).map(size).sum()
+    }
+
+    /// Drops what the snapshot covers, but for what is behind `needed`, and for at most so many entries and bytes; where the
+    /// log begins now.
+    pub fn compact_behind_snapshot(
+        &mut self,
+        slack_entries: u64,
+        slack_bytes: u64,
+        needed: Option<u64>,
+    ) -> Position {
         let covered = self.snapshot.position.index;
         let first = covered.saturating_sub(slack_entries).max(self.compacted.index);
         let mut bytes = 0;
@@ -223,8 +238,8 @@ impl Log {
             bytes += size;
             bytes <= slack_bytes
         });
-        let kept = kept.count() as u64;
-        self.compact(covered - kept)
+        let index = covered - kept.count() as u64;
+        self.compact(needed.map_or(index, |needed| index.min(needed.max(self.compacted.index))))
     }
 
     fn names(&self, member: RaftId) -> bool {

@@ -18,6 +18,7 @@ pub mod membership;
 mod node;
 pub mod options;
 mod outbox;
+mod pace;
 mod registry;
 mod requests;
 mod snapshot;

@@ -2,14 +2,18 @@
 //!
 //! Used by the supervisor. Nothing that leaves this file for a person's eyes may hold a secret.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use futures_util::future::{self, Either};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
     RedisResult, ValueCodec,
-    aio::{MultiplexedConnection, PubSubStream},
+    aio::{MultiplexedConnection, PubSub, PubSubStream},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
@@ -20,7 +24,7 @@ use super::{
     options::{Credentials, RedisOptions, RedisOptionsError, words},
     publisher::FRAMES_IN_CONNECTION_MAX,
     role::{self, Question, Role},
-    socket::Socket,
+    socket::{Counting, Socket},
     supervisor::Ended,
     topics::Topics,
 };
@@ -42,6 +46,8 @@ pub(super) struct Connections {
     /// Whether there is a marker; `None` if this user may not look for it.
     pub(super) is_marked: Option<bool>,
     pub(super) messages: PubSubStream,
+    /// Rises with whatever arrives beside them.
+    pub(super) received: Arc<AtomicU64>,
 }
 
 /// The connection to publish on.
@@ -114,8 +120,10 @@ impl Endpoint {
 
     /// Connects twice and subscribes. Waits as long as it takes: the caller sets the limit.
     pub(super) async fn connect(&self, topics: &Topics) -> Result<Connections, Ended> {
+        let received = Arc::new(AtomicU64::new(0));
         let subscribe = async {
-            let (mut sink, messages) = self.client.get_async_pubsub().await.map_err(unconnected)?.split();
+            let connected = self.connect_to_subscribe(received.clone()).await;
+            let (mut sink, messages) = connected.map_err(unconnected)?.split();
             let subscribed = sink.subscribe(&topics.names()[..]).await;
             let refused =
                 |error| Ended::Failed { doing: format!("subscribing to {}", topics.quoted()), error };
@@ -132,7 +140,7 @@ impl Endpoint {
         };
         match tokio::try_join!(publish, subscribe) {
             Ok(((publishing, question, is_marked), messages)) => {
-                Ok(Connections { publishing, question, is_marked, messages })
+                Ok(Connections { publishing, question, is_marked, messages, received })
             }
             Err(Ended::Unconnected { error }) => {
                 let error = self.reason(&error).await.unwrap_or(error);
@@ -165,6 +173,18 @@ impl Endpoint {
         let mut bytes = BytesMut::new();
         timeout(Self::GREETING_TIMEOUT, socket.read(&mut bytes)).await.ok()?.ok()?;
         ValueCodec::default().decode(&mut bytes).ok()??.extract_error().err()
+    }
+
+    /// `received` counts what arrives, over TLS only what has arrived whole.
+    async fn connect_to_subscribe(&self, received: Arc<AtomicU64>) -> RedisResult<PubSub> {
+        let info = self.client.get_connection_info();
+        let socket = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Socket::tcp(host, *port, &keepalive()).await?,
+            #[cfg(unix)]
+            ConnectionAddr::Unix(path) => Socket::unix(path).await?,
+            _ => return self.client.get_async_pubsub().await,
+        };
+        PubSub::new(info.redis_settings(), Counting::new(socket, received)).await
     }
 
     async fn connect_to_publish(&self, topics: &Topics) -> RedisResult<(Publishing, Found)> {

@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use super::{churn, hanging_disks, load, losses, orders, recoveries, script, simulation, steadiness};
+use super::{
+    churn, hanging_disks, load, losses, orders, recoveries, script, simulation, slow_links, steadiness,
+};
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
 use crate::raft::requests::Origin;
@@ -94,6 +96,14 @@ pub enum Bug {
     RepeatsOrders,
     /// A node whose disk hangs leads on, or takes leadership.
     LeadsWithoutStorage,
+    /// The log behind an image under way is cut as any other.
+    CutsLogBehindImage,
+    /// A transfer begins anew when a snapshot is taken.
+    RestartsTransfer,
+    /// Whatever a peer has not acknowledged, more is sent.
+    IgnoresLine,
+    /// A chunk that comes before the one that it follows is dropped.
+    DropsWhatComesEarly,
 }
 
 thread_local! {
@@ -326,4 +336,24 @@ fn bug_of_repeating_orders_is_caught() {
 #[test]
 fn bug_of_leading_without_a_storage_is_caught() {
     assert_caught(Bug::LeadsWithoutStorage, 0.., hanging_disks::a_leader_gives_way);
+}
+
+#[test]
+fn bug_of_cutting_the_log_behind_an_image_is_caught() {
+    assert_caught(Bug::CutsLogBehindImage, 0.., slow_links::a_newcomer_gets_the_state);
+}
+
+#[test]
+fn bug_of_restarting_a_transfer_is_caught() {
+    assert_caught(Bug::RestartsTransfer, 0.., slow_links::a_newcomer_gets_the_state);
+}
+
+#[test]
+fn bug_of_ignoring_the_line_is_caught() {
+    assert_caught(Bug::IgnoresLine, 0.., slow_links::a_follower_gets_the_log);
+}
+
+#[test]
+fn bug_of_dropping_what_comes_early_is_caught() {
+    assert_caught(Bug::DropsWhatComesEarly, 580.., steadiness::live_through);
 }

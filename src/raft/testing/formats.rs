@@ -71,6 +71,7 @@ fn messages() -> Vec<Message> {
         offset: 4,
         bytes: "image".into(),
         heals: true,
+        overtaken: 2,
     };
     let mut messages = vec![
         Message::Hello { id: "a".into(), cluster_size: 3, version: "v".into() },
@@ -90,7 +91,7 @@ fn messages() -> Vec<Message> {
         Message::About { version: "v".into() },
         Message::Removed { term: 3, cluster_size: 5 },
         Message::Chunk(chunk),
-        Message::ChunkReceived { transfer: 7, bytes: 9 },
+        Message::ChunkReceived { transfer: 7, bytes: 9, held: vec![(11, 13)] },
         ask(Question::Read),
         ask(Question::TransferLeadership { to: None }),
         ask(Question::TransferLeadership { to: Some("a".into()) }),

@@ -32,6 +32,7 @@ mod run;
 mod script;
 pub mod seeds;
 mod simulation;
+mod slow_links;
 mod steadiness;
 mod stories;
 mod tale;

@@ -1,0 +1,211 @@
+//! This file lets appends to a peer leave no faster than its line carries them.
+//!
+//! Part of `group.rs`. raft-rs bounds appends by their number (`window.rs`); on a slow line as many would wait for
+//! seconds, and the heartbeats behind them (`pace.rs`). What has to wait, waits here, in order; everything but appends
+//! passes it.
+
+use std::collections::VecDeque;
+
+use raft_rs::ProgressState;
+use raft_rs::eraftpb::MessageType;
+
+use super::{APPEND_BYTES_MAX, Group, window};
+use crate::raft::frame::{RaftKind, RaftMessage, WireEntry};
+use crate::raft::identity::RaftId;
+use crate::raft::options::Options;
+use crate::raft::pace::{Flight, Pace};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
+use crate::raft::wire;
+
+/// What raft-rs lets be on its way to one peer.
+const BYTES_MAX: usize = window::APPENDS_MAX * APPEND_BYTES_MAX as usize;
+
+/// Appends to one peer, by this leader.
+///
+/// Invariant: flights and what waits follow one another in the log, and end at `last_index`.
+pub(super) struct Line {
+    pace: Pace,
+    flights: VecDeque<(u64, Flight)>,
+    waiting: VecDeque<RaftMessage>,
+    last_index: u64,
+}
+
+impl Line {
+    fn new(pace: Pace) -> Self {
+        Self { pace, flights: VecDeque::new(), waiting: VecDeque::new(), last_index: 0 }
+    }
+
+    /// Adds an append, and takes what may leave.
+    fn add(&mut self, message: RaftMessage, now: u64, leaving: &mut Vec<RaftMessage>) {
+        if message.index != self.last_index {
+            // raft-rs begins anew somewhere else: the peer has lost what was sent, or has more than that.
+            self.begin_anew();
+        }
+        self.last_index = message.index + message.entries.len() as u64;
+        match self.waiting.back_mut() {
+            // That something is committed is as good to know a little earlier, in order.
+            Some(last) if message.entries.is_empty() => last.commit = last.commit.max(message.commit),
+            Some(_) => self.waiting.push_back(message),
+            None if message.entries.is_empty() => leaving.push(message),
+            None => {
+                self.waiting.push_back(message);
+                self.release(now, leaving);
+            }
+        }
+    }
+
+    fn begin_anew(&mut self) {
+        self.waiting.clear();
+        for (_, flight) in self.flights.drain(..) {
+            self.pace.ended(flight);
+        }
+    }
+
+    fn release(&mut self, now: u64, leaving: &mut Vec<RaftMessage>) {
+        while let Some(first) = self.waiting.front_mut() {
+            let piece = self.pace.piece().min(APPEND_BYTES_MAX as usize);
+            let (count, bytes) = piece_of(&first.entries, piece);
+            let has_room = self.pace.has_room(bytes);
+            #[cfg(test)]
+            let has_room = has_room || is_back(Bug::IgnoresLine) || is_back(Bug::SendsWithoutWindow);
+            if !has_room {
+                return;
+            }
+            let rest = cut(first, count);
+            let message = std::mem::replace(first, rest);
+            if first.entries.is_empty() {
+                self.waiting.pop_front();
+            }
+            let last_index = message.index + message.entries.len() as u64;
+            self.flights.push_back((last_index, self.pace.sent(bytes, now)));
+            leaving.push(message);
+        }
+    }
+
+    /// The peer has everything up to this index.
+    fn acknowledged(&mut self, index: u64, now: u64) {
+        while let Some((last_index, flight)) = self.flights.front().copied()
+            && last_index <= index
+        {
+            self.flights.pop_front();
+            self.pace.acknowledged(flight, now);
+        }
+    }
+
+    /// A tick has passed: what is not acknowledged for long is lost, and raft-rs finds out with the next append.
+    fn tick(&mut self, now: u64, patience_ticks: u64) {
+        let patience_ticks = patience_ticks.max(self.pace.retry_ticks());
+        if self.flights.front().is_some_and(|(_, flight)| flight.age(now) >= patience_ticks) {
+            for (_, flight) in self.flights.drain(..) {
+                self.pace.ended(flight);
+            }
+            self.pace.back_off(4 * patience_ticks);
+        }
+    }
+}
+
+/// How many entries a piece holds, at least one, and their bytes.
+fn piece_of(entries: &[WireEntry], piece: usize) -> (usize, usize) {
+    let mut bytes = entries.first().map_or(0, size);
+    let more = entries.iter().skip(1).take_while(|entry| {
+        let is_within = bytes + size(entry) <= piece;
+        bytes += if is_within { size(entry) } else { 0 };
+        is_within
+    });
+    (1 + more.count(), bytes)
+}
+
+/// Leaves of an append so many entries, and gives the rest.
+fn cut(message: &mut RaftMessage, count: usize) -> RaftMessage {
+    let entries = message.entries.split_off(count);
+    let last = message.entries.last().expect("a piece has an entry");
+    let (index, log_term) = (last.index, last.term);
+    RaftMessage { index, log_term, entries, context: message.context.clone(), ..*message }
+}
+
+fn size(entry: &WireEntry) -> usize {
+    entry.data.len() + entry.context.len()
+}
+
+impl Group {
+    /// Messages that may leave now, each with the peer it goes to.
+    ///
+    /// raft-rs answers also an append that only tells of a commit, and so says twice what it holds. Within a tick the
+    /// second time is left out. If the first was lost, a heartbeat's answer makes the leader ask again.
+    pub fn take_messages(&mut self) -> Vec<(RaftId, RaftMessage)> {
+        if !self.is_leader() {
+            self.lines.clear();
+        }
+        let mut leaving = Vec::with_capacity(self.out.len());
+        for message in std::mem::take(&mut self.out) {
+            let to = message.to;
+            if message.get_msg_type() == MessageType::MsgAppendResponse {
+                let now = (!message.reject).then_some((to, message.term, message.index));
+                if std::mem::replace(&mut self.acknowledged, now) == now && now.is_some() {
+                    continue;
+                }
+            }
+            if message.get_msg_type() == MessageType::MsgSnapshot {
+                self.lines.get_mut(&to).into_iter().for_each(Line::begin_anew);
+                self.wants_snapshot.push(to);
+            }
+            let Some(message) = wire::outgoing(message) else { continue };
+            if message.kind == RaftKind::Append && self.is_leader() {
+                self.append_over_line(to, message, &mut leaving);
+            } else {
+                leaving.extend(window::in_parts(message).into_iter().map(|part| (to, part)));
+            }
+        }
+        self.release_lines(&mut leaving);
+        leaving
+    }
+
+    fn append_over_line(
+        &mut self,
+        to: RaftId,
+        message: RaftMessage,
+        leaving: &mut Vec<(RaftId, RaftMessage)>,
+    ) {
+        let line = self.lines.entry(to).or_insert_with(|| Line::new(self.pace.anew(BYTES_MAX)));
+        let mut parts = Vec::new();
+        line.add(message, self.now, &mut parts);
+        leaving.extend(parts.into_iter().map(|part| (to, part)));
+    }
+
+    fn release_lines(&mut self, leaving: &mut Vec<(RaftId, RaftMessage)>) {
+        for (to, line) in self.lines.iter_mut().filter(|(_, line)| !line.waiting.is_empty()) {
+            let mut parts = Vec::new();
+            line.release(self.now, &mut parts);
+            leaving.extend(parts.into_iter().map(|part| (*to, part)));
+        }
+    }
+
+    pub(super) fn first_pace(options: &Options) -> Pace {
+        Pace::new(options, BYTES_MAX)
+    }
+
+    pub(super) fn note_append_response(&mut self, from: RaftId, is_rejected: bool, index: u64) {
+        if let Some(line) = self.lines.get_mut(&from).filter(|_| !is_rejected) {
+            line.acknowledged(index, self.now);
+        }
+    }
+
+    pub(super) fn tick_lines(&mut self) {
+        self.now += 1;
+        let patience_ticks = 2 * self.election_timeout_ticks.end();
+        self.lines.values_mut().for_each(|line| line.tick(self.now, patience_ticks));
+    }
+
+    /// A member got an image taken at `index`, over a line that is known by now: the log behind it comes next. raft-rs may
+    /// not have wished the image, and would begin where the log was when the member was let in, or wish another.
+    pub fn begin_behind_image(&mut self, to: RaftId, index: u64, pace: &Pace) {
+        self.lines.insert(to, Line::new(pace.anew(BYTES_MAX)));
+        let progress = self.raw.raft.mut_prs().get_mut(to);
+        if let Some(progress) = progress.filter(|progress| {
+            progress.state == ProgressState::Probe && progress.next_idx <= index && progress.matched < index
+        }) {
+            progress.next_idx = index + 1;
+        }
+    }
+}
