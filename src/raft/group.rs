@@ -314,11 +314,12 @@ impl Group {
         self.counts_twice(from, &message);
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
-            if message.get_msg_type() == MessageType::MsgAppendResponse {
-                self.note_append_response(from, message.reject, message.index);
-            }
             // raft-rs refuses what it can't use, e.g. a response from a former member; that is no fault of ours.
-            let _ = self.raw.step(message);
+            if message.get_msg_type() == MessageType::MsgAppendResponse {
+                self.step_append_response(message);
+            } else {
+                let _ = self.raw.step(message);
+            }
             self.draw_election_timeout();
             self.widen_window(from);
         }

@@ -9,6 +9,10 @@ use super::options::Options;
 /// A window begins with so many bytes, and doubles with each one that is acknowledged, until the line's queue grows.
 const START_BYTES: usize = 32 << 10;
 const BYTES_MIN: usize = 4 << 10;
+/// What is not acknowledged may be lost after so many heartbeats, or twice as long as the last took; each time that it
+/// seems so, the next takes twice as long, but so often only.
+const RETRY_HEARTBEATS: u64 = 4;
+const FAILURES_MAX: u32 = 3;
 /// A window is sent in so many pieces: what is acknowledged of one tells how the others do.
 const PIECES: usize = 4;
 
@@ -28,8 +32,11 @@ pub struct Pace {
     /// The queue has grown once: from here on the window widens with care.
     is_measured: bool,
     narrowed_at: u64,
-    retry_ticks: u64,
-    retry_ticks_min: u64,
+    /// The longest of the last delays.
+    delay_ticks: u64,
+    /// So often was something not acknowledged in time, since something was.
+    failures: u32,
+    heartbeat_ticks: u64,
 }
 
 /// Something that was sent and is not acknowledged.
@@ -49,7 +56,6 @@ impl Flight {
 
 impl Pace {
     pub fn new(options: &Options, bytes_max: usize) -> Self {
-        let retry_ticks_min = 4 * options.heartbeat_ticks;
         Self {
             window: START_BYTES.min(bytes_max),
             bytes_min: BYTES_MIN.min(bytes_max),
@@ -59,8 +65,9 @@ impl Pace {
             shortest_ticks: u64::MAX,
             is_measured: false,
             narrowed_at: 0,
-            retry_ticks: retry_ticks_min,
-            retry_ticks_min,
+            delay_ticks: 0,
+            failures: 0,
+            heartbeat_ticks: options.heartbeat_ticks,
         }
     }
 
@@ -80,9 +87,20 @@ impl Pace {
         (self.window / PIECES).max(self.bytes_min.div_ceil(PIECES))
     }
 
+    /// It should have been acknowledged by now.
+    pub fn is_late(&self, flight: Flight, now: u64) -> bool {
+        flight.age(now) >= self.due_ticks()
+    }
+
     /// What is not acknowledged after so many ticks may be lost.
     pub fn retry_ticks(&self) -> u64 {
-        self.retry_ticks
+        (RETRY_HEARTBEATS * self.heartbeat_ticks).max(self.due_ticks()) << self.failures
+    }
+
+    fn due_ticks(&self) -> u64 {
+        // What follows something small may be as much as the line's queue may hold.
+        let queue_ticks = if self.is_measured { self.queue_ticks_max } else { 0 };
+        self.heartbeat_ticks + 2 * (self.delay_ticks + queue_ticks)
     }
 
     pub fn sent(&mut self, bytes: usize, now: u64) -> Flight {
@@ -96,8 +114,8 @@ impl Pace {
     }
 
     /// Something was not acknowledged in time: the line may be slower than it was, or what it carried is lost.
-    pub fn back_off(&mut self, retry_ticks_max: u64) {
-        self.retry_ticks = (2 * self.retry_ticks).min(retry_ticks_max.max(self.retry_ticks_min));
+    pub fn back_off(&mut self) {
+        self.failures = (self.failures + 1).min(FAILURES_MAX);
         self.window = (self.window / 2).max(self.bytes_min);
     }
 
@@ -105,7 +123,8 @@ impl Pace {
         self.ended(flight);
         let delay = flight.age(now);
         self.shortest_ticks = self.shortest_ticks.min(delay);
-        self.retry_ticks = self.retry_ticks_min.max(2 * delay);
+        self.delay_ticks = delay.max((7 * self.delay_ticks + delay) / 8);
+        self.failures = 0;
         let queue = delay - self.shortest_ticks;
         if queue <= self.queue_ticks_max {
             // Only a window that was used says that the line can take more.
@@ -234,7 +253,7 @@ mod tests {
     fn what_is_not_acknowledged_makes_the_next_wait_longer() {
         let mut pace = pace(1 << 20);
         let first = pace.retry_ticks();
-        pace.back_off(1_000);
+        pace.back_off();
         assert_eq!(pace.retry_ticks(), 2 * first);
         let flight = pace.sent(10, 0);
         pace.acknowledged(flight, 0);

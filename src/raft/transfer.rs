@@ -212,7 +212,7 @@ impl Transfer {
             self.believe_report();
         }
         if is_late {
-            self.pace.back_off(patience / 4);
+            self.pace.back_off();
         }
         if self.lifeless_ticks >= patience { Patience::Over } else { Patience::Waits }
     }

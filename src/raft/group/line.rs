@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use raft_rs::ProgressState;
-use raft_rs::eraftpb::MessageType;
+use raft_rs::eraftpb::{Message, MessageType};
 
 use super::{APPEND_BYTES_MAX, Group, window};
 use crate::raft::frame::{RaftKind, RaftMessage, WireEntry};
@@ -23,9 +23,14 @@ const BYTES_MAX: usize = window::APPENDS_MAX * APPEND_BYTES_MAX as usize;
 
 /// Appends to one peer, by this leader.
 ///
-/// Invariant: flights and what waits follow one another in the log, and end at `last_index`.
+/// Invariants:
+/// - flights and what waits follow one another in the log, from behind `begin` to `last_index`;
+/// - the peer has everything up to `matched`, which is not behind `begin`;
+/// - what raft-rs has said waits until it leaves, or raft-rs says it again.
 pub(super) struct Line {
     pace: Pace,
+    matched: u64,
+    begin: u64,
     flights: VecDeque<(u64, Flight)>,
     waiting: VecDeque<RaftMessage>,
     last_index: u64,
@@ -33,14 +38,25 @@ pub(super) struct Line {
 
 impl Line {
     fn new(pace: Pace) -> Self {
-        Self { pace, flights: VecDeque::new(), waiting: VecDeque::new(), last_index: 0 }
+        Self { pace, matched: 0, begin: 0, flights: VecDeque::new(), waiting: VecDeque::new(), last_index: 0 }
     }
 
     /// Adds an append, and takes what may leave.
-    fn add(&mut self, message: RaftMessage, now: u64, leaving: &mut Vec<RaftMessage>) {
-        if message.index != self.last_index {
-            // raft-rs begins anew somewhere else: the peer has lost what was sent, or has more than that.
-            self.begin_anew();
+    ///
+    /// raft-rs does not know what is on its way until it is acknowledged, and says again what it has said with every
+    /// heartbeat that a peer answers. Of that, only what is new is added: a leader's log only grows (paper §5.3).
+    fn add(&mut self, mut message: RaftMessage, now: u64, leaving: &mut Vec<RaftMessage>) {
+        let is_late = self.flights.front().is_some_and(|(_, flight)| self.pace.is_late(*flight, now));
+        let is_on_its_way = (self.begin..self.last_index).contains(&message.index) && !is_late;
+        if message.index >= self.matched && message.index != self.last_index && !is_on_its_way {
+            self.begin_anew(message.index);
+        }
+        let known = self.last_index.saturating_sub(message.index) as usize;
+        if known > 0 {
+            if known >= message.entries.len() {
+                return;
+            }
+            message = cut(&mut message, known);
         }
         self.last_index = message.index + message.entries.len() as u64;
         match self.waiting.back_mut() {
@@ -55,10 +71,17 @@ impl Line {
         }
     }
 
-    fn begin_anew(&mut self) {
+    /// The peer has nothing of what was sent behind this index.
+    fn begin_anew(&mut self, index: u64) {
         self.waiting.clear();
-        for (_, flight) in self.flights.drain(..) {
+        self.end_flights();
+        (self.begin, self.last_index) = (index, index);
+    }
+
+    fn end_flights(&mut self) {
+        for (last_index, flight) in self.flights.drain(..) {
             self.pace.ended(flight);
+            self.begin = last_index;
         }
     }
 
@@ -85,22 +108,35 @@ impl Line {
 
     /// The peer has everything up to this index.
     fn acknowledged(&mut self, index: u64, now: u64) {
+        self.matched = self.matched.max(index);
         while let Some((last_index, flight)) = self.flights.front().copied()
             && last_index <= index
         {
             self.flights.pop_front();
+            self.begin = last_index;
             self.pace.acknowledged(flight, now);
+        }
+        while let Some(first) = self.waiting.front_mut()
+            && first.index < self.matched
+        {
+            let known = (self.matched - first.index) as usize;
+            if known < first.entries.len() {
+                *first = cut(first, known);
+            } else {
+                self.waiting.pop_front();
+            }
+        }
+        if self.begin < self.matched {
+            self.begin = self.matched;
+            self.last_index = self.last_index.max(self.matched);
         }
     }
 
     /// A tick has passed: what is not acknowledged for long is lost, and raft-rs finds out with the next append.
-    fn tick(&mut self, now: u64, patience_ticks: u64) {
-        let patience_ticks = patience_ticks.max(self.pace.retry_ticks());
-        if self.flights.front().is_some_and(|(_, flight)| flight.age(now) >= patience_ticks) {
-            for (_, flight) in self.flights.drain(..) {
-                self.pace.ended(flight);
-            }
-            self.pace.back_off(4 * patience_ticks);
+    fn tick(&mut self, now: u64) {
+        if self.flights.front().is_some_and(|(_, flight)| flight.age(now) >= self.pace.retry_ticks()) {
+            self.end_flights();
+            self.pace.back_off();
         }
     }
 }
@@ -147,7 +183,7 @@ impl Group {
                 }
             }
             if message.get_msg_type() == MessageType::MsgSnapshot {
-                self.lines.get_mut(&to).into_iter().for_each(Line::begin_anew);
+                self.lines.get_mut(&to).into_iter().for_each(|line| line.begin_anew(0));
                 self.wants_snapshot.push(to);
             }
             let Some(message) = wire::outgoing(message) else { continue };
@@ -185,16 +221,25 @@ impl Group {
         Pace::new(options, BYTES_MAX)
     }
 
-    pub(super) fn note_append_response(&mut self, from: RaftId, is_rejected: bool, index: u64) {
-        if let Some(line) = self.lines.get_mut(&from).filter(|_| !is_rejected) {
-            line.acknowledged(index, self.now);
+    /// Steps an answer to an append. raft-rs may say again what was lost, or know that the answer is late.
+    pub(super) fn step_append_response(&mut self, message: Message) {
+        let (from, is_rejected, index) = (message.from, message.reject, message.index);
+        let is_ours = message.term == self.term();
+        let next_index = |group: &Self| group.raw.raft.prs().get(from).map(|progress| progress.next_idx);
+        let before = next_index(self);
+        let _ = self.raw.step(message);
+        let next = next_index(self);
+        let Some(line) = self.lines.get_mut(&from).filter(|_| is_ours) else { return };
+        match next.filter(|_| next < before) {
+            Some(next) if is_rejected => line.begin_anew(next - 1),
+            Some(_) | None if !is_rejected => line.acknowledged(index, self.now),
+            Some(_) | None => {}
         }
     }
 
     pub(super) fn tick_lines(&mut self) {
         self.now += 1;
-        let patience_ticks = 2 * self.election_timeout_ticks.end();
-        self.lines.values_mut().for_each(|line| line.tick(self.now, patience_ticks));
+        self.lines.values_mut().for_each(|line| line.tick(self.now));
     }
 
     /// A member got an image taken at `index`, over a line that is known by now: the log behind it comes next. raft-rs may
@@ -202,9 +247,9 @@ impl Group {
     pub fn begin_behind_image(&mut self, to: RaftId, index: u64, pace: &Pace) {
         self.lines.insert(to, Line::new(pace.anew(BYTES_MAX)));
         let progress = self.raw.raft.mut_prs().get_mut(to);
-        if let Some(progress) = progress.filter(|progress| {
-            progress.state == ProgressState::Probe && progress.next_idx <= index && progress.matched < index
-        }) {
+        if let Some(progress) =
+            progress.filter(|progress| progress.state == ProgressState::Probe && progress.matched < index)
+        {
             progress.next_idx = index + 1;
         }
     }
