@@ -24,6 +24,7 @@ class Cluster {
   /**
    * @param settings.size how many processes, all voters.
    * @param settings.isDurable whether they keep their logs on disk.
+   * @param settings.hasLines whether each process has a way to Redis that can be made slow.
    * @param settings.folder where histories, logs and storages go.
    */
   static async start(settings) {
@@ -32,7 +33,7 @@ class Cluster {
     cluster.size = settings.size
     cluster.isDurable = settings.isDurable
     cluster.ids = Array.from({ length: settings.size }, (_, i) => `node-${i + 1}`)
-    cluster.network = await Network.start(settings.folder, cluster.ids)
+    cluster.network = await Network.start(settings.folder, cluster.ids, settings.hasLines)
     /** All processes that ever ran, in the order of their starts. */
     cluster.members = []
     /** Faults that the processes told of; the run decides which of them are to be expected. */

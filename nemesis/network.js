@@ -10,6 +10,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const { startRedisServer } = require('../scripts/redis-server')
+const { SlowLine } = require('./slow-line')
 
 const CHANNEL = 'nemesis'
 const TOPIC = `conflux:0:${CHANNEL}`
@@ -25,8 +26,11 @@ class Network {
   #ids
   #passwordFile
   #rotations = 0
+  /** Each process's own way to Redis, by id, if there are such ways. */
+  #lines = new Map()
 
-  static async start(folder, ids) {
+  /** @param hasLines each process has a way to Redis of its own, which can be made slow. */
+  static async start(folder, ids, hasLines) {
     const network = new Network()
     network.#ids = ids
     network.#passwordFile = path.join(folder, 'password')
@@ -40,6 +44,10 @@ class Network {
     const bind = ['--bind', '127.0.0.1', ...ids.map((_, i) => loopbackOf(i))]
     const settings = fs.existsSync('/proc/sys/net') ? bind : []
     network.#redis = await startRedisServer({ settings: ['--aclfile', aclFile, ...settings] })
+    for (const [index, id] of ids.entries()) {
+      const listenOn = hostOf(index)
+      if (hasLines) network.#lines.set(id, await SlowLine.start({ port: network.#redis.port }, { listenOn }))
+    }
     return network
   }
 
@@ -49,11 +57,10 @@ class Network {
 
   /** How the process with this id reaches the others; `index` gives it an address of its own on the loopback. */
   channelOf(id, index) {
-    const host = fs.existsSync('/proc/sys/net') ? loopbackOf(index) : '127.0.0.1'
     return {
       name: 'redis',
-      host,
-      port: this.#redis.port,
+      host: hostOf(index),
+      port: (this.#lines.get(id) ?? this.#redis).port,
       username: id,
       passwordFile: this.#passwordFile,
       channelName: CHANNEL
@@ -90,6 +97,11 @@ class Network {
     for (const id of this.#ids) await this.#redis.command('CLIENT', 'KILL', 'USER', id)
   }
 
+  /** What Redis says reaches this process at so many bytes a second. */
+  slowDown(id, bytesPerSecond) {
+    this.#lines.get(id).bytesPerSecond = bytesPerSecond
+  }
+
   /** A new list of rights, put in place at once. */
   async #allow(id, rights) {
     await this.#obeyed('ACL', 'SETUSER', id, 'clearselectors', HEARS_ALL, rights)
@@ -101,9 +113,14 @@ class Network {
   }
 
   async end() {
+    for (const line of this.#lines.values()) line.close()
     this.#redis.thaw()
     await this.#redis.kill()
   }
+}
+
+function hostOf(index) {
+  return fs.existsSync('/proc/sys/net') ? loopbackOf(index) : '127.0.0.1'
 }
 
 function loopbackOf(index) {

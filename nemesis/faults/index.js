@@ -15,6 +15,7 @@ module.exports = [
   require('./rotate-password'),
   require('./clock'),
   require('./packets'),
+  require('./slow-link'),
   require('./full-disk'),
   require('./slow-disk'),
   ...require('./cuts')

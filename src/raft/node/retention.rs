@@ -22,7 +22,7 @@ impl Seat {
     /// As a leader: the log is kept for a member whose image is under way, or that has just got it.
     pub(super) fn keeps_log(&self) -> bool {
         #[cfg(test)]
-        if is_back(Bug::CutsLogBehindImage) {
+        if is_back(Bug::CutsLogBehindImage) || is_back(Bug::RestartsTransfer) {
             return false;
         }
         let has_arrivals = self.care.as_ref().is_some_and(|care| {
