@@ -22,7 +22,10 @@ class SlowLine {
   #timer
 
   /** @param bytesPerSecond that pass from Redis; Infinity: all. */
-  static async start({ port, host = '127.0.0.1' }, { bytesPerSecond = Infinity, listenOn = '127.0.0.1' } = {}) {
+  static async start(
+    { port, host = '127.0.0.1' },
+    { bytesPerSecond = Infinity, listenOn = '127.0.0.1' } = {}
+  ) {
     const line = new SlowLine()
     /** So many bytes came from Redis. */
     line.bytes = 0

@@ -387,6 +387,21 @@ mod tests {
     }
 
     #[test]
+    fn compaction_keeps_what_a_member_needs() {
+        for (needed, first) in [(None, 8), (Some(3), 4), (Some(9), 8), (Some(0), 2)] {
+            let mut log = log();
+            let entries: Vec<Entry> = (2..=9).map(|index| entry(index, 2, "1")).collect();
+            log.append(&entries);
+            let mut snapshot = Snapshot::found(&Roster(vec![(Incarnation::from_u128(1), "a".into())]));
+            snapshot.position = Position { index: 7, term: 2 };
+            log.keep(&snapshot, snapshot.encode());
+            assert_eq!(log.bytes_from(5), 5 * size(&entry(5, 2, "1")));
+            log.compact_behind_snapshot(0, 0, needed);
+            assert_eq!(log.first_index().unwrap(), first, "{needed:?}");
+        }
+    }
+
+    #[test]
     fn a_snapshot_is_given_only_to_whom_it_names() {
         let log = log();
         assert!(Storage::snapshot(&log, 0, 1).is_ok() && !log.takes_wish_for_snapshot());

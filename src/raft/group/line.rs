@@ -254,3 +254,118 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Line {
+        Line::new(Pace::new(&Options::new("any", 3, [0; 32]), BYTES_MAX))
+    }
+
+    /// An append of entries of 1 kB behind `index`.
+    fn append(index: u64, count: u64) -> RaftMessage {
+        let entry = |index| WireEntry {
+            term: 2,
+            index,
+            is_change: false,
+            data: vec![b'7'; 1_000].into(),
+            context: bytes::Bytes::new(),
+        };
+        RaftMessage {
+            kind: RaftKind::Append,
+            term: 2,
+            log_term: 2,
+            index,
+            commit: index,
+            commit_term: 0,
+            reject: false,
+            reject_hint: 0,
+            context: bytes::Bytes::new(),
+            entries: (index + 1..=index + count).map(entry).collect(),
+        }
+    }
+
+    /// The indexes of what leaves.
+    fn indexes(messages: &[RaftMessage]) -> Vec<u64> {
+        for message in messages {
+            assert_eq!(message.entries.first().map(|entry| entry.index), Some(message.index + 1));
+        }
+        messages.iter().flat_map(|message| message.entries.iter().map(|entry| entry.index)).collect()
+    }
+
+    #[test]
+    fn a_large_append_leaves_as_its_parts_are_acknowledged_once_and_in_order() {
+        let mut line = line();
+        let (mut leaving, mut now) = (Vec::new(), 0);
+        line.add(append(10, 300), now, &mut leaving);
+        line.add(append(310, 1), now, &mut leaving);
+        assert!(leaving.len() > 1 && indexes(&leaving).len() < 20, "{:?}", indexes(&leaving));
+        let mut left = indexes(&leaving);
+        while left.len() < 301 {
+            now += 1;
+            assert!(now < 100, "{left:?}");
+            line.acknowledged(left.last().copied().expect("some left"), now);
+            leaving.clear();
+            line.release(now, &mut leaving);
+            left.extend(indexes(&leaving));
+        }
+        assert_eq!(left, (11..=311).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn what_is_said_again_leaves_again_only_when_it_is_late() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 3), 0, &mut leaving);
+        line.add(append(10, 3), 2, &mut leaving);
+        assert_eq!(indexes(&leaving), [11, 12, 13]);
+        // What is new of it leaves at once.
+        line.add(append(10, 4), 2, &mut leaving);
+        assert_eq!(indexes(&leaving), [11, 12, 13, 14]);
+        leaving.clear();
+        line.add(append(10, 4), 40, &mut leaving);
+        assert_eq!(indexes(&leaving), [11, 12, 13, 14]);
+    }
+
+    /// raft-rs answers each acknowledgement by itself, and says from the first one on what the last one has acknowledged.
+    #[test]
+    fn what_is_acknowledged_does_not_leave() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 40), 0, &mut leaving);
+        line.acknowledged(45, 1);
+        leaving.clear();
+        line.add(append(12, 50), 1, &mut leaving);
+        line.release(1, &mut leaving);
+        assert_eq!(indexes(&leaving)[..3], [46, 47, 48]);
+    }
+
+    #[test]
+    fn a_peer_that_lacks_something_gets_it_again() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 3), 0, &mut leaving);
+        line.add(append(13, 3), 0, &mut leaving);
+        leaving.clear();
+        // It has rejected what is behind 13.
+        line.begin_anew(10);
+        line.add(append(10, 6), 1, &mut leaving);
+        assert_eq!(indexes(&leaving), [11, 12, 13, 14, 15, 16]);
+    }
+
+    /// What is committed is known to who waits for nothing at once, to others with what they wait for.
+    #[test]
+    fn that_something_is_committed_does_not_overtake_what_waits() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 3), 0, &mut leaving);
+        line.add(RaftMessage { commit: 13, ..append(13, 0) }, 0, &mut leaving);
+        assert_eq!(leaving.last().map(|message| (message.entries.len(), message.commit)), Some((0, 13)));
+        line.add(append(13, 300), 0, &mut leaving);
+        let count = leaving.len();
+        line.add(RaftMessage { commit: 300, ..append(313, 0) }, 0, &mut leaving);
+        assert_eq!(leaving.len(), count);
+        assert_eq!(line.waiting.back().map(|message| message.commit), Some(300));
+    }
+}
