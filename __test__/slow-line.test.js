@@ -20,7 +20,7 @@ const STATE_BYTES = Number(process.env.CONFLUX_LINE_MB ?? 4) * 1e6
 const BYTES_PER_SECOND = (Number(process.env.CONFLUX_LINE_MBIT ?? 8) * 1e6) / 8
 const LINE_MS = (STATE_BYTES / BYTES_PER_SECOND) * 1000
 /** For what an event loop, and whoever asks it, add to a short time. */
-const GRACE_MS = 1000
+const GRACE_MS = 2000
 const PATIENCE_MS = 3 * LINE_MS + 60_000
 
 /** Several come while the state travels. */

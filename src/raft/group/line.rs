@@ -34,11 +34,26 @@ pub(super) struct Line {
     flights: VecDeque<(u64, Flight)>,
     waiting: VecDeque<RaftMessage>,
     last_index: u64,
+    /// The last append that left, without its entries.
+    last_left: Option<RaftMessage>,
+    /// Since then, nothing was acknowledged for so long that the peer is asked what it has.
+    asks: bool,
+    asked_at: u64,
 }
 
 impl Line {
     fn new(pace: Pace) -> Self {
-        Self { pace, matched: 0, begin: 0, flights: VecDeque::new(), waiting: VecDeque::new(), last_index: 0 }
+        Self {
+            pace,
+            matched: 0,
+            begin: 0,
+            flights: VecDeque::new(),
+            waiting: VecDeque::new(),
+            last_index: 0,
+            last_left: None,
+            asks: false,
+            asked_at: 0,
+        }
     }
 
     /// Adds an append, and takes what may leave.
@@ -74,15 +89,11 @@ impl Line {
     /// The peer has nothing of what was sent behind this index.
     fn begin_anew(&mut self, index: u64) {
         self.waiting.clear();
-        self.end_flights();
-        (self.begin, self.last_index) = (index, index);
-    }
-
-    fn end_flights(&mut self) {
-        for (last_index, flight) in self.flights.drain(..) {
+        for (_, flight) in self.flights.drain(..) {
             self.pace.ended(flight);
-            self.begin = last_index;
         }
+        (self.begin, self.last_index) = (index, index);
+        (self.last_left, self.asks) = (None, false);
     }
 
     fn release(&mut self, now: u64, leaving: &mut Vec<RaftMessage>) {
@@ -100,8 +111,12 @@ impl Line {
             if first.entries.is_empty() {
                 self.waiting.pop_front();
             }
-            let last_index = message.index + message.entries.len() as u64;
-            self.flights.push_back((last_index, self.pace.sent(bytes, now)));
+            let last = message.entries.last().expect("what waits has entries");
+            self.flights.push_back((last.index, self.pace.sent(bytes, now)));
+            let (index, log_term) = (last.index, last.term);
+            let context = message.context.clone();
+            self.last_left =
+                Some(RaftMessage { index, log_term, commit: 0, entries: Vec::new(), context, ..message });
             leaving.push(message);
         }
     }
@@ -132,10 +147,12 @@ impl Line {
         }
     }
 
-    /// A tick has passed: what is not acknowledged for long is lost, and raft-rs finds out with the next append.
+    /// A tick has passed. What is not acknowledged for long may be lost, and raft-rs would find out with the next append.
+    /// That must not be a large one, for it may also be on its way: an empty one is rejected by whoever lacks something.
     fn tick(&mut self, now: u64) {
-        if self.flights.front().is_some_and(|(_, flight)| flight.age(now) >= self.pace.retry_ticks()) {
-            self.end_flights();
+        let Some((_, first)) = self.flights.front() else { return };
+        if first.age(now).min(now - self.asked_at) >= self.pace.retry_ticks() {
+            (self.asks, self.asked_at) = (true, now);
             self.pace.back_off();
         }
     }
@@ -210,9 +227,12 @@ impl Group {
     }
 
     fn release_lines(&mut self, leaving: &mut Vec<(RaftId, RaftMessage)>) {
-        for (to, line) in self.lines.iter_mut().filter(|(_, line)| !line.waiting.is_empty()) {
+        for (to, line) in self.lines.iter_mut().filter(|(_, line)| line.asks || !line.waiting.is_empty()) {
             let mut parts = Vec::new();
             line.release(self.now, &mut parts);
+            if std::mem::take(&mut line.asks) {
+                parts.extend(line.last_left.clone());
+            }
             leaving.extend(parts.into_iter().map(|part| (*to, part)));
         }
     }
@@ -352,6 +372,25 @@ mod tests {
         line.begin_anew(10);
         line.add(append(10, 6), 1, &mut leaving);
         assert_eq!(indexes(&leaving), [11, 12, 13, 14, 15, 16]);
+    }
+
+    /// Where all that was sent is lost, nothing would be sent any more.
+    #[test]
+    fn a_peer_that_acknowledges_nothing_for_long_is_asked_what_it_has_and_sent_nothing_large() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 300), 0, &mut leaving);
+        let last = leaving.last().and_then(|message| message.entries.last()).expect("some left").index;
+        let asked = (1..=300).filter(|now| {
+            line.tick(*now);
+            leaving.clear();
+            line.release(*now, &mut leaving);
+            assert!(leaving.is_empty(), "{:?}", indexes(&leaving));
+            std::mem::take(&mut line.asks)
+        });
+        assert!((3..20).contains(&asked.count()));
+        let asks = line.last_left.expect("something left");
+        assert_eq!((asks.index, asks.log_term, asks.entries.len()), (last, 2, 0));
     }
 
     /// What is committed is known to who waits for nothing at once, to others with what they wait for.

@@ -2,7 +2,7 @@
 //!
 //! Part of `node.rs`. Behind a snapshot whose image is under way, the log is what its receiver needs next: were it cut
 //! meanwhile, each image would arrive too late, and the next one would begin. So it is kept until the receiver has it,
-//! within a bound, and as long as that lasts, another snapshot would not make the log shorter and none is taken.
+//! within a bound.
 
 use super::seat::Seat;
 use crate::raft::identity::RaftId;
@@ -22,7 +22,7 @@ impl Seat {
     /// As a leader: the log is kept for a member whose image is under way, or that has just got it.
     pub(super) fn keeps_log(&self) -> bool {
         #[cfg(test)]
-        if is_back(Bug::CutsLogBehindImage) || is_back(Bug::RestartsTransfer) {
+        if is_back(Bug::CutsLogBehindImage) {
             return false;
         }
         let has_arrivals = self.care.as_ref().is_some_and(|care| {

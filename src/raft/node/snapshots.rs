@@ -86,12 +86,11 @@ impl Taking {
         self.pending = None;
     }
 
-    /// `keeps_log`: a snapshot would not make the log shorter.
-    fn is_due(&self, now: u64, entries: u64, keeps_log: bool) -> bool {
+    fn is_due(&self, now: u64, entries: u64) -> bool {
         self.pending.is_none()
             && now >= self.earliest
             && entries > 0
-            && (self.is_wanted || self.is_long(entries) && !keeps_log)
+            && (self.is_wanted || self.is_long(entries))
     }
 
     /// So many entries and bytes stay in the log behind a snapshot, for followers that are slightly behind.
@@ -114,13 +113,17 @@ impl Node {
         let last = seat.group.log().snapshot();
         // A leader's snapshot may be in the log already, and not delivered yet.
         let entries = seat.delivered_index.saturating_sub(last.position.index);
-        if seat.fence.is_fenced() || !seat.snapshots.is_due(seat.now, entries, seat.keeps_log()) {
+        if seat.fence.is_fenced() || !seat.snapshots.is_due(seat.now, entries) {
             return;
         }
         let estimated = (last.image.len() as u64 * MICROS_PER_MIB) >> 20;
         let micros = seat.snapshots.last_micros.unwrap_or(estimated);
-        if seat.group.is_leader() && micros > LEADER_MICROS_MAX && seat.now >= seat.snapshots.hands_over_again
-        {
+        let blocks_leader = seat.group.is_leader() && micros > LEADER_MICROS_MAX;
+        if blocks_leader && seat.keeps_log() && !seat.snapshots.is_wanted {
+            // The images under way would end with the leadership, and the log would not be shorter.
+            return;
+        }
+        if blocks_leader && seat.now >= seat.snapshots.hands_over_again {
             seat.snapshots.hands_over_again = seat.now + 10 * election_ticks;
             seat.snapshots.earliest = seat.now + election_ticks;
             return self.hand_over(None);
