@@ -137,6 +137,15 @@ declare namespace conflux {
     version?: string
 
     /**
+     * Names the application: any string of 1 to 256 bytes, the same on all nodes. Nodes of another application that use
+     * the same channel by mistake are refused: theirs fail with `ERR_CONFLUX_OTHER_APPLICATION`.
+     *
+     * Default: none. Then, and where one of two nodes has none, the names of the methods decide: nodes that have none in
+     * common are of two applications. A node without methods goes with all.
+     */
+    application?: string
+
+    /**
      * Compares the states of all nodes of one version now and then, at most once a second and for at most 1 % of
      * JavaScript's time: a node whose state differs from that of most others is fenced (see the event `fenced`). It
      * counts on the leader; a state that JSON cannot carry is not compared. Default: true.
@@ -455,7 +464,10 @@ declare namespace conflux {
      *   a process: `conflux(options)` throws it.)
      * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`.
      * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster, without a leader, met another one with a leader.
+     * - `ERR_CONFLUX_OTHER_APPLICATION`: the cluster on its channel is of another application.
      * - `ERR_CONFLUX_STORAGE_IN_USE`: another process has the directory of its `storage` open.
+     * - `ERR_CONFLUX_STORAGE_COPIED`: its directory is a copy; another process with the same content is the member.
+     * - `ERR_CONFLUX_STORAGE_OUTDATED`: its directory is an older copy: the cluster has heard this member with a newer one.
      * - `ERR_CONFLUX_STORAGE_DAMAGED`: what is in the directory is not what was written; the message says what to do.
      *   Nothing was changed.
      * - `ERR_CONFLUX_STORAGE`: the directory cannot be read or written (a full disk, say). Nothing was acknowledged that
@@ -505,8 +517,24 @@ declare namespace conflux {
         theirs: number
         ours: number
       }
+    /** A node or cluster on the same channel (`who`) is of another application. Both are described. */
+    | {
+        code: 'WARN_CONFLUX_OTHER_APPLICATION'
+        message: string
+        who: string
+        theirs: string
+        ours: string
+        channelName: string
+      }
+    /** The member `id` has other methods and the same `version`: `ours` are those missing there, `theirs` those missing here. */
+    | { code: 'WARN_CONFLUX_OTHER_METHODS'; message: string; id: string; ours: string; theirs: string }
     /** This node gave up an attempt, and starts over as a new member. */
     | { code: 'WARN_CONFLUX_STARTING_OVER'; message: string; why: string }
+    /**
+     * This node founded `cluster` from the initial state, although `ids` belonged to the cluster `former` minutes ago: what
+     * that cluster held is lost, if no other node has it.
+     */
+    | { code: 'WARN_CONFLUX_STATE_LOST'; message: string; cluster: string; former: string; ids: string[] }
     /** Two clusters share one channel. */
     | { code: 'WARN_CONFLUX_TWO_CLUSTERS'; message: string; ours: string; theirs: string }
     /** The channel does not work; it is tried again for ever. */
@@ -523,6 +551,8 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
     /** The storage has not answered a write for so long. A leader gives its leadership to a node whose storage does. */
     | { code: 'WARN_CONFLUX_STORAGE_SLOW'; message: string; milliseconds: number }
+    /** A process that runs with a copy of the directory of the member `id`, or with an older one, is refused. */
+    | { code: 'WARN_CONFLUX_STORAGE_COPIED'; message: string; id: string }
     /** The states of nodes of one version differ, and no majority agrees. */
     | { code: 'WARN_CONFLUX_STATES_DIFFER'; message: string; index: number }
     /** Enough of them are back. */

@@ -6,8 +6,11 @@
 
 const conflux = require('..')
 
-/** `state`: so many bytes of it, as items of a list that is copied by every action. `reducerMs`, `subscriberMs`: costs. */
-const { state, reducerMs, subscriberMs, ...options } = JSON.parse(process.argv[2])
+/**
+ * `state`: so many bytes of it, as items of a list that is copied by every action. `reducerMs`, `subscriberMs`: costs.
+ * `isIdle`: they block JavaScript and leave the processor to the others, as if each process had one of its own.
+ */
+const { state, reducerMs, subscriberMs, isIdle = false, ...options } = JSON.parse(process.argv[2])
 
 const ITEM = 'an item'
 const initial = {
@@ -15,8 +18,11 @@ const initial = {
   items: Array.from({ length: Math.ceil(state / (ITEM.length + 3)) }, () => ITEM)
 }
 
+const nothing = new Int32Array(new SharedArrayBuffer(4))
+
 function spin(milliseconds) {
-  for (const end = performance.now() + milliseconds; performance.now() < end;);
+  if (isIdle && milliseconds > 0) Atomics.wait(nothing, 0, 0, milliseconds)
+  else for (const end = performance.now() + milliseconds; performance.now() < end;);
 }
 
 /** How often the method ran here. */

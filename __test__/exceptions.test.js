@@ -171,8 +171,8 @@ const ASKS = {
   'ready()': node => node.ready(),
   'ready({ timeout })': node => node.ready({ timeout: 60_000 }),
   'sync()': node => node.sync(),
-  'transferLeadership()': node => node.transferLeadership('nobody'),
-  'remove()': node => node.remove('nobody'),
+  'transferLeadership()': node => node.transferLeadership('z'),
+  'remove()': node => node.remove('z'),
   'resize()': node => node.resize(1),
   'recover()': node => node.recover({ iUnderstandThatActionsMayBeLost: true })
 }

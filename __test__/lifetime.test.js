@@ -55,6 +55,45 @@ test('a process may end at any time, with performs on their way', async () => {
   assert.deepEqual([code, stderr], [0, ''])
 })
 
+test('after close no handle is left that Jest would report with --detectOpenHandles', async () => {
+  const { code, stdout, stderr } = await runScript(`
+    const { createHook } = require('node:async_hooks')
+    const open = new Map()
+    createHook({
+      init: (id, type, trigger, resource) => open.set(id, { type, resource: new WeakRef(resource) }),
+      destroy: id => open.delete(id)
+    }).enable()
+    // As Jest counts them.
+    const isHandle = ({ type, resource }) =>
+      type !== 'PROMISE' && type !== 'RANDOMBYTESREQUEST' && resource.deref()?.hasRef?.() !== false
+    const handles = () => [...open.values()].filter(isHandle).map(({ type }) => type)
+    const turn = () => new Promise(resolve => setImmediate(resolve))
+    ;(async () => {
+      // This node never gets a second voter. Its timers end with it, too.
+      const lone = conflux({ ...options, clusterSize: 2, channel: { name: 'memory', channelName: 'lone' } })
+      const calls = [lone.perform('append', ['x'], 60_000), lone.ready({ timeout: 60_000 })].map(call => call.catch(() => {}))
+      const node = conflux(options)
+      node.subscribe(() => {})
+      await node.ready()
+      await node.perform('append', ['x'], 60_000)
+      await node.sync({ timeout: 60_000 })
+      const during = handles().length
+      await node.close()
+      await new Promise(resolve => lone.close(resolve))
+      await Promise.all(calls)
+      // What only waits for its collection counts as gone.
+      require('node:v8').setFlagsFromString('--expose-gc')
+      const collect = require('node:vm').runInNewContext('gc')
+      for (let i = 0; i < 20; i++) await turn(collect())
+      console.log(JSON.stringify({ during: during > 0, after: handles() }))
+    })()
+  `)
+  assert.deepEqual([code, stderr], [0, ''])
+  const { during, after } = JSON.parse(stdout)
+  // This turn's own.
+  assert.deepEqual({ during, after: after.filter(type => type !== 'Immediate') }, { during: true, after: [] })
+})
+
 for (const isBusy of [false, true]) {
   test(`a worker terminated while ${isBusy ? 'busy' : 'idle'} leaves no voter behind`, async t => {
     const { worker, nodes } = await leadingWorker(t)

@@ -92,6 +92,83 @@ test('any number of descriptors left: a node is refused, fails with the cause, o
   assert.equal(lines[16], '2 closed')
 })
 
+/** Limits on processes and threads apply to no superuser: this user has none running. */
+const STRANGER = { uid: 61_473, gid: 61_473 }
+
+function noStranger() {
+  if (process.platform !== 'linux' || process.getuid() !== 0)
+    return 'needs Linux, and root to become another user'
+  if (spawnSync('prlimit', ['--version']).error) return 'needs prlimit'
+  const { status } = spawnSync(process.execPath, ['-e', `require(${JSON.stringify(root)})`], STRANGER)
+  return status !== 0 && 'another user can not read the package here'
+}
+
+test(
+  'any number of threads left: a node is refused, fails with the cause, or works',
+  { skip: noStranger() },
+  t => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-resources-'))
+    t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+    fs.chmodSync(folder, 0o777)
+    const lines = runLimited(
+      'prlimit --pid $$ --nproc=64',
+      `const { spawn } = require('node:child_process')
+    const children = []
+    while (children.length < 200) {
+      const child = spawn('sleep', ['60'], { stdio: 'ignore' }).on('error', () => {})
+      if (child.pid === undefined) break
+      children.push(child)
+    }
+    const free = count => Promise.all(children.splice(-count).map(child => {
+      child.kill('SIGKILL')
+      return new Promise(resolve => child.once('exit', resolve))
+    }))
+    const attempt = async more => {
+      try {
+        const node = open('a', more)
+        const caused = new Promise(resolve => {
+          node.on('error', error => resolve(error.code + ' ' + error.message))
+          node.on('warning', ({ code, cause }) => resolve(code + ' ' + cause))
+        })
+        const ended = await Promise.race([node.perform('add', [2]).catch(() => caused), caused])
+        await node.close()
+        return ended
+      } catch (error) {
+        return error.code + ' ' + error.message
+      }
+    }
+    for (let left = 0; left < 6; left++) {
+      const named = { name: 'redis', host: 'localhost', port: 1 }
+      tell(await attempt({ storage: { path: ${JSON.stringify(folder)} + '/' + left } }), await attempt({ channel: named }))
+      await free(1)
+    }
+    await free(children.length)
+    tell(await works(open('z')))`,
+      STRANGER
+    )
+    assert.equal(lines.length, 13)
+    const stored = lines.filter((_, i) => i % 2 === 0).slice(0, -1)
+    const named = lines.filter((_, i) => i % 2 === 1)
+    const refusal = /^ERR_CONFLUX_RESOURCES starting a node: the system gives no thread.*\(os error 11\)$/
+    for (const line of stored) assert.match(line, line === '2' ? /^2$/ : refusal)
+    const gaveNone =
+      /^WARN_CONFLUX_CHANNEL_BROKEN connecting to .*: OS can't spawn worker thread: .*\(os error 11\)$/
+    for (const line of named) {
+      if (!refusal.test(line) && !gaveNone.test(line))
+        assert.match(line, /^WARN_CONFLUX_CHANNEL_BROKEN .*refused/)
+    }
+    assert.match(stored[0], refusal)
+    assert.match(named[0], refusal)
+    assert.ok(
+      named.some(line => gaveNone.test(line)),
+      named.join('\n')
+    )
+    assert.equal(stored.at(-1), '2')
+    assert.match(named.at(-1), /refused/)
+    assert.equal(lines.at(-1), '2 closed')
+  }
+)
+
 test('a working directory that is gone is no fault of the channel', { skip }, () => {
   const [line] = runLimited(
     'true',

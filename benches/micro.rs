@@ -77,6 +77,7 @@ fn frame_of(performs: usize) -> Frame {
     Frame {
         cluster: ClusterUuid::NONE,
         from: Incarnation::from_u128(1),
+        start: None,
         to: Some(Incarnation::from_u128(2)),
         messages: vec![Message::Requests(requests)],
     }

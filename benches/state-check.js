@@ -1,8 +1,9 @@
 /**
- * This file measures what the protection of the state costs (`checkState`): two nodes of one process, one with it and
- * one without, perform in turns; the processor time of an action is compared.
+ * This file measures what the protection of the state costs (`checkState`): a process with it and one without perform in
+ * turns, and the processor time of an action is compared. Each has a heap of its own, so that each pays for its garbage.
+ * V8 does not compile alike in every process: of several pairs of processes, the median counts.
  *
- *   node benches/state-check.js [--seconds 4] [--only array] [--control]
+ *   node benches/state-check.js [--pairs 5] [--seconds 4] [--only array] [--control]
  *
  * `--control`: both without it, to know what the machine adds by itself.
  *
@@ -10,20 +11,27 @@
  */
 'use strict'
 
+const { fork } = require('node:child_process')
 const { randomUUID } = require('node:crypto')
+const { once } = require('node:events')
 const { parseArgs } = require('node:util')
 
 const conflux = require('..')
 
 const { values: options } = parseArgs({
   options: {
+    pairs: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '4' },
     only: { type: 'string', default: '' },
-    control: { type: 'boolean', default: false }
+    control: { type: 'boolean', default: false },
+    // What the processes get that this one starts: a title of CASES, with `checked` or without.
+    serve: { type: 'string', default: '' },
+    checked: { type: 'boolean', default: false }
   }
 })
 
-const ROUND_MS = 100
+const ROUND_MS = 250
+const WARMING_ROUNDS = 6
 const IN_FLIGHT = 3000
 
 const counter = {
@@ -71,9 +79,8 @@ function objectOf(count) {
   )
 }
 
-function open({ make, body }, checkState, tag) {
-  // Functions of their own, so that what V8 learned about one says nothing about the other.
-  const step = new Function('s', 'a', `'use strict'; ${body} // ${tag}`)
+function open({ make, body }, checkState) {
+  const step = new Function('s', 'a', `'use strict'; ${body}`)
   return conflux({
     id: 'a',
     clusterSize: 1,
@@ -103,46 +110,83 @@ async function round(node, inFlight) {
   return { micros: user + system, done }
 }
 
-async function measure(which) {
-  const { inFlight = IN_FLIGHT } = which
-  const sides = [true, false].map(isFirst => ({
-    node: open(which, isFirst && !options.control, isFirst),
-    costs: []
-  }))
-  for (const { node } of sides) await node.ready()
-  // Until V8 has compiled what each of them runs.
-  for (let turn = 0; turn < 10; turn++) for (const { node } of sides) await round(node, inFlight)
-  const end = performance.now() + Number(options.seconds) * 1000
-  for (let turn = 0; performance.now() < end || turn < 8; turn++) {
-    // In turns, and each first as often as the other.
-    const order = turn % 2 === 0 ? sides : sides.toReversed()
-    for (const { node, costs } of order) {
-      const { micros, done } = await round(node, inFlight)
-      costs.push(micros / done)
-    }
-  }
-  for (const { node } of sides) await node.close()
-  const [checked, without] = sides.map(({ costs }) => lowerQuartile(costs))
-  return { checked, without, inFlight }
+/** One side of a pair: a round for each message, until the other process has had enough. */
+async function serve(title) {
+  const which = CASES.find(one => one.title === title)
+  const node = open(which, options.checked)
+  await node.ready()
+  process.on('message', async () => process.send(await round(node, which.inFlight ?? IN_FLIGHT)))
+  process.on('disconnect', () => node.close())
+  process.send('ready')
 }
 
-/** What other processes do to the caches only ever adds to the cost. */
-function lowerQuartile(numbers) {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 4)]
+class Side {
+  #child
+  #cost = { micros: 0, done: 0 }
+
+  async start(title, isChecked) {
+    this.#child = fork(__filename, ['--serve', title, ...(isChecked ? ['--checked'] : [])])
+    await once(this.#child, 'message')
+    return this
+  }
+
+  async round({ counts }) {
+    this.#child.send('round')
+    const [{ micros, done }] = await once(this.#child, 'message')
+    if (!counts) return
+    this.#cost.micros += micros
+    this.#cost.done += done
+  }
+
+  get microsPerCall() {
+    return this.#cost.micros / this.#cost.done
+  }
+
+  stop() {
+    this.#child.disconnect()
+  }
+}
+
+/** Microseconds of an action with the protection and without it. */
+async function pair(title) {
+  const sides = await Promise.all([true, false].map(is => new Side().start(title, is && !options.control)))
+  // Until V8 has compiled what each of them runs.
+  for (let turn = 0; turn < WARMING_ROUNDS; turn++) {
+    for (const side of sides) await side.round({ counts: false })
+  }
+  const end = performance.now() + Number(options.seconds) * 1000
+  for (let turn = 0; performance.now() < end; turn++) {
+    // In turns, and each first as often as the other.
+    for (const side of turn % 2 === 0 ? sides : sides.toReversed()) await side.round({ counts: true })
+  }
+  for (const side of sides) side.stop()
+  return sides.map(side => side.microsPerCall)
+}
+
+function median(numbers) {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]
 }
 
 async function main() {
-  console.log('state'.padEnd(30), 'in flight  without (µs)  with (µs)  with/without')
-  for (const which of CASES) {
-    const { inFlight, without, checked } = await measure(which)
+  console.log('state'.padEnd(30), 'in flight  without (µs)  with (µs)  with/without (least, most)')
+  for (const { title, inFlight = IN_FLIGHT } of CASES) {
+    const pairs = []
+    while (pairs.length < Number(options.pairs)) pairs.push(await pair(title))
+    const ratios = pairs.map(([checked, without]) => checked / without)
     console.log(
-      which.title.padEnd(30),
+      title.padEnd(30),
       String(inFlight).padStart(9),
-      without.toFixed(2).padStart(13),
-      checked.toFixed(2).padStart(10),
-      (checked / without).toFixed(3).padStart(13)
+      median(pairs.map(([, without]) => without))
+        .toFixed(2)
+        .padStart(13),
+      median(pairs.map(([checked]) => checked))
+        .toFixed(2)
+        .padStart(10),
+      median(ratios).toFixed(3).padStart(13),
+      `(${Math.min(...ratios).toFixed(3)}, ${Math.max(...ratios).toFixed(3)})`
     )
   }
 }
 
-main()
+if (options.serve) serve(options.serve)
+else main()

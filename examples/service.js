@@ -1,13 +1,15 @@
-// service.js: one process of a cluster as an orchestrator wants it: probes, SIGTERM, an end when its node has failed
+// service.js: one process of a cluster as an orchestrator wants it: probes, an orderly end, an end when its node has failed
 //
 // With Redis on this machine, in three terminals (ID, PORT and DATA another in each):
 //   ID=a PORT=8001 DATA=data/a node examples/service.js
 //   curl -X POST localhost:8001/apples; curl localhost:8002
 const { randomUUID } = require('node:crypto')
+const { once } = require('node:events')
 const http = require('node:http')
+const { setTimeout: delay } = require('node:timers/promises')
 const conflux = require('conflux')
 
-const { ID = randomUUID(), CLUSTER_SIZE = '3', REDIS, DATA, PORT = '8000' } = process.env
+const { ID = randomUUID(), CLUSTER_SIZE = '3', REDIS, DATA, PORT = '8000', DRAIN_MS = '500' } = process.env
 
 const node = conflux({
   id: ID,
@@ -34,8 +36,17 @@ for (const event of ['warning', 'fenced']) {
   node.on(event, ({ code, message }) => console.warn(code, message))
 }
 
+// Tools that start one process after the other wait for this message, as pm2 with `wait_ready` does.
+node.ready().then(
+  () => process.send?.('ready'),
+  () => {} // it was closed, or has failed
+)
+
+let isEnding = false
+
 const server = http.createServer(async ({ method, url }, response) => {
   const [status, body] = await answer(method, url).catch(toAnswer)
+  if (isEnding) response.setHeader('connection', 'close')
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 })
 
@@ -44,7 +55,8 @@ async function answer(method, url) {
   // A node that waits, for others or for Redis, is alive: to end its process would help nobody.
   if (url === '/live') return [state === 'failed' ? 503 : 200, state]
   // A node that still catches up would show an old state.
-  if (url === '/ready') return [caughtUp && state === 'open' && fenced === null ? 200 : 503, node.status()]
+  const isReady = caughtUp && state === 'open' && fenced === null && !isEnding
+  if (url === '/ready') return [isReady ? 200 : 503, node.status()]
   if (method === 'POST') return [200, await node.perform('count', [url.slice(1)], 5000)]
   await node.sync({ timeout: 5000 }) // without it: what this node knows, at once
   return [200, node.getState()]
@@ -57,7 +69,18 @@ function toAnswer({ code, message, outcome }) {
 
 server.listen(Number(PORT), () => console.log(`port ${server.address().port}`))
 
-process.once('SIGTERM', async () => {
+// Two seconds at most with this DRAIN_MS; then nothing keeps the process alive.
+async function end() {
+  if (isEnding) return
+  isEnding = true // `/ready` answers 503 from here on: the load balancer sends no more requests
+  await delay(Number(DRAIN_MS))
   server.close()
-  await node.close() // two seconds at most; then nothing keeps the process alive
-})
+  server.closeIdleConnections()
+  await Promise.race([once(server, 'close'), delay(400, null, { ref: false })]) // running requests are answered
+  await node.close({ timeout: 1000 })
+  server.closeAllConnections()
+  if (process.connected) process.disconnect() // from pm2, or another parent process
+}
+
+// Orchestrators send SIGTERM, Ctrl-C and pm2 SIGINT; Ctrl-Break of Windows is SIGBREAK.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGBREAK']) process.on(signal, end)

@@ -9,7 +9,7 @@ const errors = require('./errors')
 
 /** A JSON text. Throws where the path of the storage is relative to a directory that is gone. */
 function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInterval, ...rest }) {
-  const { storage, snapshot, version, compareStates, quorumLoss } = rest
+  const { storage, snapshot, version, application, methods, compareStates, quorumLoss } = rest
   return JSON.stringify({
     id,
     clusterSize,
@@ -21,6 +21,8 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
     snapshotEntries: snapshot.entries,
     snapshotBytes: snapshot.bytes,
     version,
+    application,
+    methods: Object.getOwnPropertyNames(methods).map(name => name.toWellFormed()),
     compareStates,
     recoverAfter: quorumLoss === 'wait' ? undefined : quorumLoss.recoverAfter,
     // The core draws no random numbers of its own: a seed and the same inputs give the same decisions.

@@ -29,6 +29,7 @@ const OPTIONS = {
   storage: { check: storage },
   snapshot: { default: { entries: 10000, bytes: 16 * 1024 * 1024 }, check: snapshot },
   version: { default: '', check: version },
+  application: { check: name },
   compareStates: { default: true, check: boolean },
   checkState: { default: true, check: boolean },
   quorumLoss: { default: 'wait', check: quorumLoss },

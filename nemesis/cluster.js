@@ -14,6 +14,7 @@ const path = require('node:path')
 const { libraryOfDisk, writeDiskDelay } = require('./disk-delay')
 const { Network } = require('./network')
 const { isInNamespace, keepSmallDisk, mountSmallDisk } = require('./namespace')
+const { until } = require('./until')
 const { libraryOfClock, writeClock } = require('./wall-clock')
 
 const ASK_TIMEOUT_MS = 3000
@@ -24,7 +25,6 @@ class Cluster {
   /**
    * @param settings.size how many processes, all voters.
    * @param settings.isDurable whether they keep their logs on disk.
-   * @param settings.hasLines whether each process has a way to Redis that can be made slow.
    * @param settings.folder where histories, logs and storages go.
    */
   static async start(settings) {
@@ -33,7 +33,7 @@ class Cluster {
     cluster.size = settings.size
     cluster.isDurable = settings.isDurable
     cluster.ids = Array.from({ length: settings.size }, (_, i) => `node-${i + 1}`)
-    cluster.network = await Network.start(settings.folder, cluster.ids, settings.hasLines)
+    cluster.network = await Network.start(settings.folder, cluster.ids)
     /** All processes that ever ran, in the order of their starts. */
     cluster.members = []
     /** Faults that the processes told of; the run decides which of them are to be expected. */
@@ -66,7 +66,7 @@ class Cluster {
       origin,
       clusterSize: this.size,
       channel: this.network.channelOf(id, index),
-      storage: this.isDurable ? { path: this.storageOf(id) } : undefined,
+      storage: this.isDurable && index >= 0 ? { path: this.storageOf(id) } : undefined,
       historyFile: path.join(folder, `${origin}.history`),
       logFile: path.join(folder, `${origin}.log`),
       clockFile: this.clockOf(id),
@@ -77,6 +77,11 @@ class Cluster {
     member.onFault = fault => this.faults.push({ ...fault, origin })
     this.members.push(member)
     return member
+  }
+
+  /** Processes beside those of the cluster, in memory. Whoever starts them ends them. */
+  startGuests(count) {
+    return Array.from({ length: count }, () => this.start(`guest-${this.members.length + 1}`))
   }
 
   /** The directory of the last process, where this machine lets us make small disks. */
@@ -275,13 +280,4 @@ function clockEnvironment(clockFile) {
   }
 }
 
-/** Resolves when `holds()`; rejects, naming what was awaited, if that takes too long. */
-async function until(what, holds, patience = 30_000) {
-  const deadline = performance.now() + patience
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`waited ${patience / 1000} s in vain for ${what}`)
-    await new Promise(resolve => setTimeout(resolve, 20))
-  }
-}
-
-module.exports = { Cluster, until }
+module.exports = { Cluster }

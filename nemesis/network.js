@@ -1,5 +1,5 @@
 /**
- * This file is the network of a run: a real redis-server, and who may say what to whom through it.
+ * This file is the network of a run: a real redis-server with a replica, and each process's right to publish to each other.
  *
  * Owned by `cluster.js`. Every process logs in as a user of its own, and what that user may publish is changed while it
  * is connected: Redis then drops its frames to some of the others, in one direction, and nobody is told.
@@ -10,58 +10,81 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const { startRedisServer } = require('../scripts/redis-server')
-const { SlowLine } = require('./slow-line')
+const { Front } = require('./front')
+const { until } = require('./until')
 
 const CHANNEL = 'nemesis'
 const TOPIC = `conflux:0:${CHANNEL}`
 const PASSWORD = 'nemesis'
 
+const GUESTS_HOST = '127.0.0.1'
+
 /** Everybody hears what is said to him: only speaking is ever forbidden. */
-const HEARS_ALL = '(+@all -publish allchannels)'
+const HEARS_ALL = '(+@all -publish allchannels allkeys)'
 
 class Network {
-  #redis
+  /** The primary, and its replica. */
+  #servers
+  /** By id; for guests there is one without. */
+  #fronts = new Map()
   /** `${from}>${to}` for every direction that is cut, by ids. */
   #cuts = new Set()
   #ids
   #passwordFile
   #rotations = 0
-  /** Each process's own way to Redis, by id, if there are such ways. */
-  #lines = new Map()
 
-  /** @param hasLines each process has a way to Redis of its own, which can be made slow. */
-  static async start(folder, ids, hasLines) {
+  static async start(folder, ids) {
     const network = new Network()
     network.#ids = ids
     network.#passwordFile = path.join(folder, 'password')
     fs.writeFileSync(network.#passwordFile, PASSWORD)
-    const aclFile = path.join(folder, 'users.acl')
-    const users = ids.map(id => `user ${id} on >${PASSWORD} allkeys ${HEARS_ALL} (+publish allchannels)`)
-    fs.writeFileSync(
-      aclFile,
-      `${['user default on nopass allkeys allchannels +@all', ...users].join('\n')}\n`
+    network.#servers = await Promise.all(
+      ['primary', 'replica'].map(name => startServer(path.join(folder, `${name}.acl`), ids))
     )
-    const bind = ['--bind', '127.0.0.1', ...ids.map((_, i) => loopbackOf(i))]
-    const settings = fs.existsSync('/proc/sys/net') ? bind : []
-    network.#redis = await startRedisServer({ settings: ['--aclfile', aclFile, ...settings] })
-    for (const [index, id] of ids.entries()) {
-      const listenOn = hostOf(index)
-      if (hasLines) network.#lines.set(id, await SlowLine.start({ port: network.#redis.port }, { listenOn }))
+    for (const id of [undefined, ...ids]) {
+      const host = id === undefined ? GUESTS_HOST : hostOf(ids.indexOf(id))
+      network.#fronts.set(id, await Front.start(host, () => network.redis.port))
     }
+    await network.demote()
     return network
   }
 
+  /** The primary. */
   get redis() {
-    return this.#redis
+    return this.#servers[0]
   }
 
-  /** How the process with this id reaches the others; `index` gives it an address of its own on the loopback. */
+  /** New connections reach the former replica, as primary. Open connections stay with the former primary. */
+  async promote() {
+    const [former, next] = this.#servers
+    await obeyed(next, 'REPLICAOF', 'NO', 'ONE')
+    this.#servers = [next, former]
+  }
+
+  /** What is not the primary becomes its replica. */
+  async demote() {
+    const [primary, other] = this.#servers
+    await obeyed(other, 'REPLICAOF', '127.0.0.1', primary.port)
+  }
+
+  /** Resolves once the replica has what the primary has. */
+  async level() {
+    await until('the replica to be level', async () =>
+      (await this.#servers[1].command('INFO', 'replication')).includes('master_link_status:up')
+    )
+  }
+
+  /**
+   * How the process with this id reaches the others; `index` gives it an address of its own on the loopback. A guest has
+   * none, and no rights that are ever taken.
+   */
   channelOf(id, index) {
+    const isGuest = index < 0
     return {
       name: 'redis',
-      host: hostOf(index),
-      port: (this.#lines.get(id) ?? this.#redis).port,
-      username: id,
+      host: isGuest ? GUESTS_HOST : hostOf(index),
+      port: this.#fronts.get(isGuest ? undefined : id).port,
+      username: isGuest ? 'default' : id,
       passwordFile: this.#passwordFile,
       channelName: CHANNEL
     }
@@ -94,12 +117,7 @@ class Network {
     fs.writeFileSync(this.#passwordFile, password)
     // A Redis that restarts reads its users from the file.
     await this.#obeyed('ACL', 'SAVE')
-    for (const id of this.#ids) await this.#redis.command('CLIENT', 'KILL', 'USER', id)
-  }
-
-  /** What Redis says reaches this process at so many bytes a second. */
-  slowDown(id, bytesPerSecond) {
-    this.#lines.get(id).bytesPerSecond = bytesPerSecond
+    for (const id of this.#ids) await this.redis.command('CLIENT', 'KILL', 'USER', id)
   }
 
   /** A new list of rights, put in place at once. */
@@ -107,16 +125,29 @@ class Network {
     await this.#obeyed('ACL', 'SETUSER', id, 'clearselectors', HEARS_ALL, rights)
   }
 
+  /** Rights and passwords do not travel to a replica. */
   async #obeyed(...words) {
-    const reply = await this.#redis.command(...words)
-    if (!reply.startsWith('+OK')) throw new Error(`${words.slice(0, 2).join(' ')}: ${reply}`)
+    for (const server of this.#servers) await obeyed(server, ...words)
   }
 
   async end() {
-    for (const line of this.#lines.values()) line.close()
-    this.#redis.thaw()
-    await this.#redis.kill()
+    for (const front of this.#fronts.values()) front.end()
+    for (const server of this.#servers) {
+      server.thaw()
+      await server.kill()
+    }
   }
+}
+
+function startServer(aclFile, ids) {
+  const users = ids.map(id => `user ${id} on >${PASSWORD} ${HEARS_ALL} (+publish allchannels)`)
+  fs.writeFileSync(aclFile, `${['user default on nopass allkeys allchannels +@all', ...users].join('\n')}\n`)
+  return startRedisServer({ settings: ['--aclfile', aclFile, '--repl-diskless-sync-delay', '0'] })
+}
+
+async function obeyed(server, ...words) {
+  const reply = await server.command(...words)
+  if (!reply.startsWith('+OK')) throw new Error(`${words.slice(0, 2).join(' ')}: ${reply}`)
 }
 
 function hostOf(index) {

@@ -38,7 +38,6 @@ async function run(plan, say) {
   const cluster = await Cluster.start({
     size: plan.size,
     isDurable: plan.isDurable,
-    hasLines: plan.faults.some(({ needsLines }) => needsLines),
     folder,
     clients: Math.ceil(plan.clients / plan.size),
     pause: plan.pause,

@@ -38,10 +38,12 @@ class RedisServer {
 
   /** Starts the process, again too, and returns once it answers. */
   async start() {
-    const child = spawn(this.#program, this.#arguments.map(String), { cwd: os.tmpdir(), stdio: 'ignore' })
+    // A replica keeps a file of what it was sent, and a server loads such a file when it starts: each has its own folder.
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-redis-'))
+    const child = spawn(this.#program, this.#arguments.map(String), { cwd: folder, stdio: 'ignore' })
     this.#child = child
-    children.add(child)
-    child.once('exit', () => children.delete(child))
+    children.set(child, folder)
+    child.once('exit', () => forget(child))
     await once(child, 'spawn')
     while (child.exitCode === null && child.signalCode === null) {
       try {
@@ -161,8 +163,8 @@ function installRedisServer() {
 }
 
 /**
- * A port that nobody listens on, and that the system gives to no outgoing connection (Linux begins these at 32768, macOS
- * and Windows at 49152): a server can be killed and started again on it.
+ * A free port outside the range for outgoing connections (Linux begins it at 32768, macOS and Windows at 49152), so that a
+ * server can be killed and started again on it.
  */
 async function freePort() {
   for (;;) {
@@ -180,10 +182,23 @@ async function freePort() {
   }
 }
 
-/** Servers still running when this process ends are ended with it. */
-const children = new Set()
+/** Servers still running when this process ends are ended with it. Each with its folder. */
+const children = new Map()
 process.on('exit', () => {
-  for (const child of children) child.kill('SIGKILL')
+  for (const child of [...children.keys()]) {
+    child.kill('SIGKILL')
+    forget(child)
+  }
 })
+
+function forget(child) {
+  const folder = children.get(child)
+  children.delete(child)
+  try {
+    if (folder !== undefined) fs.rmSync(folder, { recursive: true, force: true })
+  } catch {
+    // Windows keeps the folder of a process that is about to end; it is one for temporary files.
+  }
+}
 
 module.exports = { RedisServer, freePort, obtainRedisServer, prepareRedisServer, startRedisServer }

@@ -159,6 +159,8 @@ impl Driver {
     }
 
     fn join(&mut self, incarnation: Incarnation) {
+        // The former link leaves first: what it knew of a cluster is found by the next.
+        self.link = None;
         let mut link = self.channel.join(incarnation);
         let health = link.health.borrow_and_update().clone();
         link.found.mark_unchanged();
@@ -178,7 +180,11 @@ impl Driver {
             }
             return true;
         };
-        link.marker.set_wish(self.desk.lock().wish());
+        let (wish, note) = self.desk.lock().of_cluster();
+        if let Some(note) = note {
+            link.marker.set_note(note);
+        }
+        link.marker.set_wish(wish);
         let inputs = &mut self.heard.inputs;
         // Not biased: whatever comes often must not keep the clock or the others from being heard.
         tokio::select! {
@@ -189,6 +195,7 @@ impl Driver {
                 let health = link.health.borrow_and_update().clone();
                 // Known before the channel is: a node founds as soon as it may.
                 inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
+                inputs.extend(link.noted.borrow().clone().map(Input::Noted));
                 inputs.push(Input::Channel(state_of(health)));
             }
             Ok(()) = link.found.changed() => {

@@ -3,6 +3,7 @@
 //! What only the façade can find wrong (options, arguments) has its codes in `lib/errors.js`.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use crate::raft::ClusterUuid;
 
@@ -24,6 +25,12 @@ pub enum Error {
          this node stops"
     )]
     OtherCluster { ours: ClusterUuid, theirs: ClusterUuid },
+    /// This node's application is not that of the cluster on its channel.
+    #[error(
+        "this node is of {ours}, and the cluster on this channel is of {theirs}: two applications use the channelName \
+         `{channel_name}`; give one of them another"
+    )]
+    OtherApplication { ours: Arc<str>, theirs: Arc<str>, channel_name: Arc<str> },
     /// No majority of the voters answered in time.
     #[error("{what}: no quorum within the time given; {why}")]
     NoQuorum { what: &'static str, why: String },
@@ -53,6 +60,18 @@ pub enum Error {
     /// The storage holds something that was never written, or is of another version.
     #[error("reading the storage `{path}`: {cause}; nothing was changed. {advice}")]
     StorageDamaged { path: String, cause: String, advice: &'static str },
+    /// Another process runs with a copy of this node's directory.
+    #[error(
+        "the storage directory of `{id}` is a copy: another process with the same content is a member already, and goes \
+         on; delete this directory, and start this node under an id of its own, or end the other first"
+    )]
+    StorageCopied { id: String },
+    /// The directory holds an older state than the cluster knows of it.
+    #[error(
+        "the storage directory of `{id}` is an older copy: the cluster has heard this member with a newer one, and what it \
+         acknowledged since is missing here; delete this directory, and start this node again: it joins as a new member"
+    )]
+    StorageOutdated { id: String },
     /// The storage cannot be read or written.
     #[error("{what} the storage `{path}`: {cause}")]
     Storage { what: &'static str, path: String, cause: String },
@@ -75,6 +94,7 @@ impl Error {
             Error::Removed => "ERR_CONFLUX_REMOVED",
             Error::DuplicateId { .. } => "ERR_CONFLUX_DUPLICATE_ID",
             Error::OtherCluster { .. } => "ERR_CONFLUX_OTHER_CLUSTER",
+            Error::OtherApplication { .. } => "ERR_CONFLUX_OTHER_APPLICATION",
             Error::NoQuorum { .. } => "ERR_CONFLUX_NO_QUORUM",
             Error::UnknownMember { .. } => "ERR_CONFLUX_UNKNOWN_MEMBER",
             Error::NotAVoter { .. } => "ERR_CONFLUX_NOT_A_VOTER",
@@ -84,6 +104,8 @@ impl Error {
             Error::Forgotten => "ERR_CONFLUX_FORGOTTEN",
             Error::StorageInUse { .. } => "ERR_CONFLUX_STORAGE_IN_USE",
             Error::StorageDamaged { .. } => "ERR_CONFLUX_STORAGE_DAMAGED",
+            Error::StorageCopied { .. } => "ERR_CONFLUX_STORAGE_COPIED",
+            Error::StorageOutdated { .. } => "ERR_CONFLUX_STORAGE_OUTDATED",
             Error::Storage { .. } => "ERR_CONFLUX_STORAGE",
             Error::InvalidChannel { .. } => "ERR_CONFLUX_INVALID_OPTIONS",
             Error::Resources { .. } => "ERR_CONFLUX_RESOURCES",

@@ -10,7 +10,7 @@
 const fs = require('node:fs')
 const path = require('node:path')
 
-const { until } = require('../cluster')
+const { until } = require('../until')
 const { isInNamespace } = require('../namespace')
 
 const CHUNK = Buffer.alloc(4096)

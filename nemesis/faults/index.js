@@ -13,9 +13,9 @@ module.exports = [
   require('./redis-freeze'),
   require('./client-kill'),
   require('./rotate-password'),
+  require('./failover'),
   require('./clock'),
   require('./packets'),
-  require('./slow-link'),
   require('./full-disk'),
   require('./slow-disk'),
   ...require('./cuts')

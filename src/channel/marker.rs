@@ -2,10 +2,26 @@
 //!
 //! After a failover the members of a cluster and newcomers may be on different servers for a moment. A channel that can
 //! keep something for a few seconds keeps a marker there while a leader asks for it; whoever finds it does not found.
+//! It keeps a note of the cluster's members for longer: a founder that finds one knows that a cluster has ended. Notes of
+//! this process's own nodes are found as well.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::{
+    collections::BTreeMap,
+    mem::replace,
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
+
+use super::lock;
+
+/// For how long after the end of a cluster its note is found.
+pub(super) const NOTE_IS_KEPT: Duration = Duration::from_secs(300);
 
 /// What a node wants of the marker at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,13 +36,54 @@ pub enum Wish {
 
 #[derive(Default)]
 pub struct Marker {
+    /// What tells this channel from others of the process; none: it keeps no notes.
+    place: Option<String>,
     wish: AtomicU8,
     is_found: watch::Sender<bool>,
+    note: Mutex<Bytes>,
+    noted: watch::Sender<Option<Bytes>>,
     /// Holds one permit if the marker is wanted at once: a failover may come right after a founding.
     is_urgent: Notify,
 }
 
+/// What nodes of this process left at places: their cluster's note, and when they left.
+static LEFT: Mutex<BTreeMap<String, (Bytes, Instant)>> = Mutex::new(BTreeMap::new());
+
 impl Marker {
+    pub(super) fn at(place: String) -> Self {
+        let mut left = lock(&LEFT);
+        left.retain(|_, (_, at)| at.elapsed() < NOTE_IS_KEPT);
+        let note = left.get(&place).map(|(note, _)| note.clone());
+        Self { place: Some(place), noted: watch::Sender::new(note), ..Self::default() }
+    }
+
+    /// The members of the node's cluster. To be set before the wish.
+    pub fn set_note(&self, note: Bytes) {
+        *lock(&self.note) = note;
+    }
+
+    /// Empty if the node is in no cluster.
+    pub(super) fn note(&self) -> Bytes {
+        lock(&self.note).clone()
+    }
+
+    /// The channel keeps this note.
+    pub(super) fn set_noted(&self, note: Bytes) {
+        self.noted.send_replace(Some(note));
+    }
+
+    pub fn noted(&self) -> watch::Receiver<Option<Bytes>> {
+        self.noted.subscribe()
+    }
+
+    /// The node leaves the channel.
+    pub(super) fn leave(&self) {
+        let note = self.note();
+        if let Some(place) = self.place.as_ref().filter(|_| !note.is_empty()) {
+            lock(&LEFT).insert(place.clone(), (note, Instant::now()));
+        }
+    }
+
     pub fn set_wish(&self, wish: Wish) {
         let former = self.wish.swap(wish as u8, Ordering::Relaxed);
         if wish == Wish::Keep && former != wish as u8 {
@@ -48,7 +105,7 @@ impl Marker {
 
     /// A cluster may be there that this link does not hear.
     pub(super) fn set_found(&self, is_found: bool) {
-        self.is_found.send_if_modified(|former| std::mem::replace(former, is_found) != is_found);
+        self.is_found.send_if_modified(|former| replace(former, is_found) != is_found);
     }
 
     pub fn found(&self) -> watch::Receiver<bool> {

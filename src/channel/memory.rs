@@ -6,13 +6,15 @@
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue, Sender, marker::Marker};
+use super::{
+    Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue, Sender, lock, marker::Marker,
+};
 use crate::raft::{Incarnation, Target};
 
 /// A channel within this process, shared by all who name it alike.
@@ -42,6 +44,7 @@ impl Channel for Memory {
             inbound: Inbound(inbound),
             health: seat.health.subscribe(),
             found: marker.found(),
+            noted: marker.noted(),
             marker,
             membership: Box::new(seat),
         }
@@ -51,17 +54,17 @@ impl Channel for Memory {
 /// All rooms in which somebody is, by name. Who enters or leaves holds this lock before the room's own.
 static ROOMS: Mutex<BTreeMap<Arc<str>, Arc<Room>>> = Mutex::new(BTreeMap::new());
 
-/// Those who joined under one name.
+/// Those who joined under one name. Of copies of a directory several join under one incarnation: all of them hear.
 #[derive(Default)]
 struct Room {
-    inbounds: Mutex<BTreeMap<Incarnation, Arc<Queue<Bytes>>>>,
+    inbounds: Mutex<BTreeMap<Incarnation, Vec<Arc<Queue<Bytes>>>>>,
 }
 
 impl Room {
     fn enter(name: &Arc<str>, me: Incarnation, inbound: Arc<Queue<Bytes>>) -> Arc<Self> {
         let mut rooms = lock(&ROOMS);
         let room = rooms.entry(name.clone()).or_default().clone();
-        lock(&room.inbounds).insert(me, inbound);
+        lock(&room.inbounds).entry(me).or_default().push(inbound);
         room
     }
 
@@ -69,14 +72,12 @@ impl Room {
         let inbounds = lock(&self.inbounds);
         match to {
             Target::All => {
-                for (_, inbound) in inbounds.iter().filter(|(incarnation, _)| **incarnation != from) {
-                    inbound.push(frame.clone());
-                }
+                let others = inbounds.iter().filter(|(incarnation, _)| **incarnation != from);
+                others.flat_map(|(_, inbounds)| inbounds).for_each(|inbound| inbound.push(frame.clone()));
             }
             Target::One(incarnation) => {
-                if let Some(inbound) = inbounds.get(&incarnation) {
-                    inbound.push(frame);
-                }
+                let addressed = inbounds.get(&incarnation).into_iter().flatten();
+                addressed.for_each(|inbound| inbound.push(frame.clone()));
             }
         }
     }
@@ -116,9 +117,10 @@ impl Drop for Seat {
         let Some(room) = rooms.get(&self.name) else { return };
         let mut inbounds = lock(&room.inbounds);
         // Whoever joined since under the same incarnation stays.
-        if inbounds.get(&self.me).is_some_and(|inbound| Arc::ptr_eq(inbound, &self.inbound)) {
-            inbounds.remove(&self.me);
+        if let Some(mine) = inbounds.get_mut(&self.me) {
+            mine.retain(|inbound| !Arc::ptr_eq(inbound, &self.inbound));
         }
+        inbounds.retain(|_, inbounds| !inbounds.is_empty());
         let is_empty = inbounds.is_empty();
         drop(inbounds);
         if is_empty {
@@ -126,11 +128,6 @@ impl Drop for Seat {
         }
         self.inbound.close();
     }
-}
-
-/// Nothing that runs under these locks panics, so a poisoned one still guards a sound map.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

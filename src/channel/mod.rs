@@ -11,7 +11,10 @@ pub mod memory;
 mod queue;
 pub mod redis;
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -37,6 +40,8 @@ pub struct Link {
     pub marker: Arc<Marker>,
     /// Whether a cluster may be there that this link does not hear.
     pub found: watch::Receiver<bool>,
+    /// What the channel keeps of a cluster that is, or was moments ago, on it.
+    pub noted: watch::Receiver<Option<Bytes>>,
     membership: Box<dyn Membership>,
 }
 
@@ -105,4 +110,9 @@ pub enum Health {
 trait Membership: Send {
     /// Sends what is queued, for a bounded time, then leaves.
     fn leave(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Nothing that runs under a lock of this room panics: a poisoned one still guards a sound value.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,12 +5,13 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::lock;
 use crate::raft::Target;
 
 /// A queue of many senders, on any thread, and one taker.
@@ -143,9 +144,8 @@ impl<T: Weighed> Queue<T> {
         self.changed.notify_one();
     }
 
-    /// Nothing that runs under the lock panics, so a poisoned lock still guards a sound state.
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

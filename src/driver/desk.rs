@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::clock::Clock;
@@ -192,13 +193,15 @@ impl Core {
         self.clock.as_ref().map(Clock::due)
     }
 
-    /// What this node wants of its channel's marker.
-    pub fn wish(&self) -> Wish {
-        match &self.node {
-            Some(node) if node.keeps_cluster() => Wish::Keep,
-            Some(node) if node.may_found() => Wish::Look,
-            Some(_) | None => Wish::Nothing,
-        }
+    /// What this node wants of its channel's marker, and what the channel is to keep of the node's cluster.
+    pub fn of_cluster(&self) -> (Wish, Option<Bytes>) {
+        let Some(node) = &self.node else { return (Wish::Nothing, None) };
+        let wish = match node {
+            node if node.keeps_cluster() => Wish::Keep,
+            node if node.may_found() => Wish::Look,
+            _ => Wish::Nothing,
+        };
+        (wish, node.note())
     }
 
     fn status(&self) -> Status {

@@ -211,7 +211,20 @@ fn facts(warning: &Warning) -> serde_json::Value {
         Warning::ClusterOfOtherSize { cluster, theirs, ours } => {
             json!({ "cluster": cluster.to_string(), "theirs": theirs, "ours": ours })
         }
+        Warning::OtherApplication { who, theirs, ours, channel_name } => {
+            json!({ "who": who, "theirs": &**theirs, "ours": &**ours, "channelName": &**channel_name })
+        }
+        Warning::OtherMethods { id, ours, theirs } => {
+            json!({ "id": &**id, "ours": &**ours, "theirs": &**theirs })
+        }
         Warning::StartingOver { why } => json!({ "why": why }),
+        Warning::StateLost { cluster, former, ids } => {
+            json!({
+                "cluster": cluster.to_string(),
+                "former": former.to_string(),
+                "ids": ids.iter().map(|id| &**id).collect::<Vec<_>>()
+            })
+        }
         Warning::TwoClusters { ours, theirs } => {
             json!({ "ours": ours.to_string(), "theirs": theirs.to_string() })
         }
@@ -222,6 +235,7 @@ fn facts(warning: &Warning) -> serde_json::Value {
             json!({ "voters": voters, "missing": missing.iter().map(|id| &**id).collect::<Vec<_>>() })
         }
         Warning::StorageSlow { milliseconds } => json!({ "milliseconds": milliseconds }),
+        Warning::StorageCopied { id } => json!({ "id": &**id }),
         Warning::StatesDiffer { index } => json!({ "index": index }),
         Warning::QuorumRestored => json!({}),
         Warning::Recovered { cluster, from, missing } => {
@@ -379,6 +393,7 @@ mod tests {
             Warning::OtherClusterSize { id: "b".into(), theirs: 5, ours: 3 },
             Warning::ClusterOfOtherSize { cluster: uuid, theirs: 5, ours: 3 },
             Warning::StartingOver { why: "\"".into() },
+            Warning::StateLost { cluster: uuid, former: uuid, ids: vec!["a".into()] },
             Warning::TwoClusters { ours: uuid, theirs: uuid },
             Warning::ChannelBroken { cause: "\n".into() },
             Warning::ChannelStillBroken { cause: "\n".into() },

@@ -46,6 +46,9 @@ struct Given {
     snapshot_entries: u64,
     snapshot_bytes: u64,
     version: String,
+    application: Option<String>,
+    /// The names of the application's methods.
+    methods: Vec<String>,
     compare_states: bool,
     /// Milliseconds without a quorum; none: wait for ever.
     recover_after: Option<u64>,
@@ -65,6 +68,15 @@ struct Range {
 enum GivenChannel {
     Memory(GivenMemory),
     Redis(Box<GivenRedis>),
+}
+
+impl GivenChannel {
+    fn channel_name(&self) -> &str {
+        match self {
+            GivenChannel::Memory(given) => &given.channel_name,
+            GivenChannel::Redis(given) => &given.channel_name,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -101,12 +113,9 @@ pub fn parse(text: &str, credentials: Option<Arc<dyn Credentials>>) -> Result<Op
     let given: Given = serde_json::from_str(text).map_err(bug)?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
-    Ok(Options {
-        raft: raft_options(&given, tick).map_err(bug)?,
-        tick,
-        channel: channel(given.channel, credentials, patience)?,
-        storage: storage(given.storage_path, &given.id),
-    })
+    let raft = raft_options(&given, tick).map_err(bug)?;
+    let storage = storage(given.storage_path, &given.id, raft.nonce);
+    Ok(Options { raft, tick, channel: channel(given.channel, credentials, patience)?, storage })
 }
 
 /// The façade checks what it hands over.
@@ -128,6 +137,9 @@ fn raft_options(given: &Given, tick: Duration) -> Result<raft::Options, String> 
     options.snapshot_entries = given.snapshot_entries;
     options.snapshot_bytes = given.snapshot_bytes;
     options.version = given.version.as_str().into();
+    let methods = given.methods.iter().map(String::as_str);
+    options.application = raft::Application::new(given.application.as_deref(), methods);
+    options.channel_name = given.channel.channel_name().into();
     options.compares_states = given.compare_states;
     options.is_durable = given.storage_path.is_some();
     options.recover_ticks = given.recover_after.map(|after| ticks(after, tick));
@@ -147,9 +159,9 @@ fn seed(hexadecimal: &str) -> Result<[u8; 32], String> {
 }
 
 /// Every storage is opened by its first `load`, on the driver's thread: nothing here waits for a disk.
-fn storage(path: Option<PathBuf>, id: &str) -> Box<dyn Storage> {
+fn storage(path: Option<PathBuf>, id: &str, nonce: u64) -> Box<dyn Storage> {
     match path {
-        Some(path) => Box::new(Disk::new(path, id)),
+        Some(path) => Box::new(Disk::new(path, id).with_nonce(nonce)),
         None => Box::new(MemoryStorage),
     }
 }
@@ -190,7 +202,7 @@ mod tests {
         format!(
             r#"{{"id":"a","clusterSize":3,"electionTimeout":{{"min":{min},"max":{max}}},"heartbeatInterval":{heartbeat},
             "seed":"{}","channel":{{"name":"memory","channelName":"c"}},"snapshotEntries":10000,
-            "snapshotBytes":16777216,"version":"","compareStates":true}}"#,
+            "snapshotBytes":16777216,"version":"","methods":[],"compareStates":true}}"#,
             "0f".repeat(32)
         )
     }
@@ -207,6 +219,7 @@ mod tests {
         assert_eq!(raft.snapshot_entries, defaults.snapshot_entries);
         assert_eq!(raft.snapshot_bytes, defaults.snapshot_bytes);
         assert_eq!(raft.version, defaults.version);
+        assert_eq!(raft.application, defaults.application);
         assert_eq!(raft.compares_states, defaults.compares_states);
         assert_eq!(raft.is_durable, defaults.is_durable);
         assert_eq!(raft.recover_ticks, defaults.recover_ticks);
@@ -216,7 +229,11 @@ mod tests {
     #[test]
     fn what_is_given_reaches_the_core() {
         let given = text(20, 100, 200)
-            .replace(r#""version":"""#, r#""version":"2","storagePath":"/x","recoverAfter":5001"#)
+            .replace(
+                r#""version":"""#,
+                r#""version":"2","application":"shop","storagePath":"/x","recoverAfter":5001"#,
+            )
+            .replace("[]", r#"["b","a"]"#)
             .replace("10000", "10")
             .replace("16777216", "20")
             .replace("true", "false");
@@ -224,6 +241,8 @@ mod tests {
         assert_eq!((raft.snapshot_entries, raft.snapshot_bytes), (10, 20));
         assert_eq!((&*raft.version, raft.compares_states, raft.is_durable), ("2", false, true));
         assert_eq!((raft.tick_micros, raft.recover_ticks), (4_000, Some(1_251)));
+        assert_eq!(raft.application, raft::Application::new(Some("shop"), ["a", "b"]));
+        assert_eq!(&*raft.channel_name, "c");
     }
 
     #[test]

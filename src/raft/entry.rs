@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::frame::Outcome;
-use super::identity::{ClusterUuid, Incarnation, RaftId};
+use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
 /// The context of a normal entry. New variants go to the end: the position is the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub enum Context {
     Epoch { cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, missing: Vec<Arc<str>>, kept: u64 },
     /// Outcomes that the entry of the next action of the same origin has no room for: see [`Request::observed`].
     Observed { origin: RaftId, start: u64, observed: Vec<(u64, Outcome)> },
+    /// These are the starts of members that the cluster hears from here on.
+    Started { starts: Vec<(RaftId, Start)> },
 }
 
 /// The context of a change of the configuration that lets a newcomer in.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_rs::eraftpb;
 
-use super::identity::{ClusterUuid, Incarnation};
+use super::identity::{ClusterUuid, Incarnation, Start};
 use crate::error::Error;
 
 /// What can happen to a core.
@@ -16,6 +16,8 @@ use crate::error::Error;
 pub enum Input {
     /// The channel has found out whether there may be a cluster that this node does not hear.
     ClusterFound(bool),
+    /// The channel knows of a cluster that is, or was moments ago, on it: what `Node::note` gave there. It may be anything.
+    Noted(Bytes),
     /// One tick of the driver's clock has passed.
     Tick,
     /// A frame arrived from the channel. It may be anything: the core checks it.
@@ -226,12 +228,22 @@ pub struct Recovered {
     pub seat: SeatRecord,
     /// Rises with every load, and is durable before `load` returns: no restarted node repeats a request id.
     pub start: u64,
+    /// The newest starts with this log, the present one last.
+    pub starts: Vec<Start>,
     pub snapshot: SnapshotRecord,
     /// The entry before the first one that is kept.
     pub compacted: Position,
     /// Without a gap from `compacted` on.
     pub entries: Vec<eraftpb::Entry>,
     pub hard_state: eraftpb::HardState,
+}
+
+impl Recovered {
+    /// Where the log ends.
+    pub fn last_index(&self) -> u64 {
+        let last = self.entries.last().map_or(0, |entry| entry.index);
+        last.max(self.compacted.index).max(self.snapshot.position.index)
+    }
 }
 
 /// What JavaScript is told. Within a node, deliveries are handled strictly in order.
@@ -334,9 +346,29 @@ pub enum Warning {
     /// A node on the same channel was started with another `clusterSize`.
     #[error("node `{id}` was started with clusterSize {theirs}, this node with {ours}; it is not counted")]
     OtherClusterSize { id: Arc<str>, theirs: usize, ours: usize },
+    /// A node or a cluster of another application is on this channel.
+    #[error(
+        "{who} is of {theirs}, this node of {ours}: two applications use the channelName `{channel_name}`, and do not \
+         mix; give one of them another"
+    )]
+    OtherApplication { who: String, theirs: Arc<str>, ours: Arc<str>, channel_name: Arc<str> },
+    /// The methods of two members differ, and their `version` does not say so.
+    #[error(
+        "node `{id}` has other methods than this node, and the same `version`: missing there are {ours}, missing here \
+         {theirs}; give every change of the methods another `version`"
+    )]
+    OtherMethods { id: Arc<str>, ours: Arc<str>, theirs: Arc<str> },
     /// This node gave up an attempt and starts over as a new member.
     #[error("starting over as a new member: {why}")]
     StartingOver { why: String },
+    /// This node founded a cluster with nodes that were in another one moments ago. What that one held is gone, unless other
+    /// nodes of it go on out of hearing.
+    #[error(
+        "cluster {cluster} was founded from the initial state, although {} belonged to cluster {former} moments ago: \
+         the state of that cluster is lost, if no other node has it",
+        ids.join(", ")
+    )]
+    StateLost { cluster: ClusterUuid, former: ClusterUuid, ids: Vec<Arc<str>> },
     /// Two clusters with actions share one channel.
     #[error(
         "cluster {ours} and cluster {theirs} share this channel and both hold actions; \
@@ -366,6 +398,12 @@ pub enum Warning {
     /// The storage has not answered a write for so long that a leader gives its leadership away.
     #[error("the storage has not answered a write for {milliseconds} ms: it hangs, or is very slow")]
     StorageSlow { milliseconds: u64 },
+    /// A process that runs with a copy of a member's directory, or with an older one, is refused.
+    #[error(
+        "a process that runs with a copy of the storage directory of `{id}`, or with an older one, is refused; the \
+         member itself is not touched"
+    )]
+    StorageCopied { id: Arc<str> },
     /// Two voters of one version have different states, and no majority has one: nobody can say who is right.
     #[error("the states of nodes of one version differ at index {index}, and none is a majority's")]
     StatesDiffer { index: u64 },
@@ -411,7 +449,10 @@ impl Warning {
             Warning::WaitingForNodes { .. } => "WARN_CONFLUX_WAITING_FOR_NODES",
             Warning::WaitingToJoin { .. } => "WARN_CONFLUX_WAITING_TO_JOIN",
             Warning::OtherClusterSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
+            Warning::OtherApplication { .. } => "WARN_CONFLUX_OTHER_APPLICATION",
+            Warning::OtherMethods { .. } => "WARN_CONFLUX_OTHER_METHODS",
             Warning::StartingOver { .. } => "WARN_CONFLUX_STARTING_OVER",
+            Warning::StateLost { .. } => "WARN_CONFLUX_STATE_LOST",
             Warning::TwoClusters { .. } => "WARN_CONFLUX_TWO_CLUSTERS",
             Warning::ChannelBroken { .. } => "WARN_CONFLUX_CHANNEL_BROKEN",
             Warning::ChannelStillBroken { .. } => "WARN_CONFLUX_CHANNEL_STILL_BROKEN",
@@ -420,6 +461,7 @@ impl Warning {
             Warning::SnapshotFailed { .. } => "WARN_CONFLUX_SNAPSHOT_FAILED",
             Warning::QuorumLost { .. } => "WARN_CONFLUX_QUORUM_LOST",
             Warning::StorageSlow { .. } => "WARN_CONFLUX_STORAGE_SLOW",
+            Warning::StorageCopied { .. } => "WARN_CONFLUX_STORAGE_COPIED",
             Warning::StatesDiffer { .. } => "WARN_CONFLUX_STATES_DIFFER",
             Warning::QuorumRestored => "WARN_CONFLUX_QUORUM_RESTORED",
             Warning::Recovered { .. } => "WARN_CONFLUX_RECOVERED",

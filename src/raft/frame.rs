@@ -8,8 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::application::Application;
 use super::events::StateHash;
-use super::identity::{ClusterUuid, Incarnation, RaftId};
+use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
 /// The version of the protocol that this build speaks.
 pub const VERSION: u8 = 1;
@@ -23,16 +24,25 @@ pub struct Frame {
     /// The sender's cluster; [`ClusterUuid::NONE`] while it has none.
     pub cluster: ClusterUuid,
     pub from: Incarnation,
+    /// `None`: the sender keeps nothing over a restart, so that there is no other process under its incarnation.
+    pub start: Option<Started>,
     /// `None`: to all.
     pub to: Option<Incarnation>,
     pub messages: Vec<Message>,
+}
+
+/// Which start of its incarnation a sender is, and which one its directory knew before that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    pub start: Start,
+    pub former: Option<Start>,
 }
 
 /// One thing said. New variants go to the end: the position is the encoding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// "I have no cluster." Said to all, with jitter; answered by everyone who can help.
-    Hello { id: Arc<str>, cluster_size: u32, version: Arc<str> },
+    Hello { id: Arc<str>, cluster_size: u32, version: Arc<str>, application: Application },
     /// "I accept this roster", the sender's one promise. The proposer says it first: that is the proposal.
     Accept(Roster),
     /// "There is a cluster": the answer of a member to a HELLO, and what its leader says to all now and then.
@@ -50,8 +60,8 @@ pub enum Message {
     Outcomes { term: u64, start: u64, index: u64, outcomes: Vec<(u64, Outcome)> },
     /// "In this term I have your requests up to this sequence number, without a gap."
     Received { term: u64, start: u64, sequence: u64 },
-    /// What a member tells all others of itself when a leader appears, and whoever newly joined.
-    About { version: Arc<str> },
+    /// What a member tells all others of itself when a leader appears, and whoever newly joined. `asks`: tell me the same.
+    About { version: Arc<str>, application: Application, asks: bool },
     /// "You are no member": the leader's answer to whoever was removed. `term` is the leader's; `cluster_size` is what to
     /// say to be let in again.
     Removed { term: u64, cluster_size: u32 },
@@ -85,6 +95,24 @@ pub enum Message {
     Silent { members: Vec<(RaftId, u64)> },
     /// "I leave it to another survivor to go on": whoever promised the sender is free of that promise.
     Released,
+    /// "You are of another application": the leader's answer to such a node. `theirs` is what its members have.
+    OtherApplication { cluster: ClusterUuid, theirs: Application },
+    /// "Who is there?", to all processes under an incarnation of which a new start is heard. `known` is the last one that
+    /// the sender knows: a directory that has not kept it is an older copy.
+    AskStart { token: u64, known: Option<Start> },
+    /// "I am", and the frame says which start. `last_index`: where the log ended at that start.
+    ToldStart { token: u64, last_index: u64 },
+    /// "You are not heard", to this start of the receiver's incarnation.
+    RefusedStart { start: Start, why: Refused },
+}
+
+/// Why a process is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refused {
+    /// Another process under the same incarnation lives.
+    Copy,
+    /// Its log ends before what its incarnation has acknowledged.
+    Outdated,
 }
 
 /// What a node asks the leader.
@@ -163,6 +191,8 @@ pub struct Here {
     pub holds_actions: bool,
     /// The sender knows a leader of the present term.
     pub has_leader: bool,
+    /// The sender's.
+    pub application: Application,
 }
 
 /// A cluster that was recovered.

@@ -9,6 +9,7 @@ use super::entry::{Admission, Context};
 use super::events::{Delivery, Input, Work};
 use super::frame::{Chunk, Frame, VERSION};
 use super::identity::Incarnation;
+use super::membership::Note;
 use super::node::Node;
 use super::options::Options;
 use super::registry::Registry;
@@ -28,8 +29,11 @@ fn sealed(body: &[u8]) -> Vec<u8> {
     [b"cx", [VERSION].as_slice(), &crc32c::crc32c(body).to_le_bytes(), body].concat()
 }
 
-/// What an entry of the log carries beside its action.
+/// What an entry of the log carries beside its action; and what is found on a channel, which is as small.
 pub fn entry(bytes: &[u8]) {
+    if let Some(note) = Note::decode(bytes) {
+        assert_eq!(Note::decode(&note.encode()), Some(note));
+    }
     let bytes = Bytes::copy_from_slice(bytes);
     if let Some(context) = Context::decode(&bytes) {
         assert_eq!(Context::decode(&context.encode().into()), Some(context));

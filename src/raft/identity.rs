@@ -49,6 +49,20 @@ impl fmt::Debug for Incarnation {
     }
 }
 
+/// One start of a process with a stored log. Copies of a directory have the same incarnation, and each its own starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Start {
+    pub number: u64,
+    /// Drawn anew by each process.
+    pub nonce: u64,
+}
+
+impl Start {
+    pub fn is_same(self, other: Self) -> bool {
+        self.nonce == other.nonce
+    }
+}
+
 /// The name of a cluster: the hash of the roster that founded it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClusterUuid(Uuid);

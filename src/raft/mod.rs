@@ -5,6 +5,7 @@
 //! inputs give byte-identical work, so every failure can be replayed (`tidy.rs` holds this).
 #![forbid(unsafe_code)]
 
+pub mod application;
 pub mod entry;
 pub mod events;
 pub mod frame;
@@ -29,11 +30,12 @@ mod testing;
 mod transfer;
 mod wire;
 
+pub use application::Application;
 pub use events::{
     Answer, Answered, Ask, ChannelState, Delivery, ErrorOutcome, Hashed, Input, Perform, Position, Promise,
     Recovered, Role, SeatRecord, Settlement, SnapshotRecord, StateHash, Taken, Target, Warning, Work, Write,
 };
-pub use identity::{ClusterUuid, Incarnation, RaftId};
+pub use identity::{ClusterUuid, Incarnation, RaftId, Start};
 pub use node::Node;
 pub use options::Options;
 pub use status::Status;

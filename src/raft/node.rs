@@ -2,6 +2,7 @@
 //!
 //! Called by the driver alone: [`Node::handle`] with each input, then [`Node::poll`] until it gives nothing.
 
+mod applications;
 mod asks;
 mod care;
 mod catch_up;
@@ -18,12 +19,14 @@ mod rest;
 mod retention;
 mod seat;
 mod snapshots;
+mod starts;
 mod tidings;
 mod waking;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -34,7 +37,7 @@ use super::events::{
 };
 use super::frame::{Message, RaftKind, ReadAt};
 use super::group::Group;
-use super::identity::ClusterUuid;
+use super::identity::{ClusterUuid, Start};
 use super::membership::{Event, Facts, Membership, Phase};
 use super::options::Options;
 use super::outbox::Outbox;
@@ -52,6 +55,7 @@ pub(super) use deliveries::payload_bytes;
 use loss::Loss;
 use overdue::Overdue;
 use seat::Seat;
+use starts::OwnStarts;
 use tidings::Tidings;
 use waking::Waking;
 
@@ -105,7 +109,12 @@ pub struct Node {
     channel: ChannelState,
     /// The channel says that there may be a cluster that this node does not hear.
     cluster_was_found: bool,
+    /// The starts of this directory; none if it keeps nothing.
+    starts: Option<OwnStarts>,
+    reported_starts: BTreeSet<Start>,
     reported_versions: BTreeSet<u8>,
+    /// Differences between applications that the operator was told.
+    reported_applications: BTreeSet<(Arc<str>, Arc<str>, Arc<str>)>,
     closing: Option<Closing>,
     is_stopped: bool,
 }
@@ -151,10 +160,19 @@ impl Node {
             ticks: 0,
             cluster_was_found: false,
             channel: ChannelState::Healthy,
+            starts: None,
+            reported_starts: BTreeSet::new(),
             reported_versions: BTreeSet::new(),
+            reported_applications: BTreeSet::new(),
             closing: None,
             is_stopped: false,
         };
+        if node.options.is_durable {
+            let first = || vec![Start { number: start, nonce: node.options.nonce }];
+            let starts = recovered.as_ref().map_or_else(first, |recovered| recovered.starts.clone());
+            let last_index = recovered.as_ref().map_or(0, Recovered::last_index);
+            node.starts = Some(OwnStarts::new(starts, last_index));
+        }
         if let Some(recovered) = recovered {
             node.return_to_seat(recovered);
         }
@@ -202,6 +220,7 @@ impl Node {
             Input::Persisted(number) => self.persisted(number),
             Input::StorageFailed(error) => self.fail(error),
             Input::ClusterFound(is_found) => self.cluster_was_found = is_found,
+            Input::Noted(bytes) => self.membership.noted(&bytes),
             Input::Channel(state) => self.channel_changed(state),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }
@@ -227,6 +246,11 @@ impl Node {
 
     pub fn may_found(&self) -> bool {
         *self.membership.phase() == Phase::Seeking
+    }
+
+    /// The members of this node's cluster, for the channel to keep beyond the cluster's end.
+    pub fn note(&self) -> Option<Bytes> {
+        self.seat.as_ref().filter(|seat| seat.group.has_seen_commit()).map(|seat| seat.note.clone())
     }
 
     pub fn status(&self) -> Status {
@@ -293,13 +317,9 @@ impl Node {
         self.tick_closing();
         self.steward();
         self.tell_silence();
+        self.check_own_start();
         self.propose_check();
-        if self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1))
-            && let Some(seat) = self.seat.as_mut().filter(|seat| seat.group.is_leader())
-        {
-            // What a leader knows of the others' logs is news all the time.
-            seat.describe_members(self.membership.me().raft_id());
-        }
+        self.tick_care();
     }
 
     fn perform(&mut self, performs: Vec<Perform>) {
@@ -477,19 +497,6 @@ impl Node {
         !self.work.is_empty()
     }
 
-    /// This leader is no member any more, and a quorum knows (thesis §4.2.2). Anybody else is told by its leader: until then
-    /// its vote may be needed by those who do not know yet that they are enough without it.
-    fn notice_removal(&mut self) {
-        let me = self.membership.me();
-        let removed = self.seat.as_ref().filter(|seat| {
-            seat.group.is_leader() && !seat.registry.contains(me) && seat.group.is_change_known()
-        });
-        if let Some(cluster_size) = removed.map(|seat| seat.registry.cluster_size()) {
-            self.flush();
-            self.lose_seat(cluster_size);
-        }
-    }
-
     /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is told.
     fn observe_role(&mut self) {
         let me = self.membership.me().raft_id();
@@ -522,8 +529,7 @@ impl Node {
         }
         if leader.is_some() {
             self.origin.follow(term);
-            let about = Message::About { version: self.options.version.clone() };
-            self.outbox.push(Target::All, self.closing_word().unwrap_or(about));
+            self.outbox.push(Target::All, self.closing_word().unwrap_or_else(|| self.about(false)));
         }
         let Some(seat) = &mut self.seat else { return };
         let leader = seat.leader_id();
@@ -553,7 +559,8 @@ impl Node {
             let messages = self.hold_tidings(messages);
             let Some(seat) = &mut self.seat else { return };
             for (to, message) in messages {
-                // A fenced or closing node does not campaign, nor one whose storage does not answer, and one that promised to vote no more is out of it all.
+                // A node that is fenced, closing, or without an answer of its storage does not campaign. A node that promised
+                // its vote takes no part in elections.
                 let is_campaign = message.kind == RaftKind::RequestPreVote;
                 if seat.is_bound() || is_campaign && is_silent {
                     continue;
@@ -564,7 +571,7 @@ impl Node {
             }
         }
         let cluster = self.seat.as_ref().map_or(ClusterUuid::NONE, |seat| seat.cluster);
-        let frames = self.outbox.seal(cluster, self.membership.me());
+        let frames = self.outbox.seal(cluster, self.membership.me(), self.started());
         self.work.extend(frames.map(|(target, bytes)| Work::Send(target, bytes)));
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::application::Application;
 use super::transfer::CHUNK_BYTES;
 
 /// The settings of one node's core.
@@ -23,6 +24,10 @@ pub struct Options {
     pub chunk_bytes: usize,
     /// Of the application's code: a word that changes when reducer or methods do.
     pub version: Arc<str>,
+    /// Of which application the node is.
+    pub application: Application,
+    /// What the channel is called: said where two applications share one.
+    pub channel_name: Arc<str>,
     /// Compare the states of all nodes now and then, while this one leads.
     pub compares_states: bool,
     /// Whether the log survives a restart, so that this node keeps its seat when it closes.
@@ -31,6 +36,8 @@ pub struct Options {
     pub recover_ticks: Option<u64>,
     /// The length of a tick: turns what JavaScript took into ticks, and ticks into what a person reads.
     pub tick_micros: u64,
+    /// Tells this process from any other under the same incarnation.
+    pub nonce: u64,
     /// Feeds every random choice of this core: the same seed and inputs give the same work.
     pub seed: [u8; 32],
 }
@@ -48,10 +55,15 @@ impl Options {
             snapshot_bytes: 16 << 20,
             chunk_bytes: CHUNK_BYTES,
             version: "".into(),
+            application: Application::default(),
+            channel_name: "conflux".into(),
             compares_states: true,
             is_durable: false,
             recover_ticks: None,
             tick_micros: 10_000,
+            nonce: u64::from_le_bytes([
+                seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], seed[6], seed[7],
+            ]),
             seed,
         }
     }

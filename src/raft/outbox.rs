@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::events::Target;
-use super::frame::{Frame, Message};
+use super::frame::{Frame, Message, Started};
 use super::identity::{ClusterUuid, Incarnation};
 
 /// A frame is closed when it holds about this much; a turn that says more makes several.
@@ -44,13 +44,14 @@ impl Outbox {
         &mut self,
         cluster: ClusterUuid,
         from: Incarnation,
+        start: Option<Started>,
     ) -> impl Iterator<Item = (Target, Bytes)> + '_ {
         self.pages.drain(..).map(move |page| {
             let to = match page.target {
                 Target::All => None,
                 Target::One(incarnation) => Some(incarnation),
             };
-            (page.target, Frame { cluster, from, to, messages: page.messages }.encode())
+            (page.target, Frame { cluster, from, start, to, messages: page.messages }.encode())
         })
     }
 }
@@ -93,6 +94,10 @@ fn size(message: &Message) -> usize {
         | Message::Released
         | Message::Wake
         | Message::Awake
-        | Message::Silent { .. } => SMALL,
+        | Message::Silent { .. }
+        | Message::OtherApplication { .. }
+        | Message::AskStart { .. }
+        | Message::ToldStart { .. }
+        | Message::RefusedStart { .. } => SMALL,
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Ancestor, Roster};
-use super::identity::{ClusterUuid, Incarnation, RaftId};
+use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
 /// A cluster that was recovered more often than this no longer knows its first names.
 pub const ANCESTORS_MAX: usize = 16;
@@ -26,6 +26,10 @@ pub struct Registry {
     members: BTreeMap<RaftId, (Incarnation, Arc<str>)>,
     /// Members that are in the former half of a joint configuration only.
     leaving: Vec<RaftId>,
+    /// The last start of each member that keeps its log. Images of older versions have none: they travel behind the rest
+    /// (`snapshot.rs`).
+    #[serde(skip)]
+    starts: BTreeMap<RaftId, Start>,
 }
 
 impl Registry {
@@ -40,6 +44,7 @@ impl Registry {
             resized_at: 0,
             members: members.collect(),
             leaving: Vec::new(),
+            starts: BTreeMap::new(),
         }
     }
 
@@ -94,7 +99,29 @@ impl Registry {
 
     /// Who it was, if it was a member.
     pub fn remove(&mut self, member: RaftId) -> Option<Incarnation> {
+        self.starts.remove(&member);
         self.members.remove(&member).map(|(incarnation, _)| incarnation)
+    }
+
+    pub fn start(&self, member: RaftId) -> Option<Start> {
+        self.starts.get(&member).copied()
+    }
+
+    /// An older start never takes the place of a newer one.
+    pub fn set_start(&mut self, member: RaftId, start: Start) {
+        let is_newer = self.start(member).is_none_or(|former| former.number <= start.number);
+        if is_newer && self.members.contains_key(&member) {
+            self.starts.insert(member, start);
+        }
+    }
+
+    pub fn starts(&self) -> &BTreeMap<RaftId, Start> {
+        &self.starts
+    }
+
+    pub fn with_starts(mut self, starts: BTreeMap<RaftId, Start>) -> Self {
+        self.starts = starts;
+        self
     }
 
     /// These go when the joint configuration is left.
@@ -118,6 +145,7 @@ impl Registry {
         }
         self.members = BTreeMap::from([(survivor.raft_id(), (survivor, id))]);
         self.leaving.clear();
+        self.starts.retain(|member, _| *member == survivor.raft_id());
     }
 }
 

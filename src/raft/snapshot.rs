@@ -1,8 +1,11 @@
 //! This file gives a snapshot its form: the application's state, and with it everything else that is a function of the
 //! log up to one index (paper §7; thesis §6.3 for the request table).
 //!
-//! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. It is
+//! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. The head
+//! ends with the members' starts. It is
 //! what storages keep and what travels, in chunks (`transfer.rs`).
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
@@ -11,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::events::{Position, SnapshotRecord};
 use super::frame::Roster;
 use super::guard::NUMBER_MAX;
-use super::identity::RaftId;
+use super::identity::{RaftId, Start};
 use super::log::{FOUNDING_INDEX, FOUNDING_TERM};
 use super::registry::Registry;
 use super::requests::Table;
@@ -71,8 +74,9 @@ impl Snapshot {
             table: self.table.clone(),
             has_state: self.state.is_some(),
         };
-        let head =
-            postcard::to_allocvec(&head).expect("a snapshot's head is plain data: encoding it cannot fail");
+        let plain = "a snapshot's head is plain data: encoding it cannot fail";
+        let head = postcard::to_allocvec(&head).expect(plain);
+        let head = postcard::to_extend(self.registry.starts(), head).expect(plain);
         let state = self.state.as_deref().unwrap_or_default();
         let mut image = Vec::with_capacity(LENGTH_BYTES + head.len() + state.len());
         image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
@@ -85,7 +89,12 @@ impl Snapshot {
     pub fn decode(image: &Bytes) -> Option<Self> {
         let length = u32::from_le_bytes(image.get(..LENGTH_BYTES)?.try_into().ok()?) as usize;
         let end = LENGTH_BYTES.checked_add(length)?;
-        let head: Head = postcard::from_bytes(image.get(LENGTH_BYTES..end)?).ok()?;
+        let (head, rest) = postcard::take_from_bytes::<Head>(image.get(LENGTH_BYTES..end)?).ok()?;
+        // An image of a version that recorded no starts ends here.
+        let starts: BTreeMap<RaftId, Start> = match rest {
+            [] => BTreeMap::new(),
+            rest => postcard::from_bytes(rest).ok()?,
+        };
         let state = image.slice(end..);
         if !head.has_state && !state.is_empty() {
             return None;
@@ -100,7 +109,7 @@ impl Snapshot {
                 auto_leave: head.auto_leave,
                 ..ConfState::default()
             },
-            registry: head.registry,
+            registry: head.registry.with_starts(starts),
             table: head.table,
             state: head.has_state.then_some(state),
         };
@@ -179,6 +188,23 @@ mod tests {
         bad = snapshot(None);
         bad.conf_state = ConfState::default();
         assert!(Snapshot::decode(&bad.encode().image).is_none());
+    }
+
+    #[test]
+    fn an_image_of_a_version_without_starts_is_read() {
+        let mut snapshot = snapshot(Some("[1]"));
+        let image = snapshot.encode().image;
+        // The last byte of the head counts the starts: none.
+        let length = u32::from_le_bytes(image[..LENGTH_BYTES].try_into().unwrap()) as usize;
+        let mut former = (length as u32 - 1).to_le_bytes().to_vec();
+        former.extend_from_slice(&image[LENGTH_BYTES..LENGTH_BYTES + length - 1]);
+        former.extend_from_slice(b"[1]");
+        let again = Snapshot::decode(&former.into()).expect("it is an image");
+        assert_eq!((again.state, &again.registry), (Some("[1]".into()), &snapshot.registry));
+        let member = Incarnation::from_u128(1).raft_id();
+        snapshot.registry.set_start(member, Start { number: 3, nonce: 7 });
+        let again = Snapshot::decode(&snapshot.encode().image).expect("it is an image");
+        assert_eq!(again.registry.start(member), Some(Start { number: 3, nonce: 7 }));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::{self, Either};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
@@ -45,6 +45,8 @@ pub(super) struct Connections {
     pub(super) question: Option<Question>,
     /// Whether there is a marker; `None` if this user may not look for it.
     pub(super) is_marked: Option<bool>,
+    /// What is kept of a cluster that is, or was moments ago, on this channel.
+    pub(super) note: Option<Bytes>,
     pub(super) messages: PubSubStream,
     /// Rises with whatever arrives beside them.
     pub(super) received: Arc<AtomicU64>,
@@ -132,15 +134,14 @@ impl Endpoint {
         };
         let publish = async {
             match self.connect_to_publish(topics).await.map_err(unconnected)? {
-                (_, (Some((_, Role::Replica)), _)) => Err(Ended::Replica),
-                (publishing, (found, is_marked)) => {
-                    Ok((publishing, found.map(|(question, _)| question), is_marked))
-                }
+                (_, Found { role: Some((_, Role::Replica)), .. }) => Err(Ended::Replica),
+                found => Ok(found),
             }
         };
         match tokio::try_join!(publish, subscribe) {
-            Ok(((publishing, question, is_marked), messages)) => {
-                Ok(Connections { publishing, question, is_marked, messages, received })
+            Ok(((publishing, Found { role, is_marked, note }), messages)) => {
+                let question = role.map(|(question, _)| question);
+                Ok(Connections { publishing, question, is_marked, note, messages, received })
             }
             Err(Ended::Unconnected { error }) => {
                 let error = self.reason(&error).await.unwrap_or(error);
@@ -206,7 +207,7 @@ impl Endpoint {
             MultiplexedConnection::new_with_config(login, socket.clone(), connection_config()).await?;
         let found = match future::select(pin!(look_around(&connection, topics)), pin!(driver)).await {
             Either::Left((found, _)) => found,
-            Either::Right(_) => (None, None),
+            Either::Right(_) => Found::default(),
         };
         Ok((Publishing::Socket(socket), found))
     }
@@ -241,15 +242,24 @@ impl Endpoint {
     }
 }
 
-/// The role and what told it, and whether there is a marker.
-type Found = (Option<(Question, Role)>, Option<bool>);
+/// What a new connection finds out at once.
+#[derive(Default)]
+struct Found {
+    /// The role and what told it.
+    role: Option<(Question, Role)>,
+    /// Whether there is a marker.
+    is_marked: Option<bool>,
+    note: Option<Bytes>,
+}
 
-/// Both at once: it costs one round trip.
+/// All at once: it costs one round trip.
 async fn look_around(connection: &MultiplexedConnection, topics: &Topics) -> Found {
-    let (mut one, mut other) = (connection.clone(), connection.clone());
-    let look = topics.look();
-    let (found, reply) = tokio::join!(role::ask(&mut one), other.send_packed_command(&look));
-    (found, reply.ok().and_then(|reply| Topics::is_marked(&reply)))
+    let [mut one, mut two, mut three] = [(); 3].map(|()| connection.clone());
+    let (look, read) = (topics.look(), topics.read_note());
+    let (role, mark, note) =
+        tokio::join!(role::ask(&mut one), two.send_packed_command(&look), three.send_packed_command(&read));
+    let is_marked = mark.ok().and_then(|reply| Topics::is_marked(&reply));
+    Found { role, is_marked, note: note.ok().and_then(Topics::note_of) }
 }
 
 fn unconnected(error: RedisError) -> Ended {

@@ -2,7 +2,7 @@
 //!
 //! Joined by `driver.rs`. A link is one supervisor task ([`supervisor`]) that connects, starts tasks which wait on one
 //! thing each ([`publisher`], [`subscriber`], [`watchdog`]), and starts over when the first of them ends. It
-//! must never touch a key of the server but its marker, never report a password, and never give up.
+//! must never touch a key of the server but its marker and its note, never report a password, and never give up.
 
 mod endpoint;
 mod options;
@@ -10,6 +10,7 @@ mod options;
 mod outages;
 mod outlet;
 mod publisher;
+mod refusal;
 mod role;
 #[cfg(test)]
 pub(super) mod server;
@@ -61,7 +62,7 @@ impl Channel for Redis {
         let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
         let health = Arc::new(watch::Sender::new(Health::Connecting));
         let heard_health = health.subscribe();
-        let marker = Arc::new(Marker::default());
+        let marker = Arc::new(Marker::at(format!("{} {}", self.endpoint.address(), topics.all())));
         let supervisor = Supervisor {
             marker: marker.clone(),
             endpoint: self.endpoint.clone(),
@@ -85,6 +86,7 @@ impl Channel for Redis {
             inbound: Inbound(inbound),
             health: heard_health,
             found: marker.found(),
+            noted: marker.noted(),
             marker,
             membership: Box::new(connection),
         }
@@ -121,6 +123,7 @@ impl Membership for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.marker.leave();
         self.task.abort();
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
@@ -14,7 +14,10 @@ use redis::Cmd;
 use tokio::sync::Notify;
 
 use super::{Limits, Parcel, Queue, socket::Socket, topics::Topics};
-use crate::{channel::Sender, raft::Target};
+use crate::{
+    channel::{Sender, lock},
+    raft::Target,
+};
 
 pub(super) struct Outlet {
     pub(super) queue: Queue<Parcel>,
@@ -99,11 +102,6 @@ impl Outlet {
     fn wire(&self) -> MutexGuard<'_, Option<Wire>> {
         lock(&self.wire)
     }
-}
-
-/// Nothing that runs under these locks panics, so a poisoned lock still guards what is sound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sender for Outlet {

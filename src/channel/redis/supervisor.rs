@@ -2,10 +2,9 @@
 //!
 //! Spawned by [`super::Redis`], one task per link. It must never end but by being closed or dropped.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use redis::RedisError;
 use tokio::{
     sync::watch,
@@ -18,7 +17,9 @@ use super::{
     Queue,
     endpoint::{Connections, Endpoint},
     outlet::Outlet,
-    publisher, subscriber,
+    publisher,
+    refusal::refusable,
+    subscriber,
     topics::Topics,
     watchdog::Watchdog,
 };
@@ -63,8 +64,7 @@ impl Supervisor {
     }
 
     async fn session(&self, endpoint: &Endpoint, session: u64) -> Ended {
-        // Looking up a name needs a thread; where the system gives none, tokio panics.
-        let connecting = AssertUnwindSafe(endpoint.connect(&self.topics)).catch_unwind();
+        let connecting = refusable(endpoint.connect(&self.topics));
         match timeout(Self::CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(Ok(connections))) => self.serve(endpoint, connections, session).await,
             Ok(Ok(Err(ended))) => ended,
@@ -75,7 +75,10 @@ impl Supervisor {
 
     /// Runs the tasks of a session until one of them ends; the others then end with it.
     async fn serve(&self, endpoint: &Endpoint, connections: Connections, session: u64) -> Ended {
-        let Connections { publishing, question, is_marked, messages, received } = connections;
+        let Connections { publishing, question, is_marked, note, messages, received } = connections;
+        if let Some(note) = note {
+            self.marker.set_noted(note);
+        }
         // After an outage the members of a cluster return one after the other.
         self.marker.set_found(is_marked == Some(true) || session > 0);
         let first_echo = session << 32;
@@ -105,6 +108,7 @@ impl Supervisor {
             received,
             health: self.health.clone(),
             patience: self.patience,
+            noted: None,
             first: first_echo,
         };
         tasks.spawn(watchdog.run());

@@ -9,7 +9,8 @@
 //! | `conflux:{db}:{channel}:{incarnation}` | that incarnation | the frame |
 //! | `conflux:{db}:{channel}:echo:{incarnation}` | that incarnation | an echo: its number (8 bytes, big-endian) |
 //!
-//! The only key is `conflux:{db}:{channel}:cluster`, the marker that a cluster runs; it expires within seconds.
+//! There are two keys: `conflux:{db}:{channel}:cluster`, the marker that a cluster runs, expires within seconds;
+//! `conflux:{db}:{channel}:members`, the note of its members, outlives it by minutes.
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub(super) struct Topics {
     mine: String,
     echo: String,
     marker: String,
+    note: String,
 }
 
 /// What was heard.
@@ -45,7 +47,13 @@ impl Topics {
         let mine = format!("{all}:{me}");
         let echo = format!("{all}:echo:{me}");
         let marker = format!("{all}:cluster");
-        Self { me, all, mine, echo, marker }
+        let note = format!("{all}:members");
+        Self { me, all, mine, echo, marker, note }
+    }
+
+    /// The topic that all of the channel hear, which names the channel.
+    pub(super) fn all(&self) -> &str {
+        &self.all
     }
 
     /// What a link subscribes to.
@@ -77,6 +85,27 @@ impl Topics {
         match reply {
             Value::BulkString(bytes) if bytes == Self::MARK.as_bytes() => Some(true),
             Value::Nil => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The command that keeps the note for so long.
+    pub(super) fn keep_note(&self, note: &[u8], ttl: Duration) -> Cmd {
+        let mut command = Cmd::new();
+        command.arg("SET").arg(&self.note).arg(note).arg("PX").arg(ttl.as_millis() as u64);
+        command
+    }
+
+    pub(super) fn read_note(&self) -> Cmd {
+        let mut command = Cmd::new();
+        command.arg("GET").arg(&self.note);
+        command
+    }
+
+    /// The note in a reply to `read_note`.
+    pub(super) fn note_of(reply: Value) -> Option<Bytes> {
+        match reply {
+            Value::BulkString(bytes) => Some(bytes.into()),
             _ => None,
         }
     }

@@ -10,16 +10,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use redis::{Cmd, RedisError};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
     super::{
         Health,
-        marker::{Marker, Wish},
+        marker::{Marker, NOTE_IS_KEPT, Wish},
     },
     endpoint::{Endpoint, Publishing},
     outlet::Outlet,
@@ -35,6 +36,9 @@ const ECHOES_UNHEARD_MAX: u32 = 4;
 /// As long as anything else arrives, an echo may only be late, behind what is large on a slow line. But whatever arrives
 /// says nothing of what this link sends: after so many times as long, that counts as lost.
 const BUSY_FACTOR: u32 = 10;
+
+/// How often the note is given to the server: seldom enough to cost nothing.
+const NOTE_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) struct Watchdog {
     pub(super) publishing: Publishing,
@@ -54,6 +58,8 @@ pub(super) struct Watchdog {
     pub(super) received: Arc<AtomicU64>,
     pub(super) health: Arc<watch::Sender<Health>>,
     pub(super) patience: Duration,
+    /// The note that this session gave to the server, and when.
+    pub(super) noted: Option<(Bytes, Instant)>,
     /// The numbers of a session's echoes follow this one, which no other session of the link shares: an echo that was
     /// stuck in the server says nothing about the connections of today.
     pub(super) first: u64,
@@ -103,12 +109,13 @@ impl Watchdog {
     async fn echo(&mut self, number: u64) -> Result<(), Ended> {
         let command = self.topics.publish_echo(number);
         let (mark, look) = (self.mark(), self.look());
+        let note = self.note();
         match &mut self.publishing {
             Publishing::Socket(_) => {
                 // The replies are for `publisher::listen`.
                 let asked = self.question.map(Question::command).into_iter().chain(look);
                 let asked: Vec<Cmd> = asked.flat_map(Topics::aloud).collect();
-                let commands: Vec<Cmd> = [command].into_iter().chain(mark).chain(asked).collect();
+                let commands: Vec<Cmd> = [command].into_iter().chain(mark).chain(note).chain(asked).collect();
                 self.outlet.commands(&commands);
             }
             Publishing::Client(connection) => {
@@ -122,8 +129,8 @@ impl Watchdog {
                 {
                     return Err(Ended::Replica);
                 }
-                if let Some(mark) = mark {
-                    let _ = connection.send_packed_command(&mark).await;
+                for command in mark.into_iter().chain(note) {
+                    let _ = connection.send_packed_command(&command).await;
                 }
                 if let Some(look) = look
                     && let Ok(reply) = connection.send_packed_command(&look).await
@@ -144,6 +151,22 @@ impl Watchdog {
     fn mark(&self) -> Option<Cmd> {
         let keeps = self.marker.wish() == Wish::Keep && self.may_mark();
         keeps.then(|| self.topics.mark(2 * self.patience))
+    }
+
+    /// What keeps the note, if the server has not got it or may have lost it.
+    fn note(&mut self) -> Option<Cmd> {
+        if self.marker.wish() != Wish::Keep || !self.may_mark() {
+            self.noted = None;
+            return None;
+        }
+        let note = self.marker.note();
+        let is_kept = |(kept, since): &(Bytes, Instant)| *kept == note && since.elapsed() < NOTE_INTERVAL;
+        if note.is_empty() || self.noted.as_ref().is_some_and(is_kept) {
+            return None;
+        }
+        let command = self.topics.keep_note(&note, NOTE_IS_KEPT);
+        self.noted = Some((note, Instant::now()));
+        Some(command)
     }
 
     fn look(&self) -> Option<Cmd> {

@@ -191,8 +191,11 @@ impl Group {
             self.lines.clear();
         }
         let mut leaving = Vec::with_capacity(self.out.len());
-        for message in std::mem::take(&mut self.out) {
+        for mut message in std::mem::take(&mut self.out) {
             let to = message.to;
+            if message.get_msg_type() == MessageType::MsgAppend && !self.names_what_it_follows(&mut message) {
+                continue;
+            }
             if message.get_msg_type() == MessageType::MsgAppendResponse {
                 let now = (!message.reject).then_some((to, message.term, message.index));
                 if std::mem::replace(&mut self.acknowledged, now) == now && now.is_some() {

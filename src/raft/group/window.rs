@@ -4,7 +4,7 @@
 //! one append otherwise. A channel that is given more than it can carry drops what Raft needs next, or is dropped itself:
 //! Redis disconnects a subscriber that is 32 MB behind.
 
-use raft_rs::eraftpb::Entry;
+use raft_rs::eraftpb::{Entry, Message};
 
 use super::{APPEND_BYTES_MAX, Group};
 use crate::raft::frame::{RaftMessage, WireEntry};
@@ -41,6 +41,27 @@ pub fn in_parts(message: RaftMessage) -> Vec<RaftMessage> {
 }
 
 impl Group {
+    /// Makes an append name the entry that its first one follows; false if this node does not know it any more.
+    ///
+    /// raft-rs puts entries into an append to the same peer that carries none yet, and may be about a later place
+    /// (`try_batching`). No peer takes such a one.
+    pub(super) fn names_what_it_follows(&self, message: &mut Message) -> bool {
+        let Some(first) = message.entries.first().filter(|first| first.index != message.index + 1) else {
+            return true;
+        };
+        message.index = first.index - 1;
+        match self.raw.raft.raft_log.term(message.index) {
+            Ok(term) => message.log_term = term,
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// Up to where a member has said, to this leader, that it keeps the log.
+    pub fn acknowledged(&self, id: RaftId) -> u64 {
+        self.raw.raft.prs().get(id).map_or(0, |progress| progress.matched)
+    }
+
     /// This node leads from here on.
     pub(super) fn begin_windows(&mut self) {
         self.lines.clear();

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::raft::application::Application;
 use crate::raft::identity::Incarnation;
 
 /// More nodes than this are not remembered: a channel full of strangers must not fill our memory.
@@ -25,6 +26,8 @@ pub(super) struct Hearing {
 #[derive(Debug)]
 struct Heard {
     id: Arc<str>,
+    /// Of one that was only heard accepting, nothing.
+    application: Application,
     at: u64,
     /// It accepted a roster, so that it can accept no other. A HELLO that arrives late takes nothing of that back.
     has_promised: bool,
@@ -50,10 +53,23 @@ impl Hearing {
     }
 
     /// Notes a HELLO. True if its sender was not on our list: then it may not know us either.
-    pub fn note_hello(&mut self, from: Incarnation, id: &Arc<str>, now: u64) -> bool {
+    pub fn note_hello(
+        &mut self,
+        from: Incarnation,
+        id: &Arc<str>,
+        application: &Application,
+        now: u64,
+    ) -> bool {
         let was_fresh = self.heard.get(&from).is_some_and(|heard| self.is_fresh(heard, now));
         self.note(from, id, now);
+        if let Some(heard) = self.heard.get_mut(&from) {
+            heard.application = application.clone();
+        }
         !was_fresh
+    }
+
+    pub fn application(&self, incarnation: Incarnation) -> Option<&Application> {
+        self.heard.get(&incarnation).map(|heard| &heard.application)
     }
 
     /// Notes that a node accepted a roster; `is_rival` if we are not in it.
@@ -93,7 +109,10 @@ impl Hearing {
         }
         self.heard.retain(|_, heard| now - heard.at <= self.near);
         if self.heard.len() < HEARD_MAX {
-            self.heard.insert(from, Heard { id: id.clone(), at: now, has_promised: false });
+            self.heard.insert(
+                from,
+                Heard { id: id.clone(), application: Application::default(), at: now, has_promised: false },
+            );
         }
     }
 

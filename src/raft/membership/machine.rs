@@ -3,17 +3,20 @@
 //! Called by the node of the core with every tick and every message of membership. It must never take a step that
 //! lets one incarnation accept a second roster.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
+use super::applications::Refusal;
 use super::hearing::Hearing;
 use super::meeting::{Acquaintances, Verdict};
+use super::note::Note;
 use super::succession::Former;
 use super::timing::Timing;
 use super::{Event, Facts, Phase};
 use crate::error::Error;
+use crate::raft::application::Application;
 use crate::raft::frame::{Ancestor, Here, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 #[cfg(test)]
@@ -33,10 +36,14 @@ pub struct Membership {
     pub(super) id: Arc<str>,
     pub(super) cluster_size: usize,
     pub(super) version: Arc<str>,
+    pub(super) application: Application,
+    pub(super) channel_name: Arc<str>,
     /// What the cluster was called before it was founded anew.
     pub(super) ancestors: Vec<Ancestor>,
     /// What this node goes back to if the successor that it gave way to is not heard any more.
     pub(super) former: Option<Former>,
+    /// The leader of another application's cluster has refused this node.
+    pub(super) refusal: Option<Refusal>,
     /// The cluster that removed this node: whatever size it has now is the one to state.
     home: Option<ClusterUuid>,
     pub(super) timing: Timing,
@@ -46,20 +53,22 @@ pub struct Membership {
     pub(super) now: u64,
     pub(super) phase: Phase,
     pub(super) hearing: Hearing,
-    acquaintances: Acquaintances,
+    pub(super) acquaintances: Acquaintances,
     /// When this node says its next HELLO, ACCEPT or HERE to all.
     pub(super) speaks_at: u64,
     /// A cluster of one isn't founded before: somebody may still answer its HELLO.
-    answered_by: u64,
+    pub(super) answered_by: u64,
     /// In a cluster: ticks without a known leader, and after how many the quorum is believed lost.
     pub(super) leaderless: u64,
-    leaderless_max: u64,
+    pub(super) leaderless_max: u64,
     /// While waiting for others: when the next warning is due, and whom the last one named.
     warns_at: u64,
     warned_of: Option<Vec<Arc<str>>>,
     channel_was_healthy: bool,
     /// A cluster may be out of hearing, and will be heard in a moment: this node does not propose to found one.
     pub(super) cluster_was_found: bool,
+    /// What the channel knew of a cluster before this node was in one.
+    pub(super) note: Option<Note>,
     /// Emptied by the caller after each input, and an input adds a few at most: no bound is needed.
     pub(super) events: VecDeque<Event>,
 }
@@ -72,8 +81,11 @@ impl Membership {
             id: options.id.clone(),
             cluster_size: options.cluster_size,
             version: options.version.clone(),
+            application: options.application.clone(),
+            channel_name: options.channel_name.clone(),
             ancestors: Vec::new(),
             former: None,
+            refusal: None,
             home: None,
             timing,
             me: Incarnation::draw(&mut dice),
@@ -90,6 +102,7 @@ impl Membership {
             warned_of: None,
             channel_was_healthy: true,
             cluster_was_found: false,
+            note: None,
             events: VecDeque::new(),
         };
         membership.join();
@@ -184,6 +197,7 @@ impl Membership {
             self.speak(facts);
         }
         self.found_with_others();
+        self.obey_refusal();
         self.warn_of_waiting();
     }
 
@@ -204,16 +218,22 @@ impl Membership {
             return;
         }
         match message {
-            Message::Hello { id, cluster_size, .. } => self.hear_hello(from, id, *cluster_size, facts),
+            Message::Hello { id, cluster_size, application, .. } => {
+                self.hear_hello(from, id, *cluster_size, application, facts);
+            }
             Message::Accept(roster) => self.hear_accept(from, roster),
             Message::Here(here) => self.hear_here(from, here, facts),
             Message::Taken { id } => self.hear_taken(id),
+            Message::OtherApplication { cluster, theirs } => self.hear_refusal(*cluster, theirs),
             Message::Closing { .. }
             | Message::Raft(_)
             | Message::Requests(_)
             | Message::Outcomes { .. }
             | Message::Received { .. }
             | Message::About { .. }
+            | Message::AskStart { .. }
+            | Message::ToldStart { .. }
+            | Message::RefusedStart { .. }
             | Message::Removed { .. }
             | Message::Chunk(_)
             | Message::ChunkReceived { .. }
@@ -318,19 +338,33 @@ impl Membership {
 
     // ---- What others say -------------------------------------------------------------------------------------------
 
-    fn hear_hello(&mut self, from: Incarnation, id: &Arc<str>, cluster_size: u32, facts: &Facts) {
+    fn hear_hello(
+        &mut self,
+        from: Incarnation,
+        id: &Arc<str>,
+        cluster_size: u32,
+        application: &Application,
+        facts: &Facts,
+    ) {
+        let is_foreign = self.is_foreign(&format!("node `{id}`"), application);
         // Only a live process answers, so a restarted one is never refused for the sake of its own past.
         // Nor for the sake of one that is about to go.
-        if *id == self.id && !facts.is_closing && (self.phase.is_in_cluster() || self.me < from) {
+        if *id == self.id
+            && !is_foreign
+            && !facts.is_closing
+            && (self.phase.is_in_cluster() || self.me < from)
+        {
             self.say(Target::One(from), Message::Taken { id: id.clone() });
         }
-        if !self.is_our_size(cluster_size) {
+        if is_foreign {
+            // It is none to found with.
+        } else if !self.is_our_size(cluster_size) {
             if self.acquaintances.is_new_size(id, cluster_size) {
                 let (theirs, ours) = (cluster_size as usize, self.cluster_size);
                 self.warn(Warning::OtherClusterSize { id: id.clone(), theirs, ours });
             }
         } else {
-            let is_news = self.hearing.note_hello(from, id, self.now);
+            let is_news = self.hearing.note_hello(from, id, application, self.now);
             if is_news && self.phase == Phase::Seeking {
                 self.say(Target::One(from), self.hello());
             }
@@ -389,6 +423,12 @@ impl Membership {
             return;
         }
         self.see_cluster(here.cluster);
+        if self.may_be_admitted()
+            && self.is_foreign(&format!("cluster {}", here.cluster), &here.application)
+            && self.awaits_other_than(here.cluster)
+        {
+            return;
+        }
         match &self.phase {
             Phase::Seeking | Phase::Waiting { .. } => self.wait_for(here.cluster),
             Phase::Accepted { .. } => {
@@ -405,7 +445,8 @@ impl Membership {
     }
 
     fn meet(&mut self, from: Incarnation, ours: ClusterUuid, theirs: &Here, facts: &Facts) {
-        match self.judge(ours, theirs, facts) {
+        let Some(verdict) = self.judge_application(self.judge(ours, theirs, facts), theirs) else { return };
+        match verdict {
             Verdict::Stay => {}
             Verdict::Dissolve => {
                 self.renew(&format!("cluster {ours} without actions met cluster {}", theirs.cluster));
@@ -446,89 +487,6 @@ impl Membership {
 
     // ---- Steps between phases --------------------------------------------------------------------------------------
 
-    /// Proposes a roster, by accepting it, if this node is the one to do so: the lowest of at least N. While others are
-    /// founding without it, it leaves them the time to: with more than N processes, those left over would else found
-    /// a second cluster before the first can say that it is there.
-    fn found_with_others(&mut self) {
-        let is_too_early = self.cluster_size == 1 && self.now < self.answered_by;
-        if self.phase != Phase::Seeking
-            || is_too_early
-            || self.cluster_was_found
-            || self.hearing.hears_rivals(self.now)
-        {
-            return;
-        }
-        let candidates = self.hearing.candidates(self.me, &self.id, self.now);
-        if candidates.len() >= self.cluster_size
-            && candidates.first_key_value().map(|(first, _)| *first) == Some(self.me)
-        {
-            let roster = Roster(candidates.into_iter().take(self.cluster_size).collect());
-            self.accept(roster, self.me);
-        }
-    }
-
-    /// A roster is accepted if it is one, names us rightly, and is not about to be overtaken: while a lower node is
-    /// near, that one is the proposer, and two proposers among more than N nodes make two clusters. This refusal is no
-    /// promise; the proposal is repeated, and a lower node that is dead soon counts no longer.
-    fn can_accept(&self, roster: &Roster) -> bool {
-        let Roster(founders) = roster;
-        let is_sorted = founders.is_sorted_by(|(one, _), (next, _)| one < next);
-        let ids: BTreeSet<&Arc<str>> = founders.iter().map(|(_, id)| id).collect();
-        let is_well_formed =
-            is_sorted && founders.len() == self.cluster_size && ids.len() == self.cluster_size;
-        let names_us = founders.iter().any(|(incarnation, id)| *incarnation == self.me && *id == self.id);
-        let candidates = self.hearing.candidates(self.me, &self.id, self.now);
-        let lowest = candidates.first_key_value().map(|(first, _)| *first);
-        let proposer = founders.first().map(|(first, _)| *first);
-        is_well_formed && names_us && (lowest.is_none() || lowest >= proposer)
-    }
-
-    /// The one promise of this incarnation.
-    fn accept(&mut self, roster: Roster, proposer: Incarnation) {
-        assert_eq!(self.phase, Phase::Seeking, "incarnation {} accepted a second roster", self.me);
-        let until = self.now + self.timing.until_founded(&mut self.dice);
-        let accepted_by = BTreeSet::from([self.me, proposer]);
-        self.say(Target::All, Message::Accept(roster.clone()));
-        self.speaks_at = self.now + self.timing.interval(&mut self.dice);
-        self.phase = Phase::Accepted { cluster: roster.uuid(), roster, accepted_by, until };
-        self.found_if_agreed();
-    }
-
-    fn found_if_agreed(&mut self) {
-        if let Phase::Accepted { roster, accepted_by, .. } = &self.phase
-            && accepted_by.len() == roster.0.len()
-        {
-            self.found();
-        }
-    }
-
-    /// There is a cluster: if it is that of the roster we accepted, we are in it.
-    fn see_cluster(&mut self, seen: ClusterUuid) {
-        if matches!(&self.phase, Phase::Accepted { cluster, .. } if *cluster == seen) {
-            self.found();
-        }
-    }
-
-    fn found(&mut self) {
-        let Phase::Accepted { roster, cluster, .. } = &self.phase else { return };
-        let (roster, cluster) = (roster.clone(), *cluster);
-        let campaign = roster.0.first().is_some_and(|(lowest, _)| *lowest == self.me);
-        let until = self.now + self.timing.until_committed(&mut self.dice);
-        self.leaderless = 0;
-        self.leaderless_max = self.timing.until_quorum_lost(&mut self.dice);
-        self.events.push_back(Event::Founded { roster: roster.clone(), campaign });
-        self.phase = Phase::Founded { roster, cluster, until };
-    }
-
-    fn see_commit(&mut self, facts: &Facts) {
-        self.cluster_was_found = facts.cluster_was_found;
-        if let Phase::Founded { cluster, .. } = &self.phase
-            && facts.has_seen_commit
-        {
-            self.phase = Phase::Member { cluster: *cluster };
-        }
-    }
-
     /// Does not found for a while: the cluster that was heard is the place to be.
     pub(super) fn wait_for(&mut self, cluster: ClusterUuid) {
         let mut waits_since = self.now;
@@ -542,7 +500,7 @@ impl Membership {
     }
 
     /// Becomes a new incarnation, free to accept again. To Raft the former one has crashed.
-    fn renew(&mut self, why: &str) {
+    pub(super) fn renew(&mut self, why: &str) {
         self.ancestors.clear();
         let me = Incarnation::draw(&mut self.dice);
         #[cfg(test)]
@@ -583,7 +541,7 @@ impl Membership {
         self.warned_of = None;
     }
 
-    fn fail(&mut self, error: Error) {
+    pub(super) fn fail(&mut self, error: Error) {
         self.phase = Phase::Stopped;
         self.events.push_back(Event::Fail(error));
     }

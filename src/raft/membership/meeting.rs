@@ -61,6 +61,7 @@ const KNOWN_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Acquaintances {
     sizes: BTreeSet<(Arc<str>, u32)>,
+    foreigners: BTreeSet<(String, Arc<str>)>,
     other_sized: BTreeSet<ClusterUuid>,
     awaited: BTreeSet<ClusterUuid>,
     rivals: BTreeSet<ClusterUuid>,
@@ -71,6 +72,10 @@ impl Acquaintances {
     /// Each of these is true the first time.
     pub fn is_new_size(&mut self, id: &Arc<str>, cluster_size: u32) -> bool {
         self.sizes.len() < KNOWN_MAX && self.sizes.insert((id.clone(), cluster_size))
+    }
+
+    pub fn is_new_foreigner(&mut self, who: &str, application: &Arc<str>) -> bool {
+        self.foreigners.len() < KNOWN_MAX && self.foreigners.insert((who.into(), application.clone()))
     }
 
     pub fn is_new_other_sized(&mut self, cluster: ClusterUuid) -> bool {

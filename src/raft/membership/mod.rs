@@ -5,17 +5,21 @@
 //! and what is committed reaches it only as facts.
 //!
 //! The map: `machine` moves a node from phase to phase; `phase` says which phases there are; `hearing` remembers
-//! whose HELLOs were heard; `meeting` decides between two clusters,
-//! `succession` between a cluster and what it was recovered as; `timing` turns the options into spans of ticks;
+//! whose HELLOs were heard; `founding` makes a cluster of them; `applications` keeps those of two applications apart;
+//! `meeting` decides between two clusters, `succession` between a cluster and what it was recovered as; `note` notices a
+//! cluster that is founded where another ended; `timing` turns the options into spans of ticks;
 //! `words` says it all.
 //!
 //! Why it is safe: an incarnation accepts one roster, ever, and a cluster exists only if all N of its roster accepted
 //! it. So two clusters never share an incarnation, and no quorum of one can count for the other. Why it ends: whoever
 //! gets stuck becomes a new incarnation, which to Raft is a crash, and is free to accept again.
 
+mod applications;
+mod founding;
 mod hearing;
 mod machine;
 mod meeting;
+mod note;
 mod phase;
 mod succession;
 mod timing;
@@ -27,6 +31,7 @@ pub mod simulation;
 mod tests;
 
 pub use machine::Membership;
+pub use note::Note;
 pub use phase::Phase;
 
 use super::events::{Target, Warning};

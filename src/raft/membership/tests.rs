@@ -7,6 +7,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::{Event, Facts, Membership, Phase};
 use crate::error::Error;
+use crate::raft::application::Application;
 use crate::raft::frame::{Here, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::{Options, Target, Warning};
@@ -58,12 +59,13 @@ fn hears(node: &mut Membership, from: u128, message: &Message, facts: &Facts) ->
 }
 
 fn hello(id: &str, cluster_size: u32) -> Message {
-    Message::Hello { id: id.into(), cluster_size, version: "".into() }
+    Message::Hello { id: id.into(), cluster_size, version: "".into(), application: Application::default() }
 }
 
 fn here(cluster: u128, holds_actions: bool, has_leader: bool) -> Message {
     let (cluster, ancestors) = (other_cluster(cluster), Vec::new());
-    Message::Here(Here { cluster, ancestors, cluster_size: 3, holds_actions, has_leader })
+    let application = Application::default();
+    Message::Here(Here { cluster, ancestors, cluster_size: 3, holds_actions, has_leader, application })
 }
 
 fn other_cluster(number: u128) -> ClusterUuid {

@@ -45,7 +45,12 @@ impl Membership {
     }
 
     pub(super) fn hello(&self) -> Message {
-        Message::Hello { id: self.id.clone(), cluster_size: self.wire_size(), version: self.version.clone() }
+        Message::Hello {
+            id: self.id.clone(),
+            cluster_size: self.wire_size(),
+            version: self.version.clone(),
+            application: self.application.clone(),
+        }
     }
 
     pub(super) fn here(&self, cluster: ClusterUuid, facts: &Facts) -> Message {
@@ -55,6 +60,7 @@ impl Membership {
             cluster_size: self.wire_size(),
             holds_actions: facts.holds_committed_actions,
             has_leader: facts.has_leader,
+            application: self.application.clone(),
         })
     }
 

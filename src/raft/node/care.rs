@@ -50,6 +50,8 @@ pub(super) struct Care {
     /// When the next comparison of states may be proposed.
     pub(super) checks_at: u64,
     pub(super) checked_index: u64,
+    /// The entry that records starts.
+    pub(super) recorded_at: u64,
 }
 
 struct Heard {
@@ -91,6 +93,7 @@ impl Care {
             accused: BTreeMap::new(),
             checks_at: now,
             checked_index: 0,
+            recorded_at: 0,
         }
     }
 
@@ -204,6 +207,16 @@ impl Node {
             }
             Step::HandOver => self.hand_over(None),
         }
+    }
+
+    /// A tick has passed: with each heartbeat interval a leader looks after what may be news of the members.
+    pub(super) fn tick_care(&mut self) {
+        let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
+        let Some(seat) = self.seat.as_mut().filter(|seat| is_due && seat.group.is_leader()) else { return };
+        // What a leader knows of the others' logs is news all the time.
+        seat.describe_members(self.membership.me().raft_id());
+        self.record_starts();
+        self.watch_applications();
     }
 
     /// Tells the others who is silent, so that the next leader knows.
@@ -345,6 +358,8 @@ impl Node {
         seat.silent_since.remove(&member);
         seat.closing.remove(&member);
         seat.versions.remove(&member);
+        seat.applications.remove(&member);
+        seat.starts.remove(&member);
         if let Some(care) = &mut seat.care {
             care.transfers.remove(&member);
             care.arrived.remove(&member);

@@ -7,6 +7,8 @@ use super::Node;
 use crate::error::Error;
 use crate::raft::events::Target;
 use crate::raft::frame::Message;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
 
 /// How far a close has come.
 pub(super) struct Closing {
@@ -104,6 +106,25 @@ impl Node {
         self.settle_failed(pending, &Error::Closed);
         self.fail_asks(&Error::Closed);
         self.stop(None);
+    }
+
+    /// This leader is no member any more, and a quorum knows (thesis §4.2.2). Anybody else is told by its leader: until then
+    /// its vote may be needed by those who do not know yet that they are enough without it.
+    pub(super) fn notice_removal(&mut self) {
+        let me = self.membership.me();
+        let removed = self.seat.as_ref().filter(|seat| {
+            let is_behind = seat.is_registry_behind(me.raft_id());
+            #[cfg(test)]
+            let is_behind = is_behind && !is_back(Bug::SurvivorTakesItselfForRemoved);
+            seat.group.is_leader()
+                && !is_behind
+                && !seat.registry.contains(me)
+                && seat.group.is_change_known()
+        });
+        if let Some(cluster_size) = removed.map(|seat| seat.registry.cluster_size()) {
+            self.flush();
+            self.lose_seat(cluster_size);
+        }
     }
 
     /// This node has no seat any more: the log says so, or the leader.

@@ -118,6 +118,7 @@ impl Node {
                     }
                 }
             }
+            Some(Context::Started { starts }) => self.apply_started(starts),
             // A request without an action is nobody's.
             Some(Context::Request(_)) => {}
         }
@@ -134,7 +135,11 @@ impl Node {
                 Effect::Ignored => None,
             },
             Some(
-                Context::Resize { .. } | Context::Check | Context::Epoch { .. } | Context::Observed { .. },
+                Context::Resize { .. }
+                | Context::Check
+                | Context::Epoch { .. }
+                | Context::Observed { .. }
+                | Context::Started { .. },
             )
             | None => None,
         };

@@ -23,8 +23,8 @@ impl Node {
             }
         };
         let me = self.membership.me();
-        if frame.from == me || frame.to.is_some_and(|to| to != me) {
-            return;
+        if frame.to.is_some_and(|to| to != me) || !self.hears_start(&frame) || frame.from == me {
+            return self.obey_membership();
         }
         let facts = self.facts();
         self.membership.hear_frame(frame.from, frame.cluster, &facts);
@@ -41,12 +41,24 @@ impl Node {
                 return;
             }
             match message {
-                Message::Hello { .. } | Message::Accept(_) | Message::Here(_) | Message::Taken { .. } => {
+                Message::Hello { .. }
+                | Message::Accept(_)
+                | Message::Here(_)
+                | Message::Taken { .. }
+                | Message::OtherApplication { .. } => {
                     let facts = self.facts();
                     self.membership.hear(frame.from, &message, &facts);
                     self.obey_membership();
-                    if let Message::Hello { id, cluster_size, version } = &message {
-                        self.welcome(frame.from, id, *cluster_size, version);
+                    match message {
+                        Message::Hello { id, cluster_size, version, application }
+                            if self.may_be_welcome(frame.from, &id, &application) =>
+                        {
+                            self.welcome(frame.from, &id, cluster_size, &version);
+                        }
+                        Message::OtherApplication { cluster, theirs } => {
+                            self.hear_other_application(cluster, &theirs);
+                        }
+                        _ => {}
                     }
                 }
                 Message::Chunk(chunk) => {
@@ -66,6 +78,9 @@ impl Node {
                 | Message::Outcomes { .. }
                 | Message::Received { .. }
                 | Message::About { .. }
+                | Message::AskStart { .. }
+                | Message::ToldStart { .. }
+                | Message::RefusedStart { .. }
                 | Message::Ask { .. }
                 | Message::Answer { .. }
                 | Message::StateHash { .. }
@@ -126,10 +141,11 @@ impl Node {
                     self.steward();
                 }
             }
-            Message::About { version } => {
+            Message::About { version, application, asks } => {
                 seat.versions.insert(peer, version);
                 seat.closing.remove(&peer);
                 seat.describe_members(self.membership.me().raft_id());
+                self.hear_about(from, application, asks);
             }
             Message::Requests(requests) => {
                 let goes = seat.goes(peer);
@@ -171,6 +187,10 @@ impl Node {
             | Message::Here(_)
             | Message::Taken { .. }
             | Message::Removed { .. }
+            | Message::OtherApplication { .. }
+            | Message::AskStart { .. }
+            | Message::ToldStart { .. }
+            | Message::RefusedStart { .. }
             | Message::Chunk(_)
             | Message::ChunkReceived { .. } => {}
         }
@@ -194,8 +214,8 @@ impl Node {
         };
         #[cfg(test)]
         let is_for_members = is_for_members || is_back(Bug::GuardAdmitsMembersOnly);
-        // A node that is closing, fenced, being removed or without an answer of its storage takes no leadership; one that promised to vote no more keeps out
-        // of everything.
+        // A node that is closing, fenced, being removed or without an answer of its storage takes no leadership. A node
+        // that promised its vote ignores the leader's messages as well.
         let refuses = message.kind == RaftKind::TimeoutNow
             && (takes_none || seat.fence.is_fenced() || !seat.group.stays_voter(me));
         if refuses || seat.is_bound() || is_for_members && !seat.registry.contains(from) || !seat.meet(from) {

@@ -383,7 +383,7 @@ impl Node {
     /// What was said up to now was said in the present cluster, by this incarnation.
     fn seal_as(&mut self, incarnation: Incarnation) {
         let cluster = self.seat.as_ref().map_or(ClusterUuid::NONE, |seat| seat.cluster);
-        let frames = self.outbox.seal(cluster, incarnation);
+        let frames = self.outbox.seal(cluster, incarnation, self.started());
         self.work.extend(frames.map(|(target, bytes)| Work::Send(target, bytes)));
     }
 

@@ -5,18 +5,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState};
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
 use super::care::Care;
 use super::fence::Fence;
 use super::snapshots::Taking;
+use super::starts::HeardStarts;
+use crate::raft::application::Application;
 use crate::raft::entry::Context;
 use crate::raft::events::{Position, Promise, Recovered, Role, SeatRecord, SnapshotRecord, Write};
 use crate::raft::frame::{Ancestor, Roster};
 use crate::raft::group::Group;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::log::{FOUNDING_INDEX, FOUNDING_TERM, Log};
+use crate::raft::membership::Note;
 use crate::raft::options::Options;
 use crate::raft::registry::{ANCESTORS_MAX, Registry};
 use crate::raft::requests::{Leadership, Table};
@@ -59,6 +63,10 @@ pub(super) struct Seat {
     /// Members that said they are closing: no leadership goes to them.
     pub(super) closing: BTreeMap<RaftId, Going>,
     pub(super) versions: BTreeMap<RaftId, Arc<str>>,
+    /// Of which application the members are, as far as they have told.
+    pub(super) applications: BTreeMap<RaftId, Application>,
+    /// Which start of each member is heard.
+    pub(super) starts: BTreeMap<RaftId, HeardStarts>,
     /// Of our cluster, but not members as far as our log says: it may lag behind.
     strangers: BTreeMap<RaftId, Incarnation>,
     pub(super) snapshots: Taking,
@@ -73,6 +81,7 @@ pub(super) struct Seat {
     pub(super) told: (Role, u64, Option<RaftId>),
     /// What the status tells of the members; made anew only when it changes, for a status is copied every turn.
     members: Arc<[Member]>,
+    pub(super) note: Bytes,
     described: Vec<Described>,
 }
 
@@ -189,6 +198,8 @@ impl Seat {
             silent_since: BTreeMap::new(),
             closing: BTreeMap::new(),
             versions: BTreeMap::from([(me.raft_id(), options.version.clone())]),
+            applications: BTreeMap::from([(me.raft_id(), options.application.clone())]),
+            starts: BTreeMap::new(),
             strangers: BTreeMap::new(),
             snapshots: Taking::new(options, dice.next_u64()),
             fence: Fence::default(),
@@ -197,6 +208,7 @@ impl Seat {
             replays_until: None,
             told: (Role::Follower, 0, None),
             members: Arc::from([]),
+            note: Bytes::new(),
             described: Vec::new(),
         };
         seat.refresh_members(me.raft_id());
@@ -348,15 +360,24 @@ impl Seat {
                 has_version: self.versions.contains_key(&raft_id),
             })
             .collect();
-        if described != self.described && !self.group.is_installing() {
+        if described != self.described && !self.is_registry_behind(me) {
             self.described = described;
+            self.note = Note::new(self.cluster, self.registry.members().map(|(.., id)| id)).encode().into();
             self.describe_members(me);
         }
     }
 
+    /// The voters are newer than the registry: an image is being installed, or this node was no member, has founded the
+    /// cluster anew as its one voter, and has not applied that yet.
+    pub(super) fn is_registry_behind(&self, me: RaftId) -> bool {
+        let is_unnamed = || self.group.is_voter(me) && self.registry.id(me).is_none();
+        // The former name is the registry's, and the new one in the log.
+        let has_founded = || self.registry.cluster() != self.cluster && self.lineage().1 == self.cluster;
+        self.group.is_installing() || is_unnamed() && has_founded()
+    }
+
     pub(super) fn describe_members(&mut self, me: RaftId) {
-        // Who votes is known already, and who the members are is not.
-        if self.group.is_installing() {
+        if self.is_registry_behind(me) {
             return;
         }
         let leads = self.group.is_leader();

@@ -97,7 +97,8 @@ pub struct Application {
     /// What the core asked for beside evaluations in the last batch, answered before it.
     pub inputs: Vec<Input>,
     pub answered: BTreeMap<u64, Result<(), Error>>,
-    /// Where the state ended, and how often this node had moved, when the application was told: a later delivery may be that of a node that starts over.
+    /// Where the state ended, and how often this node had moved, when the application was told: a later delivery may be
+    /// that of a node that starts over.
     pub answered_at: BTreeMap<u64, (u64, usize)>,
     pub is_fenced: bool,
     /// How often the reducer will throw from here on, or change the state wrongly.

@@ -10,7 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 
 use super::{
-    churn, hanging_disks, load, losses, orders, recoveries, script, simulation, slow_links, steadiness,
+    churn, copies, hanging_disks, load, losses, orders, recoveries, script, simulation, slow_links,
+    steadiness, strangers,
 };
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
@@ -80,6 +81,8 @@ pub enum Bug {
     AnyChunkEndsReception,
     /// A recovered cluster is known to its own disk under its former name.
     ForgetsSuccessorName,
+    /// A survivor judges by the former registry whether it is a member of the cluster that it founded anew.
+    SurvivorTakesItselfForRemoved,
     /// A recovered cluster serves before the write that founds it is durable.
     FoundsBeforeSaving,
     /// A survivor promises its vote, and has not kept that.
@@ -102,7 +105,15 @@ pub enum Bug {
     RestartsTransfer,
     /// Whatever a peer has not acknowledged, more is sent.
     IgnoresLine,
-    /// A chunk that comes before the one that it follows is dropped.
+    /// Whatever process speaks under a member's incarnation is heard.
+    HearsEveryStart,
+    /// A start that the record names is heard although a later one is, and whatever it has to say for itself.
+    HearsFormerStart,
+    /// Members of any application are let in.
+    WelcomesEveryApplication,
+    /// A roster holds nodes of any application.
+    FoundsWithEveryApplication,
+    /// A chunk of an image that comes before the one that it follows is dropped.
     DropsWhatComesEarly,
 }
 
@@ -299,6 +310,13 @@ fn bug_of_forgetting_a_successors_name_is_caught() {
 }
 
 #[test]
+fn bug_of_a_survivor_that_takes_itself_for_removed_is_caught() {
+    assert_caught(Bug::SurvivorTakesItselfForRemoved, 0.., |seed| {
+        _ = recoveries::a_newcomer_is_left_alone(seed)
+    });
+}
+
+#[test]
 fn bug_of_founding_anew_before_saving_is_caught() {
     assert_caught(Bug::FoundsBeforeSaving, 0.., recoveries::a_survivor_loses_its_power);
 }
@@ -351,6 +369,31 @@ fn bug_of_restarting_a_transfer_is_caught() {
 #[test]
 fn bug_of_ignoring_the_line_is_caught() {
     assert_caught(Bug::IgnoresLine, 0.., slow_links::a_follower_gets_the_log);
+}
+
+#[test]
+fn bug_of_hearing_every_start_is_caught_beside_a_member() {
+    assert_caught(Bug::HearsEveryStart, 0.., copies::a_copy_runs_beside);
+}
+
+#[test]
+fn bug_of_hearing_every_start_is_caught_by_an_older_directory() {
+    assert_caught(Bug::HearsEveryStart, 0.., copies::an_older_directory_is_put_back);
+}
+
+#[test]
+fn bug_of_hearing_a_former_start_is_caught() {
+    assert_caught(Bug::HearsFormerStart, 300.., churn::live_through);
+}
+
+#[test]
+fn bug_of_founding_with_every_application_is_caught() {
+    assert_caught(Bug::FoundsWithEveryApplication, 0.., |seed| _ = founding::found_with_strangers(seed));
+}
+
+#[test]
+fn bug_of_welcoming_every_application_is_caught() {
+    assert_caught(Bug::WelcomesEveryApplication, 0.., strangers::a_stranger_knocks);
 }
 
 #[test]

@@ -253,7 +253,8 @@ impl Life {
         let lost = &self.run.cluster.replicas[name].incarnation;
         let is_learner =
             !leads.members.iter().any(|member| member.is_voter && Some(member.incarnation) == *lost);
-        if is_learner && self.run.cluster.now < self.lost_at + 20 {
+        // One that votes alone lets in a second, and does not hear that it is just going: then it cannot go on.
+        if is_learner && (self.run.cluster.now < self.lost_at + 20 || voters == 1) {
             return false;
         }
         let is_settled = leads.applied_index == leads.last_index

@@ -13,6 +13,7 @@ use super::application::Application;
 use super::checker::Checker;
 use super::describe::{describe_answer, describe_delivery, describe_frame};
 use super::disk::Disk;
+use super::echoes::{Echo, Echoes};
 use super::faults::RATE;
 use super::link::{Fate, Link, Outage};
 use crate::raft::node::payload_bytes;
@@ -63,6 +64,7 @@ pub struct Cluster {
     pub now: u64,
     sent: u64,
     dice: ChaCha8Rng,
+    pub echoes: Echoes,
 }
 
 /// A frame on its way.
@@ -153,6 +155,7 @@ impl Cluster {
             now: 0,
             sent: 0,
             dice: ChaCha8Rng::seed_from_u64(seed),
+            echoes: Echoes::new(seed),
         }
     }
 
@@ -164,7 +167,7 @@ impl Cluster {
     /// Starts a process under a name that is its place in the world, with the disk that a former process left behind, or
     /// an empty one.
     pub fn start(&mut self, name: &str, options: Options, mut disk: Option<Disk>) {
-        let recovered = disk.as_mut().and_then(Disk::load);
+        let recovered = disk.as_mut().and_then(|disk| disk.load(options.nonce));
         let replica = Replica {
             node: Node::new(options, recovered),
             application: Application::default(),
@@ -448,15 +451,7 @@ impl Cluster {
 
     fn send(&mut self, name: &str, target: Target, bytes: Bytes) {
         assert!(bytes.len() <= FRAME_BYTES_MAX, "{name}: a frame has {} bytes", bytes.len());
-        let to: Vec<String> = self
-            .replicas
-            .iter()
-            .filter(|(other, replica)| match target {
-                Target::All => *other != name,
-                Target::One(incarnation) => replica.incarnation == Some(incarnation),
-            })
-            .map(|(other, _)| other.clone())
-            .collect();
+        let to = self.addressees(name, target);
         let fate = self.replicas.get(name).map_or(Fate::Passes, |replica| replica.link.fate_of_sent());
         let leaves_at = match fate {
             Fate::Passes => self.now,
@@ -480,6 +475,23 @@ impl Cluster {
                 }
             }
         }
+        let echo = Echo { from: name.to_string(), target, bytes };
+        if let Some(Echo { from, target, bytes }) = self.echoes.hear(echo) {
+            for to in self.addressees(&from, target) {
+                self.note(|| format!("once more {}", describe_frame(&from, &to, &bytes)));
+                if !self.cuts.contains(&(from.clone(), to.clone())) {
+                    self.put_on_way(leaves_at + 1, Sent { from: from.clone(), to, bytes: bytes.clone() });
+                }
+            }
+        }
+    }
+
+    fn addressees(&self, from: &str, target: Target) -> Vec<String> {
+        let is_addressed = |(other, replica): &(&String, &Replica)| match target {
+            Target::All => *other != from,
+            Target::One(incarnation) => replica.incarnation == Some(incarnation),
+        };
+        self.replicas.iter().filter(is_addressed).map(|(other, _)| other.clone()).collect()
     }
 
     pub fn note(&mut self, line: impl FnOnce() -> String) {

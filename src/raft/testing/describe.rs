@@ -24,7 +24,11 @@ fn describe_message(message: &Message) -> String {
         Message::Here(here) => format!("Here actions={} leader={}", here.holds_actions, here.has_leader),
         Message::Taken { id } => format!("Taken {id}"),
         Message::Closing { leaves } => if *leaves { "Closing and leaving" } else { "Closing" }.into(),
-        Message::About { .. } => "About".into(),
+        Message::About { asks, .. } => if *asks { "About?" } else { "About" }.into(),
+        Message::AskStart { .. } => "AskStart".into(),
+        Message::ToldStart { .. } => "ToldStart".into(),
+        Message::RefusedStart { why, .. } => format!("RefusedStart {why:?}"),
+        Message::OtherApplication { .. } => "OtherApplication".into(),
         Message::Removed { term, .. } => format!("Removed term={term}"),
         Message::Chunk(chunk) => format!(
             "Chunk {}{}..{} of {} term={}",
@@ -96,6 +100,7 @@ fn describe_entry(entry: &WireEntry) -> String {
         Some(Context::Resize { cluster_size, .. }) => format!("resize {cluster_size}"),
         Some(Context::Check) => "check".into(),
         Some(Context::Epoch { .. }) => "epoch".into(),
+        Some(Context::Started { starts }) => format!("starts of {}", starts.len()),
         Some(Context::Observed { observed, .. }) => format!("outcomes of {}", observed.len()),
     }
 }

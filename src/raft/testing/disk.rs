@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use raft_rs::eraftpb::{Entry, HardState};
 
 use super::bugs::{Bug, is_back};
-use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Write};
+use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Start, Write};
 
 /// What is durable, and what is on its way.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,7 @@ pub struct Disk {
 struct Kept {
     seat: Option<SeatRecord>,
     start: u64,
+    starts: Vec<Start>,
     snapshot: Option<SnapshotRecord>,
     compacted: Position,
     entries: Vec<Entry>,
@@ -53,9 +54,11 @@ impl Disk {
         Self { durable: self.durable, unsynced: VecDeque::new(), hangs: false }
     }
 
-    pub fn load(&mut self) -> Option<Recovered> {
+    /// By a process with this nonce.
+    pub fn load(&mut self, nonce: u64) -> Option<Recovered> {
         let kept = &mut self.durable;
         kept.start += 1;
+        kept.starts.push(Start { number: kept.start, nonce });
         if is_back(Bug::ReturnsWithEmptyLog)
             && let Some(snapshot) = &kept.snapshot
         {
@@ -67,6 +70,7 @@ impl Disk {
         Some(Recovered {
             seat: kept.seat?,
             start: kept.start,
+            starts: kept.starts.clone(),
             snapshot: kept.snapshot.clone()?,
             compacted: kept.compacted,
             entries: kept.entries.clone(),
@@ -78,7 +82,12 @@ impl Disk {
 impl Kept {
     fn carry_out(&mut self, write: Write) {
         if let Some(seat) = write.seat {
-            *self = Self { seat: Some(seat), start: self.start, ..Self::default() };
+            *self = Self {
+                seat: Some(seat),
+                start: self.start,
+                starts: self.starts.last().copied().into_iter().collect(),
+                ..Self::default()
+            };
         }
         if let Some(record) = write.record {
             self.seat = Some(record);

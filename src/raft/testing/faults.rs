@@ -19,6 +19,8 @@ pub enum Fault {
     Repeats,
     Delay,
     Stragglers,
+    /// Frames come again, from any earlier moment.
+    Echoes,
     Cuts,
     Partitions,
     Outages,
@@ -76,6 +78,7 @@ impl Fault {
             Fault::Repeats => "repeats",
             Fault::Delay => "delay",
             Fault::Stragglers => "stragglers",
+            Fault::Echoes => "echoes",
             Fault::Cuts => "cuts",
             Fault::Partitions => "partitions",
             Fault::Outages => "outages",
@@ -141,6 +144,7 @@ impl Run {
             delay_ticks_max: Fault::Delay.of(cluster.roll(delay_ticks)),
             stragglers: Fault::Stragglers.of(cluster.roll(stragglers)),
         };
+        cluster.echoes.draw();
     }
 
     /// An evaluation takes this node from a tenth of a millisecond to longer than an election timeout, or no time again.
@@ -247,6 +251,7 @@ impl Run {
     /// These stop being cut off, stopped, slow, or fast, and their connections are made again.
     pub fn mend(&mut self, names: &[String]) {
         self.cluster.cuts.clear();
+        self.cluster.echoes.end();
         for name in names {
             let now = self.cluster.now;
             let Some(replica) = self.cluster.replicas.get_mut(name) else { continue };

@@ -221,7 +221,7 @@ fn a_word_of_a_state_that_a_node_did_not_tell_of_fences_nobody() {
     let mut says = |index, ours| {
         let message = Message::Disagrees { index, ours, theirs: [7; 16] };
         let to = Some(status.incarnation);
-        let frame = Frame { cluster: status.cluster, from, to, messages: vec![message] };
+        let frame = Frame { cluster: status.cluster, from, start: None, to, messages: vec![message] };
         story.cluster.handle(&name, Input::Frame(frame.encode()));
         story.cluster.replicas[&name].application.is_fenced
     };
@@ -248,7 +248,7 @@ fn takes_no_leadership(story: &mut Story, name: &str) {
     };
     let from = story.cluster.replicas[&leader].incarnation.expect("it runs");
     let (to, messages) = (Some(status.incarnation), vec![Message::Raft(message)]);
-    let frame = Frame { cluster: status.cluster, from, to, messages };
+    let frame = Frame { cluster: status.cluster, from, start: None, to, messages };
     story.cluster.handle(name, Input::Frame(frame.encode()));
     let after = story.cluster.statuses()[name].clone();
     assert_eq!((after.role, after.term), (Role::Follower, status.term), "it is fenced");

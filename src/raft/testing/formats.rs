@@ -9,15 +9,16 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::raft::application::Application;
 use crate::raft::entry::{Admission, Context, Request, RequestId};
 use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::frame::{
     Ancestor, Chunk, Frame, Here, Malformed, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt,
-    RequestItem, Requests, Roster, VERSION, WireEntry,
+    Refused, RequestItem, Requests, Roster, Started, VERSION, WireEntry,
 };
 use crate::raft::registry::Registry;
 use crate::raft::snapshot::Snapshot;
-use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Warning, Work};
+use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Start, Warning, Work};
 
 /// Every kind, in the order of their bytes.
 pub const RAFT_KINDS: [RaftKind; 9] = [
@@ -34,6 +35,15 @@ pub const RAFT_KINDS: [RaftKind; 9] = [
 
 fn incarnation(number: u128) -> Incarnation {
     Incarnation::from_u128(number << 64 | 0x0102_0304_0506_0700 | number)
+}
+
+fn application() -> Application {
+    Application::new(Some("shop"), ["cancel", "order"])
+}
+
+fn started() -> Option<Started> {
+    let start = |number| Start { number, nonce: 0xfedc_ba98_7654_3200 + number };
+    Some(Started { start: start(2), former: Some(start(1)) })
 }
 
 fn roster() -> Roster {
@@ -74,7 +84,7 @@ fn messages() -> Vec<Message> {
         overtaken: 2,
     };
     let mut messages = vec![
-        Message::Hello { id: "a".into(), cluster_size: 3, version: "v".into() },
+        Message::Hello { id: "a".into(), cluster_size: 3, version: "v".into(), application: application() },
         Message::Accept(roster()),
         Message::Here(Here {
             cluster,
@@ -82,13 +92,14 @@ fn messages() -> Vec<Message> {
             cluster_size: 3,
             holds_actions: true,
             has_leader: false,
+            application: Application::new(None, []),
         }),
         Message::Taken { id: "a".into() },
         Message::Closing { leaves: true },
         Message::Requests(Requests { term: 3, start: 2, floor: 8, requests: vec![item] }),
         Message::Outcomes { term: 3, start: 2, index: 300, outcomes },
         Message::Received { term: 3, start: 2, sequence: 9 },
-        Message::About { version: "v".into() },
+        Message::About { version: "v".into(), application: application(), asks: true },
         Message::Removed { term: 3, cluster_size: 5 },
         Message::Chunk(chunk),
         Message::ChunkReceived { transfer: 7, bytes: 9, held: vec![(11, 13)] },
@@ -112,6 +123,11 @@ fn messages() -> Vec<Message> {
         Message::Awake,
         Message::Silent { members: vec![(1, 2)] },
         Message::Released,
+        Message::OtherApplication { cluster, theirs: application() },
+        Message::AskStart { token: 300, known: Some(Start { number: 2, nonce: 3 }) },
+        Message::ToldStart { token: 300, last_index: 400 },
+        Message::RefusedStart { start: Start { number: 2, nonce: 3 }, why: Refused::Copy },
+        Message::RefusedStart { start: Start { number: 2, nonce: 3 }, why: Refused::Outdated },
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
@@ -119,7 +135,13 @@ fn messages() -> Vec<Message> {
 
 fn frame(message: &Message) -> Frame {
     let to = (*message != Message::Wake).then(|| incarnation(2));
-    Frame { cluster: roster().uuid(), from: incarnation(1), to, messages: vec![message.clone()] }
+    Frame {
+        cluster: roster().uuid(),
+        from: incarnation(1),
+        start: started(),
+        to,
+        messages: vec![message.clone()],
+    }
 }
 
 /// The place of a variant in the encoding. The compiler asks for a new one here, and the test for a message of it.
@@ -151,10 +173,14 @@ fn place(message: &Message) -> u8 {
         Message::Awake => 23,
         Message::Silent { .. } => 24,
         Message::Released => 25,
+        Message::OtherApplication { .. } => 26,
+        Message::AskStart { .. } => 27,
+        Message::ToldStart { .. } => 28,
+        Message::RefusedStart { .. } => 29,
     }
 }
 
-const PLACES: u8 = 26;
+const PLACES: u8 = 30;
 
 fn request() -> Request {
     Request {
@@ -181,6 +207,7 @@ fn contexts() -> Vec<Context> {
             start: 2,
             observed: vec![(8, Outcome::Nothing), (9, Outcome::Forgotten)],
         },
+        Context::Started { starts: vec![(1, Start { number: 2, nonce: 3 })] },
     ]
 }
 
@@ -194,6 +221,7 @@ fn registry() -> Registry {
     registry.admit(incarnation(3), "c".into());
     registry.set_leaving(vec![incarnation(1).raft_id()]);
     registry.resize(5, 0, 300);
+    registry.set_start(incarnation(3).raft_id(), Start { number: 2, nonce: 3 });
     registry
 }
 
@@ -276,11 +304,11 @@ fn formats_of_before_are_read() {
 /// A position that moves would make one message of another.
 #[test]
 fn formats_have_every_message_at_its_place() {
-    const PLACE_OFFSET: usize = 7 + 17 + 17 + 1 + 17 + 1;
+    const PLACE_OFFSET: usize = 7 + 17 + 17 + 1 + 1 + 17 + 1;
     let mut seen = std::collections::BTreeSet::new();
     for message in messages() {
         let mut frame = frame(&message);
-        frame.to = Some(incarnation(2));
+        (frame.start, frame.to) = (None, Some(incarnation(2)));
         assert_eq!(frame.encode()[PLACE_OFFSET], place(&message), "{message:?}");
         seen.insert(place(&message));
     }

@@ -21,7 +21,7 @@ fn slow_warnings(tale: &Tale, name: &str) -> usize {
     warnings.iter().filter(|warning| matches!(warning, Warning::StorageSlow { .. })).count()
 }
 
-/// The disk of the leader hangs, and those of all but two others: the others are served, by one whose disk answers.
+/// The disks of the leader and of all but two followers hang: one of these two leads, and serves.
 pub fn a_leader_gives_way(seed: u64) {
     let size = 3 + 2 * (seed % 2) as usize;
     let mut tale = Tale::found(seed, size, true);
@@ -35,8 +35,8 @@ pub fn a_leader_gives_way(seed: u64) {
     tale.append(&quick[0]);
     tale.ticks(GAP_TICKS_MAX);
     let next = quick.iter().find(|name| tale.status(name).role == crate::raft::Role::Leader);
-    assert!(next.is_some(), "nobody with a disk that answers leads: {:#?}", tale.cluster.statuses());
-    assert!(is_served_within(&mut tale, &quick[0], GAP_TICKS_MAX), "nobody is served");
+    assert!(next.is_some(), "no node with a disk that answers leads: {:#?}", tale.cluster.statuses());
+    assert!(is_served_within(&mut tale, &quick[0], GAP_TICKS_MAX), "the quick followers are not served");
     tale.ticks(500);
     assert_eq!(slow_warnings(&tale, &leader), 1, "it is told once");
     assert!(quick.iter().all(|name| slow_warnings(&tale, name) == 0));

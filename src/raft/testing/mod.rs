@@ -1,10 +1,10 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
-//! `application` stands for the façade, `cluster` for the world (with each node's `disk`, and its `link` to Redis),
+//! `application` stands for the façade, `cluster` for the world (with each node's `disk`, its `link` to Redis, and the network's `echoes`),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
-//! scripts of `../scripts/`, `stories`, `fences`, `removals`, `recoveries`, `load` and
-//! `hanging_disks` tell longer ones. `simulation` runs seeds
-//! under faults, `churn` under faults while members come and go, `losses` while quorums are lost and recovered, `steadiness`
+//! scripts of `../scripts/`, `stories`, `fences`, `removals`, `recoveries`, `load`, `copies`, `strangers` and
+//! `hanging_disks` tell longer ones. `simulation` runs seeds under faults, `churn` under faults while members come and go,
+//! `losses` while quorums are lost and recovered, `steadiness`
 //! under faults that a cluster must bear without an election. `faults`
 //! holds those that they share, `seeds` says which run. `bugs` puts known bugs back, so that the checks are checked.
 //! `hostile` sends a node what no peer would, and `formats` holds the bytes that another version reads.
@@ -14,8 +14,10 @@ pub mod bugs;
 mod checker;
 mod churn;
 mod cluster;
+mod copies;
 mod describe;
 mod disk;
+mod echoes;
 mod faults;
 mod fences;
 pub(super) mod formats;
@@ -35,4 +37,5 @@ mod simulation;
 mod slow_links;
 mod steadiness;
 mod stories;
+mod strangers;
 mod tale;

@@ -9,7 +9,7 @@ use super::application::End;
 use super::disk::Disk;
 use super::tale::Tale;
 use crate::raft::registry::ANCESTORS_MAX;
-use crate::raft::{ClusterUuid, Role, Warning};
+use crate::raft::{Ask, ClusterUuid, Role, Warning};
 
 /// Five nodes of which three died; of the two that are left one has what the other lacks, and the dead may have
 /// acknowledged. The two, the one that knows more last.
@@ -52,6 +52,48 @@ pub(super) fn one_survivor_dies(number: u64) {
     }
     assert!(tale.cluster.replicas[&other].application.state.count >= 25, "it kept its log");
     tale.serve();
+}
+
+/// A newcomer may be the only node that is left, also with an image from before it became a member.
+#[test]
+fn a_newcomer_that_only_has_an_image_recovers_the_cluster() {
+    let unaware = (0..60).filter(|seed| a_newcomer_is_left_alone(*seed)).count();
+    assert!(unaware > 10, "{unaware} of 60 had an image from before they were members");
+}
+
+/// Whether its image is from before it became a member.
+pub(super) fn a_newcomer_is_left_alone(seed: u64) -> bool {
+    let mut tale = Tale::found(seed, 1, seed.is_multiple_of(2));
+    // It has taken a snapshot before the newcomer comes.
+    (0..10).for_each(|_| tale.serve());
+    let newcomer = tale.start_anew("n1", seed.is_multiple_of(2).then(Disk::default));
+    tale.until("it has the image", |tale| !tale.status(&newcomer).cluster.is_none());
+    let is_unaware = tale.status(&newcomer).members.len() == 1;
+    tale.crash("n0", 0);
+    tale.cluster.frames.clear();
+    tale.until("the leader is missed", |tale| tale.has_lost(&newcomer));
+    let count = tale.cluster.replicas[&newcomer].application.state.count;
+    assert!(count >= 20, "the image holds {count} actions");
+    let set_busy = |tale: &mut Tale, is_busy| {
+        tale.cluster.replicas.get_mut(&newcomer).expect("it runs").is_busy = is_busy;
+    };
+    let behind: Vec<u64> = (0..20).map(|_| tale.append(&newcomer).0).collect();
+    // JavaScript is told that a read found no leader, and is busy with that when the cluster is founded anew.
+    set_busy(&mut tale, true);
+    tale.cluster.ask(&newcomer, Ask::Sync, 5);
+    tale.ticks(10);
+    let ticket = tale.recover(&newcomer, 2_000);
+    tale.ticks(30 * (seed % 3));
+    set_busy(&mut tale, false);
+    tale.cluster.answer(&newcomer);
+    tale.until("it is recovered", |tale| tale.is_recovered(&newcomer, ticket));
+    tale.until("all that waited has ended", |tale| {
+        behind.iter().all(|sequence| tale.end(&newcomer, *sequence).is_some())
+    });
+    tale.serve();
+    let kept = tale.cluster.replicas[&newcomer].application.state.count;
+    assert!(kept >= count + 20, "{kept} of {count} and those that were performed since");
+    is_unaware
 }
 
 /// The same where it is the one that promised that loses its power: it comes back with its log, and with its promise.

@@ -3,6 +3,7 @@
 
 use super::bugs::{Bug, assert_back_is_noticed};
 use super::stories::Story;
+use crate::raft::application::Application;
 use crate::raft::frame::{Chunk, Frame, Message};
 use crate::raft::identity::ClusterUuid;
 use crate::raft::transfer::Transfer;
@@ -231,7 +232,7 @@ impl Arrival {
     fn hear(&mut self, from: Incarnation, chunk: &Chunk) -> Option<(u64, u64)> {
         let to = self.story.cluster.replicas["n9"].incarnation;
         let messages = vec![Message::Chunk(chunk.clone())];
-        let frame = Frame { cluster: self.cluster, from, to, messages };
+        let frame = Frame { cluster: self.cluster, from, start: None, to, messages };
         self.story.cluster.handle("n9", Input::Frame(frame.encode()));
         self.story.cluster.replicas["n9"].node.reception()
     }
@@ -283,7 +284,7 @@ fn a_member_believes_no_former_leader_that_it_was_removed_and_no_stranger_anythi
     let leader = story.cluster.replicas[&story.leader().expect("it leads")].incarnation.expect("it runs");
     let cluster = before.cluster;
     let says = |story: &mut Story, from: Incarnation, message: Message| {
-        let frame = Frame { cluster, from, to, messages: vec![message] };
+        let frame = Frame { cluster, from, start: None, to, messages: vec![message] };
         story.cluster.handle(&name, Input::Frame(frame.encode()));
     };
     says(&mut story, leader, Message::Removed { term: before.term - 1, cluster_size: 3 });
@@ -291,7 +292,7 @@ fn a_member_believes_no_former_leader_that_it_was_removed_and_no_stranger_anythi
     let [hash, theirs] = [[1; 16], [2; 16]];
     for message in [
         Message::Closing { leaves: true },
-        Message::About { version: "other".into() },
+        Message::About { version: "other".into(), application: Application::default(), asks: false },
         Message::Fenced { index: Some(1) },
         Message::Disagrees { index: before.applied_index, ours: hash, theirs },
         Message::Silent { members: Vec::new() },
@@ -336,7 +337,7 @@ fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
     let to = story.cluster.replicas[&leader].incarnation;
     let mut says = |from: Incarnation, transfer: u64| {
         let messages = vec![Message::ChunkReceived { transfer, bytes: 1 << 30, held: Vec::new() }];
-        let frame = Frame { cluster: ClusterUuid::NONE, from, to, messages };
+        let frame = Frame { cluster: ClusterUuid::NONE, from, start: None, to, messages };
         story.cluster.handle(&leader, Input::Frame(frame.encode()));
         story.cluster.replicas[&leader].node.transfers()
     };

@@ -6,13 +6,15 @@
 use super::application::End;
 use super::cluster::{Cluster, Network};
 use super::disk::Disk;
-use crate::raft::{Ask, Options, Role, Status, Warning};
+use crate::raft::{Application, Ask, Options, Role, Status, Warning};
 
 /// A cluster whose network is good but not instant, and whose disks take a while.
 pub struct Tale {
     pub cluster: Cluster,
     size: usize,
     recover_ticks: Option<u64>,
+    /// Of nodes that are started from here on.
+    pub application: Application,
     performed: u64,
     started: u64,
 }
@@ -26,9 +28,21 @@ impl Tale {
     }
 
     pub fn found_with(seed: u64, size: usize, is_durable: bool, recover_ticks: Option<u64>) -> Self {
-        let mut tale = Self { cluster: Cluster::new(seed), size, recover_ticks, performed: 0, started: 0 };
+        Self::over(Cluster::new(seed), size, recover_ticks, Application::default()).founded(is_durable)
+    }
+
+    pub fn found_as(seed: u64, size: usize, is_durable: bool, application: Application) -> Self {
+        Self::over(Cluster::new(seed), size, None, application).founded(is_durable)
+    }
+
+    fn over(cluster: Cluster, size: usize, recover_ticks: Option<u64>, application: Application) -> Self {
+        Self { cluster, size, recover_ticks, application, performed: 0, started: 0 }
+    }
+
+    fn founded(self, is_durable: bool) -> Self {
+        let mut tale = self;
         tale.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
-        for n in 0..size {
+        for n in 0..tale.size {
             let id = format!("n{n}");
             tale.start(&id, &id, is_durable.then(Disk::default));
         }
@@ -43,6 +57,7 @@ impl Tale {
             snapshot_entries: 20,
             is_durable: disk.is_some(),
             recover_ticks: self.recover_ticks,
+            application: self.application.clone(),
             ..Options::new(id, self.size, seed)
         };
         self.cluster.start(name, options, disk);

@@ -16,7 +16,7 @@ use super::fault::{Fault, said_by};
 use super::header::Guarded;
 use super::record::{self, FORMAT, Head, Place};
 use crate::crash;
-use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Write};
+use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Start, Write};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
@@ -25,6 +25,7 @@ const SNAPSHOT: TableDefinition<u64, &[u8]> = TableDefinition::new("snapshot");
 const FORMAT_KEY: &str = "format";
 const HEAD_KEY: &str = "head";
 const NODE_KEY: &str = "node";
+const STARTS_KEY: &str = "starts";
 
 /// A snapshot is kept in parts of this size: redb gives a value a page of the next power of two, so that one value of
 /// 65 MiB would take 128, and this leaves room in a page of 1 MiB for what redb adds.
@@ -45,18 +46,26 @@ pub struct Database {
     head: Head,
 }
 
+/// Whose a file is, and which process opens it.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    pub id: &'a str,
+    pub nonce: u64,
+}
+
 impl Database {
     /// Fills an empty file with a seat's first writes.
     pub fn create(
         file: Box<dyn StorageBackend>,
-        id: &str,
+        owner: Owner,
         seat: SeatRecord,
         start: u64,
         writes: &[Write],
     ) -> Result<Self, Fault> {
         let redb = builder().create_with_backend(Guarded::create(file))?;
         let mut database = Self { redb, head: Head::new(seat, start) };
-        database.commit(writes, Some(id))?;
+        let starts = [Start { number: start, nonce: owner.nonce }];
+        database.commit(writes, Some((owner.id, &starts)))?;
         Ok(database)
     }
 
@@ -65,12 +74,12 @@ impl Database {
     /// redb repairs what a crash left behind: its list of free pages, of which no content depends, and a commit that was
     /// not durable yet, which is taken back. What counts is in pages under checksums: where one is damaged redb gives an
     /// error, or panics, or wants to take back what is noted as durable, which the guard refuses.
-    pub fn open(file: Box<dyn StorageBackend>, id: &str) -> Result<(Self, Recovered), Fault> {
+    pub fn open(file: Box<dyn StorageBackend>, owner: Owner) -> Result<(Self, Recovered), Fault> {
         let file_bytes = file.len()?;
         let (file, commits) = Guarded::check(file)?.map_err(Fault::damage)?;
         let opened = catch_unwind(AssertUnwindSafe(move || -> Result<_, Fault> {
             let redb = builder().create_with_backend(file)?;
-            let recovered = read(&redb.begin_read()?, id)?;
+            let recovered = read(&redb.begin_read()?, owner.id)?;
             Ok((redb, recovered))
         }));
         // redb verifies what it reads, but not before every use of it: what makes it panic is damage too.
@@ -80,10 +89,11 @@ impl Database {
         commits.are_verified();
         head.start += 1;
         recovered.start = head.start;
+        record::note_start(&mut recovered.starts, Start { number: head.start, nonce: owner.nonce });
         let mut database = Self { redb, head };
         crash::point("before-start");
-        // A file of a version that did not note whose it is becomes this node's.
-        database.commit(&[], Some(id))?;
+        // A file without an id is from an earlier format: it becomes this node's.
+        database.commit(&[], Some((owner.id, &recovered.starts)))?;
         crash::point("after-start");
         if file_bytes > FILE_BYTES_KEPT + FILE_FACTOR_MAX * needed_bytes(&recovered) {
             database.redb.compact()?;
@@ -104,8 +114,8 @@ impl Database {
         Ok(self.redb.close()?)
     }
 
-    /// The first commit of a process says whose the file is.
-    fn commit(&mut self, writes: &[Write], first_of: Option<&str>) -> Result<(), Fault> {
+    /// The first commit of a process stores the node's id, and the start.
+    fn commit(&mut self, writes: &[Write], first_of: Option<(&str, &[Start])>) -> Result<(), Fault> {
         let mut transaction = self.redb.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         {
@@ -115,10 +125,12 @@ impl Database {
                 self.head.carry_out(write, &mut log, &mut snapshot)?;
             }
             let mut meta = transaction.open_table(META)?;
-            if let Some(id) = first_of {
+            if let Some((id, starts)) = first_of {
                 let format = record::seal(Place::Format, &FORMAT.to_le_bytes());
                 meta.insert(FORMAT_KEY, format.as_slice())?;
                 meta.insert(NODE_KEY, record::seal(Place::Node, id.as_bytes()).as_slice())?;
+                let starts = record::seal(Place::Starts, &record::encode_starts(starts));
+                meta.insert(STARTS_KEY, starts.as_slice())?;
             }
             meta.insert(HEAD_KEY, record::seal(Place::Head, &self.head.encode()).as_slice())?;
         }
@@ -221,9 +233,16 @@ fn read(transaction: &ReadTransaction, id: &str) -> Result<(Head, Recovered), Fa
     }
     let head = Head::decode(&content(HEAD_KEY, Place::Head)?)
         .ok_or_else(|| Fault::damage("`head` cannot be read".into()))?;
+    let starts = match meta.get(STARTS_KEY)?.is_some() {
+        true => record::decode_starts(&content(STARTS_KEY, Place::Starts)?)
+            .ok_or_else(|| Fault::damage("`starts` cannot be read".into()))?,
+        // A version that did not keep them wrote the file.
+        false => Vec::new(),
+    };
     let recovered = Recovered {
         seat: head.seat,
         start: head.start,
+        starts,
         snapshot: read_snapshot(transaction, &head)?,
         compacted: head.compacted,
         entries: read_entries(transaction)?,
@@ -309,6 +328,7 @@ mod tests {
         Recovered {
             seat: SeatRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE),
             start: 2,
+            starts: Vec::new(),
             snapshot: SnapshotRecord { position: Position { index: 5, term: 2 }, image: Bytes::new() },
             compacted: Position { index: 3, term: 1 },
             entries: vec![entry(4, 1, ""), entry(5, 2, ""), entry(6, 2, ""), entry(7, 4, "")],
@@ -359,6 +379,6 @@ mod tests {
         transaction.open_table(META).unwrap().insert(FORMAT_KEY, later.as_slice()).unwrap();
         transaction.commit().unwrap();
         redb.close().unwrap();
-        assert!(matches!(Database::open(file(), "a"), Err(Fault::Foreign(_))));
+        assert!(matches!(Database::open(file(), Owner { id: "a", nonce: 1 }), Err(Fault::Foreign(_))));
     }
 }

@@ -125,8 +125,8 @@ fn backend(file: File) -> io::Result<Box<dyn StorageBackend>> {
     Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
 }
 
-/// Makes the directory, for its owner alone, and those above it as the process makes directories. One that is there keeps
-/// its permissions: whoever made it chose them.
+/// Makes the directory, for its owner alone, and those above it as the process makes directories. An existing
+/// directory keeps its permissions.
 fn create_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());

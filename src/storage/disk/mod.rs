@@ -33,7 +33,7 @@ use super::Storage;
 use crate::crash;
 use crate::error::Error;
 use crate::raft::{Recovered, SeatRecord, Write};
-use database::Database;
+use database::{Database, Owner};
 use fault::{Fault, said_by};
 use folder::Directory;
 pub(crate) use folder::Folder;
@@ -52,6 +52,8 @@ pub struct Disk {
     folder: Box<dyn Folder>,
     /// The id of the node: a directory is one node's.
     id: Arc<str>,
+    /// Tells this process from others that open the directory, or a copy.
+    nonce: u64,
     /// Belongs to this process, not to a seat: no seat that it takes may repeat a request id of an earlier start.
     start: u64,
     /// Why nothing is done any more. A failed sync must not be retried: what the system could not write it may have
@@ -68,7 +70,16 @@ impl Disk {
     /// Over anything that behaves like a directory.
     pub(crate) fn over(folder: impl Folder, id: impl Into<Arc<str>>) -> Self {
         let folder = Box::new(folder);
-        Self { database: None, folder, id: id.into(), start: FIRST_START, failure: None }
+        Self { database: None, folder, id: id.into(), nonce: 0, start: FIRST_START, failure: None }
+    }
+
+    pub fn with_nonce(mut self, nonce: u64) -> Self {
+        self.nonce = nonce;
+        self
+    }
+
+    fn owner(&self) -> Owner<'_> {
+        Owner { id: &self.id, nonce: self.nonce }
     }
 
     /// Does something to the storage; after an error nothing any more.
@@ -98,7 +109,7 @@ impl Disk {
         if !self.folder.holds(CURRENT)? {
             return Ok(None);
         }
-        let (database, recovered) = Database::open(self.folder.open(CURRENT)?, &self.id)?;
+        let (database, recovered) = Database::open(self.folder.open(CURRENT)?, self.owner())?;
         self.database = Some(database);
         self.start = recovered.start;
         Ok(Some(recovered))
@@ -123,7 +134,7 @@ impl Disk {
     /// Begins a seat in a file of its own. Whenever this is interrupted, `finish_names` finds the former seat or this
     /// one, whole.
     fn begin(&mut self, seat: SeatRecord, writes: &[Write]) -> Result<(), Fault> {
-        Database::create(self.folder.create(NEW)?, &self.id, seat, self.start, writes)?.close()?;
+        Database::create(self.folder.create(NEW)?, self.owner(), seat, self.start, writes)?.close()?;
         crash::point("before-rename");
         self.folder.rename(NEW, NEXT)?;
         self.folder.sync()?;
@@ -139,7 +150,7 @@ impl Disk {
         self.folder.sync()?;
         crash::point("after-rename");
         // This raises the start number in the file: numbers may be left out, none may come again.
-        let (database, _) = Database::open(self.folder.open(CURRENT)?, &self.id)?;
+        let (database, _) = Database::open(self.folder.open(CURRENT)?, self.owner())?;
         self.database = Some(database);
         Ok(())
     }

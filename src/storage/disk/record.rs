@@ -7,7 +7,7 @@ use protobuf::Message;
 use raft_rs::eraftpb::{Entry, HardState};
 use serde::{Deserialize, Serialize};
 
-use crate::raft::{ClusterUuid, Incarnation, Position, Promise, SeatRecord};
+use crate::raft::{ClusterUuid, Incarnation, Position, Promise, SeatRecord, Start};
 
 /// Rises with every change that an older version could not read.
 pub const FORMAT: u32 = 1;
@@ -25,6 +25,8 @@ pub enum Place {
     Part(u64, Position),
     /// The id of the node that the file belongs to.
     Node,
+    /// The starts with this file.
+    Starts,
 }
 
 impl Place {
@@ -35,6 +37,7 @@ impl Place {
             Place::Entry(index) => (2, [index, 0, 0]),
             Place::Part(number, Position { index, term }) => (3, [number, index, term]),
             Place::Node => (4, [0; 3]),
+            Place::Starts => (5, [0; 3]),
         };
         let place = numbers
             .iter()
@@ -147,6 +150,24 @@ impl Head {
     }
 }
 
+/// No more starts are kept: the newest.
+const STARTS_MAX: usize = 256;
+
+/// Adds the present start to those that are kept.
+pub fn note_start(starts: &mut Vec<Start>, start: Start) {
+    starts.retain(|former| !former.is_same(start));
+    starts.push(start);
+    starts.drain(..starts.len().saturating_sub(STARTS_MAX));
+}
+
+pub fn encode_starts(starts: &[Start]) -> Vec<u8> {
+    postcard::to_allocvec(starts).expect("starts are plain data: encoding them cannot fail")
+}
+
+pub fn decode_starts(bytes: &[u8]) -> Option<Vec<Start>> {
+    postcard::from_bytes(bytes).ok()
+}
+
 pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     entry.write_to_bytes().expect("an entry is plain data: encoding it cannot fail")
 }
@@ -206,6 +227,17 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_starts_are_kept() {
+        let mut starts = Vec::new();
+        let start = |number| Start { number, nonce: number };
+        (1..=300).for_each(|number| note_start(&mut starts, start(number)));
+        note_start(&mut starts, Start { number: 301, nonce: 300 });
+        assert_eq!(starts.len(), STARTS_MAX);
+        assert_eq!((starts[0], starts[255]), (start(45), Start { number: 301, nonce: 300 }));
+        assert_eq!(decode_starts(&encode_starts(&starts)), Some(starts));
+    }
+
+    #[test]
     fn what_was_encoded_is_decoded() {
         assert_eq!(Head::decode(&head().encode()), Some(head()));
         assert_eq!(decode_entry(&encode_entry(&entry())), Some(entry()));
@@ -223,6 +255,7 @@ mod tests {
             Place::Part(2, here),
             Place::Part(1, there),
             Place::Node,
+            Place::Starts,
         ];
         for (number, place) in places.into_iter().enumerate() {
             let value = seal(place, b"content");
@@ -248,6 +281,7 @@ mod tests {
             let _ = open(Place::Head, &bytes);
             let _ = Head::decode(&bytes);
             let _ = decode_entry(&bytes);
+            let _ = decode_starts(&bytes);
         }
     }
 }

@@ -9,14 +9,14 @@ use crate::raft::{
     ClusterUuid, Incarnation, Position, Promise, Recovered, SeatRecord, SnapshotRecord, Write,
 };
 
-/// What a storage must give back: everything but the start number.
+/// What a storage must give back: everything but the starts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model(pub Option<Recovered>);
 
 impl Model {
     /// Of what a storage gave back.
     pub fn of(recovered: Option<Recovered>) -> Self {
-        Self(recovered.map(|recovered| Recovered { start: 0, ..recovered }))
+        Self(recovered.map(|recovered| Recovered { start: 0, starts: Vec::new(), ..recovered }))
     }
 
     pub fn save(&mut self, writes: &[Write]) {
@@ -25,6 +25,7 @@ impl Model {
                 self.0 = Some(Recovered {
                     seat,
                     start: 0,
+                    starts: Vec::new(),
                     snapshot: SnapshotRecord { position: Position::default(), image: Bytes::new() },
                     compacted: Position::default(),
                     entries: Vec::new(),

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 
 use super::model::Group;
-use super::world::{World, short};
+use super::world::{Node, World, short};
 use crate::error::Error;
+use crate::raft::application::Application;
 use crate::raft::frame::{Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::membership::Phase;
@@ -27,6 +28,21 @@ impl World {
             others.flat_map(|other| &other.0).map(|(founder, _)| *founder).collect();
         if roster.0.iter().any(|(founder, _)| founders.contains(founder)) {
             self.fault = Some(format!("an incarnation founded two clusters: {}", self.describe()));
+        }
+    }
+
+    /// All founders go with each other.
+    pub(super) fn check_applications(&mut self, roster: &Roster) {
+        let of = |founder: &Incarnation| {
+            let is = |node: &Node| node.membership.me() == *founder;
+            let process = self.processes.iter().position(|process| process.node.as_ref().is_some_and(is));
+            process.map(|process| &self.applications[process % self.applications.len()])
+        };
+        // Some may be gone by now.
+        let founders: Vec<&Application> = roster.0.iter().filter_map(|(founder, _)| of(founder)).collect();
+        let are_apart = |one: &&Application| founders.iter().any(|other| !one.goes_with(other));
+        if founders.iter().any(are_apart) {
+            self.fault = Some(format!("two applications founded a cluster: {}", self.describe()));
         }
     }
 

@@ -48,6 +48,25 @@ fn founding_takes_four_steps_of_the_network_from_the_last_start_on() {
     });
 }
 
+/// Nodes of several applications share the channel: none is in a cluster with one that it does not go with, and all that
+/// look for a cluster beside them are told.
+#[test]
+fn founding_never_mixes_applications() {
+    let mut founded = 0;
+    for seed in seeds::chosen(0..SEEDS / 10) {
+        founded += found_with_strangers(seed);
+    }
+    assert!(founded > 0, "nothing was founded in any seed");
+}
+
+pub fn found_with_strangers(seed: u64) -> usize {
+    let outcome = World::new(seed).with_applications().run_for(1_000);
+    if let Some(fault) = outcome.fault {
+        panic!("{fault}\nCONFLUX_SEED={seed} fails");
+    }
+    outcome.founded
+}
+
 /// One seed, without actions.
 pub fn live_through(seed: u64) {
     let outcome = World::new(seed).run(SETTLED_WITHIN);

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::raft::frame::{Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::membership::{Event, Facts, Membership, Phase};
-use crate::raft::{Options, Target};
+use crate::raft::{Application, Options, Target};
 
 const LOST_PERCENT: u64 = 5;
 const REPEATED_PERCENT: u64 = 3;
@@ -44,6 +44,8 @@ pub struct World {
     pub(super) founded: BTreeMap<ClusterUuid, Roster>,
     /// The most committed actions seen anywhere in a cluster.
     pub(super) committed: BTreeMap<ClusterUuid, usize>,
+    /// What the processes are of, in turn.
+    pub(super) applications: Vec<Application>,
     is_told: bool,
     pub(super) fault: Option<String>,
 }
@@ -108,6 +110,7 @@ impl World {
             promises: BTreeMap::new(),
             founded: BTreeMap::new(),
             committed: BTreeMap::new(),
+            applications: vec![Application::default()],
             is_told: std::env::var_os("CONFLUX_SEED").is_some(),
             fault: None,
         }
@@ -119,6 +122,30 @@ impl World {
         self.performs = (0..1 + draw(&mut self.dice, 12)).map(|_| early_or_late(&mut self.dice)).collect();
         self.last_perform = self.performs.iter().copied().max().unwrap_or(0);
         self
+    }
+
+    /// The processes are of applications of which some go with each other, and some with all.
+    pub fn with_applications(mut self) -> Self {
+        let of = |name: Option<&str>, methods: &[&str]| Application::new(name, methods.iter().copied());
+        self.applications = vec![
+            of(None, &["a", "b"]),
+            of(Some("shop"), &["b", "c"]),
+            of(None, &["c", "d"]),
+            of(Some("chat"), &["b"]),
+            of(None, &[]),
+        ];
+        let first = draw(&mut self.dice, 5) as usize;
+        self.applications.rotate_left(first);
+        self.applications.truncate(2 + draw(&mut self.dice, 4) as usize);
+        self
+    }
+
+    /// Runs for so long, whether or not anything is founded.
+    pub fn run_for(mut self, ticks: u64) -> Outcome {
+        while self.fault.is_none() && self.now < ticks {
+            self.step();
+        }
+        Outcome { founded: self.founded.len(), fault: self.fault, ..Outcome::default() }
     }
 
     /// Nobody crashes, and the network brings everything, in one tick.
@@ -203,7 +230,9 @@ impl World {
     fn start(&mut self, process: usize) {
         let mut seed = [0; 32];
         self.dice.fill_bytes(&mut seed);
-        let options = Options::new(&self.processes[process].id, self.cluster_size, seed);
+        let application = self.applications[process % self.applications.len()].clone();
+        let options =
+            Options { application, ..Options::new(&self.processes[process].id, self.cluster_size, seed) };
         let membership = Membership::new(&options, ChaCha8Rng::from_seed(seed));
         self.tell(process, "starts");
         self.processes[process].node = Some(Node { membership, group: None });
@@ -308,6 +337,7 @@ impl World {
         let cluster = roster.uuid();
         self.tell(process, &format!("founds {}", short(cluster)));
         self.check_rosters_are_apart(cluster, roster);
+        self.check_applications(roster);
         let me = self.node(process).membership.me();
         let group = Group::new(me, roster, campaign, self.now, &mut self.dice);
         self.node(process).group = Some(group);

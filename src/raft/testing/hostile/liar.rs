@@ -10,16 +10,17 @@ use rand_chacha::{
 };
 
 use super::victim::Victim;
+use crate::raft::application::Application;
 use crate::raft::entry::{Admission, Context};
 use crate::raft::events::Position;
 use crate::raft::frame::{
-    Ancestor, Chunk, Frame, Here, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, RequestItem,
-    Requests, Roster, WireEntry,
+    Ancestor, Chunk, Frame, Here, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt, Refused,
+    RequestItem, Requests, Roster, WireEntry,
 };
 use crate::raft::guard::NUMBER_MAX;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::testing::formats::RAFT_KINDS;
-use crate::raft::{ClusterUuid, Incarnation, Status};
+use crate::raft::{ClusterUuid, Incarnation, Start, Status};
 
 /// A frame; `is_impossible` if it must not change where the victim stands.
 pub struct Lie {
@@ -108,7 +109,7 @@ impl Liar {
             }
             _ => false,
         };
-        Lie { frame: Frame { cluster, from, to: None, messages: vec![message] }, is_impossible }
+        Lie { frame: Frame { cluster, from, start: None, to: None, messages: vec![message] }, is_impossible }
     }
 
     fn peer(&mut self, victim: &Victim) -> Incarnation {
@@ -319,12 +320,24 @@ impl Liar {
         }
     }
 
+    fn application(&mut self) -> Application {
+        Application::new(
+            (self.roll(2) == 0).then_some("other"),
+            ["x", "y"].into_iter().take(self.roll(3) as usize),
+        )
+    }
+
     fn word(&mut self, status: &Status, victim: &Victim) -> Message {
         let incarnation = self.peer(victim);
         let (term, number, other) = (self.term(status), self.number(status), self.number(status));
         let id = ["n0", "n1", "n2", "x", ""][self.roll(5) as usize];
-        match self.roll(26) {
-            0 => Message::Hello { id: id.into(), cluster_size: self.roll(6) as u32, version: "".into() },
+        match self.roll(30) {
+            0 => Message::Hello {
+                id: id.into(),
+                cluster_size: self.roll(6) as u32,
+                version: "".into(),
+                application: self.application(),
+            },
             1 => Message::Accept(Roster(vec![(incarnation, id.into()), (status.incarnation, id.into())])),
             2 => Message::Here(Here {
                 cluster: ClusterUuid::of_epoch(status.cluster, incarnation),
@@ -332,6 +345,7 @@ impl Liar {
                 cluster_size: self.roll(6) as u32,
                 holds_actions: self.roll(2) == 0,
                 has_leader: self.roll(2) == 0,
+                application: self.application(),
             }),
             3 => Message::Taken { id: id.into() },
             4 => Message::Closing { leaves: self.roll(2) == 0 },
@@ -350,7 +364,11 @@ impl Liar {
                 }
             }
             7 => Message::Received { term, start: self.roll(3), sequence: number },
-            8 => Message::About { version: id.into() },
+            8 => Message::About {
+                version: id.into(),
+                application: self.application(),
+                asks: self.roll(2) == 0,
+            },
             9 => Message::Removed { term, cluster_size: self.roll(6) as u32 },
             10 | 11 => Message::Chunk(self.chunk(status, victim)),
             12 => {
@@ -376,6 +394,10 @@ impl Liar {
             22 => Message::Wake,
             23 => Message::Awake,
             24 => Message::Released,
+            26 => Message::AskStart { token: number, known: Some(Start { number, nonce: other }) },
+            27 => Message::ToldStart { token: number, last_index: other },
+            28 => Message::RefusedStart { start: Start { number, nonce: other }, why: Refused::Copy },
+            25 => Message::OtherApplication { cluster: status.cluster, theirs: self.application() },
             _ => Message::Silent { members: vec![(incarnation.raft_id(), number), (other, number)] },
         }
     }

@@ -1,0 +1,174 @@
+//! This file keeps nodes of other applications out of a cluster: the leader judges newcomers and members by the members
+//! that live.
+//!
+//! Part of `node.rs`. Over several deploys an application may come to have none of the methods that it was founded with, so
+//! that nothing older than the last word of each member counts. Founding is `membership/applications.rs`.
+
+use std::sync::Arc;
+
+use super::Node;
+use super::seat::Seat;
+use crate::error::Error;
+use crate::raft::application::{Application, Difference};
+use crate::raft::events::{Target, Warning};
+use crate::raft::frame::Message;
+use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
+
+/// No more differences than these are reported.
+const REPORTED_MAX: usize = 64;
+
+impl Seat {
+    /// The members that live, with what they have said of their application.
+    fn living(&self, me: RaftId, election_ticks: u64) -> Vec<(Incarnation, Option<&Application>)> {
+        let lives = |member: RaftId| {
+            member == me || self.heard.get(&member).is_some_and(|heard| heard + election_ticks > self.now)
+        };
+        let members = self.registry.members().filter(|(member, ..)| lives(*member));
+        members.map(|(member, incarnation, _)| (incarnation, self.applications.get(&member))).collect()
+    }
+}
+
+impl Node {
+    /// What this node tells the members of itself.
+    pub(super) fn about(&self, asks: bool) -> Message {
+        let (version, application) = (self.options.version.clone(), self.options.application.clone());
+        Message::About { version, application, asks }
+    }
+
+    /// A member has said of which application it is.
+    pub(super) fn hear_about(&mut self, from: Incarnation, application: Application, asks: bool) {
+        if asks {
+            let about = self.about(false);
+            self.outbox.push(Target::One(from), about);
+        }
+        self.compare_methods(from, &application);
+        let Some(seat) = &mut self.seat else { return };
+        seat.applications.insert(from.raft_id(), application);
+        self.judge_members();
+    }
+
+    /// Between a leader and a member of the same version, both are told once how their methods differ.
+    fn compare_methods(&mut self, from: Incarnation, application: &Application) {
+        let peer = from.raft_id();
+        let Some(seat) = &self.seat else { return };
+        let leads = seat.group.is_leader();
+        let is_same_version = seat.versions.get(&peer) == Some(&self.options.version);
+        if !is_same_version || !leads && seat.group.leader() != Some(peer) {
+            return;
+        }
+        let Some(Difference { ours, theirs }) = self.options.application.difference(application) else {
+            return;
+        };
+        let Some(id) = seat.registry.id(peer).cloned() else { return };
+        if leads {
+            let about = self.about(false);
+            self.outbox.push(Target::One(from), about);
+        }
+        if self.is_news(&id, &ours, &theirs) {
+            self.warn(Warning::OtherMethods { id, ours, theirs });
+        }
+    }
+
+    /// The first time; of what exceeds the bound, never.
+    fn is_news(&mut self, who: &Arc<str>, ours: &Arc<str>, theirs: &Arc<str>) -> bool {
+        self.reported_applications.len() < REPORTED_MAX
+            && self.reported_applications.insert((who.clone(), ours.clone(), theirs.clone()))
+    }
+
+    /// A member that has come back with its log may be of another application by now. Where that is said of the leader by
+    /// two others, it is the leader that stops.
+    fn judge_members(&mut self) {
+        let (me, ours) = (self.membership.me(), self.options.application.clone());
+        let Some(seat) = self.seat.as_ref().filter(|seat| seat.care.is_some()) else { return };
+        let living = seat.living(me.raft_id(), self.options.election_timeout_ticks_max);
+        // One against one would be decided for the leader, where a third may show that it is the leader's that differs.
+        if living.iter().any(|(_, application)| application.is_none()) {
+            return;
+        }
+        let known: Vec<(Incarnation, &Application)> =
+            living.into_iter().filter_map(|(member, application)| Some((member, application?))).collect();
+        let others = |one: Incarnation| {
+            let others = known.iter().filter(move |(member, _)| *member != one);
+            Application::union(others.map(|(_, application)| *application))
+        };
+        let theirs = others(me);
+        if known.len() > 2 && !ours.goes_with(&theirs) {
+            return self.fail_as_foreign(&theirs);
+        }
+        let refused = known.iter().filter(|(member, _)| *member != me).filter_map(|(member, application)| {
+            let theirs = others(*member);
+            let id = seat.registry.id(member.raft_id())?.clone();
+            (!application.goes_with(&theirs)).then(|| (*member, id, (*application).clone(), theirs))
+        });
+        for (member, id, application, theirs) in refused.collect::<Vec<_>>() {
+            self.refuse(member, &id, &application, theirs);
+        }
+    }
+
+    /// As a leader: asks the members that live and have not said of which application they are, and judges the others
+    /// again. Words may be lost.
+    pub(super) fn watch_applications(&mut self) {
+        let me = self.membership.me().raft_id();
+        let Some(seat) = self.seat.as_ref() else { return };
+        let living = seat.living(me, self.options.election_timeout_ticks_max);
+        if living.iter().all(|(_, application)| *application == Some(&self.options.application)) {
+            return;
+        }
+        let unknown = living.into_iter().filter(|(_, application)| application.is_none());
+        for member in unknown.map(|(member, _)| member).collect::<Vec<_>>() {
+            let about = self.about(true);
+            self.outbox.push(Target::One(member), about);
+        }
+        self.judge_members();
+    }
+
+    /// Whether a newcomer is of the cluster's application; otherwise the leader refuses it as soon as it knows of all
+    /// members that live.
+    pub(super) fn may_be_welcome(
+        &mut self,
+        from: Incarnation,
+        id: &Arc<str>,
+        application: &Application,
+    ) -> bool {
+        let me = self.membership.me().raft_id();
+        let Some(seat) = self.seat.as_ref().filter(|seat| seat.care.is_some()) else { return true };
+        let living = seat.living(me, self.options.election_timeout_ticks_max);
+        let cluster = Application::union(living.iter().filter_map(|(_, application)| *application));
+        #[cfg(test)]
+        if is_back(Bug::WelcomesEveryApplication) {
+            return true;
+        }
+        if application.goes_with(&cluster) {
+            return true;
+        }
+        if living.iter().all(|(_, application)| application.is_some()) {
+            self.refuse(from, id, application, cluster);
+        }
+        false
+    }
+
+    /// Tells a node that it is of another application than the members, and this one's operator.
+    fn refuse(&mut self, to: Incarnation, id: &Arc<str>, application: &Application, theirs: Application) {
+        let Some(cluster) = self.seat.as_ref().map(|seat| seat.cluster) else { return };
+        self.outbox.push(Target::One(to), Message::OtherApplication { cluster, theirs });
+        if self.is_news(id, &application.describe(), &"".into()) {
+            let warning = self.membership.other_application(&format!("node `{id}`"), application);
+            self.warn(warning);
+        }
+    }
+
+    /// This member is of another application than the rest, as its leader says.
+    pub(super) fn hear_other_application(&mut self, cluster: ClusterUuid, theirs: &Application) {
+        let is_ours = self.seat.as_ref().is_some_and(|seat| seat.cluster == cluster);
+        if is_ours && !self.options.application.goes_with(theirs) {
+            self.fail_as_foreign(theirs);
+        }
+    }
+
+    fn fail_as_foreign(&mut self, theirs: &Application) {
+        let (ours, channel_name) = (self.options.application.describe(), self.options.channel_name.clone());
+        self.fail(Error::OtherApplication { ours, theirs: theirs.describe(), channel_name });
+    }
+}

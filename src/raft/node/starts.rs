@@ -1,0 +1,369 @@
+//! This file tells the processes of one incarnation from each other: of copies of a directory at most one is heard, and no
+//! older one than the cluster knows.
+//!
+//! Part of `node.rs`. A copy has the incarnation, the log and the votes of a member, and has forgotten what that did since:
+//! to count it would be to count a vote twice, or an entry that is not there (paper §5.2, Figure 2). So every frame says
+//! which start of its incarnation it is from. A start that continues the last one is heard at once if that one is silent.
+//! Otherwise all processes of the incarnation are asked: a directory that does not know the last start is an older copy
+//! and stops by itself, and one whose predecessor answers too is refused. The leader records the starts in the log.
+
+use bytes::Bytes;
+
+use super::Node;
+use super::seat::Seat;
+use crate::error::Error;
+use crate::raft::entry::Context;
+use crate::raft::events::{Target, Warning};
+use crate::raft::frame::{Frame, Message, Refused, Started};
+use crate::raft::identity::{Incarnation, RaftId, Start};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
+
+/// What this process knows of its own directory.
+#[derive(Debug)]
+pub(super) struct OwnStarts {
+    /// The newest, the present one last.
+    starts: Vec<Start>,
+    /// Where the log ended when this process read it.
+    last_index: u64,
+}
+
+impl OwnStarts {
+    pub(super) fn new(starts: Vec<Start>, last_index: u64) -> Self {
+        Self { starts, last_index }
+    }
+
+    fn current(&self) -> Start {
+        self.starts.last().copied().unwrap_or_default()
+    }
+
+    /// Whether the directory has kept this start, or is too old to tell.
+    fn knows(&self, start: Start) -> bool {
+        self.starts.iter().any(|own| own.is_same(start))
+            || self.starts.first().is_some_and(|first| start.number < first.number)
+    }
+}
+
+/// What a node has heard of the starts of a member.
+#[derive(Debug, Default)]
+pub(super) struct HeardStarts {
+    /// Frames of this start are heard.
+    accepted: Option<Start>,
+    heard_at: u64,
+    challenger: Option<Challenger>,
+}
+
+/// Another start that wants to be heard.
+#[derive(Debug)]
+struct Challenger {
+    start: Start,
+    /// Of the newest question; all since the first are answered by who lives.
+    token: u64,
+    first_token: u64,
+    since: u64,
+    asked_at: u64,
+    /// It has answered, and so its directory knows the last start.
+    has_answered: bool,
+}
+
+impl Seat {
+    /// What the incarnation has acknowledged for certain before the present start, as this leader knows.
+    fn acknowledged(&self, member: RaftId) -> u64 {
+        if !self.group.is_leader() {
+            return 0;
+        }
+        self.group.acknowledged(member).min(self.group.commit_index())
+    }
+
+    /// Whether frames of this start of a member are heard from here on.
+    fn accepts(
+        &mut self,
+        member: RaftId,
+        Started { start, former }: Started,
+        me: RaftId,
+        election_ticks: u64,
+    ) -> bool {
+        let last = self.starts.get(&member).and_then(|heard| heard.accepted);
+        if last.is_some_and(|last| last.is_same(start)) {
+            self.starts.entry(member).or_default().heard_at = self.now;
+            return true;
+        }
+        let continues = last
+            .or(self.registry.start(member))
+            .is_none_or(|last| last.is_same(start) || former.is_some_and(|former| former.is_same(last)));
+        let is_complete = last.is_none() || self.acknowledged(member) == 0;
+        let challenger = self.starts.get(&member).and_then(|heard| heard.challenger.as_ref());
+        let has_answered =
+            challenger.is_some_and(|challenger| challenger.start.is_same(start) && challenger.has_answered);
+        let is_known = continues && is_complete || has_answered;
+        let is_free = self.is_free(member, start, election_ticks);
+        // An image brings the record without its entry. What was accepted beside the record may have been a copy; but an
+        // older start that the record still names may be heard of by a frame that was long under way: it must answer.
+        #[cfg(test)]
+        let has_answered = has_answered || is_back(Bug::HearsFormerStart) && is_free;
+        let is_recorded = self.registry.start(member).is_some_and(|record| {
+            record.is_same(start) && last.is_none_or(|last| has_answered || last.number <= record.number)
+        });
+        // Where there is a leader, it decides who takes the place of another start: its record tells the others.
+        let is_others_choice =
+            last.is_some() && self.leader().is_some_and(|leader| leader != me && leader != member);
+        is_recorded || is_known && is_free && !is_others_choice
+    }
+
+    /// Whether the start of a member that is heard has ended, as far as it can be told when `challenger` wants to be heard.
+    fn is_free(&self, member: RaftId, challenger: Start, election_ticks: u64) -> bool {
+        let Some(heard) = self.starts.get(&member).filter(|heard| heard.accepted.is_some()) else {
+            return true;
+        };
+        let asked = heard.challenger.as_ref().filter(|asked| asked.start.is_same(challenger));
+        let silent_since = asked.map_or(heard.heard_at, |asked| asked.since.min(heard.heard_at));
+        silent_since + election_ticks <= self.now || self.is_closing(member, election_ticks)
+    }
+
+    /// Frames of this start are heard from here on.
+    fn accept_start(&mut self, member: RaftId, start: Start) {
+        let heard = HeardStarts { accepted: Some(start), heard_at: self.now, challenger: None };
+        if self.starts.insert(member, heard).is_some_and(|former| former.accepted.is_some()) {
+            // Another process may run other code.
+            self.applications.remove(&member);
+        }
+        self.closing.retain(|closing, going| *closing != member || going.leaves);
+    }
+}
+
+impl Node {
+    /// Which start of its incarnation this process is.
+    pub(super) fn started(&self) -> Option<Started> {
+        let own = self.starts.as_ref()?;
+        let former = own.starts.iter().rev().nth(1).copied();
+        Some(Started { start: own.current(), former })
+    }
+
+    /// Whether a frame is heard, as far as it depends on which process of a member has sent it.
+    pub(super) fn hears_start(&mut self, frame: &Frame) -> bool {
+        let is_ours = self.seat.as_ref().is_some_and(|seat| seat.cluster == frame.cluster);
+        #[cfg(test)]
+        if is_back(Bug::HearsEveryStart) {
+            return true;
+        }
+        if !is_ours {
+            return true;
+        }
+        for message in &frame.messages {
+            self.hear_of_starts(frame.from, frame.start.map(|started| started.start), message);
+        }
+        let Some(started) = frame.start else { return !self.is_stopped };
+        let me = self.membership.me();
+        if frame.from == me {
+            self.hear_twin(started.start);
+            return false;
+        }
+        let election_ticks = self.options.election_timeout_ticks_max;
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.registry.contains(frame.from)) else {
+            return !self.is_stopped;
+        };
+        let member = frame.from.raft_id();
+        let was_heard = seat.starts.get(&member).is_some_and(|heard| {
+            heard.challenger.is_some()
+                || heard.accepted.is_some_and(|accepted| !accepted.is_same(started.start))
+        });
+        if !seat.accepts(member, started, me.raft_id(), election_ticks) {
+            self.ask_starts(frame.from, started.start);
+            return false;
+        }
+        let accepted = seat.starts.get(&member).and_then(|heard| heard.accepted);
+        if accepted.is_none_or(|accepted| !accepted.is_same(started.start)) {
+            seat.accept_start(member, started.start);
+            if was_heard {
+                self.ask_about(frame.from);
+            }
+        }
+        !self.is_stopped
+    }
+
+    /// What it said of itself before it was heard is lost.
+    fn ask_about(&mut self, member: Incarnation) {
+        let about = self.about(true);
+        self.outbox.push(Target::One(member), about);
+    }
+
+    /// Asks all processes of an incarnation which start they are, now and then.
+    fn ask_starts(&mut self, to: Incarnation, start: Start) {
+        let Some(seat) = &mut self.seat else { return };
+        let (now, interval) = (seat.now, self.options.heartbeat_ticks);
+        let record = seat.registry.start(to.raft_id());
+        let heard = seat.starts.entry(to.raft_id()).or_default();
+        let known = heard.accepted.or(record);
+        let token = self.attempts + 1;
+        match heard.challenger.as_mut().filter(|challenger| challenger.start.is_same(start)) {
+            Some(challenger) if now < challenger.asked_at + interval => return,
+            Some(challenger) => (challenger.token, challenger.asked_at) = (token, now),
+            None => {
+                let (since, asked_at, first_token) = (now, now, token);
+                heard.challenger =
+                    Some(Challenger { start, token, first_token, since, asked_at, has_answered: false });
+            }
+        }
+        self.attempts = token;
+        self.outbox.push(Target::One(to), Message::AskStart { token, known });
+    }
+
+    /// These are heard from whoever is of our cluster, also from a start that is not accepted: it may be the only one that
+    /// is left, and a log that lags behind does not know all members.
+    fn hear_of_starts(&mut self, from: Incarnation, start: Option<Start>, message: &Message) {
+        let own = self.starts.as_ref();
+        let is_own = |start| own.is_some_and(|own| own.current().is_same(start));
+        match *message {
+            Message::AskStart { token, known } => {
+                let Some(own) = own.filter(|_| !start.is_some_and(is_own)) else { return };
+                if known.is_some_and(|known| !own.knows(known)) {
+                    return self.fail_as(Refused::Outdated);
+                }
+                self.outbox.push(Target::One(from), Message::ToldStart { token, last_index: own.last_index });
+            }
+            Message::ToldStart { token, last_index } => {
+                if let Some(start) = start.filter(|start| !is_own(*start)) {
+                    self.hear_told(from, start, token, last_index);
+                }
+            }
+            Message::RefusedStart { start, why } if is_own(start) => self.fail_as(why),
+            _ => {}
+        }
+    }
+
+    /// A process has answered: the one that is heard, and so its challenger is refused; or the challenger.
+    fn hear_told(&mut self, from: Incarnation, start: Start, token: u64, last_index: u64) {
+        let member = from.raft_id();
+        let election_ticks = self.options.election_timeout_ticks_max;
+        let Some(seat) = &mut self.seat else { return };
+        let acknowledged = seat.acknowledged(member);
+        let is_free = seat.is_free(member, start, election_ticks);
+        let record = seat.registry.start(member);
+        let now = seat.now;
+        let Some(heard) = seat.starts.get_mut(&member) else { return };
+        let accepted = heard.accepted;
+        let Some(challenger) = heard
+            .challenger
+            .as_mut()
+            .filter(|challenger| (challenger.first_token..=challenger.token).contains(&token))
+        else {
+            return;
+        };
+        let refused = if let Some(accepted) = accepted.filter(|accepted| accepted.is_same(start)) {
+            #[cfg(test)]
+            let now = if is_back(Bug::HearsFormerStart) { challenger.since } else { now };
+            challenger.since = now;
+            // A node that has just started may have heard the copy first: only the cluster's choice is held against others.
+            record.is_none_or(|record| record.is_same(accepted)).then_some(Refused::Copy)
+        } else if !challenger.start.is_same(start) {
+            None
+        } else if accepted.is_some() && last_index < acknowledged {
+            // While the other may answer yet, it is not known which of both errors it is.
+            is_free.then_some(Refused::Outdated)
+        } else {
+            challenger.has_answered = true;
+            None
+        };
+        if let Some(why) = refused {
+            let start = challenger.start;
+            heard.challenger = None;
+            self.refuse_start(from, start, why);
+        }
+    }
+
+    fn refuse_start(&mut self, from: Incarnation, start: Start, why: Refused) {
+        self.outbox.push(Target::One(from), Message::RefusedStart { start, why });
+        let id = self.seat.as_ref().and_then(|seat| seat.registry.id(from.raft_id()).cloned());
+        if let Some(id) = id
+            && self.reported_starts.len() < REPORTED_MAX
+            && self.reported_starts.insert(start)
+        {
+            self.warn(Warning::StorageCopied { id });
+        }
+    }
+
+    /// A frame under this node's own incarnation. In a cluster of others they see to it; one that is alone does itself,
+    /// and the later start stops.
+    fn hear_twin(&mut self, start: Start) {
+        let me = self.membership.me();
+        let Some(current) = self.starts.as_ref().map(OwnStarts::current) else { return };
+        let Some(seat) = &mut self.seat else { return };
+        if start.is_same(current) || seat.registry.members().len() > 1 {
+            return;
+        }
+        let heard = seat.starts.entry(me.raft_id()).or_default();
+        if heard.challenger.as_ref().is_some_and(|twin| twin.start.is_same(start) && twin.has_answered) {
+            if start < current {
+                self.fail_as(Refused::Copy);
+            }
+            return;
+        }
+        self.ask_starts(me, start);
+    }
+
+    /// The log says which starts are heard.
+    pub(super) fn apply_started(&mut self, starts: Vec<(RaftId, Start)>) {
+        let me = self.membership.me().raft_id();
+        let mut changed = Vec::new();
+        let Some(seat) = &mut self.seat else { return };
+        for (member, start) in starts {
+            seat.registry.set_start(member, start);
+            let accepted = seat.starts.get(&member).and_then(|heard| heard.accepted);
+            if member != me
+                && seat.registry.start(member) == Some(start)
+                && accepted
+                    .is_some_and(|accepted| accepted.number <= start.number && !accepted.is_same(start))
+            {
+                seat.accept_start(member, start);
+                changed.extend(seat.registry.incarnation(member));
+            }
+        }
+        changed.into_iter().for_each(|member| self.ask_about(member));
+        self.check_own_start();
+    }
+
+    /// A start of this incarnation that its directory does not know was another directory's.
+    pub(super) fn check_own_start(&mut self) {
+        let me = self.membership.me().raft_id();
+        let recorded = self.seat.as_ref().and_then(|seat| seat.registry.start(me));
+        let is_unknown = |own: &OwnStarts| recorded.is_some_and(|recorded| !own.knows(recorded));
+        if self.starts.as_ref().is_some_and(is_unknown) {
+            self.fail_as(Refused::Outdated);
+        }
+    }
+
+    /// As a leader: has the log say which starts are heard.
+    pub(super) fn record_starts(&mut self) {
+        let me = self.membership.me().raft_id();
+        let current = self.starts.as_ref().map(OwnStarts::current);
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.group.accepts_proposals()) else { return };
+        let Some(care) = &mut seat.care else { return };
+        let is_open = seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open());
+        if !is_open || seat.delivered_index < care.recorded_at {
+            return;
+        }
+        let heard = |member: RaftId| match member == me {
+            true => current,
+            false => seat.starts.get(&member).and_then(|heard| heard.accepted),
+        };
+        let starts = seat.registry.members().filter_map(|(member, ..)| Some((member, heard(member)?)));
+        let starts: Vec<(RaftId, Start)> =
+            starts.filter(|(member, start)| seat.registry.start(*member) != Some(*start)).collect();
+        if !starts.is_empty()
+            && seat.group.propose(vec![(Context::Started { starts }.encode(), Bytes::new())]).is_ok()
+        {
+            care.recorded_at = seat.group.last_index();
+        }
+    }
+
+    fn fail_as(&mut self, why: Refused) {
+        let id = self.options.id.to_string();
+        self.fail(match why {
+            Refused::Copy => Error::StorageCopied { id },
+            Refused::Outdated => Error::StorageOutdated { id },
+        });
+    }
+}
+
+/// No more refused starts are reported.
+const REPORTED_MAX: usize = 64;
