@@ -67,11 +67,14 @@ class Network {
     await obeyed(other, 'REPLICAOF', '127.0.0.1', primary.port)
   }
 
-  /** Resolves once the replica has what the primary has. */
+  /** Resolves once the replica has what the primary has. That the link is up does not say so right after a full sync. */
   async level() {
-    await until('the replica to be level', async () =>
-      (await this.#servers[1].command('INFO', 'replication')).includes('master_link_status:up')
-    )
+    const [primary, replica] = this.#servers
+    const written = Number(await replicationOf(primary, 'master_repl_offset'))
+    await until('the replica to be level', async () => {
+      const isUp = (await replicationOf(replica, 'master_link_status')) === 'up'
+      return isUp && Number(await replicationOf(replica, 'slave_repl_offset')) >= written
+    })
   }
 
   /**
@@ -148,6 +151,12 @@ function startServer(aclFile, ids) {
 async function obeyed(server, ...words) {
   const reply = await server.command(...words)
   if (!reply.startsWith('+OK')) throw new Error(`${words.slice(0, 2).join(' ')}: ${reply}`)
+}
+
+/** A field of `INFO replication`; undefined where the server has none. */
+async function replicationOf(server, field) {
+  const lines = (await server.command('INFO', 'replication')).split('\r\n')
+  return lines.find(line => line.startsWith(`${field}:`))?.slice(field.length + 1)
 }
 
 function hostOf(index) {

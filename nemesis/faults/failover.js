@@ -8,7 +8,7 @@ const { setTimeout: delay } = require('node:timers/promises')
 
 const { until } = require('../until')
 
-/** Less than the two seconds for which the next primary still knows that there is a cluster. */
+/** Far less than the five seconds for which the next primary still knows that there is a cluster. */
 const TWO_PRIMARIES_MS_MAX = 1000
 
 async function strike({ cluster, random, note }) {
@@ -18,13 +18,16 @@ async function strike({ cluster, random, note }) {
     if (now === moment) guests.push(...cluster.startGuests(cluster.size))
   }
   await cluster.network.level()
-  note({ guests: cluster.size, moment })
+  const facts = { guests: cluster.size, moment }
+  note(facts)
   come('before')
   await delay(random.between(0, 500))
+  const promoted = performance.now()
   await cluster.network.promote()
   come('between')
   await delay(random.between(0, TWO_PRIMARIES_MS_MAX))
   await cluster.network.demote()
+  facts.twoPrimariesMs = Math.round(performance.now() - promoted)
   come('after')
   await until('the newcomers to be in the cluster', () => areMembers(guests))
   await isOneCluster(cluster)

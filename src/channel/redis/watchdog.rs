@@ -37,6 +37,10 @@ const ECHOES_UNHEARD_MAX: u32 = 4;
 /// says nothing of what this link sends: after so many times as long, that counts as lost.
 const BUSY_FACTOR: u32 = 10;
 
+/// How many times `patience` the marker lives after its last refresh. Two servers may both take themselves for the primary
+/// for as long; a cluster whose processes were all killed waits as long until it is founded anew.
+const MARKER_PATIENCES: u32 = 5;
+
 /// How often the note is given to the server: seldom enough to cost nothing.
 const NOTE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -150,7 +154,7 @@ impl Watchdog {
 
     fn mark(&self) -> Option<Cmd> {
         let keeps = self.marker.wish() == Wish::Keep && self.may_mark();
-        keeps.then(|| self.topics.mark(2 * self.patience))
+        keeps.then(|| self.topics.mark(MARKER_PATIENCES * self.patience))
     }
 
     /// What keeps the note, if the server has not got it or may have lost it.

@@ -26,6 +26,11 @@ impl Group {
         self.raw.raft.prs().conf().voters().contains(id)
     }
 
+    /// Whether these are a majority of the voters, in both halves of a joint configuration (paper §6).
+    pub fn is_quorum(&self, members: impl Iterator<Item = RaftId>) -> bool {
+        self.raw.raft.prs().has_quorum(&members.collect())
+    }
+
     /// Votes, also when a joint configuration is left, and when what the log says of it is applied.
     pub fn stays_voter(&self, id: RaftId) -> bool {
         let takes_vote = |single: &ConfChangeSingle| {

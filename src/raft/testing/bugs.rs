@@ -83,6 +83,8 @@ pub enum Bug {
     ForgetsSuccessorName,
     /// A survivor judges by the former registry whether it is a member of the cluster that it founded anew.
     SurvivorTakesItselfForRemoved,
+    /// Whether the quorum is lost is asked of all voters of a joint configuration together.
+    CountsVotersOfBothHalves,
     /// A recovered cluster serves before the write that founds it is durable.
     FoundsBeforeSaving,
     /// A survivor promises its vote, and has not kept that.
@@ -313,6 +315,13 @@ fn bug_of_forgetting_a_successors_name_is_caught() {
 fn bug_of_a_survivor_that_takes_itself_for_removed_is_caught() {
     assert_caught(Bug::SurvivorTakesItselfForRemoved, 0.., |seed| {
         _ = recoveries::a_newcomer_is_left_alone(seed)
+    });
+}
+
+#[test]
+fn bug_of_counting_the_voters_of_both_halves_is_caught() {
+    assert_caught(Bug::CountsVotersOfBothHalves, 0.., |seed| {
+        _ = recoveries::a_majority_of_the_former_voters_is_gone(seed)
     });
 }
 

@@ -96,6 +96,41 @@ pub(super) fn a_newcomer_is_left_alone(seed: u64) -> bool {
     is_unaware
 }
 
+/// While one voter takes the place of another, two majorities are needed (paper §6): the cluster is lost when either is.
+#[test]
+fn a_cluster_that_lost_one_majority_of_a_joint_configuration_is_recovered() {
+    let joint = (0..40).filter(|seed| a_majority_of_the_former_voters_is_gone(*seed)).count();
+    assert!(joint > 10, "{joint} of 40 had a survivor that goes by the joint configuration");
+}
+
+/// Whether a survivor had entered the joint configuration.
+pub(super) fn a_majority_of_the_former_voters_is_gone(seed: u64) -> bool {
+    let mut tale = Tale::found(seed, 4, seed.is_multiple_of(2));
+    let leader = tale.leader().expect("it was found");
+    let newcomer = tale.start_anew("n4", seed.is_multiple_of(2).then(Disk::default));
+    tale.until("the newcomer is a member", |tale| tale.status(&newcomer).members.len() == 5);
+    tale.ticks(20);
+    let replaced = tale.followers().into_iter().find(|name| *name != newcomer).expect("there are three");
+    tale.crash(&replaced, 0);
+    let survivors: Vec<String> = tale.names().into_iter().filter(|name| *name != leader).collect();
+    let is_joint = |tale: &Tale, name: &String| tale.cluster.replicas[name].node.voter_halves().len() > 1;
+    tale.until("the newcomer is to take its place", |tale| is_joint(tale, &leader));
+    tale.ticks(seed % 5);
+    tale.crash(&leader, 0);
+    tale.cluster.frames.clear();
+    let was_joint = survivors.iter().any(|name| is_joint(&tale, name));
+    let Some(name) = survivors.iter().find(|name| tale.holds_within(600, |tale| tale.has_lost(name))) else {
+        // The newcomer had taken the place for good: three of four live.
+        tale.until("a leader that all know", |tale| tale.leader().is_some());
+        tale.serve();
+        return false;
+    };
+    let ticket = tale.recover(name, 3_000);
+    tale.until("it is recovered", |tale| tale.is_recovered(name, ticket) && tale.leader().is_some());
+    tale.serve();
+    was_joint
+}
+
 /// The same where it is the one that promised that loses its power: it comes back with its log, and with its promise.
 #[test]
 fn a_promise_survives_a_restart_once_it_was_said() {
