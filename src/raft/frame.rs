@@ -41,8 +41,9 @@ pub struct Started {
 /// One thing said. New variants go to the end: the position is the encoding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
-    /// "I have no cluster." Said to all, with jitter; answered by everyone who can help.
-    Hello { id: Arc<str>, cluster_size: u32, version: Arc<str>, application: Application },
+    /// "I have no cluster." Said to all, with jitter; answered by everyone who can help. `members_index`: what the leader
+    /// of the cluster that the sender waits for said last of itself; 0 before.
+    Hello { id: Arc<str>, cluster_size: u32, version: Arc<str>, application: Application, members_index: u64 },
     /// "I accept this roster", the sender's one promise. The proposer says it first: that is the proposal.
     Accept(Roster),
     /// "There is a cluster": the answer of a member to a HELLO, and what its leader says to all now and then.
@@ -193,6 +194,9 @@ pub struct Here {
     pub has_leader: bool,
     /// The sender's.
     pub application: Application,
+    /// As a leader's: where its log last changed who is a member; 0 from others. A leader lets in only who has heard that:
+    /// a HELLO that was long under way may be of a member that was removed since.
+    pub members_index: u64,
 }
 
 /// A cluster that was recovered.

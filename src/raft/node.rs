@@ -583,6 +583,7 @@ impl Node {
         let group = self.seat.as_ref().map(|seat| &seat.group);
         Facts {
             is_leader: group.is_some_and(Group::is_leader),
+            members_index: group.map_or(0, Group::members_index),
             has_leader: self.seat.as_ref().is_some_and(|seat| seat.leader().is_some()),
             has_seen_commit: group.is_some_and(Group::has_seen_commit),
             holds_actions: group.is_some_and(Group::holds_actions),

@@ -77,6 +77,11 @@ impl Group {
         self.step_proposal(vec![Entry { entry_type, data, context, ..Entry::default() }])
     }
 
+    /// Where the log last changed who is a member, as far as that is applied; never 0.
+    pub fn members_index(&self) -> u64 {
+        self.conf_index + 1
+    }
+
     /// Applies a committed change of the configuration; one that it contains already changes nothing.
     pub fn apply_change(&mut self, entry: &Entry) {
         if entry.index <= self.conf_index {

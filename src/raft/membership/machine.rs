@@ -52,6 +52,8 @@ pub struct Membership {
     /// Ticks with a healthy channel so far.
     pub(super) now: u64,
     pub(super) phase: Phase,
+    /// What the leader that this node waits for said last of its members.
+    pub(super) members_index: u64,
     pub(super) hearing: Hearing,
     pub(super) acquaintances: Acquaintances,
     /// When this node says its next HELLO, ACCEPT or HERE to all.
@@ -92,6 +94,7 @@ impl Membership {
             dice,
             now: 0,
             phase: Phase::Seeking,
+            members_index: 0,
             hearing: Hearing::new(timing.hello_is_fresh(), timing.newcomer_is_near()),
             acquaintances: Acquaintances::default(),
             speaks_at: 0,
@@ -430,7 +433,10 @@ impl Membership {
             return;
         }
         match &self.phase {
-            Phase::Seeking | Phase::Waiting { .. } => self.wait_for(here.cluster),
+            Phase::Seeking | Phase::Waiting { .. } => {
+                self.wait_for(here.cluster);
+                self.knock(from, here);
+            }
             Phase::Accepted { .. } => {
                 self.renew("there is a full cluster already");
                 self.wait_for(here.cluster);
@@ -441,6 +447,14 @@ impl Membership {
                 }
             }
             Phase::Stopped => {}
+        }
+    }
+
+    /// A leader has said where its members last changed: it lets in who repeats that.
+    fn knock(&mut self, leader: Incarnation, here: &Here) {
+        if here.members_index > 0 && here.members_index != self.members_index {
+            self.members_index = here.members_index;
+            self.say(Target::One(leader), self.hello());
         }
     }
 

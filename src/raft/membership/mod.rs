@@ -44,6 +44,8 @@ use crate::error::Error;
 pub struct Facts {
     /// This node leads its group.
     pub is_leader: bool,
+    /// Where the log of this group last changed who is a member, as far as that is applied.
+    pub members_index: u64,
     /// A leader of the present term is known, as far as this node can tell with check-quorum on.
     pub has_leader: bool,
     /// An entry beyond the founding snapshot is committed here: this cluster has had a leader with a quorum.
@@ -65,6 +67,7 @@ impl Facts {
     /// A channel that works, and no raft group.
     pub const ALONE: Self = Self {
         is_leader: false,
+        members_index: 0,
         has_leader: false,
         has_seen_commit: false,
         holds_actions: false,

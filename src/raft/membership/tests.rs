@@ -59,13 +59,17 @@ fn hears(node: &mut Membership, from: u128, message: &Message, facts: &Facts) ->
 }
 
 fn hello(id: &str, cluster_size: u32) -> Message {
-    Message::Hello { id: id.into(), cluster_size, version: "".into(), application: Application::default() }
+    let (version, application, members_index) = ("".into(), Application::default(), 0);
+    Message::Hello { id: id.into(), cluster_size, version, application, members_index }
 }
 
 fn here(cluster: u128, holds_actions: bool, has_leader: bool) -> Message {
     let (cluster, ancestors) = (other_cluster(cluster), Vec::new());
     let application = Application::default();
-    Message::Here(Here { cluster, ancestors, cluster_size: 3, holds_actions, has_leader, application })
+    let (cluster_size, members_index) = (3, 0);
+    let here =
+        Here { cluster, ancestors, cluster_size, holds_actions, has_leader, application, members_index };
+    Message::Here(here)
 }
 
 fn other_cluster(number: u128) -> ClusterUuid {

@@ -50,6 +50,7 @@ impl Membership {
             cluster_size: self.wire_size(),
             version: self.version.clone(),
             application: self.application.clone(),
+            members_index: self.members_index,
         }
     }
 
@@ -61,6 +62,7 @@ impl Membership {
             holds_actions: facts.holds_committed_actions,
             has_leader: facts.has_leader,
             application: self.application.clone(),
+            members_index: if facts.is_leader { facts.members_index } else { 0 },
         })
     }
 

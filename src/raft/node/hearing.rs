@@ -50,10 +50,10 @@ impl Node {
                     self.membership.hear(frame.from, &message, &facts);
                     self.obey_membership();
                     match message {
-                        Message::Hello { id, cluster_size, version, application }
+                        Message::Hello { id, cluster_size, version, application, members_index }
                             if self.may_be_welcome(frame.from, &id, &application) =>
                         {
-                            self.welcome(frame.from, &id, cluster_size, &version);
+                            self.welcome(frame.from, &id, cluster_size, &version, members_index);
                         }
                         Message::OtherApplication { cluster, theirs } => {
                             self.hear_other_application(cluster, &theirs);

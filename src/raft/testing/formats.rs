@@ -84,7 +84,13 @@ fn messages() -> Vec<Message> {
         overtaken: 2,
     };
     let mut messages = vec![
-        Message::Hello { id: "a".into(), cluster_size: 3, version: "v".into(), application: application() },
+        Message::Hello {
+            id: "a".into(),
+            cluster_size: 3,
+            version: "v".into(),
+            application: application(),
+            members_index: 300,
+        },
         Message::Accept(roster()),
         Message::Here(Here {
             cluster,
@@ -93,6 +99,7 @@ fn messages() -> Vec<Message> {
             holds_actions: true,
             has_leader: false,
             application: Application::new(None, []),
+            members_index: 300,
         }),
         Message::Taken { id: "a".into() },
         Message::Closing { leaves: true },

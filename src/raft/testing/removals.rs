@@ -1,7 +1,12 @@
 //! This file tells what happens while members are replaced, removed, demoted and let in, and a leader goes at the worst
 //! moment; and of snapshots on their way meanwhile.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
 use super::bugs::{Bug, assert_back_is_noticed};
+use super::seeds::for_seeds;
 use super::stories::Story;
 use crate::raft::application::Application;
 use crate::raft::frame::{Chunk, Frame, Message};
@@ -321,17 +326,63 @@ fn a_newcomer_of_another_cluster_size_is_not_let_in() {
     assert_eq!(story.cluster.statuses()[&leader].members.len(), 3);
 }
 
+/// A HELLO may be under way for long. What the member had performed is then done, and its row of the session table is gone
+/// with it: let in again, it would have everything done once more.
+#[test]
+fn a_hello_from_before_its_removal_lets_no_member_in_again() {
+    for_seeds(0..20, an_old_hello_comes_late);
+}
+
+pub(super) fn an_old_hello_comes_late(seed: u64) {
+    let mut story = Story::found(seed, 3, |_| {});
+    story.serve();
+    let leader = story.leader().expect("it leads");
+    story.cluster.network.delay_ticks_max = 5;
+    story.start("n9", 3, |_| {});
+    let mut hellos = BTreeSet::new();
+    while story.cluster.statuses()[&leader].members.len() < 4 {
+        let frames = story.cluster.frames.values().filter(|sent| sent.from == "n9" && sent.to == leader);
+        let says_hello = |bytes: &Bytes| {
+            let frame = Frame::decode(bytes).expect("a node has written it");
+            frame.messages.iter().any(|message| matches!(message, Message::Hello { .. }))
+        };
+        hellos.extend(frames.map(|sent| sent.bytes.clone()).filter(says_hello));
+        story.ticks(1);
+    }
+    assert!(!hellos.is_empty(), "it was let in by a HELLO");
+    story.serve();
+    // It hears nothing of what becomes of its action, nor that it is removed.
+    let others: Vec<String> = story.cluster.statuses().into_keys().filter(|name| name != "n9").collect();
+    story.cluster.cuts.extend(others.iter().map(|other| (other.clone(), "n9".to_string())));
+    let count = story.state(&leader).count;
+    story.cluster.perform("n9", "append", "late");
+    story.until("the action is done", |story| story.state(&leader).count > count);
+    story.cluster.ask(&leader, Ask::Remove { id: "n9".into() }, 1_000);
+    story.until("it is removed", |story| story.cluster.statuses()[&leader].members.len() == 3);
+    for hello in hellos {
+        story.cluster.handle(&leader, Input::Frame(hello));
+    }
+    story.ticks(10);
+    assert_eq!(story.cluster.statuses()[&leader].members.len(), 3);
+    story.cluster.cuts.clear();
+    story.until("it is back as a newcomer", |story| {
+        story.cluster.statuses().values().all(|status| status.members.len() == 4)
+    });
+    story.serve();
+}
+
 /// That of an earlier transfer says nothing of this one.
 #[test]
 fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
     let mut story = Story::found(6, 3, |_| {});
     story.serve();
     let leader = story.leader().expect("it leads");
+    story.cluster.network.delay_ticks_max = 2;
     story.start("n9", 3, |_| {});
-    story.cluster.cuts.insert((leader.clone(), "n9".into()));
     story.until("a snapshot is on its way", |story| {
         !story.cluster.replicas[&leader].node.transfers().is_empty()
     });
+    story.cluster.cuts.insert((leader.clone(), "n9".into()));
     let [number] = story.cluster.replicas[&leader].node.transfers()[..] else { panic!("it is one") };
     let from = story.cluster.replicas["n9"].incarnation.expect("it runs");
     let to = story.cluster.replicas[&leader].incarnation;

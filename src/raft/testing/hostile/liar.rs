@@ -337,6 +337,7 @@ impl Liar {
                 cluster_size: self.roll(6) as u32,
                 version: "".into(),
                 application: self.application(),
+                members_index: number,
             },
             1 => Message::Accept(Roster(vec![(incarnation, id.into()), (status.incarnation, id.into())])),
             2 => Message::Here(Here {
@@ -345,6 +346,7 @@ impl Liar {
                 cluster_size: self.roll(6) as u32,
                 holds_actions: self.roll(2) == 0,
                 has_leader: self.roll(2) == 0,
+                members_index: number,
                 application: self.application(),
             }),
             3 => Message::Taken { id: id.into() },
