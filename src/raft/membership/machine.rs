@@ -433,13 +433,10 @@ impl Membership {
             return;
         }
         match &self.phase {
-            Phase::Seeking | Phase::Waiting { .. } => {
-                self.wait_for(here.cluster);
-                self.knock(from, here);
-            }
+            Phase::Seeking | Phase::Waiting { .. } => self.knock(from, here),
             Phase::Accepted { .. } => {
                 self.renew("there is a full cluster already");
-                self.wait_for(here.cluster);
+                self.knock(from, here);
             }
             Phase::Founded { cluster, .. } | Phase::Member { cluster } => {
                 if *cluster != here.cluster {
@@ -450,11 +447,12 @@ impl Membership {
         }
     }
 
-    /// A leader has said where its members last changed: it lets in who repeats that.
-    fn knock(&mut self, leader: Incarnation, here: &Here) {
+    /// Waits to be let in. A leader that says where its members last changed lets in who repeats that.
+    pub(super) fn knock(&mut self, from: Incarnation, here: &Here) {
+        self.wait_for(here.cluster);
         if here.members_index > 0 && here.members_index != self.members_index {
             self.members_index = here.members_index;
-            self.say(Target::One(leader), self.hello());
+            self.say(Target::One(from), self.hello());
         }
     }
 
@@ -464,7 +462,7 @@ impl Membership {
             Verdict::Stay => {}
             Verdict::Dissolve => {
                 self.renew(&format!("cluster {ours} without actions met cluster {}", theirs.cluster));
-                return self.wait_for(theirs.cluster);
+                return self.knock(from, theirs);
             }
             Verdict::Warn => {
                 if self.acquaintances.is_new_rival(theirs.cluster) {

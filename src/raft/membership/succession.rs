@@ -44,7 +44,7 @@ impl Membership {
                 && here.has_leader
             {
                 self.resized(here.cluster_size as usize);
-                self.wait_for(here.cluster);
+                self.knock(from, here);
             }
             return true;
         }
@@ -74,7 +74,7 @@ impl Membership {
         self.await_warning();
         self.phase = Phase::Seeking;
         self.join();
-        self.wait_for(here.cluster);
+        self.knock(by, here);
     }
 
     /// The successor is not heard any more, and has not let this node in.

@@ -399,7 +399,7 @@ fn bug_of_hearing_every_start_is_caught_by_an_older_directory() {
 
 #[test]
 fn bug_of_hearing_a_former_start_is_caught() {
-    assert_caught(Bug::HearsFormerStart, 100.., churn::live_through);
+    assert_caught(Bug::HearsFormerStart, 0.., copies::a_frame_of_a_former_start_comes_late);
 }
 
 #[test]

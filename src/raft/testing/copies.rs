@@ -1,12 +1,12 @@
 //! This file tells of copied directories: of processes under one incarnation only the rightful one is heard, and what a
 //! directory has forgotten is not believed.
 
-use super::cluster::Network;
+use super::cluster::{Network, Sent};
 use super::disk::Disk;
 use super::seeds::{self, for_seeds};
 use super::tale::Tale;
 use crate::error::Error;
-use crate::raft::{Ask, Warning};
+use crate::raft::{Ask, Input, Warning};
 
 /// Within so many ticks a copy is refused: it speaks when it looks for a leader.
 const REFUSED_TICKS_MAX: u64 = 400;
@@ -178,4 +178,47 @@ pub fn a_directory_is_no_copy(seed: u64) {
 #[test]
 fn a_directory_that_is_no_copy_is_never_refused() {
     for_seeds(0..SEEDS, a_directory_is_no_copy);
+}
+
+#[test]
+fn a_former_start_that_the_log_names_is_not_heard_again() {
+    for_seeds(0..40, a_frame_of_a_former_start_comes_late);
+}
+
+/// It reaches a leader that has heard the member's present start, while its log names the former one.
+pub(super) fn a_frame_of_a_former_start_comes_late(seed: u64) {
+    let mut tale = Tale::found(seed, 3, true);
+    let [next, member] = &tale.followers()[..] else { panic!("three have two followers") };
+    let (next, member) = (next.clone(), member.clone());
+    let disk = tale.crash(&member, 4);
+    let former = tale.start_anew(&member, disk);
+    let mut late = None;
+    for _ in 0..200 {
+        let is_late = |sent: &&Sent| sent.from == former && sent.to == next;
+        late = tale.cluster.frames.values().rfind(is_late).map(|sent| sent.bytes.clone()).or(late);
+        tale.tick();
+    }
+    let late = late.expect("it said which start it is");
+    // Both that are left lead one after the other, and are not ready to: neither records the present start.
+    let leader = tale.leader().expect("it is back");
+    let disk = tale.crash(&former, 4);
+    let gone = tale.crash(&leader, 4);
+    let present = tale.start_anew(&member, disk);
+    let set_busy = |tale: &mut Tale, is_busy| {
+        for name in [&next, &present] {
+            tale.cluster.replicas.get_mut(name).expect("it runs").is_busy = is_busy;
+            tale.cluster.answer(name);
+        }
+    };
+    set_busy(&mut tale, true);
+    tale.ticks(100);
+    tale.cluster.handle(&next, Input::Frame(late.clone()));
+    tale.cluster.ask(&present, Ask::TransferLeadership { to: Some(next.as_str().into()) }, 100);
+    tale.ticks(80);
+    tale.cluster.handle(&next, Input::Frame(late));
+    tale.ticks(60);
+    set_busy(&mut tale, false);
+    tale.start_anew(leader.split('+').next().expect("a name begins with the id"), gone);
+    tale.until("a leader that all know", |tale| tale.leader().is_some());
+    tale.serve();
 }
