@@ -549,7 +549,10 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_SNAPSHOT_FAILED'; message: string; why: string }
     /** Half of the voters or more are missing: nothing can be committed. */
     | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
-    /** The storage has not answered a write for so long. A leader gives its leadership to a node whose storage does. */
+    /**
+     * The storage has not answered a write for so long. A leader gives its leadership to a node whose storage does. The
+     * node serves its callers on, and counts for no majority until its storage answers.
+     */
     | { code: 'WARN_CONFLUX_STORAGE_SLOW'; message: string; milliseconds: number }
     /** A process that runs with a copy of the directory of the member `id`, or with an older one, is refused. */
     | { code: 'WARN_CONFLUX_STORAGE_COPIED'; message: string; id: string }

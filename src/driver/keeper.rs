@@ -45,8 +45,8 @@ impl Saver {
 
 /// The way to a storage thread. When it is dropped, the thread saves what is ordered and ends.
 pub struct Orders {
-    // Unbounded: the core orders no more entries than its peers' windows and its own uncommitted proposals hold, and
-    // one hard state for each of its turns.
+    // Unbounded: the core orders no more entries than its peers' windows and its own uncommitted proposals hold, or, while
+    // this storage is overdue, `UNSAVED_BYTES_MAX`; and one hard state for each of its turns.
     queue: blocking::Sender<Order>,
     /// Counts the seats of this node: each numbers its writes anew, and what a former seat has saved concerns nobody.
     seat: Arc<AtomicU64>,

@@ -254,7 +254,7 @@ impl Outcome {
     }
 }
 
-/// The messages that raft-rs peers may exchange; others cannot be expressed on the wire.
+/// The messages that raft-rs peers may exchange, and one of ours; others cannot be expressed on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RaftKind {
     Append,
@@ -266,6 +266,9 @@ pub enum RaftKind {
     RequestPreVote,
     RequestPreVoteResponse,
     TimeoutNow,
+    /// "Up to `index` I have received your log, and not saved it": from a member whose storage is overdue. With `reject`, and
+    /// then what an `AppendResponse` has: the append behind `index` does not fit.
+    Receipt,
 }
 
 /// A message between raft-rs peers; the frame's `from` and `to` are its peers. The names are raft-rs's.

@@ -7,6 +7,8 @@ mod configuration;
 mod line;
 #[cfg(test)]
 mod mistakes;
+mod receipts;
+mod unsaved;
 mod window;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +31,8 @@ use super::snapshot::{self, Snapshot};
 use super::testing::bugs::{Bug, is_back};
 use super::{guard, wire};
 use line::Line;
+use unsaved::{Installing, Unsaved};
+pub use unsaved::{Storage, UNSAVED_BYTES_MAX};
 
 /// One append holds about this much, or one larger entry.
 const APPEND_BYTES_MAX: u64 = 256 << 10;
@@ -45,7 +49,13 @@ pub struct Group {
     drawn_for: (u64, StateRole),
     /// Messages that may leave only when a write is durable (paper §5, Figure 2).
     unsaved: VecDeque<Unsaved>,
+    /// About what these writes hold in memory.
+    unsaved_bytes: u64,
     out: Vec<Message>,
+    /// What this node tells its leader while its storage is overdue.
+    receipts: Vec<(RaftId, RaftMessage)>,
+    /// In which term, and up to which index, the log was found to be the leader's.
+    received: (u64, u64),
     /// The last append response of this tick: to whom, in which term, up to which index.
     acknowledged: Option<(RaftId, u64, u64)>,
     committed: VecDeque<Entry>,
@@ -55,8 +65,10 @@ pub struct Group {
     wants_snapshot: Vec<RaftId>,
     /// The last entry that was put into `committed`.
     taken_index: u64,
-    /// The write that holds a leader's snapshot; until it is durable nothing of it may be applied.
-    installing: Option<u64>,
+    /// The last entry that JavaScript has reduced. raft-rs hears of what is durable alone.
+    reduced_index: u64,
+    /// A leader's snapshot on its way to the storage.
+    installing: Option<Installing>,
     has_installed: bool,
     /// The commit index is saved along with whatever must be: alone it need not survive (paper, Figure 2).
     has_unsaved_commit: bool,
@@ -134,11 +146,15 @@ impl Group {
             election_timeout_ticks: options.election_timeout_ticks_min..=options.election_timeout_ticks_max,
             drawn_for: (0, StateRole::Follower),
             unsaved: VecDeque::new(),
+            unsaved_bytes: 0,
             out: Vec::new(),
+            receipts: Vec::new(),
+            received: (0, 0),
             acknowledged: None,
             committed: VecDeque::new(),
             conf_index: applied,
             taken_index: applied,
+            reduced_index: applied,
             installing: None,
             wants_snapshot: Vec::new(),
             has_installed: false,
@@ -218,7 +234,9 @@ impl Group {
     /// How much of the log a member is known to have; only a leader knows. `None` while it is probed.
     pub fn matched(&self, id: RaftId) -> Option<u64> {
         let progress = self.raw.raft.prs().get(id)?;
-        (progress.state == ProgressState::Replicate).then_some(progress.matched)
+        (progress.state == ProgressState::Replicate)
+            .then_some(progress.matched)
+            .filter(|matched| *matched > 0)
     }
 
     /// The term and index of the last entry.
@@ -312,6 +330,9 @@ impl Group {
         }
         #[cfg(test)]
         self.counts_twice(from, &message);
+        if message.kind == RaftKind::Receipt {
+            return self.hear_receipt(from, message);
+        }
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
             // raft-rs refuses what it can't use, e.g. a response from a former member; that is no fault of ours.
@@ -421,44 +442,38 @@ impl Group {
     }
 
     /// Takes raft-rs's next piece of work; the write, if any, is to be made durable under the number `write_number`.
-    pub fn advance(&mut self, write_number: u64) -> Option<Write> {
+    pub fn advance(&mut self, write_number: u64, storage: Storage) -> Option<Write> {
         while self.raw.has_ready() {
             let mut ready = self.raw.ready();
             let number = ready.number();
-            self.out.append(&mut ready.take_messages());
-            let committed = ready.take_committed_entries();
-            self.holds_committed_actions |= committed
-                .iter()
-                .any(|entry| entry.entry_type == EntryType::EntryNormal && !entry.data.is_empty());
-            self.taken_index = committed.last().map_or(self.taken_index, |entry| entry.index);
-            self.committed.extend(committed);
+            for message in ready.take_messages() {
+                self.out.extend(self.naming_what_it_follows(message));
+            }
+            self.take_committed(ready.take_committed_entries());
             let votes = self.votes();
             for state in ready.take_read_states().into_iter().filter(|_| votes) {
                 let context = <[u8; 8]>::try_from(state.request_ctx.as_slice());
                 self.confirmed.extend(context.map(u64::from_le_bytes));
             }
             let unsaved = ready.take_persisted_messages();
+            self.note_received(&unsaved);
             #[cfg(test)]
             let unsaved = self.leaves_unsaved(unsaved);
             let commits_change = self.commits_change(&ready);
             let must_save = ready.must_sync() || commits_change;
             let write = self.take_write(&mut ready, must_save);
             if write.snapshot.is_some() {
-                self.installing = Some(write_number);
+                self.installing = Some(Installing { write_number, is_followed: false });
             }
             self.raw.advance_append_async(ready);
             if commits_change && self.committed.iter().any(|entry| self.must_wait(entry)) {
                 // The answers say who knows of it.
                 self.raw.ping();
             }
+            let is_long_held = storage == Storage::Overdue && (must_save || !self.unsaved.is_empty());
+            let unsaved = if is_long_held { self.give_receipts(unsaved) } else { unsaved };
             if must_save {
-                let saves_commit = write.hard_state.as_ref().map(|hard_state| hard_state.commit);
-                self.unsaved.push_back(Unsaved {
-                    write_number,
-                    ready_number: number,
-                    saves_commit,
-                    messages: unsaved,
-                });
+                self.await_write(write_number, number, &write, unsaved);
                 return Some(write);
             }
             match self.unsaved.back_mut() {
@@ -472,6 +487,9 @@ impl Group {
                     self.raw.on_persist_ready(number);
                 }
             }
+        }
+        if storage == Storage::Overdue {
+            self.take_unsaved();
         }
         None
     }
@@ -519,28 +537,6 @@ impl Group {
         write
     }
 
-    /// The writes up to this number are durable: what rests on them may leave.
-    pub fn persisted(&mut self, number: u64) {
-        while let Some(first) = self.unsaved.front()
-            && first.write_number <= number
-        {
-            let durable = self.unsaved.pop_front().expect("the front was just seen");
-            self.out.extend(durable.messages);
-            self.saved_commit = durable.saves_commit.unwrap_or(self.saved_commit);
-            self.raw.on_persist_ready(durable.ready_number);
-        }
-        if self.installing.take_if(|installing| *installing <= number).is_some() {
-            self.has_installed = true;
-            let covered = self.raw.store().snapshot().position.index;
-            self.applied(covered);
-        }
-    }
-
-    /// Whether the writes up to this number are durable, and what rests on them has left.
-    pub fn is_saved(&self, number: u64) -> bool {
-        self.unsaved.front().is_none_or(|unsaved| number < unsaved.write_number)
-    }
-
     /// The oldest entry that is committed and not taken yet; none while it waits for others to know of it.
     pub fn next_committed(&mut self) -> Option<Entry> {
         let must_wait = self.committed.front().is_some_and(|entry| self.must_wait(entry));
@@ -549,14 +545,6 @@ impl Group {
 
     pub fn has_committed(&self) -> bool {
         !self.committed.is_empty()
-    }
-
-    /// JavaScript has reduced everything up to this index.
-    pub fn applied(&mut self, index: u64) {
-        // A node that was healed reduces again what was applied before.
-        if index > self.raw.raft.raft_log.applied {
-            self.raw.advance_apply_to(index);
-        }
     }
 
     /// raft-rs draws election timeouts from the thread's generator whenever it resets; draw again from the seed.
@@ -574,16 +562,6 @@ impl Group {
             raft.set_randomized_election_timeout(drawn as usize);
         }
     }
-}
-
-/// What rests on a write that is not durable yet.
-struct Unsaved {
-    write_number: u64,
-    /// raft-rs's own count of what the write, and what came after it without one, belongs to.
-    ready_number: u64,
-    /// The commit index in the write, if it has one.
-    saves_commit: Option<u64>,
-    messages: Vec<Message>,
 }
 
 /// raft-rs did not take a proposal: it is in no log and never will be.

@@ -467,8 +467,9 @@ impl Node {
     fn advance(&mut self) -> bool {
         self.observe_role();
         self.put_asks();
+        let storage = self.storage();
         if let Some(seat) = self.seat.as_mut().filter(|seat| seat.founding.is_none())
-            && let Some(write) = seat.group.advance(self.writes + 1)
+            && let Some(write) = seat.group.advance(self.writes + 1, storage)
         {
             self.persist(write);
             return true;

@@ -30,6 +30,10 @@ pub fn outgoing(message: Message) -> Option<RaftMessage> {
         | MessageType::MsgReadIndex
         | MessageType::MsgReadIndexResp => return None,
     };
+    debug_assert!(
+        message.entries.first().is_none_or(|first| first.index == message.index + 1),
+        "no peer takes an append that names another entry than its first one follows"
+    );
     let entries = message.entries.into_iter();
     Some(RaftMessage {
         kind,
@@ -65,6 +69,8 @@ pub fn incoming(message: RaftMessage, from: RaftId, to: RaftId) -> Message {
         RaftKind::RequestPreVote => MessageType::MsgRequestPreVote,
         RaftKind::RequestPreVoteResponse => MessageType::MsgRequestPreVoteResponse,
         RaftKind::TimeoutNow => MessageType::MsgTimeoutNow,
+        // No message of raft-rs's: `group/receipts.rs` makes one of it.
+        RaftKind::Receipt => MessageType::MsgUnreachable,
     });
     translated.from = from;
     translated.to = to;

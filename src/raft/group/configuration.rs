@@ -19,7 +19,7 @@ impl Group {
 
     /// raft-rs goes by a leader's snapshot, and [`Self::take_installed`] has not said so yet.
     pub fn is_installing(&self) -> bool {
-        self.installing.is_some() || self.has_installed
+        self.installing.as_ref().is_some_and(|installing| !installing.is_followed) || self.has_installed
     }
 
     pub fn is_voter(&self, id: RaftId) -> bool {

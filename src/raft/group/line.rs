@@ -191,11 +191,8 @@ impl Group {
             self.lines.clear();
         }
         let mut leaving = Vec::with_capacity(self.out.len());
-        for mut message in std::mem::take(&mut self.out) {
+        for message in std::mem::take(&mut self.out) {
             let to = message.to;
-            if message.get_msg_type() == MessageType::MsgAppend && !self.names_what_it_follows(&mut message) {
-                continue;
-            }
             if message.get_msg_type() == MessageType::MsgAppendResponse {
                 let now = (!message.reject).then_some((to, message.term, message.index));
                 if std::mem::replace(&mut self.acknowledged, now) == now && now.is_some() {
@@ -214,6 +211,7 @@ impl Group {
             }
         }
         self.release_lines(&mut leaving);
+        leaving.append(&mut self.receipts);
         leaving
     }
 
@@ -257,6 +255,16 @@ impl Group {
             Some(next) if is_rejected => line.begin_anew(next - 1),
             Some(_) | None if !is_rejected => line.acknowledged(index, self.now),
             Some(_) | None => {}
+        }
+    }
+
+    /// A member has this much of the log, saved or not; or it has nothing of what was sent behind that.
+    pub(super) fn note_receipt(&mut self, from: RaftId, receipt: &RaftMessage) {
+        let Some(line) = self.lines.get_mut(&from) else { return };
+        if receipt.reject {
+            line.begin_anew(self.raw.raft.prs().get(from).map_or(0, |progress| progress.next_idx - 1));
+        } else if receipt.index > 0 {
+            line.acknowledged(receipt.index, self.now);
         }
     }
 

@@ -41,20 +41,16 @@ pub fn in_parts(message: RaftMessage) -> Vec<RaftMessage> {
 }
 
 impl Group {
-    /// Makes an append name the entry that its first one follows; false if this node does not know it any more.
+    /// An append that names the entry which its first one follows; none if this node does not have that any more.
     ///
     /// raft-rs puts entries into an append to the same peer that carries none yet, and may be about a later place
     /// (`try_batching`). No peer takes such a one.
-    pub(super) fn names_what_it_follows(&self, message: &mut Message) -> bool {
-        let Some(first) = message.entries.first().filter(|first| first.index != message.index + 1) else {
-            return true;
-        };
-        message.index = first.index - 1;
-        match self.raw.raft.raft_log.term(message.index) {
-            Ok(term) => message.log_term = term,
-            Err(_) => return false,
+    pub(super) fn naming_what_it_follows(&self, mut message: Message) -> Option<Message> {
+        if let Some(first) = message.entries.first().filter(|first| first.index != message.index + 1) {
+            message.index = first.index - 1;
+            message.log_term = self.raw.raft.raft_log.term(message.index).ok()?;
         }
-        true
+        Some(message)
     }
 
     /// Up to where a member has said, to this leader, that it keeps the log.

@@ -99,8 +99,9 @@ impl Node {
         true
     }
 
-    /// Asks to be healed, now and then; a leader first has to be none.
+    /// Asks to be healed, now and then, if the storage answers; a leader first has to be none.
     pub(super) fn tick_fence(&mut self) {
+        let is_overdue = self.is_storage_overdue();
         let Some(seat) = &mut self.seat else { return };
         let since = seat.fence.leaderless_since.unwrap_or(seat.now);
         seat.fence.leaderless_since =
@@ -110,7 +111,7 @@ impl Node {
         if seat.group.is_leader() {
             return self.hand_over(None);
         }
-        let is_due = seat.now.is_multiple_of(2 * self.options.heartbeat_ticks.max(1));
+        let is_due = seat.now.is_multiple_of(2 * self.options.heartbeat_ticks.max(1)) && !is_overdue;
         let leader = seat.leader().and_then(|leader| seat.registry.incarnation(leader));
         if let Some(leader) = leader.filter(|_| is_due) {
             // One that no snapshot heals any more needs them for its log all the same.
@@ -140,11 +141,12 @@ impl Node {
     /// with any more, and so the log behind it can go; and of its state, once: what follows is then reduced again.
     ///
     /// The log stays what it is: the snapshot is of a past of it, applied here, and has the term that this log has there
-    /// (paper §5.3). After a restart the node begins from that snapshot, and so with the leader's state.
+    /// (paper §5.3), and what it covers is durable. After a restart the node begins from it, and so with the leader's state.
     pub(super) fn heal(&mut self, snapshot: Snapshot, image: Bytes) {
         let Some(seat) = &mut self.seat else { return };
         let Position { index, term } = snapshot.position;
-        let is_ours = seat.group.log().term_at(index) == Some(term) && index <= seat.delivered_index;
+        let is_ours = seat.group.log().term_at(index) == Some(term)
+            && index <= seat.delivered_index.min(seat.group.saved_index());
         let Some((fenced_at, _)) = seat.fence.fenced.as_ref().filter(|_| is_ours) else { return };
         let heals = *fenced_at <= index && seat.fence.heals < HEALS_MAX;
         let write = seat.keep_leaders(&snapshot, image);

@@ -210,7 +210,8 @@ impl Node {
             | RaftKind::HeartbeatResponse
             | RaftKind::RequestVoteResponse
             | RaftKind::RequestPreVoteResponse
-            | RaftKind::TimeoutNow => true,
+            | RaftKind::TimeoutNow
+            | RaftKind::Receipt => true,
         };
         #[cfg(test)]
         let is_for_members = is_for_members || is_back(Bug::GuardAdmitsMembersOnly);

@@ -1,10 +1,12 @@
 //! This file counts for how long this node's storage has not answered, and lets a leader with such a storage hand over.
+//! What the node does without its storage meanwhile stands in `group/unsaved.rs`.
 //!
 //! Part of `node.rs`. A disk that hangs gives no error, and heartbeats need no disk: without this, a leader that can
 //! save nothing would lead on, and its followers would never campaign.
 
 use super::Node;
 use crate::raft::events::Warning;
+use crate::raft::group::Storage;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
@@ -35,6 +37,10 @@ impl Node {
             return false;
         }
         self.overdue.ticks >= PATIENCE_TIMEOUTS * self.options.election_timeout_ticks_max
+    }
+
+    pub(super) fn storage(&self) -> Storage {
+        if self.is_storage_overdue() { Storage::Overdue } else { Storage::Answers }
     }
 
     /// A tick has passed. The first heir may not take over, for its own disk may be slow too: a leader asks again.

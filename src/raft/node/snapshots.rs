@@ -113,7 +113,9 @@ impl Node {
         let last = seat.group.log().snapshot();
         // A leader's snapshot may be in the log already, and not delivered yet.
         let entries = seat.delivered_index.saturating_sub(last.position.index);
-        if seat.fence.is_fenced() || !seat.snapshots.is_due(seat.now, entries) {
+        // What a snapshot covers has to be durable: raft-rs knows of nothing else as applied, and the log is cut behind it.
+        let is_saved = seat.delivered_index <= seat.group.saved_index();
+        if seat.fence.is_fenced() || !is_saved || !seat.snapshots.is_due(seat.now, entries) {
             return;
         }
         let estimated = (last.image.len() as u64 * MICROS_PER_MIB) >> 20;

@@ -109,6 +109,8 @@ pub enum Bug {
     RestartsTransfer,
     /// Whatever a peer has not acknowledged, more is sent.
     IgnoresLine,
+    /// A leader counts what a member has received as saved there.
+    CountsReceipts,
     /// Whatever process speaks under a member's incarnation is heard.
     HearsEveryStart,
     /// A start that the record names is heard although a later one is, and whatever it has to say for itself.
@@ -385,6 +387,11 @@ fn bug_of_restarting_a_transfer_is_caught() {
 #[test]
 fn bug_of_ignoring_the_line_is_caught() {
     assert_caught(Bug::IgnoresLine, 0.., slow_links::a_follower_gets_the_log);
+}
+
+#[test]
+fn bug_of_counting_receipts_is_caught() {
+    assert_caught(Bug::CountsReceipts, 0.., hanging_disks::receipts_count_for_nothing);
 }
 
 #[test]

@@ -78,8 +78,10 @@ impl Life {
     pub(super) fn disturb(&mut self, ticks: u64) {
         self.run.draw_faults();
         self.run.worsen_network(16, 11, 6, 3);
+        self.run.cluster.slow_disks.draw();
         for _ in 0..ticks {
             self.run.step();
+            self.run.slow_disks();
             self.return_who_is_due();
             let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
             if names.is_empty() {

@@ -16,6 +16,7 @@ use super::disk::Disk;
 use super::echoes::{Echo, Echoes};
 use super::faults::RATE;
 use super::link::{Fate, Link, Outage};
+use super::slow_disks::SlowDisks;
 use crate::raft::node::payload_bytes;
 use crate::raft::{
     Answered, Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Warning, Work,
@@ -65,6 +66,7 @@ pub struct Cluster {
     sent: u64,
     dice: ChaCha8Rng,
     pub echoes: Echoes,
+    pub slow_disks: SlowDisks,
 }
 
 /// A frame on its way.
@@ -156,6 +158,7 @@ impl Cluster {
             sent: 0,
             dice: ChaCha8Rng::seed_from_u64(seed),
             echoes: Echoes::new(seed),
+            slow_disks: SlowDisks::new(seed),
         }
     }
 

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use super::cluster::Network;
+use super::cluster::{Cluster, Network, Replica};
 use super::link::Outage;
 use super::run::Run;
 use crate::raft::Role;
@@ -44,6 +44,8 @@ pub enum Fault {
     Freezes,
     /// What is sent to a node comes over a slow line.
     SlowLinks,
+    /// A disk takes tens or hundreds of ticks to answer.
+    SlowDisks,
 }
 
 /// Each of these is absent from a third of the seeds: what one of them hides, a seed without it shows.
@@ -98,6 +100,7 @@ impl Fault {
             Fault::Losses => "losses",
             Fault::Freezes => "freezes",
             Fault::SlowLinks => "slow-links",
+            Fault::SlowDisks => "slow-disks",
         }
     }
 
@@ -219,6 +222,19 @@ impl Run {
         self.cluster.break_links(Outage::Down, ticks, |_| true);
     }
 
+    /// A tick has passed: some disks hang, others answer again.
+    pub fn slow_disks(&mut self) {
+        let Cluster { slow_disks, replicas, now, .. } = &mut self.cluster;
+        let has_disk = |(name, replica): (&String, &Replica)| replica.disk.is_some().then(|| name.clone());
+        let disks: Vec<String> = replicas.iter().filter_map(has_disk).collect();
+        slow_disks.tick(*now, &disks);
+        for (name, replica) in replicas {
+            if let Some(disk) = &mut replica.disk {
+                disk.hangs = slow_disks.hangs(name, *now);
+            }
+        }
+    }
+
     /// Frames of one node do not reach another.
     pub fn cut_one_way(&mut self, name: &str, other: &str) {
         if Fault::Cuts.strikes() {
@@ -248,10 +264,12 @@ impl Run {
         }
     }
 
-    /// These stop being cut off, stopped, slow, or fast, and their connections are made again.
+    /// These stop being cut off, stopped, slow, or fast, and their connections are made again. All disks answer.
     pub fn mend(&mut self, names: &[String]) {
         self.cluster.cuts.clear();
         self.cluster.echoes.end();
+        self.cluster.slow_disks.end();
+        self.slow_disks();
         for name in names {
             let now = self.cluster.now;
             let Some(replica) = self.cluster.replicas.get_mut(name) else { continue };

@@ -21,7 +21,7 @@ use crate::raft::snapshot::Snapshot;
 use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Start, Warning, Work};
 
 /// Every kind, in the order of their bytes.
-pub const RAFT_KINDS: [RaftKind; 9] = [
+pub const RAFT_KINDS: [RaftKind; 10] = [
     RaftKind::Append,
     RaftKind::AppendResponse,
     RaftKind::Heartbeat,
@@ -31,6 +31,7 @@ pub const RAFT_KINDS: [RaftKind; 9] = [
     RaftKind::RequestPreVote,
     RaftKind::RequestPreVoteResponse,
     RaftKind::TimeoutNow,
+    RaftKind::Receipt,
 ];
 
 fn incarnation(number: u128) -> Incarnation {

@@ -1,6 +1,6 @@
 //! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
-//! `application` stands for the façade, `cluster` for the world (with each node's `disk`, its `link` to Redis, and the network's `echoes`),
+//! `application` stands for the façade, `cluster` for the world (with each node's `disk`, which may be one of the `slow_disks`, its `link` to Redis, and the network's `echoes`),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
 //! scripts of `../scripts/`, `stories`, `fences`, `removals`, `recoveries`, `load`, `copies`, `strangers` and
 //! `hanging_disks` tell longer ones. `simulation` runs seeds under faults, `churn` under faults while members come and go,
@@ -34,6 +34,7 @@ mod run;
 mod script;
 pub mod seeds;
 mod simulation;
+mod slow_disks;
 mod slow_links;
 mod steadiness;
 mod stories;

@@ -100,6 +100,7 @@ impl Liar {
                         | RaftKind::RequestVoteResponse
                         | RaftKind::RequestPreVoteResponse
                         | RaftKind::TimeoutNow
+                        | RaftKind::Receipt
                 );
                 let is_member = status.members.iter().any(|member| member.incarnation == from);
                 cluster != status.cluster
@@ -169,7 +170,7 @@ impl Liar {
 
     fn change(&mut self, raft: &mut RaftMessage, status: &Status) {
         match self.roll(11) {
-            0 => raft.kind = RAFT_KINDS[self.roll(9) as usize],
+            0 => raft.kind = RAFT_KINDS[self.roll(RAFT_KINDS.len() as u64) as usize],
             1 | 2 => raft.term = self.term(status),
             3 => raft.log_term = self.number(status),
             4 => raft.index = self.number(status),
@@ -192,7 +193,7 @@ impl Liar {
     }
 
     fn invented_raft(&mut self, status: &Status, victim: &Victim) -> RaftMessage {
-        let kind = RAFT_KINDS[self.roll(9) as usize];
+        let kind = RAFT_KINDS[self.roll(RAFT_KINDS.len() as u64) as usize];
         let term = self.term(status);
         let index = self.number(status);
         let log_term = if self.roll(2) == 0 { status.term.min(term) } else { self.number(status) };

@@ -1,0 +1,140 @@
+//! This file keeps a member whose storage is overdue supplied with entries: it tells its leader how far it has received
+//! them, and the leader sends on.
+//!
+//! Part of `group.rs`. Such a member's answers wait for its disk, so that the leader's window for it would fill. A receipt
+//! frees that window, and nothing else: it acknowledges nothing, confirms no leadership, and is no sign of an active
+//! voter. It comes with each heartbeat, and at once where an append did not fit to the log.
+
+use raft_rs::eraftpb::{Message, MessageType};
+use raft_rs::{Progress, ProgressState};
+
+use super::{Group, UNSAVED_BYTES_MAX};
+use crate::raft::frame::{RaftKind, RaftMessage};
+use crate::raft::identity::RaftId;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
+use crate::raft::{guard, wire};
+
+impl Group {
+    /// An answer to an append says how far the log is the leader's, and in its term that stays so.
+    pub(super) fn note_received(&mut self, answers: &[Message]) {
+        let appends = answers.iter().filter(|answer| answer.get_msg_type() == MessageType::MsgAppendResponse);
+        let accepted = appends.filter(|answer| !answer.reject).map(|answer| (answer.term, answer.index));
+        self.received = accepted.fold(self.received, Ord::max);
+    }
+
+    /// Tells the leader what of these answers need not wait for the storage; gives back those that do. A storage may be
+    /// overdue for long: what is told now, or has been said by what waits, does not wait too.
+    pub(super) fn give_receipts(&mut self, mut answers: Vec<Message>) -> Vec<Message> {
+        if self.unsaved_bytes <= UNSAVED_BYTES_MAX {
+            let leader = self.raw.raft.leader_id;
+            let to_leader = answers.iter().filter(|answer| answer.to == leader && answer.term == self.term());
+            let receipts = to_leader.filter_map(|answer| self.receipt_for(answer));
+            let receipts: Vec<_> = receipts.map(|receipt| (leader, receipt)).collect();
+            self.receipts.extend(receipts);
+        }
+        let said = |answer: &Message| (answer.to, answer.term, answer.index);
+        let waiting = self.unsaved.back().and_then(|unsaved| unsaved.messages.last()).map(said);
+        answers.retain(|answer| match answer.get_msg_type() {
+            MessageType::MsgHeartbeatResponse => false,
+            MessageType::MsgAppendResponse => !answer.reject && Some(said(answer)) != waiting,
+            _ => true,
+        });
+        answers
+    }
+
+    fn receipt_for(&self, answer: &Message) -> Option<RaftMessage> {
+        let (term, received) = self.received;
+        match answer.get_msg_type() {
+            MessageType::MsgHeartbeatResponse if term == answer.term => Some(receipt(term, received)),
+            MessageType::MsgHeartbeatResponse => Some(receipt(answer.term, 0)),
+            MessageType::MsgAppendResponse if answer.reject => Some(RaftMessage {
+                log_term: answer.log_term,
+                reject: true,
+                reject_hint: answer.reject_hint,
+                ..receipt(answer.term, answer.index)
+            }),
+            _ => None,
+        }
+    }
+
+    /// A member has received entries that it has not saved. It is believed within this node's own log and term.
+    pub(super) fn hear_receipt(&mut self, from: RaftId, receipt: RaftMessage) {
+        #[cfg(test)]
+        if is_back(Bug::CountsReceipts) && !receipt.reject && receipt.index > 0 {
+            return self.step(from, RaftMessage { kind: RaftKind::AppendResponse, ..receipt });
+        }
+        let me = self.raw.raft.id;
+        let is_timely = self.is_leader() && receipt.term == self.term() && receipt.index <= self.last_index();
+        let answer = wire::incoming(answer_in(&receipt), from, me);
+        if !is_timely || from == me || !guard::admits(&self.raw, &answer) {
+            return;
+        }
+        let Some(progress) = self.raw.raft.mut_prs().get_mut(from) else { return };
+        let was_active = progress.recent_active;
+        follow(progress, &receipt);
+        let _ = self.raw.step(answer);
+        self.note_receipt(from, &receipt);
+        self.send_more(from);
+        if let Some(progress) = self.raw.raft.mut_prs().get_mut(from) {
+            progress.recent_active = was_active;
+        }
+    }
+
+    /// Sends entries as far as the window allows.
+    fn send_more(&mut self, to: RaftId) {
+        let last_index = self.last_index();
+        let next = |group: &Self| {
+            let progress = group.raw.raft.prs().get(to)?;
+            (!progress.is_paused() && progress.next_idx <= last_index).then_some(progress.next_idx)
+        };
+        while let Some(before) = next(self) {
+            self.raw.raft.send_append(to);
+            if next(self) == Some(before) {
+                return;
+            }
+        }
+    }
+}
+
+/// What raft-rs may know of a receipt: that an append did not fit, or that its sender lives, so that it sends on.
+fn answer_in(told: &RaftMessage) -> RaftMessage {
+    let RaftMessage { term, index, log_term, reject, reject_hint, .. } = *told;
+    if reject {
+        let kind = RaftKind::AppendResponse;
+        RaftMessage { kind, log_term, reject, reject_hint, ..receipt(term, index) }
+    } else {
+        RaftMessage { kind: RaftKind::HeartbeatResponse, ..receipt(term, 0) }
+    }
+}
+
+/// Sends go on behind what was received, and what is acknowledged stays as it is.
+fn follow(progress: &mut Progress, receipt: &RaftMessage) {
+    let next_idx = receipt.index + 1;
+    match progress.state {
+        ProgressState::Replicate if !receipt.reject => progress.ins.free_to(receipt.index),
+        // raft-rs would begin again at what is acknowledged; where the logs meet is in the receipt.
+        ProgressState::Replicate => progress.become_probe(),
+        // The probe has arrived.
+        ProgressState::Probe if !receipt.reject && progress.next_idx <= next_idx => {
+            progress.become_replicate()
+        }
+        ProgressState::Probe | ProgressState::Snapshot => return,
+    }
+    progress.next_idx = progress.next_idx.max(next_idx);
+}
+
+fn receipt(term: u64, index: u64) -> RaftMessage {
+    RaftMessage {
+        kind: RaftKind::Receipt,
+        term,
+        log_term: 0,
+        index,
+        commit: 0,
+        commit_term: 0,
+        reject: false,
+        reject_hint: 0,
+        context: Default::default(),
+        entries: Vec::new(),
+    }
+}

@@ -1,0 +1,130 @@
+//! This file follows which writes are not durable yet, what rests on them, and what may be done without them.
+//!
+//! Part of `group.rs`. Nothing of a node counts for the others before it is durable: no vote, no acknowledgement. But
+//! what is committed is kept by a majority that has saved it. While its storage is overdue, a node applies that as far
+//! as its log in memory reaches, so that whoever performs on it is answered. If it loses its power then, it comes back
+//! with less, as one that was away.
+
+use raft_rs::eraftpb::{Entry, EntryType, Message};
+
+use super::Group;
+use crate::raft::events::Write;
+use crate::raft::log;
+
+/// A node whose storage is overdue asks for no more entries while those that wait for it take more than this.
+pub const UNSAVED_BYTES_MAX: u64 = 256 << 20;
+/// What a write takes beside its entries: it waits here, with a message, and in the storage's queue.
+const WRITE_BYTES: u64 = 1 << 10;
+
+/// Whether the storage answers in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    Answers,
+    Overdue,
+}
+
+/// What rests on a write that is not durable yet.
+pub(super) struct Unsaved {
+    write_number: u64,
+    /// raft-rs's own count of what the write, and what came after it without one, belongs to.
+    pub(super) ready_number: u64,
+    /// The commit index in the write, if it has one.
+    saves_commit: Option<u64>,
+    bytes: u64,
+    pub(super) messages: Vec<Message>,
+}
+
+/// A leader's snapshot that is not durable yet.
+pub(super) struct Installing {
+    pub(super) write_number: u64,
+    /// The application goes by it already, for the storage is overdue.
+    pub(super) is_followed: bool,
+}
+
+impl Group {
+    /// These messages may leave when the write is durable.
+    pub(super) fn await_write(
+        &mut self,
+        write_number: u64,
+        ready_number: u64,
+        write: &Write,
+        messages: Vec<Message>,
+    ) {
+        let bytes = WRITE_BYTES + write.entries.iter().map(log::size).sum::<u64>();
+        let saves_commit = write.hard_state.as_ref().map(|hard_state| hard_state.commit);
+        self.unsaved_bytes += bytes;
+        self.unsaved.push_back(Unsaved { write_number, ready_number, saves_commit, bytes, messages });
+    }
+
+    /// The writes up to this number are durable: what rests on them may leave.
+    pub fn persisted(&mut self, number: u64) {
+        while let Some(first) = self.unsaved.front()
+            && first.write_number <= number
+        {
+            let durable = self.unsaved.pop_front().expect("the front was just seen");
+            self.unsaved_bytes -= durable.bytes;
+            self.out.extend(durable.messages);
+            self.saved_commit = durable.saves_commit.unwrap_or(self.saved_commit);
+            self.raw.on_persist_ready(durable.ready_number);
+        }
+        if let Some(installed) = self.installing.take_if(|installing| installing.write_number <= number) {
+            self.has_installed |= !installed.is_followed;
+            self.reduced_index = self.reduced_index.max(self.raw.store().snapshot().position.index);
+        }
+        self.report_applied();
+    }
+
+    /// Whether the writes up to this number are durable, and what rests on them has left.
+    pub fn is_saved(&self, number: u64) -> bool {
+        self.unsaved.front().is_none_or(|unsaved| number < unsaved.write_number)
+    }
+
+    /// Up to here the log is durable.
+    pub fn saved_index(&self) -> u64 {
+        self.raw.raft.raft_log.persisted
+    }
+
+    /// Takes what raft-rs gives as committed; some of it may have been taken before it was durable.
+    pub(super) fn take_committed(&mut self, entries: Vec<Entry>) {
+        let taken_index = self.taken_index;
+        for entry in entries.into_iter().filter(|entry| entry.index > taken_index) {
+            self.taken_index = entry.index;
+            self.holds_committed_actions |=
+                entry.entry_type == EntryType::EntryNormal && !entry.data.is_empty();
+            self.committed.push_back(entry);
+        }
+    }
+
+    /// Takes what is committed and not durable here, a leader's snapshot included. A leader waits with a change of the
+    /// configuration until it has saved it: it counts on those who know of it, and that is who has saved it. Whoever
+    /// follows may go by it, for it has no say until all of that is durable.
+    pub(super) fn take_unsaved(&mut self) {
+        if let Some(installing) = &mut self.installing {
+            self.has_installed |= !std::mem::replace(&mut installing.is_followed, true);
+        }
+        let (commit_index, is_leader) = (self.commit_index(), self.is_leader());
+        let may_be_taken = |entry: &&Entry| {
+            entry.index <= commit_index && (entry.entry_type == EntryType::EntryNormal || !is_leader)
+        };
+        let entries = self.raw.store().entries_from(self.taken_index + 1).take_while(may_be_taken);
+        let entries: Vec<Entry> = entries.cloned().collect();
+        self.take_committed(entries);
+    }
+
+    /// JavaScript has reduced everything up to this index.
+    pub fn applied(&mut self, index: u64) {
+        assert!(index <= self.taken_index, "index {index} is applied, and taken is {}", self.taken_index);
+        self.reduced_index = self.reduced_index.max(index);
+        self.report_applied();
+    }
+
+    /// Tells raft-rs what is applied, as far as that is durable: it knows of nothing else.
+    fn report_applied(&mut self) {
+        let log = &self.raw.raft.raft_log;
+        let index = self.reduced_index.min(log.committed).min(log.persisted);
+        // A node that was healed reduces again what was applied before.
+        if index > log.applied {
+            self.raw.advance_apply_to(index);
+        }
+    }
+}
