@@ -87,44 +87,48 @@ test('a disk that answers in time costs no leader', { skip }, async t => {
   await cluster.close()
 })
 
-test(`callers on a node whose disk hangs are served, and so are the others, ${HANGS} times`, { skip }, async t => {
-  const { cluster, delay } = await slowableCluster(t, { inFlight: 20, pause: 5 })
-  const longest = { leader: { own: 0, others: 0 }, follower: { own: 0, others: 0 } }
-  let needless = 0
+test(
+  `callers on a node whose disk hangs are served, and so are the others, ${HANGS} times`,
+  { skip },
+  async t => {
+    const { cluster, delay } = await slowableCluster(t, { inFlight: 20, pause: 5 })
+    const longest = { leader: { own: 0, others: 0 }, follower: { own: 0, others: 0 } }
+    let needless = 0
 
-  for (let hang = 0; hang < HANGS; hang++) {
-    const role = hang % 2 === 0 ? 'leader' : 'follower'
-    const leader = await cluster.leader()
-    const hung = role === 'leader' ? leader : cluster.living.find(member => member !== leader)
-    const milliseconds = IN_TIME_MS * (LONGEST_MS / IN_TIME_MS) ** (hang / Math.max(1, HANGS - 1))
-    const { term } = await leader.ask('status')
-    const from = Date.now()
-    delay(hung, HANGS_MS)
-    await delayed(milliseconds)
-    if (milliseconds > OVERDUE_MS) {
-      const own = hung.acknowledged.length
-      await until('its own callers to be served', () => hung.acknowledged.length > own + 100)
+    for (let hang = 0; hang < HANGS; hang++) {
+      const role = hang % 2 === 0 ? 'leader' : 'follower'
+      const leader = await cluster.leader()
+      const hung = role === 'leader' ? leader : cluster.living.find(member => member !== leader)
+      const milliseconds = IN_TIME_MS * (LONGEST_MS / IN_TIME_MS) ** (hang / Math.max(1, HANGS - 1))
+      const { term } = await leader.ask('status')
+      const from = Date.now()
+      delay(hung, HANGS_MS)
+      await delayed(milliseconds)
+      if (milliseconds > OVERDUE_MS) {
+        const own = hung.acknowledged.length
+        await until('its own callers to be served', () => hung.acknowledged.length > own + 100)
+      }
+      delay(hung, 0)
+      const to = Date.now()
+      for (const member of cluster.living) {
+        const whose = member === hung ? 'own' : 'others'
+        longest[role][whose] = Math.max(longest[role][whose], silence(member, from, to))
+      }
+      await cluster.acknowledgements(300, ({ at }) => at > to)
+      await hung.ask('read')
+      if (milliseconds < OVERDUE_MS / 2 && (await hung.ask('status')).term !== term) needless++
     }
-    delay(hung, 0)
-    const to = Date.now()
-    for (const member of cluster.living) {
-      const whose = member === hung ? 'own' : 'others'
-      longest[role][whose] = Math.max(longest[role][whose], silence(member, from, to))
-    }
-    await cluster.acknowledgements(300, ({ at }) => at > to)
-    await hung.ask('read')
-    if (milliseconds < OVERDUE_MS / 2 && (await hung.ask('status')).term !== term) needless++
+
+    const { acknowledged } = await cluster.settle()
+    const told = ({ own, others }) => `${others} ms for the others, ${own} ms on the node itself`
+    t.diagnostic(
+      `${HANGS} hangs of ${IN_TIME_MS} to ${LONGEST_MS} ms; longest silence while a leader's disk hung: ` +
+        `${told(longest.leader)}; a follower's: ${told(longest.follower)}; ` +
+        `${needless} elections below the limit; ${acknowledged} acknowledged, 0 lost, 0 doubled`
+    )
+    await cluster.close()
   }
-
-  const { acknowledged } = await cluster.settle()
-  const told = ({ own, others }) => `${others} ms for the others, ${own} ms on the node itself`
-  t.diagnostic(
-    `${HANGS} hangs of ${IN_TIME_MS} to ${LONGEST_MS} ms; longest silence while a leader's disk hung: ` +
-      `${told(longest.leader)}; a follower's: ${told(longest.follower)}; ` +
-      `${needless} elections below the limit; ${acknowledged} acknowledged, 0 lost, 0 doubled`
-  )
-  await cluster.close()
-})
+)
 
 /** The longest time in which nothing was acknowledged to a member. */
 function silence({ acknowledged }, from, to) {

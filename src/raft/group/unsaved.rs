@@ -12,7 +12,7 @@ use crate::raft::events::Write;
 use crate::raft::log;
 
 /// A node whose storage is overdue asks for no more entries while those that wait for it take more than this.
-pub const UNSAVED_BYTES_MAX: u64 = 256 << 20;
+pub const UNSAVED_BYTES_MAX: u64 = if cfg!(test) { 24 << 20 } else { 256 << 20 };
 /// What a write takes beside its entries: it waits here, with a message, and in the storage's queue.
 const WRITE_BYTES: u64 = 1 << 10;
 

@@ -5,6 +5,7 @@ use super::cluster::Network;
 use super::disk::Disk;
 use super::run::PADDING;
 use super::tale::Tale;
+use crate::raft::group::UNSAVED_BYTES_MAX;
 use crate::raft::{Ask, Role, Warning};
 
 /// Within so many ticks the others are served again: a write is overdue after 100, and an election takes up to 50.
@@ -217,6 +218,30 @@ fn a_node_whose_disk_hangs_goes_by_an_image_that_it_has_not_saved() {
         assert!(had < covered, "{hung} had its log up to {had}, and has an image up to {covered}");
         end_hang(&mut tale, &hung, seed % 2 == 0, &acknowledged);
     }
+}
+
+/// What waits for a disk takes up memory: over a bound the node gets no more, and goes on when its disk answers.
+#[test]
+fn a_node_whose_disk_hangs_keeps_no_more_in_memory_than_is_allowed() {
+    const ACTION_BYTES: u64 = 300_000;
+    /// What its leader sends without an answer (`group/window.rs`), and a few that were on their way.
+    const WINDOW_BYTES_MAX: u64 = 10 << 20;
+    let mut tale = Tale::found(0, 3, true);
+    let (leader, hung) = (tale.leader().expect("it was found"), tale.followers()[0].clone());
+    hang(&mut tale, &hung, true);
+    tale.append(&leader);
+    tale.ticks(2 * OVERDUE_TICKS);
+    let before = tale.status(&hung).last_index;
+    let allowed = (UNSAVED_BYTES_MAX + WINDOW_BYTES_MAX) / ACTION_BYTES;
+    for number in 0..2 * allowed {
+        let args = format!("{leader}/{}{}", 1_000 + number, PADDING.repeat(ACTION_BYTES as usize));
+        tale.cluster.perform(&leader, "append", &args);
+        tale.ticks(5);
+    }
+    let received = tale.status(&hung).last_index - before;
+    assert!(received >= UNSAVED_BYTES_MAX / ACTION_BYTES, "{hung} has received {received} actions");
+    assert!(received <= allowed, "{hung} has received {received} actions, and {allowed} are allowed");
+    end_hang(&mut tale, &hung, false, &[]);
 }
 
 /// What is lost on the way is found out, and sent again from there on: the node has the rest, and needs no image.
