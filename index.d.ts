@@ -627,7 +627,10 @@ declare namespace conflux {
     members: Member[]
     /** Performs of this node that have not ended. */
     pending: number
-    /** What the node waits for, in words, while it is not in a cluster with a leader, or has not caught up with it. */
+    /**
+     * What the node waits for, in words, while it is not in a cluster with a leader, or has not caught up with it. Of a
+     * snapshot that is on its way to it: `receiving the state: 12.0 of 40.0 MB`.
+     */
     waitingFor: string | null
     /** Everything that was committed when this node was admitted or came back is in `getState()`. */
     caughtUp: boolean

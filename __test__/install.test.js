@@ -22,10 +22,11 @@ const SIZE = 3
 const LANES = 4
 const CAUGHT_UP_WITHIN_MS = 3000
 
-/** A state of some eight chunks, and a frame that carries a whole one: nothing else is as large here. */
+/** A state of many chunks, and a frame that carries one: little else is as large here. */
 const BALLAST_BYTES = 2 << 20
-const CHUNK_BYTES = 256 << 10
-const CHUNKS = BALLAST_BYTES / CHUNK_BYTES
+const CHUNK_BYTES_MIN = 4 << 10
+/** No chunk is larger. */
+const CHUNKS = BALLAST_BYTES / (256 << 10)
 const LOST_MAX = 12
 
 const SNAPSHOT_ENTRIES = 1000
@@ -152,7 +153,7 @@ class Lane {
   }
 
   #copies(frame) {
-    if (frame.length < CHUNK_BYTES) return 1
+    if (frame.length < CHUNK_BYTES_MIN) return 1
     return ++this.#chunks <= this.#lose ? 0 : 1
   }
 

@@ -68,8 +68,8 @@ pub enum Message {
     Removed { term: u64, cluster_size: u32 },
     /// A part of a snapshot.
     Chunk(Chunk),
-    /// "Of this transfer I have so many bytes"; all of them: the snapshot is installed.
-    ChunkReceived { transfer: u64, bytes: u64 },
+    /// "Of this transfer I have so many bytes, and these parts behind them"; all of them: the snapshot is installed.
+    ChunkReceived { transfer: u64, bytes: u64, held: Vec<(u64, u64)> },
     /// A question to the leader of `term`; `attempt` is never used again by the sender.
     Ask { term: u64, attempt: u64, question: Question },
     /// The leader's answer.
@@ -162,6 +162,8 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// It heals the state of a fenced member: the log stays as it is.
     pub heals: bool,
+    /// So many images were begun before this one, and the log was cut behind them before they had arrived.
+    pub overtaken: u32,
 }
 
 /// The founders of a cluster: exactly `clusterSize` incarnations with different ids, sorted by incarnation.

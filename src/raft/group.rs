@@ -4,13 +4,14 @@
 //! committed entries. It knows nothing of requests, JavaScript or founding.
 
 mod configuration;
+mod line;
 #[cfg(test)]
 mod mistakes;
 mod receipts;
 mod unsaved;
 mod window;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType};
 use raft_rs::{Config, ProgressState, RawNode, Ready, SnapshotStatus, StateRole};
@@ -24,10 +25,12 @@ use super::frame::{RaftKind, RaftMessage};
 use super::identity::RaftId;
 use super::log::{FOUNDING_INDEX, Log};
 use super::options::Options;
+use super::pace::Pace;
 use super::snapshot::{self, Snapshot};
 #[cfg(test)]
 use super::testing::bugs::{Bug, is_back};
 use super::{guard, wire};
+use line::Line;
 use unsaved::{Installing, Unsaved};
 pub use unsaved::{Storage, UNSAVED_BYTES_MAX};
 
@@ -74,6 +77,12 @@ pub struct Group {
     read_context: u64,
     /// As a leader: up to here the log may hold entries larger than [`APPEND_BYTES_MAX`].
     large_until: u64,
+    /// As a leader: appends to each peer.
+    lines: BTreeMap<RaftId, Line>,
+    /// Of a line that is not known yet.
+    pace: Pace,
+    /// Ticks so far.
+    now: u64,
     /// The commit index that is durable.
     saved_commit: u64,
     /// For how long this leader has waited for a quorum to know of a change.
@@ -154,6 +163,9 @@ impl Group {
             confirmed: Vec::new(),
             read_context: 0,
             large_until: 0,
+            lines: BTreeMap::new(),
+            pace: Self::first_pace(options),
+            now: 0,
             saved_commit,
             waiting_ticks: 0,
         };
@@ -248,6 +260,7 @@ impl Group {
 
     pub fn tick(&mut self) {
         self.acknowledged = None;
+        self.tick_lines();
         if self.installing.is_some() {
             // raft-rs would look for entries that the snapshot covers, were an election to begin now.
             return;
@@ -323,7 +336,11 @@ impl Group {
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
             // raft-rs refuses what it can't use, e.g. a response from a former member; that is no fault of ours.
-            let _ = self.raw.step(message);
+            if message.get_msg_type() == MessageType::MsgAppendResponse {
+                self.step_append_response(message);
+            } else {
+                let _ = self.raw.step(message);
+            }
             self.draw_election_timeout();
             self.widen_window(from);
         }
@@ -518,30 +535,6 @@ impl Group {
             write.hard_state = Some(self.raw.store().hard_state().clone());
         }
         write
-    }
-
-    /// Messages that may leave now, each with the peer it goes to.
-    ///
-    /// raft-rs answers also an append that only tells of a commit, and so says twice what it holds. Within a tick the
-    /// second time is left out. If the first was lost, a heartbeat's answer makes the leader ask again.
-    pub fn take_messages(&mut self) -> impl Iterator<Item = (RaftId, RaftMessage)> + '_ {
-        let (wants_snapshot, acknowledged) = (&mut self.wants_snapshot, &mut self.acknowledged);
-        let messages = self.out.drain(..).filter_map(|message| {
-            let to = message.to;
-            if message.get_msg_type() == MessageType::MsgAppendResponse {
-                let now = (!message.reject).then_some((to, message.term, message.index));
-                if std::mem::replace(acknowledged, now) == now && now.is_some() {
-                    return None;
-                }
-            }
-            if message.get_msg_type() == MessageType::MsgSnapshot {
-                wants_snapshot.push(to);
-            }
-            wire::outgoing(message).map(|message| (to, message))
-        });
-        let messages = messages
-            .flat_map(|(to, message)| window::in_parts(message).into_iter().map(move |part| (to, part)));
-        messages.chain(self.receipts.drain(..))
     }
 
     /// The oldest entry that is committed and not taken yet; none while it waits for others to know of it.

@@ -123,7 +123,6 @@ impl Log {
         &self.hard_state
     }
 
-    #[cfg(test)]
     pub fn compacted(&self) -> Position {
         self.compacted
     }
@@ -212,8 +211,24 @@ impl Log {
         self.compacted
     }
 
-    /// Drops what the snapshot covers, but for at most so many entries and bytes; where the log begins now.
-    pub fn compact_behind_snapshot(&mut self, slack_entries: u64, slack_bytes: u64) -> Position {
+    /// About what the log takes in memory.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The same of the entries from `first` on; of those that are kept.
+    pub fn bytes_from(&self, first: u64) -> u64 {
+        self.entries_from(first.max(self.compacted.index + 1)).map(size).sum()
+    }
+
+    /// Drops what the snapshot covers, but for what is behind `needed`, and for at most so many entries and bytes; where the
+    /// log begins now.
+    pub fn compact_behind_snapshot(
+        &mut self,
+        slack_entries: u64,
+        slack_bytes: u64,
+        needed: Option<u64>,
+    ) -> Position {
         let covered = self.snapshot.position.index;
         let first = covered.saturating_sub(slack_entries).max(self.compacted.index);
         let mut bytes = 0;
@@ -223,8 +238,8 @@ impl Log {
             bytes += size;
             bytes <= slack_bytes
         });
-        let kept = kept.count() as u64;
-        self.compact(covered - kept)
+        let index = covered - kept.count() as u64;
+        self.compact(needed.map_or(index, |needed| index.min(needed.max(self.compacted.index))))
     }
 
     fn names(&self, member: RaftId) -> bool {
@@ -369,6 +384,21 @@ mod tests {
         assert!(log.holds_actions());
         log.install(&snapshot, snapshot.encode());
         assert_eq!((log.first_index().unwrap(), log.last_index(), log.bytes), (8, 7, 0));
+    }
+
+    #[test]
+    fn compaction_keeps_what_a_member_needs() {
+        for (needed, first) in [(None, 8), (Some(3), 4), (Some(9), 8), (Some(0), 2)] {
+            let mut log = log();
+            let entries: Vec<Entry> = (2..=9).map(|index| entry(index, 2, "1")).collect();
+            log.append(&entries);
+            let mut snapshot = Snapshot::found(&Roster(vec![(Incarnation::from_u128(1), "a".into())]));
+            snapshot.position = Position { index: 7, term: 2 };
+            log.keep(&snapshot, snapshot.encode());
+            assert_eq!(log.bytes_from(5), 5 * size(&entry(5, 2, "1")));
+            log.compact_behind_snapshot(0, 0, needed);
+            assert_eq!(log.first_index().unwrap(), first, "{needed:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod membership;
 mod node;
 pub mod options;
 mod outbox;
+mod pace;
 mod registry;
 mod requests;
 mod snapshot;

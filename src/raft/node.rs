@@ -16,6 +16,7 @@ mod loss;
 mod outcomes;
 mod overdue;
 mod rest;
+mod retention;
 mod seat;
 mod snapshots;
 mod starts;
@@ -274,6 +275,9 @@ impl Node {
         };
         if let Some(seat) = &self.seat {
             seat.describe(&mut status);
+        }
+        if let Some(reception) = self.reception.as_ref().filter(|_| status.fenced.is_none()) {
+            status.waiting_for = Some(reception.describe().into());
         }
         status
     }
@@ -552,7 +556,7 @@ impl Node {
             let election_ticks = self.options.election_timeout_ticks_max;
             let is_silent =
                 seat.fence.is_silent(seat.now, election_ticks) || self.closing.is_some() || is_overdue;
-            let messages: Vec<_> = seat.group.take_messages().collect();
+            let messages = seat.group.take_messages();
             let messages = self.hold_tidings(messages);
             let Some(seat) = &mut self.seat else { return };
             for (to, message) in messages {

@@ -71,6 +71,7 @@ fn size(message: &Message) -> usize {
         Message::Outcomes { outcomes, .. } => {
             SMALL + outcomes.iter().map(|(_, outcome)| outcome.bytes()).sum::<usize>()
         }
+        Message::ChunkReceived { held, .. } => SMALL + held.len() * 16,
         // A chunk fills a frame, so that a large state never travels in larger pieces.
         Message::Chunk(chunk) => FRAME_BYTES_MAX.max(chunk.bytes.len()),
         Message::Hello { .. }
@@ -81,7 +82,6 @@ fn size(message: &Message) -> usize {
         | Message::Received { .. }
         | Message::About { .. }
         | Message::Removed { .. }
-        | Message::ChunkReceived { .. }
         | Message::Ask { .. }
         | Message::Answer { .. }
         | Message::StateHash { .. }

@@ -2,14 +2,18 @@
 //!
 //! Used by the supervisor. Nothing that leaves this file for a person's eyes may hold a secret.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{self, Either};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
     RedisResult, ValueCodec,
-    aio::{MultiplexedConnection, PubSubStream},
+    aio::{MultiplexedConnection, PubSub, PubSubStream},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
@@ -20,7 +24,7 @@ use super::{
     options::{Credentials, RedisOptions, RedisOptionsError, words},
     publisher::FRAMES_IN_CONNECTION_MAX,
     role::{self, Question, Role},
-    socket::Socket,
+    socket::{Counting, Socket},
     supervisor::Ended,
     topics::Topics,
 };
@@ -44,6 +48,8 @@ pub(super) struct Connections {
     /// What is kept of a cluster that is, or was moments ago, on this channel.
     pub(super) note: Option<Bytes>,
     pub(super) messages: PubSubStream,
+    /// Rises with whatever arrives beside them.
+    pub(super) received: Arc<AtomicU64>,
 }
 
 /// The connection to publish on.
@@ -116,8 +122,10 @@ impl Endpoint {
 
     /// Connects twice and subscribes. Waits as long as it takes: the caller sets the limit.
     pub(super) async fn connect(&self, topics: &Topics) -> Result<Connections, Ended> {
+        let received = Arc::new(AtomicU64::new(0));
         let subscribe = async {
-            let (mut sink, messages) = self.client.get_async_pubsub().await.map_err(unconnected)?.split();
+            let connected = self.connect_to_subscribe(received.clone()).await;
+            let (mut sink, messages) = connected.map_err(unconnected)?.split();
             let subscribed = sink.subscribe(&topics.names()[..]).await;
             let refused =
                 |error| Ended::Failed { doing: format!("subscribing to {}", topics.quoted()), error };
@@ -133,7 +141,7 @@ impl Endpoint {
         match tokio::try_join!(publish, subscribe) {
             Ok(((publishing, Found { role, is_marked, note }), messages)) => {
                 let question = role.map(|(question, _)| question);
-                Ok(Connections { publishing, question, is_marked, note, messages })
+                Ok(Connections { publishing, question, is_marked, note, messages, received })
             }
             Err(Ended::Unconnected { error }) => {
                 let error = self.reason(&error).await.unwrap_or(error);
@@ -166,6 +174,18 @@ impl Endpoint {
         let mut bytes = BytesMut::new();
         timeout(Self::GREETING_TIMEOUT, socket.read(&mut bytes)).await.ok()?.ok()?;
         ValueCodec::default().decode(&mut bytes).ok()??.extract_error().err()
+    }
+
+    /// `received` counts what arrives, over TLS only what has arrived whole.
+    async fn connect_to_subscribe(&self, received: Arc<AtomicU64>) -> RedisResult<PubSub> {
+        let info = self.client.get_connection_info();
+        let socket = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Socket::tcp(host, *port, &keepalive()).await?,
+            #[cfg(unix)]
+            ConnectionAddr::Unix(path) => Socket::unix(path).await?,
+            _ => return self.client.get_async_pubsub().await,
+        };
+        PubSub::new(info.redis_settings(), Counting::new(socket, received)).await
     }
 
     async fn connect_to_publish(&self, topics: &Topics) -> RedisResult<(Publishing, Found)> {

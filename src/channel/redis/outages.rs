@@ -162,6 +162,27 @@ async fn a_server_far_away_is_not_a_broken_one() {
     assert!(!links[0].health.has_changed().expect("the link lives"), "{:?}", links[0].health.borrow());
 }
 
+/// Echoes wait behind a frame that takes the line longer than patience; but it arrives.
+#[tokio::test]
+async fn a_link_that_is_busy_with_a_large_frame_is_not_broken() {
+    let server = RedisServer::start(&[]);
+    let mut near = channel(&server).join(incarnation(1));
+    healthy(&mut near).await;
+    // At most 640 KiB a second.
+    let port = far_away(server.port(), Duration::from_millis(100)).await;
+    let options = RedisOptions { port: Some(port), ..RedisOptions::default() };
+    let mut slow = Redis::new(options).expect("these options are good").join(incarnation(2));
+    healthy(&mut slow).await;
+    let begin = Instant::now();
+    let frame = Bytes::from(vec![7; 1_500 << 10]);
+    near.outbound.say(Target::One(incarnation(2)), frame.clone());
+    let mut frames = Vec::new();
+    assert!(timeout(Duration::from_secs(20), slow.inbound.recv_many(&mut frames)).await.expect("it arrives"));
+    assert!(begin.elapsed() > Duration::from_secs(2), "it took only {:?}", begin.elapsed());
+    assert_eq!(frames, [frame]);
+    assert!(!slow.health.has_changed().expect("the link lives"), "{:?}", slow.health.borrow());
+}
+
 #[tokio::test]
 async fn a_killed_connection_is_replaced() {
     let server = RedisServer::start(&[]);

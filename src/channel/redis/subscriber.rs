@@ -3,7 +3,10 @@
 //! Run by the supervisor as one task per session. redis-rs keeps what nobody has read without a bound, so this task
 //! must never wait for anything but the next message: the inbound queue has the bound.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -22,8 +25,10 @@ pub(super) async fn run(
     topics: Topics,
     inbound: Arc<Queue<Bytes>>,
     echo: watch::Sender<u64>,
+    received: Arc<AtomicU64>,
 ) -> Ended {
     while let Some(message) = messages.next().await {
+        received.fetch_add(1, Ordering::Relaxed);
         match topics.read(&message) {
             Some(Heard::Frame(frame)) => inbound.push(frame),
             Some(Heard::Echo(number)) => drop(echo.send_replace(number)),

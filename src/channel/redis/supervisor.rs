@@ -75,7 +75,7 @@ impl Supervisor {
 
     /// Runs the tasks of a session until one of them ends; the others then end with it.
     async fn serve(&self, endpoint: &Endpoint, connections: Connections, session: u64) -> Ended {
-        let Connections { publishing, question, is_marked, note, messages } = connections;
+        let Connections { publishing, question, is_marked, note, messages, received } = connections;
         if let Some(note) = note {
             self.marker.set_noted(note);
         }
@@ -85,7 +85,13 @@ impl Supervisor {
         let (echo, heard) = watch::channel(first_echo);
         let (marked, sees_mark) = watch::channel(is_marked);
         let mut tasks = JoinSet::new();
-        tasks.spawn(subscriber::run(messages, self.topics.clone(), self.inbound.clone(), echo));
+        tasks.spawn(subscriber::run(
+            messages,
+            self.topics.clone(),
+            self.inbound.clone(),
+            echo,
+            received.clone(),
+        ));
         tasks.spawn(publisher::run(publishing.clone(), self.topics.clone(), self.outlet.clone()));
         tasks.spawn(publisher::listen(publishing.clone(), question, marked.clone(), self.outlet.clone()));
         let watchdog = Watchdog {
@@ -99,6 +105,7 @@ impl Supervisor {
             endpoint: endpoint.clone(),
             topics: self.topics.clone(),
             heard,
+            received,
             health: self.health.clone(),
             patience: self.patience,
             noted: None,

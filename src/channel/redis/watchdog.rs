@@ -6,7 +6,10 @@
 
 use std::{
     mem::replace,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,6 +33,9 @@ use super::{
 /// process that was itself stopped for a while finds its timer over and its echo unread, and this gives it the time
 /// to read it.
 const ECHOES_UNHEARD_MAX: u32 = 4;
+/// As long as anything else arrives, an echo may only be late, behind what is large on a slow line. But whatever arrives
+/// says nothing of what this link sends: after so many times as long, that counts as lost.
+const BUSY_FACTOR: u32 = 10;
 
 /// How many times `patience` the marker lives after its last refresh. Two servers may both take themselves for the primary
 /// for as long; a cluster whose processes were all killed waits as long until it is founded anew.
@@ -52,6 +58,8 @@ pub(super) struct Watchdog {
     pub(super) endpoint: Endpoint,
     pub(super) topics: Topics,
     pub(super) heard: watch::Receiver<u64>,
+    /// Rises with whatever arrives.
+    pub(super) received: Arc<AtomicU64>,
     pub(super) health: Arc<watch::Sender<Health>>,
     pub(super) patience: Duration,
     /// The note that this session gave to the server, and when.
@@ -67,6 +75,7 @@ impl Watchdog {
         let interval = self.patience / ECHOES_UNHEARD_MAX;
         let mut number = self.first;
         let mut is_late = false;
+        let (mut received, mut intervals_silent) = (0, 0);
         loop {
             number += 1;
             let refusal = timeout(interval, self.refusal(is_late));
@@ -82,8 +91,12 @@ impl Watchdog {
             // What anyone else publishes into the topic of our echoes is not counted. An earlier echo is: the way there
             // and back may be longer than an interval.
             let newest = Some(*self.heard.borrow()).filter(|heard| (self.first + 1..=number).contains(heard));
-            if number - newest.unwrap_or(self.first) >= ECHOES_UNHEARD_MAX.into() {
-                return Ended::Silent { patience: self.patience };
+            let received_before = replace(&mut received, self.received.load(Ordering::Relaxed));
+            intervals_silent = if received == received_before { intervals_silent + 1 } else { 0 };
+            let unheard = number - newest.unwrap_or(self.first);
+            let factor = if intervals_silent >= ECHOES_UNHEARD_MAX { 1 } else { BUSY_FACTOR };
+            if unheard >= (factor * ECHOES_UNHEARD_MAX).into() {
+                return Ended::Silent { patience: factor * self.patience };
             }
             let has_just_returned = self.returns && number - self.first <= ECHOES_UNHEARD_MAX.into();
             self.marker.set_found(*self.sees_mark.borrow() == Some(true) || has_just_returned);

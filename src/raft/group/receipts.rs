@@ -74,6 +74,7 @@ impl Group {
         let was_active = progress.recent_active;
         follow(progress, &receipt);
         let _ = self.raw.step(answer);
+        self.note_receipt(from, &receipt);
         self.send_more(from);
         if let Some(progress) = self.raw.raft.mut_prs().get_mut(from) {
             progress.recent_active = was_active;

@@ -60,6 +60,7 @@ impl Group {
 
     /// This node leads from here on.
     pub(super) fn begin_windows(&mut self) {
+        self.lines.clear();
         let large = self.raw.store().entries_from(0).rev().find(|entry| log::size(entry) > APPEND_BYTES_MAX);
         self.large_until = large.map_or(0, |entry| entry.index);
         self.bound_windows();

@@ -36,6 +36,8 @@ pub(super) struct Care {
     /// Whom an operator wants removed.
     pub(super) unwanted: BTreeSet<RaftId>,
     pub(super) transfers: BTreeMap<RaftId, Transfer>,
+    /// Members that got an image, and at which index: they may not have the log behind it yet.
+    pub(super) arrived: BTreeMap<RaftId, Arrived>,
     /// Commit indexes, the newer at most an election timeout old and the older at least: who has what was committed
     /// then has caught up.
     commits: [u64; 2],
@@ -58,6 +60,13 @@ struct Heard {
     last: u64,
 }
 
+/// The image that a member got last.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived {
+    pub(super) index: u64,
+    pub(super) overtaken: u32,
+}
+
 /// Somebody wants to know what is committed (thesis §6.4).
 pub(super) struct Read {
     /// 0: no round was begun for it yet.
@@ -76,6 +85,7 @@ impl Care {
             dismissed: Vec::new(),
             unwanted: BTreeSet::new(),
             transfers: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             commits: [0; 2],
             commits_at: now,
             reads: VecDeque::new(),
@@ -94,7 +104,12 @@ impl Care {
             && self.dismissed.is_empty()
             && self.unwanted.is_empty()
             && self.transfers.is_empty()
+            && self.arrived.is_empty()
             && self.reads.is_empty()
+    }
+
+    pub(super) fn since(&self) -> u64 {
+        self.since
     }
 
     fn note_commit(&mut self, now: u64, commit_index: u64, election_ticks: u64) {
@@ -355,6 +370,7 @@ impl Node {
         seat.starts.remove(&member);
         if let Some(care) = &mut seat.care {
             care.transfers.remove(&member);
+            care.arrived.remove(&member);
             care.unwanted.remove(&member);
             care.hashes.remove(&member);
             if member != me {

@@ -66,8 +66,8 @@ impl Node {
                     self.obey_membership();
                 }
                 // A newcomer answers the first chunks before it is in the cluster.
-                Message::ChunkReceived { transfer, bytes } => {
-                    self.chunk_received(frame.from, transfer, bytes)
+                Message::ChunkReceived { transfer, bytes, held } => {
+                    self.chunk_received(frame.from, transfer, bytes, &held);
                 }
                 Message::Removed { term, cluster_size } => {
                     self.hear_removed(frame.cluster, term, cluster_size);

@@ -29,7 +29,7 @@ impl Node {
     /// The transfers on their way to others.
     pub fn transfers(&self) -> Vec<u64> {
         let care = self.seat.as_ref().and_then(|seat| seat.care.as_ref());
-        care.map_or(Vec::new(), |care| care.transfers.values().map(|transfer| transfer.number()).collect())
+        care.map_or(Vec::new(), |care| care.transfers.values().map(|transfer| transfer.number).collect())
     }
 
     /// Which transfer arrives, and how much of it is here.

@@ -233,7 +233,7 @@ impl Seat {
     /// Takes no more part in its cluster.
     pub(super) fn step_down(&mut self) {
         self.group.step_down();
-        self.group.take_messages().for_each(drop);
+        drop(self.group.take_messages());
         (self.leadership, self.care) = (None, None);
     }
 

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::Node;
+use super::care::Arrived;
 use super::seat::Seat;
 use crate::error::Error;
 use crate::raft::events::{
@@ -92,6 +93,11 @@ impl Taking {
             && (self.is_wanted || self.is_long(entries))
     }
 
+    /// So many entries and bytes stay in the log behind a snapshot, for followers that are slightly behind.
+    pub(super) fn slack(&self) -> (u64, u64) {
+        (self.entries_max / SLACK_DIVISOR, self.bytes_max / SLACK_DIVISOR)
+    }
+
     /// The log behind the last snapshot is long enough for another.
     fn is_long(&self, entries: u64) -> bool {
         let beyond = |value: u64, max: u64| value >= max.saturating_add(max / 1_000 * self.offset);
@@ -114,8 +120,12 @@ impl Node {
         }
         let estimated = (last.image.len() as u64 * MICROS_PER_MIB) >> 20;
         let micros = seat.snapshots.last_micros.unwrap_or(estimated);
-        if seat.group.is_leader() && micros > LEADER_MICROS_MAX && seat.now >= seat.snapshots.hands_over_again
-        {
+        let blocks_leader = seat.group.is_leader() && micros > LEADER_MICROS_MAX;
+        if blocks_leader && seat.keeps_log() && !seat.snapshots.is_wanted {
+            // The images under way would end with the leadership, and the log would not be shorter.
+            return;
+        }
+        if blocks_leader && seat.now >= seat.snapshots.hands_over_again {
             seat.snapshots.hands_over_again = seat.now + 10 * election_ticks;
             seat.snapshots.earliest = seat.now + election_ticks;
             return self.hand_over(None);
@@ -174,7 +184,8 @@ impl Node {
     /// never the other way round: raft-rs waits for the end of that, and it heals as well.
     pub(super) fn send_snapshot(&mut self, to: RaftId, is_reported: bool, heals: bool) {
         let Some(seat) = &mut self.seat else { return };
-        let (term, image) = (seat.group.term(), seat.group.log().snapshot().image.clone());
+        let SnapshotRecord { position: Position { index, .. }, image } = seat.group.log().snapshot().clone();
+        let term = seat.group.term();
         let Some(receiver) = seat.registry.incarnation(to) else { return };
         // Whoever joins a recovered cluster gives up a log for this image: one from before the recovery may lack what that
         // log has. Where none can be taken, the log behind the image has to do.
@@ -185,16 +196,42 @@ impl Node {
             return seat.snapshots.want();
         }
         let Some(care) = &mut seat.care else { return };
-        let running = care.transfers.get_mut(&to).filter(|transfer| heals || !transfer.heals());
+        let running = care.transfers.get_mut(&to).filter(|transfer| heals || !transfer.heals);
         if let Some(transfer) = running {
             transfer.is_reported |= is_reported;
             return;
         }
         self.transfers += 1;
-        let chunk_bytes = self.options.chunk_bytes;
-        let mut transfer = Transfer::new(self.transfers, term, receiver, image, chunk_bytes, heals);
+        let mut transfer =
+            Transfer::new(self.transfers, term, receiver, (index, image), &self.options, heals);
         transfer.is_reported = is_reported;
+        if !heals && let Some(former) = care.arrived.remove(&to) {
+            transfer.overtaken = former.overtaken + 1;
+        }
         care.transfers.insert(to, transfer);
+    }
+
+    /// Sends the newest image instead of each one that lacks what the log does not have any more.
+    fn overtake_transfers(&mut self) {
+        let Some(seat) = &mut self.seat else { return };
+        let Some(care) = &mut seat.care else { return };
+        let (first, term) = (seat.group.log().compacted().index, seat.group.term());
+        let SnapshotRecord { position, image } = seat.group.log().snapshot().clone();
+        #[cfg(test)]
+        let first = if is_back(Bug::RestartsTransfer) { position.index } else { first };
+        for (to, transfer) in &mut care.transfers {
+            if transfer.heals || transfer.index >= first {
+                continue;
+            }
+            self.transfers += 1;
+            let image = (position.index, image.clone());
+            let next = Transfer::new(self.transfers, term, transfer.receiver, image, &self.options, false);
+            let former = std::mem::replace(transfer, next.overtakes(transfer));
+            if former.is_reported {
+                // It will wish another.
+                seat.group.report_snapshot(*to, false);
+            }
+        }
     }
 
     /// Starts what raft-rs wishes, and sends what may go.
@@ -206,6 +243,7 @@ impl Node {
         for to in seat.group.take_wants_snapshot() {
             self.send_snapshot(to, true, false);
         }
+        self.overtake_transfers();
         let Some(care) = self.seat.as_mut().and_then(|seat| seat.care.as_mut()) else { return };
         for transfer in care.transfers.values_mut() {
             for chunk in transfer.chunks() {
@@ -215,14 +253,15 @@ impl Node {
     }
 
     pub(super) fn tick_transfers(&mut self) {
-        let retry = 4 * self.options.heartbeat_ticks;
         let patience = 10 * self.options.election_timeout_ticks_max;
+        let me = self.membership.me().raft_id();
         // Its sender gave up as well, or is gone: another may send.
         self.reception.take_if(|reception| reception.tick(patience) == Patience::Over);
         let Some(seat) = &mut self.seat else { return };
+        seat.tick_arrived(me, patience);
         let Some(care) = &mut seat.care else { return };
         care.transfers.retain(|to, transfer| {
-            let is_over = transfer.tick(retry, patience) == Patience::Over;
+            let is_over = transfer.tick(patience) == Patience::Over;
             if is_over && transfer.is_reported {
                 seat.group.report_snapshot(*to, false);
             }
@@ -230,25 +269,31 @@ impl Node {
         });
     }
 
-    pub(super) fn chunk_received(&mut self, from: Incarnation, number: u64, bytes: u64) {
+    pub(super) fn chunk_received(&mut self, from: Incarnation, number: u64, bytes: u64, held: &[(u64, u64)]) {
         let Some(seat) = &mut self.seat else { return };
         let Some(care) = &mut seat.care else { return };
         let to = from.raft_id();
         let transfer = care.transfers.get_mut(&to);
         let Some(transfer) =
-            transfer.filter(|transfer| transfer.number() == number && transfer.receiver == from)
+            transfer.filter(|transfer| transfer.number == number && transfer.receiver == from)
         else {
             return;
         };
         seat.heard.insert(to, seat.now);
-        if transfer.acknowledge(bytes) {
-            let is_reported = transfer.is_reported;
-            #[cfg(test)]
-            let is_reported = is_reported && !is_back(Bug::ReportsNoSnapshot);
-            care.transfers.remove(&to);
-            if is_reported {
-                seat.group.report_snapshot(to, true);
-            }
+        if !transfer.acknowledge(bytes, held) {
+            return;
+        }
+        let Some(transfer) = care.transfers.remove(&to) else { return };
+        let is_reported = transfer.is_reported;
+        #[cfg(test)]
+        let is_reported = is_reported && !is_back(Bug::ReportsNoSnapshot);
+        if is_reported {
+            seat.group.report_snapshot(to, true);
+        }
+        if !transfer.heals {
+            let arrived = Arrived { index: transfer.index, overtaken: transfer.overtaken };
+            care.arrived.insert(to, arrived);
+            seat.group.begin_behind_image(to, transfer.index, transfer.pace());
         }
     }
 
@@ -274,20 +319,21 @@ impl Node {
         let reception = self.reception.take().filter(|reception| reception.is_of(from, chunk.transfer));
         let mut reception = reception.unwrap_or_else(|| Reception::new(from, chunk.transfer, chunk.term));
         match reception.take(chunk) {
-            Received::Part(bytes) => {
+            Received::Part => {
+                let (bytes, held) = reception.parts();
                 self.reception = Some(reception);
-                self.acknowledge_chunk(from, chunk, bytes);
+                self.acknowledge_chunk(from, chunk, bytes, held);
             }
             Received::Broken => {}
             Received::Whole { snapshot, image } => {
                 self.install(from, cluster, chunk, *snapshot, image);
-                self.acknowledge_chunk(from, chunk, chunk.total);
+                self.acknowledge_chunk(from, chunk, chunk.total, Vec::new());
             }
         }
     }
 
-    fn acknowledge_chunk(&mut self, from: Incarnation, chunk: &Chunk, bytes: u64) {
-        self.outbox.push(Target::One(from), Message::ChunkReceived { transfer: chunk.transfer, bytes });
+    fn acknowledge_chunk(&mut self, from: Incarnation, chunk: &Chunk, bytes: u64, held: Vec<(u64, u64)>) {
+        self.outbox.push(Target::One(from), Message::ChunkReceived { transfer: chunk.transfer, bytes, held });
     }
 
     fn install(
@@ -405,9 +451,9 @@ impl Seat {
     fn keep_record(&mut self, snapshot: &Snapshot, record: SnapshotRecord) -> Write {
         let log = self.group.log_mut();
         log.keep(snapshot, record.clone());
-        let slack_entries = self.snapshots.entries_max / SLACK_DIVISOR;
-        let slack_bytes = self.snapshots.bytes_max / SLACK_DIVISOR;
-        let compacts_to = log.compact_behind_snapshot(slack_entries, slack_bytes);
+        let needed = self.needed_behind();
+        let (slack_entries, slack_bytes) = self.snapshots.slack();
+        let compacts_to = self.group.log_mut().compact_behind_snapshot(slack_entries, slack_bytes, needed);
         Write { snapshot: Some(record), compacts_to: Some(compacts_to), ..Write::default() }
     }
 }

@@ -40,15 +40,16 @@ pub struct State {
 }
 
 impl State {
-    fn encode(&self) -> Bytes {
-        format!("{}|{}|{}", self.count, self.digest, self.holder.as_deref().unwrap_or_default()).into()
+    fn encode(&self, ballast: usize) -> Bytes {
+        let holder = self.holder.as_deref().unwrap_or_default();
+        format!("{}|{}|{holder}{}", self.count, self.digest, BALLAST.repeat(ballast)).into()
     }
 
     fn decode(text: &str) -> Self {
         let mut parts = text.splitn(3, '|');
         let mut next = || parts.next().expect("a state has three parts");
         let number = |text: &str| text.parse().expect("a state's numbers are numbers");
-        let (count, digest, holder) = (number(next()), number(next()), next());
+        let (count, digest, holder) = (number(next()), number(next()), next().trim_end_matches(BALLAST));
         Self { count, digest, holder: Some(holder.to_string()).filter(|holder| !holder.is_empty()) }
     }
 
@@ -77,6 +78,9 @@ pub struct Applied {
     pub state: State,
 }
 
+/// What makes a state larger, and is no part of it.
+const BALLAST: &str = "*";
+
 /// What stands before the number of actions that a refusing method saw.
 const SEEN: &str = "after ";
 
@@ -103,6 +107,8 @@ pub struct Application {
     pub method_throws: bool,
     pub miscounts: bool,
     pub refuses_snapshots: bool,
+    /// Its state takes so many bytes more in a snapshot.
+    pub ballast: usize,
     /// How long JavaScript says that a snapshot took.
     pub snapshot_micros: Option<u64>,
     pub is_replayed: bool,
@@ -202,7 +208,7 @@ impl Application {
                     } else if self.is_failed {
                         Err("the state ends before".to_string())
                     } else {
-                        Ok(self.state.encode())
+                        Ok(self.state.encode(self.ballast))
                     };
                     self.inputs.push(Input::SnapshotTaken(Taken {
                         state,

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 
 use super::{
-    churn, copies, hanging_disks, load, losses, orders, recoveries, removals, script, simulation, steadiness,
-    strangers,
+    churn, copies, hanging_disks, load, losses, orders, recoveries, removals, script, simulation, slow_links,
+    steadiness, strangers,
 };
 use crate::raft::entry::Context;
 use crate::raft::membership::simulation as founding;
@@ -103,6 +103,12 @@ pub enum Bug {
     RepeatsOrders,
     /// A node whose disk hangs leads on, or takes leadership.
     LeadsWithoutStorage,
+    /// The log behind an image under way is cut as any other.
+    CutsLogBehindImage,
+    /// A transfer begins anew when a snapshot is taken.
+    RestartsTransfer,
+    /// Whatever a peer has not acknowledged, more is sent.
+    IgnoresLine,
     /// A leader counts what a member has received as saved there.
     CountsReceipts,
     /// Whatever process speaks under a member's incarnation is heard.
@@ -188,7 +194,7 @@ fn bug_of_answering_before_saving_is_caught() {
 
 #[test]
 fn bug_of_reporting_no_snapshot_is_caught() {
-    assert_caught(Bug::ReportsNoSnapshot, LATER.., churn::live_through);
+    assert_caught(Bug::ReportsNoSnapshot, 0.., churn::live_through);
 }
 
 /// Not by seeds, of which 200 do not make a deposed leader ask anew just before late answers arrive, but by the script
@@ -366,6 +372,21 @@ fn bug_of_repeating_orders_is_caught() {
 #[test]
 fn bug_of_leading_without_a_storage_is_caught() {
     assert_caught(Bug::LeadsWithoutStorage, 0.., hanging_disks::a_leader_gives_way);
+}
+
+#[test]
+fn bug_of_cutting_the_log_behind_an_image_is_caught() {
+    assert_caught(Bug::CutsLogBehindImage, 0.., slow_links::a_newcomer_gets_the_state);
+}
+
+#[test]
+fn bug_of_restarting_a_transfer_is_caught() {
+    assert_caught(Bug::RestartsTransfer, 0.., slow_links::a_newcomer_gets_the_state);
+}
+
+#[test]
+fn bug_of_ignoring_the_line_is_caught() {
+    assert_caught(Bug::IgnoresLine, 0.., slow_links::a_follower_gets_the_log);
 }
 
 #[test]

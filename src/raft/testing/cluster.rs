@@ -481,7 +481,9 @@ impl Cluster {
                 let delay = self.roll(delay_max + 1);
                 if !is_cut && !is_lost {
                     let sent = Sent { from: name.to_string(), to: to.clone(), bytes: bytes.clone() };
-                    self.put_on_way(leaves_at + delay, sent);
+                    let replica = self.replicas.get_mut(&to).expect("it was just found");
+                    let arrives_at = replica.link.line().carry(leaves_at + delay, bytes.len());
+                    self.put_on_way(arrives_at, sent);
                 }
             }
         }

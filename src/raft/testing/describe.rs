@@ -38,7 +38,10 @@ fn describe_message(message: &Message) -> String {
             chunk.total,
             chunk.term
         ),
-        Message::ChunkReceived { bytes, .. } => format!("ChunkReceived {bytes}"),
+        Message::ChunkReceived { bytes, held, .. } => {
+            let parts = held.iter().map(|(start, end)| format!(" {start}..{end}"));
+            format!("ChunkReceived {bytes}{}", parts.collect::<String>())
+        }
         Message::Ask { term, attempt, question } => {
             format!("Ask {} term={term} {question:?}", attempt & 0xffff_ffff)
         }

@@ -42,6 +42,8 @@ pub enum Fault {
     Removals,
     Losses,
     Freezes,
+    /// What is sent to a node comes over a slow line.
+    SlowLinks,
     /// A disk takes tens or hundreds of ticks to answer.
     SlowDisks,
 }
@@ -97,6 +99,7 @@ impl Fault {
             Fault::Removals => "removals",
             Fault::Losses => "losses",
             Fault::Freezes => "freezes",
+            Fault::SlowLinks => "slow-links",
             Fault::SlowDisks => "slow-disks",
         }
     }
@@ -152,6 +155,17 @@ impl Run {
         let cost = [0, 1, 10, 100, 1_000, 8_000][self.cluster.roll(6) as usize];
         let replica = self.cluster.replicas.get_mut(name).expect("what strikes a node finds it running");
         replica.cost = if cost > 0 && Fault::Costs.strikes() { cost } else { 0 };
+    }
+
+    /// What is sent to this node comes over a slow line, or over a fast one again. A line that one large action keeps busy
+    /// for long is not asked for what is due at once.
+    pub fn slow_link(&mut self, name: &str) {
+        let rates = if self.cluster.is_large { [50_000, 100_000, 200_000] } else { [1_000, 5_000, 20_000] };
+        let rate = rates[self.cluster.roll(3) as usize];
+        let replica = self.cluster.replicas.get_mut(name).expect("what strikes a node finds it running");
+        let line = replica.link.line();
+        let is_slow = line.bytes_a_tick.is_none() && Fault::SlowLinks.strikes();
+        line.bytes_a_tick = is_slow.then_some(rate);
     }
 
     /// The process stops, or goes on.
@@ -263,6 +277,7 @@ impl Run {
             replica.application.method_throws = false;
             replica.hurry(now);
             replica.link.mend(now);
+            replica.link.line().bytes_a_tick = None;
             self.cluster.answer(name);
         }
     }

@@ -82,6 +82,7 @@ fn messages() -> Vec<Message> {
         offset: 4,
         bytes: "image".into(),
         heals: true,
+        overtaken: 2,
     };
     let mut messages = vec![
         Message::Hello {
@@ -109,7 +110,7 @@ fn messages() -> Vec<Message> {
         Message::About { version: "v".into(), application: application(), asks: true },
         Message::Removed { term: 3, cluster_size: 5 },
         Message::Chunk(chunk),
-        Message::ChunkReceived { transfer: 7, bytes: 9 },
+        Message::ChunkReceived { transfer: 7, bytes: 9, held: vec![(11, 13)] },
         ask(Question::Read),
         ask(Question::TransferLeadership { to: None }),
         ask(Question::TransferLeadership { to: Some("a".into()) }),

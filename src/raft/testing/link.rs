@@ -27,6 +27,31 @@ pub struct Link {
     ends_at: u64,
     noticed_at: u64,
     is_given_up: bool,
+    line: Line,
+}
+
+/// What carries frames to a node, one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Line {
+    /// So many bytes a tick, if it is slow.
+    pub bytes_a_tick: Option<u64>,
+    /// When it will have carried what it has, in thousandths of a tick.
+    free_at: u64,
+    pub carried_bytes: u64,
+    /// The longest time that anything waited.
+    pub waited_ticks_max: u64,
+}
+
+impl Line {
+    /// When a frame of this size arrives that comes to the line at `now`.
+    pub fn carry(&mut self, now: u64, bytes: usize) -> u64 {
+        let Some(bytes_a_tick) = self.bytes_a_tick else { return now };
+        self.carried_bytes += bytes as u64;
+        self.free_at = self.free_at.max(now * 1_000);
+        self.waited_ticks_max = self.waited_ticks_max.max(self.free_at / 1_000 - now);
+        self.free_at += bytes as u64 * 1_000 / bytes_a_tick.max(1);
+        self.free_at / 1_000
+    }
 }
 
 /// What becomes of a frame at one end of a connection.
@@ -48,6 +73,10 @@ impl Link {
         *self = Self { outage: Some(outage), ends_at, noticed_at: now + noticed_after, ..*self };
     }
 
+    pub fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
     /// The outage ends with the next tick.
     pub fn mend(&mut self, now: u64) {
         self.ends_at = self.ends_at.min(now);
@@ -58,7 +87,7 @@ impl Link {
         self.outage?;
         if now >= self.ends_at {
             let was_given_up = self.is_given_up;
-            *self = Self::default();
+            *self = Self { line: self.line, ..Self::default() };
             return was_given_up.then_some(ChannelState::Healthy);
         }
         if now >= self.noticed_at && !self.is_given_up {

@@ -35,6 +35,7 @@ mod script;
 pub mod seeds;
 mod simulation;
 mod slow_disks;
+mod slow_links;
 mod steadiness;
 mod stories;
 mod strangers;

@@ -327,7 +327,7 @@ pub(super) fn a_log_is_kept(k: u64) -> bool {
     tale.recover(&best, 2_000);
     tale.until("it goes on", |tale| tale.status(&best).cluster != former);
     tale.until("the other waits for it", |tale| tale.status(&other).cluster.is_none());
-    tale.ticks(4 * k);
+    tale.ticks(3 * k);
     tale.crash(&best, 0);
     let count = tale.cluster.replicas[&other].application.state.count;
     let mut name = other.clone();

@@ -228,7 +228,8 @@ impl Arrival {
         }
         story.start("n9", 3, |_| {});
         let receiver = story.cluster.replicas["n9"].incarnation.expect("it runs");
-        let chunks = Transfer::new(5, 3, receiver, image, 40, false).chunks();
+        let options = Options { chunk_bytes: 40, ..Options::new("n0", 3, [0; 32]) };
+        let chunks = Transfer::new(5, 3, receiver, (1, image), &options, false).chunks();
         Self { story, cluster, chunks }
     }
 
@@ -417,7 +418,7 @@ fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
     let from = story.cluster.replicas["n9"].incarnation.expect("it runs");
     let to = story.cluster.replicas[&leader].incarnation;
     let mut says = |from: Incarnation, transfer: u64| {
-        let messages = vec![Message::ChunkReceived { transfer, bytes: 1 << 30 }];
+        let messages = vec![Message::ChunkReceived { transfer, bytes: 1 << 30, held: Vec::new() }];
         let frame = Frame { cluster: ClusterUuid::NONE, from, start: None, to, messages };
         story.cluster.handle(&leader, Input::Frame(frame.encode()));
         story.cluster.replicas[&leader].node.transfers()

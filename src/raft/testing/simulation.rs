@@ -137,6 +137,7 @@ impl Life {
                 109 => self.run.depose_busy_leader(),
                 110..112 => self.run.slow_down(name),
                 112..116 => self.run.give_up(name),
+                116 => self.run.slow_link(name),
                 _ => {}
             }
         }

@@ -317,6 +317,7 @@ impl Liar {
             offset: if self.roll(20) == 0 { self.number(status) } else { 0 },
             bytes,
             heals: self.roll(4) == 0,
+            overtaken: self.roll(3) as u32,
         }
     }
 
@@ -373,7 +374,9 @@ impl Liar {
             },
             9 => Message::Removed { term, cluster_size: self.roll(6) as u32 },
             10 | 11 => Message::Chunk(self.chunk(status, victim)),
-            12 => Message::ChunkReceived { transfer: number, bytes: other },
+            12 => {
+                Message::ChunkReceived { transfer: number, bytes: other, held: vec![(self.roll(9), other)] }
+            }
             13 => {
                 let question = match self.roll(4) {
                     0 => Question::Read,

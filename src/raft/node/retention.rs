@@ -1,0 +1,70 @@
+//! This file says which part of the log a leader keeps for members that do not have it yet.
+//!
+//! Part of `node.rs`. Behind a snapshot whose image is under way, the log is what its receiver needs next: were it cut
+//! meanwhile, each image would arrive too late, and the next one would begin. So it is kept until the receiver has it,
+//! within a bound.
+
+use super::seat::Seat;
+use crate::raft::identity::RaftId;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
+
+/// The log that is kept for others may have so many bytes, or this many times those of the newest image, whichever is more.
+const KEPT_BYTES_MIN: u64 = 64 << 20;
+const KEPT_IMAGES: u64 = 2;
+
+impl Seat {
+    /// How long the log may get that is kept for others, in bytes of memory.
+    fn kept_bytes_max(&self) -> u64 {
+        KEPT_BYTES_MIN.max(KEPT_IMAGES * self.group.log().snapshot().image.len() as u64)
+    }
+
+    /// As a leader: the log is kept for a member whose image is under way, or that has just got it.
+    pub(super) fn keeps_log(&self) -> bool {
+        #[cfg(test)]
+        if is_back(Bug::CutsLogBehindImage) {
+            return false;
+        }
+        let has_arrivals = self.care.as_ref().is_some_and(|care| {
+            !care.arrived.is_empty() || care.transfers.values().any(|transfer| !transfer.heals)
+        });
+        has_arrivals && self.group.log().bytes() < self.kept_bytes_max()
+    }
+
+    /// As a leader: the last index that the member has which needs the most of the log, if that is not too much.
+    pub(super) fn needed_behind(&self) -> Option<u64> {
+        #[cfg(test)]
+        if is_back(Bug::CutsLogBehindImage) {
+            return None;
+        }
+        let care = self.care.as_ref()?;
+        let needed = self.registry.members().filter_map(|(member, ..)| {
+            let transfer = care.transfers.get(&member).filter(|transfer| !transfer.heals);
+            let arrived = care.arrived.get(&member).map(|arrived| arrived.index);
+            transfer.map(|transfer| transfer.index).or_else(|| {
+                let matched = self.group.matched(member).filter(|_| self.group.is_active(member));
+                matched.max(arrived)
+            })
+        });
+        let needed = needed.min()?;
+        let bytes = self.group.log().bytes_from(needed + 1);
+        (bytes <= self.kept_bytes_max()).then_some(needed)
+    }
+
+    /// A tick has passed: whoever got an image, and has the log behind it by now or is silent, needs it no more.
+    pub(super) fn tick_arrived(&mut self, me: RaftId, silent_ticks_max: u64) {
+        let Some(care) = self.care.as_ref().filter(|care| !care.arrived.is_empty()) else { return };
+        let (slack, _) = self.snapshots.slack();
+        let since = care.since();
+        let mut arrived = care.arrived.clone();
+        arrived.retain(|member, _| {
+            let matched = self.group.matched(*member).unwrap_or(0);
+            self.registry.incarnation(*member).is_some()
+                && self.silent_ticks(*member, me, since) < silent_ticks_max
+                && matched + slack < self.group.last_index()
+        });
+        if let Some(care) = &mut self.care {
+            care.arrived = arrived;
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! This file says how many bytes may be on their way to a peer: about as many as its line carries within a short time.
+//!
+//! Used by `transfer.rs` for chunks and by `group/window.rs` for appends. A slow line keeps in a queue what it is given too
+//! fast, and heartbeats and the channel's echoes wait in that queue. So the queue is measured by the delay of
+//! acknowledgements, beyond what the line takes without one, and kept short (as LEDBAT does, RFC 6817).
+
+use super::options::Options;
+
+/// A window begins with so many bytes, and about doubles with each one that is acknowledged, until the line's queue grows.
+/// A peer whose disk is slow acknowledges late as well: this much it gets in any case.
+const BYTES_MIN: usize = 16 << 10;
+/// What is not acknowledged may be lost after so many heartbeats, or twice as long as the last took; each time that it
+/// seems so, the next takes twice as long, but so often only.
+const RETRY_HEARTBEATS: u64 = 4;
+const FAILURES_MAX: u32 = 3;
+/// A window is sent in so many pieces: what is acknowledged of one tells how the others do.
+const PIECES: usize = 4;
+
+/// What may be on its way to one peer.
+///
+/// Invariant: `outstanding` is the sum of the bytes of all flights that have not ended.
+#[derive(Debug)]
+pub struct Pace {
+    window: usize,
+    bytes_min: usize,
+    bytes_max: usize,
+    outstanding: usize,
+    /// The line's queue may be as long as this.
+    queue_ticks_max: u64,
+    /// The shortest delay so far: what the line takes without a queue.
+    shortest_ticks: u64,
+    /// The queue has grown once: from here on the window widens with care.
+    is_measured: bool,
+    narrowed_at: u64,
+    /// The longest of the last delays.
+    delay_ticks: u64,
+    /// So often was something not acknowledged in time, since something was.
+    failures: u32,
+    heartbeat_ticks: u64,
+    due_ticks_max: u64,
+}
+
+/// Something that was sent and is not acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct Flight {
+    bytes: usize,
+    sent_at: u64,
+    /// What was on its way then, this included.
+    outstanding: usize,
+}
+
+impl Flight {
+    pub fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.sent_at)
+    }
+}
+
+impl Pace {
+    pub fn new(options: &Options, bytes_max: usize) -> Self {
+        Self {
+            window: BYTES_MIN.min(bytes_max),
+            bytes_min: BYTES_MIN.min(bytes_max),
+            bytes_max,
+            outstanding: 0,
+            queue_ticks_max: (options.election_timeout_ticks_min / 3).max(1),
+            shortest_ticks: u64::MAX,
+            is_measured: false,
+            narrowed_at: 0,
+            delay_ticks: 0,
+            failures: 0,
+            heartbeat_ticks: options.heartbeat_ticks,
+            due_ticks_max: 4 * options.election_timeout_ticks_max,
+        }
+    }
+
+    /// The same line, for something else: nothing of that is on its way yet.
+    pub fn anew(&self, bytes_max: usize) -> Self {
+        let bytes_min = BYTES_MIN.min(bytes_max);
+        let window = self.window.clamp(bytes_min, bytes_max);
+        Self { window, bytes_min, bytes_max, outstanding: 0, ..*self }
+    }
+
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.outstanding == 0 || self.outstanding + bytes <= self.window
+    }
+
+    /// What is larger should be sent in pieces of this size.
+    pub fn piece(&self) -> usize {
+        (self.window / PIECES).max(self.bytes_min.div_ceil(PIECES))
+    }
+
+    /// It should have been acknowledged by now.
+    pub fn is_late(&self, flight: Flight, now: u64) -> bool {
+        flight.age(now) >= self.due_ticks()
+    }
+
+    /// What is not acknowledged after so many ticks may be lost.
+    pub fn retry_ticks(&self) -> u64 {
+        (RETRY_HEARTBEATS * self.heartbeat_ticks).max(self.due_ticks()) << self.failures
+    }
+
+    fn due_ticks(&self) -> u64 {
+        // What follows something small may be as much as the line's queue may hold.
+        let queue_ticks = if self.is_measured { self.queue_ticks_max } else { 0 };
+        (self.heartbeat_ticks + 2 * (self.delay_ticks + queue_ticks)).min(self.due_ticks_max)
+    }
+
+    pub fn sent(&mut self, bytes: usize, now: u64) -> Flight {
+        self.outstanding += bytes;
+        Flight { bytes, sent_at: now, outstanding: self.outstanding }
+    }
+
+    /// Nothing is known of it but that it is not on its way any more.
+    pub fn ended(&mut self, flight: Flight) {
+        self.outstanding -= flight.bytes;
+    }
+
+    /// Something was not acknowledged in time: the line may be slower than it was, or what it carried is lost.
+    pub fn back_off(&mut self) {
+        self.failures = (self.failures + 1).min(FAILURES_MAX);
+        self.window = (self.window / 2).max(self.bytes_min);
+    }
+
+    pub fn acknowledged(&mut self, flight: Flight, now: u64) {
+        self.ended(flight);
+        let delay = flight.age(now);
+        self.shortest_ticks = self.shortest_ticks.min(delay);
+        self.delay_ticks = delay.max((7 * self.delay_ticks + delay) / 8);
+        self.failures = 0;
+        let queue = delay - self.shortest_ticks;
+        if queue <= self.queue_ticks_max {
+            // Only a window that was used says that the line can take more.
+            if 2 * flight.outstanding > self.window {
+                let more = if self.is_measured { flight.bytes.div_ceil(PIECES) } else { flight.bytes };
+                self.window = (self.window + more).min(self.bytes_max);
+            }
+        } else if flight.sent_at < self.narrowed_at {
+            // It met a queue that a wider window had made.
+        } else if flight.outstanding > self.bytes_min {
+            self.narrow(flight.outstanding, queue, now);
+        } else if self.window == self.bytes_min && 2 * flight.outstanding > self.bytes_min {
+            // There is no less: the line itself is as slow.
+            self.shortest_ticks = delay;
+        }
+    }
+
+    /// The line took `queue` ticks for `outstanding` bytes. One measurement says little: a process may have been stopped.
+    fn narrow(&mut self, outstanding: usize, queue: u64, now: u64) {
+        let carried = (outstanding as u64 * self.queue_ticks_max / queue) as usize;
+        let half = self.window.min(outstanding) / 2;
+        self.window = carried.max(half).clamp(self.bytes_min, self.window);
+        (self.is_measured, self.narrowed_at) = (true, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    fn pace(bytes_max: usize) -> Pace {
+        Pace::new(&Options::new("any", 3, [0; 32]), bytes_max)
+    }
+
+    /// A line that carries so many bytes a tick and takes `delay` ticks besides; how many it carried in 2,000 ticks, and
+    /// the longest time that anything took of what was sent in the second half.
+    fn carry(bytes_a_tick: usize, delay: u64) -> (usize, u64) {
+        let (mut pace, mut flights, mut free_at, mut carried, mut longest) =
+            (pace(1 << 20), VecDeque::<(Flight, usize, u64)>::new(), 0.0_f64, 0, 0);
+        for now in 0..2_000_u64 {
+            while let Some((flight, bytes, arrives_at)) = flights.front().copied()
+                && arrives_at <= now
+            {
+                flights.pop_front();
+                carried += bytes;
+                if now > 1_000 {
+                    longest = longest.max(flight.age(now));
+                }
+                pace.acknowledged(flight, now);
+            }
+            while pace.has_room(pace.piece()) {
+                let bytes = pace.piece();
+                free_at = free_at.max(now as f64) + bytes as f64 / bytes_a_tick as f64;
+                flights.push_back((pace.sent(bytes, now), bytes, free_at.ceil() as u64 + delay));
+            }
+        }
+        (carried, longest)
+    }
+
+    /// 1, 4, 32 and 100 Mbit/s, at 10 ms a tick, near and far.
+    #[test]
+    fn a_line_is_kept_busy_and_its_queue_short() {
+        for (bytes_a_tick, delay) in
+            [(1_250, 0), (5_000, 0), (5_000, 5), (40_000, 0), (40_000, 3), (125_000, 2)]
+        {
+            let (carried, longest) = carry(bytes_a_tick, delay);
+            let possible = 2_000 * bytes_a_tick;
+            let share = carried as f64 / possible as f64;
+            assert!(share > 0.9, "{bytes_a_tick} bytes a tick, {delay} ticks: {share} of it was used");
+            // An election timeout is 30 ticks at least.
+            assert!(
+                longest <= 25 + delay,
+                "{bytes_a_tick} bytes a tick, {delay} ticks: took {longest} ticks"
+            );
+        }
+    }
+
+    /// Without the delay of a queue, only `bytes_max` bounds it.
+    #[test]
+    fn a_fast_line_gets_the_whole_window_at_once() {
+        let mut pace = pace(1 << 20);
+        let mut rounds = 0;
+        while pace.window < 1 << 20 {
+            let flights: Vec<Flight> = (0..4).map(|_| pace.sent(pace.piece(), 0)).collect();
+            flights.into_iter().for_each(|flight| pace.acknowledged(flight, 0));
+            rounds += 1;
+        }
+        assert!(rounds <= 12, "{rounds}");
+    }
+
+    /// What takes long with little on its way is no queue.
+    #[test]
+    fn a_peer_that_was_stopped_or_a_disk_that_was_slow_costs_half_at_most() {
+        let mut pace = pace(8 << 20);
+        pace.window = 8 << 20;
+        let quick = pace.sent(1_000, 0);
+        pace.acknowledged(quick, 0);
+        let slow = pace.sent(1_000, 0);
+        pace.acknowledged(slow, 400);
+        assert_eq!(pace.window, 8 << 20);
+        let flights: Vec<Flight> = (0..8).map(|_| pace.sent(1 << 20, 400)).collect();
+        flights.into_iter().for_each(|flight| pace.acknowledged(flight, 800));
+        assert!(pace.window >= 512 << 10, "{}", pace.window);
+    }
+
+    /// A line that became longer is not taken for one with a queue for ever.
+    #[test]
+    fn a_line_that_takes_longer_from_now_on_is_used_again() {
+        let mut pace = pace(1 << 20);
+        let mut now = 0;
+        for delay in [0, 20] {
+            for _ in 0..200 {
+                let mut flights = Vec::new();
+                while pace.has_room(pace.piece()) {
+                    flights.push(pace.sent(pace.piece(), now));
+                }
+                now += delay;
+                flights.into_iter().for_each(|flight| pace.acknowledged(flight, now));
+            }
+            assert_eq!(pace.window, 1 << 20, "with {delay} ticks");
+        }
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_makes_the_next_wait_longer() {
+        let mut pace = pace(1 << 20);
+        let first = pace.retry_ticks();
+        pace.back_off();
+        assert_eq!(pace.retry_ticks(), 2 * first);
+        let flight = pace.sent(10, 0);
+        pace.acknowledged(flight, 0);
+        assert_eq!(pace.retry_ticks(), first);
+    }
+}
