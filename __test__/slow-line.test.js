@@ -13,7 +13,7 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 
-const { SlowLine } = require('../nemesis/slow-line')
+const { Line } = require('../nemesis/line')
 const { startRedisServer } = require('../scripts/redis-server')
 const { Cluster, until } = require('./cluster')
 
@@ -37,10 +37,11 @@ async function open(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
   const options = { snapshot: { entries: SNAPSHOT_ENTRIES }, ballast: STATE_BYTES }
   const cluster = new Cluster(redis.url, { folder, options })
-  const line = await SlowLine.start({ port: redis.port }, { bytesPerSecond: BYTES_PER_SECOND })
+  const line = await Line.start(() => redis.port)
+  line.limit({ down: BYTES_PER_SECOND })
   t.after(async () => {
     await cluster.kill()
-    line.close()
+    line.end()
     fs.rmSync(folder, { recursive: true, force: true })
   })
   await cluster.leader()

@@ -10,7 +10,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const { startRedisServer } = require('../scripts/redis-server')
-const { Front } = require('./front')
+const { Line } = require('./line')
 const { until } = require('./until')
 
 const CHANNEL = 'nemesis'
@@ -26,7 +26,7 @@ class Network {
   /** The primary, and its replica. */
   #servers
   /** By id; for guests there is one without. */
-  #fronts = new Map()
+  #lines = new Map()
   /** `${from}>${to}` for every direction that is cut, by ids. */
   #cuts = new Set()
   #ids
@@ -43,7 +43,7 @@ class Network {
     )
     for (const id of [undefined, ...ids]) {
       const host = id === undefined ? GUESTS_HOST : hostOf(ids.indexOf(id))
-      network.#fronts.set(id, await Front.start(host, () => network.redis.port))
+      network.#lines.set(id, await Line.start(() => network.redis.port, host))
     }
     await network.demote()
     return network
@@ -86,7 +86,7 @@ class Network {
     return {
       name: 'redis',
       host: isGuest ? GUESTS_HOST : hostOf(index),
-      port: this.#fronts.get(isGuest ? undefined : id).port,
+      port: this.#lines.get(isGuest ? undefined : id).port,
       username: isGuest ? 'default' : id,
       passwordFile: this.#passwordFile,
       channelName: CHANNEL
@@ -113,6 +113,11 @@ class Network {
     for (const from of senders) await this.#allow(from, '(+publish allchannels)')
   }
 
+  /** The line of the process with this id: so many bytes a second from Redis (`down`) and to it (`up`), all if not given. */
+  limit(id, rates) {
+    this.#lines.get(id).limit(rates)
+  }
+
   /** A new password for every process, which finds it in its file; who is connected by the former one is thrown out. */
   async rotatePasswords() {
     const password = `${PASSWORD}-${++this.#rotations}`
@@ -134,7 +139,7 @@ class Network {
   }
 
   async end() {
-    for (const front of this.#fronts.values()) front.end()
+    for (const line of this.#lines.values()) line.end()
     for (const server of this.#servers) {
       server.thaw()
       await server.kill()

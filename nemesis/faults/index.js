@@ -18,5 +18,6 @@ module.exports = [
   require('./packets'),
   require('./full-disk'),
   require('./slow-disk'),
+  require('./slow-link'),
   ...require('./cuts')
 ]

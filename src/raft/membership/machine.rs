@@ -64,6 +64,8 @@ pub struct Membership {
     /// In a cluster: ticks without a known leader, and after how many the quorum is believed lost.
     pub(super) leaderless: u64,
     pub(super) leaderless_max: u64,
+    /// In a cluster: a member of it has said that it holds committed actions.
+    knows_of_actions: bool,
     /// While waiting for others: when the next warning is due, and whom the last one named.
     warns_at: u64,
     warned_of: Option<Vec<Arc<str>>>,
@@ -103,6 +105,7 @@ impl Membership {
             answered_by: 0,
             leaderless: 0,
             leaderless_max: 0,
+            knows_of_actions: false,
             warns_at: timing.until_warning(),
             warned_of: None,
             channel_was_healthy: true,
@@ -296,9 +299,19 @@ impl Membership {
     /// voter. But a cluster without a quorum has lost at least N - ⌊N/2⌋ of its N founders. Only if as many newcomers
     /// are near, N nodes can be alive at all; until then there is nothing to be gained by leaving.
     fn has_lost_quorum(&self, facts: &Facts) -> bool {
-        !facts.holds_actions
+        !self.cluster_holds_actions(facts)
             && self.leaderless >= self.leaderless_max
             && self.hearing.newcomers(&self.id, self.now) >= self.cluster_size - self.cluster_size / 2
+    }
+
+    /// Our cluster holds actions, as far as this node knows: one that has just come back from its disk may have none, and
+    /// its vote is needed to keep those of others.
+    pub(super) fn cluster_holds_actions(&self, facts: &Facts) -> bool {
+        #[cfg(test)]
+        if is_back(Bug::LeavesActionsOfOthers) {
+            return facts.holds_actions;
+        }
+        facts.holds_actions || self.knows_of_actions
     }
 
     fn speak(&mut self, facts: &Facts) {
@@ -417,6 +430,7 @@ impl Membership {
         if self.hear_of_successor(from, here, facts) {
             return;
         }
+        self.knows_of_actions |= here.holds_actions && self.phase.cluster() == here.cluster;
         if self.home == Some(here.cluster) && self.may_be_admitted() {
             self.resized(here.cluster_size as usize);
         }
@@ -533,6 +547,7 @@ impl Membership {
     pub(super) fn enter(&mut self, cluster: ClusterUuid) {
         self.leaderless = 0;
         self.leaderless_max = self.timing.until_quorum_lost(&mut self.dice);
+        self.knows_of_actions = false;
         self.phase = Phase::Member { cluster };
         self.home = None;
     }

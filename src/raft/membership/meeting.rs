@@ -27,7 +27,7 @@ pub(super) enum Verdict {
 /// Decides what a node of cluster `ours` does when it hears `theirs`. `leaderless` is for how many ticks it has known
 /// no leader.
 ///
-/// Whoever holds an action never dissolves, because somebody may have been told that it is kept. Others dissolve only
+/// A node whose cluster holds an action never dissolves, because that action may be acknowledged. Others dissolve only
 /// for a cluster that is sure to last: one whose actions are *committed*, since then a quorum holds them and does not
 /// dissolve, and that has a leader. An action that is merely in a leader's log while its followers are leaving must
 /// draw nobody in: the whole channel would wait on a cluster that can never commit again.

@@ -93,10 +93,11 @@ impl Membership {
             // It is told, and gives way. Before that it may have gone on.
             return if theirs.has_leader { Verdict::Warn } else { Verdict::Stay };
         }
+        let facts = Facts { holds_actions: self.cluster_holds_actions(facts), ..*facts };
         if facts.holds_actions && self.common_ancestor(theirs).is_some() {
             return Verdict::Warn;
         }
-        meet(ours, facts, self.leaderless, theirs, &self.timing)
+        meet(ours, &facts, self.leaderless, theirs, &self.timing)
     }
 
     pub(super) fn warning_of(&self, ours: ClusterUuid, here: &Here) -> Warning {

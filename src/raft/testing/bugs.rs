@@ -85,6 +85,8 @@ pub enum Bug {
     SurvivorTakesItselfForRemoved,
     /// Whether the quorum is lost is asked of all voters of a joint configuration together.
     CountsVotersOfBothHalves,
+    /// A member that has no actions starts over, although others of its cluster have some.
+    LeavesActionsOfOthers,
     /// A leader admits a node for a HELLO from before its removal.
     LetsInByOldHello,
     /// A recovered cluster serves before the write that founds it is durable.
@@ -242,6 +244,11 @@ fn bug_of_campaigning_without_pre_vote_is_caught() {
 #[test]
 fn bug_of_counting_half_as_a_quorum_is_caught() {
     assert_caught(Bug::CountsHalfAsQuorum, (5..).step_by(6), simulation::live_through);
+}
+
+#[test]
+fn bug_of_leaving_the_actions_of_others_is_caught() {
+    assert_caught(Bug::LeavesActionsOfOthers, 0.., recoveries::a_voter_comes_back_without_actions);
 }
 
 #[test]

@@ -549,3 +549,30 @@ fn a_promise_goes_on_to_a_better_survivor_that_is_heard_later() {
         tale.serve();
     }
 }
+
+/// Two of three are away, and the third has nothing of what they have acknowledged; but a newcomer has it, and says so.
+#[test]
+fn a_voter_that_lacks_the_actions_of_its_cluster_does_not_start_over() {
+    (0..20).for_each(a_voter_comes_back_without_actions);
+}
+
+pub(super) fn a_voter_comes_back_without_actions(seed: u64) {
+    let mut tale = Tale::found_empty(seed, 3, true);
+    let leader = tale.leader().expect("it was found");
+    let [other, empty] = <[String; 2]>::try_from(tale.followers()).expect("three were founded");
+    let newcomer = tale.start_anew("n3", None);
+    tale.until("it is let in", |tale| tale.leader().is_some());
+    tale.cluster.cuts.insert((leader.clone(), empty.clone()));
+    let (sequence, action) = tale.append(&leader);
+    tale.until("it is acknowledged", |tale| tale.end(&leader, sequence).is_some());
+    tale.until("the newcomer has it", |tale| tale.holds(&newcomer, &action));
+    tale.crash(&leader, 0);
+    let disk = tale.crash(&other, 0);
+    tale.cluster.cuts.clear();
+    ["n4", "n5"].into_iter().for_each(|id| _ = tale.start_anew(id, None));
+    tale.ticks(1_500);
+    tale.start("back", &other, disk);
+    tale.until("the cluster goes on", |tale| tale.leader().is_some());
+    tale.serve();
+    assert!(tale.holds(&empty, &action), "what was acknowledged is lost");
+}

@@ -39,7 +39,18 @@ impl Tale {
         Self { cluster, size, recover_ticks, application, performed: 0, started: 0 }
     }
 
+    /// As `found`, and nothing has been performed.
+    pub fn found_empty(seed: u64, size: usize, is_durable: bool) -> Self {
+        Self::over(Cluster::new(seed), size, None, Application::default()).begun(is_durable)
+    }
+
     fn founded(self, is_durable: bool) -> Self {
+        let mut tale = self.begun(is_durable);
+        tale.serve();
+        tale
+    }
+
+    fn begun(self, is_durable: bool) -> Self {
         let mut tale = self;
         tale.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
         for n in 0..tale.size {
@@ -47,7 +58,6 @@ impl Tale {
             tale.start(&id, &id, is_durable.then(Disk::default));
         }
         tale.until("a leader that all know", |tale| tale.leader().is_some());
-        tale.serve();
         tale
     }
 
