@@ -17,12 +17,13 @@ const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'ut
 /** Ends a command. Its message is one sentence: what is wrong, and what to do about it. */
 class Stop extends Error {}
 
-/** Runs a whole command and turns its end into an exit code. */
+/** Runs a whole command and turns its end into an exit code. A mistaken option is told in one sentence, as any Stop. */
 async function main(work) {
   try {
     await work()
   } catch (error) {
-    console.error(error instanceof Stop ? `\n✗ ${error.message}` : error)
+    const isUsers = error instanceof Stop || String(error?.code).startsWith('ERR_PARSE_ARGS_')
+    console.error(isUsers ? `\n✗ ${error.message}` : error)
     process.exitCode = 1
   }
 }
