@@ -183,6 +183,28 @@ async fn a_link_that_is_busy_with_a_large_frame_is_not_broken() {
     assert!(!slow.health.has_changed().expect("the link lives"), "{:?}", slow.health.borrow());
 }
 
+/// Whoever hears an echo late asks whether the server refuses echoes, and may hear that question before the next one.
+#[tokio::test]
+async fn a_link_that_was_well_for_long_survives_an_echo_that_is_late() {
+    let server = RedisServer::start(&[]);
+    let mut near = channel(&server).join(incarnation(1));
+    healthy(&mut near).await;
+    // At most 3.2 MiB a second.
+    let port = far_away(server.port(), Duration::from_millis(20)).await;
+    let patience = Duration::from_millis(800);
+    let options = RedisOptions { port: Some(port), patience, ..RedisOptions::default() };
+    let mut slow = Redis::new(options).expect("these options are good").join(incarnation(2));
+    healthy(&mut slow).await;
+    // As many echoes as may be unheard where anything else arrives.
+    sleep(11 * patience).await;
+    for _ in 0..3 {
+        near.outbound.say(Target::One(incarnation(2)), Bytes::from(vec![7; 1 << 20]));
+        assert_eq!(heard(&mut slow, 1).await.len(), 1);
+        sleep(patience).await;
+    }
+    assert!(!slow.health.has_changed().expect("the link lives"), "{:?}", slow.health.borrow());
+}
+
 #[tokio::test]
 async fn a_killed_connection_is_replaced() {
     let server = RedisServer::start(&[]);

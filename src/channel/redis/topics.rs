@@ -150,8 +150,17 @@ impl Topics {
 
     /// The command that publishes an echo to this link itself.
     pub(super) fn publish_echo(&self, number: u64) -> Cmd {
+        self.publish_to_echo(&number.to_be_bytes())
+    }
+
+    /// The command that publishes to the same topic, and is no echo: only whether the server refuses it counts.
+    pub(super) fn publish_no_echo(&self) -> Cmd {
+        self.publish_to_echo(b"")
+    }
+
+    fn publish_to_echo(&self, payload: &[u8]) -> Cmd {
         let mut command = Cmd::new();
-        command.arg("PUBLISH").arg(&self.echo).arg(number.to_be_bytes().as_slice());
+        command.arg("PUBLISH").arg(&self.echo).arg(payload);
         command
     }
 

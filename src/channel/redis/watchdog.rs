@@ -74,6 +74,7 @@ impl Watchdog {
     pub(super) async fn run(mut self) -> Ended {
         let interval = self.patience / ECHOES_UNHEARD_MAX;
         let mut number = self.first;
+        let mut newest = None;
         let mut is_late = false;
         let (mut received, mut intervals_silent) = (0, 0);
         loop {
@@ -90,7 +91,8 @@ impl Watchdog {
             };
             // What anyone else publishes into the topic of our echoes is not counted. An earlier echo is: the way there
             // and back may be longer than an interval.
-            let newest = Some(*self.heard.borrow()).filter(|heard| (self.first + 1..=number).contains(heard));
+            let heard = Some(*self.heard.borrow()).filter(|heard| (self.first + 1..=number).contains(heard));
+            newest = newest.max(heard);
             let received_before = replace(&mut received, self.received.load(Ordering::Relaxed));
             intervals_silent = if received == received_before { intervals_silent + 1 } else { 0 };
             let unheard = number - newest.unwrap_or(self.first);
@@ -100,7 +102,7 @@ impl Watchdog {
             }
             let has_just_returned = self.returns && number - self.first <= ECHOES_UNHEARD_MAX.into();
             self.marker.set_found(*self.sees_mark.borrow() == Some(true) || has_just_returned);
-            if newest.is_some() {
+            if heard.is_some() {
                 self.health.send_if_modified(|health| replace(health, Health::Healthy) != Health::Healthy);
             }
             if !is_late {
@@ -181,8 +183,7 @@ impl Watchdog {
     fn refusal(&self, is_late: bool) -> impl Future<Output = Option<RedisError>> + use<> {
         let asks = is_late && matches!(self.publishing, Publishing::Socket(_));
         let endpoint = self.endpoint.clone();
-        // The number of no echo: this one says nothing about our connections.
-        let command = self.topics.publish_echo(self.first);
+        let command = self.topics.publish_no_echo();
         async move { if asks { endpoint.refusal_of(&command).await } else { None } }
     }
 }
