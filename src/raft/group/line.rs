@@ -61,9 +61,17 @@ impl Line {
     /// raft-rs does not know what is on its way until it is acknowledged, and says again what it has said with every
     /// heartbeat that a peer answers. Of that, only what is new is added: a leader's log only grows (paper §5.3).
     fn add(&mut self, mut message: RaftMessage, now: u64, leaving: &mut Vec<RaftMessage>) {
+        // A rejection that came late may let raft-rs begin behind what is acknowledged.
+        let acknowledged = self.matched.saturating_sub(message.index) as usize;
+        if acknowledged > 0 {
+            if acknowledged >= message.entries.len() {
+                return;
+            }
+            message = cut(&mut message, acknowledged);
+        }
         let is_late = self.flights.front().is_some_and(|(_, flight)| self.pace.is_late(*flight, now));
         let is_on_its_way = (self.begin..self.last_index).contains(&message.index) && !is_late;
-        if message.index >= self.matched && message.index != self.last_index && !is_on_its_way {
+        if message.index != self.last_index && !is_on_its_way {
             self.begin_anew(message.index);
         }
         let known = self.last_index.saturating_sub(message.index) as usize;
@@ -370,6 +378,18 @@ mod tests {
         line.add(append(12, 50), 1, &mut leaving);
         line.release(1, &mut leaving);
         assert_eq!(indexes(&leaving)[..3], [46, 47, 48]);
+    }
+
+    #[test]
+    fn what_is_late_leaves_again_also_if_it_is_said_again_with_what_was_acknowledged() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 2), 0, &mut leaving);
+        line.acknowledged(12, 1);
+        line.add(append(12, 3), 1, &mut leaving);
+        leaving.clear();
+        line.add(append(11, 4), 1_000, &mut leaving);
+        assert_eq!(indexes(&leaving), [13, 14, 15]);
     }
 
     #[test]
