@@ -4,13 +4,40 @@
 
 const assert = require('node:assert/strict')
 const test = require('node:test')
+const vm = require('node:vm')
 
 const conflux = require('..')
-const { openOne } = require('./nodes')
+const { openOne, rejection } = require('./nodes')
 
 test('the package is one function', () => {
   assert.equal(typeof conflux, 'function')
-  assert.deepEqual(Object.keys(conflux), [])
+  assert.deepEqual(Object.keys(conflux), ['isPerformError'])
+})
+
+test('isPerformError tells what a call was rejected with from everything else', async t => {
+  const node = openOne(t, { methods: { no: () => new Error('no') } })
+  const refused = await rejection(node.perform('no'))
+  const invalid = await rejection(node.perform('no', 'not an array'))
+  const elsewhere = vm.runInNewContext(
+    'Object.assign(new Error("elsewhere"), { code: "ERR_CONFLUX_TIMEOUT", outcome: "unknown" })'
+  )
+  for (const error of [refused, invalid, elsewhere]) assert.equal(conflux.isPerformError(error), true)
+  const hostile = new Proxy(new Error('x'), {
+    get() {
+      throw new Error('in a trap')
+    }
+  })
+  const others = [
+    new Error('x'),
+    Object.assign(new Error('x'), { outcome: 'unknown' }),
+    Object.assign(new Error('x'), { code: 'E_X', outcome: 'maybe' }),
+    { code: 'E_X', outcome: 'refused', message: 'not an Error' },
+    hostile,
+    'refused',
+    null,
+    undefined
+  ]
+  for (const other of others) assert.equal(conflux.isPerformError(other), false)
 })
 
 test('import gives the same function as require', async () => {

@@ -103,7 +103,7 @@ async function theRest() {
   node
     .on('leader', id => expect<string | null>().toBe(id))
     .on('role', role => expect<conflux.Role>().toBe(role))
-    .once('error', error => expect<string>().toBe(error.code))
+    .once('error', error => expect<conflux.ErrorCode>().toBe(error.code))
     .on('close', () => {})
     .on('warning', warning => {
       expect<string>().toBe(warning.message)

@@ -13,6 +13,8 @@ const failure = (code, message, facts) => Object.assign(new Error(message), { co
 const REFUSED = { outcome: 'refused' }
 const NOT_APPLIED = { outcome: 'not-applied' }
 
+const OUTCOMES = new Set(['refused', 'not-applied', 'unknown'])
+
 module.exports = {
   invalidOptions: faults =>
     failure('ERR_CONFLUX_INVALID_OPTIONS', `Invalid options: ${faults.join(', ')}`, { faults }),
@@ -147,6 +149,14 @@ module.exports = {
       path
     }),
 
+  /** The option `initialState` gives none. */
+  initialStateOption: (fault, cause) =>
+    failure(
+      'ERR_CONFLUX_INVALID_OPTIONS',
+      `Invalid options: ${fault}`,
+      cause === undefined ? { faults: [fault] } : { faults: [fault], cause }
+    ),
+
   /** This node performed what is committed, and cannot say what the state makes of it. */
   unreduced: ({ index, action, cause }) =>
     failure(
@@ -162,6 +172,15 @@ module.exports = {
   core: (code, message, facts) => failure(code, message, facts),
 
   isOwn,
+
+  /** Whether it says what became of a call. Also of another realm, or made by another copy of conflux. */
+  isOfPerform: error => {
+    try {
+      return module.exports.isError(error) && typeof error.code === 'string' && OUTCOMES.has(error.outcome)
+    } catch {
+      return false
+    }
+  },
 
   /** Errors cross realms (Jest, `vm`), where `instanceof` alone fails. */
   isError: value => isNativeError(value) || value instanceof Error,

@@ -6,6 +6,7 @@
 
 const { Buffer } = require('./environment')
 const errors = require('./errors')
+const { nameOf } = require('./json-faults')
 
 const ID_BYTES_MAX = 256
 const CLUSTER_SIZE_MAX = 99
@@ -21,8 +22,10 @@ const OPTIONS = {
   id: { required: true, check: name },
   clusterSize: { required: true, check: integer(1, CLUSTER_SIZE_MAX) },
   channel: { required: true, check: channel },
-  methods: { required: true, check: object },
+  methods: { required: true, check: methods },
   reduce: { required: true, check: func },
+  // Any value, or a function that makes one. null is a state like any other.
+  initialState: { isNullable: true, check: value => value },
   electionTimeout: { default: { min: 300, max: 500 }, check: range },
   heartbeatInterval: { default: 50, check: integer(1, MILLISECONDS_MAX) },
   maxPending: { default: 100000, check: integer(1, 10000000) },
@@ -108,7 +111,8 @@ function checkFields(table, given, prefix, faults) {
   const result = {}
   for (const [key, field] of Object.entries(table)) {
     const value = given[key]
-    if (value != null) result[key] = field.check(value, `"${prefix}${key}"`, faults)
+    if (value != null || (value === null && field.isNullable))
+      result[key] = field.check(value, `"${prefix}${key}"`, faults)
     else if (field.required) faults.push(`"${prefix}${key}" is required`)
     else if (field.default !== undefined) result[key] = field.default
   }
@@ -157,6 +161,25 @@ function func(value, path, faults) {
 function object(value, path, faults) {
   if (!isObject(value)) faults.push(`${path} must be an object`)
   return value
+}
+
+/** A getter is not called: it may decide at the call what the method is. */
+function methods(value, path, faults) {
+  if (!isObject(value)) return object(value, path, faults)
+  for (const key of Object.keys(value)) {
+    const descriptor = Object.getOwnPropertyDescriptor(value, key)
+    if (descriptor === undefined || !Object.hasOwn(descriptor, 'value')) continue
+    if (typeof descriptor.value !== 'function') {
+      faults.push(`"methods${nameOf(key)}" must be a function, got ${kindOf(descriptor.value)}`)
+    }
+  }
+  return value
+}
+
+function kindOf(value) {
+  if (value === null || value === undefined) return String(value)
+  const kind = Array.isArray(value) ? 'array' : typeof value
+  return `${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind}`
 }
 
 function boolean(value, path, faults) {
