@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" />
+
 /**
  * conflux is Redux for distributed systems: a store that every node of a cluster holds, changed by actions that all
  * nodes reduce in the same order. The order is agreed on by Raft: any minority of the nodes may fail.
@@ -530,17 +532,42 @@ declare namespace conflux {
      */
     ready(options?: ReadyOptions): Promise<void>
 
-    /** Calls `listener` on each such event. */
+    /**
+     * A node is an `EventEmitter` of Node: `events.once(node, 'leader', { signal })` and `events.on` work, too. What a
+     * listener throws stops neither the others nor the node: it is an uncaught exception once all have run. Any number of
+     * listeners is fine, and an `'error'` that nobody listens to is no exception.
+     */
     on<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
     /** Calls `listener` on the next such event. */
     once<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
     /** Ends one registration of `listener`. */
     off<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
+    addListener<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
+    removeListener<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
+    prependListener<Event extends keyof Events>(
+      event: Event,
+      listener: (...args: Events[Event]) => void
+    ): this
+    prependOnceListener<Event extends keyof Events>(
+      event: Event,
+      listener: (...args: Events[Event]) => void
+    ): this
+    removeAllListeners(event?: keyof Events): this
+    listeners(event: keyof Events): Function[]
+    rawListeners(event: keyof Events): Function[]
+    listenerCount(event: keyof Events, listener?: Function): number
+    eventNames(): (keyof Events)[]
+    emit<Event extends keyof Events>(event: Event, ...args: Events[Event]): boolean
+    setMaxListeners(count: number): this
+    getMaxListeners(): number
 
     /** Keeps the process alive while the node is open, as it does from the start. */
     ref(): this
     /** Lets the process exit while the node is open. */
     unref(): this
+
+    /** `await using node = conflux(…)` closes the node at the end of the block, as `close()` does. */
+    [Symbol.asyncDispose](): Promise<void>
   }
 
   interface ReadyOptions {

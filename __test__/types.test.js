@@ -18,6 +18,7 @@ const COMPILERS = ['typescript-5.4', 'typescript', 'typescript-7.0']
 const PROJECTS = {
   'as Node resolves them': 'tsconfig.json',
   'as bundlers resolve them': '__test__/tsconfig.bundler.json',
+  'with the types of Node': '__test__/tsconfig.node.json',
   'with exact optional properties': '__test__/tsconfig.exact.json'
 }
 

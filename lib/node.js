@@ -10,6 +10,7 @@ const { Asks } = require('./asks')
 const { bind } = require('./callback')
 const { credentialsOf } = require('./credentials')
 const { Deferred } = require('./deferred')
+const { Emitter } = require('./emitter')
 const { KeepAlive, Promise, clearTimeout, nextTick, queueMicrotask, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { decodeError } = require('./evaluation')
@@ -27,9 +28,6 @@ const CLOSE_TIMEOUT_DEFAULT = 2000
 const CLOSE_GRACE_MS = 250
 
 const NO_STATES = []
-
-/** What `asks.js` knows. */
-const ASKS = ['sync', 'transferLeadership', 'remove', 'resize', 'recover']
 
 class Node {
   /** What the application holds: `this` in its methods. */
@@ -69,7 +67,8 @@ class Node {
   /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the core cannot start. */
   constructor(options, open) {
     this.#isDurable = options.storage !== undefined
-    this.#events = new Events(options.id)
+    this.face = this.#makeFace()
+    this.#events = new Events(options.id, this.face)
     this.#application = new Application(options)
     this.#replica = new Replica(this.#application, { isReplayed: !this.#isDurable }, (index, why) =>
       this.#native.reducerFailed(index, why)
@@ -82,7 +81,6 @@ class Node {
     )
     this.#asks = new Asks(options)
     this.#ready = new Ready(() => this.#waitingFor())
-    this.face = this.#makeFace()
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
     nextTick(beginKeepingAlive, this)
@@ -94,20 +92,24 @@ class Node {
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
   #makeFace() {
-    const face = {
-      perform: (method, args, timeout, callback) => this.#perform(method, args, timeout, callback),
-      subscribe: listener => this.#subscribe(listener),
-      getState: () => this.#application.show(this.#replica.committed),
-      getProvisionalState: () => this.#application.show(this.#replica.provisional),
-      close: (options, callback) => this.#close(options, callback),
-      status: () => this.#status(),
-      ready: options => this.#whenReady(options),
-      ref: () => this.#keepProcessAlive(true),
-      unref: () => this.#keepProcessAlive(false)
-    }
-    for (const name of ASKS) face[name] = (...args) => this.#ask(name, args)
-    for (const name of ['on', 'once', 'off']) {
-      face[name] = (event, listener) => (this.#events.listen(name, event, listener), face)
+    const face = new Emitter()
+    face.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
+    face.subscribe = listener => this.#subscribe(listener)
+    face.getState = () => this.#application.show(this.#replica.committed)
+    face.getProvisionalState = () => this.#application.show(this.#replica.provisional)
+    face.close = (options, callback) => this.#close(options, callback)
+    face.status = () => this.#status()
+    face.ready = options => this.#whenReady(options)
+    face.sync = options => this.#ask('sync', [options])
+    face.transferLeadership = (id, options) => this.#ask('transferLeadership', [id, options])
+    face.remove = (id, options) => this.#ask('remove', [id, options])
+    face.resize = (clusterSize, options) => this.#ask('resize', [clusterSize, options])
+    face.recover = options => this.#ask('recover', [options])
+    face.ref = () => this.#keepProcessAlive(true)
+    face.unref = () => this.#keepProcessAlive(false)
+    // Where there is none (before Node 20.4), nothing can ask for it.
+    if (Symbol.asyncDispose !== undefined) {
+      Object.defineProperty(face, Symbol.asyncDispose, { value: () => this.#close() })
     }
     return face
   }
