@@ -81,8 +81,8 @@ declare namespace conflux {
   /** The arguments of `perform`, after the method's name. A method without parameters needs no list. */
   type PerformArguments<Method> = Method extends (...args: infer Args) => unknown
     ? [] extends Args
-      ? [args?: Readonly<Args> | null, timeout?: number | null]
-      : [args: Readonly<Args>, timeout?: number | null]
+      ? [args?: Readonly<Args> | null, options?: number | null | PerformOptions]
+      : [args: Readonly<Args>, options?: number | null | PerformOptions]
     : never
 
   /** Names what is wrong with a method, in the text of a type error. */
@@ -281,6 +281,14 @@ declare namespace conflux {
     checkState?: boolean | undefined
 
     /**
+     * Whether every call notes its caller's stack, so that whatever it is rejected with shows it. Default: where an `async`
+     * function awaits the call, its frames are found without that; else, for a callback or `.catch`, they are noted as
+     * long as that takes less than 0.1 % of the time. `true` notes them always, at some microseconds a call; `false`
+     * never, and errors show no caller.
+     */
+    captureStacks?: boolean | undefined
+
+    /**
      * What happens when half of the voters or more are gone for good, so that nothing can be committed any more.
      *
      * - `'wait'`: the others wait for them, or for `node.recover`.
@@ -372,7 +380,8 @@ declare namespace conflux {
      * a leader they wait.
      *
      * @param args what the method is called with, as JSON keeps it: at most 1 MiB as text, nested at most 64 deep.
-     * @param timeout milliseconds, from 0 to 2147483647; default (also `null` and -1): no limit.
+     * @param options `{ timeout, signal }`, or a timeout alone: milliseconds, from 0 to 2147483647; default (also `null`
+     *   and -1): no limit.
      * @returns the action, a copy of this call's own; or `undefined` if the method returned nothing.
      * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own JSON-able data,
      *   `code` among them (else `ERR_CONFLUX_REFUSED`). Nothing was logged. If all of it has more than 64 KiB as JSON, only
@@ -386,7 +395,10 @@ declare namespace conflux {
      * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: something threw before the call began,
      *   the end of the stack or a getter of an option; `error.cause` is it. Likewise for every call with a promise.
      * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too much is pending; try again later.
-     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed.
+     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed. Its message, and
+     *   `error.waitingFor`, say what this node waits for, if it does (else null).
+     * @throws {PerformError} an `AbortError` (`ABORT_ERR`) whose `cause` is the signal's reason: `'not-applied'` if the call
+     *   had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
      * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if it was on its way, `'unknown'`.
      * @throws {PerformError} the code of a failure of this node (see the event `error`), likewise.
      * @throws {PerformError} `ERR_CONFLUX_FENCED`, likewise: this node is fenced (see the event `fenced`). A perform whose
@@ -411,7 +423,7 @@ declare namespace conflux {
     perform<Name extends keyof Methods & string>(
       method: Name,
       args: Readonly<Parameters<Methods[Name]>>,
-      timeout: number | null | undefined,
+      options: number | null | undefined | PerformOptions,
       callback: Callback<Performed<Methods[Name]>>
     ): void
 
@@ -449,7 +461,8 @@ declare namespace conflux {
      * read after it is linearizable.
      *
      * @param options.timeout milliseconds, from 0 to 2147483647; default: 10000.
-     * @throws `ERR_CONFLUX_NO_QUORUM`: within the time no majority of the voters confirmed what is current.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: within the time no majority of the voters confirmed what is current. Its message
+     *   says why; `error.waitingFor` is what this node waits for, or null. Likewise below.
      * @throws `ERR_CONFLUX_FENCED`: this node is fenced (see the event `fenced`).
      * @throws `ERR_CONFLUX_BUSY`: `maxPending` such calls wait already.
      * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: nothing was asked. Likewise below.
@@ -527,6 +540,7 @@ declare namespace conflux {
      * node was admitted, or came back with its `storage`, is in `getState()`.
      *
      * @param options.timeout milliseconds; default: no limit.
+     * @param options.signal aborts the call: it rejects with an `AbortError`. Likewise below.
      * @throws `ERR_CONFLUX_TIMEOUT`: its message, and `error.waitingFor`, say what is missing.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
@@ -570,14 +584,36 @@ declare namespace conflux {
     [Symbol.asyncDispose](): Promise<void>
   }
 
+  interface PerformOptions {
+    /** Milliseconds, from 0 to 2147483647. Default: no limit. */
+    timeout?: number | null | undefined
+    /** Aborts the call: it rejects with an `AbortError`, whose `outcome` says what became of it. */
+    signal?: Signal | null | undefined
+  }
+
   interface ReadyOptions {
     /** Milliseconds, from 0 to 2147483647. Default: no limit. */
-    timeout?: number | undefined
+    timeout?: number | null | undefined
+    /** Aborts the call: it rejects with an `AbortError`. */
+    signal?: Signal | null | undefined
   }
 
   interface AskOptions {
     /** Milliseconds, from 0 to 2147483647. Default: 10000. */
-    timeout?: number | undefined
+    timeout?: number | null | undefined
+    /**
+     * Aborts the call: it rejects with an `AbortError`. What was asked of the cluster may still be done then (`outcome:
+     * 'unknown'`).
+     */
+    signal?: Signal | null | undefined
+  }
+
+  /** An `AbortSignal`, of whatever library. */
+  interface Signal {
+    readonly aborted: boolean
+    readonly reason?: any
+    addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
+    removeEventListener(type: 'abort', listener: () => void): void
   }
 
   interface CloseOptions {

@@ -11,6 +11,8 @@ async function uses() {
   const [leader] = await once(node, 'leader', { signal })
   for await (const [role] of on(node, 'role', { signal })) return role
   EventEmitter.setMaxListeners(20, node)
+  await node.perform('add', [1], { signal })
+  await node.sync({ signal })
   return leader
 }
 

@@ -7,6 +7,8 @@
 
 const { Application } = require('./application')
 const { Asks } = require('./asks')
+const { callOptions } = require('./call-options')
+const { CallStacks } = require('./call-stack')
 const { bind } = require('./callback')
 const { credentialsOf } = require('./credentials')
 const { Deferred } = require('./deferred')
@@ -20,7 +22,7 @@ const { nativeOptions } = require('./native-options')
 const { Performs } = require('./performs')
 const { Ready } = require('./ready')
 const { Replica } = require('./replica')
-const { isTimeout, TIMEOUT_RULE, TIMEOUT_MAX } = require('./timeout')
+const { TIMEOUT_MAX } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
 
@@ -74,13 +76,16 @@ class Node {
       this.#native.reducerFailed(index, why)
     )
     this.#inbox = new Inbox(this, this.#replica)
+    const stacks = new CallStacks(options.captureStacks)
     this.#performs = new Performs(
       options,
+      stacks,
       batch => this.#inbox.deliver(batch, NO_STATES),
-      error => this.#fail(errors.internal(error))
+      error => this.#fail(errors.internal(error)),
+      () => this.#waitingFor()
     )
-    this.#asks = new Asks(options)
-    this.#ready = new Ready(() => this.#waitingFor())
+    this.#asks = new Asks(options, stacks)
+    this.#ready = new Ready(() => this.#waitingFor(), stacks)
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
     nextTick(beginKeepingAlive, this)
@@ -116,10 +121,10 @@ class Node {
 
   // What the application calls.
 
-  #perform(method, args, timeout, callback) {
-    if (typeof timeout === 'function') {
-      callback = timeout
-      timeout = undefined
+  #perform(method, args, options, callback) {
+    if (typeof options === 'function') {
+      callback = options
+      options = undefined
     }
     this.#application.forbidInside('perform')
     const isCallback = typeof callback === 'function'
@@ -128,7 +133,7 @@ class Node {
       if (callback !== undefined && callback !== null && !isCallback) {
         throw errors.invalidCall('the callback must be a function')
       }
-      return this.#performs.add(method, args, timeout, isCallback ? callback : undefined)
+      return this.#performs.add(method, args, options, isCallback ? callback : undefined, this.face.perform)
     } catch (thrown) {
       const error = errors.isOwn(thrown) ? thrown : errors.notStarted('perform', thrown)
       if (!isCallback) return Promise.reject(error)
@@ -147,12 +152,12 @@ class Node {
     return this.#whileOpen(name, () => {
       // What was performed before is told to the core before.
       this.#performs.flush()
-      return this.#asks[name](...args)
+      return this.#asks[name](...args, this.face[name])
     })
   }
 
   #whenReady(options) {
-    return this.#whileOpen('ready', () => this.#ready.wait(options))
+    return this.#whileOpen('ready', () => this.#ready.wait(options, this.face.ready))
   }
 
   /** The promise that `begin` returns, or one that is rejected with what it throws. */
@@ -202,7 +207,7 @@ class Node {
   /** The rest of it, a tick later: the call itself may have been cut off. */
   beginClosing() {
     if (this.#state !== 'closing') return
-    this.#ready.reject(this.#endedError('not-applied'))
+    this.#ready.reject(() => this.#endedError('not-applied'))
     // Also an unref'd node takes its leave before the process exits; that is bounded in time.
     this.#keepAlive.ref()
     const limit = Math.min(this.#closeTimeout + CLOSE_GRACE_MS, TIMEOUT_MAX)
@@ -368,7 +373,8 @@ class Node {
   }
 
   askedInVain(ticket, code, message) {
-    this.#asks.failed(ticket, errors.core(code, message))
+    const facts = code === 'ERR_CONFLUX_NO_QUORUM' ? { waitingFor: this.#waitingFor() } : undefined
+    this.#asks.failed(ticket, errors.core(code, message, facts))
   }
 
   warning(code, message, facts) {
@@ -408,9 +414,9 @@ class Node {
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
     this.#replica.dropProvisional()
     this.#replica.subscribers.clear()
-    this.#ready.reject(this.#endedError('not-applied'))
+    this.#ready.reject(() => this.#endedError('not-applied'))
     this.#performs.rejectAll(outcome => this.#endedError(outcome))
-    this.#asks.rejectAll(this.#endedError('unknown'))
+    this.#asks.rejectAll(() => this.#endedError('unknown'))
     this.#events.isMuted = false
     if (failure !== null) this.#events.failed(failure)
     this.#events.emit('close')
@@ -451,16 +457,11 @@ function giveUpClosing(node) {
 
 /** A node that will not come back under its seat gives it up. */
 function closeOptions(options, leaveDefault) {
-  if (options === undefined || options === null) options = {}
-  if (typeof options !== 'object') throw errors.invalidArgument('the options of `close` must be an object')
-  for (const key of Object.keys(options)) {
-    if (key !== 'timeout' && key !== 'leave') {
-      throw errors.invalidArgument(`the option "${key}" of \`close\` is unknown`)
-    }
-  }
-  const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = options
-  if (!isTimeout(timeout)) throw errors.invalidArgument(TIMEOUT_RULE)
-  if (typeof leave !== 'boolean') throw errors.invalidArgument('"leave" must be true or false')
+  const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = callOptions(
+    options,
+    ['timeout', 'leave'],
+    errors.invalidArgument
+  )
   return { timeout, leave }
 }
 

@@ -7,6 +7,7 @@
 const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { nameOf } = require('./json-faults')
+const { suggestion } = require('./suggestion')
 
 const ID_BYTES_MAX = 256
 const CLUSTER_SIZE_MAX = 99
@@ -35,6 +36,7 @@ const OPTIONS = {
   application: { check: name },
   compareStates: { default: true, check: boolean },
   checkState: { default: true, check: boolean },
+  captureStacks: { check: boolean },
   quorumLoss: { default: 'wait', check: quorumLoss },
   // 1.x had it, and promised nothing by it: accepted and ignored.
   accelerateHeartbeats: { check: () => undefined }
@@ -117,7 +119,8 @@ function checkFields(table, given, prefix, faults) {
     else if (field.default !== undefined) result[key] = field.default
   }
   for (const key of Object.keys(given)) {
-    if (!Object.hasOwn(table, key)) faults.push(`"${prefix}${key}" is unknown${suggestion(key, table)}`)
+    if (!Object.hasOwn(table, key))
+      faults.push(`"${prefix}${key}" is unknown${suggestion(key, Object.keys(table))}`)
   }
   return result
 }
@@ -287,28 +290,6 @@ function connectionString(value, path, faults) {
 
 function isObject(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** The known key that a typo probably meant. */
-function suggestion(key, table) {
-  const lower = key.toLowerCase()
-  const near = Object.keys(table)
-    .map(known => ({ known, distance: distance(lower, known.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)[0]
-  return near.distance <= Math.max(1, Math.floor(key.length / 3)) ? `; did you mean "${near.known}"?` : ''
-}
-
-/** How many letters to insert, delete or replace (Levenshtein). */
-function distance(a, b) {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1))
-    }
-    row = next
-  }
-  return row[b.length]
 }
 
 module.exports = { check }

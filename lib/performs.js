@@ -8,9 +8,12 @@
 
 'use strict'
 
+const { listen, reasonOf, unlisten } = require('./aborts')
+const { callOptions } = require('./call-options')
+const { withSite } = require('./call-stack')
 const { bind } = require('./callback')
 const { Deferred } = require('./deferred')
-const { clearTimeout, nextTick, setTimeout } = require('./environment')
+const { clearTimeout, nextTick, now, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { encode, DEPTH_MAX } = require('./json')
 const { isTimeout, TIMEOUT_RULE } = require('./timeout')
@@ -18,12 +21,21 @@ const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 /** Of all pending arguments together. */
 const CHARACTERS_MAX = 64 * 1024 * 1024
 
+const OPTIONS = ['timeout', 'signal']
+
+/** Thousands may time out at once: what the node waits for is not asked for each. */
+const WAITING_FOR_MS = 10
+
 class Performs {
   /** Set once, before the first perform. */
   native = null
   #pendingMax
   #deliver
   #onFault
+  #askWaitingFor
+  #waitingFor = null
+  #waitingForAt = -Infinity
+  #stacks
   /** `#pending[i]` is the perform with the sequence number `#first + i`, until it has ended. */
   #pending = []
   #first = 1
@@ -39,11 +51,15 @@ class Performs {
   #quoted = new Map()
 
   /**
+   * @param stacks knows who called.
    * @param deliver given the batch that the core hands back at once.
    * @param onFault told what the core's edge throws: only a bug makes it throw.
+   * @param waitingFor says what the node waits for, in words, or null.
    */
-  constructor(options, deliver, onFault) {
+  constructor(options, stacks, deliver, onFault, waitingFor) {
     this.#pendingMax = options.maxPending
+    this.#stacks = stacks
+    this.#askWaitingFor = waitingFor
     this.#deliver = deliver
     this.#onFault = onFault
     for (const method of Object.keys(options.methods)) {
@@ -58,20 +74,25 @@ class Performs {
   /**
    * A new perform, last in the order.
    *
+   * @param options a timeout, `{ timeout, signal }`, or nothing.
+   * @param callee the function that the application called.
    * @throws what is wrong with it; it is no perform then, and takes no place in the order.
    */
-  add(method, args, timeout, callback) {
+  add(method, args, options, callback, callee) {
     // First, because an overloaded caller calls this most.
     if (this.#count >= this.#pendingMax) throw errors.busy(this.#count, this.#characters)
     const quoted = this.#quoted.get(method) ?? quote(method)
     const text = encodeArgs(args)
     if (this.#characters + text.length > CHARACTERS_MAX) throw errors.busy(this.#count, this.#characters)
+    const { timeout, signal } = isObject(options) ? callOptions(options, OPTIONS) : { timeout: options }
     const isTimed = timeout !== undefined && timeout !== null && timeout !== -1
     if (isTimed && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
+    if (signal?.aborted) throw errors.aborted(describe(method), 'not-applied', reasonOf(signal))
     const end = callback === undefined ? new Deferred() : new Callback(callback)
-    const entry = new Entry(end, text.length)
+    const entry = new Entry(end, this.#stacks.capture(callee), text.length, quoted.length + 1 + text.length)
     this.#flushLater()
     if (isTimed) entry.timer = setTimeout(expire, timeout, this, entry, method, timeout)
+    if (signal !== undefined) this.#listen(entry, method, signal)
     const turn = this.#turn === '' ? `${quoted},${text}` : `${this.#turn},${quoted},${text}`
     // Recorded from here on. There is no call below.
     entry.sequence = this.#first + this.#pending.length
@@ -82,32 +103,79 @@ class Performs {
     return end.promise
   }
 
+  #listen(entry, method, signal) {
+    entry.signal = signal
+    entry.aborted = () =>
+      this.#giveUp(entry, outcome => errors.aborted(describe(method), outcome, reasonOf(signal)))
+    listen(signal, entry)
+  }
+
   /** The sequence number of the next perform. */
   get #next() {
     return this.#first + this.#pending.length
   }
 
   resolve(sequence, action) {
-    this.#take(sequence)?.resolve(action)
+    this.#take(sequence)?.end.resolve(action)
   }
 
   reject(sequence, error) {
-    this.#take(sequence)?.reject(error)
+    const entry = this.#take(sequence)
+    if (entry !== undefined) this.#reject(entry, error)
   }
 
-  /** The time of a perform is over. An entry that was never recorded is none. */
-  expire(entry, error) {
+  #reject({ end, site }, error) {
+    if (end.promise !== undefined) this.#stacks.reject(end, error, site)
+    else end.reject(site === undefined ? error : withSite(error, site))
+  }
+
+  /** The time of a perform is over. */
+  expire(entry, method, timeout) {
+    this.#giveUp(entry, outcome => errors.timeout(method, timeout, outcome, this.#waitingForNow()))
+  }
+
+  /** Nobody waits for it any longer. An entry that was never recorded is none. */
+  #giveUp(entry, errorFor) {
     if (this.#pending[entry.sequence - this.#first] !== entry) return
-    this.reject(entry.sequence, error)
+    if (entry.sequence >= this.#turnFirst) {
+      this.#withdraw(entry)
+      this.#reject(entry, errorFor('not-applied'))
+      return
+    }
+    this.reject(entry.sequence, errorFor('unknown'))
     this.#abandoned.push(entry.sequence)
     this.#flushLater()
+  }
+
+  /** It leaves the turn that the core has not been told of, as if it had never been performed. */
+  #withdraw(entry) {
+    const turn = this.#pending.slice(this.#turnFirst - this.#first)
+    const position = entry.sequence - this.#turnFirst
+    const start = turn.slice(0, position).reduce((sum, { span }) => sum + span + 1, 0)
+    const after = this.#turn.slice(start + entry.span + 1)
+    this.#turn =
+      after === '' ? this.#turn.slice(0, Math.max(0, start - 1)) : this.#turn.slice(0, start) + after
+    for (const later of turn.slice(position + 1)) later.sequence--
+    this.#pending.splice(entry.sequence - this.#first, 1)
+    this.#count--
+    this.#characters -= entry.length
+    entry.rest()
+  }
+
+  #waitingForNow() {
+    const time = now()
+    if (time - this.#waitingForAt > WAITING_FOR_MS) {
+      this.#waitingFor = this.#askWaitingFor()
+      this.#waitingForAt = time
+    }
+    return this.#waitingFor
   }
 
   /** Ends all. `errorFor(outcome)` makes the error: `not-applied` for what the core was never told. */
   rejectAll(errorFor) {
     const end = this.#next
     for (let sequence = this.#first + this.#ended; sequence < end; sequence++) {
-      this.#take(sequence)?.reject(errorFor(sequence < this.#turnFirst ? 'unknown' : 'not-applied'))
+      this.reject(sequence, errorFor(sequence < this.#turnFirst ? 'unknown' : 'not-applied'))
     }
     this.#turn = ''
     this.#abandoned = []
@@ -163,7 +231,7 @@ class Performs {
     this.#pending[position] = undefined
     this.#count--
     this.#characters -= entry.length
-    if (entry.timer !== undefined) clearTimeout(entry.timer)
+    entry.rest()
     if (position === this.#ended) this.#advance()
     return entry
   }
@@ -187,17 +255,30 @@ const STEP = 4096
 
 /** A perform in the table. */
 class Entry {
-  resolve
-  reject
   sequence = 0
+  /** What its caller has: `promise`, if it is one, `resolve`, `reject`. */
+  end
+  /** The caller's frames, if they were captured. */
+  site
   /** Of its arguments' text. */
   length
+  /** Of what it adds to the turn's text. */
+  span
   timer = undefined
+  signal = undefined
+  aborted = undefined
 
-  constructor({ resolve, reject }, length) {
-    this.resolve = resolve
-    this.reject = reject
+  constructor(end, site, length, span) {
+    this.end = end
+    this.site = site
     this.length = length
+    this.span = span
+  }
+
+  /** Neither time nor signal matters any more. */
+  rest() {
+    if (this.timer !== undefined) clearTimeout(this.timer)
+    if (this.signal !== undefined) unlisten(this.signal, this)
   }
 }
 
@@ -219,8 +300,12 @@ function flushTurn(performs) {
 }
 
 function expire(performs, entry, method, timeout) {
-  performs.expire(entry, errors.timeout(method, timeout))
+  performs.expire(entry, method, timeout)
 }
+
+const describe = method => `performing \`${method}\``
+
+const isObject = value => typeof value === 'object' && value !== null
 
 function quote(method) {
   if (typeof method !== 'string' || method.length > 1024 || !method.isWellFormed()) {
