@@ -379,7 +379,9 @@ declare namespace conflux {
      * read right after already contains it. Performs of one node are evaluated in the order of their calls. Without
      * a leader they wait.
      *
-     * @param args what the method is called with, as JSON keeps it: at most 1 MiB as text, nested at most 64 deep.
+     * @param args what the method is called with, as JSON keeps it: at most 1 MiB as text, nested at most 64 deep. What
+     *   JSON would silently lose (a `Map`, a `Set`, a typed array, `NaN`, a function, a symbol) is refused, as in actions:
+     *   `ERR_CONFLUX_NOT_JSON`, `error.path` says where. `toJSON` says what is kept, and `undefined` is as good as absent.
      * @param options `{ timeout, signal }`, or a timeout alone: milliseconds, from 0 to 2147483647; default (also `null`
      *   and -1): no limit.
      * @returns the action, a copy of this call's own; or `undefined` if the method returned nothing.

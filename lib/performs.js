@@ -84,15 +84,20 @@ class Performs {
     const quoted = this.#quoted.get(method) ?? quote(method)
     const text = encodeArgs(args)
     if (this.#characters + text.length > CHARACTERS_MAX) throw errors.busy(this.#count, this.#characters)
-    const { timeout, signal } = isObject(options) ? callOptions(options, OPTIONS) : { timeout: options }
+    let timeout = options
+    let signal
+    if (typeof options === 'object' && options !== null) ({ timeout, signal } = callOptions(options, OPTIONS))
     const isTimed = timeout !== undefined && timeout !== null && timeout !== -1
     if (isTimed && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
     if (signal?.aborted) throw errors.aborted(describe(method), 'not-applied', reasonOf(signal))
     const end = callback === undefined ? new Deferred() : new Callback(callback)
-    const entry = new Entry(end, this.#stacks.capture(callee), text.length, quoted.length + 1 + text.length)
+    const entry = new Entry(end, text.length)
+    const site = this.#stacks.capture(callee)
     this.#flushLater()
     if (isTimed) entry.timer = setTimeout(expire, timeout, this, entry, method, timeout)
-    if (signal !== undefined) this.#listen(entry, method, signal)
+    if (site !== undefined || signal !== undefined || callback !== undefined) {
+      entry.call = new Call(this, entry, method, site, signal, callback !== undefined)
+    }
     const turn = this.#turn === '' ? `${quoted},${text}` : `${this.#turn},${quoted},${text}`
     // Recorded from here on. There is no call below.
     entry.sequence = this.#first + this.#pending.length
@@ -103,20 +108,13 @@ class Performs {
     return end.promise
   }
 
-  #listen(entry, method, signal) {
-    entry.signal = signal
-    entry.aborted = () =>
-      this.#giveUp(entry, outcome => errors.aborted(describe(method), outcome, reasonOf(signal)))
-    listen(signal, entry)
-  }
-
   /** The sequence number of the next perform. */
   get #next() {
     return this.#first + this.#pending.length
   }
 
   resolve(sequence, action) {
-    this.#take(sequence)?.end.resolve(action)
+    this.#take(sequence)?.resolve(action)
   }
 
   reject(sequence, error) {
@@ -124,14 +122,19 @@ class Performs {
     if (entry !== undefined) this.#reject(entry, error)
   }
 
-  #reject({ end, site }, error) {
-    if (end.promise !== undefined) this.#stacks.reject(end, error, site)
-    else end.reject(site === undefined ? error : withSite(error, site))
+  #reject(entry, error) {
+    const { call } = entry
+    if (call?.isCallback) entry.reject(call.site === undefined ? error : withSite(error, call.site))
+    else this.#stacks.reject(entry, error, call?.site)
   }
 
   /** The time of a perform is over. */
   expire(entry, method, timeout) {
     this.#giveUp(entry, outcome => errors.timeout(method, timeout, outcome, this.#waitingForNow()))
+  }
+
+  abort(entry, method, signal) {
+    this.#giveUp(entry, outcome => errors.aborted(describe(method), outcome, reasonOf(signal)))
   }
 
   /** Nobody waits for it any longer. An entry that was never recorded is none. */
@@ -149,14 +152,12 @@ class Performs {
 
   /** It leaves the turn that the core has not been told of, as if it had never been performed. */
   #withdraw(entry) {
-    const turn = this.#pending.slice(this.#turnFirst - this.#first)
     const position = entry.sequence - this.#turnFirst
-    const start = turn.slice(0, position).reduce((sum, { span }) => sum + span + 1, 0)
-    const after = this.#turn.slice(start + entry.span + 1)
-    this.#turn =
-      after === '' ? this.#turn.slice(0, Math.max(0, start - 1)) : this.#turn.slice(0, start) + after
-    for (const later of turn.slice(position + 1)) later.sequence--
-    this.#pending.splice(entry.sequence - this.#first, 1)
+    const turn = JSON.parse(`[${this.#turn}]`)
+    turn.splice(2 * position, 2)
+    this.#turn = JSON.stringify(turn).slice(1, -1)
+    const [, ...later] = this.#pending.splice(entry.sequence - this.#first)
+    for (const other of later) this.#pending.push(Object.assign(other, { sequence: other.sequence - 1 }))
     this.#count--
     this.#characters -= entry.length
     entry.rest()
@@ -255,30 +256,53 @@ const STEP = 4096
 
 /** A perform in the table. */
 class Entry {
+  resolve
+  reject
   sequence = 0
-  /** What its caller has: `promise`, if it is one, `resolve`, `reject`. */
-  end
-  /** The caller's frames, if they were captured. */
-  site
   /** Of its arguments' text. */
   length
-  /** Of what it adds to the turn's text. */
-  span
   timer = undefined
-  signal = undefined
-  aborted = undefined
+  /** What most calls have not. */
+  call = undefined
 
-  constructor(end, site, length, span) {
-    this.end = end
-    this.site = site
+  constructor({ resolve, reject }, length) {
+    this.resolve = resolve
+    this.reject = reject
     this.length = length
-    this.span = span
   }
 
   /** Neither time nor signal matters any more. */
   rest() {
     if (this.timer !== undefined) clearTimeout(this.timer)
-    if (this.signal !== undefined) unlisten(this.signal, this)
+    if (this.call !== undefined) this.call.rest()
+  }
+}
+
+/** A call with a callback, a signal, or the frames of its caller. */
+class Call {
+  isCallback
+  site
+  #performs
+  #entry
+  #method
+  #signal
+
+  constructor(performs, entry, method, site, signal, isCallback) {
+    this.#performs = performs
+    this.#entry = entry
+    this.#method = method
+    this.#signal = signal
+    this.site = site
+    this.isCallback = isCallback
+    if (signal !== undefined) listen(signal, this)
+  }
+
+  aborted(signal) {
+    this.#performs.abort(this.#entry, this.#method, signal)
+  }
+
+  rest() {
+    if (this.#signal !== undefined) unlisten(this.#signal, this)
   }
 }
 
@@ -304,8 +328,6 @@ function expire(performs, entry, method, timeout) {
 }
 
 const describe = method => `performing \`${method}\``
-
-const isObject = value => typeof value === 'object' && value !== null
 
 function quote(method) {
   if (typeof method !== 'string' || method.length > 1024 || !method.isWellFormed()) {
