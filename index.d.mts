@@ -33,5 +33,6 @@ export type {
   SnapshotOptions,
   Status,
   Warning,
-  WarningCode
+  WarningCode,
+  WatchOptions
 } from './index.js'

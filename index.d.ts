@@ -442,6 +442,27 @@ declare namespace conflux {
     subscribe(listener: () => void): () => void
 
     /**
+     * Calls `listener` when what `selector` makes of the state has changed: after the action, as `subscribe` does, and
+     * before the perform resolves. Thousands of watchers are fine: together they take at most 5 % of the time, and where
+     * that is not enough, they run a little later, once for all changes until then.
+     *
+     * What one of the functions throws is an uncaught exception once all have run. On a node with `storage` that is not
+     * replayed yet, the value before is `undefined`.
+     *
+     * @param selector the part that counts; called at once, and after changes. It must not take long.
+     * @param options.equals whether two values are the same; default: `Object.is`.
+     * @param options.signal ends it.
+     * @returns `unwatch`, which ends it at once, also inside a listener; calling it again does nothing.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: an argument or option is wrong.
+     * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
+     */
+    watch<Value>(
+      selector: (state: State) => Value,
+      listener: (value: NoInfer<Value>, previous: NoInfer<Value>) => void,
+      options?: WatchOptions<NoInfer<Value>>
+    ): () => void
+
+    /**
      * The committed state on this node; the same reference until the next action. It stays after the end. Another node
      * may be ahead: `await node.sync()` before makes it current.
      *
@@ -607,6 +628,13 @@ declare namespace conflux {
      * Aborts the call: it rejects with an `AbortError`. What was asked of the cluster may still be done then (`outcome:
      * 'unknown'`).
      */
+    signal?: Signal | null | undefined
+  }
+
+  interface WatchOptions<Value> {
+    /** Whether two values are the same. Default: `Object.is`. */
+    equals?: ((value: Value, previous: Value) => boolean) | null | undefined
+    /** Ends the watch. */
     signal?: Signal | null | undefined
   }
 

@@ -67,7 +67,8 @@ test('a node is its public functions, those of an event emitter, and nothing els
       'subscribe',
       'sync',
       'transferLeadership',
-      'unref'
+      'unref',
+      'watch'
     ].sort()
   )
 })

@@ -102,6 +102,20 @@ async function theRest() {
   expect<() => void>().toBe(node.subscribe(() => {}))
   // @ts-expect-error a function is needed
   node.subscribe('x')
+  const unwatch = node.watch(
+    state => state.owner,
+    (owner, previous) => {
+      expect<string | null>().toBe(owner)
+      expect<string | null>().toBe(previous)
+    },
+    { equals: (a, b) => a === b, signal: AbortSignal.timeout(1000) }
+  )
+  expect<() => void>().toBe(unwatch)
+  // @ts-expect-error the state has no such part
+  node.watch(
+    state => state.nobody,
+    () => {}
+  )
 
   const status = node.status()
   expect<conflux.Role>().toBe(status.role)

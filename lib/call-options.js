@@ -1,6 +1,6 @@
 // This file checks the options of a call: `{ timeout, signal }`, and what else the call knows.
 //
-// Called by node.js, performs.js, ready.js and asks.js, before anything of the call has begun.
+// Called by node.js, performs.js, ready.js, asks.js and selections.js, before anything of the call has begun.
 
 'use strict'
 
@@ -14,10 +14,7 @@ const CHECKS = {
   timeout: value => (isTimeout(value) ? undefined : TIMEOUT_RULE),
   signal: value => (isSignal(value) ? undefined : 'the signal must be an AbortSignal'),
   leave: value => (typeof value === 'boolean' ? undefined : '"leave" must be true or false'),
-  from: value =>
-    Number.isSafeInteger(value) && value >= 1
-      ? undefined
-      : '"from" must be an index of the log: an integer from 1'
+  equals: value => (typeof value === 'function' ? undefined : '"equals" must be a function')
 }
 
 /**

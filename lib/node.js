@@ -100,6 +100,7 @@ class Node {
     const face = new Emitter()
     face.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
     face.subscribe = listener => this.#subscribe(listener)
+    face.watch = (selector, listener, options) => this.#watch(selector, listener, options)
     face.getState = () => this.#application.show(this.#replica.committed)
     face.getProvisionalState = () => this.#application.show(this.#replica.provisional)
     face.close = (options, callback) => this.#close(options, callback)
@@ -147,6 +148,11 @@ class Node {
     return this.#replica.subscribers.add(listener)
   }
 
+  #watch(selector, listener, options) {
+    if (this.#state !== 'open') throw this.#endedError('not-applied')
+    return this.#replica.selections.add(selector, listener, options)
+  }
+
   #ask(name, args) {
     this.#application.forbidInside(name)
     return this.#whileOpen(name, () => {
@@ -192,6 +198,7 @@ class Node {
       this.#closeTimeout = timeout
       this.#events.isMuted = true
       this.#replica.subscribers.isSilent = true
+      this.#replica.selections.isSilent = true
     }
     if (bound === undefined) return this.#closed.promise
     this.#closeCallbacks[this.#closeCallbacks.length] = bound
@@ -414,6 +421,7 @@ class Node {
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
     this.#replica.dropProvisional()
     this.#replica.subscribers.clear()
+    this.#replica.selections.clear()
     this.#ready.reject(() => this.#endedError('not-applied'))
     this.#performs.rejectAll(outcome => this.#endedError(outcome))
     this.#asks.rejectAll(() => this.#endedError('unknown'))
