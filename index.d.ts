@@ -443,7 +443,7 @@ declare namespace conflux {
 
     /**
      * Calls `listener` when what `selector` makes of the state has changed: after the action, as `subscribe` does, and
-     * before the perform resolves. Thousands of watchers are fine: together they take at most 5 % of the time, and where
+     * before the perform resolves. Thousands of watchers are fine: together they take at most 4 % of the time, and where
      * that is not enough, they run a little later, once for all changes until then.
      *
      * What one of the functions throws is an uncaught exception once all have run. On a node with `storage` that is not

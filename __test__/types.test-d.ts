@@ -112,10 +112,7 @@ async function theRest() {
   )
   expect<() => void>().toBe(unwatch)
   // @ts-expect-error the state has no such part
-  node.watch(
-    state => state.nobody,
-    () => {}
-  )
+  node.watch(state => state.nobody, String)
 
   const status = node.status()
   expect<conflux.Role>().toBe(status.role)

@@ -13,7 +13,7 @@ const { now, setTimeout } = require('./environment')
 const errors = require('./errors')
 
 /** Of the time of this thread, for all its nodes. */
-const SHARE = 0.05
+const SHARE = 0.04
 /** What may be saved: a hundred changes with ten thousand selectors. */
 const SAVED_MS_MAX = 50
 
