@@ -1,3 +1,38 @@
 import conflux from './index.js'
 
 export default conflux
+
+// An `export =` has no `export *`: each type by its name (`types.test.js` holds this list against index.d.ts).
+export type {
+  Action,
+  ActionOf,
+  AnyMethods,
+  AskOptions,
+  Callback,
+  CloseOptions,
+  CommonOptions,
+  ErrorCode,
+  Events,
+  FencedError,
+  Member,
+  MemoryChannel,
+  Node,
+  Options,
+  OptionsOfRedux,
+  OptionsWithInitialState,
+  OptionsWithoutInitialState,
+  PerformArguments,
+  PerformError,
+  PerformOptions,
+  Performed,
+  ReadyOptions,
+  RedisChannel,
+  Refused,
+  Role,
+  Signal,
+  SnapshotOptions,
+  Status,
+  Warning,
+  WarningCode,
+  WatchOptions
+} from './index.js'

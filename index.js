@@ -2,6 +2,7 @@
 
 'use strict'
 
+const errors = require('./lib/errors')
 const { open } = require('./lib/native')
 const { Node } = require('./lib/node')
 const options = require('./lib/options')
@@ -14,3 +15,5 @@ module.exports = function conflux(given) {
     throw error ?? new RangeError('Maximum call stack size exceeded')
   }
 }
+
+module.exports.isPerformError = errors.isOfPerform

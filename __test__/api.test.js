@@ -3,14 +3,42 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const { EventEmitter } = require('node:events')
 const test = require('node:test')
+const vm = require('node:vm')
 
 const conflux = require('..')
-const { openOne } = require('./nodes')
+const { openOne, rejection } = require('./nodes')
 
 test('the package is one function', () => {
   assert.equal(typeof conflux, 'function')
-  assert.deepEqual(Object.keys(conflux), [])
+  assert.deepEqual(Object.keys(conflux), ['isPerformError'])
+})
+
+test('isPerformError tells what a call was rejected with from everything else', async t => {
+  const node = openOne(t, { methods: { no: () => new Error('no') } })
+  const refused = await rejection(node.perform('no'))
+  const invalid = await rejection(node.perform('no', 'not an array'))
+  const elsewhere = vm.runInNewContext(
+    'Object.assign(new Error("elsewhere"), { code: "ERR_CONFLUX_TIMEOUT", outcome: "unknown" })'
+  )
+  for (const error of [refused, invalid, elsewhere]) assert.equal(conflux.isPerformError(error), true)
+  const hostile = new Proxy(new Error('x'), {
+    get() {
+      throw new Error('in a trap')
+    }
+  })
+  const others = [
+    new Error('x'),
+    Object.assign(new Error('x'), { outcome: 'unknown' }),
+    Object.assign(new Error('x'), { code: 'E_X', outcome: 'maybe' }),
+    { code: 'E_X', outcome: 'refused', message: 'not an Error' },
+    hostile,
+    'refused',
+    null,
+    undefined
+  ]
+  for (const other of others) assert.equal(conflux.isPerformError(other), false)
 })
 
 test('import gives the same function as require', async () => {
@@ -19,28 +47,30 @@ test('import gives the same function as require', async () => {
   assert.deepEqual(Object.keys(module), ['default'])
 })
 
-test('a node is its public functions and nothing else', t => {
+test('a node is its public functions, those of an event emitter, and nothing else', t => {
   const node = openOne(t)
-  assert.deepEqual(Reflect.ownKeys(node).sort(), [
-    'close',
-    'getProvisionalState',
-    'getState',
-    'off',
-    'on',
-    'once',
-    'perform',
-    'ready',
-    'recover',
-    'ref',
-    'remove',
-    'resize',
-    'status',
-    'subscribe',
-    'sync',
-    'transferLeadership',
-    'unref'
-  ])
-  assert.equal(Object.getPrototypeOf(node), Object.prototype)
+  const ofEmitters = Object.keys(EventEmitter.prototype).filter(name => !name.startsWith('_'))
+  assert.deepEqual(
+    Object.keys(node).sort(),
+    [
+      ...ofEmitters,
+      'close',
+      'getProvisionalState',
+      'getState',
+      'perform',
+      'ready',
+      'recover',
+      'ref',
+      'remove',
+      'resize',
+      'status',
+      'subscribe',
+      'sync',
+      'transferLeadership',
+      'unref',
+      'watch'
+    ].sort()
+  )
 })
 
 test('every function of a node stands for itself', async t => {

@@ -9,7 +9,7 @@ const { openCluster, openOne, rejection } = require('./nodes')
 
 const wrong = [
   ['sync', [1], 'the options must be an object'],
-  ['sync', [{ timout: 1 }], 'the option "timout" is unknown'],
+  ['sync', [{ timout: 1 }], 'the option "timout" is unknown; did you mean "timeout"?'],
   ['sync', [{ timeout: -1 }], 'the timeout must be a number of milliseconds from 0 to 2147483647'],
   ['sync', [{ timeout: '1' }], 'the timeout must be a number of milliseconds from 0 to 2147483647'],
   ['sync', [{ timeout: Infinity }], 'the timeout must be a number of milliseconds from 0 to 2147483647'],

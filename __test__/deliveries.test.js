@@ -335,7 +335,7 @@ test('what is asked reaches the core after what was performed, and its answer co
   assert.equal(await asking[1], undefined)
   const error = await rejection(asking[0])
   assert.equal(String(error), 'Error: no quorum')
-  assert.deepEqual({ ...error }, { code: 'ERR_CONFLUX_NO_QUORUM' })
+  assert.deepEqual({ ...error }, { code: 'ERR_CONFLUX_NO_QUORUM', waitingFor: null })
 
   // What is not answered ends with the node, and nobody can say how.
   deliver([KIND.stopped, 'ERR_CONFLUX_STORAGE', 'disk full'])

@@ -96,7 +96,8 @@ test('only own functions are methods', async t => {
   class Inherited {
     inherited() {}
   }
-  const node = openOne(t, { methods: Object.assign(new Inherited(), { constant: 1 }) })
+  const methods = Object.defineProperty(new Inherited(), 'constant', { get: () => 1, enumerable: true })
+  const node = openOne(t, { methods })
   const names = [
     'inherited',
     'constant',

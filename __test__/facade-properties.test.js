@@ -91,7 +91,7 @@ const anything = fc.anything({
 })
 const value = fc.oneof(
   { weight: 3, arbitrary: anything },
-  { weight: 1, arbitrary: fc.jsonValue() },
+  { weight: 3, arbitrary: fc.jsonValue() },
   { weight: 3, arbitrary: trap }
 )
 /** Arbitraries are printed when a property fails; traps are sprung only where they are used. */

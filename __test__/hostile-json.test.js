@@ -62,10 +62,10 @@ test('an action that is a function or a symbol is refused', async t => {
   }
 })
 
-test('undefined, functions and NaN become what JSON.stringify makes of them', async t => {
+test('undefined and -0 become what JSON.stringify makes of them', async t => {
   const node = openOne(t)
-  const value = [undefined, () => {}, NaN, Infinity, { gone: undefined, n: NaN }, -0]
-  assert.deepEqual(await node.perform('append', [value]), [null, null, null, null, { n: null }, 0])
+  const value = [undefined, { gone: undefined, n: 1 }, -0]
+  assert.deepEqual(await node.perform('append', [value]), [null, { n: 1 }, 0])
 })
 
 test('arguments and actions of 1 MiB pass, of a byte more do not', async t => {

@@ -54,6 +54,10 @@ const wrong = [
   ],
   ['channel', [{ name: 'memory', channelName: '' }], '"channel.channelName" must be a non-empty string'],
   ['methods', ['append', 1, [], () => {}], '"methods" must be an object'],
+  ['methods', [{ add: undefined }], '"methods.add" must be a function, got undefined'],
+  ['methods', [{ add: null }], '"methods.add" must be a function, got null'],
+  ['methods', [{ add() {}, 'a b': [] }], '"methods["a b"]" must be a function, got an array'],
+  ['methods', [{ add: 'add' }], '"methods.add" must be a function, got a string'],
   ['reduce', ['reduce', {}], '"reduce" must be a function'],
   [
     'electionTimeout',
@@ -162,6 +166,15 @@ test('unknown options are named, with the near name for a typo', () => {
     '"toString" is unknown'
   ])
   assert.ok(faultsOf(withProto).includes('"__proto__" is unknown'))
+})
+
+test('a method that is an accessor is not asked for before it is called', async () => {
+  const methods = {
+    get add() {
+      throw new Error('it was asked for')
+    }
+  }
+  await conflux({ ...right, methods }).close()
 })
 
 test('faults come in the order of the documentation, all of them', () => {

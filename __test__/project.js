@@ -40,4 +40,15 @@ async function runFile(file, { cwd = path.dirname(file), seconds = 60, env = {} 
   return { code, output: signal ? `${output}\n(ended by ${signal})` : output }
 }
 
-module.exports = { makeProject, root, runFile }
+/** Compiles the files of a folder, or of a `tsconfig.json`: `{ code, output }`, what the compiler says of them. */
+async function compile(project, compiler = 'typescript') {
+  const folder = path.join(root, 'node_modules', compiler)
+  const { bin } = JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8'))
+  const child = spawn(process.execPath, [path.join(folder, bin.tsc), '--project', project])
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', text => (output += text))
+  const [code] = await once(child, 'close')
+  return { code, output }
+}
+
+module.exports = { compile, makeProject, root, runFile }

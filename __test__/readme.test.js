@@ -1,5 +1,6 @@
 /**
- * This file runs every JavaScript block of README.md, and every example, as a user would.
+ * This file runs every JavaScript block of README.md, and every example, as a user would, and compiles the blocks: checked
+ * as JavaScript, and pasted into TypeScript.
  */
 'use strict'
 
@@ -8,7 +9,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 const test = require('node:test')
 
-const { makeProject, root, runFile } = require('./project')
+const { compile, makeProject, root, runFile } = require('./project')
 
 const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8')
 const blocks = [...readme.matchAll(/^```(js|mjs)\n([^]*?)^```$/gm)].map(([, kind, code]) => ({ kind, code }))
@@ -29,6 +30,70 @@ blocks.forEach(({ kind, code }, i) => {
     const { code: exitCode, output } = await runFile(file, { seconds: 30 })
     assert.equal(exitCode, 0, output)
   })
+})
+
+const TSCONFIG = {
+  compilerOptions: {
+    module: 'node16',
+    moduleResolution: 'node16',
+    target: 'es2022',
+    strict: true,
+    noEmit: true,
+    allowJs: true,
+    checkJs: true,
+    types: ['node'],
+    typeRoots: [path.join(root, 'node_modules', '@types')]
+  },
+  include: ['block-*']
+}
+
+/** A block as it is written in TypeScript: what `require` gives is typed only by an `import`. */
+function toTypeScript(code) {
+  return code
+    .replace(/^const (\w+) = require\((.*)\)$/gm, 'import $1 = require($2)')
+    .replace(/^const (\{.*\}) = require\((.*)\)$/gm, 'import $1 from $2')
+}
+
+function writeBlocks(folder, convert) {
+  fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG))
+  blocks.forEach(({ kind, code }, i) => {
+    const name = `block-${i + 1}.${kind}`
+    // Each is a module: all of them declare a `node`.
+    fs.writeFileSync(
+      path.join(folder, convert === undefined ? name : name.replace('js', 'ts')),
+      (convert ?? String)(code)
+    )
+  })
+}
+
+for (const compiler of ['typescript-5.4', 'typescript', 'typescript-7.0']) {
+  test(`the blocks of the README hold as checked JavaScript, by ${compiler}`, async t => {
+    const folder = makeProject(t)
+    writeBlocks(folder)
+    const { code, output } = await compile(folder, compiler)
+    assert.equal(code, 0, output)
+  })
+
+  test(`the blocks of the README hold as TypeScript, by ${compiler}`, async t => {
+    const folder = makeProject(t)
+    writeBlocks(folder, toTypeScript)
+    const { code, output } = await compile(folder, compiler)
+    assert.equal(code, 0, output)
+  })
+}
+
+test('the type error that the README names is one', async t => {
+  const call = "perform('withdraw', ['60'])"
+  assert.ok(readme.includes(`\`${call}\` is a type error`))
+  const folder = makeProject(t)
+  writeBlocks(folder)
+  const i = blocks.findIndex(({ code }) => code.includes('withdraw(amount)'))
+  fs.appendFileSync(path.join(folder, `block-${i + 1}.js`), `node.${call}\n`)
+  const { output } = await compile(folder)
+  assert.match(
+    output,
+    /^\S*block-\d+\.js\(\d+,\d+\): error TS2322: Type 'string' is not assignable to type 'number'\.\n$/
+  )
 })
 
 for (const name of ['lock.js', 'scheduler.js']) {

@@ -18,3 +18,13 @@ const node: conflux.Node<string[], { append(thing: string): string }> = conflux(
 export const action: string = await node.perform('append', ['a'])
 // @ts-expect-error a string is needed
 await node.perform('append', [1])
+
+// The types have names of their own, as in CommonJS.
+import type { ErrorCode, Node, Options, PerformError, Status } from '../index.mjs'
+
+export const named: Node<string[], { append(thing: string): string }> = node
+export const status: Status = node.status()
+export const codeOf = (error: PerformError): string => error.code
+export const busy: ErrorCode = 'ERR_CONFLUX_BUSY'
+export type Counter = Options<number, { add(n: number): number }>
+export const isOurs: boolean = conflux.isPerformError(new Error('not ours'))

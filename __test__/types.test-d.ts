@@ -73,6 +73,13 @@ async function performs() {
   await node.perform('zooby')
   // @ts-expect-error a timeout is a number
   await node.perform('lock', ['me'], 'soon')
+  const { signal } = new AbortController()
+  expect<Lock>().toBe(await node.perform('lock', ['me'], { timeout: 5000, signal }))
+  await node.perform('unlock', null, { signal: undefined })
+  // @ts-expect-error no such option
+  await node.perform('lock', ['me'], { timeuot: 5000 })
+  // @ts-expect-error a signal is needed
+  await node.perform('lock', ['me'], { signal: new AbortController() })
 }
 
 function callbacks() {
@@ -83,6 +90,7 @@ function callbacks() {
   })
   node.perform('lock', ['me'], 5000, () => {})
   node.perform('lock', ['me'], undefined, () => {})
+  node.perform('lock', ['me'], { timeout: 5000 }, () => {})
   // @ts-expect-error a string is needed
   node.perform('lock', [1], () => {})
   return nothing
@@ -94,6 +102,17 @@ async function theRest() {
   expect<() => void>().toBe(node.subscribe(() => {}))
   // @ts-expect-error a function is needed
   node.subscribe('x')
+  const unwatch = node.watch(
+    state => state.owner,
+    (owner, previous) => {
+      expect<string | null>().toBe(owner)
+      expect<string | null>().toBe(previous)
+    },
+    { equals: (a, b) => a === b, signal: AbortSignal.timeout(1000) }
+  )
+  expect<() => void>().toBe(unwatch)
+  // @ts-expect-error the state has no such part
+  node.watch(state => state.nobody, String)
 
   const status = node.status()
   expect<conflux.Role>().toBe(status.role)
@@ -103,7 +122,7 @@ async function theRest() {
   node
     .on('leader', id => expect<string | null>().toBe(id))
     .on('role', role => expect<conflux.Role>().toBe(role))
-    .once('error', error => expect<string>().toBe(error.code))
+    .once('error', error => expect<conflux.ErrorCode>().toBe(error.code))
     .on('close', () => {})
     .on('warning', warning => {
       expect<string>().toBe(warning.message)
@@ -128,7 +147,9 @@ async function theRest() {
     .on('healed', () => {})
 
   await node.ready()
-  await node.ready({ timeout: 1000 })
+  await node.ready({ timeout: 1000, signal: AbortSignal.timeout(100) })
+  // @ts-expect-error no such option
+  await node.ready({ timeuot: 1000 })
   expect<void>().toBe(await node.close())
   expect<void>().toBe(node.close(error => expect<null>().toBe(error)))
   expect<void>().toBe(await node.close({ timeout: 100, leave: true }))
@@ -140,7 +161,7 @@ async function theRest() {
 
 async function asks() {
   expect<void>().toBe(await node.sync())
-  await node.sync({ timeout: 100 })
+  await node.sync({ timeout: 100, signal: AbortSignal.timeout(100) })
   await node.transferLeadership()
   await node.transferLeadership('b')
   await node.transferLeadership('b', { timeout: 100 })

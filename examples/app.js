@@ -6,15 +6,16 @@ const node = conflux({
   id: randomUUID(),
   clusterSize: 3,
   channel: { name: 'redis' },
+  initialState: '',
   methods: {
-    append(thing) {
-      return thing
+    append(word) {
+      return word
     }
   },
-  reduce(state = [], action) {
-    return action ? [...state, action] : state
+  reduce(text, word) {
+    return `${text} ${word}`.trim()
   }
 })
 
-node.subscribe(() => console.log(node.getState().join(' ')))
+node.subscribe(() => console.log(node.getState()))
 process.stdin.on('data', line => node.perform('append', [String(line).trim()]).catch(console.error))

@@ -9,6 +9,7 @@
 const { isGeneratorObject } = require('node:util').types
 const { Promise } = require('./environment')
 const errors = require('./errors')
+const { cut, findFault } = require('./json-faults')
 const { StateCheck } = require('./state-check')
 
 const noop = () => {}
@@ -100,26 +101,39 @@ function asynchronousKind(value) {
   return typeof value.next === 'function' && isGeneratorObject(value) ? 'a generator' : null
 }
 
+/** Throws where JSON would not give the initial state back. */
+function copyOfJson(state) {
+  const fault = findFault(state, 0, new Set())
+  if (fault === null) return JSON.parse(JSON.stringify(state))
+  throw errors.initialStateOption(
+    `"initialState"${cut(fault.path)} ${fault.why}; keep JSON values in the state, or use snapshot: { serialize, deserialize }`
+  )
+}
+
 class Application {
   #methods
   #reduce
   #serialize
   #deserialize
+  /** The option: a value, a function that makes one, or undefined. */
+  #initialState
   /** Protects what the reducer returns, or null. */
   #check = null
   #run = (state, action) => callReducer(this.#reduce, state, action)
 
-  constructor({ methods, reduce, snapshot, checkState = true }) {
+  constructor({ methods, reduce, initialState, snapshot, checkState = true }) {
     this.#methods = methods
     this.#reduce = reduce
+    this.#initialState = initialState
     this.#serialize = snapshot.serialize
     this.#deserialize = snapshot.deserialize
     if (checkState) this.#check = new StateCheck(!this.serializes)
   }
 
-  /** `reduce(undefined, null)`, as in 1.x; for a reducer that reads `action.type`, what Redux would send. */
+  /** The option of this name; without it, the reducer is asked. */
   initialState() {
-    const state = this.#makeInitialState()
+    if (this.#initialState !== undefined) return this.#givenInitialState()
+    const state = this.#reduceInitialState()
     try {
       this.#check?.protect(state)
     } catch (error) {
@@ -128,7 +142,22 @@ class Application {
     return state
   }
 
-  #makeInitialState() {
+  #givenInitialState() {
+    const given = this.#initialState
+    let state
+    try {
+      state = typeof given === 'function' ? callConverter(given, '"initialState"', undefined) : given
+    } catch (error) {
+      throw errors.initialStateOption(error.message, error.cause)
+    }
+    // Frozen or changed in place, it would be the application's own object.
+    if (this.#check !== null && !this.serializes) state = copyOfJson(state)
+    this.#check?.protectDecoded(state)
+    return state
+  }
+
+  /** `reduce(undefined, null)`, as in 1.x; for a reducer that reads `action.type`, what Redux would send. */
+  #reduceInitialState() {
     try {
       return this.#run(undefined, null)
     } catch (error) {

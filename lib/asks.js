@@ -5,12 +5,15 @@
 
 'use strict'
 
+const { listen, reasonOf, unlisten } = require('./aborts')
+const { callOptions } = require('./call-options')
 const { Deferred } = require('./deferred')
 const errors = require('./errors')
-const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 
 const TIMEOUT_DEFAULT = 10_000
 const CLUSTER_SIZE_MAX = 99
+
+const OPTIONS = ['timeout', 'signal']
 
 class Asks {
   /** Set once, before the first ask. */
@@ -20,39 +23,45 @@ class Asks {
   #pending = Object.create(null)
   #count = 0
   #ticket = 0
+  #stacks
 
-  constructor({ maxPending }) {
+  /** @param stacks knows who called. */
+  constructor({ maxPending }, stacks) {
     this.#pendingMax = maxPending
+    this.#stacks = stacks
   }
 
-  sync(options) {
-    return this.#ask('sync', options)
+  // `callee`: the function that the application called.
+
+  /** It changes nothing: aborted, it has not been applied. */
+  sync(options, callee) {
+    return this.#ask('sync', 'sync', options, callee, 'not-applied')
   }
 
   /** `id` may be left out, also before the options. */
-  transferLeadership(id, options) {
+  transferLeadership(id, options, callee) {
     if (typeof id === 'object' && id !== null && options === undefined)
-      return this.transferLeadership(null, id)
+      return this.transferLeadership(null, id, callee)
     const to = id ?? null
     if (to !== null) checkId('transferLeadership', to)
-    return this.#ask({ transferLeadership: { to } }, options)
+    return this.#ask('transferring leadership', { transferLeadership: { to } }, options, callee)
   }
 
-  remove(id, options) {
+  remove(id, options, callee) {
     checkId('remove', id)
-    return this.#ask({ remove: { id } }, options)
+    return this.#ask(`removing \`${id}\``, { remove: { id } }, options, callee)
   }
 
-  resize(clusterSize, options) {
+  resize(clusterSize, options, callee) {
     if (!Number.isInteger(clusterSize) || clusterSize < 1 || clusterSize > CLUSTER_SIZE_MAX) {
       throw errors.invalidCall(
         `\`resize\` takes the new cluster size: an integer from 1 to ${CLUSTER_SIZE_MAX}`
       )
     }
-    return this.#ask({ resize: { clusterSize } }, options)
+    return this.#ask('resizing', { resize: { clusterSize } }, options, callee)
   }
 
-  recover(options) {
+  recover(options, callee) {
     const { iUnderstandThatActionsMayBeLost, ...rest } = options ?? {}
     if (iUnderstandThatActionsMayBeLost !== true) {
       throw errors.invalidCall(
@@ -60,52 +69,61 @@ class Asks {
           'lost, also acknowledged ones. If that is what you want, pass { iUnderstandThatActionsMayBeLost: true }'
       )
     }
-    return this.#ask('recover', rest)
+    return this.#ask('recovering', 'recover', rest, callee)
   }
 
   done(ticket) {
-    this.#take(ticket)?.resolve()
+    this.#take(ticket)?.deferred.resolve()
   }
 
   failed(ticket, error) {
-    this.#take(ticket)?.reject(error)
+    const waiter = this.#take(ticket)
+    if (waiter !== undefined) this.#stacks.reject(waiter.deferred, error, waiter.site)
   }
 
-  rejectAll(error) {
-    for (const ticket of Object.keys(this.#pending)) this.failed(ticket, error)
+  /** `makeError()` makes the error of a call. */
+  rejectAll(makeError) {
+    for (const ticket of Object.keys(this.#pending)) this.failed(ticket, makeError())
   }
 
-  /** Throws what is wrong with the call; nothing is asked then. */
-  #ask(ask, options) {
-    const timeout = timeoutOf(options)
+  /**
+   * Throws what is wrong with the call; nothing is asked then.
+   *
+   * @param what the operation, in words.
+   * @param outcome of a call that is aborted once the core knows of it.
+   */
+  #ask(what, ask, options, callee, outcome = 'unknown') {
+    const { timeout = TIMEOUT_DEFAULT, signal } = callOptions(options, OPTIONS)
     if (this.#count >= this.#pendingMax) throw errors.busyAsking(this.#count)
+    if (signal?.aborted) throw errors.aborted(what, 'not-applied', reasonOf(signal))
     const ticket = ++this.#ticket
-    const deferred = new Deferred()
+    const waiter = {
+      deferred: new Deferred(),
+      site: this.#stacks.capture(callee),
+      signal,
+      aborted: undefined
+    }
+    if (signal !== undefined) {
+      // Until the core answers, the ask counts as one that waits.
+      waiter.aborted = () =>
+        this.#stacks.reject(waiter.deferred, errors.aborted(what, outcome, reasonOf(signal)), waiter.site)
+      listen(signal, waiter)
+    }
     this.native.ask(JSON.stringify([ticket, Math.ceil(timeout), ask]))
     // No call below: what is asked is recorded, also at the end of the stack.
-    this.#pending[ticket] = deferred
+    this.#pending[ticket] = waiter
     this.#count++
-    return deferred.promise
+    return waiter.deferred.promise
   }
 
   #take(ticket) {
-    const ask = this.#pending[ticket]
-    if (ask === undefined) return undefined
+    const waiter = this.#pending[ticket]
+    if (waiter === undefined) return undefined
     delete this.#pending[ticket]
     this.#count--
-    return ask
+    if (waiter.signal !== undefined) unlisten(waiter.signal, waiter)
+    return waiter
   }
-}
-
-function timeoutOf(options) {
-  if (options === undefined || options === null) return TIMEOUT_DEFAULT
-  if (typeof options !== 'object') throw errors.invalidCall('the options must be an object')
-  for (const key of Object.keys(options)) {
-    if (key !== 'timeout') throw errors.invalidCall(`the option "${key}" is unknown`)
-  }
-  const { timeout = TIMEOUT_DEFAULT } = options
-  if (!isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
-  return timeout
 }
 
 function checkId(what, id) {

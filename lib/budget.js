@@ -1,6 +1,6 @@
 // This file says when there is time to check an action thoroughly.
 //
-// Called by state-check.js. All nodes of a thread share one event loop, and so they share this.
+// Called by state-check.js; `Budget` also by call-stack.js. All nodes of a thread share one event loop, and so they share this.
 
 'use strict'
 
@@ -99,4 +99,4 @@ function budgetOfAction() {
   return budgetOfCall()
 }
 
-module.exports = { afterTurn, budgetOfAction, budgetOfCall, budgets, RESERVED_MS }
+module.exports = { Budget, afterTurn, budgetOfAction, budgetOfCall, budgets, RESERVED_MS }

@@ -13,6 +13,16 @@ const failure = (code, message, facts) => Object.assign(new Error(message), { co
 const REFUSED = { outcome: 'refused' }
 const NOT_APPLIED = { outcome: 'not-applied' }
 
+/** What became of a call that nobody waits for any longer. */
+const AFTERWARDS = { unknown: 'it may still be committed', 'not-applied': 'it was not sent, and will not be' }
+
+const because = waitingFor => (waitingFor === null ? '' : `: ${waitingFor}`)
+
+/** Their code is Node's. */
+const aborts = new WeakSet()
+
+const OUTCOMES = new Set(['refused', 'not-applied', 'unknown'])
+
 module.exports = {
   invalidOptions: faults =>
     failure('ERR_CONFLUX_INVALID_OPTIONS', `Invalid options: ${faults.join(', ')}`, { faults }),
@@ -66,19 +76,26 @@ module.exports = {
       NOT_APPLIED
     ),
 
-  timeout: (method, timeout) =>
+  timeout: (method, timeout, outcome, waitingFor) =>
     failure(
       'ERR_CONFLUX_TIMEOUT',
-      `performing \`${method}\`: no outcome within ${timeout} ms; it may still be committed`,
-      { outcome: 'unknown', method, timeout }
+      `performing \`${method}\`: no outcome within ${timeout} ms${because(waitingFor)}; ${AFTERWARDS[outcome]}`,
+      { outcome, method, timeout, waitingFor }
     ),
 
+  /** As Node's own calls end: by this name and code, with the signal's reason as the cause. */
+  aborted: (what, outcome, cause) => {
+    const error = failure('ABORT_ERR', `${what}: the call was aborted`, { outcome, cause })
+    Object.defineProperty(error, 'name', { value: 'AbortError', writable: true, configurable: true })
+    aborts.add(error)
+    return error
+  },
+
   notReady: (timeout, waitingFor) =>
-    failure(
-      'ERR_CONFLUX_TIMEOUT',
-      `this node is not ready after ${timeout} ms${waitingFor === null ? '' : `: ${waitingFor}`}`,
-      { timeout, waitingFor }
-    ),
+    failure('ERR_CONFLUX_TIMEOUT', `this node is not ready after ${timeout} ms${because(waitingFor)}`, {
+      timeout,
+      waitingFor
+    }),
 
   /** The state of a node with storage is read too early. */
   notReplayed: () =>
@@ -147,6 +164,14 @@ module.exports = {
       path
     }),
 
+  /** The option `initialState` gives none. */
+  initialStateOption: (fault, cause) =>
+    failure(
+      'ERR_CONFLUX_INVALID_OPTIONS',
+      `Invalid options: ${fault}`,
+      cause === undefined ? { faults: [fault] } : { faults: [fault], cause }
+    ),
+
   /** This node performed what is committed, and cannot say what the state makes of it. */
   unreduced: ({ index, action, cause }) =>
     failure(
@@ -163,6 +188,15 @@ module.exports = {
 
   isOwn,
 
+  /** Whether it says what became of a call. Also of another realm, or made by another copy of conflux. */
+  isOfPerform: error => {
+    try {
+      return module.exports.isError(error) && typeof error.code === 'string' && OUTCOMES.has(error.outcome)
+    } catch {
+      return false
+    }
+  },
+
   /** Errors cross realms (Jest, `vm`), where `instanceof` alone fails. */
   isError: value => isNativeError(value) || value instanceof Error,
 
@@ -178,7 +212,7 @@ module.exports = {
 /** Whether it is one of these. Others are an application's, or the engine's, and may throw when they are looked at. */
 function isOwn(thrown) {
   try {
-    return String(thrown.code).startsWith('ERR_CONFLUX_')
+    return aborts.has(thrown) || String(thrown.code).startsWith('ERR_CONFLUX_')
   } catch {
     return false
   }

@@ -7,7 +7,7 @@
 const { NO_METHOD } = require('./application')
 const { Buffer } = require('./environment')
 const errors = require('./errors')
-const { encode } = require('./json')
+const { encode, encodeLoosely } = require('./json')
 const { StateError } = require('./state-error')
 
 /** The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error; an error: there is no such method. */
@@ -29,7 +29,7 @@ function evaluate(application, store, node, method, args) {
   } catch (error) {
     return REFUSED + encodeError(StateError.is(error) ? errors.methodState(method, error) : error)
   }
-  // What `JSON.stringify` keeps is what there is: NaN, or a `toJSON` that gives null, is nothing to do.
+  // A `toJSON` that gives null has nothing to do.
   if (text === 'null') return NOTHING
   try {
     // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
@@ -71,7 +71,7 @@ function copyData(error, data) {
     if (IDENTITY.has(key)) continue
     try {
       // The array leaves room for the object that all will stand in, and makes nothing of what JSON has nothing for.
-      const [value] = JSON.parse(encode([error[key]], key))
+      const [value] = JSON.parse(encodeLoosely([error[key]], key))
       if (value !== null) data[key] = value
     } catch {
       // What JSON can't carry stays here, on the leader.
@@ -88,13 +88,26 @@ const IDENTITY = new Set(['message', 'name', 'stack', 'outcome', '__proto__'])
 
 /** The error again, on the node that performed. */
 function decodeError(data) {
-  const error = new Error(errors.messageOf(data))
+  const error = withoutFrames(errors.messageOf(data))
   error.code = 'ERR_CONFLUX_REFUSED'
   for (const key of Object.keys(data)) if (!IDENTITY.has(key)) error[key] = data[key]
   error.outcome = 'refused'
-  // The frames would be those of this file: where the method failed is known on the leader only.
   error.stack = `Error: ${error.message}`
   return error
+}
+
+/** The frames would be those of this file: to find them takes longer than all the rest. */
+function withoutFrames(message) {
+  const limit = Error.stackTraceLimit
+  try {
+    Error.stackTraceLimit = 0
+    return new Error(message)
+  } catch {
+    // It is frozen.
+    return new Error(message)
+  } finally {
+    if (Error.stackTraceLimit !== limit) Error.stackTraceLimit = limit
+  }
 }
 
 module.exports = { evaluate, refuse, decodeError }

@@ -2,39 +2,23 @@
 
 'use strict'
 
-const { EventEmitter } = require('node:events')
 const { emitWarning, reportFailure, writeError } = require('./environment')
-const errors = require('./errors')
 
 class Events {
   /** While a node is closing, only its end is told. */
   isMuted = false
   #id
-  #emitter = new EventEmitter()
+  #emitter
   #warned = new Set()
 
-  constructor(id) {
+  /** @param emitter whose listeners are told. */
+  constructor(id, emitter) {
     this.#id = id
-    // One for each connection or test is usual.
-    this.#emitter.setMaxListeners(0)
+    this.#emitter = emitter
   }
 
-  /** @param verb `on`, `once` or `off`. */
-  listen(verb, event, listener) {
-    this.#emitter[verb](event, listener)
-  }
-
-  /** Calls each listener; what one throws stops neither the others nor the node. */
   emit(event, ...values) {
-    if (this.isMuted) return
-    // `EventEmitter.emit` ends at the first that throws. Those of `once` remove themselves.
-    for (const listener of this.#emitter.rawListeners(event)) {
-      try {
-        Reflect.apply(listener, this.#emitter, values)
-      } catch (error) {
-        errors.surface(error)
-      }
-    }
+    if (!this.isMuted) this.#emitter.emit(event, ...values)
   }
 
   /** Where nobody listens, the first of each code goes to `process.emitWarning`. */

@@ -1,11 +1,13 @@
 // This file makes the JSON text of arguments and actions, or says what stands in the way.
 //
-// A value is stringified once; the faults are looked for only when there is one.
+// A value is stringified once, and walked once, for what its text does not show.
 
 'use strict'
 
+const { types } = require('node:util')
 const { Buffer } = require('./environment')
 const errors = require('./errors')
+const { becomes } = require('./json-faults')
 
 /** Of the UTF-8 text. */
 const BYTES_MAX = 1024 * 1024
@@ -16,9 +18,21 @@ const DEPTH_MAX = 64
 /**
  * The JSON text of `value`; `undefined` where JSON has nothing (a function, a symbol, `undefined`).
  *
+ * Throws where the text would silently be less than the value: what JSON turns into null or {}, or leaves out. A `toJSON`
+ * says by itself what is kept; `undefined` is as good as absent, and null in an array.
+ *
  * @param what how the errors name the value: `args`, `action`.
  */
 function encode(value, what, depthMax = DEPTH_MAX) {
+  const text = encodeLoosely(value, what, depthMax)
+  // Neither a cycle nor more levels than these are left now.
+  const loss = text === undefined ? null : lossOf(value, what)
+  if (loss !== null) throw loss
+  return text
+}
+
+/** What is lost on the way is lost. */
+function encodeLoosely(value, what, depthMax = DEPTH_MAX) {
   let text
   try {
     text = JSON.stringify(value)
@@ -30,6 +44,96 @@ function encode(value, what, depthMax = DEPTH_MAX) {
   if (text.length * 3 > BYTES_MAX) checkSize(text, what)
   if (text.length > 2 * depthMax && depthOf(text) > depthMax) throw errors.tooDeep(what, depthMax)
   return text
+}
+
+/** The error that names the first thing that JSON would lose, or null. */
+function lossOf(value, what) {
+  try {
+    const loss = findLoss(value)
+    return loss === null ? null : errors.notJson(what + loss.path, `it ${loss.why}`)
+  } catch (error) {
+    // An accessor, or a trap, that gave something before.
+    return errors.notJson(what, errors.messageOf(error))
+  }
+}
+
+/** Nothing is asked of what is right but its values: this runs for every call and action. */
+function findLoss(value) {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+    case 'undefined':
+      return null
+    case 'number':
+      return Number.isFinite(value) ? null : { path: '', why: `is ${value}, which JSON turns into null` }
+    case 'object':
+      return value === null ? null : findLossOfObject(value)
+    case 'bigint':
+      // Its prototype has a `toJSON`, or it would have thrown.
+      return null
+    default:
+      return saysWhatIsKept(value)
+        ? null
+        : { path: '', why: `is a ${typeof value}, which JSON does not know` }
+  }
+}
+
+function findLossOfObject(value) {
+  const prototype = Object.getPrototypeOf(value)
+  const loss =
+    prototype === Array.prototype
+      ? findLossOfItems(value)
+      : prototype === Object.prototype
+        ? findLossOfMembers(value)
+        : findLossOfInstance(value)
+  return loss === null || saysWhatIsKept(value) ? null : loss
+}
+
+const saysWhatIsKept = value => typeof value.toJSON === 'function'
+
+function findLossOfItems(array) {
+  for (let i = 0; i < array.length; i++) {
+    const loss = findLoss(array[i])
+    if (loss !== null) return { path: `[${i}]${loss.path}`, why: loss.why }
+  }
+  return null
+}
+
+function findLossOfMembers(object) {
+  for (const key in object) {
+    const loss = findLoss(object[key])
+    if (loss === null || !Object.hasOwn(object, key)) continue
+    return { path: pathTo('', key, object) + loss.path, why: loss.why }
+  }
+  const symbols = Object.getOwnPropertySymbols(object)
+  if (symbols.length === 0) return null
+  return { path: '', why: `has the key ${String(symbols[0])}, which JSON leaves out` }
+}
+
+/** A class instance becomes a plain object, which is what it has to be. */
+function findLossOfInstance(value) {
+  if (saysWhatIsKept(value)) return null
+  if (types.isArrayBufferView(value)) return { path: '', why: becomes(value, 'an ordinary object') }
+  if (hasHiddenContent(value)) return { path: '', why: becomes(value, '{}') }
+  return Array.isArray(value) ? findLossOfItems(value) : findLossOfMembers(value)
+}
+
+/** Of any realm: its content is not in its properties. A class instance has them, and becomes a plain object. */
+function hasHiddenContent(value) {
+  return (
+    types.isMap(value) ||
+    types.isSet(value) ||
+    types.isWeakMap(value) ||
+    types.isWeakSet(value) ||
+    types.isAnyArrayBuffer(value) ||
+    types.isPromise(value) ||
+    types.isRegExp(value) ||
+    types.isNativeError(value) ||
+    types.isSymbolObject(value) ||
+    types.isGeneratorObject(value) ||
+    types.isMapIterator(value) ||
+    types.isSetIterator(value)
+  )
 }
 
 function checkSize(text, what) {
@@ -95,4 +199,4 @@ function pathTo(path, key, parent) {
   return /^[\w$]+$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`
 }
 
-module.exports = { encode, BYTES_MAX, DEPTH_MAX }
+module.exports = { encode, encodeLoosely, BYTES_MAX, DEPTH_MAX }

@@ -7,9 +7,12 @@
 
 const { Application } = require('./application')
 const { Asks } = require('./asks')
+const { callOptions } = require('./call-options')
+const { CallStacks } = require('./call-stack')
 const { bind } = require('./callback')
 const { credentialsOf } = require('./credentials')
 const { Deferred } = require('./deferred')
+const { Emitter } = require('./emitter')
 const { KeepAlive, Promise, clearTimeout, nextTick, queueMicrotask, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { decodeError } = require('./evaluation')
@@ -19,7 +22,7 @@ const { nativeOptions } = require('./native-options')
 const { Performs } = require('./performs')
 const { Ready } = require('./ready')
 const { Replica } = require('./replica')
-const { isTimeout, TIMEOUT_RULE, TIMEOUT_MAX } = require('./timeout')
+const { TIMEOUT_MAX } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
 
@@ -27,9 +30,6 @@ const CLOSE_TIMEOUT_DEFAULT = 2000
 const CLOSE_GRACE_MS = 250
 
 const NO_STATES = []
-
-/** What `asks.js` knows. */
-const ASKS = ['sync', 'transferLeadership', 'remove', 'resize', 'recover']
 
 class Node {
   /** What the application holds: `this` in its methods. */
@@ -69,20 +69,23 @@ class Node {
   /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the core cannot start. */
   constructor(options, open) {
     this.#isDurable = options.storage !== undefined
-    this.#events = new Events(options.id)
+    this.face = this.#makeFace()
+    this.#events = new Events(options.id, this.face)
     this.#application = new Application(options)
     this.#replica = new Replica(this.#application, { isReplayed: !this.#isDurable }, (index, why) =>
       this.#native.reducerFailed(index, why)
     )
     this.#inbox = new Inbox(this, this.#replica)
+    const stacks = new CallStacks(options.captureStacks)
     this.#performs = new Performs(
       options,
+      stacks,
       batch => this.#inbox.deliver(batch, NO_STATES),
-      error => this.#fail(errors.internal(error))
+      error => this.#fail(errors.internal(error)),
+      () => this.#waitingFor()
     )
-    this.#asks = new Asks(options)
-    this.#ready = new Ready(() => this.#waitingFor())
-    this.face = this.#makeFace()
+    this.#asks = new Asks(options, stacks)
+    this.#ready = new Ready(() => this.#waitingFor(), stacks)
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
     nextTick(beginKeepingAlive, this)
@@ -94,30 +97,35 @@ class Node {
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
   #makeFace() {
-    const face = {
-      perform: (method, args, timeout, callback) => this.#perform(method, args, timeout, callback),
-      subscribe: listener => this.#subscribe(listener),
-      getState: () => this.#application.show(this.#replica.committed),
-      getProvisionalState: () => this.#application.show(this.#replica.provisional),
-      close: (options, callback) => this.#close(options, callback),
-      status: () => this.#status(),
-      ready: options => this.#whenReady(options),
-      ref: () => this.#keepProcessAlive(true),
-      unref: () => this.#keepProcessAlive(false)
-    }
-    for (const name of ASKS) face[name] = (...args) => this.#ask(name, args)
-    for (const name of ['on', 'once', 'off']) {
-      face[name] = (event, listener) => (this.#events.listen(name, event, listener), face)
+    const face = new Emitter()
+    face.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
+    face.subscribe = listener => this.#subscribe(listener)
+    face.watch = (selector, listener, options) => this.#watch(selector, listener, options)
+    face.getState = () => this.#application.show(this.#replica.committed)
+    face.getProvisionalState = () => this.#application.show(this.#replica.provisional)
+    face.close = (options, callback) => this.#close(options, callback)
+    face.status = () => this.#status()
+    face.ready = options => this.#whenReady(options)
+    face.sync = options => this.#ask('sync', [options])
+    face.transferLeadership = (id, options) => this.#ask('transferLeadership', [id, options])
+    face.remove = (id, options) => this.#ask('remove', [id, options])
+    face.resize = (clusterSize, options) => this.#ask('resize', [clusterSize, options])
+    face.recover = options => this.#ask('recover', [options])
+    face.ref = () => this.#keepProcessAlive(true)
+    face.unref = () => this.#keepProcessAlive(false)
+    // Where there is none (before Node 20.4), nothing can ask for it.
+    if (Symbol.asyncDispose !== undefined) {
+      Object.defineProperty(face, Symbol.asyncDispose, { value: () => this.#close() })
     }
     return face
   }
 
   // What the application calls.
 
-  #perform(method, args, timeout, callback) {
-    if (typeof timeout === 'function') {
-      callback = timeout
-      timeout = undefined
+  #perform(method, args, options, callback) {
+    if (typeof options === 'function') {
+      callback = options
+      options = undefined
     }
     this.#application.forbidInside('perform')
     const isCallback = typeof callback === 'function'
@@ -126,7 +134,7 @@ class Node {
       if (callback !== undefined && callback !== null && !isCallback) {
         throw errors.invalidCall('the callback must be a function')
       }
-      return this.#performs.add(method, args, timeout, isCallback ? callback : undefined)
+      return this.#performs.add(method, args, options, isCallback ? callback : undefined, this.face.perform)
     } catch (thrown) {
       const error = errors.isOwn(thrown) ? thrown : errors.notStarted('perform', thrown)
       if (!isCallback) return Promise.reject(error)
@@ -140,17 +148,22 @@ class Node {
     return this.#replica.subscribers.add(listener)
   }
 
+  #watch(selector, listener, options) {
+    if (this.#state !== 'open') throw this.#endedError('not-applied')
+    return this.#replica.selections.add(selector, listener, options)
+  }
+
   #ask(name, args) {
     this.#application.forbidInside(name)
     return this.#whileOpen(name, () => {
       // What was performed before is told to the core before.
       this.#performs.flush()
-      return this.#asks[name](...args)
+      return this.#asks[name](...args, this.face[name])
     })
   }
 
   #whenReady(options) {
-    return this.#whileOpen('ready', () => this.#ready.wait(options))
+    return this.#whileOpen('ready', () => this.#ready.wait(options, this.face.ready))
   }
 
   /** The promise that `begin` returns, or one that is rejected with what it throws. */
@@ -185,6 +198,7 @@ class Node {
       this.#closeTimeout = timeout
       this.#events.isMuted = true
       this.#replica.subscribers.isSilent = true
+      this.#replica.selections.isSilent = true
     }
     if (bound === undefined) return this.#closed.promise
     this.#closeCallbacks[this.#closeCallbacks.length] = bound
@@ -200,7 +214,7 @@ class Node {
   /** The rest of it, a tick later: the call itself may have been cut off. */
   beginClosing() {
     if (this.#state !== 'closing') return
-    this.#ready.reject(this.#endedError('not-applied'))
+    this.#ready.reject(() => this.#endedError('not-applied'))
     // Also an unref'd node takes its leave before the process exits; that is bounded in time.
     this.#keepAlive.ref()
     const limit = Math.min(this.#closeTimeout + CLOSE_GRACE_MS, TIMEOUT_MAX)
@@ -366,7 +380,8 @@ class Node {
   }
 
   askedInVain(ticket, code, message) {
-    this.#asks.failed(ticket, errors.core(code, message))
+    const facts = code === 'ERR_CONFLUX_NO_QUORUM' ? { waitingFor: this.#waitingFor() } : undefined
+    this.#asks.failed(ticket, errors.core(code, message, facts))
   }
 
   warning(code, message, facts) {
@@ -406,9 +421,10 @@ class Node {
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
     this.#replica.dropProvisional()
     this.#replica.subscribers.clear()
-    this.#ready.reject(this.#endedError('not-applied'))
+    this.#replica.selections.clear()
+    this.#ready.reject(() => this.#endedError('not-applied'))
     this.#performs.rejectAll(outcome => this.#endedError(outcome))
-    this.#asks.rejectAll(this.#endedError('unknown'))
+    this.#asks.rejectAll(() => this.#endedError('unknown'))
     this.#events.isMuted = false
     if (failure !== null) this.#events.failed(failure)
     this.#events.emit('close')
@@ -449,16 +465,11 @@ function giveUpClosing(node) {
 
 /** A node that will not come back under its seat gives it up. */
 function closeOptions(options, leaveDefault) {
-  if (options === undefined || options === null) options = {}
-  if (typeof options !== 'object') throw errors.invalidArgument('the options of `close` must be an object')
-  for (const key of Object.keys(options)) {
-    if (key !== 'timeout' && key !== 'leave') {
-      throw errors.invalidArgument(`the option "${key}" of \`close\` is unknown`)
-    }
-  }
-  const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = options
-  if (!isTimeout(timeout)) throw errors.invalidArgument(TIMEOUT_RULE)
-  if (typeof leave !== 'boolean') throw errors.invalidArgument('"leave" must be true or false')
+  const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = callOptions(
+    options,
+    ['timeout', 'leave'],
+    errors.invalidArgument
+  )
   return { timeout, leave }
 }
 

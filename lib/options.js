@@ -6,6 +6,8 @@
 
 const { Buffer } = require('./environment')
 const errors = require('./errors')
+const { nameOf } = require('./json-faults')
+const { suggestion } = require('./suggestion')
 
 const ID_BYTES_MAX = 256
 const CLUSTER_SIZE_MAX = 99
@@ -21,8 +23,10 @@ const OPTIONS = {
   id: { required: true, check: name },
   clusterSize: { required: true, check: integer(1, CLUSTER_SIZE_MAX) },
   channel: { required: true, check: channel },
-  methods: { required: true, check: object },
+  methods: { required: true, check: methods },
   reduce: { required: true, check: func },
+  // Any value, or a function that makes one. null is a state like any other.
+  initialState: { isNullable: true, check: value => value },
   electionTimeout: { default: { min: 300, max: 500 }, check: range },
   heartbeatInterval: { default: 50, check: integer(1, MILLISECONDS_MAX) },
   maxPending: { default: 100000, check: integer(1, 10000000) },
@@ -32,6 +36,7 @@ const OPTIONS = {
   application: { check: name },
   compareStates: { default: true, check: boolean },
   checkState: { default: true, check: boolean },
+  captureStacks: { check: boolean },
   quorumLoss: { default: 'wait', check: quorumLoss },
   // 1.x had it, and promised nothing by it: accepted and ignored.
   accelerateHeartbeats: { check: () => undefined }
@@ -108,12 +113,14 @@ function checkFields(table, given, prefix, faults) {
   const result = {}
   for (const [key, field] of Object.entries(table)) {
     const value = given[key]
-    if (value != null) result[key] = field.check(value, `"${prefix}${key}"`, faults)
+    if (value != null || (value === null && field.isNullable))
+      result[key] = field.check(value, `"${prefix}${key}"`, faults)
     else if (field.required) faults.push(`"${prefix}${key}" is required`)
     else if (field.default !== undefined) result[key] = field.default
   }
   for (const key of Object.keys(given)) {
-    if (!Object.hasOwn(table, key)) faults.push(`"${prefix}${key}" is unknown${suggestion(key, table)}`)
+    if (!Object.hasOwn(table, key))
+      faults.push(`"${prefix}${key}" is unknown${suggestion(key, Object.keys(table))}`)
   }
   return result
 }
@@ -157,6 +164,25 @@ function func(value, path, faults) {
 function object(value, path, faults) {
   if (!isObject(value)) faults.push(`${path} must be an object`)
   return value
+}
+
+/** A getter is not called: it may decide at the call what the method is. */
+function methods(value, path, faults) {
+  if (!isObject(value)) return object(value, path, faults)
+  for (const key of Object.keys(value)) {
+    const descriptor = Object.getOwnPropertyDescriptor(value, key)
+    if (descriptor === undefined || !Object.hasOwn(descriptor, 'value')) continue
+    if (typeof descriptor.value !== 'function') {
+      faults.push(`"methods${nameOf(key)}" must be a function, got ${kindOf(descriptor.value)}`)
+    }
+  }
+  return value
+}
+
+function kindOf(value) {
+  if (value === null || value === undefined) return String(value)
+  const kind = Array.isArray(value) ? 'array' : typeof value
+  return `${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind}`
 }
 
 function boolean(value, path, faults) {
@@ -264,28 +290,6 @@ function connectionString(value, path, faults) {
 
 function isObject(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** The known key that a typo probably meant. */
-function suggestion(key, table) {
-  const lower = key.toLowerCase()
-  const near = Object.keys(table)
-    .map(known => ({ known, distance: distance(lower, known.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)[0]
-  return near.distance <= Math.max(1, Math.floor(key.length / 3)) ? `; did you mean "${near.known}"?` : ''
-}
-
-/** How many letters to insert, delete or replace (Levenshtein). */
-function distance(a, b) {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1))
-    }
-    row = next
-  }
-  return row[b.length]
 }
 
 module.exports = { check }

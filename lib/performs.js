@@ -8,9 +8,12 @@
 
 'use strict'
 
+const { listen, reasonOf, unlisten } = require('./aborts')
+const { callOptions } = require('./call-options')
+const { withSite } = require('./call-stack')
 const { bind } = require('./callback')
 const { Deferred } = require('./deferred')
-const { clearTimeout, nextTick, setTimeout } = require('./environment')
+const { clearTimeout, nextTick, now, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { encode, DEPTH_MAX } = require('./json')
 const { isTimeout, TIMEOUT_RULE } = require('./timeout')
@@ -18,12 +21,21 @@ const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 /** Of all pending arguments together. */
 const CHARACTERS_MAX = 64 * 1024 * 1024
 
+const OPTIONS = ['timeout', 'signal']
+
+/** Thousands may time out at once: what the node waits for is not asked for each. */
+const WAITING_FOR_MS = 10
+
 class Performs {
   /** Set once, before the first perform. */
   native = null
   #pendingMax
   #deliver
   #onFault
+  #askWaitingFor
+  #waitingFor = null
+  #waitingForAt = -Infinity
+  #stacks
   /** `#pending[i]` is the perform with the sequence number `#first + i`, until it has ended. */
   #pending = []
   #first = 1
@@ -39,11 +51,15 @@ class Performs {
   #quoted = new Map()
 
   /**
+   * @param stacks knows who called.
    * @param deliver given the batch that the core hands back at once.
    * @param onFault told what the core's edge throws: only a bug makes it throw.
+   * @param waitingFor says what the node waits for, in words, or null.
    */
-  constructor(options, deliver, onFault) {
+  constructor(options, stacks, deliver, onFault, waitingFor) {
     this.#pendingMax = options.maxPending
+    this.#stacks = stacks
+    this.#askWaitingFor = waitingFor
     this.#deliver = deliver
     this.#onFault = onFault
     for (const method of Object.keys(options.methods)) {
@@ -58,20 +74,30 @@ class Performs {
   /**
    * A new perform, last in the order.
    *
+   * @param options a timeout, `{ timeout, signal }`, or nothing.
+   * @param callee the function that the application called.
    * @throws what is wrong with it; it is no perform then, and takes no place in the order.
    */
-  add(method, args, timeout, callback) {
+  add(method, args, options, callback, callee) {
     // First, because an overloaded caller calls this most.
     if (this.#count >= this.#pendingMax) throw errors.busy(this.#count, this.#characters)
     const quoted = this.#quoted.get(method) ?? quote(method)
     const text = encodeArgs(args)
     if (this.#characters + text.length > CHARACTERS_MAX) throw errors.busy(this.#count, this.#characters)
+    let timeout = options
+    let signal
+    if (typeof options === 'object' && options !== null) ({ timeout, signal } = callOptions(options, OPTIONS))
     const isTimed = timeout !== undefined && timeout !== null && timeout !== -1
     if (isTimed && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
+    if (signal?.aborted) throw errors.aborted(describe(method), 'not-applied', reasonOf(signal))
     const end = callback === undefined ? new Deferred() : new Callback(callback)
     const entry = new Entry(end, text.length)
+    const site = this.#stacks.capture(callee)
     this.#flushLater()
     if (isTimed) entry.timer = setTimeout(expire, timeout, this, entry, method, timeout)
+    if (site !== undefined || signal !== undefined || callback !== undefined) {
+      entry.call = new Call(this, entry, method, site, signal, callback !== undefined)
+    }
     const turn = this.#turn === '' ? `${quoted},${text}` : `${this.#turn},${quoted},${text}`
     // Recorded from here on. There is no call below.
     entry.sequence = this.#first + this.#pending.length
@@ -92,22 +118,65 @@ class Performs {
   }
 
   reject(sequence, error) {
-    this.#take(sequence)?.reject(error)
+    const entry = this.#take(sequence)
+    if (entry !== undefined) this.#reject(entry, error)
   }
 
-  /** The time of a perform is over. An entry that was never recorded is none. */
-  expire(entry, error) {
+  #reject(entry, error) {
+    const { call } = entry
+    if (call?.isCallback) entry.reject(call.site === undefined ? error : withSite(error, call.site))
+    else this.#stacks.reject(entry, error, call?.site)
+  }
+
+  /** The time of a perform is over. */
+  expire(entry, method, timeout) {
+    this.#giveUp(entry, outcome => errors.timeout(method, timeout, outcome, this.#waitingForNow()))
+  }
+
+  abort(entry, method, signal) {
+    this.#giveUp(entry, outcome => errors.aborted(describe(method), outcome, reasonOf(signal)))
+  }
+
+  /** Nobody waits for it any longer. An entry that was never recorded is none. */
+  #giveUp(entry, errorFor) {
     if (this.#pending[entry.sequence - this.#first] !== entry) return
-    this.reject(entry.sequence, error)
+    if (entry.sequence >= this.#turnFirst) {
+      this.#withdraw(entry)
+      this.#reject(entry, errorFor('not-applied'))
+      return
+    }
+    this.reject(entry.sequence, errorFor('unknown'))
     this.#abandoned.push(entry.sequence)
     this.#flushLater()
+  }
+
+  /** It leaves the turn that the core has not been told of, as if it had never been performed. */
+  #withdraw(entry) {
+    const position = entry.sequence - this.#turnFirst
+    const turn = JSON.parse(`[${this.#turn}]`)
+    turn.splice(2 * position, 2)
+    this.#turn = JSON.stringify(turn).slice(1, -1)
+    const [, ...later] = this.#pending.splice(entry.sequence - this.#first)
+    for (const other of later) this.#pending.push(Object.assign(other, { sequence: other.sequence - 1 }))
+    this.#count--
+    this.#characters -= entry.length
+    entry.rest()
+  }
+
+  #waitingForNow() {
+    const time = now()
+    if (time - this.#waitingForAt > WAITING_FOR_MS) {
+      this.#waitingFor = this.#askWaitingFor()
+      this.#waitingForAt = time
+    }
+    return this.#waitingFor
   }
 
   /** Ends all. `errorFor(outcome)` makes the error: `not-applied` for what the core was never told. */
   rejectAll(errorFor) {
     const end = this.#next
     for (let sequence = this.#first + this.#ended; sequence < end; sequence++) {
-      this.#take(sequence)?.reject(errorFor(sequence < this.#turnFirst ? 'unknown' : 'not-applied'))
+      this.reject(sequence, errorFor(sequence < this.#turnFirst ? 'unknown' : 'not-applied'))
     }
     this.#turn = ''
     this.#abandoned = []
@@ -163,7 +232,7 @@ class Performs {
     this.#pending[position] = undefined
     this.#count--
     this.#characters -= entry.length
-    if (entry.timer !== undefined) clearTimeout(entry.timer)
+    entry.rest()
     if (position === this.#ended) this.#advance()
     return entry
   }
@@ -193,11 +262,47 @@ class Entry {
   /** Of its arguments' text. */
   length
   timer = undefined
+  /** What most calls have not. */
+  call = undefined
 
   constructor({ resolve, reject }, length) {
     this.resolve = resolve
     this.reject = reject
     this.length = length
+  }
+
+  /** Neither time nor signal matters any more. */
+  rest() {
+    if (this.timer !== undefined) clearTimeout(this.timer)
+    if (this.call !== undefined) this.call.rest()
+  }
+}
+
+/** A call with a callback, a signal, or the frames of its caller. */
+class Call {
+  isCallback
+  site
+  #performs
+  #entry
+  #method
+  #signal
+
+  constructor(performs, entry, method, site, signal, isCallback) {
+    this.#performs = performs
+    this.#entry = entry
+    this.#method = method
+    this.#signal = signal
+    this.site = site
+    this.isCallback = isCallback
+    if (signal !== undefined) listen(signal, this)
+  }
+
+  aborted(signal) {
+    this.#performs.abort(this.#entry, this.#method, signal)
+  }
+
+  rest() {
+    if (this.#signal !== undefined) unlisten(this.#signal, this)
   }
 }
 
@@ -219,8 +324,10 @@ function flushTurn(performs) {
 }
 
 function expire(performs, entry, method, timeout) {
-  performs.expire(entry, errors.timeout(method, timeout))
+  performs.expire(entry, method, timeout)
 }
+
+const describe = method => `performing \`${method}\``
 
 function quote(method) {
   if (typeof method !== 'string' || method.length > 1024 || !method.isWellFormed()) {

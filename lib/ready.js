@@ -2,31 +2,42 @@
 
 'use strict'
 
+const { listen, reasonOf, unlisten } = require('./aborts')
+const { callOptions } = require('./call-options')
 const { Deferred } = require('./deferred')
 const { Promise, clearTimeout, setTimeout } = require('./environment')
 const errors = require('./errors')
-const { isTimeout, TIMEOUT_RULE } = require('./timeout')
+
+const OPTIONS = ['timeout', 'signal']
 
 class Ready {
   #isReady = false
   #waiting = new Set()
   #waitingFor
+  #stacks
 
-  /** @param waitingFor says what the node waits for, in words, or null. */
-  constructor(waitingFor) {
+  /**
+   * @param waitingFor says what the node waits for, in words, or null.
+   * @param stacks knows who called.
+   */
+  constructor(waitingFor, stacks) {
     this.#waitingFor = waitingFor
+    this.#stacks = stacks
   }
 
   /**
-   * @param options `{ timeout }` in milliseconds; none: for as long as it takes.
+   * @param options `{ timeout, signal }`; the timeout in milliseconds; none: for as long as it takes.
+   * @param callee the function that the application called.
    * @throws what is wrong with them.
    */
-  wait(options) {
-    const { timeout } = options ?? {}
-    if (timeout !== undefined && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
+  wait(options, callee) {
+    const { timeout, signal } = callOptions(options, OPTIONS)
+    if (signal?.aborted) throw aborted(signal)
     if (this.#isReady) return Promise.resolve()
-    const waiter = { deferred: new Deferred(), timer: undefined }
+    const waiter = { deferred: new Deferred(), site: this.#stacks.capture(callee), timer: undefined, signal }
+    waiter.aborted = () => this.#end(waiter, () => aborted(signal))
     if (timeout !== undefined) waiter.timer = setTimeout(() => this.#expire(waiter, timeout), timeout)
+    if (signal !== undefined) listen(signal, waiter)
     this.#waiting.add(waiter)
     return waiter.deferred.promise
   }
@@ -34,7 +45,7 @@ class Ready {
   /** There is a leader. */
   resolve() {
     this.#isReady = true
-    this.#settle(({ resolve }) => resolve())
+    this.#settle(({ deferred }) => deferred.resolve())
   }
 
   /** There is none any more: who asks from here on waits. */
@@ -42,23 +53,36 @@ class Ready {
     this.#isReady = false
   }
 
-  /** There will be none. */
-  reject(error) {
-    this.#settle(({ reject }) => reject(error))
+  /** There will be none. `makeError()` makes the error of a call. */
+  reject(makeError) {
+    this.#settle(waiter => this.#stacks.reject(waiter.deferred, makeError(), waiter.site))
   }
 
   #settle(settle) {
     for (const waiter of this.#waiting) {
-      if (waiter.timer !== undefined) clearTimeout(waiter.timer)
-      settle(waiter.deferred)
+      rest(waiter)
+      settle(waiter)
     }
     this.#waiting.clear()
   }
 
-  /** A call that was cut off may have left a timer, and does not wait. */
   #expire(waiter, timeout) {
-    if (this.#waiting.delete(waiter)) waiter.deferred.reject(errors.notReady(timeout, this.#waitingFor()))
+    this.#end(waiter, () => errors.notReady(timeout, this.#waitingFor()))
+  }
+
+  /** A call that was cut off may have left a timer or a listener, and does not wait. */
+  #end(waiter, makeError) {
+    if (!this.#waiting.delete(waiter)) return
+    rest(waiter)
+    this.#stacks.reject(waiter.deferred, makeError(), waiter.site)
   }
 }
+
+function rest(waiter) {
+  if (waiter.timer !== undefined) clearTimeout(waiter.timer)
+  if (waiter.signal !== undefined) unlisten(waiter.signal, waiter)
+}
+
+const aborted = signal => errors.aborted('waiting until this node is ready', 'not-applied', reasonOf(signal))
 
 module.exports = { Ready }

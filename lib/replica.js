@@ -7,6 +7,7 @@
 
 const errors = require('./errors')
 const { evaluate, refuse } = require('./evaluation')
+const { Selections } = require('./selections')
 const snapshot = require('./snapshot')
 const { Store } = require('./store')
 const { Subscribers } = require('./subscribers')
@@ -16,6 +17,8 @@ const EXCERPT_LENGTH_MAX = 200
 class Replica {
   /** They are told of every new state. */
   subscribers = new Subscribers()
+  /** They are told when a part of it differs. */
+  selections = new Selections(() => (this.#isReplayed ? this.#store.committed : undefined))
   #application
   #store
   /** Before, the state is one that an earlier process has already left behind. */
@@ -138,7 +141,9 @@ class Replica {
 
   /** A listener would read what is not to be read before the replay is done; then it is told once. */
   #notify() {
-    if (this.#isReplayed) this.subscribers.notify()
+    if (!this.#isReplayed) return
+    this.subscribers.notify()
+    this.selections.notify()
   }
 }
 

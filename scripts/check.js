@@ -3,8 +3,12 @@
  */
 'use strict'
 
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+
 const { checkPackage } = require('./check-package')
-const { Stop, answers, build, cargo, install, main, step, tool } = require('./steps')
+const { Stop, answers, build, cargo, install, main, manifest, npm, root, step, tool } = require('./steps')
 
 main(async () => {
   await install()
@@ -17,7 +21,21 @@ main(async () => {
   await step('Lints', () => cargo(['clippy', '--locked', '--all-targets', '--', '-D', 'warnings']))
   await build()
   await step('Contents of the npm package', checkPackage)
+  await step('Entry points and types of the npm package (publint, attw)', checkEntryPoints)
 })
+
+/** Whether every way to import the package finds code and types that belong together. */
+async function checkEntryPoints() {
+  await tool('publint', 'publint', [root, '--strict', '--pack', 'npm'])
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-check-'))
+  try {
+    await npm(['pack', root, '--pack-destination', folder, '--silent'], { quiet: true })
+    const tarball = path.join(folder, `${manifest.name}-${manifest.version}.tgz`)
+    await tool('@arethetypeswrong/cli', 'attw', [tarball, '--no-emoji'])
+  } finally {
+    fs.rmSync(folder, { recursive: true })
+  }
+}
 
 function requireComponent(command, name) {
   if (answers('cargo', [command, '--version'])) return

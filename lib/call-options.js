@@ -1,0 +1,54 @@
+// This file checks the options of a call: `{ timeout, signal }`, and what else the call knows.
+//
+// Called by node.js, performs.js, ready.js, asks.js and selections.js, before anything of the call has begun.
+
+'use strict'
+
+const errors = require('./errors')
+const { suggestion } = require('./suggestion')
+const { isTimeout, TIMEOUT_RULE } = require('./timeout')
+
+const NONE = Object.freeze({})
+
+const CHECKS = {
+  timeout: value => (isTimeout(value) ? undefined : TIMEOUT_RULE),
+  signal: value => (isSignal(value) ? undefined : 'the signal must be an AbortSignal'),
+  leave: value => (typeof value === 'boolean' ? undefined : '"leave" must be true or false'),
+  equals: value => (typeof value === 'function' ? undefined : '"equals" must be a function')
+}
+
+/**
+ * The options that are given: each has the value that it may have; one that is null is not given.
+ *
+ * @param known the names of the options that the call has.
+ * @param invalid makes the error.
+ */
+function callOptions(options, known, invalid = errors.invalidCall) {
+  if (options === undefined || options === null) return NONE
+  if (typeof options !== 'object' || Array.isArray(options)) throw invalid('the options must be an object')
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) throw invalid(`the option "${key}" is unknown${suggestion(key, known)}`)
+  }
+  const checked = {}
+  for (const name of known) {
+    // Each is got once: it may be an accessor.
+    const value = options[name]
+    if (value === undefined || value === null) continue
+    const fault = CHECKS[name](value)
+    if (fault !== undefined) throw invalid(fault)
+    checked[name] = value
+  }
+  return checked
+}
+
+/** Of any realm, and of any library that has one. */
+function isSignal(value) {
+  return (
+    typeof value === 'object' &&
+    typeof value.aborted === 'boolean' &&
+    typeof value.addEventListener === 'function' &&
+    typeof value.removeEventListener === 'function'
+  )
+}
+
+module.exports = { callOptions }

@@ -1,0 +1,54 @@
+// This file is the event emitter that a node is: Node's own, but no listener harms another, and an 'error' that nobody
+// listens to is no exception.
+//
+// Made by node.js, which gives it the functions of a node; events.js emits.
+
+'use strict'
+
+const { EventEmitter, errorMonitor } = require('node:events')
+const errors = require('./errors')
+
+/** Every function stands for itself: `const { on } = node` works. They are named one by one: so V8 keeps calls quick. */
+class Emitter extends EventEmitter {
+  on = (event, listener) => super.on(event, listener)
+  once = (event, listener) => super.once(event, listener)
+  off = (event, listener) => super.off(event, listener)
+  addListener = (event, listener) => super.addListener(event, listener)
+  removeListener = (event, listener) => super.removeListener(event, listener)
+  removeAllListeners = (...event) => super.removeAllListeners(...event)
+  prependListener = (event, listener) => super.prependListener(event, listener)
+  prependOnceListener = (event, listener) => super.prependOnceListener(event, listener)
+  setMaxListeners = count => super.setMaxListeners(count)
+  getMaxListeners = () => super.getMaxListeners()
+  listeners = event => super.listeners(event)
+  rawListeners = event => super.rawListeners(event)
+  listenerCount = (event, ...listener) => super.listenerCount(event, ...listener)
+  eventNames = () => super.eventNames()
+
+  constructor() {
+    super()
+    // One for each connection or test is usual: no warning of a leak.
+    this.setMaxListeners(0)
+    // What Node keeps in it is nobody's to see.
+    for (const key of Reflect.ownKeys(this)) {
+      if (typeof this[key] !== 'function') Object.defineProperty(this, key, { enumerable: false })
+    }
+  }
+
+  /** Calls each listener; what one throws surfaces as an uncaught exception, once all have run. */
+  emit = (event, ...values) => {
+    if (event === 'error') this.emit(errorMonitor, ...values)
+    // `EventEmitter.emit` ends at the first that throws. Those of `once` remove themselves.
+    const listeners = super.rawListeners(event)
+    for (const listener of listeners) {
+      try {
+        Reflect.apply(listener, this, values)
+      } catch (error) {
+        errors.surface(error)
+      }
+    }
+    return listeners.length > 0
+  }
+}
+
+module.exports = { Emitter }
