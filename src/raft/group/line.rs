@@ -61,7 +61,11 @@ impl Line {
     /// raft-rs does not know what is on its way until it is acknowledged, and says again what it has said with every
     /// heartbeat that a peer answers. Of that, only what is new is added: a leader's log only grows (paper §5.3).
     fn add(&mut self, mut message: RaftMessage, now: u64, leaving: &mut Vec<RaftMessage>) {
-        // A rejection that came late may let raft-rs begin behind what is acknowledged.
+        let is_late = self.flights.front().is_some_and(|(_, flight)| self.pace.is_late(*flight, now));
+        // raft-rs may begin behind what is acknowledged: a rejection came late, or what a receipt told of was never saved.
+        if is_late {
+            self.matched = self.matched.min(message.index);
+        }
         let acknowledged = self.matched.saturating_sub(message.index) as usize;
         if acknowledged > 0 {
             if acknowledged >= message.entries.len() {
@@ -69,7 +73,6 @@ impl Line {
             }
             message = cut(&mut message, acknowledged);
         }
-        let is_late = self.flights.front().is_some_and(|(_, flight)| self.pace.is_late(*flight, now));
         let is_on_its_way = (self.begin..self.last_index).contains(&message.index) && !is_late;
         if message.index != self.last_index && !is_on_its_way {
             self.begin_anew(message.index);
@@ -276,6 +279,11 @@ impl Group {
         }
     }
 
+    /// The member's process is another one, which has nothing of what the former one had received and not saved.
+    pub fn begin_line(&mut self, member: RaftId) {
+        self.lines.remove(&member);
+    }
+
     pub(super) fn tick_lines(&mut self) {
         self.now += 1;
         self.lines.values_mut().for_each(|line| line.tick(self.now));
@@ -389,7 +397,7 @@ mod tests {
         line.add(append(12, 3), 1, &mut leaving);
         leaving.clear();
         line.add(append(11, 4), 1_000, &mut leaving);
-        assert_eq!(indexes(&leaving), [13, 14, 15]);
+        assert_eq!(indexes(&leaving), [12, 13, 14, 15]);
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl Seat {
             // Another process may run other code.
             self.applications.remove(&member);
         }
+        self.group.begin_line(member);
         self.closing.retain(|closing, going| *closing != member || going.leaves);
     }
 }
