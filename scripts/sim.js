@@ -9,10 +9,10 @@
  */
 'use strict'
 
-const { spawn, spawnSync } = require('node:child_process')
+const { spawn } = require('node:child_process')
 const os = require('node:os')
 const { parseArgs } = require('node:util')
-const { Stop, main, root } = require('./steps.js')
+const { Stop, buildTests, main, root } = require('./steps.js')
 
 /**
  * How many of a thousand seeds each simulation gets; how many ticks of faults a seed has, and how many nodes at most,
@@ -108,23 +108,6 @@ function readOptions() {
     return value
   }
   return { seeds: number('seeds', 1), from: number('from', 0), jobs: number('jobs', 1), test: values.test }
-}
-
-/** Builds the tests once; the path of their binary. */
-function buildTests() {
-  console.log('▸ Building the tests')
-  const args = ['test', '--lib', '--locked', '--no-run', '--message-format=json']
-  const built = spawnSync('cargo', args, {
-    cwd: root,
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-    stdio: ['ignore', 'pipe', 'inherit']
-  })
-  if (built.status !== 0) throw new Stop('The tests could not be built.')
-  const messages = built.stdout.split('\n').filter(Boolean).map(JSON.parse)
-  const binary = messages.findLast(message => message.profile?.test && message.executable)
-  if (!binary) throw new Stop('cargo named no test binary.')
-  return binary.executable
 }
 
 /** What is run, cut into chunks: every simulation's range begins at `from`. */

@@ -168,10 +168,28 @@ function answers(program, args) {
   return spawnSync(program, args, { stdio: 'ignore' }).status === 0
 }
 
+/** Builds the tests once; the path of their binary. */
+function buildTests() {
+  console.log('▸ Building the tests')
+  const args = ['test', '--lib', '--locked', '--no-run', '--message-format=json']
+  const built = spawnSync('cargo', args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  if (built.status !== 0) throw new Stop('The tests could not be built.')
+  const messages = built.stdout.split('\n').filter(Boolean).map(JSON.parse)
+  const binary = messages.findLast(message => message.profile?.test && message.executable)
+  if (!binary) throw new Stop('cargo named no test binary.')
+  return binary.executable
+}
+
 module.exports = {
   Stop,
   answers,
   build,
+  buildTests,
   cargo,
   install,
   main,

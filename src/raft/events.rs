@@ -3,6 +3,7 @@
 //! Both are plain data. The driver translates: clocks, links, disks and JavaScript become inputs, and work becomes
 //! sends, writes and deliveries.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use super::identity::{ClusterUuid, Incarnation, Start};
 use crate::error::Error;
 
 /// What can happen to a core.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// The channel has found out whether there may be a cluster that this node does not hear.
     ClusterFound(bool),
@@ -209,10 +210,18 @@ pub struct Promise {
 }
 
 /// A snapshot as it is kept and sent: `image` is read by the core alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SnapshotRecord {
     pub position: Position,
     pub image: Bytes,
+}
+
+/// An image may have many megabytes: its length and checksum stand for it.
+impl fmt::Debug for SnapshotRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let image = (self.image.len(), crc32c::crc32c(&self.image));
+        f.debug_struct("SnapshotRecord").field("position", &self.position).field("image", &image).finish()
+    }
 }
 
 /// An entry's place in the log.

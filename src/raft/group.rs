@@ -4,6 +4,8 @@
 //! committed entries. It knows nothing of requests, JavaScript or founding.
 
 mod configuration;
+#[cfg(test)]
+mod inspection;
 mod line;
 #[cfg(test)]
 mod mistakes;

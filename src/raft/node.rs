@@ -69,6 +69,7 @@ const STARTS_SHIFT: u32 = 32;
 /// - `applied_index <= delivered_index <= commit index`, and none ever falls within one cluster, but where a fenced node
 ///   is healed;
 /// - after `Work::Stop` there is no work.
+#[cfg_attr(test, derive(Debug))]
 pub struct Node {
     options: Options,
     dice: ChaCha8Rng,

@@ -27,6 +27,7 @@ const BYTES_MAX: usize = window::APPENDS_MAX * APPEND_BYTES_MAX as usize;
 /// - flights and what waits follow one another in the log, from behind `begin` to `last_index`;
 /// - the peer has everything up to `matched`, which is not behind `begin`;
 /// - what raft-rs has said waits until it leaves, or raft-rs says it again.
+#[derive(Debug)]
 pub(super) struct Line {
     pace: Pace,
     matched: u64,

@@ -24,6 +24,7 @@ pub enum Storage {
 }
 
 /// What rests on a write that is not durable yet.
+#[derive(Debug)]
 pub(super) struct Unsaved {
     write_number: u64,
     /// raft-rs's own count of what the write, and what came after it without one, belongs to.
@@ -35,6 +36,7 @@ pub(super) struct Unsaved {
 }
 
 /// A leader's snapshot that is not durable yet.
+#[derive(Debug)]
 pub(super) struct Installing {
     pub(super) write_number: u64,
     /// The application goes by it already, for the storage is overdue.

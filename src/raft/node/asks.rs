@@ -25,6 +25,7 @@ use crate::raft::testing::bugs::{Bug, is_back};
 const READS_MAX: usize = 1 << 16;
 
 /// What was asked and is not answered.
+#[derive(Debug)]
 pub(super) struct Asking {
     ticket: u64,
     ask: Ask,

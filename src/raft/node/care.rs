@@ -25,6 +25,7 @@ use protobuf::Message as _;
 const NEWCOMERS_MAX: usize = 256;
 
 /// What only a leader keeps, for as long as it leads.
+#[derive(Debug)]
 pub(super) struct Care {
     /// Silence is counted from here on: before, nobody had to speak to this node.
     since: u64,
@@ -54,6 +55,7 @@ pub(super) struct Care {
     pub(super) recorded_at: u64,
 }
 
+#[derive(Debug)]
 struct Heard {
     id: Arc<str>,
     first: u64,
@@ -61,13 +63,14 @@ struct Heard {
 }
 
 /// The image that a member got last.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived {
     pub(super) index: u64,
     pub(super) overtaken: u32,
 }
 
 /// Somebody wants to know what is committed (thesis §6.4).
+#[derive(Debug)]
 pub(super) struct Read {
     /// 0: no round was begun for it yet.
     pub(super) round: u64,

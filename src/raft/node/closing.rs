@@ -11,6 +11,7 @@ use crate::raft::frame::Message;
 use crate::raft::testing::bugs::{Bug, is_back};
 
 /// How far a close has come.
+#[derive(Debug)]
 pub(super) struct Closing {
     /// This incarnation will not come back, and gives up its seat.
     pub(super) leaves: bool,

@@ -29,7 +29,7 @@ const HEALS_MAX: u32 = 1;
 const LEADERLESS_TIMEOUTS: u64 = 3;
 
 /// Whether a node's state is to be trusted.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Fence {
     fenced: Option<(u64, Error)>,
     heals: u32,

@@ -30,7 +30,7 @@ use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::testing::bugs::{Bug, is_back};
 
 /// What a node knows about the loss of its cluster's quorum.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Loss {
     /// For how many ticks no leader was known.
     leaderless: u64,

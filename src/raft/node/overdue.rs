@@ -11,7 +11,7 @@ use crate::raft::group::Storage;
 use crate::raft::testing::bugs::{Bug, is_back};
 
 /// What is known of the oldest write that is not durable yet.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Overdue {
     /// For how many ticks it has been under way.
     ticks: u64,

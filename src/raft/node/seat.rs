@@ -37,6 +37,7 @@ const STRANGERS_MAX: usize = 256;
 /// Invariants:
 /// - `registry` and `table` are what the log up to `delivered_index` makes of them;
 /// - `applied_index`, what JavaScript has reduced, is at most `delivered_index`.
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Seat {
     pub(super) cluster: ClusterUuid,
     pub(super) group: Group,
@@ -93,6 +94,7 @@ pub(super) struct Promised {
 }
 
 /// What a survivor's log becomes when `write` is durable.
+#[derive(Debug)]
 pub(super) struct Founding {
     pub(super) write: u64,
     pub(super) cluster: ClusterUuid,
@@ -108,7 +110,7 @@ pub(super) struct Going {
 }
 
 /// What `members` was made of.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, Eq, PartialEq)]
 struct Described {
     raft_id: RaftId,
     is_active: bool,

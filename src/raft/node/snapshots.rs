@@ -34,6 +34,7 @@ const FAILURE_PAUSE_MICROS: u64 = 30_000_000;
 const SLACK_DIVISOR: u64 = 4;
 
 /// When a node takes its next snapshot.
+#[derive(Debug)]
 pub(super) struct Taking {
     entries_max: u64,
     bytes_max: u64,

@@ -15,7 +15,7 @@ use crate::raft::identity::RaftId;
 const ACTIONS_MAX: usize = 16;
 
 /// What is not told yet.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Tidings {
     /// What is committed up to here was performed by this node, and is with JavaScript.
     own_until: u64,

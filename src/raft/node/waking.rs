@@ -12,7 +12,7 @@ use crate::raft::identity::Incarnation;
 use crate::raft::testing::bugs::{Bug, is_back};
 
 /// Whether JavaScript, here and elsewhere, is awake.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Waking {
     /// For how many ticks JavaScript has given no sign of the batch that it has.
     unanswered_ticks: u64,

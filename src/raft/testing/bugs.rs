@@ -149,6 +149,14 @@ pub fn acknowledged_early(entries: &[(Vec<u8>, Bytes)], me: RaftId, origin: &mut
     news
 }
 
+/// Does something with the bug put back.
+pub fn with<T>(bug: Bug, act: impl FnOnce() -> T) -> T {
+    BACK.set(Some(bug));
+    let result = act();
+    BACK.set(None);
+    result
+}
+
 /// Runs the test from these seeds on with the bug put back, until it fails.
 pub fn assert_back_is_noticed(bug: Bug, seeds: impl Iterator<Item = u64>, test: impl Fn(u64)) {
     assert_caught(bug, seeds, test);

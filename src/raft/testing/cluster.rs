@@ -72,6 +72,17 @@ pub struct Cluster {
     dice: ChaCha8Rng,
     pub echoes: Echoes,
     pub slow_disks: SlowDisks,
+    /// What happened to each process so far, if a test wants to repeat it.
+    pub journal: Option<Vec<(String, Noted)>>,
+    /// The network is the test's: frames end up here instead of on their way.
+    pub outbox: Option<Vec<(Target, Bytes)>>,
+}
+
+/// What happened to a process.
+#[derive(Clone, Debug)]
+pub enum Noted {
+    Start { options: Options, has_disk: bool },
+    Input(Input),
 }
 
 /// A frame on its way.
@@ -125,7 +136,7 @@ const SLICE: u64 = 500;
 
 impl Replica {
     /// JavaScript has heard of every cluster that this node left.
-    fn is_told(&self) -> bool {
+    pub fn is_told(&self) -> bool {
         let working = self.working.iter().map(|working| &working.batch);
         let waiting = self.batches.iter().chain(working).flatten();
         !waiting.chain(self.node.news()).any(|delivery| {
@@ -139,6 +150,11 @@ impl Replica {
         if let Some(working) = &mut self.working {
             working.ends_at = now;
         }
+    }
+
+    /// The numbers of the next perform and of the next ask.
+    pub fn next_numbers(&self) -> (u64, u64) {
+        (self.next_sequence, self.next_ticket)
     }
 
     pub fn is_closing(&self) -> bool {
@@ -165,6 +181,8 @@ impl Cluster {
             dice: ChaCha8Rng::seed_from_u64(seed),
             echoes: Echoes::new(seed),
             slow_disks: SlowDisks::new(seed),
+            journal: None,
+            outbox: None,
         }
     }
 
@@ -176,6 +194,10 @@ impl Cluster {
     /// Starts a process under a name that is its place in the world, with the disk that a former process left behind, or
     /// an empty one.
     pub fn start(&mut self, name: &str, options: Options, mut disk: Option<Disk>) {
+        if let Some(journal) = &mut self.journal {
+            let start = Noted::Start { options: options.clone(), has_disk: disk.is_some() };
+            journal.push((name.to_string(), start));
+        }
         let recovered = disk.as_mut().and_then(|disk| disk.load(options.nonce));
         let replica = Replica {
             node: Node::new(options, recovered),
@@ -215,6 +237,9 @@ impl Cluster {
     }
 
     pub fn handle(&mut self, name: &str, input: Input) {
+        if let Some(journal) = &mut self.journal {
+            journal.push((name.to_string(), Noted::Input(input.clone())));
+        }
         if let Some(replica) = self.replicas.get_mut(name) {
             replica.is_closing |= matches!(input, Input::Close { .. });
             replica.application.is_closing = replica.is_closing;
@@ -352,7 +377,8 @@ impl Cluster {
             replica.is_in_turn = false;
             replica.node.handle(Input::TurnOver);
         }
-        if let Some(replica) = self.replicas.get(name) {
+        // Whoever executes a process alone compares its states.
+        if let Some(replica) = self.replicas.get(name).filter(|_| self.outbox.is_none()) {
             let status = replica.node.status();
             let ancestors = replica.node.ancestors();
             self.checker.check(name, &status, &replica.application, &ancestors, replica.is_told());
@@ -463,6 +489,9 @@ impl Cluster {
 
     fn send(&mut self, name: &str, target: Target, bytes: Bytes) {
         assert!(bytes.len() <= FRAME_BYTES_MAX, "{name}: a frame has {} bytes", bytes.len());
+        if let Some(outbox) = &mut self.outbox {
+            return outbox.push((target, bytes));
+        }
         let to = self.addressees(name, target);
         let fate = self.replicas.get(name).map_or(Fate::Passes, |replica| replica.link.fate_of_sent());
         let leaves_at = match fate {

@@ -33,6 +33,11 @@ impl Disk {
         self.unsynced.push_back((number, write));
     }
 
+    /// Nothing is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.unsynced.is_empty()
+    }
+
     /// Makes everything durable; the number of the last write, if there is any.
     pub fn sync(&mut self) -> Option<u64> {
         if self.hangs {

@@ -5,7 +5,8 @@
 //! scripts of `../scripts/`, `stories`, `fences`, `removals`, `recoveries`, `load`, `copies`, `strangers` and
 //! `hanging_disks` tell longer ones. `simulation` runs seeds under faults, `churn` under faults while members come and go,
 //! `losses` while quorums are lost and recovered, `steadiness`
-//! under faults that a cluster must bear without an election. `faults`
+//! under faults that a cluster must bear without an election. `exploration` draws nothing: it goes through all schedules
+//! that differ in a few steps from one in which nothing goes wrong. `faults`
 //! holds those that they share, `seeds` says which run. `bugs` puts known bugs back, so that the checks are checked.
 //! `hostile` sends a node what no peer would, and `formats` holds the bytes that another version reads.
 
@@ -18,6 +19,7 @@ mod copies;
 mod describe;
 mod disk;
 mod echoes;
+pub mod exploration;
 mod faults;
 mod fences;
 pub(super) mod formats;

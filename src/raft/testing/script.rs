@@ -2,11 +2,12 @@
 //!
 //! `UPDATE_GOLDENFILES=1 cargo test` rewrites them.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use goldenscript::{Command, Context, Runner};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Sent};
 use super::disk::Disk;
 use crate::raft::identity::Incarnation;
 use crate::raft::{Ask, Input, Options, Role};
@@ -14,6 +15,10 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
+
+/// How long an ask and a close may take.
+pub const ASK_TICKS: u64 = 100;
+pub const CLOSE_TICKS: u64 = 200;
 
 #[test]
 fn every_script_has_its_consequence() {
@@ -37,15 +42,21 @@ pub fn replay(name: &str) -> (String, String) {
 }
 
 /// A world under a script's hand: no frame moves and no clock ticks unless a command says so.
-struct Script {
-    cluster: Cluster,
+pub struct Script {
+    pub cluster: Cluster,
+    /// With what each process was started.
+    started: BTreeMap<String, Options>,
+    /// The disks of processes that crashed, and how often each process was started again.
+    disks: BTreeMap<String, Disk>,
+    restarts: BTreeMap<String, usize>,
 }
 
 impl Script {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut cluster = Cluster::new(1);
         cluster.trace = Some(Vec::new());
-        Self { cluster }
+        let (started, disks, restarts) = Default::default();
+        Self { cluster, started, disks, restarts }
     }
 
     /// Starts nodes whose incarnations sort as their names do, so that `a` proposes the roster and campaigns.
@@ -53,12 +64,34 @@ impl Script {
         for name in names {
             // `a2` is another process with the id `a`; its incarnation is above that of `a` and below that of `b`.
             let id = name.trim_end_matches(char::is_numeric);
-            let place = 2 * (name.as_bytes()[0] - b'a') + u8::from(id != name);
-            let seed = (0..).map(seed_of).find(|seed| first_nibble(*seed) == place);
-            let mut options = Options::new(id, cluster_size, seed.expect("some seed draws it"));
+            let mut options = Options::new(id, cluster_size, seed_for(name, 0));
             options.is_durable = has_disk;
+            self.started.insert(name.clone(), options.clone());
             self.cluster.start(name, options, has_disk.then(Disk::default));
         }
+    }
+
+    /// What is not durable is lost.
+    fn crash(&mut self, name: &str) {
+        let disk = self.cluster.crash(name).and_then(|replica| replica.disk);
+        self.disks.extend(disk.map(|disk| (name.to_string(), disk.crash(0))));
+    }
+
+    fn restart(&mut self, name: &str) -> Result<(), String> {
+        let disk = self.disks.remove(name).ok_or_else(|| format!("`{name}` left no disk"))?;
+        let restarts = self.restarts.entry(name.to_string()).or_default();
+        *restarts += 1;
+        let options = restarted(&self.started[name], name, *restarts);
+        self.cluster.start(name, options, Some(disk));
+        Ok(())
+    }
+
+    /// The oldest frame from one node to another but for so many.
+    fn take_frame(&mut self, from: &str, to: &str, number: usize) -> Option<Sent> {
+        let frames = self.cluster.frames.iter();
+        let mut keys = frames.filter(|(_, sent)| sent.from == from && sent.to == to).map(|(key, _)| *key);
+        let key = keys.nth(number - 1)?;
+        self.cluster.frames.remove(&key)
     }
 
     fn ticks(&mut self, names: &[String], count: u64) {
@@ -93,13 +126,18 @@ impl Script {
         }
     }
 
+    /// One tick of all clocks, and what it causes.
+    fn round(&mut self) {
+        let names = self.all();
+        self.ticks(&names, 1);
+        self.deliver(|_, _| true, 20);
+        names.iter().for_each(|name| self.cluster.sync(name));
+    }
+
     /// Ticks and delivers until all nodes know one leader and have applied what it committed.
     fn settle(&mut self) {
         for _ in 0..400 {
-            let names = self.all();
-            self.ticks(&names, 1);
-            self.deliver(|_, _| true, 20);
-            names.iter().for_each(|name| self.cluster.sync(name));
+            self.round();
             let statuses = self.cluster.statuses();
             let leads = statuses.values().find(|status| status.role == Role::Leader);
             if let Some(leads) = leads
@@ -114,6 +152,33 @@ impl Script {
         }
         panic!("the cluster did not settle: {:?}", self.cluster.statuses());
     }
+}
+
+/// What a process is started with again.
+pub fn restarted(options: &Options, name: &str, restarts: usize) -> Options {
+    let seed = seed_for(name, restarts);
+    let nonce = Options::new(name, 1, seed).nonce;
+    Options { seed, nonce, ..options.clone() }
+}
+
+/// The incarnation that a process draws from it sorts as its name does.
+fn seed_for(name: &str, restarts: usize) -> [u8; 32] {
+    let is_second = name.ends_with(char::is_numeric);
+    let place = 2 * (name.as_bytes()[0] - b'a') + u8::from(is_second);
+    let mut seeds = (0..).map(seed_of).filter(|seed| first_nibble(*seed) == place);
+    seeds.nth(restarts).expect("some seed draws it")
+}
+
+/// What is asked, in a script's words.
+pub fn ask_of(what: &str, about: Option<&str>) -> Result<Ask, Box<dyn Error>> {
+    Ok(match (what, about) {
+        ("sync", None) => Ask::Sync,
+        ("recover", None) => Ask::Recover,
+        ("resize", Some(size)) => Ask::Resize { cluster_size: size.parse()? },
+        ("remove", Some(id)) => Ask::Remove { id: id.into() },
+        ("transfer", to) => Ask::TransferLeadership { to: to.map(Into::into) },
+        (what, about) => return Err(format!("nothing to ask: {what} {about:?}").into()),
+    })
 }
 
 fn seed_of(number: u64) -> [u8; 32] {
@@ -140,12 +205,12 @@ impl Runner for Script {
         };
         let mut is_quiet = false;
         match command.name.as_str() {
-            // start NAME… [size=N]: starts processes.
+            // start NAME… [size=N] [storage=disk]: starts processes.
             "start" => {
-                let size = key(&mut args, "size");
+                let (size, storage) = (key(&mut args, "size"), key(&mut args, "storage"));
                 let names = rest(&mut args);
                 let size = size.map_or(Ok(names.len()), |size| size.parse())?;
-                self.start(&names, size, false);
+                self.start(&names, size, storage.is_some_and(|storage| storage == "disk"));
             }
             // found NAME… [storage=disk]: starts them and lets them found a cluster and elect a leader, untold.
             "found" => {
@@ -158,6 +223,12 @@ impl Runner for Script {
             // settle: ticks and delivers until all agree, untold.
             "settle" => {
                 self.settle();
+                is_quiet = true;
+            }
+            // run COUNT: so many ticks, and what they cause, untold.
+            "run" => {
+                let count: u64 = args.next_pos().ok_or("run needs a count")?.parse()?;
+                (0..count).for_each(|_| self.round());
                 is_quiet = true;
             }
             // tick COUNT [NAME…]
@@ -184,6 +255,16 @@ impl Runner for Script {
                     wanted.as_deref().is_none_or(|wanted| wanted == name)
                 };
                 self.cluster.frames.retain(|_, sent| !(is(&from, &sent.from) && is(&to, &sent.to)));
+            }
+            // next FROM TO [N] / drop FROM TO [N]: the oldest frame from one to the other, or the Nth, arrives / is lost.
+            what @ ("next" | "drop") => {
+                let from = args.next_pos().ok_or("the frame is from a node")?.to_string();
+                let to = args.next_pos().ok_or("the frame is for a node")?.to_string();
+                let number = args.next_pos().map_or(Ok(1), str::parse)?;
+                let sent = self.take_frame(&from, &to, number).ok_or("no such frame is on its way")?;
+                if what == "next" {
+                    self.cluster.deliver(sent);
+                }
             }
             // repeat: every frame on its way will arrive twice.
             "repeat" => {
@@ -212,29 +293,27 @@ impl Runner for Script {
                 let name = args.next_pos().ok_or("sync needs a node")?.to_string();
                 self.cluster.sync(&name);
             }
+            // crash NAME: only what is durable is left. restart NAME: from its disk.
             "crash" => {
                 let name = args.next_pos().ok_or("crash needs a node")?.to_string();
-                self.cluster.crash(&name);
+                self.crash(&name);
+            }
+            "restart" => {
+                let name = args.next_pos().ok_or("restart needs a node")?.to_string();
+                self.restart(&name)?;
             }
             // close NAME: for good, or, where it has a disk, for now.
             "close" => {
                 let name = args.next_pos().ok_or("close needs a node")?.to_string();
                 let leaves = self.replica(Some(&name))?.disk.is_none();
-                self.cluster.handle(&name, Input::Close { ticks: 200, leaves });
+                self.cluster.handle(&name, Input::Close { ticks: CLOSE_TICKS, leaves });
             }
-            // ask NAME sync | resize N | remove NAME | transfer [NAME]
+            // ask NAME sync | recover | resize N | remove NAME | transfer [NAME]
             "ask" => {
                 let name = args.next_pos().ok_or("ask needs a node")?.to_string();
                 let what = args.next_pos().ok_or("ask needs a question")?.to_string();
-                let about = args.next_pos().map(str::to_string);
-                let ask = match (what.as_str(), about) {
-                    ("sync", None) => Ask::Sync,
-                    ("resize", Some(size)) => Ask::Resize { cluster_size: size.parse()? },
-                    ("remove", Some(id)) => Ask::Remove { id: id.into() },
-                    ("transfer", to) => Ask::TransferLeadership { to: to.map(Into::into) },
-                    (what, about) => return Err(format!("nothing to ask: {what} {about:?}").into()),
-                };
-                self.cluster.ask(&name, ask, 100);
+                let ask = ask_of(&what, args.next_pos())?;
+                self.cluster.ask(&name, ask, ASK_TICKS);
             }
             "status" => {
                 let statuses = self.cluster.statuses();

@@ -19,6 +19,11 @@ pub fn chosen(seeds: Range<u64>) -> Range<u64> {
     from..from + count
 }
 
+/// How many states of a scenario an exploration visits, where nothing else is asked: `states`.
+pub fn states(states: u64) -> u64 {
+    number("CONFLUX_STATES").unwrap_or(states)
+}
+
 /// For how many ticks there are faults, where nothing else is asked: `ticks`.
 pub fn ticks(ticks: u64) -> u64 {
     number("CONFLUX_TICKS").unwrap_or(ticks)
