@@ -572,7 +572,7 @@ declare namespace conflux {
     /**
      * A node is an `EventEmitter` of Node: `events.once(node, 'leader', { signal })` and `events.on` work, too. What a
      * listener throws stops neither the others nor the node: it is an uncaught exception once all have run. Any number of
-     * listeners is fine, and an `'error'` that nobody listens to is no exception.
+     * listeners is fine, and an `'error'` without a listener is no exception.
      */
     on<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
     /** Calls `listener` on the next such event. */

@@ -123,7 +123,7 @@ test('captureStacks: always, or never', async t => {
   }
 })
 
-test('a rejection that nobody handles is unhandled, once, and shows the caller', async () => {
+test('a rejection without a handler is unhandled, once, and shows the caller', async () => {
   const { code, stdout } = await runScript(`
     process.on('unhandledRejection', error => console.log(error.code, /at .*theCaller/.test(error.stack)))
     const node = conflux(options)

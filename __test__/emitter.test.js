@@ -1,4 +1,4 @@
-// This file shows that a node is an EventEmitter, with everything that Node does with one, and still harms nobody.
+// This file shows that a node is an EventEmitter with all of Node's functions, and that no listener ends the process.
 
 'use strict'
 
@@ -85,7 +85,7 @@ test('the other functions of an emitter', async t => {
   assert.deepEqual(added, ['role'])
 })
 
-test("an 'error' that nobody listens to is no exception, and errorMonitor hears it", t => {
+test("an 'error' without a listener is no exception, and errorMonitor hears it", t => {
   const node = openOne(t)
   const heard = []
   node.on(events.errorMonitor, error => heard.push(error.message))

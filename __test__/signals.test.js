@@ -190,3 +190,24 @@ test('a call that times out says what the node waits for', async t => {
   assert.equal(sync.code, 'ERR_CONFLUX_NO_QUORUM')
   assert.match(sync.waitingFor, /2 nodes/)
 })
+
+test('one signal takes back many calls of a turn at once, and the others keep their order', async t => {
+  const node = openOne(t)
+  await node.ready()
+  const controller = new AbortController()
+  const results = Array.from({ length: 3000 }, (_, i) =>
+    i % 3 === 0
+      ? node.perform('append', [String(i)])
+      : rejection(node.perform('append', [String(i)], { signal: controller.signal }))
+  )
+  controller.abort()
+  const late = node.perform('append', ['late'])
+  for (const [i, result] of (await Promise.all(results)).entries()) {
+    if (i % 3 === 0) assert.equal(result, String(i))
+    else assertAborted(result, 'not-applied', controller.signal.reason)
+  }
+  assert.equal(await late, 'late')
+  const kept = Array.from({ length: 1000 }, (_, i) => String(3 * i))
+  assert.deepEqual(node.getState(), [...kept, 'late'])
+  assert.equal(node.status().pending, 0)
+})

@@ -21,7 +21,7 @@ const STATE_BYTES = Number(process.env.CONFLUX_LINE_MB ?? 4) * 1e6
 const BYTES_PER_SECOND = (Number(process.env.CONFLUX_LINE_MBIT ?? 8) * 1e6) / 8
 const IS_TIMED = process.env.CONFLUX_LINE_TIMED === '1'
 const LINE_MS = (STATE_BYTES / BYTES_PER_SECOND) * 1000
-/** For what an event loop, and whoever asks it, add to a short time. */
+/** What the event loops of the node and of this test add to a short time. */
 const GRACE_MS = 2000
 const PATIENCE_MS = 3 * LINE_MS + 60_000
 

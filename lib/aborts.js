@@ -32,7 +32,7 @@ function unlisten(signal, waiter) {
   try {
     signal.removeEventListener('abort', entry.listener)
   } catch {
-    // It is not Node's own. The listener finds nobody.
+    // It is not Node's own. There is no such listener.
   }
 }
 

@@ -48,7 +48,7 @@ class CallStacks {
     return site
   }
 
-  /** Ends a promise with the error, whose stack becomes that of `site`, or of whoever awaits the promise. */
+  /** Ends a promise with the error, whose stack becomes that of `site`, or of the code that awaits the promise. */
   reject(deferred, error, site) {
     if (!this.#isWanted) deferred.reject(error)
     else if (site !== undefined) deferred.reject(withSite(error, site))

@@ -1,5 +1,5 @@
-// This file is the event emitter that a node is: Node's own, but no listener harms another, and an 'error' that nobody
-// listens to is no exception.
+// This file is the event emitter that a node is: Node's own, but no listener keeps another from running, and an 'error'
+// without a listener is no exception.
 //
 // Made by node.js, which gives it the functions of a node; events.js emits.
 
@@ -29,7 +29,7 @@ class Emitter extends EventEmitter {
     super()
     // One for each connection or test is usual: no warning of a leak.
     this.setMaxListeners(0)
-    // What Node keeps in it is nobody's to see.
+    // What Node keeps in it is not for applications.
     for (const key of Reflect.ownKeys(this)) {
       if (typeof this[key] !== 'function') Object.defineProperty(this, key, { enumerable: false })
     }

@@ -13,7 +13,7 @@ const failure = (code, message, facts) => Object.assign(new Error(message), { co
 const REFUSED = { outcome: 'refused' }
 const NOT_APPLIED = { outcome: 'not-applied' }
 
-/** What became of a call that nobody waits for any longer. */
+/** What became of a call whose caller waits no longer. */
 const AFTERWARDS = { unknown: 'it may still be committed', 'not-applied': 'it was not sent, and will not be' }
 
 const because = waitingFor => (waitingFor === null ? '' : `: ${waitingFor}`)

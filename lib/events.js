@@ -11,7 +11,7 @@ class Events {
   #emitter
   #warned = new Set()
 
-  /** @param emitter whose listeners are told. */
+  /** @param emitter whose listeners get the events. */
   constructor(id, emitter) {
     this.#id = id
     this.#emitter = emitter

@@ -46,6 +46,8 @@ class Performs {
   /** What goes to the core next, from the sequence number `#turnFirst` on. */
   #turn = ''
   #turnFirst = 1
+  /** How many in the turn were aborted: they leave it before it goes to the core. */
+  #withdrawn = 0
   #abandoned = []
   #isFlushDue = false
   #quoted = new Map()
@@ -137,9 +139,9 @@ class Performs {
     this.#giveUp(entry, outcome => errors.aborted(describe(method), outcome, reasonOf(signal)))
   }
 
-  /** Nobody waits for it any longer. An entry that was never recorded is none. */
+  /** Its caller waits no longer. An entry that was never recorded is none. */
   #giveUp(entry, errorFor) {
-    if (this.#pending[entry.sequence - this.#first] !== entry) return
+    if (this.#pending[entry.sequence - this.#first] !== entry || entry.isWithdrawn) return
     if (entry.sequence >= this.#turnFirst) {
       this.#withdraw(entry)
       this.#reject(entry, errorFor('not-applied'))
@@ -150,17 +152,33 @@ class Performs {
     this.#flushLater()
   }
 
-  /** It leaves the turn that the core has not been told of, as if it had never been performed. */
+  /** It leaves the turn, which the core does not know of yet, as if it had never been performed. */
   #withdraw(entry) {
-    const position = entry.sequence - this.#turnFirst
-    const turn = JSON.parse(`[${this.#turn}]`)
-    turn.splice(2 * position, 2)
-    this.#turn = JSON.stringify(turn).slice(1, -1)
-    const [, ...later] = this.#pending.splice(entry.sequence - this.#first)
-    for (const other of later) this.#pending.push(Object.assign(other, { sequence: other.sequence - 1 }))
+    entry.isWithdrawn = true
+    this.#withdrawn++
     this.#count--
     this.#characters -= entry.length
     entry.rest()
+  }
+
+  /** Once for all of a turn: thousands may be aborted by one signal. */
+  #dropWithdrawn() {
+    if (this.#withdrawn === 0) return
+    const pending = this.#pending
+    const begin = this.#turnFirst - this.#first
+    const texts = JSON.parse(`[${this.#turn}]`)
+    const turn = JSON.stringify(texts.filter((_, i) => !pending[begin + (i >> 1)].isWithdrawn)).slice(1, -1)
+    // There is no call below.
+    this.#turn = turn
+    this.#withdrawn = 0
+    let end = begin
+    for (let i = begin; i < pending.length; i++) {
+      const entry = pending[i]
+      if (entry.isWithdrawn) continue
+      entry.sequence = this.#first + end
+      pending[end++] = entry
+    }
+    pending.length = end
   }
 
   #waitingForNow() {
@@ -174,6 +192,7 @@ class Performs {
 
   /** Ends all. `errorFor(outcome)` makes the error: `not-applied` for what the core was never told. */
   rejectAll(errorFor) {
+    this.#dropWithdrawn()
     const end = this.#next
     for (let sequence = this.#first + this.#ended; sequence < end; sequence++) {
       this.reject(sequence, errorFor(sequence < this.#turnFirst ? 'unknown' : 'not-applied'))
@@ -200,6 +219,7 @@ class Performs {
   }
 
   #handOver(mayEvaluate) {
+    this.#dropWithdrawn()
     if (this.#turn === '') return null
     const text = `[${this.#turn}]`
     const next = this.#next
@@ -264,6 +284,7 @@ class Entry {
   timer = undefined
   /** What most calls have not. */
   call = undefined
+  isWithdrawn = false
 
   constructor({ resolve, reject }, length) {
     this.resolve = resolve

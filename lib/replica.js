@@ -17,7 +17,7 @@ const EXCERPT_LENGTH_MAX = 200
 class Replica {
   /** They are told of every new state. */
   subscribers = new Subscribers()
-  /** They are told when a part of it differs. */
+  /** Listeners for a part of the state; each is called when its part differs. */
   selections = new Selections(() => (this.#isReplayed ? this.#store.committed : undefined))
   #application
   #store

@@ -17,7 +17,7 @@ const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'ut
 /** Ends a command. Its message is one sentence: what is wrong, and what to do about it. */
 class Stop extends Error {}
 
-/** Runs a whole command and turns its end into an exit code. A mistaken option is told in one sentence, as any Stop. */
+/** Runs a whole command and turns its end into an exit code. It reports a mistaken option in one sentence, as any Stop. */
 async function main(work) {
   try {
     await work()

@@ -457,7 +457,7 @@ impl Group {
                 let context = <[u8; 8]>::try_from(state.request_ctx.as_slice());
                 self.confirmed.extend(context.map(u64::from_le_bytes));
             }
-            // Who led until now has appends among these.
+            // A node that led until now has appends among these.
             let unsaved = ready.take_persisted_messages();
             let unsaved: Vec<Message> =
                 unsaved.into_iter().filter_map(|message| self.naming_what_it_follows(message)).collect();

@@ -23,7 +23,7 @@ pub const CHUNK_BYTES: usize = 256 << 10;
 const WINDOW_CHUNKS: usize = 4;
 /// The same at the receiver, which does not know how large the sender's chunks are.
 const HELD_BYTES_MAX: usize = WINDOW_CHUNKS * CHUNK_BYTES;
-/// So many parts behind the first gap are told; what is not told may be sent again.
+/// So many parts behind the first gap are acknowledged; the others may be sent again.
 const PARTS_TOLD_MAX: usize = 16;
 /// An image beyond this is not one of ours: no JavaScript string is as long.
 const IMAGE_BYTES_MAX: u64 = 2 << 30;
@@ -70,7 +70,7 @@ struct Sent {
     flies: bool,
     /// The receiver keeps it.
     is_held: bool,
-    /// Nobody knows which of several an acknowledgement answers.
+    /// It is not known which of several an acknowledgement answers.
     is_repeated: bool,
 }
 

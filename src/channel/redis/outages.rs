@@ -183,7 +183,7 @@ async fn a_link_that_is_busy_with_a_large_frame_is_not_broken() {
     assert!(!slow.health.has_changed().expect("the link lives"), "{:?}", slow.health.borrow());
 }
 
-/// Whoever hears an echo late asks whether the server refuses echoes, and may hear that question before the next one.
+/// A link that hears an echo late asks whether the server refuses echoes. That question is no echo.
 #[tokio::test]
 async fn a_link_that_was_well_for_long_survives_an_echo_that_is_late() {
     let server = RedisServer::start(&[]);

@@ -63,7 +63,8 @@ impl Line {
     /// heartbeat that a peer answers. Of that, only what is new is added: a leader's log only grows (paper §5.3).
     fn add(&mut self, mut message: RaftMessage, now: u64, leaving: &mut Vec<RaftMessage>) {
         let is_late = self.flights.front().is_some_and(|(_, flight)| self.pace.is_late(*flight, now));
-        // raft-rs may begin behind what is acknowledged: a rejection came late, or what a receipt told of was never saved.
+        // raft-rs may begin behind what is acknowledged: a rejection came late, or the member never saved what its
+        // receipt named.
         if is_late {
             self.matched = self.matched.min(message.index);
         }
@@ -160,7 +161,7 @@ impl Line {
     }
 
     /// A tick has passed. What is not acknowledged for long may be lost, and raft-rs would find out with the next append.
-    /// That must not be a large one, for it may also be on its way: an empty one is rejected by whoever lacks something.
+    /// That must not be a large one, for it may also be on its way: a peer that lacks something rejects an empty one.
     fn tick(&mut self, now: u64) {
         let Some((_, first)) = self.flights.front() else { return };
         if first.age(now).min(now - self.asked_at) >= self.pace.retry_ticks() {

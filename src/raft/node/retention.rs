@@ -51,7 +51,7 @@ impl Seat {
         (bytes <= self.kept_bytes_max()).then_some(needed)
     }
 
-    /// A tick has passed: whoever got an image, and has the log behind it by now or is silent, needs it no more.
+    /// A tick has passed: a member that got an image, and has the log behind it by now or is silent, needs it no more.
     pub(super) fn tick_arrived(&mut self, me: RaftId, silent_ticks_max: u64) {
         let Some(care) = self.care.as_ref().filter(|care| !care.arrived.is_empty()) else { return };
         let (slack, _) = self.snapshots.slack();

@@ -377,7 +377,7 @@ impl Cluster {
             replica.is_in_turn = false;
             replica.node.handle(Input::TurnOver);
         }
-        // Whoever executes a process alone compares its states.
+        // A caller that executes a process alone compares its states.
         if let Some(replica) = self.replicas.get(name).filter(|_| self.outbox.is_none()) {
             let status = replica.node.status();
             let ancestors = replica.node.ancestors();

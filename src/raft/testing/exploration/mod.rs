@@ -4,7 +4,7 @@
 //!
 //! In the usual schedule nothing goes wrong. Then come all schedules that differ from it in one step, in two, and so on,
 //! until there are no more or so many states were visited. A state is that of the whole world: of every node with its
-//! disk and application, of every frame on its way, and of what clients were told. It is visited once.
+//! disk and application, of every frame on its way, and of what clients heard. It is visited once.
 //!
 //! `processes` executes single nodes, `world` puts them together, `facts` and `history` say what must hold after every
 //! step, `scenarios` lists what is explored, and `report` prints what broke as a golden script.

@@ -96,7 +96,7 @@ fn survey_of_bugs() {
     }
 }
 
-const ALL: [Bug; 50] = [
+const ALL: [Bug; 51] = [
     Bug::AcknowledgesBeforeCommit,
     Bug::AnswersBeforeSaving,
     Bug::ReportsNoSnapshot,
@@ -129,6 +129,7 @@ const ALL: [Bug; 50] = [
     Bug::ForgetsSuccessorName,
     Bug::SurvivorTakesItselfForRemoved,
     Bug::CountsVotersOfBothHalves,
+    Bug::LeavesActionsOfOthers,
     Bug::LetsInByOldHello,
     Bug::FoundsBeforeSaving,
     Bug::PromisesBeforeSaving,

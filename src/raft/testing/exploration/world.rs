@@ -427,7 +427,7 @@ impl World {
         Ok(())
     }
 
-    /// To whoever runs under that incarnation now.
+    /// To the process that runs under that incarnation now.
     fn send(&mut self, from: NodeId, target: Target, frame: FrameId, processes: &Processes) {
         for to in self.nodes().filter(|to| *to != from) {
             let facts = processes.facts(self.processes[usize::from(to)]);
