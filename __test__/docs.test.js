@@ -66,7 +66,8 @@ for (const name of [
   'CHANGELOG.md',
   'CONTRIBUTING.md',
   'docs/operations.md',
-  'docs/redis.md'
+  'docs/redis.md',
+  'docs/testing.md'
 ]) {
   test(`the links of ${name} lead somewhere`, () => {
     for (const [, target] of read(name).matchAll(/\]\(([^)]+)\)/g)) {

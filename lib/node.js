@@ -60,6 +60,7 @@ class Node {
   #hasPerformed = false
   #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
+  #channel
 
   #closed = new Deferred()
   #closeCallbacks = []
@@ -69,6 +70,7 @@ class Node {
   /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the core cannot start. */
   constructor(options, open) {
     this.#isDurable = options.storage !== undefined
+    this.#channel = options.channel
     this.face = this.#makeFace()
     this.#events = new Events(options.id, this.face)
     this.#application = new Application(options)
@@ -223,9 +225,21 @@ class Node {
 
   /** A disk that hangs, or a log that is still being read, is left to itself. */
   giveUpClosing() {
+    this.crash()
+  }
+
+  // What the tests of an application do to it (`test-cluster.js`).
+
+  /** As if this process had been killed: no other node is told. */
+  crash() {
     if (this.hasEnded) return
     this.#native.kill()
     this.#end('closed', null)
+  }
+
+  /** While it is isolated, the channel loses each frame from and to this node. */
+  setIsolated(isIsolated) {
+    this.#native.setIsolated(isIsolated)
   }
 
   #status() {
@@ -398,7 +412,7 @@ class Node {
   }
 
   stopped(code, message) {
-    if (code !== null) this.#fail(errors.core(code, message))
+    if (code !== null) this.#fail(errors.ofNode(code, message, this.#channel))
     else if (this.#state === 'closing') this.#end('closed', null)
     else this.#fail(errors.internal('the core stopped without a reason'))
   }

@@ -18,7 +18,9 @@ const EXPECTED = [
   'index.d.ts',
   'index.js',
   'index.mjs',
-  'package.json'
+  'package.json',
+  'testing.d.ts',
+  'testing.js'
 ]
 
 function checkPackage() {

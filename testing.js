@@ -1,0 +1,7 @@
+// This file is `conflux/testing`: a cluster in the process of an application's test. Its types are in testing.d.ts.
+
+'use strict'
+
+const { cluster } = require('./lib/test-cluster')
+
+module.exports = { cluster }
