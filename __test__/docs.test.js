@@ -67,6 +67,7 @@ for (const name of [
   'CONTRIBUTING.md',
   'docs/operations.md',
   'docs/redis.md',
+  'docs/redux.md',
   'docs/testing.md'
 ]) {
   test(`the links of ${name} lead somewhere`, () => {

@@ -19,6 +19,8 @@ const EXPECTED = [
   'index.js',
   'index.mjs',
   'package.json',
+  'redux.d.ts',
+  'redux.js',
   'testing.d.ts',
   'testing.js'
 ]
