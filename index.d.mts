@@ -14,6 +14,7 @@ export type {
   ErrorCode,
   Events,
   FencedError,
+  Logger,
   Member,
   MemoryChannel,
   Node,

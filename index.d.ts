@@ -289,6 +289,13 @@ declare namespace conflux {
     captureStacks?: boolean | undefined
 
     /**
+     * Where to write what happens to the node: `console`, pino, winston, bunyan, or whatever has these four functions. Then
+     * warnings no longer go to `process.emitWarning`, and a failure no longer to stderr. docs/observability.md says what is
+     * written. Default: none.
+     */
+    logger?: Logger | undefined
+
+    /**
      * What happens when half of the voters or more are gone for good, so that nothing can be committed any more.
      *
      * - `'wait'`: the others wait for them, or for `node.recover`.
@@ -558,6 +565,9 @@ declare namespace conflux {
     /** The node as it sees itself and others right now. A plain object of its own. */
     status(): Status
 
+    /** `JSON.stringify(node)` gives the status, and `console.log(node)` shows it. The state is not part of it. */
+    toJSON(): Status
+
     /**
      * Resolves when the node is in a cluster with a leader and has caught up: everything that was committed when this
      * node was admitted, or came back with its `storage`, is in `getState()`.
@@ -636,6 +646,14 @@ declare namespace conflux {
     equals?: ((value: Value, previous: Value) => boolean) | null | undefined
     /** Ends the watch. */
     signal?: Signal | null | undefined
+  }
+
+  /** Takes a message and its facts; pino and bunyan, which are told by their other functions, the facts and a message. */
+  interface Logger {
+    debug(...values: any[]): void
+    info(...values: any[]): void
+    warn(...values: any[]): void
+    error(...values: any[]): void
   }
 
   /** An `AbortSignal`, of whatever library. */

@@ -2,9 +2,9 @@ import type { Action, Dispatch, Middleware, Reducer, Store, UnknownAction } from
 import conflux = require('./index')
 
 /**
- * The options of a node whose state and reducer are those of Redux. Actions go through one method, `dispatch`; two slices
- * may have actions of the same name. The options can be extended, with methods of your own among others: what they return
- * is reduced by the same reducer.
+ * The options of a node whose state and reducer are those of Redux. Actions go through one method, `dispatch`; two
+ * slices may have actions of the same name. The options can be extended, with methods of your own among others: what
+ * they return is reduced by the same reducer.
  *
  * @example
  * ```js
@@ -18,8 +18,9 @@ import conflux = require('./index')
  * await store.dispatch(todosSlice.actions.added('milk'))
  * ```
  *
- * @param source a reducer, also one of `combineReducers` or `combineSlices`; a slice of Redux Toolkit, whose state is then
- *   that of the node; an array of slices, each at its `reducerPath`; or an object of reducers and slices, each at its key.
+ * @param source a reducer, also one of `combineReducers` or `combineSlices`; a slice of Redux Toolkit, whose state is
+ *   then that of the node; an array of slices, each at its `reducerPath`; or an object of reducers and slices, each at
+ *   its key.
  * @param options.preloadedState the state to begin with, the same on all nodes; reducers fill in what it lacks.
  * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: it is none of these.
  */
@@ -74,17 +75,17 @@ type KeyOfSlice<Slice> = Slice extends { reducerPath: infer Path extends string 
     : never
 
 /**
- * The node as a store of Redux: for react-redux, selectors, and whatever else reads a store. All nodes may have one, and any
- * number of them.
+ * The node as a store of Redux: for react-redux, selectors, and whatever else reads a store. All nodes may have one,
+ * and any number of them.
  *
- * - `dispatch(action)` returns a promise: it resolves with the action once that is committed and reduced on this node, and
- *   rejects as `node.perform` does. A second argument is `{ timeout, signal }`.
+ * - `dispatch(action)` returns a promise: it resolves with the action once that is committed and reduced on this node,
+ *   and rejects as `node.perform` does. A second argument is `{ timeout, signal }`.
  * - Listeners are called after every committed action, whoever dispatched it.
- * - Middleware runs on the node that dispatched, once the action is committed: before `next`, `getState()` is the state that
- *   the middleware saw last; after it, the one with the action. So listeners and loggers see what they do in Redux.
- *   Middleware can not change an action or keep it from being committed: do that in an action creator, or in a method,
- *   which runs on the leader. What could not be committed anyway passes through the middleware at once: a thunk, a promise,
- *   an action that holds functions.
+ * - Middleware runs on the node that dispatched, once the action is committed: before `next`, `getState()` is the state
+ *   that the middleware saw last; after it, the one with the action. So listeners and loggers see what they do in
+ *   Redux. Middleware can not change an action or keep it from being committed: do that in an action creator, or in a
+ *   method, which runs on the leader. What could not be committed anyway passes through the middleware at once: a
+ *   thunk, a promise, an action that holds functions.
  * - `replaceReducer` throws: all nodes must reduce alike.
  *
  * A node with a `storage` is `ready()` before its state can be read.

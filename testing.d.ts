@@ -21,9 +21,9 @@ import conflux = require('./index')
  * ```
  *
  * @param size how many nodes, from 1 to 99; their ids are `a`, `b`, `c`, …
- * @param options those of `conflux(options)`, or a function of a node's id that gives them, for what nodes must not share
- *   (a `storage`). Those of your application will do: `id`, `clusterSize` and `channel` are the cluster's own, whatever
- *   the options say.
+ * @param options those of `conflux(options)`, or a function of a node's id that gives them, for what nodes must not
+ *   share (a `storage`). Those of your application will do: `id`, `clusterSize` and `channel` are the cluster's own,
+ *   whatever the options say.
  * @throws what `conflux(options)` throws, or the failure of a node; then all nodes are closed.
  */
 export function cluster<State, Methods extends conflux.AnyMethods = conflux.AnyMethods>(
@@ -76,8 +76,8 @@ export interface Cluster<State = unknown, Methods extends conflux.AnyMethods = c
   heal(): void
 
   /**
-   * Ends a node as `kill -9` ends a process: the others are not told, and elect another leader when they miss it. Calls of
-   * the node that are pending reject with `ERR_CONFLUX_CLOSED`.
+   * Ends a node as `kill -9` ends a process: the others are not told, and elect another leader when they miss it. Calls
+   * of the node that are pending reject with `ERR_CONFLUX_CLOSED`.
    */
   crash(node: conflux.Node<State, Methods>): void
 

@@ -65,6 +65,7 @@ for (const name of [
   'ARCHITECTURE.md',
   'CHANGELOG.md',
   'CONTRIBUTING.md',
+  'docs/observability.md',
   'docs/operations.md',
   'docs/redis.md',
   'docs/redux.md',

@@ -1,6 +1,6 @@
 /**
- * This file runs every JavaScript block of README.md and docs/redux.md, and every example, as a user would, and compiles
- * those of the README: checked as JavaScript, and pasted into TypeScript.
+ * This file runs every JavaScript block of README.md and of pages about what goes with conflux, and every example,
+ * as a user would, and compiles those of the README: checked as JavaScript, and pasted into TypeScript.
  */
 'use strict'
 
@@ -22,10 +22,10 @@ function blocksOf(page) {
   return [...page.matchAll(/^```(js|mjs)\n([^]*?)^```$/gm)].map(([, kind, code]) => ({ kind, code }))
 }
 
-/** With what the blocks about Redux import. */
-function makeReduxProject(t) {
+/** With what the blocks import. */
+function makeFullProject(t) {
   const folder = makeProject(t)
-  for (const name of ['@reduxjs/toolkit', 'redux', 'redux-thunk', 'react', 'react-redux']) {
+  for (const name of ['@reduxjs/toolkit', 'redux', 'redux-thunk', 'react', 'react-redux', 'prom-client']) {
     link(folder, name, path.join(root, 'node_modules', name))
   }
   return folder
@@ -39,11 +39,11 @@ test('the README prints examples/app.js', () => {
   assert.deepEqual(printed, [fs.readFileSync(path.join(root, 'examples', 'app.js'), 'utf8')])
 })
 
-for (const page of ['README.md', 'docs/redux.md']) {
+for (const page of ['README.md', 'docs/redux.md', 'docs/observability.md']) {
   blocksOf(read(page)).forEach(({ kind, code }, i) => {
     if (isPrintedExample({ code })) return
     test(`block ${i + 1} of ${page} runs and ends by itself (${code.split('\n').length} lines)`, async t => {
-      const file = path.join(makeReduxProject(t), kind === 'mjs' ? 'block.mjs' : 'block.js')
+      const file = path.join(makeFullProject(t), kind === 'mjs' ? 'block.mjs' : 'block.js')
       fs.writeFileSync(file, code)
       const { code: exitCode, output } = await runFile(file, { seconds: 30 })
       assert.equal(exitCode, 0, output)
@@ -100,14 +100,14 @@ function writeBlocks(folder, convert) {
 
 for (const compiler of ['typescript-5.4', 'typescript', 'typescript-7.0']) {
   test(`the blocks of the README hold as checked JavaScript, by ${compiler}`, async t => {
-    const folder = makeReduxProject(t)
+    const folder = makeFullProject(t)
     writeBlocks(folder)
     const { code, output } = await compile(folder, compiler)
     assert.equal(code, 0, output)
   })
 
   test(`the blocks of the README hold as TypeScript, by ${compiler}`, async t => {
-    const folder = makeReduxProject(t)
+    const folder = makeFullProject(t)
     writeBlocks(folder, toTypeScript)
     const { code, output } = await compile(folder, compiler)
     assert.equal(code, 0, output)
@@ -117,7 +117,7 @@ for (const compiler of ['typescript-5.4', 'typescript', 'typescript-7.0']) {
 test('the type error that the README names is one', async t => {
   const call = "perform('withdraw', ['60'])"
   assert.ok(readme.includes(`\`${call}\` is a type error`))
-  const folder = makeReduxProject(t)
+  const folder = makeFullProject(t)
   writeBlocks(folder)
   const i = blocks.findIndex(({ code }) => code.includes('withdraw(amount)'))
   fs.appendFileSync(path.join(folder, `block-${i + 1}.js`), `node.${call}\n`)

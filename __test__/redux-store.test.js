@@ -1,9 +1,9 @@
 /**
- * This file shows that `toStore(node)` behaves as a store of Redux does. Its tests follow Redux's own tests of its store,
- * `createStore.spec.ts`, one by one; a dispatch is awaited. Those that do not apply:
+ * This file shows that `toStore(node)` behaves as a store of Redux does. Its tests follow Redux's own tests of its
+ * store, `createStore.spec.ts`, one by one; a dispatch is awaited. Those that do not apply:
  *
- * - preserving the state when a reducer is replaced, and what a next reducer must be: all nodes must reduce alike, so that
- *   `replaceReducer` throws (tested below);
+ * - preserving the state when a reducer is replaced, and what a next reducer must be: all nodes must reduce alike, so
+ *   that `replaceReducer` throws (tested below);
  * - enhancers as the second or third argument, and what is wrong with them: there are none, middleware is an option;
  * - no `getState()`, `subscribe()` or unsubscribing within a reducer: reducers are functions of the options, which are
  *   made before the store; a reducer that reads the state is not deterministic, and `compareStates` finds that;

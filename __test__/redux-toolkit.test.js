@@ -1,5 +1,5 @@
-// This file shows that slices, thunks, selectors and middleware of Redux Toolkit work on a store whose actions are agreed on
-// first.
+// This file shows that slices, thunks, selectors and middleware of Redux Toolkit work on a store whose actions are
+// agreed on first.
 
 'use strict'
 

@@ -189,8 +189,8 @@ module.exports = {
       code,
       code !== 'ERR_CONFLUX_DUPLICATE_ID'
         ? message
-        : `${message}. Both use channelName "${channelName}" of the ${name} channel: nodes that should not meet, such as ` +
-            'those of two applications or two tests, need a `channelName` each'
+        : `${message}. Both use channelName "${channelName}" of the ${name} channel: nodes that should not meet, ` +
+            'such as those of two applications or two tests, need a `channelName` each'
     ),
 
   /** A failure described by the core. */

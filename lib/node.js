@@ -9,15 +9,20 @@ const { Application } = require('./application')
 const { Asks } = require('./asks')
 const { callOptions } = require('./call-options')
 const { CallStacks } = require('./call-stack')
+const { trace } = require('./call-trace')
 const { bind } = require('./callback')
 const { credentialsOf } = require('./credentials')
 const { Deferred } = require('./deferred')
+const diagnostics = require('./diagnostics')
 const { Emitter } = require('./emitter')
 const { KeepAlive, Promise, clearTimeout, nextTick, queueMicrotask, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { decodeError } = require('./evaluation')
 const { Events } = require('./events')
 const { Inbox } = require('./inbox')
+const { showAsStatus } = require('./inspect')
+const { Log } = require('./log')
+const { MembershipWatch } = require('./membership-watch')
 const { nativeOptions } = require('./native-options')
 const { Performs } = require('./performs')
 const { Ready } = require('./ready')
@@ -61,6 +66,9 @@ class Node {
   #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
   #channel
+  #id
+  #log
+  #membership
 
   #closed = new Deferred()
   #closeCallbacks = []
@@ -71,11 +79,17 @@ class Node {
   constructor(options, open) {
     this.#isDurable = options.storage !== undefined
     this.#channel = options.channel
+    this.#id = options.id
     this.face = this.#makeFace()
-    this.#events = new Events(options.id, this.face)
+    this.#log = new Log(options.id, options.logger)
+    this.#membership = new MembershipWatch(this.face, this.#log)
+    this.#events = new Events(options.id, this.face, this.#log)
     this.#application = new Application(options)
-    this.#replica = new Replica(this.#application, { isReplayed: !this.#isDurable }, (index, why) =>
-      this.#native.reducerFailed(index, why)
+    this.#replica = new Replica(
+      this.#application,
+      { isReplayed: !this.#isDurable },
+      (index, why) => this.#native.reducerFailed(index, why),
+      (index, characters) => this.#tellSnapshot('restored', { index, characters })
     )
     this.#inbox = new Inbox(this, this.#replica)
     const stacks = new CallStacks(options.captureStacks)
@@ -95,6 +109,7 @@ class Node {
     const native = openCore(open, text, (batch, states) => this.#inbox.deliver(batch, states), credentials)
     this.#native = this.#performs.native = this.#asks.native = native
     this.#state = 'open'
+    this.#membership.check()
   }
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
@@ -119,6 +134,7 @@ class Node {
     if (Symbol.asyncDispose !== undefined) {
       Object.defineProperty(face, Symbol.asyncDispose, { value: () => this.#close() })
     }
+    showAsStatus(face)
     return face
   }
 
@@ -129,6 +145,16 @@ class Node {
       callback = options
       options = undefined
     }
+    if (!diagnostics.isCallTraced() && !this.#log.isDebugging)
+      return this.#call(method, args, options, callback)
+    const isCallback = typeof callback === 'function'
+    const traced = { node: this.face, id: this.#id, method, args }
+    return trace(traced, isCallback ? callback : undefined, this.#log, traced =>
+      this.#call(method, args, options, isCallback ? traced : callback)
+    )
+  }
+
+  #call(method, args, options, callback) {
     this.#application.forbidInside('perform')
     const isCallback = typeof callback === 'function'
     try {
@@ -299,6 +325,7 @@ class Node {
     this.#answers = []
     this.#answersLength = 0
     this.#native.answered(text, evaluationMicros)
+    this.#membership.check()
     if (this.#hasPerformed) this.#awaitTurn()
   }
 
@@ -330,10 +357,15 @@ class Node {
     if (role !== 'leader' || term !== this.#term) this.#replica.dropProvisional()
     const isNewRole = role !== this.#role
     const isNewLeader = leader !== this.#leader
+    const isNewTerm = term !== this.#term
     this.#role = role
     this.#term = term
     this.#leader = leader
     this.#tellReady()
+    if ((isNewRole || isNewLeader || isNewTerm) && diagnostics.election.hasSubscribers) {
+      diagnostics.election.publish({ node: this.face, id: this.#id, role, term, leader })
+    }
+    this.#membership.check()
     if (isNewRole) this.#events.emit('role', role)
     if (isNewLeader) this.#events.emit('leader', leader)
   }
@@ -359,6 +391,16 @@ class Node {
     const { text, why, micros } = this.#replica.take()
     if (text !== null) this.#native.snapshotTaken(text, micros)
     else this.#native.snapshotFailed(why, micros)
+    const milliseconds = micros / 1000
+    if (text !== null) this.#tellSnapshot('taken', { characters: text.length, milliseconds })
+    else this.#tellSnapshot('failed', { why, milliseconds })
+  }
+
+  #tellSnapshot(what, facts) {
+    if (diagnostics.snapshot.hasSubscribers) {
+      diagnostics.snapshot.publish({ node: this.face, id: this.#id, what, ...facts })
+    }
+    this.#log.write('debug', `a snapshot was ${what}`, { event: 'snapshot', ...facts })
   }
 
   hash(index) {
@@ -432,6 +474,7 @@ class Node {
     this.#role = 'follower'
     this.#leader = null
     this.#keepAlive?.end()
+    this.#membership.end()
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
     this.#replica.dropProvisional()
     this.#replica.subscribers.clear()

@@ -16,8 +16,8 @@ const INIT = Object.freeze({ type: '@@conflux/INIT' })
 /**
  * `{ initialState, methods: { dispatch }, reduce }`.
  *
- * @param source a reducer; a slice; an array of slices; or an object whose keys are those of the state, and whose values
- *   are reducers or slices.
+ * @param source a reducer; a slice; an array of slices; or an object whose keys are those of the state, and whose
+ *   values are reducers or slices.
  * @param options.preloadedState the state to begin with, as in Redux.
  */
 function storeOptions(source, options = {}) {

@@ -102,9 +102,9 @@ class Listeners {
 /**
  * Middleware around a dispatch that takes its time.
  *
- * Middleware of Redux expects the next state when `next` returns. So an action is committed first, and then passes: before
- * `next`, `getState()` gives the state that the middleware saw last; after it, the one with the action. What is no action
- * that could be committed, such as a thunk, passes at once.
+ * Middleware of Redux expects the next state when `next` returns. So an action is committed first, and then passes:
+ * before `next`, `getState()` gives the state that the middleware saw last; after it, the one with the action. What is
+ * no action that could be committed, such as a thunk, passes at once.
  */
 class Pipeline {
   #node

@@ -26,17 +26,20 @@ class Replica {
   /** The committed action or snapshot that the state cannot follow: `{ index, action, cause }`, until one is restored. */
   #obstacle = null
   #onObstacle
+  #onRestored
 
   /**
    * Throws if the reducer has no initial state.
    *
    * @param onObstacle called with an index and a sentence: what is committed there cannot be reduced on this node.
+   * @param onRestored called with an index and a number of characters: the state is that of a snapshot.
    */
-  constructor(application, { isReplayed }, onObstacle) {
+  constructor(application, { isReplayed }, onObstacle, onRestored) {
     this.#application = application
     this.#store = new Store(application)
     this.#isReplayed = isReplayed
     this.#onObstacle = onObstacle
+    this.#onRestored = onRestored
   }
 
   // What the application sees.
@@ -95,24 +98,27 @@ class Replica {
 
   /** The state becomes that of a snapshot. `text` is null if it arrived as something else than text. */
   restore(index, text) {
-    this.#restore(index, () => snapshot.read(this.#application, text))
+    if (!this.#restore(index, () => snapshot.read(this.#application, text))) return
+    this.#onRestored(index, text.length)
   }
 
   restoreInitial(index) {
     this.#restore(index, () => this.#application.initialState())
   }
 
+  /** Returns whether it could be read. */
   #restore(index, read) {
     let state
     try {
       state = read()
     } catch (cause) {
       this.#stall({ index, action: undefined, cause }, 'the snapshot there cannot be read')
-      return
+      return false
     }
     this.#obstacle = null
     this.#store.restore(state)
     this.#notify()
+    return true
   }
 
   /** The last good state stays; what follows the obstacle is not reduced. */

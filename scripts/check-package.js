@@ -18,6 +18,8 @@ const EXPECTED = [
   'index.d.ts',
   'index.js',
   'index.mjs',
+  'metrics.d.ts',
+  'metrics.js',
   'package.json',
   'redux.d.ts',
   'redux.js',
