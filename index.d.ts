@@ -795,6 +795,8 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_TWO_SUCCESSORS'; message: string; ours: string; theirs: string; former: string }
     /** This node gave way to a successor of which no node is heard: `recover` goes on without it. */
     | { code: 'WARN_CONFLUX_SUCCESSOR_SILENT'; message: string; successor: string }
+    /** Two copies of conflux are loaded in this process (`paths`): on the memory channel, their nodes do not meet. */
+    | { code: 'WARN_CONFLUX_TWO_COPIES'; message: string; paths: string[] }
     /** This node is fenced, and nobody listens to the event `fenced`. */
     | { code: 'WARN_CONFLUX_FENCED'; message: string; index: number }
 

@@ -2,6 +2,8 @@
 
 'use strict'
 
+require('./lib/node-version')
+
 const { collectMetrics } = require('./lib/metrics')
 
 module.exports = { collectMetrics }

@@ -2,6 +2,8 @@
 
 'use strict'
 
+require('./lib/node-version')
+
 const { storeOptions } = require('./lib/redux-options')
 const { toStore } = require('./lib/redux-store')
 

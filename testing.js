@@ -2,6 +2,8 @@
 
 'use strict'
 
+require('./lib/node-version')
+
 const { cluster } = require('./lib/test-cluster')
 
 module.exports = { cluster }

@@ -11,6 +11,7 @@ const { callOptions } = require('./call-options')
 const { CallStacks } = require('./call-stack')
 const { trace } = require('./call-trace')
 const { bind } = require('./callback')
+const { copyWarning } = require('./copy-check')
 const { credentialsOf } = require('./credentials')
 const { Deferred } = require('./deferred')
 const diagnostics = require('./diagnostics')
@@ -315,6 +316,12 @@ class Node {
     if (this.#state === 'new' || this.hasEnded) return
     this.#keepAlive = new KeepAlive()
     if (this.#isKeptAlive) this.#keepAlive.ref()
+    if (this.#channel.name === 'memory') this.#warnOfCopy()
+  }
+
+  #warnOfCopy() {
+    const warning = copyWarning()
+    if (warning !== null) this.#events.warn(warning.code, warning.message, { paths: warning.paths })
   }
 
   // What the core delivers. `inbox.js` and `deliveries.js` call these, in order.
