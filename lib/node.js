@@ -58,6 +58,7 @@ class Node {
   #isCaughtUp = false
   /** The batch held an action of this node. */
   #hasPerformed = false
+  #onThrown = (what, method, error) => this.#events.threw(what, method, error)
   #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
 
@@ -72,8 +73,13 @@ class Node {
     this.face = this.#makeFace()
     this.#events = new Events(options.id, this.face)
     this.#application = new Application(options)
-    this.#replica = new Replica(this.#application, { isReplayed: !this.#isDurable }, (index, why) =>
-      this.#native.reducerFailed(index, why)
+    this.#replica = new Replica(
+      this.#application,
+      {
+        isReplayed: !this.#isDurable,
+        readLog: (from, until) => JSON.parse(this.#native.commits(from, until))
+      },
+      (index, why) => this.#native.reducerFailed(index, why)
     )
     this.#inbox = new Inbox(this, this.#replica)
     const stacks = new CallStacks(options.captureStacks)
@@ -85,7 +91,11 @@ class Node {
       () => this.#waitingFor()
     )
     this.#asks = new Asks(options, stacks)
-    this.#ready = new Ready(() => this.#waitingFor(), stacks)
+    this.#ready = new Ready(
+      () => this.#waitingFor(),
+      () => JSON.parse(this.#native.status()).faultTolerance,
+      stacks
+    )
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
     nextTick(beginKeepingAlive, this)
@@ -101,6 +111,7 @@ class Node {
     face.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
     face.subscribe = listener => this.#subscribe(listener)
     face.watch = (selector, listener, options) => this.#watch(selector, listener, options)
+    face.commits = options => this.#commits(options)
     face.getState = () => this.#application.show(this.#replica.committed)
     face.getProvisionalState = () => this.#application.show(this.#replica.provisional)
     face.close = (options, callback) => this.#close(options, callback)
@@ -151,6 +162,11 @@ class Node {
   #watch(selector, listener, options) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
     return this.#replica.selections.add(selector, listener, options)
+  }
+
+  #commits(options) {
+    if (this.#state !== 'open') throw this.#endedError('not-applied')
+    return this.#replica.commits.iterate(options)
   }
 
   #ask(name, args) {
@@ -248,6 +264,7 @@ class Node {
       lastIndex: core.lastIndex,
       snapshotIndex: core.snapshotIndex,
       quorum: { lost: missing.length > 0, missing },
+      faultTolerance: isAlive ? core.faultTolerance : 0,
       members: core.members,
       pending: this.#performs.count,
       waitingFor: isAlive ? core.waitingFor : null,
@@ -336,7 +353,7 @@ class Node {
 
   /** Returns the length of the answers so far. */
   evaluate(method, args) {
-    const answer = this.#replica.evaluate(this.face, method, args)
+    const answer = this.#replica.evaluate({ node: this.face, method, args }, this.#onThrown)
     this.#answers.push(answer)
     return (this.#answersLength += answer.length)
   }
@@ -368,7 +385,7 @@ class Node {
   }
 
   refused(sequence, data) {
-    this.#performs.reject(sequence, decodeError(data))
+    this.#performs.refuse(sequence, decodeError(data), this.#leader)
   }
 
   failed(sequence, code, message, outcome) {
@@ -422,6 +439,7 @@ class Node {
     this.#replica.dropProvisional()
     this.#replica.subscribers.clear()
     this.#replica.selections.clear()
+    this.#replica.commits.end(failure === null ? undefined : this.#endedError('unknown'))
     this.#ready.reject(() => this.#endedError('not-applied'))
     this.#performs.rejectAll(outcome => this.#endedError(outcome))
     this.#asks.rejectAll(() => this.#endedError('unknown'))
