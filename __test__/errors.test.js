@@ -86,7 +86,11 @@ test('a refusal is the same Error on every node, with the data of the method and
       const { remoteStack, ...rest } = error
       assert.deepEqual(rest, { ...facts, outcome: 'refused', method, leader }, method)
       // Of what is an error, and was thrown by mistake, the leader's stack says where.
-      assert.equal(/at (Emitter\.)?throws \(.*errors\.test\.js/.test(remoteStack), method === 'throws', remoteStack)
+      assert.equal(
+        /at (Emitter\.)?throws \(.*errors\.test\.js/.test(remoteStack),
+        method === 'throws',
+        remoteStack
+      )
       assert.equal(error.polluted, undefined)
       assert.equal(Object.getPrototypeOf(error), Error.prototype)
     }
