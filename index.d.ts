@@ -393,7 +393,8 @@ declare namespace conflux {
      *   and -1): no limit.
      * @returns the action, a copy of this call's own; or `undefined` if the method returned nothing.
      * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own JSON-able data,
-     *   `code` among them (else `ERR_CONFLUX_REFUSED`). Nothing was logged. If all of it has more than 64 KiB as JSON, only
+     *   `code` among them (else `ERR_CONFLUX_REFUSED` if it was returned, and `ERR_CONFLUX_METHOD_THREW` if it was thrown:
+     *   a mistake, of which `error.remoteStack` has the stack on the leader). Nothing was logged. If all of it has more than 64 KiB as JSON, only
      *   the code and the first 8192 characters of the message are kept.
      * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_ASYNC_METHOD`, `ERR_CONFLUX_REDUCER`,
      *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
@@ -404,7 +405,8 @@ declare namespace conflux {
      * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: something threw before the call began,
      *   the end of the stack or a getter of an option; `error.cause` is it. Likewise for every call with a promise.
      * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too much is pending; try again later.
-     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed. Its message, and
+     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed; or `'not-applied'`: it
+     *   had not left this node, and will not. Its message, and
      *   `error.waitingFor`, say what this node waits for, if it does (else null).
      * @throws {PerformError} an `AbortError` (`ABORT_ERR`) whose `cause` is the signal's reason: `'not-applied'` if the call
      *   had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
@@ -441,12 +443,32 @@ declare namespace conflux {
      * neither the other listeners nor the node: it is an uncaught exception once all have run. On a node with `storage`
      * none is called before the log is replayed, then each once.
      *
+     * @param listener gets the action and its index in the log. After a snapshot or the replay the action is undefined,
+     *   and the index the last one that is in the state.
      * @returns `unsubscribe`, which ends this registration only, at once, also inside a listener; calling it again
      *   does nothing.
      * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
-    subscribe(listener: () => void): () => void
+    subscribe(listener: (commit: Commit<Action<Methods> | undefined>) => void): () => void
+
+    /**
+     * The committed actions in order, each once, as an async iterator: `for await (const { action, index } of
+     * node.commits())`. Nothing is queued for a reader that is slow: it reads on in the log of this node, which reaches
+     * back to the last snapshot or a little further (`snapshot`). `break`, the signal, and the end of the node end it;
+     * the failure of the node is thrown.
+     *
+     * To go on after an interruption, pass `from: index + 1` of the last commit that was handled. To begin with a state,
+     * read `getState()` and `status().appliedIndex` in one turn of the event loop, and go on from `appliedIndex + 1`.
+     *
+     * @param options.from the first index that counts; default: the commit after `getState()`.
+     * @param options.signal ends it: `next()` rejects with an `AbortError`.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`, at once: an option is wrong.
+     * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure, at once: this node has ended.
+     * @throws `ERR_CONFLUX_COMPACTED`, from `next()`: the log does not reach back to the index that comes next;
+     *   `error.firstIndex` says where it begins. Read the state instead, as above.
+     */
+    commits(options?: CommitsOptions | null): AsyncIterableIterator<Commit<Action<Methods>>>
 
     /**
      * Calls `listener` when what `selector` makes of the state has changed: after the action, as `subscribe` does, and
@@ -574,6 +596,8 @@ declare namespace conflux {
      *
      * @param options.timeout milliseconds; default: no limit.
      * @param options.signal aborts the call: it rejects with an `AbortError`. Likewise below.
+     * @param options.faultTolerance waits also until so many more voters may crash, as `status().faultTolerance` says:
+     *   with 1, a rolling deploy may stop the next process. Default: 0.
      * @throws `ERR_CONFLUX_TIMEOUT`: its message, and `error.waitingFor`, say what is missing.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
@@ -629,6 +653,8 @@ declare namespace conflux {
     timeout?: number | null | undefined
     /** Aborts the call: it rejects with an `AbortError`. */
     signal?: Signal | null | undefined
+    /** So many more voters may crash. Default: 0. */
+    faultTolerance?: number | null | undefined
   }
 
   interface AskOptions {
@@ -638,6 +664,20 @@ declare namespace conflux {
      * Aborts the call: it rejects with an `AbortError`. What was asked of the cluster may still be done then (`outcome:
      * 'unknown'`).
      */
+    signal?: Signal | null | undefined
+  }
+
+  /** An action that all nodes have, or will have, at this place. */
+  interface Commit<Action> {
+    action: Action
+    /** Its place in the log. Indexes grow, and some hold no action. */
+    index: number
+  }
+
+  interface CommitsOptions {
+    /** The first index that counts. Default: the one after what `getState()` holds. */
+    from?: number | null | undefined
+    /** Ends the iteration: `next()` rejects with an `AbortError`. */
     signal?: Signal | null | undefined
   }
 
@@ -797,6 +837,10 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_SUCCESSOR_SILENT'; message: string; successor: string }
     /** Two copies of conflux are loaded in this process (`paths`): on the memory channel, their nodes do not meet. */
     | { code: 'WARN_CONFLUX_TWO_COPIES'; message: string; paths: string[] }
+    /** A method of this leader threw an error without a `code` of its own. Each place is told of once. */
+    | { code: 'WARN_CONFLUX_METHOD_THREW'; message: string; method: string; stack?: string }
+    /** The reducer of this leader threw on the action of a method. Likewise. */
+    | { code: 'WARN_CONFLUX_REDUCER_THREW'; message: string; method: string; stack?: string }
     /** This node is fenced, and nobody listens to the event `fenced`. */
     | { code: 'WARN_CONFLUX_FENCED'; message: string; index: number }
 
@@ -805,6 +849,7 @@ declare namespace conflux {
     | 'ERR_CONFLUX_ASYNC_METHOD'
     | 'ERR_CONFLUX_BUSY'
     | 'ERR_CONFLUX_CLOSED'
+    | 'ERR_CONFLUX_COMPACTED'
     | 'ERR_CONFLUX_DUPLICATE_ID'
     | 'ERR_CONFLUX_FENCED'
     | 'ERR_CONFLUX_FORGOTTEN'
@@ -812,6 +857,7 @@ declare namespace conflux {
     | 'ERR_CONFLUX_INVALID_ARGUMENT'
     | 'ERR_CONFLUX_INVALID_OPTIONS'
     | 'ERR_CONFLUX_LAST_VOTER'
+    | 'ERR_CONFLUX_METHOD_THREW'
     | 'ERR_CONFLUX_NOT_A_VOTER'
     | 'ERR_CONFLUX_NOT_JSON'
     | 'ERR_CONFLUX_NOT_READY'
@@ -851,6 +897,12 @@ declare namespace conflux {
      * - `unknown`: it may have happened, or may still happen.
      */
     outcome: 'refused' | 'not-applied' | 'unknown'
+    /** What was called. */
+    method?: string
+    /** The id of the leader that this node knew when the call was refused. */
+    leader?: string | null
+    /** Where a method or the reducer threw by mistake (`ERR_CONFLUX_METHOD_THREW`, `ERR_CONFLUX_REDUCER`): on the leader. */
+    remoteStack?: string
     /** The facts, and the own data of a method's error. */
     [fact: string]: unknown
   }
@@ -886,6 +938,8 @@ declare namespace conflux {
       /** While it is lost: who is missing, and for how many milliseconds. */
       missing: { id: string; since: number }[]
     }
+    /** How many more voters may crash now, and the cluster goes on: as the leader hears them, within an election timeout. */
+    faultTolerance: number
     /** Sorted by id; empty before the node is in a cluster. */
     members: Member[]
     /** Performs of this node that have not ended. */

@@ -4,6 +4,11 @@
 
 const diagnostics = require('./diagnostics')
 const { emitWarning, reportFailure, writeError } = require('./environment')
+const { messageOf } = require('./errors')
+const { stackOf } = require('./evaluation')
+
+/** So many places are told of. */
+const THROWN_MAX = 100
 
 class Events {
   /** While a node is closing, only its end is told. */
@@ -12,6 +17,8 @@ class Events {
   #emitter
   #log
   #warned = new Set()
+  /** Where methods and reducers threw. */
+  #thrown = new Set()
 
   /**
    * @param emitter whose listeners get the events.
@@ -45,6 +52,24 @@ class Events {
       this.#warned.add(code)
       emitWarning(`conflux node "${this.#id}": ${message}`, { type: 'ConfluxWarning', code })
     }
+  }
+
+  /**
+   * A method or reducer threw by mistake, on this leader: each place is told of once.
+   *
+   * @param what `'method'` or `'reducer'`.
+   */
+  threw(what, method, error) {
+    const stack = stackOf(error)
+    const place = `${what} ${method} ${/\n\s+at .*/.exec(stack)?.[0]}`
+    if (this.#thrown.has(place) || this.#thrown.size === THROWN_MAX) return
+    this.#thrown.add(place)
+    const where =
+      what === 'method'
+        ? `the method \`${method}\` threw`
+        : `the reducer threw on the action of \`${method}\``
+    const code = what === 'method' ? 'WARN_CONFLUX_METHOD_THREW' : 'WARN_CONFLUX_REDUCER_THREW'
+    this.warn(code, `${where}: ${stack ?? messageOf(error)}`, { method, stack })
   }
 
   /** A node that goes on with an old state must be seen: where nobody listens, it is a warning. */

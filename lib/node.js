@@ -64,6 +64,7 @@ class Node {
   #isCaughtUp = false
   /** The batch held an action of this node. */
   #hasPerformed = false
+  #onThrown = (what, method, error) => this.#events.threw(what, method, error)
   #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
   #channel
@@ -88,7 +89,10 @@ class Node {
     this.#application = new Application(options)
     this.#replica = new Replica(
       this.#application,
-      { isReplayed: !this.#isDurable },
+      {
+        isReplayed: !this.#isDurable,
+        readLog: (from, until) => JSON.parse(this.#native.commits(from, until))
+      },
       (index, why) => this.#native.reducerFailed(index, why),
       (index, characters) => this.#tellSnapshot('restored', { index, characters })
     )
@@ -102,7 +106,11 @@ class Node {
       () => this.#waitingFor()
     )
     this.#asks = new Asks(options, stacks)
-    this.#ready = new Ready(() => this.#waitingFor(), stacks)
+    this.#ready = new Ready(
+      () => this.#waitingFor(),
+      () => JSON.parse(this.#native.status()).faultTolerance,
+      stacks
+    )
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
     nextTick(beginKeepingAlive, this)
@@ -119,6 +127,7 @@ class Node {
     face.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
     face.subscribe = listener => this.#subscribe(listener)
     face.watch = (selector, listener, options) => this.#watch(selector, listener, options)
+    face.commits = options => this.#commits(options)
     face.getState = () => this.#application.show(this.#replica.committed)
     face.getProvisionalState = () => this.#application.show(this.#replica.provisional)
     face.close = (options, callback) => this.#close(options, callback)
@@ -180,6 +189,11 @@ class Node {
   #watch(selector, listener, options) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
     return this.#replica.selections.add(selector, listener, options)
+  }
+
+  #commits(options) {
+    if (this.#state !== 'open') throw this.#endedError('not-applied')
+    return this.#replica.commits.iterate(options)
   }
 
   #ask(name, args) {
@@ -289,6 +303,7 @@ class Node {
       lastIndex: core.lastIndex,
       snapshotIndex: core.snapshotIndex,
       quorum: { lost: missing.length > 0, missing },
+      faultTolerance: isAlive ? core.faultTolerance : 0,
       members: core.members,
       pending: this.#performs.count,
       waitingFor: isAlive ? core.waitingFor : null,
@@ -389,7 +404,7 @@ class Node {
 
   /** Returns the length of the answers so far. */
   evaluate(method, args) {
-    const answer = this.#replica.evaluate(this.face, method, args)
+    const answer = this.#replica.evaluate({ node: this.face, method, args }, this.#onThrown)
     this.#answers.push(answer)
     return (this.#answersLength += answer.length)
   }
@@ -431,7 +446,7 @@ class Node {
   }
 
   refused(sequence, data) {
-    this.#performs.reject(sequence, decodeError(data))
+    this.#performs.refuse(sequence, decodeError(data), this.#leader)
   }
 
   failed(sequence, code, message, outcome) {
@@ -486,6 +501,7 @@ class Node {
     this.#replica.dropProvisional()
     this.#replica.subscribers.clear()
     this.#replica.selections.clear()
+    this.#replica.commits.end(failure === null ? undefined : this.#endedError('unknown'))
     this.#ready.reject(() => this.#endedError('not-applied'))
     this.#performs.rejectAll(outcome => this.#endedError(outcome))
     this.#asks.rejectAll(() => this.#endedError('unknown'))

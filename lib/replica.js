@@ -6,6 +6,7 @@
 'use strict'
 
 const errors = require('./errors')
+const { Commits } = require('./commits')
 const { evaluate, refuse } = require('./evaluation')
 const { Selections } = require('./selections')
 const snapshot = require('./snapshot')
@@ -19,6 +20,10 @@ class Replica {
   subscribers = new Subscribers()
   /** Listeners for a part of the state; each is called when its part differs. */
   selections = new Selections(() => (this.#isReplayed ? this.#store.committed : undefined))
+  /** Iterators over the committed actions. */
+  commits
+  /** Up to here everything is in the state. */
+  #reducedIndex = 0
   #application
   #store
   /** Before, the state is one that an earlier process has already left behind. */
@@ -31,10 +36,12 @@ class Replica {
   /**
    * Throws if the reducer has no initial state.
    *
+   * @param readLog gives the committed actions between two indexes, as the core's `commits`.
    * @param onObstacle called with an index and a sentence: what is committed there cannot be reduced on this node.
    * @param onRestored called with an index and a number of characters: the state is that of a snapshot.
    */
-  constructor(application, { isReplayed }, onObstacle, onRestored) {
+  constructor(application, { isReplayed, readLog }, onObstacle, onRestored) {
+    this.commits = new Commits(() => this.#reducedIndex, readLog)
     this.#application = application
     this.#store = new Store(application)
     this.#isReplayed = isReplayed
@@ -66,17 +73,17 @@ class Replica {
   // What the core orders.
 
   /** The answer to a perform. */
-  evaluate(node, method, args) {
+  evaluate(call, onThrown) {
     // Nothing is evaluated on a state that lacks a committed action. The core drops this answer.
     if (this.#obstacle !== null) return refuse(this.#obstacle.cause)
-    return evaluate(this.#application, this.#store, node, method, args)
+    return evaluate(this.#application, this.#store, call, onThrown)
   }
 
   /** The action of the oldest provisional state is committed. Returns whether the state contains it, likewise below. */
-  commitOldest() {
+  commitOldest(index) {
     if (this.#obstacle !== null) return false
-    this.#store.commitOldest()
-    this.#notify()
+    const action = this.#store.commitOldest()
+    this.#notify(index, action)
     return true
   }
 
@@ -88,7 +95,7 @@ class Replica {
       this.#stall({ index, action, cause }, `the reducer threw on the action ${textOf(action)}`)
       return false
     }
-    this.#notify()
+    this.#notify(index, action)
     return true
   }
 
@@ -117,7 +124,7 @@ class Replica {
     }
     this.#obstacle = null
     this.#store.restore(state)
-    this.#notify()
+    this.#notify(index)
     return true
   }
 
@@ -142,14 +149,20 @@ class Replica {
 
   replayed() {
     this.#isReplayed = true
-    this.#notify()
+    this.#notify(this.#reducedIndex)
   }
 
-  /** A listener would read what is not to be read before the replay is done; then it is told once. */
-  #notify() {
+  /**
+   * A listener would read what is not to be read before the replay is done; then it is told once.
+   *
+   * @param action undefined if the state was restored, and not reduced.
+   */
+  #notify(index, action) {
+    this.#reducedIndex = index
     if (!this.#isReplayed) return
-    this.subscribers.notify()
+    this.subscribers.notify(index, action)
     this.selections.notify()
+    this.commits.notify(index, action)
   }
 }
 

@@ -27,6 +27,7 @@ struct Json<'a> {
     /// Who is missing for a quorum; empty while there is one.
     missing: Vec<JsonMissing<'a>>,
     members: Vec<JsonMember<'a>>,
+    fault_tolerance: usize,
     waiting_for: Option<&'a str>,
     caught_up: bool,
 }
@@ -77,6 +78,7 @@ pub fn encode(status: &Status, tick: Duration) -> String {
         fenced: status.fenced.as_deref(),
         missing: missing.collect(),
         members: members.collect(),
+        fault_tolerance: status.fault_tolerance,
         waiting_for: status.waiting_for.as_deref(),
         caught_up: status.is_caught_up,
     };
@@ -111,6 +113,7 @@ mod tests {
             snapshot_index: 0,
             fenced: None,
             missing: [].into(),
+            fault_tolerance: 1,
             pending: 0,
             waiting_for: Some("3 nodes".into()),
             is_caught_up: false,

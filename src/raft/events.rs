@@ -402,8 +402,8 @@ pub enum Warning {
     #[error("taking a snapshot: {why}; the log is not compacted")]
     SnapshotFailed { why: String },
     /// A majority of the voters has not been heard for so long that they may be gone for good.
-    #[error("no quorum for {ticks} ticks: of {voters} voters {} are missing: {}", missing.len(), missing.join(", "))]
-    QuorumLost { voters: usize, missing: Vec<Arc<str>>, ticks: u64 },
+    #[error("no quorum for {milliseconds} ms: of {voters} voters {} are missing: {}", missing.len(), missing.join(", "))]
+    QuorumLost { voters: usize, missing: Vec<Arc<str>>, milliseconds: u64 },
     /// The storage has not answered a write for so long that a leader gives its leadership away.
     #[error("the storage has not answered a write for {milliseconds} ms: it hangs, or is very slow")]
     StorageSlow { milliseconds: u64 },
@@ -442,10 +442,10 @@ pub enum Warning {
     TwoSuccessors { ours: ClusterUuid, theirs: ClusterUuid, former: ClusterUuid },
     /// This node promised to leave it to another to go on, and that one is not heard any more.
     #[error(
-        "this node gave way to cluster {successor}, of which no node has been heard for {ticks} ticks; \
+        "this node gave way to cluster {successor}, of which no node has been heard for {milliseconds} ms; \
          `recover` goes on without it"
     )]
-    SuccessorSilent { successor: ClusterUuid, ticks: u64 },
+    SuccessorSilent { successor: ClusterUuid, milliseconds: u64 },
     /// A cluster on the same channel was founded with another `clusterSize`.
     #[error("cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; they do not mix")]
     ClusterOfOtherSize { cluster: ClusterUuid, theirs: usize, ours: usize },

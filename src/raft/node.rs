@@ -7,6 +7,7 @@ mod asks;
 mod care;
 mod catch_up;
 mod closing;
+mod commits;
 mod deliveries;
 mod fence;
 mod hearing;
@@ -20,6 +21,7 @@ mod retention;
 mod seat;
 mod snapshots;
 mod starts;
+mod status;
 mod tidings;
 mod waking;
 
@@ -42,7 +44,6 @@ use super::membership::{Event, Facts, Membership, Phase};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::requests::{Leadership, Origin, Pending, in_pages};
-use super::status::Status;
 #[cfg(test)]
 use super::testing::bugs::{self, Bug, is_back};
 use super::transfer::Reception;
@@ -50,6 +51,7 @@ use crate::error::Error;
 use asks::Asking;
 use care::Care;
 use closing::Closing;
+pub use commits::Commits;
 #[cfg(test)]
 pub(super) use deliveries::payload_bytes;
 use loss::Loss;
@@ -252,35 +254,6 @@ impl Node {
     /// The members of this node's cluster, for the channel to keep beyond the cluster's end.
     pub fn note(&self) -> Option<Bytes> {
         self.seat.as_ref().filter(|seat| seat.group.has_seen_commit()).map(|seat| seat.note.clone())
-    }
-
-    pub fn status(&self) -> Status {
-        let mut status = Status {
-            id: self.options.id.clone(),
-            incarnation: self.membership.me(),
-            cluster: ClusterUuid::NONE,
-            role: Role::Follower,
-            term: 0,
-            leader: None,
-            commit_index: 0,
-            applied_index: 0,
-            last_index: 0,
-            members: Arc::from([]),
-            cluster_size: self.membership.cluster_size(),
-            snapshot_index: 0,
-            fenced: None,
-            missing: self.missing().into(),
-            pending: self.origin.len(),
-            waiting_for: self.membership.waiting_for().map(Arc::from),
-            is_caught_up: self.is_caught_up,
-        };
-        if let Some(seat) = &self.seat {
-            seat.describe(&mut status);
-        }
-        if let Some(reception) = self.reception.as_ref().filter(|_| status.fenced.is_none()) {
-            status.waiting_for = Some(reception.describe().into());
-        }
-        status
     }
 
     /// Gives up: every perform ends with this error, and the node stops.

@@ -30,6 +30,8 @@ pub(super) struct Care {
     /// Silence is counted from here on: before, nobody had to speak to this node.
     since: u64,
     newcomers: BTreeMap<Incarnation, Heard>,
+    /// When it last told the others that a member is silent.
+    silence_told_at: Option<u64>,
     /// Whom a change that is in the log, and not applied, removes.
     going: BTreeSet<RaftId>,
     /// Who was removed, and is not told before a quorum can do without it.
@@ -84,6 +86,7 @@ impl Care {
         Self {
             since: now,
             newcomers: BTreeMap::new(),
+            silence_told_at: None,
             going: BTreeSet::new(),
             dismissed: Vec::new(),
             unwanted: BTreeSet::new(),
@@ -230,19 +233,18 @@ impl Node {
         self.watch_applications();
     }
 
-    /// Tells the others who is silent, so that the next leader knows.
+    /// Tells the others who is silent, so that they, and the next leader, know; and for a while, that none is any more.
     pub(super) fn tell_silence(&mut self) {
         let me = self.membership.me().raft_id();
         let election_ticks = self.options.election_timeout_ticks_max;
         let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
-        let Some(seat) = self.seat.as_ref().filter(|_| is_due) else { return };
-        let Some(since) = seat.care.as_ref().map(|care| care.since) else { return };
-        let silence = seat
-            .registry
-            .members()
-            .map(|(member, ..)| (member, seat.silence(member, me, since, election_ticks)));
-        let members: Vec<(RaftId, u64)> = silence.filter(|(_, ticks)| *ticks >= election_ticks).collect();
+        let Some(seat) = self.seat.as_mut().filter(|_| is_due) else { return };
+        let Some(members) = seat.silent_members(me, election_ticks) else { return };
+        let Some(care) = &mut seat.care else { return };
         if !members.is_empty() {
+            care.silence_told_at = Some(seat.now);
+        }
+        if care.silence_told_at.is_some_and(|told_at| seat.now <= told_at + election_ticks) {
             self.outbox.push(Target::All, Message::Silent { members });
         }
     }

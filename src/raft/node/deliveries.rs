@@ -144,6 +144,7 @@ impl Node {
             | None => None,
         };
         let Some(request) = applied else {
+            seat.history.ignore(entry.index, seat.group.log().compacted().index);
             if is_provisional && let Some(leadership) = &mut seat.leadership {
                 // JavaScript's provisional states rest on an action that changes nothing.
                 leadership.drop_provisional(seat.group.last_index());

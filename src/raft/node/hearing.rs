@@ -226,8 +226,12 @@ impl Node {
             self.note_log(from, message.log_term, message.index);
         }
         let Some(seat) = &mut self.seat else { return };
+        // One that campaigns does not lead, also where its message changes nothing: a learner goes on to know it as the leader.
+        let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
+        #[cfg(test)]
+        let is_of_leader = is_of_leader || is_back(Bug::TakesCandidateForLeader);
         seat.group.step(from.raft_id(), message);
-        if seat.group.leader() == Some(from.raft_id()) {
+        if is_of_leader && seat.group.leader() == Some(from.raft_id()) {
             (seat.leads_silently, seat.leader_heard_at) = (false, seat.now);
         }
     }

@@ -143,7 +143,8 @@ impl Node {
         if !missing.is_empty() {
             if !std::mem::replace(&mut self.loss.is_reported, true) {
                 let missing = missing.into_iter().map(|(id, _)| id).collect();
-                self.warn(Warning::QuorumLost { voters, missing, ticks: self.loss.leaderless });
+                let milliseconds = self.options.milliseconds(self.loss.leaderless);
+                self.warn(Warning::QuorumLost { voters, missing, milliseconds });
             }
             if self.options.recover_ticks.is_some_and(|ticks| self.loss.leaderless >= ticks) {
                 self.loss.recovers = true;
@@ -174,7 +175,8 @@ impl Node {
             return self.loss.is_silence_told = false;
         }
         if !std::mem::replace(&mut self.loss.is_silence_told, true) {
-            self.warn(Warning::SuccessorSilent { successor: promise.cluster, ticks });
+            let milliseconds = self.options.milliseconds(ticks);
+            self.warn(Warning::SuccessorSilent { successor: promise.cluster, milliseconds });
         }
         if self.options.recover_ticks.is_some_and(|recover_ticks| ticks >= recover_ticks) {
             self.loss.recovers = true;

@@ -15,6 +15,11 @@ use crate::raft::testing::bugs::{Bug, is_back};
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;
 
 impl Node {
+    /// Ends a perform if it has gone nowhere yet: then it never will.
+    pub fn withdraw(&mut self, sequence: u64) -> bool {
+        self.origin.end_if_unsent(sequence)
+    }
+
     /// Tells what may be told now of requests that became no entry.
     pub(super) fn tell_outcomes(&mut self) {
         let Some(seat) = &mut self.seat else { return };

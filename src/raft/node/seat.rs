@@ -2,7 +2,7 @@
 //!
 //! Made and dropped by `node.rs`; it decides nothing by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState};
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
 use super::care::Care;
+use super::commits::History;
 use super::fence::Fence;
 use super::snapshots::Taking;
 use super::starts::HeardStarts;
@@ -49,6 +50,7 @@ pub(super) struct Seat {
     pub(super) epoch_index: u64,
     /// The last index that holds an action, as far as delivered.
     pub(super) last_action: u64,
+    pub(super) history: History,
     pub(super) leadership: Option<Leadership>,
     /// What a leader does for the others; there exactly while this node leads.
     pub(super) care: Option<Care>,
@@ -191,6 +193,7 @@ impl Seat {
             applied_index: 0,
             epoch_index: 0,
             last_action: 0,
+            history: History::new(snapshot.position.index),
             leadership: None,
             care: None,
             now: 0,
@@ -271,6 +274,7 @@ impl Seat {
         self.registry = snapshot.registry.clone();
         self.table = snapshot.table.clone();
         self.delivered_index = snapshot.position.index;
+        self.history = History::new(self.delivered_index);
         snapshot
     }
 
@@ -333,6 +337,32 @@ impl Seat {
         let silent_since =
             self.silent_since.get(&member).map_or(since, |silent_since| since.min(*silent_since));
         self.now.saturating_sub(silent_since)
+    }
+
+    /// The members that a leader has not heard for an election timeout, and for how long; `None` on others.
+    pub(super) fn silent_members(&self, me: RaftId, election_ticks: u64) -> Option<Vec<(RaftId, u64)>> {
+        let since = self.care.as_ref()?.since();
+        let members = self.registry.members();
+        let silence = members.map(|(member, ..)| (member, self.silence(member, me, since, election_ticks)));
+        Some(silence.filter(|(_, ticks)| *ticks >= election_ticks).collect())
+    }
+
+    /// How many more voters may crash now, and a majority is left; of a joint configuration, of each half (paper §6).
+    pub(super) fn fault_tolerance(&self, me: RaftId, election_ticks: u64) -> usize {
+        if self.leader().is_none() {
+            return 0;
+        }
+        let silent = self.silent_members(me, election_ticks).map_or_else(
+            || self.silent_since.keys().copied().collect(),
+            |silent| silent.into_iter().map(|(member, _)| member).collect::<BTreeSet<RaftId>>(),
+        );
+        let conf = self.group.conf_state();
+        let halves = [conf.voters, conf.voters_outgoing].into_iter().filter(|voters| !voters.is_empty());
+        let tolerated = halves.map(|voters| {
+            let heard = voters.iter().filter(|voter| !silent.contains(voter)).count();
+            heard.saturating_sub(voters.len() / 2 + 1)
+        });
+        tolerated.min().unwrap_or(0)
     }
 
     /// The leader tells who is silent; all others are not.

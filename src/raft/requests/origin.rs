@@ -178,6 +178,14 @@ impl Origin {
         Some(ended)
     }
 
+    /// Ends the perform if no leader was ever sent it.
+    pub fn end_if_unsent(&mut self, sequence: u64) -> bool {
+        let position = sequence.checked_sub(self.floor).unwrap_or(u64::MAX) as usize;
+        let is_unsent =
+            matches!(self.pending.get(position), Some(Some(pending)) if !pending.was_dispatched());
+        is_unsent && self.end(sequence).is_some()
+    }
+
     /// The performs that are with a leader, or were, and are not decided, oldest first.
     pub fn dispatched(&self) -> Vec<u64> {
         let is_open = |pending: &&Pending| pending.was_dispatched() && pending.decided.is_none();
