@@ -118,7 +118,6 @@ class Node {
     const native = openCore(open, text, (batch, states) => this.#inbox.deliver(batch, states), credentials)
     this.#native = this.#performs.native = this.#asks.native = native
     this.#state = 'open'
-    this.#membership.check()
   }
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
@@ -331,6 +330,7 @@ class Node {
     if (this.#state === 'new' || this.hasEnded) return
     this.#keepAlive = new KeepAlive()
     if (this.#isKeptAlive) this.#keepAlive.ref()
+    this.#membership.check()
     if (this.#channel.name === 'memory') this.#warnOfCopy()
   }
 
