@@ -724,7 +724,8 @@ declare namespace conflux {
      *
      * - `ERR_CONFLUX_RESOURCES`: the system gave no thread for the storage. (No thread or event queue for the first node of
      *   a process: `conflux(options)` throws it.)
-     * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`.
+     * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`; the message says whether it is in this
+     *   process. One of this process that is closing is waited for instead.
      * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster, without a leader, met another one with a leader.
      * - `ERR_CONFLUX_OTHER_APPLICATION`: the cluster on its channel is of another application.
      * - `ERR_CONFLUX_STORAGE_IN_USE`: another process has the directory of its `storage` open.

@@ -22,8 +22,10 @@ const { decodeError } = require('./evaluation')
 const { Events } = require('./events')
 const { Inbox } = require('./inbox')
 const { showAsStatus } = require('./inspect')
+const { LateNative } = require('./late-native')
 const { Log } = require('./log')
 const { MembershipWatch } = require('./membership-watch')
+const { Namesakes } = require('./namesakes')
 const { nativeOptions } = require('./native-options')
 const { Performs } = require('./performs')
 const { Ready } = require('./ready')
@@ -71,6 +73,7 @@ class Node {
   #id
   #log
   #membership
+  #namesakes
 
   #closed = new Deferred()
   #closeCallbacks = []
@@ -111,13 +114,36 @@ class Node {
       () => JSON.parse(this.#native.status()).faultTolerance,
       stacks
     )
+    this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
+    const deliver = (batch, states) => this.#inbox.deliver(batch, states)
     nextTick(beginKeepingAlive, this)
+    const former = this.#namesakes.closing
     // Opening the core comes last: an exception after it would leave a member that the application cannot close.
-    const native = openCore(open, text, (batch, states) => this.#inbox.deliver(batch, states), credentials)
+    const native =
+      former === undefined
+        ? openCore(open, text, deliver, credentials)
+        : this.#openLate(options, former, () => openCore(open, text, deliver, credentials))
     this.#native = this.#performs.native = this.#asks.native = native
     this.#state = 'open'
+  }
+
+  /** The core is opened once a former node of the same id has ended. */
+  #openLate(options, former, open) {
+    return new LateNative(options, former, open, {
+      opened: native => {
+        this.#native = this.#performs.native = this.#asks.native = native
+      },
+      failed: error => this.#fail(error),
+      stopped: () => this.#endUnopened()
+    })
+  }
+
+  /** Closed before there was a core: nothing has left this node. */
+  #endUnopened() {
+    this.#performs.rejectAll(() => this.#endedError('not-applied'))
+    this.#end('closed', null)
   }
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
@@ -233,6 +259,8 @@ class Node {
     if (this.#state === 'open') {
       // What was performed before is told to the core before.
       this.#performs.flush()
+      // It may have been opened in this very turn.
+      this.#namesakes.add()
       nextTick(beginClosing, this)
       this.#native.close(timeout, leave)
       // No call below: a close that has begun is known to have.
@@ -330,6 +358,7 @@ class Node {
     if (this.#state === 'new' || this.hasEnded) return
     this.#keepAlive = new KeepAlive()
     if (this.#isKeptAlive) this.#keepAlive.ref()
+    this.#namesakes.add()
     this.#membership.check()
     if (this.#channel.name === 'memory') this.#warnOfCopy()
   }
@@ -476,7 +505,7 @@ class Node {
   }
 
   stopped(code, message) {
-    if (code !== null) this.#fail(errors.ofNode(code, message, this.#channel))
+    if (code !== null) this.#fail(errors.ofNode(code, message, this.#channel, this.#namesakes))
     else if (this.#state === 'closing') this.#end('closed', null)
     else this.#fail(errors.internal('the core stopped without a reason'))
   }
@@ -497,6 +526,7 @@ class Node {
     this.#leader = null
     this.#keepAlive?.end()
     this.#membership.end()
+    this.#namesakes.remove()
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
     this.#replica.dropProvisional()
     this.#replica.subscribers.clear()
