@@ -158,3 +158,20 @@ test('nodes of another id, channel or channelName are no namesakes', async t => 
     assert.doesNotMatch(waitingFor ?? '', /former node/)
   }
 })
+
+test('a call that ends with the failure of its node finds the node failed, however many wait', async t => {
+  const open = makeOpen(t)
+  await open().ready()
+  for (let round = 0; round < 10; round++) {
+    const node = open()
+    node.on('error', () => {})
+    const seen = []
+    const look = error => seen.push([node.status().state, error.message.slice(0, 18)])
+    const calls = [1, 2, 3].map(n => node.perform('append', [n]).catch(look))
+    calls.push(node.sync().catch(look), node.ready().catch(look))
+    calls.push(new Promise(resolve => node.perform('append', [4], error => resolve(look(error)))))
+    await Promise.all(calls)
+    assert.equal(seen.length, 6)
+    for (const [state, prefix] of seen) assert.deepEqual([state, prefix], ['failed', 'this node failed: '])
+  }
+})

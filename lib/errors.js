@@ -21,6 +21,21 @@ const because = waitingFor => (waitingFor === null ? '' : `: ${waitingFor}`)
 /** Their code is Node's. */
 const aborts = new WeakSet()
 
+/** What ends a node, as the core says it (see the event `error` in index.d.ts). */
+const OF_NODES = new Set([
+  'ERR_CONFLUX_RESOURCES',
+  'ERR_CONFLUX_DUPLICATE_ID',
+  'ERR_CONFLUX_OTHER_CLUSTER',
+  'ERR_CONFLUX_OTHER_APPLICATION',
+  'ERR_CONFLUX_STORAGE_IN_USE',
+  'ERR_CONFLUX_STORAGE_COPIED',
+  'ERR_CONFLUX_STORAGE_OUTDATED',
+  'ERR_CONFLUX_STORAGE_DAMAGED',
+  'ERR_CONFLUX_STORAGE',
+  'ERR_CONFLUX_PANIC',
+  'ERR_CONFLUX_INTERNAL'
+])
+
 const OUTCOMES = new Set(['refused', 'not-applied', 'unknown'])
 
 module.exports = {
@@ -190,6 +205,8 @@ module.exports = {
 
   internal: cause =>
     failure('ERR_CONFLUX_INTERNAL', `a bug in conflux ended this node: ${messageOf(cause)}`, { cause }),
+
+  isOfNode: code => OF_NODES.has(code),
 
   /** The core's failure of a whole node. Which of two namesakes is to be renamed, only a person knows. */
   ofNode: (code, message, { name, channelName }, namesakes) =>

@@ -64,6 +64,8 @@ class Node {
   #answersLength = 0
   #inbox
   #isCaughtUp = false
+  /** Calls that ended with a failure of this node, and what became of each: told when it has stopped. */
+  #lost = []
   /** The batch held an action of this node. */
   #hasPerformed = false
   #onThrown = (what, method, error) => this.#events.threw(what, method, error)
@@ -479,7 +481,9 @@ class Node {
   }
 
   failed(sequence, code, message, outcome) {
-    this.#performs.reject(sequence, errors.core(code, message, { outcome }))
+    // The node stops with it next: a caller is to find it failed.
+    if (errors.isOfNode(code)) this.#lost.push([sequence, outcome])
+    else this.#performs.reject(sequence, errors.core(code, message, { outcome }))
   }
 
   asked(ticket) {
@@ -487,6 +491,7 @@ class Node {
   }
 
   askedInVain(ticket, code, message) {
+    if (errors.isOfNode(code)) return
     const facts = code === 'ERR_CONFLUX_NO_QUORUM' ? { waitingFor: this.#waitingFor() } : undefined
     this.#asks.failed(ticket, errors.core(code, message, facts))
   }
@@ -533,6 +538,7 @@ class Node {
     this.#replica.selections.clear()
     this.#replica.commits.end(failure === null ? undefined : this.#endedError('unknown'))
     this.#ready.reject(() => this.#endedError('not-applied'))
+    for (const [sequence, outcome] of this.#lost) this.#performs.reject(sequence, this.#endedError(outcome))
     this.#performs.rejectAll(outcome => this.#endedError(outcome))
     this.#asks.rejectAll(() => this.#endedError('unknown'))
     this.#events.isMuted = false
