@@ -9,6 +9,9 @@ const errors = require('./errors')
 
 const debug = debuglog('conflux')
 
+/** NODE_DEBUG is read when the process starts. */
+const isDebugging = debug.enabled
+
 const MILLISECONDS_DIGITS = 1
 
 /** What a change of each kind reads like. Events that carry an error are told by it. */
@@ -35,12 +38,12 @@ class Log {
 
   /** Every single call is told of. */
   get isDebugging() {
-    return debug.enabled
+    return isDebugging
   }
 
   /** Somebody reads it. */
   get isOn() {
-    return this.hasLogger || debug.enabled
+    return this.hasLogger || isDebugging
   }
 
   event(event, values) {
@@ -51,14 +54,14 @@ class Log {
   }
 
   call({ method, milliseconds, outcome }, error) {
-    if (!debug.enabled) return
+    if (!isDebugging) return
     const took = `${milliseconds.toFixed(MILLISECONDS_DIGITS)} ms`
     const why = error ? ` (${error.code}: ${error.message})` : ''
     debug('node "%s": `%s` was %s after %s%s', this.#id, method, outcome, took, why)
   }
 
   write(level, text, facts) {
-    if (debug.enabled) debug('node "%s": %s: %s', this.#id, level, text)
+    if (isDebugging) debug('node "%s": %s: %s', this.#id, level, text)
     if (this.#logger === undefined) return
     const message = `conflux node "${this.#id}": ${text}`
     const all = { node: this.#id, ...facts }
