@@ -70,7 +70,7 @@ declare namespace conflux {
   /** Any action of these methods. */
   type Action<Methods> = ActionOf<Methods[keyof Methods]>
 
-  /** What a perform of the method resolves with: its action, or `undefined` if there was nothing to do. */
+  /** What a call of the method resolves with: its action, or `undefined` if there was nothing to do. */
   type Performed<Method> = Method extends (...args: any[]) => infer Returned
     ? Exclude<Returned, null | undefined | void | Error> | NothingOf<Returned>
     : never
@@ -149,9 +149,9 @@ declare namespace conflux {
      * new state, with new objects and arrays where it differs (`{ ...state, items: [...state.items, x] }`). What it
      * returns is frozen, and has to be what JSON gives back (see `checkState`).
      *
-     * One that throws while a perform is evaluated makes that perform reject (`ERR_CONFLUX_REDUCER`), and nothing is
-     * logged. One that throws on an action that is already committed fences its node (see the event `fenced`): the
-     * state before that action stays readable, and the other nodes go on.
+     * One that throws while a call is evaluated makes that call reject (`ERR_CONFLUX_REDUCER`), and nothing is
+     * logged. One that throws on an action that is already committed marks its node as diverged (see the event
+     * `diverged`): the state before that action stays readable, and the other nodes go on.
      */
     reduce(state: NoInfer<State>, action: Action<NoInfer<Methods>>): NoInfer<State>
   }
@@ -212,7 +212,7 @@ declare namespace conflux {
     heartbeatInterval?: number | undefined
 
     /**
-     * How many performs of this node may be pending at once; more are refused (`ERR_CONFLUX_BUSY`), as is what makes
+     * How many calls of this node may be pending at once; more are refused (`ERR_CONFLUX_BUSY`), as is what makes
      * their arguments longer than 64 Mi characters of JSON together. Default: 100000.
      */
     maxPending?: number | undefined
@@ -254,8 +254,8 @@ declare namespace conflux {
 
     /**
      * Compares the states of all nodes of one version now and then, at most once a second and for at most 1 % of
-     * JavaScript's time: a node whose state differs from that of most others is fenced (see the event `fenced`). It
-     * counts on the leader; a state that JSON cannot carry is not compared. Default: true.
+     * JavaScript's time: a node whose state differs from that of most others has diverged (see the event `diverged`).
+     * It counts on the leader; a state that JSON cannot carry is not compared. Default: true.
      */
     compareStates?: boolean | undefined
 
@@ -266,7 +266,7 @@ declare namespace conflux {
      * reducer changes the state in place, or puts a `Date`, a `Map`, `NaN` or the like into it, rejects with
      * `ERR_CONFLUX_REDUCER`, `outcome: 'refused'`; the message and `error.path` say where (`state.items[3]`). So does a
      * call whose method changes `getState()` or `getProvisionalState()` in place. Where it happens to an action that is
-     * already committed, the node is fenced (see the event `fenced`).
+     * already committed, the node has diverged (see the event `diverged`).
      *
      * Sloppy-mode code, where a write to a frozen object is ignored in silence, is noticed as well while the node is not
      * under full load; then a part of the actions is looked at. `docs/operations.md` tells which.
@@ -376,7 +376,7 @@ declare namespace conflux {
   interface Node<State = unknown, Methods extends AnyMethods = AnyMethods> {
     /**
      * Runs `methods[method]` on the leader; resolves once its action is committed and reduced here: `getState()`
-     * read right after already contains it. Performs of one node are evaluated in the order of their calls. Without
+     * read right after already contains it. Calls of one node are evaluated in the order of their calls. Without
      * a leader they wait.
      *
      * @param args what the method is called with, as JSON keeps it: at most 1 MiB as text, nested at most 64 deep. What
@@ -403,9 +403,10 @@ declare namespace conflux {
      *   had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
      * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if it was on its way, `'unknown'`.
      * @throws {PerformError} the code of a failure of this node (see the event `error`), likewise.
-     * @throws {PerformError} `ERR_CONFLUX_FENCED`, likewise: this node is fenced (see the event `fenced`). A perform whose
+     * @throws {PerformError} `ERR_CONFLUX_DIVERGED`, likewise: this node has diverged (see the event `diverged`). A
+     * call whose
      *   action is committed, but not in the state of this node, ends so, too: `'unknown'`.
-     * @throws {PerformError} `ERR_CONFLUX_REMOVED`, `outcome: 'unknown'`: this node lost its seat meanwhile.
+     * @throws {PerformError} `ERR_CONFLUX_REMOVED`, `outcome: 'unknown'`: this node is no member any more meanwhile.
      * @throws {PerformError} `ERR_CONFLUX_FORGOTTEN`, `outcome: 'unknown'`: this node was away for so long that the
      *   others no longer remember what became of it.
      * @throws `ERR_CONFLUX_REENTRANT`, at once instead of by the promise: called inside a method or reducer, of this node or
@@ -443,7 +444,7 @@ declare namespace conflux {
 
     /**
      * Calls `listener` when what `selector` makes of the state has changed: after the action, as `subscribe` does, and
-     * before the perform resolves. Thousands of watchers are fine: together they take at most 4 % of the time, and where
+     * before the call resolves. Thousands of watchers are fine: together they take at most 4 % of the time, and where
      * that is not enough, they run a little later, once for all changes until then.
      *
      * What one of the functions throws is an uncaught exception once all have run. On a node with `storage` that is not
@@ -486,7 +487,7 @@ declare namespace conflux {
      * @param options.timeout milliseconds, from 0 to 2147483647; default: 10000.
      * @throws `ERR_CONFLUX_NO_QUORUM`: within the time no majority of the voters confirmed what is current. Its message
      *   says why; `error.waitingFor` is what this node waits for, or null. Likewise below.
-     * @throws `ERR_CONFLUX_FENCED`: this node is fenced (see the event `fenced`).
+     * @throws `ERR_CONFLUX_DIVERGED`: this node has diverged (see the event `diverged`).
      * @throws `ERR_CONFLUX_BUSY`: `maxPending` such calls wait already.
      * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: nothing was asked. Likewise below.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended. Likewise below.
@@ -506,7 +507,7 @@ declare namespace conflux {
     transferLeadership(id: string | null | undefined, options?: AskOptions): Promise<void>
 
     /**
-     * Takes its seat from the member with this id, whether it lives or not. A living one is told, and comes back as a
+     * Takes its vote from the member with this id, whether it lives or not. A living one is told, and comes back as a
      * new member: to be rid of it, end its process. Any node may be asked.
      *
      * @throws `ERR_CONFLUX_UNKNOWN_MEMBER`: no member has this id.
@@ -545,7 +546,8 @@ declare namespace conflux {
      * @param options.timeout how long it may take at most, in milliseconds, from 0 to 2147483647; default: 2000. Where a
      *   log that is still read, a disk or a server holds it up, it ends a quarter of a second later all the same; the
      *   directory of a `storage` is free once the disk has answered.
-     * @param options.leave true: the node gives up its seat, to a learner if there is one. false: it keeps its seat,
+     * @param options.leave true: the node gives up its membership, to a learner if there is one. false: it stays a
+     * member,
      *   because it will come back with its storage; until then it counts as a voter that is missing. Default: true
      *   without `storage`, false with one.
      * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`, at once: nothing is closed.
@@ -680,22 +682,22 @@ declare namespace conflux {
      */
     error: [error: Error & { code: ErrorCode }]
     /**
-     * The node is fenced, `ERR_CONFLUX_FENCED`: its state is not to be trusted from `index` on. Either its reducer threw
-     * on the committed `action`, or a snapshot could not be read (`cause` is what was thrown); or its state is another
-     * than that of most nodes. It stays a member that stores and votes but does not lead, its last good state can be
-     * read, and its performs reject with this code. It is healed once by the state of the leader; if it happens again, it
-     * stays fenced, and its log is cut behind snapshots of the leader's. Where nobody listens, it is the warning
-     * `WARN_CONFLUX_FENCED`.
+     * The node has diverged, `ERR_CONFLUX_DIVERGED`: its state is not to be trusted from `index` on. Either its reducer
+     * threw on the committed `action`, or a snapshot could not be read (`cause` is what was thrown); or its state is
+     * another than that of most nodes. It stays a member that stores and votes but does not lead, its last good state
+     * can be read, and its calls reject with this code. It is restored once by the state of the leader; if it happens
+     * again, it stays diverged, and its log is cut behind snapshots of the leader's. Where nobody listens, it is the
+     * warning `WARN_CONFLUX_DIVERGED`.
      */
-    fenced: [error: FencedError]
+    diverged: [error: DivergedError]
     /** The node has got the state of the leader, and serves again. */
-    healed: []
+    restored: []
     /** The node has ended, by `close` or by a failure. */
     close: []
   }
 
-  interface FencedError extends Error {
-    code: 'ERR_CONFLUX_FENCED'
+  interface DivergedError extends Error {
+    code: 'ERR_CONFLUX_DIVERGED'
     /** The state ends before this index of the log. */
     index: number
     /** What the reducer threw on. */
@@ -777,16 +779,16 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_TWO_SUCCESSORS'; message: string; ours: string; theirs: string; former: string }
     /** This node gave way to a successor of which no node is heard: `recover` goes on without it. */
     | { code: 'WARN_CONFLUX_SUCCESSOR_SILENT'; message: string; successor: string }
-    /** This node is fenced, and nobody listens to the event `fenced`. */
-    | { code: 'WARN_CONFLUX_FENCED'; message: string; index: number }
+    /** This node has diverged, and nobody listens to the event `diverged`. */
+    | { code: 'WARN_CONFLUX_DIVERGED'; message: string; index: number }
 
   /** The codes of conflux's own errors: stable. */
   type ErrorCode =
     | 'ERR_CONFLUX_ASYNC_METHOD'
     | 'ERR_CONFLUX_BUSY'
     | 'ERR_CONFLUX_CLOSED'
+    | 'ERR_CONFLUX_DIVERGED'
     | 'ERR_CONFLUX_DUPLICATE_ID'
-    | 'ERR_CONFLUX_FENCED'
     | 'ERR_CONFLUX_FORGOTTEN'
     | 'ERR_CONFLUX_INTERNAL'
     | 'ERR_CONFLUX_INVALID_ARGUMENT'
@@ -820,7 +822,7 @@ declare namespace conflux {
 
   type WarningCode = Warning['code']
 
-  /** Why a perform was rejected. `conflux.isPerformError(error)` tells it from anything else. */
+  /** Why a call was rejected. `conflux.isPerformError(error)` tells it from anything else. */
   interface PerformError extends Error {
     /** Stable: one of conflux's own, or the method's. */
     code: ErrorCode | (string & {})
@@ -842,8 +844,8 @@ declare namespace conflux {
     state: 'open' | 'closing' | 'closed' | 'failed'
     /** Why the node failed. */
     failure: { code: ErrorCode; message: string } | null
-    /** Why the node is fenced (see the event `fenced`), in words; null if it is not. */
-    fenced: string | null
+    /** Why the node has diverged (see the event `diverged`), in words; null if it is not. */
+    diverged: string | null
     /** Names the cluster; null before the node is in one. */
     cluster: string | null
     /** How many voters the cluster is to have. */
@@ -864,11 +866,11 @@ declare namespace conflux {
       /** Too few voters are heard to commit anything. */
       lost: boolean
       /** While it is lost: who is missing, and for how many milliseconds. */
-      missing: { id: string; since: number }[]
+      missing: { id: string; silentMs: number }[]
     }
     /** Sorted by id; empty before the node is in a cluster. */
     members: Member[]
-    /** Performs of this node that have not ended. */
+    /** Calls of this node that have not ended. */
     pending: number
     /**
      * What the node waits for, in words, while it is not in a cluster with a leader, or has not caught up with it. Of a

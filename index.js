@@ -9,7 +9,7 @@ const options = require('./lib/options')
 
 module.exports = function conflux(given) {
   try {
-    return new Node(options.check(given), open).face
+    return new Node(options.check(given), open).handle
   } catch (error) {
     // At the end of the stack, V8 may throw nothing at all.
     throw error ?? new RangeError('Maximum call stack size exceeded')

@@ -14,7 +14,7 @@ const path = require('node:path')
 const test = require('node:test')
 
 const { startRedisServer } = require('../scripts/redis-server')
-const { contains } = require('./books')
+const { contains } = require('./ledger')
 const { Cluster } = require('./cluster')
 const { elected, list, openCluster, openNode, rejection, until } = require('./nodes')
 
@@ -30,7 +30,7 @@ function makeFolder(t) {
   return folder
 }
 
-/** The newest thing that each process acknowledged: who has these has all, for each performs in order. */
+/** The newest thing that each process acknowledged: who has these has all, for each calls in order. */
 function newest(cluster) {
   return cluster.members.flatMap(({ acknowledged }) => acknowledged.slice(-1)).map(({ thing }) => thing)
 }
@@ -73,12 +73,12 @@ test(`a node that comes back with its disk likewise, ${NEWCOMERS} times, killed 
   await cluster.acknowledgements(2000)
 
   for (let i = 0; i < NEWCOMERS; i++) {
-    const victim = cluster.living[i % 3]
-    if (i % 2 === 0) await victim.kill()
-    else await victim.close()
+    const target = cluster.living[i % 3]
+    if (i % 2 === 0) await target.kill()
+    else await target.close()
     await cluster.acknowledgements(500)
     const floor = newest(cluster)
-    const back = cluster.start(victim.id)
+    const back = cluster.start(target.id)
     const books = await back.ask('readyState')
     assert.deepEqual(lacking(books, floor), [], `restart ${i + 1} read ${books.count} actions`)
     back.load({ inFlight: 50 })
@@ -144,7 +144,7 @@ test('a newcomer that cannot catch up in time is told what is missing', async t 
   await elected(nodes)
   await Promise.all(Array.from({ length: 400 }, (_, i) => nodes[0].perform('append', [i])))
   const newcomer = openNode(t, { id: 'd', clusterSize: 3, channel, ...list, ...slow })
-  await until('a seat', () => newcomer.status().leader !== null)
+  await until('membership', () => newcomer.status().leader !== null)
   const error = await rejection(newcomer.ready({ timeout: 0 }))
   assert.equal(error.code, 'ERR_CONFLUX_TIMEOUT')
   assert.match(error.waitingFor, /^catching up with the leader: \d+ of \d+ applied$/)

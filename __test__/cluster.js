@@ -13,7 +13,7 @@ const { randomUUID } = require('node:crypto')
 const { once } = require('node:events')
 const path = require('node:path')
 
-const { contains } = require('./books')
+const { contains } = require('./ledger')
 
 const PATIENCE_MS = 30_000
 
@@ -138,7 +138,7 @@ class Cluster {
     assert.deepEqual(
       this.living.flatMap(member => member.faults),
       [],
-      'a living node failed, or was fenced'
+      'a living node failed, or has diverged'
     )
 
     const [books, ...others] = await this.books()
@@ -187,7 +187,7 @@ class Member {
     this.acknowledged = []
     this.rejected = []
     this.warnings = []
-    /** Why it failed or was fenced. */
+    /** Why it failed or has diverged. */
     this.faults = []
     this.leader = null
     /** Once the process has its node: when, and what `getState()` gave at once, or the code of its error. */
@@ -234,7 +234,7 @@ class Member {
     return promise
   }
 
-  /** Performs until it is told to stop, `inFlight` at a time, each of which rests for `pause` milliseconds in between. */
+  /** Calls until it is told to stop, `inFlight` at a time, each of which rests for `pause` milliseconds in between. */
   load({ inFlight = 50, pause = 0 } = {}) {
     this.tell({ verb: 'load', inFlight, pause })
   }

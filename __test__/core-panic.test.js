@@ -21,7 +21,7 @@ const AT_ONCE = 20
 function openFragile(given) {
   let native
   const open = (text, deliver) => (native = binding.open(text, deliver))
-  const node = new Node(options.check({ ...list, ...given }), open).face
+  const node = new Node(options.check({ ...list, ...given }), open).handle
   return { node, panic: () => [7000, 9000].forEach(first => native.perform(first, '["append",[]]', false)) }
 }
 

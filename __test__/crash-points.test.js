@@ -15,7 +15,7 @@ const test = require('node:test')
 
 const { startRedisServer } = require('../scripts/redis-server')
 const { read, root } = require('../scripts/steps')
-const { contains } = require('./books')
+const { contains } = require('./ledger')
 const { Cluster, until } = require('./cluster')
 
 const CRASHES = Number(process.env.CONFLUX_CRASHES ?? 1)
@@ -45,7 +45,7 @@ const POINTS = {
   'after-truncation': 3
 }
 
-/** Passed only where a seat begins: by a process that has no directory yet. */
+/** Passed only where a replica begins: by a process that has no directory yet. */
 const POINTS_OF_A_NEW_SEAT = ['before-rename', 'between-renames', 'after-rename']
 
 /** Often enough for its points to be passed soon. */
@@ -78,11 +78,11 @@ test(`a crash at each of ${Object.keys(POINTS).length + POINTS_OF_A_NEW_SEAT.len
     await t.test(point, async t => {
       const cluster = await openCluster(t)
       for (let crash = 1; crash <= CRASHES; crash++) {
-        const [victim] = cluster.living
-        await victim.kill()
+        const [targetNode] = cluster.living
+        await targetNode.kill()
         await cluster.acknowledgements(20)
         const passages = 1 + Math.floor(Math.random() * passagesMax)
-        const doomed = cluster.start(victim.id, {}, crashAt(point, passages))
+        const doomed = cluster.start(targetNode.id, {}, crashAt(point, passages))
         doomed.load({ inFlight: 10, pause: 2 })
         // Every other time as the leader, if it lives to be one.
         if (crash % 2 === 0) {
@@ -93,7 +93,7 @@ test(`a crash at each of ${Object.keys(POINTS).length + POINTS_OF_A_NEW_SEAT.len
         }
         await crashed(doomed, point)
 
-        await assertStarts(cluster, doomed, [victim, doomed])
+        await assertStarts(cluster, doomed, [targetNode, doomed])
         total++
       }
       await cluster.whole()
@@ -103,7 +103,7 @@ test(`a crash at each of ${Object.keys(POINTS).length + POINTS_OF_A_NEW_SEAT.len
     })
   }
 
-  await t.test('the points of a new seat', async t => {
+  await t.test('the points of a new replica', async t => {
     const cluster = await openCluster(t)
     for (const point of POINTS_OF_A_NEW_SEAT) {
       for (let crash = 1; crash <= CRASHES; crash++) {

@@ -1,4 +1,4 @@
-// This file shows what a perform is rejected with, the same on every node.
+// This file shows what a call is rejected with, the same on every node.
 
 'use strict'
 

@@ -153,7 +153,7 @@ const settle = promise =>
     error => ({ error })
   )
 
-/** The end of a perform of `thing`, as its promise or callback tells it, agrees with the state. */
+/** The end of a call of `thing`, as its promise or callback tells it, agrees with the state. */
 function assertHonest(node, thing, end) {
   const count = node.getState().filter(one => one === thing).length
   if (end === 'cut off') assert.ok(count <= 1)
@@ -321,7 +321,7 @@ for (const [title, way] of Object.entries(WAYS)) {
   })
 }
 
-/** A close may come before the answer: then what became of the perform is unknown. */
+/** A close may come before the answer: then what became of the call is unknown. */
 function toHonest({ value, error }) {
   return error === undefined || error.outcome === 'not-applied' ? { value, error } : 'cut off'
 }

@@ -188,7 +188,7 @@ test(`${RUNS} performs of anything end no node, and three nodes keep one state`,
   const count = nodes[0].getState().count
   for (const node of nodes) {
     await node.sync()
-    assert.equal(node.status().fenced, null)
+    assert.equal(node.status().diverged, null)
     assert.deepEqual(node.getState(), nodes[0].getState())
   }
   assert.ok(nodes[0].getState().count >= count && count > RUNS / 20)

@@ -17,10 +17,10 @@ const broken = `
   const inboxes = []
   const { deliver } = Inbox.prototype
   let failures = 0
-  let victim = null
+  let target = null
   Inbox.prototype.deliver = function (...args) {
     if (!inboxes.includes(this)) inboxes.push(this)
-    if (this === victim && failures-- > 0) throw new Error('cannot be handed over')
+    if (this === target && failures-- > 0) throw new Error('cannot be handed over')
     return deliver.apply(this, args)
   }
   const open = id => conflux({ ...options, id, clusterSize: 3, methods: { add: x => x } })
@@ -36,7 +36,7 @@ test('a delivery that throws once on its way: the node fails, its calls end, the
       const broke = Promise.race(nodes.map(node => new Promise(resolve =>
         node.on('error', ({ code }) => resolve({ node, code })))))
       // Of which node it is shows only when it fails.
-      victim = inboxes[0]
+      target = inboxes[0]
       failures = 1
       const calls = new Map(nodes.map(node =>
         [node, [node.perform('add', [1]), node.sync({ timeout: 60000 })].map(ends)]))
@@ -67,7 +67,7 @@ test('a delivery that throws again and again ends no process', async () => {
       await Promise.all(nodes.map(node => node.ready()))
       const node = nodes.find(node => node.status().role !== 'leader')
       const others = nodes.filter(other => other !== node)
-      victim = [...inboxes][nodes.indexOf(node)]
+      target = [...inboxes][nodes.indexOf(node)]
       failures = Infinity
       node.on('error', () => {})
       node.perform('add', [1]).catch(() => {})

@@ -36,7 +36,7 @@ function load(step) {
   const { open } = require(path.join(LIB, 'native.js'))
   return given => {
     step()
-    return new Node(options.check(given), open).face
+    return new Node(options.check(given), open).handle
   }
 }
 

@@ -61,7 +61,7 @@ test('a newcomer takes the place of a voter that died', async t => {
   const [dead, other] = followers
   open('d')
   await until('the newcomer to be a member', () => isMember(leader, 'd'))
-  // As a crash leaves it: the seat is kept, and nobody comes back.
+  // As a crash leaves it: the replica is kept, and nobody comes back.
   await dead.close({ timeout: 0, leave: false })
   const expected = ['a', 'b', 'c', 'd'].filter(id => id !== dead.status().id)
   await until('the newcomer to vote', () => String(voters(other)) === String(expected))
@@ -76,7 +76,7 @@ test('a new start under the same id replaces the old one; two that live are refu
   await dead.close({ timeout: 0, leave: false })
   const again = open(id)
   await again.ready()
-  await until('the new start to have the seat', () =>
+  await until('the new start to be a member', () =>
     leader
       .status()
       .members.some(member => member.id === id && member.voter && member.incarnation !== incarnation)
@@ -88,7 +88,7 @@ test('a new start under the same id replaces the old one; two that live are refu
   assert.equal(await alive.perform('append', ['x']), 'x')
 })
 
-test('close gives the seat to a spare, and the leader hands over before', async t => {
+test('close gives its vote to a spare, and the leader transfers leadership before', async t => {
   const open = cluster(t)
   const { leader, followers } = await founded(open)
   const spare = open('d')

@@ -1,6 +1,6 @@
 /**
  * This file breaks Redis under a running cluster in every way we know, and holds that nothing acknowledged is lost and
- * that performs go on within two seconds of its return.
+ * that calls go on within two seconds of its return.
  */
 'use strict'
 
@@ -26,7 +26,7 @@ async function clusterUnderLoad(t, redis) {
   return cluster
 }
 
-/** Holds that performs go on in time after `heal`, and then everything else that is promised. */
+/** Holds that calls go on in time after `heal`, and then everything else that is promised. */
 async function assertHeals(t, cluster, heal) {
   const start = Date.now()
   await heal()

@@ -1,7 +1,7 @@
 /**
- * This file shows that an outcome never comes before the state that it was decided on: once a perform has resolved with its
- * action, resolved with nothing or been refused, `getState()` of the node that performed contains what the method saw; and
- * `status().appliedIndex` is never ahead of `getState()`.
+ * This file shows that an outcome never comes before the state that it was decided on: once a call has resolved with
+ * its action, resolved with nothing or been refused, `getState()` of the node that performed contains what the method
+ * saw; and `status().appliedIndex` is never ahead of `getState()`.
  *
  * CONFLUX_OUTCOMES sets how many outcomes are awaited in each of the kinds (default 600).
  */

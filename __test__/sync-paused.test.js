@@ -11,7 +11,7 @@ const test = require('node:test')
 const { setTimeout: delay } = require('node:timers/promises')
 
 const { startRedisServer } = require('../scripts/redis-server')
-const { contains } = require('./books')
+const { contains } = require('./ledger')
 const { Cluster } = require('./cluster')
 
 const PAUSES = Number(process.env.CONFLUX_PAUSES ?? 3)
@@ -65,7 +65,7 @@ test(`sync() is current on a leader that was stopped by SIGSTOP, ${PAUSES} times
   await cluster.close()
 })
 
-/** The newest thing that each member acknowledged: who has these has all, for each performs in order. */
+/** The newest thing that each member acknowledged: who has these has all, for each calls in order. */
 function newest(cluster) {
   return cluster.members.flatMap(({ acknowledged }) => acknowledged.slice(-1)).map(({ thing }) => thing)
 }

@@ -51,7 +51,7 @@ class Cluster {
     return this.#hosts.find(host => host.ids.includes(id))
   }
 
-  /** The id of the leader, once a perform went through there; 1.1.8 refuses the first ones after an election. */
+  /** The id of the leader, once a call went through there; 1.1.8 refuses the first ones after an election. */
   async leader() {
     for (const deadline = Date.now() + START_PATIENCE_MS; Date.now() < deadline; await delay(30)) {
       const known = this.#leaderId ? [this.#leaderId] : await this.#leaders()

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use conflux::raft::frame::{Frame, Message, RequestItem, Requests};
 use conflux::raft::{
-    Answer, ChannelState, ClusterUuid, Delivery, Incarnation, Input, Node, Options, Perform, Role, Taken,
-    Target, Work,
+    ChannelState, ClusterUuid, Delivery, Incarnation, Input, MethodResult, Node, Options, Perform, Role,
+    TakenSnapshot, Target, Work,
 };
 use divan::{Bencher, black_box, counter::ItemsCount};
 
@@ -184,9 +184,12 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
     let mut answers = Vec::new();
     for delivery in batch {
         match delivery {
-            Delivery::Evaluate { args, .. } => answers.push(Answer::Action(args)),
+            Delivery::Evaluate { args, .. } => answers.push(MethodResult::Action(args)),
             Delivery::TakeSnapshot => {
-                node.handle(Input::SnapshotTaken(Taken { state: Ok(Bytes::from_static(b"0")), micros: 0 }));
+                node.handle(Input::SnapshotTaken(TakenSnapshot {
+                    state: Ok(Bytes::from_static(b"0")),
+                    micros: 0,
+                }));
             }
             Delivery::Role { .. }
             | Delivery::ResetProvisional
@@ -194,13 +197,13 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::Settled { .. }
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }
-            | Delivery::Wake
+            | Delivery::AppProbe
             | Delivery::ReportProgress
             | Delivery::CaughtUp(_)
             | Delivery::Replayed
-            | Delivery::Asked { .. }
-            | Delivery::Fenced(_)
-            | Delivery::Healed
+            | Delivery::OperationEnded { .. }
+            | Delivery::Diverged(_)
+            | Delivery::Restored
             | Delivery::Warning(_) => {}
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use conflux::{
-    raft::{ClusterUuid, Incarnation, Position, SeatRecord, SnapshotRecord, Write},
+    raft::{ClusterUuid, Incarnation, Position, ReplicaRecord, SnapshotRecord, Write},
     storage::{Storage, disk::Disk},
 };
 use raft_rs::eraftpb::{Entry, HardState};
@@ -59,14 +59,14 @@ fn loads(path: &Path) -> Vec<Duration> {
     (0..20).map(timed).collect()
 }
 
-/// A storage with a seat in it.
+/// A storage with a replica in it.
 fn opened(path: &Path) -> Disk {
     let mut disk = Disk::new(path, "a");
     disk.load().expect("the disk works");
     let incarnation = Incarnation::from_u128(1);
-    let seat = SeatRecord { incarnation, cluster: ClusterUuid::NONE, promise: None };
+    let replica = ReplicaRecord { incarnation, cluster: ClusterUuid::NONE, recovery_vote: None };
     let first = Write {
-        seat: Some(seat),
+        replica: Some(replica),
         snapshot: Some(SnapshotRecord { position: position(1), image: vec![0; 100].into() }),
         compacts_to: Some(position(1)),
         hard_state: Some(HardState { term: 1, commit: 1, ..HardState::default() }),

@@ -20,13 +20,13 @@ const TAKE_SNAPSHOT = 12
 const RESTORE = 13
 const HASH = 14
 const REPLAYED = 15
-const ASKED = 16
-const ASKED_FAILED = 17
-const FENCED = 18
-const HEALED = 19
+const OPERATION_DONE = 16
+const OPERATION_FAILED = 17
+const DIVERGED = 18
+const RESTORED = 19
 const SETTLED_DONE = 20
 /** That it is answered is all that is asked. */
-const WAKE = 21
+const APP_PROBE = 21
 const REPORT_PROGRESS = 22
 const CAUGHT_UP = 23
 
@@ -59,7 +59,7 @@ class Batch {
 
   /**
    * Tells `node`, and `replica` of what is about its state, each delivery, in order, until all are told, the node has
-   * ended, so many performs are settled, or it is time to pause.
+   * ended, so many calls are settled, or it is time to pause.
    */
   read(node, replica, slice, settledMax) {
     const items = this.#items
@@ -147,19 +147,19 @@ class Batch {
         case REPLAYED:
           node.replayed()
           break
-        case ASKED:
-          node.asked(items[i++])
+        case OPERATION_DONE:
+          node.operationDone(items[i++])
           break
-        case ASKED_FAILED:
-          node.askedInVain(items[i++], items[i++], items[i++])
+        case OPERATION_FAILED:
+          node.operationFailed(items[i++], items[i++], items[i++])
           break
-        case FENCED:
-          node.fenced(items[i++], items[i++], items[i++])
+        case DIVERGED:
+          node.diverged(items[i++], items[i++], items[i++])
           break
-        case HEALED:
-          node.healed()
+        case RESTORED:
+          node.restored()
           break
-        case WAKE:
+        case APP_PROBE:
           break
         case REPORT_PROGRESS:
           node.progressed(0)

@@ -1,7 +1,7 @@
 // This file makes every error that the façade itself can meet, each with its stable code.
 //
 // The core's own are in src/error.rs and arrive with their code and text. An error's `name` stays `Error`; what an
-// application branches on is `code`, and for a perform `outcome`: `refused`, `not-applied` or `unknown`.
+// application branches on is `code`, and for a call `outcome`: `refused`, `not-applied` or `unknown`.
 
 'use strict'
 
@@ -173,9 +173,9 @@ module.exports = {
     ),
 
   /** This node performed what is committed, and cannot say what the state makes of it. */
-  unreduced: ({ index, action, cause }) =>
+  notApplied: ({ index, action, cause }) =>
     failure(
-      'ERR_CONFLUX_FENCED',
+      'ERR_CONFLUX_DIVERGED',
       `this node's state ends before index ${index}, and the action of this perform is not in it: ${messageOf(cause)}`,
       { outcome: 'unknown', index, action, cause }
     ),

@@ -1,4 +1,4 @@
-// This file evaluates a perform on the leader: method, then reducer, then the answer to the core.
+// This file evaluates a call on the leader: method, then reducer, then the answer to the core.
 //
 // Nothing that an application's code does gets out of here but as an answer.
 

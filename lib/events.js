@@ -33,14 +33,14 @@ class Events {
   }
 
   /** A node that goes on with an old state must be seen: where nobody listens, it is a warning. */
-  fenced(error) {
-    if (this.#emitter.listenerCount('fenced') > 0) this.emit('fenced', error)
-    else this.warn('WARN_CONFLUX_FENCED', error.message, { index: error.index })
+  diverged(error) {
+    if (this.#emitter.listenerCount('diverged') > 0) this.emit('diverged', error)
+    else this.warn('WARN_CONFLUX_DIVERGED', error.message, { index: error.index })
   }
 
-  healed() {
-    this.#warned.delete('WARN_CONFLUX_FENCED')
-    this.emit('healed')
+  restored() {
+    this.#warned.delete('WARN_CONFLUX_DIVERGED')
+    this.emit('restored')
   }
 
   /** A failure never takes the process with it, as an `error` without a listener would; but a supervisor sees it. */

@@ -12,11 +12,11 @@ const SETTLED_MAX = 128
 
 class Inbox {
   #node
-  #replica
+  #replicatedState
   #slice = new Slice()
   #batches = []
   #isPaused = false
-  /** So many performs are settled before their callers go on: as many as take about half a slice together. */
+  /** So many calls are settled before their callers go on: as many as take about half a slice together. */
   #settledMax = 1
   #resume = () => this.#goOnAfterCallers()
   #renew = () => {
@@ -27,7 +27,7 @@ class Inbox {
   /** @param node told what is delivered, when a batch is done, how far it has come, and what was thrown: a bug. */
   constructor(node, replica) {
     this.#node = node
-    this.#replica = replica
+    this.#replicatedState = replica
   }
 
   deliver(text, states) {
@@ -61,7 +61,7 @@ class Inbox {
         // Parsed only when it is its turn: a text is smaller.
         if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text, batches[0].states)
         const batch = batches[0]
-        const pause = batch.read(this.#node, this.#replica, this.#slice, this.#settledMax)
+        const pause = batch.read(this.#node, this.#replicatedState, this.#slice, this.#settledMax)
         const isOver = this.#slice.stop()
         if (this.#node.hasEnded) batches.length = 0
         else this.#proceed(batch, pause, isOver)

@@ -1,12 +1,12 @@
 // This file is a node: it lets the core's deliveries act on the state, the performs and the asks.
 //
-// Called by index.js, which hands out its public face, and by `deliveries.js` for each delivery. Nothing that an
+// Called by index.js, which hands out its public handle, and by `deliveries.js` for each delivery. Nothing that an
 // application throws may leave `deliver`: what does is a bug, and ends this node, never the process.
 
 'use strict'
 
 const { Application } = require('./application')
-const { Asks } = require('./asks')
+const { Operations } = require('./operations')
 const { callOptions } = require('./call-options')
 const { CallStacks } = require('./call-stack')
 const { bind } = require('./callback')
@@ -19,9 +19,9 @@ const { decodeError } = require('./evaluation')
 const { Events } = require('./events')
 const { Inbox } = require('./inbox')
 const { nativeOptions } = require('./native-options')
-const { Performs } = require('./performs')
+const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
-const { Replica } = require('./replica')
+const { ReplicatedState } = require('./replicated-state')
 const { TIMEOUT_MAX } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
@@ -33,12 +33,12 @@ const NO_STATES = []
 
 class Node {
   /** What the application holds: `this` in its methods. */
-  face
+  handle
   #application
-  #replica
+  #replicatedState
   #native
-  #performs
-  #asks
+  #calls
+  #operations
   #ready
   #events
   #keepAlive = null
@@ -69,55 +69,57 @@ class Node {
   /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the core cannot start. */
   constructor(options, open) {
     this.#isDurable = options.storage !== undefined
-    this.face = this.#makeFace()
-    this.#events = new Events(options.id, this.face)
+    this.handle = this.#makeHandle()
+    this.#events = new Events(options.id, this.handle)
     this.#application = new Application(options)
-    this.#replica = new Replica(this.#application, { isReplayed: !this.#isDurable }, (index, why) =>
-      this.#native.reducerFailed(index, why)
+    this.#replicatedState = new ReplicatedState(
+      this.#application,
+      { isReplayed: !this.#isDurable },
+      (index, why) => this.#native.reducerFailed(index, why)
     )
-    this.#inbox = new Inbox(this, this.#replica)
+    this.#inbox = new Inbox(this, this.#replicatedState)
     const stacks = new CallStacks(options.captureStacks)
-    this.#performs = new Performs(
+    this.#calls = new PendingCalls(
       options,
       stacks,
       batch => this.#inbox.deliver(batch, NO_STATES),
       error => this.#fail(errors.internal(error)),
       () => this.#waitingFor()
     )
-    this.#asks = new Asks(options, stacks)
+    this.#operations = new Operations(options, stacks)
     this.#ready = new Ready(() => this.#waitingFor(), stacks)
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
     nextTick(beginKeepingAlive, this)
     // Opening the core comes last: an exception after it would leave a member that the application cannot close.
     const native = openCore(open, text, (batch, states) => this.#inbox.deliver(batch, states), credentials)
-    this.#native = this.#performs.native = this.#asks.native = native
+    this.#native = this.#calls.native = this.#operations.native = native
     this.#state = 'open'
   }
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
-  #makeFace() {
-    const face = new Emitter()
-    face.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
-    face.subscribe = listener => this.#subscribe(listener)
-    face.watch = (selector, listener, options) => this.#watch(selector, listener, options)
-    face.getState = () => this.#application.show(this.#replica.committed)
-    face.getProvisionalState = () => this.#application.show(this.#replica.provisional)
-    face.close = (options, callback) => this.#close(options, callback)
-    face.status = () => this.#status()
-    face.ready = options => this.#whenReady(options)
-    face.sync = options => this.#ask('sync', [options])
-    face.transferLeadership = (id, options) => this.#ask('transferLeadership', [id, options])
-    face.remove = (id, options) => this.#ask('remove', [id, options])
-    face.resize = (clusterSize, options) => this.#ask('resize', [clusterSize, options])
-    face.recover = options => this.#ask('recover', [options])
-    face.ref = () => this.#keepProcessAlive(true)
-    face.unref = () => this.#keepProcessAlive(false)
+  #makeHandle() {
+    const handle = new Emitter()
+    handle.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
+    handle.subscribe = listener => this.#subscribe(listener)
+    handle.watch = (selector, listener, options) => this.#watch(selector, listener, options)
+    handle.getState = () => this.#application.show(this.#replicatedState.committed)
+    handle.getProvisionalState = () => this.#application.show(this.#replicatedState.provisional)
+    handle.close = (options, callback) => this.#close(options, callback)
+    handle.status = () => this.#status()
+    handle.ready = options => this.#whenReady(options)
+    handle.sync = options => this.#ask('sync', [options])
+    handle.transferLeadership = (id, options) => this.#ask('transferLeadership', [id, options])
+    handle.remove = (id, options) => this.#ask('remove', [id, options])
+    handle.resize = (clusterSize, options) => this.#ask('resize', [clusterSize, options])
+    handle.recover = options => this.#ask('recover', [options])
+    handle.ref = () => this.#keepProcessAlive(true)
+    handle.unref = () => this.#keepProcessAlive(false)
     // Where there is none (before Node 20.4), nothing can ask for it.
     if (Symbol.asyncDispose !== undefined) {
-      Object.defineProperty(face, Symbol.asyncDispose, { value: () => this.#close() })
+      Object.defineProperty(handle, Symbol.asyncDispose, { value: () => this.#close() })
     }
-    return face
+    return handle
   }
 
   // What the application calls.
@@ -134,7 +136,7 @@ class Node {
       if (callback !== undefined && callback !== null && !isCallback) {
         throw errors.invalidCall('the callback must be a function')
       }
-      return this.#performs.add(method, args, options, isCallback ? callback : undefined, this.face.perform)
+      return this.#calls.add(method, args, options, isCallback ? callback : undefined, this.handle.perform)
     } catch (thrown) {
       const error = errors.isOwn(thrown) ? thrown : errors.notStarted('perform', thrown)
       if (!isCallback) return Promise.reject(error)
@@ -145,25 +147,25 @@ class Node {
 
   #subscribe(listener) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replica.subscribers.add(listener)
+    return this.#replicatedState.subscribers.add(listener)
   }
 
   #watch(selector, listener, options) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replica.selections.add(selector, listener, options)
+    return this.#replicatedState.selections.add(selector, listener, options)
   }
 
   #ask(name, args) {
     this.#application.forbidInside(name)
     return this.#whileOpen(name, () => {
       // What was performed before is told to the core before.
-      this.#performs.flush()
-      return this.#asks[name](...args, this.face[name])
+      this.#calls.flush()
+      return this.#operations[name](...args, this.handle[name])
     })
   }
 
   #whenReady(options) {
-    return this.#whileOpen('ready', () => this.#ready.wait(options, this.face.ready))
+    return this.#whileOpen('ready', () => this.#ready.wait(options, this.handle.ready))
   }
 
   /** The promise that `begin` returns, or one that is rejected with what it throws. */
@@ -190,15 +192,15 @@ class Node {
     if (this.hasEnded) return this.#hasClosed(bound)
     if (this.#state === 'open') {
       // What was performed before is told to the core before.
-      this.#performs.flush()
+      this.#calls.flush()
       nextTick(beginClosing, this)
       this.#native.close(timeout, leave)
       // No call below: a close that has begun is known to have.
       this.#state = 'closing'
       this.#closeTimeout = timeout
       this.#events.isMuted = true
-      this.#replica.subscribers.isSilent = true
-      this.#replica.selections.isSilent = true
+      this.#replicatedState.subscribers.isSilent = true
+      this.#replicatedState.selections.isSilent = true
     }
     if (bound === undefined) return this.#closed.promise
     this.#closeCallbacks[this.#closeCallbacks.length] = bound
@@ -237,7 +239,7 @@ class Node {
       incarnation: core.incarnation,
       state: this.#state,
       failure: this.#failure && { code: this.#failure.code, message: this.#failure.message },
-      fenced: core.fenced,
+      diverged: core.diverged,
       cluster: core.cluster,
       clusterSize: core.clusterSize,
       role: isAlive ? core.role : 'follower',
@@ -249,7 +251,7 @@ class Node {
       snapshotIndex: core.snapshotIndex,
       quorum: { lost: missing.length > 0, missing },
       members: core.members,
-      pending: this.#performs.count,
+      pending: this.#calls.count,
       waitingFor: isAlive ? core.waitingFor : null,
       caughtUp: isAlive && core.caughtUp
     }
@@ -257,7 +259,7 @@ class Node {
 
   #waitingFor() {
     const { waitingFor } = JSON.parse(this.#native.status())
-    return waitingFor ?? (this.#replica.isReplayed ? null : 'replaying the log')
+    return waitingFor ?? (this.#replicatedState.isReplayed ? null : 'replaying the log')
   }
 
   #keepProcessAlive(isWanted) {
@@ -267,7 +269,7 @@ class Node {
       else this.#keepAlive?.unref()
       this.#isKeptAlive = isWanted
     }
-    return this.face
+    return this.handle
   }
 
   /** A tick after it was opened, unless it could not be. */
@@ -313,7 +315,7 @@ class Node {
   }
 
   role(role, term, leader) {
-    if (role !== 'leader' || term !== this.#term) this.#replica.dropProvisional()
+    if (role !== 'leader' || term !== this.#term) this.#replicatedState.dropProvisional()
     const isNewRole = role !== this.#role
     const isNewLeader = leader !== this.#leader
     this.#role = role
@@ -325,7 +327,7 @@ class Node {
   }
 
   #tellReady() {
-    if (this.#leader !== null && this.#replica.isReplayed && this.#isCaughtUp) this.#ready.resolve()
+    if (this.#leader !== null && this.#replicatedState.isReplayed && this.#isCaughtUp) this.#ready.resolve()
     else this.#ready.reset()
   }
 
@@ -336,65 +338,65 @@ class Node {
 
   /** Returns the length of the answers so far. */
   evaluate(method, args) {
-    const answer = this.#replica.evaluate(this.face, method, args)
+    const answer = this.#replicatedState.evaluate(this.handle, method, args)
     this.#answers.push(answer)
     return (this.#answersLength += answer.length)
   }
 
   takeSnapshot() {
-    const { text, why, micros } = this.#replica.take()
+    const { text, why, micros } = this.#replicatedState.take()
     if (text !== null) this.#native.snapshotTaken(text, micros)
     else this.#native.snapshotFailed(why, micros)
   }
 
   hash(index) {
-    const { text, micros } = this.#replica.take()
+    const { text, micros } = this.#replicatedState.take()
     this.#native.hashed(index, text, micros)
   }
 
   replayed() {
-    this.#replica.replayed()
+    this.#replicatedState.replayed()
     this.#tellReady()
   }
 
   performed(sequence, action, isReduced) {
     this.#hasPerformed = true
-    if (isReduced) this.#performs.resolve(sequence, action)
-    else this.#performs.reject(sequence, errors.unreduced(this.#replica.obstacle))
+    if (isReduced) this.#calls.resolve(sequence, action)
+    else this.#calls.reject(sequence, errors.notApplied(this.#replicatedState.applyError))
   }
 
   resolve(sequence, action) {
-    this.#performs.resolve(sequence, action)
+    this.#calls.resolve(sequence, action)
   }
 
   refused(sequence, data) {
-    this.#performs.reject(sequence, decodeError(data))
+    this.#calls.reject(sequence, decodeError(data))
   }
 
   failed(sequence, code, message, outcome) {
-    this.#performs.reject(sequence, errors.core(code, message, { outcome }))
+    this.#calls.reject(sequence, errors.core(code, message, { outcome }))
   }
 
-  asked(ticket) {
-    this.#asks.done(ticket)
+  operationDone(ticket) {
+    this.#operations.done(ticket)
   }
 
-  askedInVain(ticket, code, message) {
+  operationFailed(ticket, code, message) {
     const facts = code === 'ERR_CONFLUX_NO_QUORUM' ? { waitingFor: this.#waitingFor() } : undefined
-    this.#asks.failed(ticket, errors.core(code, message, facts))
+    this.#operations.failed(ticket, errors.core(code, message, facts))
   }
 
   warning(code, message, facts) {
     this.#events.warn(code, message, facts)
   }
 
-  fenced(code, message, index) {
-    const { obstacle } = this.#replica
-    this.#events.fenced(errors.core(code, message, obstacle?.index === index ? obstacle : { index }))
+  diverged(code, message, index) {
+    const { applyError } = this.#replicatedState
+    this.#events.diverged(errors.core(code, message, applyError?.index === index ? applyError : { index }))
   }
 
-  healed() {
-    this.#events.healed()
+  restored() {
+    this.#events.restored()
   }
 
   stopped(code, message) {
@@ -419,12 +421,12 @@ class Node {
     this.#leader = null
     this.#keepAlive?.end()
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
-    this.#replica.dropProvisional()
-    this.#replica.subscribers.clear()
-    this.#replica.selections.clear()
+    this.#replicatedState.dropProvisional()
+    this.#replicatedState.subscribers.clear()
+    this.#replicatedState.selections.clear()
     this.#ready.reject(() => this.#endedError('not-applied'))
-    this.#performs.rejectAll(outcome => this.#endedError(outcome))
-    this.#asks.rejectAll(() => this.#endedError('unknown'))
+    this.#calls.rejectAll(outcome => this.#endedError(outcome))
+    this.#operations.rejectAll(() => this.#endedError('unknown'))
     this.#events.isMuted = false
     if (failure !== null) this.#events.failed(failure)
     this.#events.emit('close')
@@ -463,7 +465,7 @@ function giveUpClosing(node) {
   node.giveUpClosing()
 }
 
-/** A node that will not come back under its seat gives it up. */
+/** A node that will not come back under its replica gives it up. */
 function closeOptions(options, leaveDefault) {
   const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = callOptions(
     options,

@@ -146,7 +146,7 @@ class Cluster {
     return leader
   }
 
-  /** Resolves with the time until a perform made after the call was acknowledged, by any of these processes. */
+  /** Resolves with the time until a call made after the call was acknowledged, by any of these processes. */
   async serves(patience, members) {
     const start = Number(process.hrtime.bigint() / 1000n)
     let fresh

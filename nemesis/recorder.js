@@ -6,13 +6,13 @@
  *
  * | line | meaning |
  * |---|---|
- * | `i`, time, id, method, arguments | a perform is about to be made |
+ * | `i`, time, id, method, arguments | a call is about to be made |
  * | `a`, time, id, action | it was acknowledged with that action |
  * | `x`, time, id, outcome, code, seen, digest, value | it was rejected; what the method saw, if it did |
  * | `s`, time, count, id, digest, earlier | this node's state has so many actions; the last is that, and before came … |
  * | `r`, invoked, time, count, digest, key, values | `sync()` and then a read |
  * | `e`, time, code, message | something worth telling |
- * | `f`, time, code, message | the node failed, or was fenced |
+ * | `f`, time, code, message | the node failed, or has diverged |
  */
 'use strict'
 

@@ -78,8 +78,8 @@ async function strikeAll({ plan, cluster, random, strikes, say }) {
     const results = await Promise.allSettled(
       together.map((fault, i) => {
         // Dice of its own: which of two throws first is not in the seed.
-        const dice = new Random(Math.floor(random.next() * 2 ** 32))
-        return fault.strike({ cluster, random: dice, note: facts => (fresh[i].facts = facts) })
+        const faultRandom = new Random(Math.floor(random.next() * 2 ** 32))
+        return fault.strike({ cluster, random: faultRandom, note: facts => (fresh[i].facts = facts) })
       })
     )
     const names = together.map(({ name }) => name).join(' + ')

@@ -127,7 +127,7 @@ async function electionAmong(members) {
   throw new Stop(`No leader was elected within ${PATIENCE_MS / 1000} seconds.`)
 }
 
-/** Waits until all have `count` seats sold, then shows and compares what getState() says on each. */
+/** Waits until all have `count` replicas sold, then shows and compares what getState() says on each. */
 async function tellStates(members, count) {
   const states = await Promise.all(members.map(member => member.ask('state', count)))
   for (const { seats } of states) {

@@ -140,7 +140,7 @@ async function tell(binary, { name, seed, text }) {
 }
 
 /**
- * Makes the run smaller as long as it fails: fewer ticks of faults, fewer kinds of them, fewer nodes, fewer that perform,
+ * Makes the run smaller as long as it fails: fewer ticks of faults, fewer kinds of them, fewer nodes, fewer that call,
  * and fewer ticks again.
  */
 async function shrink(binary, name, seed, text) {

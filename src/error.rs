@@ -10,10 +10,10 @@ use crate::raft::ClusterUuid;
 /// A variant is a situation, its fields are the facts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The node was closed before the perform ended.
+    /// The node was closed before the call ended.
     #[error("this node was closed before the perform ended")]
     Closed,
-    /// This node started over as a new member while the perform was on its way.
+    /// This node started over as a new member while the call was on its way.
     #[error("this node left its cluster while the perform was on its way; the outcome is unknown")]
     Removed,
     /// Another live process has the same id.
@@ -50,8 +50,8 @@ pub enum Error {
     QuorumNotLost { why: String },
     /// The state of this node differs from the majority's, or its reducer threw on a committed action.
     #[error("this node's state ends before index {index}: {why}")]
-    Fenced { index: u64, why: String },
-    /// The snapshot that this node received no longer tells what became of the perform.
+    Diverged { index: u64, why: String },
+    /// The snapshot that this node received no longer tells what became of the call.
     #[error("the cluster no longer remembers what became of this perform; the outcome is unknown")]
     Forgotten,
     /// Another process has the storage open.
@@ -100,7 +100,7 @@ impl Error {
             Error::NotAVoter { .. } => "ERR_CONFLUX_NOT_A_VOTER",
             Error::LastVoter { .. } => "ERR_CONFLUX_LAST_VOTER",
             Error::QuorumNotLost { .. } => "ERR_CONFLUX_QUORUM_NOT_LOST",
-            Error::Fenced { .. } => "ERR_CONFLUX_FENCED",
+            Error::Diverged { .. } => "ERR_CONFLUX_DIVERGED",
             Error::Forgotten => "ERR_CONFLUX_FORGOTTEN",
             Error::StorageInUse { .. } => "ERR_CONFLUX_STORAGE_IN_USE",
             Error::StorageDamaged { .. } => "ERR_CONFLUX_STORAGE_DAMAGED",

@@ -53,7 +53,7 @@ fn the_import_rule_sees_every_forbidden_direction() {
         ("src/raft/node.rs", "use crate::channel::Channel;"),
         ("src/raft/node.rs", "use crate::{driver, error};"),
         ("src/raft/node.rs", "use anyhow::Context;"),
-        ("src/raft/node.rs", "let dice = rand::thread_rng();"),
+        ("src/raft/node.rs", "let rng = rand::thread_rng();"),
         ("src/channel/redis/mod.rs", "use crate::js::open;"),
         ("src/channel/memory.rs", "use crate::raft::Frame;"),
         ("src/channel/memory.rs", "use crate::raft::{Incarnation, Status};"),
@@ -96,7 +96,7 @@ const CRATES_OF_CORE: [&str; 16] = [
     "thiserror",
 ];
 
-/// Clocks, dice, threads, files, sockets, JavaScript, and orders that differ from run to run.
+/// Clocks, random generator, threads, files, sockets, JavaScript, and orders that differ from run to run.
 const FORBIDDEN_IN_CORE: [&str; 16] = [
     "std::time",
     "std::thread",

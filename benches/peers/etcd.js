@@ -56,7 +56,7 @@ async function leaderOf(urls) {
   return header && IDS[ids.indexOf(leader)]
 }
 
-/** Every key that this member has: each perform put one of its own. */
+/** Every key that this member has: each call put one of its own. */
 async function audit(url) {
   const base64 = text => Buffer.from(text).toString('base64')
   const applied = {}

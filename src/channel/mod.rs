@@ -42,13 +42,13 @@ pub struct Link {
     pub found: watch::Receiver<bool>,
     /// What the channel keeps of a cluster that is, or was moments ago, on it.
     pub noted: watch::Receiver<Option<Bytes>>,
-    membership: Box<dyn Membership>,
+    attachment: Box<dyn Attachment>,
 }
 
 impl Link {
     /// Sends what is queued, for at most half a second, then leaves the channel.
     pub async fn close(self) {
-        self.membership.leave().await;
+        self.attachment.leave().await;
     }
 }
 
@@ -107,7 +107,7 @@ pub enum Health {
 }
 
 /// What keeps a link on its channel; dropping it leaves at once.
-trait Membership: Send {
+trait Attachment: Send {
     /// Sends what is queued, for a bounded time, then leaves.
     fn leave(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }

@@ -1,8 +1,8 @@
 //! This file is the clock of a driver: it says how many ticks have passed, and when somebody must look at it again. It never
 //! makes up for ticks that were missed.
 //!
-//! Read at the begin of every turn, on whichever thread has it (`desk.rs`), so that the core has always heard of all the
-//! time before what happens in it.
+//! Read at the begin of every turn, on whichever thread has it (`shared_core.rs`), so that the core has always heard of
+//! all the time before what happens in it.
 
 use std::time::{Duration, Instant};
 

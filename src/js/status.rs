@@ -23,7 +23,7 @@ struct Json<'a> {
     last_index: u64,
     cluster_size: usize,
     snapshot_index: u64,
-    fenced: Option<&'a str>,
+    diverged: Option<&'a str>,
     /// Who is missing for a quorum; empty while there is one.
     missing: Vec<JsonMissing<'a>>,
     members: Vec<JsonMember<'a>>,
@@ -43,10 +43,11 @@ struct JsonMember<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct JsonMissing<'a> {
     id: &'a str,
     /// Milliseconds.
-    since: u64,
+    silent_ms: u64,
 }
 
 pub fn encode(status: &Status, tick: Duration) -> String {
@@ -61,7 +62,7 @@ pub fn encode(status: &Status, tick: Duration) -> String {
     let missing = status
         .missing
         .iter()
-        .map(|(id, ticks)| JsonMissing { id, since: ticks.saturating_mul(tick.as_millis() as u64) });
+        .map(|(id, ticks)| JsonMissing { id, silent_ms: ticks.saturating_mul(tick.as_millis() as u64) });
     let json = Json {
         id: &status.id,
         incarnation: status.incarnation.to_string(),
@@ -74,7 +75,7 @@ pub fn encode(status: &Status, tick: Duration) -> String {
         last_index: status.last_index,
         cluster_size: status.cluster_size,
         snapshot_index: status.snapshot_index,
-        fenced: status.fenced.as_deref(),
+        diverged: status.diverged.as_deref(),
         missing: missing.collect(),
         members: members.collect(),
         waiting_for: status.waiting_for.as_deref(),
@@ -109,7 +110,7 @@ mod tests {
             members: [].into(),
             cluster_size: 3,
             snapshot_index: 0,
-            fenced: None,
+            diverged: None,
             missing: [].into(),
             pending: 0,
             waiting_for: Some("3 nodes".into()),
@@ -124,7 +125,7 @@ mod tests {
         status.role = Role::Leader;
         status.term = (1 << 53) - 1;
         status.snapshot_index = 7;
-        status.fenced = Some("why".into());
+        status.diverged = Some("why".into());
         status.missing = [("c".into(), 12)].into();
         status.members = [Member {
             id: "a\"b".into(),
@@ -147,8 +148,8 @@ mod tests {
         );
         assert_eq!((&json["clusterSize"], &json["snapshotIndex"]), (&json!(3), &json!(7)));
         assert_eq!(
-            (&json["fenced"], &json["missing"]),
-            (&json!("why"), &json!([{ "id": "c", "since": 120 }]))
+            (&json["diverged"], &json["missing"]),
+            (&json!("why"), &json!([{ "id": "c", "silentMs": 120 }]))
         );
     }
 }

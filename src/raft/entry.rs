@@ -45,7 +45,7 @@ pub struct RequestId {
     pub origin: RaftId,
     /// Rises with every start of a node that kept its log, so that a restarted node never repeats an id.
     pub start: u64,
-    /// Counts the performs of one start, from 1.
+    /// Counts the calls of one start, from 1.
     pub sequence: u64,
 }
 

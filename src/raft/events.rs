@@ -25,7 +25,7 @@ pub enum Input {
     Frame(Bytes),
     /// The application performed, in this order; sequence numbers rise without a gap from 1.
     Perform(Vec<Perform>),
-    /// The application no longer waits for these performs (their timeout passed); their outcome is unknown.
+    /// The application no longer waits for these calls (their timeout passed); their outcome is unknown.
     Abandon(Vec<u64>),
     /// JavaScript is done with the delivered batch. The next batch is delivered only after this.
     Answered(Answered),
@@ -35,15 +35,15 @@ pub enum Input {
     /// What the application did on hearing the batch that was answered last has been told: it performs no more at once.
     TurnOver,
     /// JavaScript's answer to `Delivery::TakeSnapshot`, before `Answered` of the same batch.
-    SnapshotTaken(Taken),
+    SnapshotTaken(TakenSnapshot),
     /// JavaScript's answer to `Delivery::Hash`, before `Answered` of the same batch.
     Hashed(Hashed),
     /// The reducer threw on the committed action at `index`; before `Answered` of the same batch, of whose rest nothing
     /// was reduced.
     ReducerFailed { index: u64, why: String },
-    /// The application asks something of the cluster. `Delivery::Asked` with the same ticket answers it, at the latest
-    /// after so many ticks.
-    Ask { ticket: u64, ask: Ask, ticks: u64 },
+    /// The application asks something of the cluster. `Delivery::OperationEnded` with the same ticket answers it, at
+    /// the latest after so many ticks.
+    Operation { ticket: u64, operation: Operation, ticks: u64 },
     /// All writes up to this number are durable.
     Persisted(u64),
     /// A write failed: nothing may be acknowledged any more.
@@ -51,7 +51,7 @@ pub enum Input {
     /// The channel's state changed. Silence of others means nothing while our own channel does not work.
     Channel(ChannelState),
     /// The application closes the node: leave gracefully, for at most so many ticks, then stop. `leaves`: give up the
-    /// seat, because this incarnation will not come back.
+    /// replica, because this incarnation will not come back.
     Close { ticks: u64, leaves: bool },
 }
 
@@ -60,21 +60,21 @@ pub enum Input {
 pub struct Answered {
     /// One for each `Delivery::Evaluate` of the batch, in the same order, up to the one at which JavaScript stopped because
     /// its time was over or its answers had become large: the rest was not evaluated, and comes again.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<MethodResult>,
     /// How long JavaScript took for these evaluations.
     pub micros: u64,
 }
 
-impl From<Vec<Answer>> for Answered {
+impl From<Vec<MethodResult>> for Answered {
     /// Answers that took no time.
-    fn from(answers: Vec<Answer>) -> Self {
+    fn from(answers: Vec<MethodResult>) -> Self {
         Self { answers, micros: 0 }
     }
 }
 
 /// A snapshot of the application's state, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct TakenSnapshot {
     /// The state as text; what it means is the façade's business. The error is a sentence that names the part of the
     /// state that cannot be kept.
     pub state: Result<Bytes, String>,
@@ -97,12 +97,12 @@ pub type StateHash = [u8; 16];
 
 /// What an application can ask of its cluster, on any node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum Operation {
     /// Answered when this node has reduced everything that was committed before (thesis §6.4).
     Sync,
     /// Leadership is to go to this member, or to the best one.
     TransferLeadership { to: Option<Arc<str>> },
-    /// The member is to lose its seat.
+    /// The member is to lose its membership.
     Remove { id: Arc<str> },
     /// The cluster is to have so many voters.
     Resize { cluster_size: usize },
@@ -132,7 +132,7 @@ pub struct Perform {
 
 /// What a method returned on the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum MethodResult {
     /// An action to replicate: JSON text.
     Action(Bytes),
     /// `null` or `undefined`: there is nothing to do.
@@ -140,7 +140,7 @@ pub enum Answer {
     /// An error: JSON text of an object that the façade of the origin turns into an `Error` again.
     Refused(Bytes),
     /// This node has no such method: the JSON text of the error that says so. Where nodes of several versions are
-    /// members, the perform waits for a leader that has it.
+    /// members, the call waits for a leader that has it.
     Unknown(Bytes),
 }
 
@@ -170,10 +170,10 @@ pub enum Target {
 /// carried out whole or not at all, in the order of its fields.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Write {
-    /// This is the first write of a new seat: what is kept of a former one is set aside, never deleted.
-    pub seat: Option<SeatRecord>,
-    /// Replaces the record of the present seat; its log stays.
-    pub record: Option<SeatRecord>,
+    /// This is the first write of a new replica: what is kept of a former one is set aside, never deleted.
+    pub replica: Option<ReplicaRecord>,
+    /// Replaces the record of the present replica; its log stays.
+    pub record: Option<ReplicaRecord>,
     /// Replaces the snapshot that is kept.
     pub snapshot: Option<SnapshotRecord>,
     /// Every entry that is kept goes: the snapshot does not continue the log.
@@ -187,24 +187,24 @@ pub struct Write {
 
 /// Whose log it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeatRecord {
+pub struct ReplicaRecord {
     pub incarnation: Incarnation,
     pub cluster: ClusterUuid,
     /// While this stands, the incarnation neither votes nor leads in `cluster`.
-    pub promise: Option<Promise>,
+    pub recovery_vote: Option<RecoveryVote>,
 }
 
-impl SeatRecord {
-    /// Of a seat that has promised nothing.
+impl ReplicaRecord {
+    /// Of a replica that has promised nothing.
     pub fn new(incarnation: Incarnation, cluster: ClusterUuid) -> Self {
-        Self { incarnation, cluster, promise: None }
+        Self { incarnation, cluster, recovery_vote: None }
     }
 }
 
 /// What a replica promises when its cluster has lost its quorum, or was replaced: `survivor` may go on as `cluster`,
 /// and this replica takes no more part in its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Promise {
+pub struct RecoveryVote {
     pub survivor: Incarnation,
     pub cluster: ClusterUuid,
 }
@@ -233,8 +233,8 @@ pub struct Position {
 
 /// What a storage kept over a restart.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recovered {
-    pub seat: SeatRecord,
+pub struct StoredState {
+    pub replica: ReplicaRecord,
     /// Rises with every load, and is durable before `load` returns: no restarted node repeats a request id.
     pub start: u64,
     /// The newest starts with this log, the present one last.
@@ -247,7 +247,7 @@ pub struct Recovered {
     pub hard_state: eraftpb::HardState,
 }
 
-impl Recovered {
+impl StoredState {
     /// Where the log ends.
     pub fn last_index(&self) -> u64 {
         let last = self.entries.last().map_or(0, |entry| entry.index);
@@ -274,8 +274,8 @@ pub enum Delivery {
         /// The JSON text of the action.
         action: Bytes,
     },
-    /// A perform of this node ended without an action of its own being delivered.
-    Settled { sequence: u64, settlement: Settlement },
+    /// A call of this node ended without an action of its own being delivered.
+    Settled { sequence: u64, call_outcome: CallOutcome },
     /// Take a snapshot of the committed state as it is after everything before this in the batch.
     TakeSnapshot,
     /// The committed state becomes that of a snapshot at `index`, `None` for the initial state. Provisional states are
@@ -284,7 +284,7 @@ pub enum Delivery {
     /// Hash the committed state as it is after everything before this in the batch.
     Hash { index: u64 },
     /// Nothing to do but to answer: so that it is known whether JavaScript does.
-    Wake,
+    AppProbe,
     /// Say `Input::Progressed` before going on: an evaluation that follows may take longer than an election timeout.
     ReportProgress,
     /// Whether the state contains everything that was committed when this node was admitted to its cluster or came back to
@@ -292,19 +292,19 @@ pub enum Delivery {
     CaughtUp(bool),
     /// What the log held at the start is reduced: the state may be read.
     Replayed,
-    /// The answer to `Input::Ask`.
-    Asked { ticket: u64, result: Result<(), Error> },
-    /// This node's state is not to be trusted: it stays as it is, and its performs end, until `Healed`.
-    Fenced(Error),
+    /// The answer to `Input::Operation`.
+    OperationEnded { ticket: u64, result: Result<(), Error> },
+    /// This node's state is not to be trusted: it stays as it is, and its calls end, until `Restored`.
+    Diverged(Error),
     /// The state was restored from the leader's: this node serves again.
-    Healed,
+    Restored,
     /// Something recoverable is wrong, or worth knowing.
     Warning(Warning),
 }
 
-/// How a perform ended, other than by the delivery of its action.
+/// How a call ended, other than by the delivery of its action.
 #[derive(Clone, Debug)]
-pub enum Settlement {
+pub enum CallOutcome {
     /// The method returned nothing; nothing was logged.
     Nothing,
     /// The method refused: the JSON text of its error.
@@ -312,12 +312,12 @@ pub enum Settlement {
     /// The action, already in the state that a snapshot brought.
     Done(Bytes),
     /// conflux itself gave up.
-    Failed { error: Error, outcome: ErrorOutcome },
+    Failed { error: Error, outcome: FailureOutcome },
 }
 
-/// What became of a perform that conflux gave up. It is never guessed.
+/// What became of a call that conflux gave up. It is never guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorOutcome {
+pub enum FailureOutcome {
     /// It did not happen, and will not.
     NotApplied,
     /// It had been sent to a leader: it may still be committed (thesis §6.3).

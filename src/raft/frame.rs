@@ -43,26 +43,32 @@ pub struct Started {
 pub enum Message {
     /// "I have no cluster." Said to all, with jitter; answered by everyone who can help. `members_index`: what the leader
     /// of the cluster that the sender waits for said last of itself; 0 before.
-    Hello { id: Arc<str>, cluster_size: u32, version: Arc<str>, application: Application, members_index: u64 },
+    Discover {
+        id: Arc<str>,
+        cluster_size: u32,
+        version: Arc<str>,
+        application: Application,
+        members_index: u64,
+    },
     /// "I accept this roster", the sender's one promise. The proposer says it first: that is the proposal.
     Accept(Roster),
-    /// "There is a cluster": the answer of a member to a HELLO, and what its leader says to all now and then.
-    Here(Here),
-    /// "That id is mine, and I am alive": the answer to a HELLO under the sender's own id.
-    Taken { id: Arc<str> },
-    /// "I am closing": hand me no leadership and no seat. `leaves`: and take mine. Repeated until the sender stops.
+    /// "There is a cluster": the answer of a member to a Discover, and what its leader says to all now and then.
+    ClusterAnnouncement(ClusterAnnouncement),
+    /// "That id is mine, and I am alive": the answer to a Discover under the sender's own id.
+    IdInUse { id: Arc<str> },
+    /// "I am closing": hand me no leadership and no place. `leaves`: and take mine. Repeated until the sender stops.
     Closing { leaves: bool },
     /// A message between raft-rs peers.
     Raft(RaftMessage),
-    /// Performs on their way to the leader of `term`.
+    /// Calls on their way to the leader of `term`.
     Requests(Requests),
     /// Outcomes on their way back, for requests of one start of their origin that became no entry. Each holds for the state
-    /// at `index`, which the origin has to have before it ends a perform with it.
+    /// at `index`, which the origin has to have before it ends a call with it.
     Outcomes { term: u64, start: u64, index: u64, outcomes: Vec<(u64, Outcome)> },
     /// "In this term I have your requests up to this sequence number, without a gap."
     Received { term: u64, start: u64, sequence: u64 },
     /// A member's version and application: sent to all when a leader appears, and to new members. `asks`: answer with yours.
-    About { version: Arc<str>, application: Application, asks: bool },
+    MemberInfo { version: Arc<str>, application: Application, asks: bool },
     /// "You are no member": the leader's answer to whoever was removed. `term` is the leader's; `cluster_size` is what to
     /// say to be let in again.
     Removed { term: u64, cluster_size: u32 },
@@ -71,40 +77,40 @@ pub enum Message {
     /// "Of this transfer I have so many bytes, and these parts behind them"; all of them: the snapshot is installed.
     ChunkReceived { transfer: u64, bytes: u64, held: Vec<(u64, u64)> },
     /// A question to the leader of `term`; `attempt` is never used again by the sender.
-    Ask { term: u64, attempt: u64, question: Question },
+    OperationRequest { term: u64, request_id: u64, request: OperationRequest },
     /// The leader's answer.
-    Answer { attempt: u64, answer: ReadAt },
+    OperationReply { request_id: u64, answer: OperationReply },
     /// The hash of the sender's state at a check's index; `version` is that of its code.
     StateHash { index: u64, version: Arc<str>, hash: StateHash },
     /// "Your state at this index is not what a majority has."
     Disagrees { index: u64, ours: StateHash, theirs: StateHash },
     /// "My state is not to be trusted": and a snapshot at `index` or later would heal it.
-    Fenced { index: Option<u64> },
+    Diverged { index: Option<u64> },
     /// "Let us go on without the missing": to the survivor with the highest log.
     Recover,
     /// From that survivor: "promise me that you will not go on without me". Names its log.
-    Yield { term: u64, index: u64 },
+    RecoveryVoteRequest { term: u64, index: u64 },
     /// "I promise": the sender votes no more under this incarnation.
-    Yielded,
-    /// "My log is higher than yours": the answer to a `Yield` that is not promised.
-    Outranks { term: u64, index: u64 },
+    RecoveryVoteGranted,
+    /// "My log is higher than yours": the answer to a `RecoveryVoteRequest` that is not promised.
+    RecoveryVoteRejected { term: u64, index: u64 },
     /// "Does your JavaScript answer?", from a leader whose own does not.
-    Wake,
+    AppProbe,
     /// "It does."
-    Awake,
+    AppProbeReply,
     /// From the leader to all, while somebody is silent: who, and for how many ticks. Silence outlives a leadership.
-    Silent { members: Vec<(RaftId, u64)> },
+    Unreachable { members: Vec<(RaftId, u64)> },
     /// "I leave it to another survivor to go on": whoever promised the sender is free of that promise.
     Released,
     /// "You are of another application": the leader's answer to such a node. `theirs` is what its members have.
     OtherApplication { cluster: ClusterUuid, theirs: Application },
     /// "Who is there?", to all processes under an incarnation of which a new start is heard. `known` is the last one that
     /// the sender knows: a directory that has not kept it is an older copy.
-    AskStart { token: u64, known: Option<Start> },
+    StartQuery { token: u64, known: Option<Start> },
     /// "I am", and the frame says which start. `last_index`: where the log ended at that start.
-    ToldStart { token: u64, last_index: u64 },
+    StartReply { token: u64, last_index: u64 },
     /// "You are not heard", to this start of the receiver's incarnation.
-    RefusedStart { start: Start, why: Refused },
+    StartRefused { start: Start, why: Refused },
 }
 
 /// Why a process is refused.
@@ -118,7 +124,7 @@ pub enum Refused {
 
 /// What a node asks the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Question {
+pub enum OperationRequest {
     /// Up to which index is everything committed that was committed when you got this?
     Read,
     TransferLeadership {
@@ -137,14 +143,14 @@ pub enum Question {
 
 /// What the leader answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReadAt {
-    Index(u64),
+pub enum OperationReply {
+    ReadIndex(u64),
     /// No member has the id.
-    Unknown,
+    UnknownMember,
     /// The member is a learner, or is being removed.
-    Learner,
+    NotAVoter,
     /// The member is the last voter.
-    Last,
+    LastVoter,
 }
 
 /// A part of a snapshot's image.
@@ -160,8 +166,8 @@ pub struct Chunk {
     /// Where in the image this part begins.
     pub offset: u64,
     pub bytes: Bytes,
-    /// It heals the state of a fenced member: the log stays as it is.
-    pub heals: bool,
+    /// It restores the state of a diverged member: the log stays as it is.
+    pub restores: bool,
     /// So many images were begun before this one, and the log was cut behind them before they had arrived.
     pub overtaken: u32,
 }
@@ -182,7 +188,7 @@ impl Roster {
 
 /// What is told about a cluster to those outside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Here {
+pub struct ClusterAnnouncement {
     pub cluster: ClusterUuid,
     /// What the cluster was before it lost its quorum and was founded anew, oldest first. That it was is committed: the
     /// ancestors have ended.
@@ -195,7 +201,7 @@ pub struct Here {
     /// The sender's.
     pub application: Application,
     /// As a leader's: where its log last changed who is a member; 0 from others. A leader lets in only who has heard that:
-    /// a HELLO that was long under way may be of a member that was removed since.
+    /// a Discover that was long under way may be of a member that was removed since.
     pub members_index: u64,
 }
 
@@ -207,7 +213,7 @@ pub struct Ancestor {
     pub kept: u64,
 }
 
-/// Performs of one origin, in call order.
+/// Calls of one origin, in call order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Requests {
     /// The term of the leader they are meant for; any other leader drops them.
@@ -239,7 +245,8 @@ pub enum Outcome {
     Nothing,
     /// The JSON text of the method's error.
     Refused(Bytes),
-    /// It is over, but what became of it is no longer known: the request table had to make room (`requests/table.rs`).
+    /// It is over, but what became of it is no longer known: the request table had to make room
+    /// (`requests/session_table.rs`).
     Forgotten,
 }
 

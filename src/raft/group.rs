@@ -3,12 +3,12 @@
 //! Called by `node.rs`. It steps guarded messages, proposes, and turns raft-rs's `Ready` into writes, messages and
 //! committed entries. It knows nothing of requests, JavaScript or founding.
 
+mod append_flow;
 mod configuration;
 #[cfg(test)]
-mod inspection;
-mod line;
+mod injected_bugs;
 #[cfg(test)]
-mod mistakes;
+mod inspection;
 mod receipts;
 mod unsaved;
 mod window;
@@ -32,7 +32,7 @@ use super::snapshot::{self, Snapshot};
 #[cfg(test)]
 use super::testing::bugs::{Bug, is_back};
 use super::{guard, wire};
-use line::Line;
+use append_flow::AppendFlow;
 use unsaved::{Installing, Unsaved};
 pub use unsaved::{Storage, UNSAVED_BYTES_MAX};
 
@@ -43,9 +43,9 @@ pub const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
 const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 
 /// One replica.
-pub struct Group {
+pub struct RaftGroup {
     raw: RawNode<Log>,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
     election_timeout_ticks: std::ops::RangeInclusive<u64>,
     /// The (term, role) for which the election timeout was drawn.
     drawn_for: (u64, StateRole),
@@ -80,7 +80,7 @@ pub struct Group {
     /// As a leader: up to here the log may hold entries larger than [`APPEND_BYTES_MAX`].
     large_until: u64,
     /// As a leader: appends to each peer.
-    lines: BTreeMap<RaftId, Line>,
+    append_flows: BTreeMap<RaftId, AppendFlow>,
     /// Of a line that is not known yet.
     pace: Pace,
     /// Ticks so far.
@@ -91,11 +91,11 @@ pub struct Group {
     waiting_ticks: u64,
 }
 
-impl Group {
+impl RaftGroup {
     /// The replica over a log; what the log's snapshot covers counts as applied.
-    pub fn new(log: Log, me: RaftId, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+    pub fn new(log: Log, me: RaftId, options: &Options, rng: &mut ChaCha8Rng) -> Self {
         let applied = log.snapshot().position.index;
-        Self::from(log, applied, me, options, dice)
+        Self::from(log, applied, me, options, rng)
     }
 
     /// Goes on over the same log as the only voter, with `entry` at its end and all of it committed.
@@ -106,15 +106,15 @@ impl Group {
         applied: u64,
         me: RaftId,
         options: &Options,
-        dice: &mut ChaCha8Rng,
+        rng: &mut ChaCha8Rng,
     ) {
         let log = std::mem::replace(self.raw.mut_store(), Log::nothing());
         let index = entry.index;
-        *self = Self::from(log.found_anew(entry, hard_state, me), applied, me, options, dice);
+        *self = Self::from(log.found_anew(entry, hard_state, me), applied, me, options, rng);
         self.conf_index = index;
     }
 
-    fn from(mut log: Log, applied: u64, me: RaftId, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+    fn from(mut log: Log, applied: u64, me: RaftId, options: &Options, rng: &mut ChaCha8Rng) -> Self {
         configuration::stay(me, log.conf_state_mut());
         let holds_committed_actions = log.holds_actions() && applied > FOUNDING_INDEX;
         let config = Config {
@@ -141,10 +141,10 @@ impl Group {
         let raw = RawNode::new(&config, log, &nobody)
             .expect("the façade checked the timeouts, and whoever made the log checked it");
         let mut seed = [0; 32];
-        dice.fill_bytes(&mut seed);
+        rng.fill_bytes(&mut seed);
         let mut group = Self {
             raw,
-            dice: ChaCha8Rng::from_seed(seed),
+            rng: ChaCha8Rng::from_seed(seed),
             election_timeout_ticks: options.election_timeout_ticks_min..=options.election_timeout_ticks_max,
             drawn_for: (0, StateRole::Follower),
             unsaved: VecDeque::new(),
@@ -165,7 +165,7 @@ impl Group {
             confirmed: Vec::new(),
             read_context: 0,
             large_until: 0,
-            lines: BTreeMap::new(),
+            append_flows: BTreeMap::new(),
             pace: Self::first_pace(options),
             now: 0,
             saved_commit,
@@ -262,7 +262,7 @@ impl Group {
 
     pub fn tick(&mut self) {
         self.acknowledged = None;
-        self.tick_lines();
+        self.tick_append_flows();
         if self.installing.is_some() {
             // raft-rs would look for entries that the snapshot covers, were an election to begin now.
             return;
@@ -316,7 +316,7 @@ impl Group {
     }
 
     /// Who was told to take over, and has not done so yet.
-    pub fn heir(&self) -> Option<RaftId> {
+    pub fn transfer_target(&self) -> Option<RaftId> {
         self.raw.raft.lead_transferee
     }
 
@@ -333,7 +333,7 @@ impl Group {
         #[cfg(test)]
         self.counts_twice(from, &message);
         if message.kind == RaftKind::Receipt {
-            return self.hear_receipt(from, message);
+            return self.handle_receipt(from, message);
         }
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
@@ -563,7 +563,7 @@ impl Group {
             }
             let raft = &mut self.raw.raft;
             let (min, max) = (*self.election_timeout_ticks.start(), *self.election_timeout_ticks.end());
-            let drawn = min + self.dice.next_u64() % (max - min + 1);
+            let drawn = min + self.rng.next_u64() % (max - min + 1);
             raft.set_randomized_election_timeout(drawn as usize);
         }
     }

@@ -17,9 +17,9 @@ pub type RaftId = u64;
 
 impl Incarnation {
     /// Draws a fresh incarnation; 122 random bits, so that two never meet.
-    pub fn draw(dice: &mut ChaCha8Rng) -> Self {
+    pub fn draw(rng: &mut ChaCha8Rng) -> Self {
         let mut bytes = [0; 16];
-        dice.fill_bytes(&mut bytes);
+        rng.fill_bytes(&mut bytes);
         Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot as RaftSnapshot};
 use raft_rs::{Error, GetEntriesContext, RaftState, Result, StorageError, util::limit_size};
 
-use super::events::{Position, Recovered, SnapshotRecord};
+use super::events::{Position, SnapshotRecord, StoredState};
 use super::identity::RaftId;
 use super::snapshot::{self, Snapshot};
 #[cfg(test)]
@@ -80,7 +80,7 @@ impl Log {
     }
 
     /// The log of a node that comes back; `snapshot` is the decoded image of what was recovered.
-    pub fn recover(snapshot: &Snapshot, recovered: Recovered) -> Self {
+    pub fn resume(snapshot: &Snapshot, recovered: StoredState) -> Self {
         let mut log = Self::start(snapshot, recovered.snapshot, 0);
         log.compacted = recovered.compacted;
         log.hard_state = recovered.hard_state;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod application;
+pub mod bootstrap;
 pub mod entry;
 pub mod events;
 pub mod frame;
@@ -15,16 +16,14 @@ mod group;
 mod guard;
 pub mod identity;
 mod log;
-pub mod membership;
+mod membership;
 mod node;
 pub mod options;
 mod outbox;
 mod pace;
-mod registry;
 mod requests;
 mod snapshot;
 pub mod status;
-mod steward;
 #[cfg(test)]
 mod testing;
 mod transfer;
@@ -32,8 +31,9 @@ mod wire;
 
 pub use application::Application;
 pub use events::{
-    Answer, Answered, Ask, ChannelState, Delivery, ErrorOutcome, Hashed, Input, Perform, Position, Promise,
-    Recovered, Role, SeatRecord, Settlement, SnapshotRecord, StateHash, Taken, Target, Warning, Work, Write,
+    Answered, CallOutcome, ChannelState, Delivery, FailureOutcome, Hashed, Input, MethodResult, Operation,
+    Perform, Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StateHash, StoredState,
+    TakenSnapshot, Target, Warning, Work, Write,
 };
 pub use identity::{ClusterUuid, Incarnation, RaftId, Start};
 pub use node::Node;

@@ -15,7 +15,7 @@ pub struct Options {
     /// The election timeout is drawn from `min..=max` (paper §5.2).
     pub election_timeout_ticks_min: u64,
     pub election_timeout_ticks_max: u64,
-    /// A leader's heartbeat, and the pace of HELLOs while founding.
+    /// A leader's heartbeat, and the pace of Discover while founding.
     pub heartbeat_ticks: u64,
     /// A snapshot is taken when so many entries, or bytes of actions, are in the log since the last one.
     pub snapshot_entries: u64,
@@ -30,7 +30,7 @@ pub struct Options {
     pub channel_name: Arc<str>,
     /// Compare the states of all nodes now and then, while this one leads.
     pub compares_states: bool,
-    /// Whether the log survives a restart, so that this node keeps its seat when it closes.
+    /// Whether the log survives a restart, so that this node keeps its replica when it closes.
     pub is_durable: bool,
     /// After so many ticks without a quorum the survivors found the cluster anew by themselves; `None`: never.
     pub recover_ticks: Option<u64>,

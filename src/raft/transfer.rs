@@ -24,7 +24,7 @@ const WINDOW_CHUNKS: usize = 4;
 /// The same at the receiver, which does not know how large the sender's chunks are.
 const HELD_BYTES_MAX: usize = WINDOW_CHUNKS * CHUNK_BYTES;
 /// So many parts behind the first gap are acknowledged; the others may be sent again.
-const PARTS_TOLD_MAX: usize = 16;
+const PARTS_REPORTED_MAX: usize = 16;
 /// An image beyond this is not one of ours: no JavaScript string is as long.
 const IMAGE_BYTES_MAX: u64 = 2 << 30;
 
@@ -43,7 +43,7 @@ pub struct Transfer {
     pub index: u64,
     /// So many images before this one were overtaken by the log: it was cut behind them.
     pub overtaken: u32,
-    pub heals: bool,
+    pub restores: bool,
     term: u64,
     image: Bytes,
     chunk_bytes: usize,
@@ -90,7 +90,7 @@ impl Transfer {
         receiver: Incarnation,
         (index, image): (u64, Bytes),
         options: &Options,
-        heals: bool,
+        restores: bool,
     ) -> Self {
         let checksum = crc32c::crc32c(&image);
         Self {
@@ -99,7 +99,7 @@ impl Transfer {
             number,
             index,
             overtaken: 0,
-            heals,
+            restores,
             term,
             image,
             chunk_bytes: options.chunk_bytes,
@@ -159,7 +159,7 @@ impl Transfer {
             checksum: self.checksum,
             offset: start as u64,
             bytes: self.image.slice(start..end),
-            heals: self.heals,
+            restores: self.restores,
             overtaken: self.overtaken,
         }
     }
@@ -326,7 +326,7 @@ impl Reception {
             let end = start + bytes.len() as u64;
             if let Some((_, last)) = parts.last_mut().filter(|(_, last)| start <= last) {
                 *last = end.max(*last);
-            } else if parts.len() < PARTS_TOLD_MAX {
+            } else if parts.len() < PARTS_REPORTED_MAX {
                 parts.push((*start, end));
             }
         }

@@ -5,14 +5,14 @@
 
 use super::Storage;
 use crate::error::Error;
-use crate::raft::{Recovered, Write};
+use crate::raft::{StoredState, Write};
 
 /// Keeps nothing.
 #[derive(Debug, Default)]
 pub struct Memory;
 
 impl Storage for Memory {
-    fn load(&mut self) -> Result<Option<Recovered>, Error> {
+    fn load(&mut self) -> Result<Option<StoredState>, Error> {
         Ok(None)
     }
 

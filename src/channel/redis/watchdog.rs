@@ -20,11 +20,11 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     super::{
         Health,
-        marker::{Marker, NOTE_IS_KEPT, Wish},
+        marker::{Marker, MarkerRequest, NOTE_IS_KEPT},
     },
     endpoint::{Endpoint, Publishing},
-    outlet::Outlet,
     role::{Question, Role},
+    socket_writer::SocketWriter,
     supervisor::Ended,
     topics::Topics,
 };
@@ -54,7 +54,7 @@ pub(super) struct Watchdog {
     pub(super) marked: watch::Sender<Option<bool>>,
     /// This session follows another, or attempts that failed.
     pub(super) returns: bool,
-    pub(super) outlet: Arc<Outlet>,
+    pub(super) writer: Arc<SocketWriter>,
     pub(super) endpoint: Endpoint,
     pub(super) topics: Topics,
     pub(super) heard: watch::Receiver<u64>,
@@ -122,7 +122,7 @@ impl Watchdog {
                 let asked = self.question.map(Question::command).into_iter().chain(look);
                 let asked: Vec<Cmd> = asked.flat_map(Topics::aloud).collect();
                 let commands: Vec<Cmd> = [command].into_iter().chain(mark).chain(note).chain(asked).collect();
-                self.outlet.commands(&commands);
+                self.writer.commands(&commands);
             }
             Publishing::Client(connection) => {
                 let reply = connection.send_packed_command(&command).await;
@@ -155,13 +155,13 @@ impl Watchdog {
     }
 
     fn mark(&self) -> Option<Cmd> {
-        let keeps = self.marker.wish() == Wish::Keep && self.may_mark();
+        let keeps = self.marker.request() == MarkerRequest::Keep && self.may_mark();
         keeps.then(|| self.topics.mark(MARKER_PATIENCES * self.patience))
     }
 
     /// What keeps the note, if the server has not got it or may have lost it.
     fn note(&mut self) -> Option<Cmd> {
-        if self.marker.wish() != Wish::Keep || !self.may_mark() {
+        if self.marker.request() != MarkerRequest::Keep || !self.may_mark() {
             self.noted = None;
             return None;
         }
@@ -176,7 +176,7 @@ impl Watchdog {
     }
 
     fn look(&self) -> Option<Cmd> {
-        (self.marker.wish() == Wish::Look && self.may_mark()).then(|| self.topics.look())
+        (self.marker.request() == MarkerRequest::Look && self.may_mark()).then(|| self.topics.look())
     }
 
     /// Why the last echo was not heard, if it is the server that refuses it: a socket does not hear that.

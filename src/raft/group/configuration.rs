@@ -1,17 +1,17 @@
 //! This file asks raft-rs who votes and who learns, and changes it (paper §6, thesis §4).
 //!
-//! Part of `group.rs`. When to change it is decided in `steward.rs`.
+//! Part of `group.rs`. When to change it is decided in `planner.rs`.
 
 use protobuf::Message as _;
 use raft_rs::Changer;
 use raft_rs::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType};
 
-use super::{Dropped, Group};
+use super::{Dropped, RaftGroup};
 use crate::raft::identity::RaftId;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-impl Group {
+impl RaftGroup {
     /// The configuration as of the last change that was applied.
     pub fn conf_state(&self) -> ConfState {
         self.raw.raft.prs().conf().to_conf_state()

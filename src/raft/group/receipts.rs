@@ -8,14 +8,14 @@
 use raft_rs::eraftpb::{Message, MessageType};
 use raft_rs::{Progress, ProgressState};
 
-use super::{Group, UNSAVED_BYTES_MAX};
+use super::{RaftGroup, UNSAVED_BYTES_MAX};
 use crate::raft::frame::{RaftKind, RaftMessage};
 use crate::raft::identity::RaftId;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::{guard, wire};
 
-impl Group {
+impl RaftGroup {
     /// An answer to an append says how far the log is the leader's, and in its term that stays so.
     pub(super) fn note_received(&mut self, answers: &[Message]) {
         let appends = answers.iter().filter(|answer| answer.get_msg_type() == MessageType::MsgAppendResponse);
@@ -59,7 +59,7 @@ impl Group {
     }
 
     /// A member has received entries that it has not saved. It is believed within this node's own log and term.
-    pub(super) fn hear_receipt(&mut self, from: RaftId, receipt: RaftMessage) {
+    pub(super) fn handle_receipt(&mut self, from: RaftId, receipt: RaftMessage) {
         #[cfg(test)]
         if is_back(Bug::CountsReceipts) && !receipt.reject && receipt.index > 0 {
             return self.step(from, RaftMessage { kind: RaftKind::AppendResponse, ..receipt });

@@ -7,7 +7,7 @@
 
 use raft_rs::eraftpb::{Entry, EntryType, Message};
 
-use super::Group;
+use super::RaftGroup;
 use crate::raft::events::Write;
 use crate::raft::log;
 
@@ -43,7 +43,7 @@ pub(super) struct Installing {
     pub(super) is_followed: bool,
 }
 
-impl Group {
+impl RaftGroup {
     /// These messages may leave when the write is durable.
     pub(super) fn await_write(
         &mut self,
@@ -124,7 +124,7 @@ impl Group {
     fn report_applied(&mut self) {
         let log = &self.raw.raft.raft_log;
         let index = self.reduced_index.min(log.committed).min(log.persisted);
-        // A node that was healed reduces again what was applied before.
+        // A node that was restored reduces again what was applied before.
         if index > log.applied {
             self.raw.advance_apply_to(index);
         }

@@ -6,7 +6,7 @@
 
 use raft_rs::eraftpb::{Entry, Message};
 
-use super::{APPEND_BYTES_MAX, Group};
+use super::{APPEND_BYTES_MAX, RaftGroup};
 use crate::raft::frame::{RaftMessage, WireEntry};
 use crate::raft::identity::RaftId;
 use crate::raft::log;
@@ -40,7 +40,7 @@ pub fn in_parts(message: RaftMessage) -> Vec<RaftMessage> {
     parts.collect()
 }
 
-impl Group {
+impl RaftGroup {
     /// An append that names the entry which its first one follows; none if this node does not have that any more.
     ///
     /// raft-rs puts entries into an append to the same peer that carries none yet, and may be about a later place
@@ -60,7 +60,7 @@ impl Group {
 
     /// This node leads from here on.
     pub(super) fn begin_windows(&mut self) {
-        self.lines.clear();
+        self.append_flows.clear();
         let large = self.raw.store().entries_from(0).rev().find(|entry| log::size(entry) > APPEND_BYTES_MAX);
         self.large_until = large.map_or(0, |entry| entry.index);
         self.bound_windows();

@@ -43,7 +43,8 @@ impl Node {
         if self.is_storage_overdue() { Storage::Overdue } else { Storage::Answers }
     }
 
-    /// A tick has passed. The first heir may not take over, for its own disk may be slow too: a leader asks again.
+    /// A tick has passed. The first transfer target may not take over, for its own disk may be slow too: a leader asks
+    /// again.
     pub(super) fn tick_overdue(&mut self) {
         if self.saved == self.writes {
             self.overdue = Overdue::default();
@@ -57,8 +58,8 @@ impl Node {
             let milliseconds = self.overdue.ticks * self.options.tick_micros / 1000;
             self.warn(Warning::StorageSlow { milliseconds });
         }
-        if self.seat.as_ref().is_some_and(|seat| seat.group.is_leader()) {
-            self.hand_over(None);
+        if self.replica.as_ref().is_some_and(|replica| replica.group.is_leader()) {
+            self.transfer_leadership(None);
         }
     }
 }

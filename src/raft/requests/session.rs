@@ -1,7 +1,7 @@
 //! This file is what a leader has of one origin in its term: what waits for evaluation, and the outcomes of what was
 //! evaluated.
 //!
-//! Used by `leadership.rs` alone, which decides whose turn it is.
+//! Used by `leader_sessions.rs` alone, which decides whose turn it is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

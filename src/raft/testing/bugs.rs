@@ -13,10 +13,10 @@ use super::{
     churn, copies, hanging_disks, load, losses, orders, recoveries, removals, script, simulation, slow_links,
     steadiness, strangers,
 };
+use crate::raft::bootstrap::simulation as founding;
 use crate::raft::entry::Context;
-use crate::raft::membership::simulation as founding;
-use crate::raft::requests::Origin;
-use crate::raft::{Delivery, RaftId, Settlement};
+use crate::raft::requests::ClientSession;
+use crate::raft::{CallOutcome, Delivery, RaftId};
 
 /// A mistake that somebody's consensus has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum Bug {
     RefusesBeforeCommit,
     /// The guard believes only members, whatever they say.
     GuardAdmitsMembersOnly,
-    /// An outcome ends a perform before its node has the state that the method saw.
+    /// An outcome ends a call before its node has the state that the method saw.
     SettlesBeforeItsState,
     /// A node has caught up as soon as it is a member.
     CatchesUpAtOnce,
@@ -71,23 +71,23 @@ pub enum Bug {
     ConfirmsWithoutVote,
     /// A leader hands over to a member that it removes.
     HandsOverToRemoved,
-    /// A node that was told that its state differs, and healed, believes it again when it is told again.
+    /// A node that was told that its state differs, and restored, believes it again when it is told again.
     RemembersComparedState,
     /// With every hash that comes the leader tells all that differ.
     TellsDisagreementAgain,
-    /// A node that stays fenced keeps its whole log.
-    FencedKeepsLog,
+    /// A node that stays diverged keeps its whole log.
+    DivergedKeepsLog,
     /// A chunk of another transfer ends the one that is under way, whosoever it is.
     AnyChunkEndsReception,
     /// A recovered cluster is known to its own disk under its former name.
     ForgetsSuccessorName,
-    /// A survivor judges by the former registry whether it is a member of the cluster that it founded anew.
+    /// A survivor judges by the former member list whether it is a member of the cluster that it founded anew.
     SurvivorTakesItselfForRemoved,
     /// Whether the quorum is lost is asked of all voters of a joint configuration together.
     CountsVotersOfBothHalves,
     /// A member that has no actions starts over, although others of its cluster have some.
     LeavesActionsOfOthers,
-    /// A leader admits a node for a HELLO from before its removal.
+    /// A leader admits a node for a Discover from before its removal.
     LetsInByOldHello,
     /// A recovered cluster serves before the write that founds it is durable.
     FoundsBeforeSaving,
@@ -135,15 +135,19 @@ pub fn is_back(bug: Bug) -> bool {
 }
 
 /// Of [`Bug::AcknowledgesBeforeCommit`]: what the leader itself performed ends with its proposal.
-pub fn acknowledged_early(entries: &[(Vec<u8>, Bytes)], me: RaftId, origin: &mut Origin) -> Vec<Delivery> {
+pub fn acknowledged_early(
+    entries: &[(Vec<u8>, Bytes)],
+    me: RaftId,
+    origin: &mut ClientSession,
+) -> Vec<Delivery> {
     let mut news = Vec::new();
     for (context, action) in entries {
         if let Some(Context::Request(request)) = Context::decode(&context.clone().into())
             && request.id.origin == me
             && origin.end(request.id.sequence).is_some()
         {
-            let settlement = Settlement::Done(action.clone());
-            news.push(Delivery::Settled { sequence: request.id.sequence, settlement });
+            let call_outcome = CallOutcome::Done(action.clone());
+            news.push(Delivery::Settled { sequence: request.id.sequence, call_outcome });
         }
     }
     news
@@ -345,8 +349,8 @@ fn bug_of_counting_the_voters_of_both_halves_is_caught() {
 }
 
 #[test]
-fn bug_of_letting_in_by_an_old_hello_is_caught() {
-    assert_caught(Bug::LetsInByOldHello, 0.., removals::an_old_hello_comes_late);
+fn bug_of_letting_in_by_an_old_discover_is_caught() {
+    assert_caught(Bug::LetsInByOldHello, 0.., removals::an_old_discover_comes_late);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::disk::Disk;
 use super::faults::{Fault, RATE};
 use super::run::{Run, options};
 use super::seeds::{self, for_seeds};
-use crate::raft::{Ask, Incarnation, Input, Role, Status};
+use crate::raft::{Incarnation, Input, Operation, Role, Status};
 
 /// The life of a cluster: the run, and the processes that are to come back.
 pub(super) struct Life {
@@ -102,7 +102,7 @@ impl Life {
                 119..122 => self.close(name),
                 122 => self.resize(name),
                 123..125 if Fault::Transfers.strikes() => {
-                    self.run.cluster.ask(name, Ask::TransferLeadership { to: None }, 100);
+                    self.run.cluster.operation(name, Operation::TransferLeadership { to: None }, 100);
                 }
                 125..130 => self.run.sync(name),
                 130 => self.run.partition(),
@@ -190,13 +190,17 @@ impl Life {
             return;
         }
         self.removed.push((incarnation, self.run.cluster.now + 2 * REMOVAL_TICKS));
-        self.run.cluster.ask(&asked, Ask::Remove { id: statuses[&name].id.clone() }, REMOVAL_TICKS);
+        self.run.cluster.operation(
+            &asked,
+            Operation::Remove { id: statuses[&name].id.clone() },
+            REMOVAL_TICKS,
+        );
         self.run.sync(&asked);
         self.run.sync(&name);
     }
 
-    /// A reducer throws here, and not elsewhere: the node is fenced, and healed once. One that has a disk stays fenced the
-    /// second time, until its process is started again.
+    /// A reducer throws here, and not elsewhere: the node is diverged, and restored once. One that has a disk stays
+    /// diverged the second time, until its process is started again.
     fn diverge(&mut self, name: &str) {
         let replicas = &self.run.cluster.replicas;
         let is_wrong =
@@ -238,7 +242,7 @@ impl Life {
         }
         self.resized_at = now;
         let cluster_size = 3 + self.run.cluster.roll(5) as usize;
-        self.run.cluster.ask(name, Ask::Resize { cluster_size }, 400);
+        self.run.cluster.operation(name, Operation::Resize { cluster_size }, 400);
     }
 
     /// Whether what was committed, and the power to go on, stays with those who are left: in the newest leader's
@@ -298,14 +302,15 @@ impl Life {
         }
     }
 
-    /// A node that stays fenced is started again, and has the leader's state and what came after that.
-    fn restart_fenced(&mut self) {
-        let stays_fenced = |name: &&String| {
+    /// A node that stays diverged is started again, and has the leader's state and what came after that.
+    fn restart_diverged(&mut self) {
+        let stays_diverged = |name: &&String| {
             self.run.cluster.replicas[*name].application.is_failed()
                 && self.thrown.get(*name).is_some_and(|count| *count > 1)
         };
-        let fenced: Vec<String> = self.run.cluster.replicas.keys().filter(stays_fenced).cloned().collect();
-        for name in fenced {
+        let diverged: Vec<String> =
+            self.run.cluster.replicas.keys().filter(stays_diverged).cloned().collect();
+        for name in diverged {
             let id = self.run.cluster.replicas[&name].node.status().id.to_string();
             let disk = self.run.crash(&name).and_then(|replica| replica.disk).expect("it has a disk");
             self.away.push((id, disk.crash(0), 0));
@@ -336,7 +341,7 @@ impl Life {
             self.run.step();
             self.return_who_is_due();
         }
-        self.restart_fenced();
+        self.restart_diverged();
         if self.loses {
             self.recover();
         }

@@ -10,7 +10,7 @@ use super::churn::Life;
 use super::cluster::Cluster;
 use super::faults::Fault;
 use super::seeds::{self, for_seeds};
-use crate::raft::{Ask, ClusterUuid, Role, Status};
+use crate::raft::{ClusterUuid, Operation, Role, Status};
 
 #[test]
 fn losses_of_quorums_end_in_one_cluster_that_has_what_was_kept() {
@@ -99,7 +99,7 @@ impl Life {
         let statuses = self.run.cluster.statuses();
         let is_lost = statuses.get(name).is_some_and(|status| !status.missing.is_empty());
         if is_lost && Fault::Losses.strikes() {
-            self.run.cluster.ask(name, Ask::Recover, 400);
+            self.run.cluster.operation(name, Operation::Recover, 400);
         }
     }
 

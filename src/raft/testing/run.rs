@@ -8,9 +8,9 @@ use super::application::{End, State, THROWN};
 use super::cluster::{Cluster, Replica};
 use super::disk::Disk;
 use super::faults::Fault;
-use crate::raft::{Ask, ClusterUuid, Input, Options, Warning};
+use crate::raft::{ClusterUuid, Input, Operation, Options, Warning};
 
-/// What a test remembers of a perform when it makes it.
+/// What a test remembers of a call when it makes it.
 struct Made {
     method: &'static str,
     action: String,
@@ -164,7 +164,7 @@ impl Run {
         is_lost || !lineage.iter().any(had) && others.into_iter().any(had)
     }
 
-    /// A refused lock was held at some moment between its perform and its end: otherwise a deposed leader answered.
+    /// A refused lock was held at some moment between its call and its end: otherwise a deposed leader answered.
     fn check_refusal(&self, sequence: &BTreeMap<u64, String>, made: &Made) {
         let ended = made.ended.expect("it ended");
         let mut holder = None;
@@ -220,7 +220,7 @@ impl Run {
         PADDING.repeat(bytes)
     }
 
-    /// Whoever waits for the node's last performs does no longer: their time is over.
+    /// Whoever waits for the node's last calls does no longer: their time is over.
     pub fn give_up(&mut self, name: &str) {
         let count = 1 + self.cluster.roll(4) as usize;
         let made = self.made.range((name.to_string(), 0)..=(name.to_string(), u64::MAX));
@@ -241,7 +241,7 @@ impl Run {
 
     /// A read that must be current when it is answered.
     pub fn sync(&mut self, name: &str) {
-        let ticket = self.cluster.ask(name, Ask::Sync, 300);
+        let ticket = self.cluster.operation(name, Operation::Sync, 300);
         self.syncs.insert((name.to_string(), ticket), self.acknowledged.clone());
     }
 

@@ -10,7 +10,7 @@ use goldenscript::{Command, Context, Runner};
 use super::cluster::{Cluster, Sent};
 use super::disk::Disk;
 use crate::raft::identity::Incarnation;
-use crate::raft::{Ask, Input, Options, Role};
+use crate::raft::{Input, Operation, Options, Role};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -170,13 +170,13 @@ fn seed_for(name: &str, restarts: usize) -> [u8; 32] {
 }
 
 /// What is asked, in a script's words.
-pub fn ask_of(what: &str, about: Option<&str>) -> Result<Ask, Box<dyn Error>> {
+pub fn ask_of(what: &str, about: Option<&str>) -> Result<Operation, Box<dyn Error>> {
     Ok(match (what, about) {
-        ("sync", None) => Ask::Sync,
-        ("recover", None) => Ask::Recover,
-        ("resize", Some(size)) => Ask::Resize { cluster_size: size.parse()? },
-        ("remove", Some(id)) => Ask::Remove { id: id.into() },
-        ("transfer", to) => Ask::TransferLeadership { to: to.map(Into::into) },
+        ("sync", None) => Operation::Sync,
+        ("recover", None) => Operation::Recover,
+        ("resize", Some(size)) => Operation::Resize { cluster_size: size.parse()? },
+        ("remove", Some(id)) => Operation::Remove { id: id.into() },
+        ("transfer", to) => Operation::TransferLeadership { to: to.map(Into::into) },
         (what, about) => return Err(format!("nothing to ask: {what} {about:?}").into()),
     })
 }
@@ -189,9 +189,9 @@ fn seed_of(number: u64) -> [u8; 32] {
 
 /// The first digit of the incarnation that a core draws from this seed.
 fn first_nibble(seed: [u8; 32]) -> u8 {
-    let mut dice = ChaCha8Rng::from_seed(seed);
+    let mut rng = ChaCha8Rng::from_seed(seed);
     let mut inner = [0; 32];
-    dice.fill_bytes(&mut inner);
+    rng.fill_bytes(&mut inner);
     Incarnation::draw(&mut ChaCha8Rng::from_seed(inner)).as_bytes()[0] >> 4
 }
 
@@ -312,8 +312,8 @@ impl Runner for Script {
             "ask" => {
                 let name = args.next_pos().ok_or("ask needs a node")?.to_string();
                 let what = args.next_pos().ok_or("ask needs a question")?.to_string();
-                let ask = ask_of(&what, args.next_pos())?;
-                self.cluster.ask(&name, ask, ASK_TICKS);
+                let operation = ask_of(&what, args.next_pos())?;
+                self.cluster.operation(&name, operation, ASK_TICKS);
             }
             "status" => {
                 let statuses = self.cluster.statuses();

@@ -10,7 +10,7 @@ use crate::raft::Role;
 
 /// So many ticks a cut lasts: three times the longest election timeout.
 const CUT_TICKS: u64 = 150;
-/// A perform ends within so many ticks on whoever reaches the leader both ways.
+/// A call ends within so many ticks on whoever reaches the leader both ways.
 const SERVED_WITHIN: u64 = 150;
 
 #[test]

@@ -126,7 +126,7 @@ impl<'a> Explorer<'a> {
     }
 
     fn run(&mut self, states_max: u64) -> Result<(), Broken> {
-        let mut dice = ChaCha8Rng::seed_from_u64(1);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
         self.seen.insert(self.root.digest());
         self.visited.states = 1;
         self.go_on(self.root.clone(), 0, 0, states_max)?;
@@ -136,7 +136,7 @@ impl<'a> Explorer<'a> {
                 break;
             };
             self.visited.differences = differences;
-            let place = dice.next_u64() as usize % self.open[differences].len();
+            let place = rng.next_u64() as usize % self.open[differences].len();
             let (at, step) = self.open[differences].swap_remove(place);
             let mut world = self.world(at);
             if let Some(next) = self.visit(&mut world, at, step)? {
@@ -163,8 +163,8 @@ impl<'a> Explorer<'a> {
             let Some(step) = usual else {
                 self.visited.schedules += 1;
                 if differences <= HEALED_DIFFERENCES || self.visited.schedules.is_multiple_of(HEALED_EVERY) {
-                    let healed = world.heal(&mut self.processes, self.scenario);
-                    healed.map_err(|text| (self.steps_to(at), text))?;
+                    let restored = world.heal(&mut self.processes, self.scenario);
+                    restored.map_err(|text| (self.steps_to(at), text))?;
                 }
                 break;
             };

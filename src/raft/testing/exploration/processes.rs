@@ -15,7 +15,7 @@ use super::facts::{Facts, digest};
 use crate::raft::testing::cluster::{Cluster, Noted};
 use crate::raft::testing::disk::Disk;
 use crate::raft::testing::script;
-use crate::raft::{Ask, Input, Options, Role, Target};
+use crate::raft::{Input, Operation, Options, Role, Target};
 
 /// Numbers of a state of one process, and of a frame's bytes.
 pub type StateId = u32;
@@ -41,7 +41,7 @@ pub enum Event {
     Act(u8),
     /// JavaScript holds its batches from here on, and answers them.
     Busy,
-    Answer,
+    MethodResult,
     /// Only what is durable is left.
     Crash,
     Restart,
@@ -51,7 +51,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub enum Act {
     Perform { method: String, args: String },
-    Ask(Ask),
+    Operation(Operation),
     Close,
 }
 
@@ -213,7 +213,7 @@ impl Processes {
             }
             Event::Sync => instance.cluster.sync(&instance.name),
             Event::Busy => instance.set_busy(true),
-            Event::Answer => {
+            Event::MethodResult => {
                 instance.set_busy(false);
                 instance.cluster.answer(&instance.name);
             }
@@ -263,7 +263,9 @@ impl Instance {
                     self.cluster.perform(&self.name, &perform.method, &args);
                 }
             }
-            Noted::Input(Input::Ask { ask, ticks, .. }) => _ = self.cluster.ask(&self.name, ask, ticks),
+            Noted::Input(Input::Operation { operation, ticks, .. }) => {
+                _ = self.cluster.operation(&self.name, operation, ticks)
+            }
             Noted::Input(input) => self.input(input),
         }
     }
@@ -276,7 +278,9 @@ impl Instance {
         let leaves = self.cluster.replicas.get(&self.name).is_some_and(|replica| replica.disk.is_none());
         match act {
             Act::Perform { method, args } => _ = self.cluster.perform(&self.name, method, args),
-            Act::Ask(ask) => _ = self.cluster.ask(&self.name, ask.clone(), script::ASK_TICKS),
+            Act::Operation(operation) => {
+                _ = self.cluster.operation(&self.name, operation.clone(), script::ASK_TICKS)
+            }
             Act::Close => self.input(Input::Close { ticks: script::CLOSE_TICKS, leaves }),
         }
     }

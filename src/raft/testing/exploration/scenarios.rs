@@ -45,8 +45,8 @@ fn parse(act: &str) -> Act {
     let words: Vec<&str> = act.split(' ').collect();
     match words[..] {
         ["perform", _, method, args] => Act::Perform { method: method.into(), args: args.into() },
-        ["ask", _, what] => Act::Ask(ask_of(what, None).expect("it can be asked")),
-        ["ask", _, what, about] => Act::Ask(ask_of(what, Some(about)).expect("it can be asked")),
+        ["ask", _, what] => Act::Operation(ask_of(what, None).expect("it can be asked")),
+        ["ask", _, what, about] => Act::Operation(ask_of(what, Some(about)).expect("it can be asked")),
         ["close", _] => Act::Close,
         _ => panic!("no command of a scenario: {act}"),
     }

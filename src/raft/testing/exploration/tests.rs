@@ -124,7 +124,7 @@ const ALL: [Bug; 51] = [
     Bug::HandsOverToRemoved,
     Bug::RemembersComparedState,
     Bug::TellsDisagreementAgain,
-    Bug::FencedKeepsLog,
+    Bug::DivergedKeepsLog,
     Bug::AnyChunkEndsReception,
     Bug::ForgetsSuccessorName,
     Bug::SurvivorTakesItselfForRemoved,

@@ -11,7 +11,7 @@ use crate::raft::{Role, Target};
 
 /// What was asked ends within so many ticks in which nothing goes wrong. Nodes whose founding failed wait the longest.
 const HEALING_TICKS: u16 = 3_000;
-/// How a text begins that says of a healed world that what was asked has no end.
+/// How a text begins that says of a restored world that what was asked has no end.
 pub const NOBODY_SERVES: &str = "a majority lives, but not all that was asked has ended";
 
 /// A number of a node: its place among the names.
@@ -33,7 +33,7 @@ pub enum Step {
     Restart(NodeId),
     /// JavaScript of the node is busy until nothing else happens.
     Busy(NodeId),
-    Answer(NodeId),
+    MethodResult(NodeId),
     /// The clock of one node runs until it says something.
     Ahead(NodeId),
     /// It runs until the node's role changes, or for an election timeout. Of what the node says meanwhile only the last
@@ -248,7 +248,7 @@ impl World {
             flight.is_held && !self.is_cut(&flight) && !self.frames[..*place].iter().any(is_before)
         };
         let frames = (0..self.frames.len()).filter(is_first).map(|place| Step::Deliver(place as u16));
-        syncs.map(|node| Step::Sync(*node)).chain(busy.map(Step::Answer)).chain(frames)
+        syncs.map(|node| Step::Sync(*node)).chain(busy.map(Step::MethodResult)).chain(frames)
     }
 
     /// Takes a step; `Err` says which promise it breaks.
@@ -286,7 +286,7 @@ impl World {
             }
             Step::Restart(node) => self.happen(node, Event::Restart, processes),
             Step::Busy(node) => self.happen(node, Event::Busy, processes),
-            Step::Answer(node) => self.happen(node, Event::Answer, processes),
+            Step::MethodResult(node) => self.happen(node, Event::MethodResult, processes),
             Step::Ahead(node) => self.happen(node, Event::TickUntilHeard, processes),
             Step::Lapse(node) => {
                 let before = self.frames.len();
@@ -317,7 +317,7 @@ impl World {
             return Ok(());
         }
         if act.starts_with("perform") || act.ends_with(" sync") {
-            self.history.ask(node.into(), &facts, act.starts_with("ask"));
+            self.history.operation(node.into(), &facts, act.starts_with("ask"));
         }
         self.happen(node, Event::Act(number), processes)
     }
@@ -392,7 +392,7 @@ impl World {
             let facts = self.nodes().filter(|node| self.cut != Some(*node));
             let facts = facts.map(|node| processes.facts(self.processes[usize::from(node)]));
             // Until then each node would do nothing of its own.
-            let rest = facts.filter(|facts| facts.is_running()).map(|facts| facts.rest_ticks).min();
+            let rest = facts.filter(|facts| facts.is_running()).map(|facts| facts.ticks_until_wakeup).min();
             let rest = rest.unwrap_or(SILENCE_TICKS_MAX).clamp(1, SILENCE_TICKS_MAX - *ticks);
             *ticks += rest;
             for node in self.nodes() {
@@ -471,7 +471,9 @@ impl World {
             Step::Wait => self.waits_left > 0,
             Step::Join => self.cut.is_some(),
             Step::Restart(node) => self.can_restart(processes, scenario, node),
-            Step::Sync(node) | Step::Stall(node) | Step::Busy(node) | Step::Answer(node) => is_running(node),
+            Step::Sync(node) | Step::Stall(node) | Step::Busy(node) | Step::MethodResult(node) => {
+                is_running(node)
+            }
             Step::Ahead(node) | Step::Lapse(node) => is_running(node),
             Step::Crash(node, _) => is_running(node) && self.crashes_left > 0,
             Step::Cut(_) => self.cuts_left > 0,
@@ -497,7 +499,7 @@ impl World {
             }
             Step::Restart(node) => vec![format!("restart {}", name(node))],
             Step::Busy(node) => vec![format!("busy {}", name(node))],
-            Step::Answer(node) => vec![format!("answer {}", name(node))],
+            Step::MethodResult(node) => vec![format!("answer {}", name(node))],
             Step::Ahead(node) => {
                 let name = name(node);
                 let outcome = processes.after(self.processes[usize::from(node)], Event::TickUntilHeard);

@@ -1,0 +1,164 @@
+// This file is the application's state on one node: what changes it, who is told, and what is kept of it.
+//
+// Called by node.js, and by `deliveries.js` for each delivery that is about the state. It knows nothing of the core but
+// that it is to be told of an error.
+
+'use strict'
+
+const errors = require('./errors')
+const { evaluate, refuse } = require('./evaluation')
+const { Selections } = require('./selections')
+const snapshot = require('./snapshot')
+const { Store } = require('./store')
+const { Subscribers } = require('./subscribers')
+
+const EXCERPT_LENGTH_MAX = 200
+
+class ReplicatedState {
+  /** They are told of every new state. */
+  subscribers = new Subscribers()
+  /** Listeners for a part of the state; each is called when its part differs. */
+  selections = new Selections(() => (this.#isReplayed ? this.#store.committed : undefined))
+  #application
+  #store
+  /** Before, the state is one that an earlier process has already left behind. */
+  #isReplayed
+  /** The committed action or snapshot that the state cannot follow: `{ index, action, cause }`, until one is restored. */
+  #applyError = null
+  #onApplyError
+
+  /**
+   * Throws if the reducer has no initial state.
+   *
+   * @param onApplyError called with an index and a sentence: what is committed there cannot be reduced on this node.
+   */
+  constructor(application, { isReplayed }, onApplyError) {
+    this.#application = application
+    this.#store = new Store(application)
+    this.#isReplayed = isReplayed
+    this.#onApplyError = onApplyError
+  }
+
+  // What the application sees.
+
+  /** The state as all nodes know it; throws before it is replayed, likewise below. */
+  get committed() {
+    return this.#readable().committed
+  }
+
+  /** With the uncommitted actions of a leader on top. */
+  get provisional() {
+    return this.#readable().newest
+  }
+
+  #readable() {
+    if (!this.#isReplayed) throw errors.notReplayed()
+    return this.#store
+  }
+
+  get isReplayed() {
+    return this.#isReplayed
+  }
+
+  // What the core orders.
+
+  /** The answer to a call. */
+  evaluate(node, method, args) {
+    // Nothing is evaluated on a state that lacks a committed action. The core drops this answer.
+    if (this.#applyError !== null) return refuse(this.#applyError.cause)
+    return evaluate(this.#application, this.#store, node, method, args)
+  }
+
+  /** The action of the oldest provisional state is committed. Returns whether the state contains it, likewise below. */
+  commitOldest() {
+    if (this.#applyError !== null) return false
+    this.#store.commitOldest()
+    this.#notify()
+    return true
+  }
+
+  commit(index, action) {
+    if (this.#applyError !== null) return false
+    try {
+      this.#store.commit(action)
+    } catch (cause) {
+      this.#stall({ index, action, cause }, `the reducer threw on the action ${textOf(action)}`)
+      return false
+    }
+    this.#notify()
+    return true
+  }
+
+  dropProvisional() {
+    this.#store.dropProvisional()
+  }
+
+  /** The state becomes that of a snapshot. `text` is null if it arrived as something else than text. */
+  restore(index, text) {
+    this.#restore(index, () => snapshot.read(this.#application, text))
+  }
+
+  restoreInitial(index) {
+    this.#restore(index, () => this.#application.initialState())
+  }
+
+  #restore(index, read) {
+    let state
+    try {
+      state = read()
+    } catch (cause) {
+      this.#stall({ index, action: undefined, cause }, 'the snapshot there cannot be read')
+      return
+    }
+    this.#applyError = null
+    this.#store.restore(state)
+    this.#notify()
+  }
+
+  /** The last good state stays; what follows the error is not reduced. */
+  #stall(applyError, what) {
+    this.#applyError = applyError
+    this.#store.dropProvisional()
+    this.#onApplyError(applyError.index, `${what}: ${excerpt(errors.messageOf(applyError.cause))}`)
+  }
+
+  get applyError() {
+    return this.#applyError
+  }
+
+  /** `{ text, why, micros }`, as `snapshot.take` says. */
+  take() {
+    if (this.#applyError !== null) {
+      return { text: null, why: `the state ends before index ${this.#applyError.index}`, micros: 0 }
+    }
+    return snapshot.take(this.#application, this.#store.committed)
+  }
+
+  replayed() {
+    this.#isReplayed = true
+    this.#notify()
+  }
+
+  /** A listener would read what is not to be read before the replay is done; then it is told once. */
+  #notify() {
+    if (!this.#isReplayed) return
+    this.subscribers.notify()
+    this.selections.notify()
+  }
+}
+
+/** The reducer had the action before: it may have put anything into it. */
+function textOf(action) {
+  try {
+    return excerpt(JSON.stringify(action))
+  } catch (error) {
+    return `that is not JSON any more (${excerpt(errors.messageOf(error))})`
+  }
+}
+
+/** So much as another message may hold. */
+function excerpt(text) {
+  return text.length <= EXCERPT_LENGTH_MAX ? text : `${text.slice(0, EXCERPT_LENGTH_MAX)}…`
+}
+
+module.exports = { ReplicatedState }

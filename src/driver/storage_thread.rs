@@ -1,0 +1,200 @@
+//! This file carries out the core's writes: a durable storage on a thread of its own, so that a slow disk never holds up
+//! the clock, the links or the other nodes of the process.
+//!
+//! Used by `driver.rs`: the turns of the core order ([`WriteHandle`]), the driver hears what came of it ([`Reports`]).
+//! Writes that arrive while one is being saved are saved together by the next; once a save has failed, nothing is saved
+//! any more.
+
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc as blocking;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use super::message_of;
+use crate::crash;
+use crate::error::Error;
+use crate::raft::{Input, StoredState, Write};
+use crate::storage::Storage;
+
+/// Where a core's writes go.
+pub enum WriteHandle {
+    /// On the thread that has the turn: this storage waits for nothing.
+    Here(Box<dyn Storage>),
+    Thread(Orders),
+}
+
+impl WriteHandle {
+    /// Orders a write. The input that tells of its end is given now, or by [`Reports::next`] later.
+    pub fn save(&mut self, number: u64, write: Write) -> Option<Input> {
+        match self {
+            WriteHandle::Here(storage) => Some(match storage.save(&[write]) {
+                Ok(()) => Input::Persisted(number),
+                Err(error) => Input::StorageFailed(error),
+            }),
+            WriteHandle::Thread(orders) => {
+                orders.save(number, write);
+                None
+            }
+        }
+    }
+}
+
+/// The way to a storage thread. When it is dropped, the thread saves what is ordered and ends.
+pub struct Orders {
+    // Unbounded: the core orders no more entries than its peers' windows and its own uncommitted proposals hold, or, while
+    // this storage is overdue, `UNSAVED_BYTES_MAX`; and one hard state for each of its turns.
+    queue: blocking::Sender<Order>,
+    /// Counts the replicas of this node: each numbers its writes anew, and what a former replica has saved concerns
+    /// nobody.
+    replica: Arc<AtomicU64>,
+}
+
+impl Orders {
+    fn save(&mut self, number: u64, write: Write) {
+        let replicas = u64::from(write.replica.is_some());
+        let replica = self.replica.fetch_add(replicas, Ordering::SeqCst) + replicas;
+        // A thread that has ended has told why.
+        let _ = self.queue.send(Order { replica, number, write });
+    }
+}
+
+/// What a storage thread has to tell, if there is one.
+pub enum Reports {
+    None,
+    Thread {
+        // Unbounded: there is at most one report for each order.
+        queue: UnboundedReceiver<Report>,
+        replica: Arc<AtomicU64>,
+        has_failed: bool,
+    },
+}
+
+impl Reports {
+    /// Takes a storage to a thread of its own, where it begins to load at once.
+    pub fn start(storage: Box<dyn Storage>) -> Result<(WriteHandle, Self), Error> {
+        let (orders, ordered) = blocking::channel();
+        let (reporter, queue) = mpsc::unbounded_channel();
+        std::thread::Builder::new()
+            .name("conflux-storage".into())
+            .spawn(move || run(storage, ordered, &reporter))
+            .map_err(|error| Error::Resources { what: "thread for the storage", cause: error.to_string() })?;
+        let replica = Arc::new(AtomicU64::new(0));
+        let write_handle = WriteHandle::Thread(Orders { queue: orders, replica: replica.clone() });
+        Ok((write_handle, Self::Thread { queue, replica, has_failed: false }))
+    }
+
+    /// What the storage kept; to be called once, first. May be dropped before it ends.
+    pub async fn load(&mut self) -> Result<Option<StoredState>, Error> {
+        match self.report().await {
+            Report::Loaded(recovered) => Ok(recovered),
+            Report::Failed(error) => Err(error),
+            Report::Saved { number, .. } => {
+                unreachable!("write {number} was saved before the storage was loaded")
+            }
+        }
+    }
+
+    /// Waits for what a save amounted to. May be dropped before it ends.
+    pub async fn next(&mut self) -> Input {
+        loop {
+            match self.report().await {
+                Report::Saved { replica, number } if self.is_current(replica) => {
+                    return Input::Persisted(number);
+                }
+                Report::Saved { .. } | Report::Loaded(_) => {}
+                Report::Failed(error) => return Input::StorageFailed(error),
+            }
+        }
+    }
+
+    fn is_current(&self, replica: u64) -> bool {
+        matches!(self, Self::Thread { replica: current, .. } if current.load(Ordering::SeqCst) == replica)
+    }
+
+    /// Waits until all writes are saved and the storage is closed. The error is one that `next` has not told.
+    pub async fn end(self, write_handle: Option<WriteHandle>) -> Result<(), Error> {
+        drop(write_handle);
+        let mut result = Ok(());
+        if let Self::Thread { mut queue, .. } = self {
+            while let Some(report) = queue.recv().await {
+                if let Report::Failed(error) = report {
+                    result = Err(error);
+                }
+            }
+        }
+        result
+    }
+
+    /// Waits for ever where nothing will be told any more.
+    async fn report(&mut self) -> Report {
+        let Self::Thread { queue, has_failed, .. } = self else { return pending().await };
+        if *has_failed {
+            return pending().await;
+        }
+        // The thread outlives its orders, unless something is wrong with it that it could not tell.
+        let report = queue
+            .recv()
+            .await
+            .unwrap_or_else(|| Report::Failed(Error::Panic { message: "the storage's thread ended".into() }));
+        *has_failed = matches!(report, Report::Failed(_));
+        report
+    }
+}
+
+/// A storage to which nothing is written is verified so often: a file may be deleted under it.
+const VERIFIES_EVERY: Duration = Duration::from_secs(3);
+
+struct Order {
+    replica: u64,
+    number: u64,
+    write: Write,
+}
+
+pub enum Report {
+    Loaded(Option<StoredState>),
+    Saved { replica: u64, number: u64 },
+    Failed(Error),
+}
+
+/// The thread. Its end closes the storage first, and then the way of the reports.
+fn run(storage: Box<dyn Storage>, queue: blocking::Receiver<Order>, reports: &UnboundedSender<Report>) {
+    let result = catch_unwind(AssertUnwindSafe(move || keep(storage, queue, reports)));
+    let failure = match result {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(panic) => Error::Panic { message: message_of(&*panic) },
+    };
+    let _ = reports.send(Report::Failed(failure));
+}
+
+fn keep(
+    mut storage: Box<dyn Storage>,
+    queue: blocking::Receiver<Order>,
+    reports: &UnboundedSender<Report>,
+) -> Result<(), Error> {
+    let _ = reports.send(Report::Loaded(storage.load()?));
+    loop {
+        let order = match queue.recv_timeout(VERIFIES_EVERY) {
+            Ok(order) => order,
+            Err(blocking::RecvTimeoutError::Timeout) => {
+                storage.verify()?;
+                continue;
+            }
+            Err(blocking::RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        let (mut replica, mut number) = (order.replica, order.number);
+        let mut writes = vec![order.write];
+        while let Ok(next) = queue.try_recv() {
+            (replica, number) = (next.replica, next.number);
+            writes.push(next.write);
+        }
+        crash::point("before-save");
+        storage.save(&writes)?;
+        crash::point("after-save");
+        let _ = reports.send(Report::Saved { replica, number });
+    }
+}
