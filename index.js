@@ -1,4 +1,4 @@
-// This file is the package: `require('conflux')` is the function that opens a node. Its types are in index.d.ts.
+// The package: `require('conflux')` is the function that opens a node. Its types are in index.d.ts.
 
 'use strict'
 

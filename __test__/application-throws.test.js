@@ -1,5 +1,5 @@
 /**
- * This file shows that what an application's code throws, wherever lib/ runs it or looks at an object of it, ends that
+ * Shows that what an application's code throws, wherever lib/ runs it or looks at an object of it, ends that
  * call and nothing else: all nodes of the cluster stay open, and their states stay equal.
  *
  * The table lists every such place.

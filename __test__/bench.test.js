@@ -1,5 +1,5 @@
 /**
- * This file holds that the benchmark runs: one scenario for a fraction of a second, its books, and what is made of its
+ * Holds that the benchmark runs: one scenario for a fraction of a second, its books, and what is made of its
  * figures. No timing is looked at.
  */
 'use strict'

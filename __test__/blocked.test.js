@@ -1,5 +1,5 @@
 /**
- * This file shows what becomes of the others when one process blocks its event loop.
+ * Shows what becomes of the others when one process blocks its event loop.
  */
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file is one process of `burst.js`: a node whose application takes as long, and gives as much, as each call says, and
+ * One process of `burst.js`: a node whose application takes as long, and gives as much, as each call says, and
  * a watch over its own event loop and memory.
  */
 'use strict'

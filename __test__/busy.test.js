@@ -1,4 +1,4 @@
-// This file shows that what is pending is bounded, and that refusing more costs nothing that was accepted.
+// Shows that what is pending is bounded, and that refusing more costs nothing that was accepted.
 
 'use strict'
 
@@ -12,7 +12,7 @@ test('over maxPending a perform is refused at once, and accepted again when one 
   const accepted = [node.perform('append', [1]), node.perform('append', [2])]
   const error = await rejection(node.perform('append', [3]))
   assert.deepEqual([error.code, error.outcome], ['ERR_CONFLUX_BUSY', 'not-applied'])
-  assert.match(error.message, /^2 performs of this node are pending/)
+  assert.match(error.message, /^this node has 2 pending calls/)
   assert.deepEqual(await Promise.all(accepted), [1, 2])
   assert.equal(await node.perform('append', [4]), 4)
   assert.deepEqual(node.getState(), [1, 2, 4])

@@ -1,5 +1,5 @@
 /**
- * This file shows that `await node.ready()` means caught up: under load a newcomer, and a node that comes back with its
+ * Shows that `await node.ready()` means caught up: under load a newcomer, and a node that comes back with its
  * disk, read right after it nothing older than what was acknowledged before they were started.
  *
  * CONFLUX_NEWCOMERS sets how many newcomers and how many restarts there are (default 4).

@@ -1,4 +1,4 @@
-// This file shows how a node ends when it is asked to.
+// Shows how a node ends when it is asked to.
 
 'use strict'
 

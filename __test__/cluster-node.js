@@ -1,5 +1,5 @@
 /**
- * This file is one process of `cluster.js`: a node that calls as told and reports what it is told back.
+ * One process of `cluster.js`: a node that calls as told and reports what it is told back.
  */
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file runs a cluster of OS processes over a real Redis and audits their books: what was acknowledged, what was
+ * Runs a cluster of OS processes over a real Redis and audits their books: what was acknowledged, what was
  * applied.
  *
  * Called by the tests that kill processes or break Redis. `cluster-node.js` is what runs in each process, `books.js`

@@ -1,5 +1,5 @@
 /**
- * This file ends processes at named points of their own code, and starts them again from disk: nothing acknowledged is
+ * Ends processes at named points of their own code, and starts them again from disk: nothing acknowledged is
  * lost, nothing is done twice, and every start succeeds.
  *
  * CONFLUX_CRASHES sets how often at each point (default 1). The addon is one that is built for this test: only there can

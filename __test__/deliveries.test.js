@@ -1,4 +1,4 @@
-// This file shows the façade's side of what passes between it and the core: what it makes of a delivery, and what it
+// Shows the façade's side of what passes between it and the core: what it makes of a delivery, and what it
 // says back. The core here is a script, so that what takes a cluster months to come to can be said in a line.
 
 'use strict'
@@ -181,7 +181,7 @@ test('after an action that cannot be reduced nothing changes the state, and ever
   await until('the end of the batch', () => micros.length === 1)
   assert.deepEqual(said.slice(0, 3), [
     ['reducerFailed', 9, 'the reducer threw on the action "poison": indigestible'],
-    ['snapshotFailed', 'the state ends before index 9', 0],
+    ['snapshotFailed', 'the state is valid only up to the action before index 9', 0],
     ['hashed', 11, null, 0]
   ])
   assert.match(said[3][1], /^\[2,\{"message":"indigestible"/)

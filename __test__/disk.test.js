@@ -1,5 +1,5 @@
 /**
- * This file shows that with a storage a cluster outlives the kill of all its processes at once: started again from their
+ * Shows that with a storage a cluster outlives the kill of all its processes at once: started again from their
  * directories they have everything that was acknowledged, nothing twice, and serve soon.
  *
  * CONFLUX_CYCLES sets how often all are killed (default 3); how long they took to serve again is printed at the end.

@@ -1,5 +1,5 @@
 /**
- * This file is one process of `diverged-log.test.js`: a node whose reducer may begin to differ from that of the others.
+ * One process of `diverged-log.test.js`: a node whose reducer may begin to differ from that of the others.
  */
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file shows what becomes of a node whose state is not to be trusted: it is readable, honest, and restored once.
+// Shows what becomes of a node whose state is not to be trusted: it is readable, honest, and restored once.
 
 'use strict'
 

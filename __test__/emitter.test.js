@@ -1,4 +1,4 @@
-// This file shows that a node is an EventEmitter with all of Node's functions, and that no listener ends the process.
+// Shows that a node is an EventEmitter with all of Node's functions, and that no listener ends the process.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file shows what a call is rejected with, the same on every node.
+// Shows what a call is rejected with, the same on every node.
 
 'use strict'
 

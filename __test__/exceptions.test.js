@@ -1,5 +1,5 @@
 /**
- * This file shows that a call may fail at any of its steps, and that is all: the next call works, and each promise ends
+ * Shows that a call may fail at any of its steps, and that is all: the next call works, and each promise ends
  * with what became of its call.
  *
  * Every public function is called again and again, and fails at its first step, its second, and so on until it has no

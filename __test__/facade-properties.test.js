@@ -1,4 +1,4 @@
-// This file throws whatever JavaScript can express at the façade: names of methods, arguments, actions, errors, options.
+// Throws whatever JavaScript can express at the façade: names of methods, arguments, actions, errors, options.
 // Nothing ends a node, nothing pollutes, every rejection has a documented code, and all nodes keep one state.
 //
 // `CONFLUX_RUNS=10000` is the long form; a failure prints the seed and the path that replay it.

@@ -1,5 +1,5 @@
 /**
- * This file makes reducers differ on one node, again and again: each time that node has diverged within two seconds and
+ * Makes reducers differ on one node, again and again: each time that node has diverged within two seconds and
  * restored, and no other one is ever accused.
  *
  * CONFLUX_INJECTIONS sets how often (default 3), once in a cluster of its own and once between rolling changes of the

@@ -1,4 +1,4 @@
-// This file shows how nodes come to a cluster and go from it, and that who performs elsewhere notices nothing.
+// Shows how nodes come to a cluster and go from it, and that who performs elsewhere notices nothing.
 
 'use strict'
 

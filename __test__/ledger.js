@@ -1,5 +1,5 @@
 /**
- * This file is the state that the clusters of OS processes share: the books of what was applied, once or twice, and in
+ * The state that the clusters of OS processes share: the books of what was applied, once or twice, and in
  * which order.
  *
  * Called by `cluster-node.js` as its reducer, and by `cluster.js` to audit. The books stay small however long a test is,

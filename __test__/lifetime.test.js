@@ -1,4 +1,4 @@
-// This file shows that a node lives exactly as long as it should: processes exit, workers take their voters along, and
+// Shows that a node lives exactly as long as it should: processes exit, workers take their voters along, and
 // nothing stays behind.
 
 'use strict'

@@ -1,4 +1,4 @@
-// This file shows that the nemesis' checks find what they are for: each bad history is a good one with one thing changed.
+// Shows that the nemesis' checks find what they are for: each bad history is a good one with one thing changed.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file shows what cannot be asked of a cluster at all; what can be is shown where it is done (join.test.js).
+// Shows what cannot be asked of a cluster at all; what can be is shown where it is done (join.test.js).
 
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file shows that every call ends, and ends as it says: thousands of them while leadership is handed on and nodes
+ * Shows that every call ends, and ends as it says: thousands of them while leadership is handed on and nodes
  * are closed. What "did not happen" is in no state, what is acknowledged is in all, once.
  *
  * CONFLUX_PROMISES sets how many (default 5000).

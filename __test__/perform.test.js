@@ -1,4 +1,4 @@
-// This file shows what `perform` promises when all is well: its forms, its result, its order, its timeout.
+// Shows what `perform` promises when all is well: its forms, its result, its order, its timeout.
 
 'use strict'
 
@@ -154,7 +154,7 @@ test('a timeout ends the wait; the outcome is unknown', async t => {
     assert.equal(error.code, 'ERR_CONFLUX_TIMEOUT')
     assert.equal(error.outcome, 'unknown')
     assert.equal(error.timeout, timeout)
-    assert.match(error.message, /^performing `append`: no outcome within/)
+    assert.match(error.message, /^performing `append`: the call timed out after/)
   }
   const [error] = await new Promise(resolve => node.perform('append', [], 1, (...args) => resolve(args)))
   assert.equal(error.code, 'ERR_CONFLUX_TIMEOUT')

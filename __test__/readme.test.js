@@ -1,5 +1,5 @@
 /**
- * This file runs every JavaScript block of README.md, and every example, as a user would, and compiles the blocks: checked
+ * Runs every JavaScript block of README.md, and every example, as a user would, and compiles the blocks: checked
  * as JavaScript, and pasted into TypeScript.
  */
 'use strict'

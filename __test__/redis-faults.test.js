@@ -1,5 +1,5 @@
 /**
- * This file breaks Redis under a running cluster in every way we know, and holds that nothing acknowledged is lost and
+ * Breaks Redis under a running cluster in every way we know, and holds that nothing acknowledged is lost and
  * that calls go on within two seconds of its return.
  */
 'use strict'

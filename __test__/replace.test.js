@@ -1,5 +1,5 @@
 /**
- * This file shows that a memory-only cluster outlives all its processes: they are killed one after another, each is
+ * Shows that a memory-only cluster outlives all its processes: they are killed one after another, each is
  * replaced by a fresh one, and in the end as many vote as in the beginning, with everything that was acknowledged.
  *
  * CONFLUX_DEATHS sets how many are killed, with the default election timeout, and five seconds before each is replaced.

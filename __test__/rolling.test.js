@@ -1,5 +1,5 @@
 /**
- * This file shows that the processes of a cluster can be restarted one after the other for ever: nobody who performs
+ * Shows that the processes of a cluster can be restarted one after the other for ever: nobody who performs
  * elsewhere is refused, nothing is lost or done twice, and the cluster pauses for no longer than an election takes.
  *
  * CONFLUX_RESTARTS sets how often (default 5); how long the cluster paused is printed at the end of each test.

@@ -1,5 +1,5 @@
 /**
- * This file shows that an outcome never comes before the state that it was decided on: once a call has resolved with
+ * Shows that an outcome never comes before the state that it was decided on: once a call has resolved with
  * its action, resolved with nothing or been refused, `getState()` of the node that performed contains what the method
  * saw; and `status().appliedIndex` is never ahead of `getState()`.
  *

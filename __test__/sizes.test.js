@@ -1,5 +1,5 @@
 /**
- * This file shows that every size that a call may have is one that the cluster carries: arguments, actions and errors from
+ * Shows that every size that a call may have is one that the cluster carries: arguments, actions and errors from
  * 1 B to their limits, with 1 to 5,000 calls in flight, from any node, over memory and Redis. No node fails, no channel
  * breaks, nobody is elected, memory is bounded, and calls from elsewhere are served meanwhile.
  *

@@ -1,5 +1,5 @@
 /**
- * This file shows that the cluster serves on while a disk hangs: a leader hands over, no node leads whose disk does not answer, and
+ * Shows that the cluster serves on while a disk hangs: a leader hands over, no node leads whose disk does not answer, and
  * what is performed on such a node is answered like what others perform. Syncs are delayed by a preloaded library
  * (`nemesis/disk-delay.c`).
  *

@@ -1,5 +1,5 @@
 /**
- * This file puts a newcomer, and a member that was away, behind a slow line while the cluster is written to: each gets the
+ * Puts a newcomer, and a member that was away, behind a slow line while the cluster is written to: each gets the
  * state once and the log behind it, and keeps its channel.
  *
  * CONFLUX_LINE_MB (default 4) is the size of the state, CONFLUX_LINE_MBIT (default 8) what the line carries a second.

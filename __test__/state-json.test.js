@@ -1,4 +1,4 @@
-// This file shows that what JSON cannot carry is refused by the first action that would put it into the state.
+// Shows that what JSON cannot carry is refused by the first action that would put it into the state.
 
 'use strict'
 

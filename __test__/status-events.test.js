@@ -1,4 +1,4 @@
-// This file shows how a node is watched: status, events, readiness.
+// Shows how a node is watched: status, events, readiness.
 
 'use strict'
 

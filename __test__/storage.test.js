@@ -1,4 +1,4 @@
-// This file shows that a node with storage comes back as who it was, with everything that was acknowledged, or says
+// Shows that a node with storage comes back as who it was, with everything that was acknowledged, or says
 // why not.
 
 'use strict'

@@ -1,4 +1,4 @@
-// This file shows when listeners are called, and that none can harm another.
+// Shows when listeners are called, and that none can harm another.
 
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file shows that a leader which stood still while others elected another one never takes what it has for current:
+ * Shows that a leader which stood still while others elected another one never takes what it has for current:
  * whatever was acknowledged elsewhere before `sync()` was called is in the state after it.
  *
  * CONFLUX_PAUSES sets how often a leader is stopped (default 3), each time for 2 to 10 election timeouts.

@@ -1,5 +1,5 @@
 /**
- * This file shows that what an application throws ends no process and no cluster: methods and reducers that throw or
+ * Shows that what an application throws ends no process and no cluster: methods and reducers that throw or
  * give promises, thousands of times, and all states stay equal.
  *
  * CONFLUX_THROWS sets how often (default 1000).

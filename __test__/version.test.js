@@ -1,4 +1,4 @@
-// This file shows how new code is rolled out: what one version can and another cannot does not fail on the way.
+// Shows how new code is rolled out: what one version can and another cannot does not fail on the way.
 
 'use strict'
 

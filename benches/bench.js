@@ -1,5 +1,5 @@
 /**
- * This file is `npm run bench`: conflux beside its peers and beside the limits of the machine, in one run, in turns.
+ * Is `npm run bench`: conflux beside its peers and beside the limits of the machine, in one run, in turns.
  *
  * It prints tables, leaves every figure in bench-results/, and fails if this tree lost or doubled an acknowledged
  * action. `-- --help` lists the options.

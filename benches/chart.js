@@ -1,5 +1,5 @@
 /**
- * This file draws a run as an SVG chart, with Vega and without a browser: what peers do in flight and one at a time, on
+ * Draws a run as an SVG chart, with Vega and without a browser: what peers do in flight and one at a time, on
  * logarithmic scales. Called by `docs.js`.
  */
 'use strict'

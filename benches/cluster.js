@@ -1,5 +1,5 @@
 /**
- * This file is what a scenario sees of a peer under test: its processes, who leads, and its books.
+ * What a scenario sees of a peer under test: its processes, who leads, and its books.
  *
  * Made by the peers. It kills every process that it started.
  */

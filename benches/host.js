@@ -1,5 +1,5 @@
 /**
- * This file is one process of a peer under test: clients of its own kind (`peers/`), driven by the same code as every
+ * One process of a peer under test: clients of its own kind (`peers/`), driven by the same code as every
  * other's.
  *
  * A client has `perform()`, which resolves when what it did is acknowledged, and done where the peer promises that.

@@ -1,5 +1,5 @@
 /**
- * This file is one process of `life.js`: a node whose state is small, however many actions it has behind it, until it is
+ * One process of `life.js`: a node whose state is small, however many actions it has behind it, until it is
  * told to be large.
  */
 'use strict'

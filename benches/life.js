@@ -1,5 +1,5 @@
 /**
- * This file is `npm run bench:life`: what a long life costs. How long one who joins late or comes back from its disk
+ * Is `npm run bench:life`: what a long life costs. How long one who joins late or comes back from its disk
  * takes, how much memory a leader needs after many actions, and how a large state travels.
  *
  * `-- --quick` runs with a tenth of the actions and of the state. Three processes over Redis; it prints a table beside

@@ -1,4 +1,4 @@
-//! This file measures the core alone, on one thread: what the codec of frames costs, and what three cores take to
+//! Measures the core alone, on one thread: what the codec of frames costs, and what three cores take to
 //! commit and apply, without JavaScript, channel, disk or clock. What is left of a perform's time is theirs.
 //!
 //! `cargo bench --bench micro`.

@@ -1,5 +1,5 @@
 /**
- * This file runs scenarios: each case on each of its peers in turns (A B A B …), over rounds, every measurement on a
+ * Runs scenarios: each case on each of its peers in turns (A B A B …), over rounds, every measurement on a
  * fresh cluster, with a deadline, and with its books checked. Called by `bench.js` and by a test.
  */
 'use strict'

@@ -1,5 +1,5 @@
 /**
- * This file counts numbered things exactly once: cheap while they come in order, right when they do not.
+ * Counts numbered things exactly once: cheap while they come in order, right when they do not.
  *
  * Used in the measured processes, so that checking the books costs less than what is measured.
  */

@@ -1,4 +1,4 @@
-//! This file measures the disk storage: a save of one entry and of many, and a load.
+//! Measures the disk storage: a save of one entry and of many, and a load.
 //!
 //! `cargo bench --bench storage_save -- [directory]`; a new directory in it is used, and removed. A disk without a
 //! battery-backed cache, or a real one at all, shows its own figures: what is measured is one sync.

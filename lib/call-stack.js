@@ -1,4 +1,4 @@
-// This file puts the caller's stack into what a call is rejected with.
+// Adds the caller's stack to the error that a call is rejected with.
 //
 // Called by pending-calls.js, ready.js and asks.js. An error is made when the core has spoken: no frame of the caller is on
 // the stack any more. Where an `async` function awaits the call, V8 finds its frames from within a promise that the

@@ -1,4 +1,4 @@
-// This file reads a batch of the core: one flat array, a kind and what belongs to it, one after the other.
+// Executes a batch of the core: one flat array of deliveries, each a kind followed by its fields.
 //
 // Called by inbox.js; written by src/js/batch.rs, which says what each kind is followed by.
 

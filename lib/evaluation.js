@@ -1,4 +1,4 @@
-// This file evaluates a call on the leader: method, then reducer, then the answer to the core.
+// Evaluates a call on the leader: runs the method, then the reducer, and encodes the result for the core.
 //
 // Nothing that an application's code does gets out of here but as an answer.
 

@@ -1,4 +1,4 @@
-// This file tells what happens to a node: to who listens, or, where nobody does, where Node tells such things.
+// Emits the events of a node; without a listener, warnings and failures go to Node's own channels.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file works through what the core delivers, in order, and lets the event loop turn in between.
+// Executes the core's deliveries in order, and yields to the event loop in between.
 //
 // Called by node.js. The core has one batch with JavaScript at a time; what it delivers while this node pauses waits here.
 

@@ -1,4 +1,5 @@
-// This file is a node: it lets the core's deliveries act on the state, the performs and the asks.
+// A node: its public handle, and the target of the core's deliveries, which act on the state, the calls and the
+// operations.
 //
 // Called by index.js, which hands out its public handle, and by `deliveries.js` for each delivery. Nothing that an
 // application throws may leave `deliver`: what does is a bug, and ends this node, never the process.

@@ -1,5 +1,4 @@
-// This file holds what the application has asked of the cluster, and hands it to the core: `sync` and the commands of
-// an operator.
+// Keeps the pending operations (`sync` and the commands of an operator) and passes them to the core.
 //
 // Called by node.js. No timer here: the core answers each at the latest when its time is over.
 
@@ -65,8 +64,8 @@ class Operations {
     const { iUnderstandThatActionsMayBeLost, ...rest } = options ?? {}
     if (iUnderstandThatActionsMayBeLost !== true) {
       throw errors.invalidCall(
-        '`recover` founds the cluster anew from the nodes that are left: actions that only the missing ones knew are ' +
-          'lost, also acknowledged ones. If that is what you want, pass { iUnderstandThatActionsMayBeLost: true }'
+        '`recover` recovers the cluster from the surviving nodes: actions that only the missing ones had are ' +
+          'lost, even acknowledged ones. If you accept that, pass { iUnderstandThatActionsMayBeLost: true }'
       )
     }
     return this.#ask('recovering', 'recover', rest, callee)

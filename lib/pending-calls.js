@@ -1,4 +1,4 @@
-// This file holds the calls of one node that have not ended yet, and hands new ones to the core.
+// Keeps the pending calls of one node and passes new ones to the core.
 //
 // Those of one turn of the event loop go in one call. Each ends exactly once: resolved, rejected, or timed out.
 //
@@ -352,7 +352,7 @@ const describe = method => `performing \`${method}\``
 
 function quote(method) {
   if (typeof method !== 'string' || method.length > 1024 || !method.isWellFormed()) {
-    throw errors.invalidCall('the method must be the name of one: a string of at most 1024 characters')
+    throw errors.invalidCall('`method` must be the name of a method: a string of at most 1024 characters')
   }
   return JSON.stringify(method)
 }
@@ -362,7 +362,7 @@ function encodeArgs(args) {
   if (!isArray(args)) throw errors.invalidCall('the arguments must be an array')
   try {
     const text = encode(args, 'args', DEPTH_MAX + 1)
-    if (text === undefined || text[0] !== '[') throw errors.notJson('args', 'its toJSON gives no array')
+    if (text === undefined || text[0] !== '[') throw errors.notJson('args', 'its toJSON returns no array')
     return text
   } catch (error) {
     throw Object.assign(error, { outcome: 'not-applied' })

@@ -1,4 +1,4 @@
-// This file holds those who wait in `node.ready()` for a cluster with a leader.
+// Keeps the pending calls of `node.ready()`, which wait until the node has caught up with a leader.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file is the application's state on one node: what changes it, who is told, and what is kept of it.
+// The application's state on one node: applies deliveries to it, notifies subscribers, and makes its snapshots.
 //
 // Called by node.js, and by `deliveries.js` for each delivery that is about the state. It knows nothing of the core but
 // that it is to be told of an error.
@@ -107,7 +107,7 @@ class ReplicatedState {
     try {
       state = read()
     } catch (cause) {
-      this.#stall({ index, action: undefined, cause }, 'the snapshot there cannot be read')
+      this.#stall({ index, action: undefined, cause }, 'the snapshot at that index cannot be read')
       return
     }
     this.#applyError = null
@@ -129,7 +129,11 @@ class ReplicatedState {
   /** `{ text, why, micros }`, as `snapshot.take` says. */
   take() {
     if (this.#applyError !== null) {
-      return { text: null, why: `the state ends before index ${this.#applyError.index}`, micros: 0 }
+      return {
+        text: null,
+        why: `the state is valid only up to the action before index ${this.#applyError.index}`,
+        micros: 0
+      }
     }
     return snapshot.take(this.#application, this.#store.committed)
   }

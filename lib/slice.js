@@ -1,4 +1,4 @@
-// This file says for how long a node may go on without letting the event loop turn.
+// Decides how long a node may work before it yields to the event loop.
 //
 // Used by inbox.js. Other work of the process (timers, sockets, other nodes) waits meanwhile, and a leader that gives no
 // sign for an election timeout counts as blocked.

@@ -1,5 +1,5 @@
 /**
- * This file is the replicated application whose history is checked: lists, registers, locks and counters, each under
+ * The replicated application whose history is checked: lists, registers, locks and counters, each under
  * keys of which only the newest are kept.
  *
  * Used by the processes under test as methods and reducer, and by the checks, which replay the log with the same

@@ -1,5 +1,5 @@
 /**
- * This file is the cluster under test: OS processes over a `Network`, what they are asked, and how they are started and
+ * The cluster under test: OS processes over a `Network`, what they are asked, and how they are started and
  * ended.
  *
  * Owned by `run.js`, handed to every fault. It decides nothing about faults.

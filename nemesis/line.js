@@ -1,5 +1,5 @@
 /**
- * This file is the line between a process and its Redis server: a TCP proxy whose target can change and whose rate can
+ * The line between a process and its Redis server: a TCP proxy whose target can change and whose rate can
  * be limited.
  *
  * Owned by `network.js`, and used by the tests of slow lines. A connection stays with the server that was the target when

@@ -1,5 +1,5 @@
 /**
- * This file is one process under test: a conflux node, and clients that call on it and read it.
+ * One process under test: a conflux node, and clients that call on it and read it.
  *
  * Started by `cluster.js`, which talks to it by messages. Everything that happens is written to a history file before
  * anything else depends on it: the process may be killed at any moment, and what it did must still be known.

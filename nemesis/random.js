@@ -1,5 +1,5 @@
 /**
- * This file gives drawn that fall the same way for the same seed.
+ * Gives drawn that fall the same way for the same seed.
  *
  * Called by the schedule and the faults; a process under test has drawn of its own. What the machine does in between is
  * not repeated: a seed repeats the faults, not the run.

@@ -1,5 +1,5 @@
 /**
- * This file is one run: a cluster under load, faults one after the other, and at the end every check.
+ * One run: a cluster under load, faults one after the other, and at the end every check.
  *
  * Called by `nemesis.js`. After every fault the cluster must be whole and serve again: safety alone is easy.
  */

@@ -1,5 +1,5 @@
 /**
- * This file is `npm run quickstart`: three nodes elect a leader, perform, lose their leader and go on. `-- --redis
+ * Is `npm run quickstart`: three nodes elect a leader, perform, lose their leader and go on. `-- --redis
  * [url]` does it with three processes over Redis and a real kill -9, starting a redis-server when no url is given.
  *
  * It tells what each node sees and checks every word it says: it ends with exit code 0 only if all was so.

@@ -1,5 +1,5 @@
 /**
- * This file is `npm test`: it installs, builds and runs everything. `npm test -- lock redis` runs only the JavaScript
+ * Is `npm test`: it installs, builds and runs everything. `npm test -- lock redis` runs only the JavaScript
  * tests whose file names contain one of the words.
  */
 'use strict'

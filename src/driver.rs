@@ -1,5 +1,5 @@
-//! This file runs a core: it owns the only clock and the only `select!`, turns what happens into inputs and obeys the
-//! work that comes out. It decides nothing.
+//! Runs a core: owns the only clock and the only `select!`, turns events into inputs, and executes the resulting work.
+//! Decides nothing.
 //!
 //! Started by `js/`. All nodes of a process share one thread and one runtime on it, so that from a link to the core and
 //! back no thread is woken; the thread ends with the last node. What little JavaScript says at a time is handled on

@@ -1,5 +1,5 @@
 /**
- * This file is conflux 1.1.8 as a peer. It acknowledges before it applies; measured is until it has applied too.
+ * Is conflux 1.1.8 as a peer. It acknowledges before it applies; measured is until it has applied too.
  */
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file is this tree as a peer: nodes of conflux, in one process or in one each.
+ * Is this tree as a peer: nodes of conflux, in one process or in one each.
  */
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file is etcd as a peer: three members, one process each, as Debian has them, spoken to through the npm package
+ * Is etcd as a peer: three members, one process each, as Debian has them, spoken to through the npm package
  * etcd3.
  */
 'use strict'

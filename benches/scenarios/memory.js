@@ -1,4 +1,4 @@
-/** This file measures the memory of a node at rest, and of a call on its way. */
+/** Measures the memory of a node at rest, and of a call on its way. */
 'use strict'
 
 const { addedByNodeAtRest } = require('../memory')

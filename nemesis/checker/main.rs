@@ -1,4 +1,4 @@
-//! This file checks that a history of registers is linearizable.
+//! Checks that a history of registers is linearizable.
 //!
 //! Run by the nemesis (`nemesis/checks/register.js`) with a file of JSON lines, one operation each:
 //! `{ key, call, return, write | cas | read }`. The search is `todc_utils`' (Wing and Gong's, with Lowe's memory); this

@@ -1,5 +1,5 @@
 /**
- * This file holds the log, as the processes saw it, against every single observation: exact, and in linear time.
+ * Holds the log, as the processes saw it, against every single observation: exact, and in linear time.
  *
  * Called by `run.js`. The log needs no search: every process tells which action made which of its states, so the order
  * is known, and what remains is to hold that there is one order, and that nothing contradicts it.

@@ -1,4 +1,4 @@
-/** This file is the fault: a process computes, and its event loop stands still. */
+/** The fault: a process computes, and its event loop stands still. */
 'use strict'
 
 async function strike({ cluster, random, note }) {

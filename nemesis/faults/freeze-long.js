@@ -1,5 +1,5 @@
 /**
- * This file is the fault: a majority, the leader among it, stands still for 15 to 25 election timeouts, long enough to count
+ * The fault: a majority, the leader among it, stands still for 15 to 25 election timeouts, long enough to count
  * as gone, and then goes on.
  *
  * Only where it is asked for by name or `--long`: it takes its time.

@@ -1,5 +1,5 @@
 /**
- * This file is the fault: the disk of a process is full. Its node fails and says why; with room again it comes back from
+ * The fault: the disk of a process is full. Its node fails and says why; with room again it comes back from
  * what it had kept.
  *
  * The disk is a small tmpfs in the mount namespace of the run, under the storage of the last process. It is emptied

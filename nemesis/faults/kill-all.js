@@ -1,4 +1,4 @@
-/** This file is the fault: all processes are killed -9 at once, and started again from their disks. */
+/** The fault: all processes are killed -9 at once, and started again from their disks. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

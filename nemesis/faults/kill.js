@@ -1,4 +1,4 @@
-/** This file is the fault: a process is killed -9, and started again, as a new member or from its disk. */
+/** The fault: a process is killed -9, and started again, as a new member or from its disk. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

@@ -1,4 +1,4 @@
-/** This file is the fault: a fifth of the packets between a process and Redis are dropped; to TCP, and so to us, delays. */
+/** The fault: a fifth of the packets between a process and Redis are dropped; to TCP, and so to us, delays. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

@@ -1,4 +1,4 @@
-/** This file is the fault: SIGSTOP for one to twelve election timeouts, then SIGCONT; the leader's or another's process. */
+/** The fault: SIGSTOP for one to twelve election timeouts, then SIGCONT; the leader's or another's process. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

@@ -1,5 +1,5 @@
 /**
- * This file is the fault: the leader, or one voter after the other until one is left, are removed from the cluster while they
+ * The fault: the leader, or one voter after the other until one is left, are removed from the cluster while they
  * live. Each is told, and comes back as a new member.
  */
 'use strict'

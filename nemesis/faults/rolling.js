@@ -1,4 +1,4 @@
-/** This file is the fault: every process in turn gets a SIGTERM, closes its node, and is started again. */
+/** The fault: every process in turn gets a SIGTERM, closes its node, and is started again. */
 'use strict'
 
 async function strike({ cluster, random, note }) {

@@ -1,4 +1,4 @@
-/** This file is the fault: every sync of one process takes 0.2 to 8 s; the leader's or another's. */
+/** The fault: every sync of one process takes 0.2 to 8 s; the leader's or another's. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

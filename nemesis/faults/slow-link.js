@@ -1,5 +1,5 @@
 /**
- * This file is the fault: the line of one process carries 20 to 500 kB a second, from Redis, to it, or both; the leader's
+ * The fault: the line of one process carries 20 to 500 kB a second, from Redis, to it, or both; the leader's
  * or another's. In half of the cases a process that was away has to catch up over it.
  */
 'use strict'

@@ -1,4 +1,4 @@
-//! This file is what a link and its node tell each other about clusters that may be out of hearing.
+//! What a link and its node exchange about clusters that this node may be unable to reach.
 //!
 //! After a failover the members of a cluster and newcomers may be on different servers for a moment. A channel that can
 //! keep something for a few seconds keeps a marker there while a leader asks for it; whoever finds it does not found.

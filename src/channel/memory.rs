@@ -1,4 +1,4 @@
-//! This file carries frames between the nodes of one process, worker threads included.
+//! Carries frames between the nodes of one process, including its worker threads.
 //!
 //! Joined by `driver.rs`. A frame goes straight into its receivers' queues, without a copy, a task or a lock that is
 //! held while anyone waits. It must never lose a frame but by a full queue.

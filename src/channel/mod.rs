@@ -1,4 +1,4 @@
-//! This room carries frames between nodes.
+//! Carries frames between nodes.
 //!
 //! Called by `driver.rs`. A channel may lose, delay, repeat and reorder frames; it never alters one and never hands
 //! one to somebody else. Everything that conflux says is a frame, so no channel ever learns what a frame means, and

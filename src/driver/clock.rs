@@ -1,5 +1,5 @@
-//! This file is the clock of a driver: it says how many ticks have passed, and when somebody must look at it again. It never
-//! makes up for ticks that were missed.
+//! The clock of a driver: counts the ticks that have passed, and says when the next turn is due. Missed ticks are not
+//! made up for.
 //!
 //! Read at the begin of every turn, on whichever thread has it (`shared_core.rs`), so that the core has always heard of
 //! all the time before what happens in it.

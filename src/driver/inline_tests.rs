@@ -1,4 +1,4 @@
-//! This file has two threads take turns at one core.
+//! Tests that two threads can take turns at one core.
 
 use std::sync::mpsc::channel;
 use std::time::Instant;

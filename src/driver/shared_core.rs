@@ -1,4 +1,4 @@
-//! This file lets two threads take turns at one core: the driver's, and JavaScript's when it has little to say.
+//! The core, shared by two threads that take turns: the driver's thread, and JavaScript's thread for small inputs.
 //!
 //! Used by `driver.rs`, and through [`Handle`] by `js/`. Waking a thread takes longer than most turns do: a call that
 //! is evaluated, proposed and sent by the thread that called it waits for nobody. Whoever has the lock has the turn;

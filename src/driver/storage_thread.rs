@@ -1,5 +1,5 @@
-//! This file carries out the core's writes: a durable storage on a thread of its own, so that a slow disk never holds up
-//! the clock, the links or the other nodes of the process.
+//! Executes the core's writes. A durable storage has its own thread, so that a slow disk never delays the clock, the
+//! links or the other nodes of the process.
 //!
 //! Used by `driver.rs`: the turns of the core order ([`WriteHandle`]), the driver hears what came of it ([`Reports`]).
 //! Writes that arrive while one is being saved are saved together by the next; once a save has failed, nothing is saved
@@ -81,7 +81,10 @@ impl Reports {
         std::thread::Builder::new()
             .name("conflux-storage".into())
             .spawn(move || run(storage, ordered, &reporter))
-            .map_err(|error| Error::Resources { what: "thread for the storage", cause: error.to_string() })?;
+            .map_err(|error| Error::Resources {
+                what: "a thread for the storage",
+                cause: error.to_string(),
+            })?;
         let replica = Arc::new(AtomicU64::new(0));
         let write_handle = WriteHandle::Thread(Orders { queue: orders, replica: replica.clone() });
         Ok((write_handle, Self::Thread { queue, replica, has_failed: false }))
@@ -139,7 +142,7 @@ impl Reports {
         let report = queue
             .recv()
             .await
-            .unwrap_or_else(|| Report::Failed(Error::Panic { message: "the storage's thread ended".into() }));
+            .unwrap_or_else(|| Report::Failed(Error::Panic { message: "the storage thread ended".into() }));
         *has_failed = matches!(report, Report::Failed(_));
         report
     }

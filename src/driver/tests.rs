@@ -1,4 +1,4 @@
-//! This file tries the driver with storages that are slow, or fail.
+//! Tests the driver with storages that are slow or fail.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex};

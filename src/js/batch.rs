@@ -1,4 +1,4 @@
-//! This file writes a batch of deliveries as the one JSON text that JavaScript is handed per turn.
+//! Encodes a batch of deliveries as the JSON text that JavaScript receives once per turn.
 //!
 //! Called by `mod.rs` on the driver's thread; read by `lib/deliveries.js`, which knows the same numbers. The text is
 //! one flat array: a kind, then what belongs to it. Arguments, actions and errors are spliced in as they came over

@@ -1,4 +1,4 @@
-//! This file opens the edge's readers to the targets in `fuzz/`. It is in no release.
+//! Exposes the readers of this module to the targets in `fuzz/`. Not part of a release.
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;

@@ -1,4 +1,4 @@
-//! This room is the edge to JavaScript, and the only one that knows it.
+//! The boundary to JavaScript, and the only module that knows it.
 //!
 //! Called by the façade (`lib/native.js`), and by `driver.rs` through [`Application`]. Whatever crosses is one JSON
 //! text a turn, each way, and beside it the states of snapshots; nothing here waits, decides, or runs a method. A node

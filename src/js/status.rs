@@ -1,4 +1,4 @@
-//! This file writes a node's status as the JSON text that `node.status()` parses.
+//! Encodes a node's status as the JSON text that `node.status()` parses.
 //!
 //! Called by `mod.rs`. Numbers are terms and indexes, which the core keeps below 2^53, so that each is exact in
 //! JavaScript.

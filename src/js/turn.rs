@@ -1,4 +1,4 @@
-//! This file reads what JavaScript says in one turn: performs, answers, abandoned performs, asks.
+//! Decodes the text that JavaScript hands over once per turn: calls, results of methods, abandoned calls, operations.
 //!
 //! Called by `mod.rs` on JavaScript's thread. The texts are the façade's own: a fault in one is a bug of the façade,
 //! and its description is for whoever mends it. Arguments and actions stay text; no value is ever built of them.

@@ -1,4 +1,4 @@
-//! This file says what an entry of the log carries.
+//! The content of an entry of the log.
 //!
 //! raft-rs gives an entry two byte strings. Of an action, `data` is its JSON text, untouched from the method's answer
 //! to the reducer, and `context` the [`Request`] below. Of what conflux itself logs, `data` is empty and `context` says

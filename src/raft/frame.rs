@@ -1,4 +1,4 @@
-//! This file gives frames their bytes: what one node says to another in one turn.
+//! The frame that a node sends to others in one turn, its messages, and their encoding.
 //!
 //! A frame is `magic (2) | version (1) | CRC32C of the rest (4, little endian) | postcard of the header and the
 //! messages`. Decoding accepts any bytes: what is no frame of ours is an error, never a panic.

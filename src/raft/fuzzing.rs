@@ -1,5 +1,5 @@
-//! This file opens the core's decoders to whoever throws bytes at them: the targets in `fuzz/`, and the test below, which
-//! does the same with a stable compiler. It is in no release.
+//! Exposes the core's decoders to the targets in `fuzz/`, and to the test below, which does the same with a stable
+//! compiler. Not part of a release.
 //!
 //! Each door takes any bytes, and panics only if there is a bug.
 

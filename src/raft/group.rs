@@ -1,4 +1,4 @@
-//! This file is the one place that holds raft-rs: a replica's term, vote, log and peers.
+//! Owns raft-rs's `RawNode`: a replica's term, vote, log and peers.
 //!
 //! Called by `node.rs`. It steps guarded messages, proposes, and turns raft-rs's `Ready` into writes, messages and
 //! committed entries. It knows nothing of requests, JavaScript or founding.

@@ -1,5 +1,5 @@
-//! This file stands in front of raft-rs, which trusts its peers: a message that no correct peer sends would end the
-//! process in a panic, so here it is refused.
+//! Checks messages before raft-rs, which trusts its peers: a message that no correct peer sends would panic there, and
+//! is rejected here.
 //!
 //! Called by `group.rs` before every step.
 

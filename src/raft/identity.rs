@@ -1,5 +1,5 @@
-//! This file names things: a start of a node ([`Incarnation`]), its number in Raft ([`RaftId`]), and the cluster
-//! that a roster of incarnations founded ([`ClusterUuid`]).
+//! Identifiers: a start of a node ([`Incarnation`]), its number in Raft ([`RaftId`]), and the cluster that a roster of
+//! incarnations founded ([`ClusterUuid`]).
 
 use std::fmt;
 

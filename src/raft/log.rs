@@ -1,4 +1,4 @@
-//! This file keeps the log in memory, and is what raft-rs reads from: no decision ever waits for a disk.
+//! The log in memory, which raft-rs reads: no decision ever waits for a disk.
 //!
 //! Written by `group.rs` as entries arrive; durable storage gets the same writes as `Work::Persist`.
 

@@ -1,4 +1,4 @@
-//! This room decides what a replica does, and nothing else.
+//! The core: decides what a replica does, and nothing else.
 //!
 //! Called by `driver.rs`, which feeds it [`Input`]s and obeys the [`Work`] that comes out. It must never touch a
 //! clock, a thread, a file, a socket, JavaScript or unseeded randomness: two runs with the same seed and the same

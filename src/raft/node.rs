@@ -1,4 +1,4 @@
-//! This file is the core of one node: it joins founding, the Raft group and the requests into one state machine.
+//! The core of one node: joins bootstrap, Raft group and requests into one state machine.
 //!
 //! Called by the driver alone: [`Node::handle`] with each input, then [`Node::poll`] until it gives nothing.
 

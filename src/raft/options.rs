@@ -1,4 +1,4 @@
-//! This file holds what the core is told once, at its start. Times are in ticks: only the driver knows milliseconds.
+//! The settings of a core. Times are in ticks: only the driver knows milliseconds.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! This file collects what a node says in one turn, so that each peer gets one frame of it.
+//! Collects the messages of one turn, so that each peer receives one frame.
 
 use bytes::Bytes;
 

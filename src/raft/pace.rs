@@ -1,4 +1,4 @@
-//! This file says how many bytes may be on their way to a peer: about as many as its line carries within a short time.
+//! Limits the bytes in flight to a peer to what its link carries within a short time.
 //!
 //! Used by `transfer.rs` for chunks and by `group/window.rs` for appends. A slow line keeps in a queue what it is given too
 //! fast, and heartbeats and the channel's echoes wait in that queue. So the queue is measured by the delay of

@@ -1,5 +1,5 @@
-//! This file gives a snapshot its form: the application's state, and with it everything else that is a function of the
-//! log up to one index (paper §7; thesis §6.3 for the request table).
+//! The encoding of a snapshot: the application's state, and everything else that is a function of the log up to one
+//! index (paper §7; thesis §6.3 for the session table).
 //!
 //! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. The head
 //! ends with the members' starts. It is

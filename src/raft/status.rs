@@ -1,4 +1,4 @@
-//! This file holds what a node tells about itself: plain data, copied out of the core after each turn.
+//! The status of a node: plain data, copied out of the core after each turn.
 
 use std::sync::Arc;
 

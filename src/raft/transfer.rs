@@ -1,4 +1,4 @@
-//! This file sends a snapshot's image in chunks, and puts it together again.
+//! Sends a snapshot's image in chunks, and reassembles it.
 //!
 //! Called by `node/snapshots.rs`. Few bytes are on their way at a time, however large the state is: as many as the line
 //! carries at once (`pace.rs`), so that no channel's buffer overflows and nothing waits behind them for long. A chunk is

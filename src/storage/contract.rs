@@ -1,4 +1,4 @@
-//! This file holds what every storage must do, as tests that run over each implementation.
+//! The contract of a storage, as tests that run over each implementation.
 
 use tempfile::TempDir;
 

@@ -1,4 +1,4 @@
-//! This file is the storage that keeps nothing beyond the process: the log in the core's memory is all there is.
+//! The storage that keeps nothing beyond the process: the log exists only in the core's memory.
 //!
 //! A node that uses it starts every time as a new incarnation, and never votes under an old one, so
 //! forgetting is a crash to the cluster and not a lie.

@@ -1,4 +1,4 @@
-//! This room keeps what must survive a restart.
+//! Keeps what must survive a restart.
 //!
 //! Called by `driver.rs` alone, with the writes that the core orders. No decision reads a storage: the core reads its
 //! own log, in memory. A storage must never name anything of the core but the records that it keeps.

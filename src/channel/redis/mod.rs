@@ -1,4 +1,4 @@
-//! This room carries frames over the pub/sub of a Redis server.
+//! Carries frames over the pub/sub of a Redis server.
 //!
 //! Joined by `driver.rs`. A link is one supervisor task ([`supervisor`]) that connects, starts tasks which wait on one
 //! thing each ([`publisher`], [`subscriber`], [`watchdog`]), and starts over when the first of them ends. It

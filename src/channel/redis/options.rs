@@ -1,4 +1,4 @@
-//! This file turns the options of a Redis channel into a client, or says what is wrong with them.
+//! Turns the options of a Redis channel into a client, or reports their faults.
 //!
 //! Filled in by the edge, whose `channel: {name: 'redis', …}` has the same fields in camelCase. No error of this file
 //! may repeat a connection string or a password.

@@ -1,4 +1,4 @@
-//! This file breaks a real server in every way known to us, and shows that links say so and heal by themselves.
+//! Breaks a real server in every way known to us, and shows that links say so and heal by themselves.
 
 use std::time::{Duration, Instant};
 

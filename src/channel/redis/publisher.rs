@@ -1,4 +1,4 @@
-//! This file sees to it that frames reach the server.
+//! Publishes the frames that the writing thread could not write itself.
 //!
 //! Run by the supervisor as two tasks per session. Over a socket, those who have turns write by themselves: what is left is
 //! to wait for room when there is none, and to notice the end. Over TLS, one of the tasks writes. It waits for the

@@ -1,4 +1,4 @@
-//! This file is a link's way out: a bounded queue, and the socket into which whoever ends a turn writes it.
+//! The outbound side of a link: a bounded queue, and the socket to which the thread that ends a turn writes it.
 //!
 //! Filled by the driver and by JavaScript's thread, each in its turns; the supervisor gives it the socket of a session.
 //! A turn's frames leave in one write, on the thread that had the turn: no other is woken for it. It must never wait: what

@@ -1,4 +1,4 @@
-//! This file reads messages from the server.
+//! Receives messages from the server.
 //!
 //! Run by the supervisor as one task per session. redis-rs keeps what nobody has read without a bound, so this task
 //! must never wait for anything but the next message: the inbound queue has the bound.

@@ -1,4 +1,4 @@
-//! This file keeps a link connected: it connects, runs a session until something in it ends, and starts over.
+//! Keeps a link connected: connects, runs a session until a part of it ends, and starts again.
 //!
 //! Spawned by [`super::Redis`], one task per link. It must never end but by being closed or dropped.
 

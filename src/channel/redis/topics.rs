@@ -1,4 +1,4 @@
-//! This file names the topics of a channel and lays out what is published in them.
+//! Names the topics of a channel and encodes what is published in them.
 //!
 //! Used by the publisher, the subscriber and the watchdog. The db number is part of every name: pub/sub knows no db,
 //! and without it a staging cluster in db 1 would join production in db 0.

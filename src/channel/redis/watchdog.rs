@@ -1,4 +1,4 @@
-//! This file finds out whether a session works, by publishing an echo to itself and hearing it.
+//! Checks that a session works, by publishing an echo to itself and waiting for it.
 //!
 //! Run by the supervisor as one task per session. Nothing less will do: a frozen server keeps both connections open,
 //! one that cut off our subscriber still takes what we publish, and frames from others say nothing about ours. It must

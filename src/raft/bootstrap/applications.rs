@@ -1,4 +1,4 @@
-//! This file keeps nodes of two applications apart: while they found, while one waits to join, and when clusters meet.
+//! Keeps nodes of different applications out of one roster and one cluster.
 //!
 //! Part of `state_machine.rs`. Within a cluster, the leader judges (`node/applications.rs`): a newcomer may have
 //! nothing in common with one member and be the next version of another.

@@ -1,4 +1,4 @@
-//! This file decides between two clusters that decide_conflict, and remembers which were met.
+//! Decides what a node does when it finds another cluster on its channel, and remembers which ones it has reported.
 //!
 //! Called by the state machine with what both sides say. It must never act on its verdict.
 

@@ -1,4 +1,4 @@
-//! This file founds a cluster: one proposes a roster, all of it accept, and then it exists.
+//! Founds a cluster: proposes a roster, accepts one, and detects that all founders have accepted.
 //!
 //! Part of `state_machine.rs`. It must never take a step that lets one incarnation accept a second roster.
 

@@ -1,4 +1,4 @@
-//! This file puts a node's state into words: what it says to others, what it tells its operator.
+//! The messages and warnings of the bootstrap, and the text of what a node is waiting for.
 //!
 //! Called by the state machine, and `waiting_for` by the node of the core. It must never change a phase.
 
@@ -15,7 +15,8 @@ impl Bootstrap {
     pub fn waiting_for(&self) -> Option<String> {
         match &self.phase {
             Phase::Seeking if self.cluster_was_found => Some(
-                "waiting to hear the cluster that the server has a marker of, or that returns after an outage".into(),
+                "waiting for a cluster that has left a marker on the server, or that returns after an outage"
+                    .into(),
             ),
             Phase::Seeking => Some(self.waiting_for_nodes(self.heard_ids()).to_string()),
             Phase::Waiting { cluster, .. } => Some(self.waiting_to_join(*cluster).to_string()),

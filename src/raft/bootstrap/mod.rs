@@ -1,4 +1,4 @@
-//! This room decides who founds a cluster with whom, and what a node does when it meets another cluster.
+//! Decides who founds a cluster with whom, and what a node does when it meets another cluster.
 //!
 //! Embedded by the node of the core, which feeds it ticks and what it heard, tells it the [`Facts`] about the raft
 //! group, and obeys its [`Event`]s. It must never touch raft-rs, and it decides nothing inside a cluster: who leads

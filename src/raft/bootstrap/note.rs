@@ -1,4 +1,4 @@
-//! This file holds what members leave on their channel about their cluster, and what a founder makes of it.
+//! The note about their cluster that members leave on the channel, and the warning that a founder derives from it.
 //!
 //! Part of `state_machine.rs`. A cluster without storage whose processes end at about the same time is founded anew
 //! from the initial state, by the same ids, and each of them looks healthy: the only trace of the loss is what the

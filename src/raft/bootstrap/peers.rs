@@ -1,4 +1,4 @@
-//! This file remembers whose Discover were heard, and who of them can be founded with.
+//! Remembers the nodes whose `Discover` was received, and which of them can found a cluster.
 //!
 //! Called by the state machine. It must never say anything itself.
 

@@ -1,4 +1,4 @@
-//! This file says where a node can be on its way into a cluster.
+//! The phases of a node's way into a cluster.
 //!
 //! Read by the node of the core and by the state machine, which alone changes it. It must never decide a transition.
 

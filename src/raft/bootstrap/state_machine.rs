@@ -1,4 +1,4 @@
-//! This file moves a node from phase to phase: seek, accept, found, meet, start over.
+//! The state machine of the bootstrap: seek, accept, found, join, start over.
 //!
 //! Called by the node of the core with every tick and every message of membership. It must never take a step that
 //! lets one incarnation accept a second roster.
@@ -277,7 +277,7 @@ impl Bootstrap {
                 None => self.seek(),
             },
             Phase::Accepted { until, .. } if *until <= self.now => {
-                self.become_new_incarnation("not every founder accepted in time")
+                self.become_new_incarnation("not every founder accepted the roster in time")
             }
             // With a leader the first commit is on its way: a node that left now might take the quorum with it.
             Phase::Founded { until, .. } if *until <= self.now && !facts.has_leader => {
@@ -416,7 +416,7 @@ impl Bootstrap {
             }
             Phase::Accepted { roster, .. } if roster.contains(from) => {
                 self.become_new_incarnation(
-                    "a founder accepted another roster, so that this one can never be founded",
+                    "a founder accepted another roster, so this roster cannot be founded",
                 );
             }
             Phase::Waiting { .. }

@@ -1,5 +1,4 @@
-//! This file moves a node from a cluster that was recovered without it into the successor, and tells clusters of one
-//! origin from each other.
+//! Moves a node from a cluster that was recovered without it into the successor, and compares the lineage of clusters.
 //!
 //! Part of `state_machine.rs`. A committed epoch ends the former cluster, whatever quorum that has. But a node drops
 //! what it has there only when the successor has let it in: until then it can go back.

@@ -1,4 +1,4 @@
-//! This file tests the rules of founding and meeting one by one; the simulation tests what becomes of them together.
+//! Tests the rules of founding and meeting one by one; the simulation tests what becomes of them together.
 
 mod conflicts;
 

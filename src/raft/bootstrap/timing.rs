@@ -1,4 +1,4 @@
-//! This file turns the options into the spans that membership waits for, in ticks.
+//! The waiting times of the bootstrap, in ticks, derived from the options.
 //!
 //! Called by the state machine. It must never count time itself.
 

@@ -1,4 +1,4 @@
-//! This file lets appends to a peer leave no faster than its line carries them.
+//! Limits the appends to a peer to what its link carries.
 //!
 //! Part of `group.rs`. raft-rs bounds appends by their number (`window.rs`); on a slow line as many would wait for
 //! seconds, and the heartbeats behind them (`pace.rs`). What has to wait, waits here, in order; everything but appends

@@ -1,4 +1,4 @@
-//! This file asks raft-rs who votes and who learns, and changes it (paper §6, thesis §4).
+//! Reads the configuration of raft-rs, and changes it (paper §6, thesis §4).
 //!
 //! Part of `group.rs`. When to change it is decided in `planner.rs`.
 

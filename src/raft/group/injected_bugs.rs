@@ -1,4 +1,4 @@
-//! This file holds what a group does wrong while a known bug is put back (`testing/bugs.rs`).
+//! Holds what a group does wrong while a known bug is put back (`testing/bugs.rs`).
 
 use raft_rs::eraftpb::Message;
 

@@ -1,5 +1,5 @@
-//! This file shows the whole state of a group to the tests: what it will do is a function of it. Nothing in a build that
-//! is shipped.
+//! Prints the whole state of a group for the tests, which rely on it to predict the group's behavior. Not part of a
+//! release.
 
 use std::collections::BTreeMap;
 use std::fmt;

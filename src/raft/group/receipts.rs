@@ -1,5 +1,5 @@
-//! This file keeps a member whose storage is overdue supplied with entries: it tells its leader how far it has received
-//! them, and the leader sends on.
+//! Supplies a member whose storage is overdue with entries: it reports to its leader how far it has received them, and
+//! the leader continues to send.
 //!
 //! Part of `group.rs`. Such a member's answers wait for its disk, so that the leader's window for it would fill. A receipt
 //! frees that window, and nothing else: it acknowledges nothing, confirms no leadership, and is no sign of an active

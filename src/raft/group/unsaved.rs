@@ -1,4 +1,4 @@
-//! This file follows which writes are not durable yet, what rests on them, and what may be done without them.
+//! Tracks which writes are not durable yet, what depends on them, and what is allowed without them.
 //!
 //! Part of `group.rs`. Nothing of a node counts for the others before it is durable: no vote, no acknowledgement. But
 //! what is committed is kept by a majority that has saved it. While its storage is overdue, a node applies that as far

@@ -1,4 +1,4 @@
-//! This file bounds how many bytes of appends are on their way to a peer, unacknowledged.
+//! Limits the bytes of unacknowledged appends to a peer.
 //!
 //! Part of `group.rs`. raft-rs counts messages (`max_inflight_msgs`), and an entry may be much larger than what is put into
 //! one append otherwise. A channel that is given more than it can carry drops what Raft needs next, or is dropped itself:

@@ -1,4 +1,4 @@
-//! This file says who is in a cluster: the replicated list of members, and what else the log says of the cluster itself.
+//! The replicated member list, and what else the log says about the cluster itself.
 //!
 //! It changes only as entries of the log are applied, and so is the same on every node at the same applied index; it
 //! is part of every snapshot. Who of the members votes is raft-rs's to know (`group.rs`).

@@ -1,4 +1,4 @@
-//! This folder says who is in a cluster, and what the leader changes about that.
+//! The members of a cluster, and the changes that the leader makes to them.
 //!
 //! Used by `node.rs` and by everything that reads the log.
 

@@ -1,5 +1,5 @@
-//! This file decides what a leader does about who votes: it lets newcomers in, promotes, replaces the dead, and lets go
-//! who leaves; one change at a time (paper §6, thesis §4.2).
+//! Decides the leader's next change of the configuration: admits newcomers, promotes learners, replaces dead voters,
+//! and removes leavers, one change at a time (paper §6, thesis §4.2).
 //!
 //! Called by `node/leader_state.rs` with everything that it may look at. It must never act.
 

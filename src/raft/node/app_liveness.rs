@@ -1,4 +1,4 @@
-//! This file lets a leader whose JavaScript is stuck hand over to a node whose JavaScript is not.
+//! Transfers leadership from a leader whose JavaScript event loop is blocked to a node whose event loop responds.
 //!
 //! Part of `node.rs`. Heartbeats go on while an application blocks its event loop, so no election would ever come; but
 //! nothing is evaluated either. A voter is asked whether its JavaScript answers, and has to have it answer first: one that

@@ -1,5 +1,5 @@
-//! This file keeps nodes of other applications out of a cluster: the leader judges newcomers and members by the members
-//! that live.
+//! Keeps nodes of other applications out of a cluster: the leader compares newcomers and members with the living
+//! members.
 //!
 //! Part of `node.rs`. Over several deploys an application may come to have none of the methods that it was founded with, so
 //! that nothing older than the last word of each member counts. Founding is `bootstrap/applications.rs`.

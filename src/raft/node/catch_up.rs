@@ -1,5 +1,5 @@
-//! This file finds out when a node that became a member, or came back to it, has caught up: when its application has
-//! reduced everything that was committed then.
+//! Detects that a node has caught up: its application has reduced everything that was committed when the node became a
+//! member or returned.
 //!
 //! Part of `node.rs`. The node asks its leader as for a `sync` (thesis §6.4), without a limit of time, on behalf of nobody.
 

@@ -1,5 +1,5 @@
-//! This file lets a node leave: own calls end, leadership goes to another, the replica to a spare or away; then it
-//! stops, at the latest when its time is over.
+//! Closes a node: its own calls end, leadership and vote go to others, and the node stops, at the latest when its
+//! timeout is over.
 //!
 //! Part of `node.rs`.
 

@@ -1,4 +1,4 @@
-//! This file lets a leader's news of a commit travel with its next entries, if those come at once.
+//! Delays a leader's commit updates so that they travel with its next append.
 //!
 //! Part of `node.rs`. An application that calls, waits and performs again would otherwise have every follower woken
 //! twice an action: by the entry, and by the news that it is committed. So news of this node's own actions waits until

@@ -1,4 +1,4 @@
-//! This file makes the batches for JavaScript: news, then committed actions, then what it is to evaluate.
+//! Makes the batches for JavaScript: pending deliveries, then committed actions, then evaluations.
 
 use raft_rs::eraftpb::{Entry, EntryType};
 

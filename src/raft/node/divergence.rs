@@ -1,5 +1,5 @@
-//! This file keeps a node whose state is not to be trusted from doing harm, and compares the states of all nodes now
-//! and then to find it.
+//! Quarantines a node whose state is not to be trusted, and compares the states of all nodes at intervals to detect
+//! one.
 //!
 //! Part of `node.rs`. A diverged node stores entries and votes, but evaluates nothing, and its application sees no
 //! further action. Its log is cut behind the leader's snapshots, as others' behind their own. It campaigns only if

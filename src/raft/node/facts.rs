@@ -1,4 +1,4 @@
-//! This file says what the bootstrap has to know of this node and its Raft group at the moment.
+//! What the bootstrap needs to know about this node and its Raft group.
 //!
 //! Part of `node.rs`.
 

@@ -1,4 +1,4 @@
-//! This file says for how long a node may be left alone: a cluster at rest need not be woken by every tick.
+//! Decides how many ticks an idle node may skip.
 //!
 //! Part of `node.rs`. The driver tells all ticks that have passed before it tells anything else, so that the count is
 //! always right; only what a tick itself sets off comes later. Where anything is under way, that is a tick at most; where

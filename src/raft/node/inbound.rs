@@ -1,4 +1,4 @@
-//! This file hears a frame: what is for whom, and whom to believe.
+//! Dispatches the messages of a frame, and decides which senders to accept.
 //!
 //! Part of `node.rs`. Bytes may be anything; what is no message of our cluster, or comes from nobody, changes nothing.
 

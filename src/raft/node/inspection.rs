@@ -1,4 +1,4 @@
-//! This file lets the tests look into a node; nothing in a build that is shipped.
+//! Gives the tests access to the state of a node. Not part of a release.
 
 use super::Node;
 use crate::raft::events::Delivery;

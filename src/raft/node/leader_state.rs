@@ -1,5 +1,5 @@
-//! This file is what a leader does for the members: it follows who is heard, asks the planner for the next change, and
-//! carries it out.
+//! What a leader knows and does about the members: tracks who is active, asks the planner for the next change, and
+//! executes it.
 //!
 //! Part of `node.rs`. What is decided stands in `planner.rs`.
 

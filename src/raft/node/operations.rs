@@ -1,5 +1,5 @@
-//! This file holds what the application asks of the cluster, on any node, until it is answered: reads that are current
-//! (thesis §6.4), and orders about the membership.
+//! The pending operations of the application, on any node, until they are answered: linearizable reads (thesis §6.4)
+//! and commands about the membership.
 //!
 //! Part of `node.rs`. A question goes to the leader and is asked again until it is answered; an order is done when this
 //! node's own log says so. So nothing is lost with a leader.
@@ -103,8 +103,7 @@ impl Node {
         self.operations = operations;
         for pending in over as Vec<PendingOperation> {
             let waiting = self.status().waiting_for;
-            let why = waiting
-                .map_or("no leader answered with a majority behind it".into(), |text| text.to_string());
+            let why = waiting.map_or("no leader with a quorum answered".into(), |text| text.to_string());
             self.end_operation(
                 pending.ticket,
                 Err(Error::NoQuorum { what: describe(&pending.operation), why }),
@@ -406,7 +405,7 @@ impl Node {
 
 fn describe(operation: &Operation) -> &'static str {
     match operation {
-        Operation::Sync => "reading what is current",
+        Operation::Sync => "synchronizing",
         Operation::TransferLeadership { .. } => "transferring leadership",
         Operation::Remove { .. } => "removing a member",
         Operation::Resize { .. } => "resizing the cluster",

@@ -1,4 +1,4 @@
-//! This file carries requests to the leader and their outcomes back to their origins, also where the two are one node.
+//! Sends requests to the leader and outcomes back to their origins, also if both are the same node.
 
 use std::collections::BTreeMap;
 

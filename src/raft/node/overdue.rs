@@ -1,5 +1,4 @@
-//! This file counts for how long this node's storage has not answered, and lets a leader with such a storage hand over.
-//! What the node does without its storage meanwhile stands in `group/unsaved.rs`.
+//! Measures how long this node's storage has not responded, and makes a leader with such a storage transfer leadership.
 //!
 //! Part of `node.rs`. A disk that hangs gives no error, and heartbeats need no disk: without this, a leader that can
 //! save nothing would lead on, and its followers would never campaign.

@@ -1,4 +1,4 @@
-//! This file tells when the quorum is lost, and founds the cluster anew from what is left of it, when it is told to.
+//! Detects that the quorum is lost, and recovers the cluster from the surviving nodes on command.
 //!
 //! Part of `node.rs`. A majority of voters that kept nothing is gone for good with its processes: nothing can be committed
 //! any more, and the cluster can only go on at the risk of what the dead alone had acknowledged. The survivor with the
@@ -199,10 +199,13 @@ impl Node {
                 None => "this node is in no cluster".into(),
                 Some(replica) if replica.leader().is_some() => "there is a leader".into(),
                 Some(Replica { cast_vote: Some(cast_vote), .. }) => {
-                    format!("this node waits for cluster {}, heard lately", cast_vote.recovery_vote.cluster)
+                    format!(
+                        "this node waits for cluster {}, which is active",
+                        cast_vote.recovery_vote.cluster
+                    )
                 }
                 Some(_) => {
-                    "a majority of the voters was heard lately, or has not been silent for long enough".into()
+                    "a majority of the voters is active, or has not been silent for long enough".into()
                 }
             };
             return self.end_operation(ticket, Err(Error::QuorumNotLost { why }));

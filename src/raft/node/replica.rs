@@ -1,4 +1,4 @@
-//! This file holds what a node has once it is in a cluster: its replica, and what the log says.
+//! The replica of a node in a cluster: the Raft group, and what the log says about members and requests.
 //!
 //! Made and dropped by `node.rs`; it decides nothing by itself.
 
@@ -430,11 +430,8 @@ impl Replica {
             _ if is_served => None,
             Some(text) => Some(text),
             None if let Some(cast_vote) = &self.cast_vote => Some(
-                format!(
-                    "waiting for cluster {}, which takes the place of this one",
-                    cast_vote.recovery_vote.cluster
-                )
-                .into(),
+                format!("waiting for cluster {}, which replaces this one", cast_vote.recovery_vote.cluster)
+                    .into(),
             ),
             None => Some("waiting for a leader to be elected".into()),
         };

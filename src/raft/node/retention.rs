@@ -1,4 +1,4 @@
-//! This file says which part of the log a leader keeps for members that do not have it yet.
+//! Decides which part of the log a leader keeps for members that do not have it yet.
 //!
 //! Part of `node.rs`. Behind a snapshot whose image is under way, the log is what its receiver needs next: were it cut
 //! meanwhile, each image would arrive too late, and the next one would begin. So it is kept until the receiver has it,

@@ -1,5 +1,5 @@
-//! This file takes snapshots, drops the log that they cover, sends them to who lacks it, and takes over a leader's
-//! (paper §7).
+//! Takes snapshots, compacts the log that they cover, sends them to lagging members, and installs a leader's (paper
+//! §7).
 //!
 //! Part of `node.rs`.
 

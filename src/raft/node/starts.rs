@@ -1,5 +1,5 @@
-//! This file tells the processes of one incarnation from each other: of copies of a directory at most one is heard, and no
-//! older one than the cluster knows.
+//! Distinguishes the processes of one incarnation: of several copies of a directory at most one is accepted, and none
+//! that is older than the cluster knows.
 //!
 //! Part of `node.rs`. A copy has the incarnation, the log and the votes of a member, and has forgotten what that did since:
 //! to count it would be to count a vote twice, or an entry that is not there (paper §5.2, Figure 2). So every frame says

@@ -1,5 +1,4 @@
-//! This file holds what this node's application performed and has not heard the end of, and decides what of it to send
-//! to which leader.
+//! The requests of this node's application that have not ended, and when to send which of them to which leader.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! This file holds what a leader knows of everybody's requests in one term: which it has, which JavaScript is
-//! evaluating, and which outcomes it may tell.
+//! What a leader knows about the requests of all nodes in one term: the received ones, those in evaluation, and the
+//! outcomes that it may report.
 //!
 //! It is made when a node becomes leader and dropped when it no longer is; what it forgets then, the origins send to
 //! the next leader. It evaluates a request once in its term: evaluated twice, a request for a lock would see its own

@@ -1,4 +1,4 @@
-//! This file tries a leadership alone: what it asks JavaScript to evaluate, in which order, and how much.
+//! Tests the leader's sessions alone: what they ask JavaScript to evaluate, in which order, and how much.
 
 use bytes::Bytes;
 

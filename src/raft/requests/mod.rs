@@ -1,4 +1,4 @@
-//! This folder makes a call happen exactly once (thesis §6.3), in three nouns:
+//! Makes a call take effect exactly once (thesis §6.3), with three types:
 //!
 //! - [`ClientSession`]: what this node's application performed and has not heard the end of;
 //! - [`LeaderSessions`]: what a leader, in one term, has evaluated of everybody's requests;

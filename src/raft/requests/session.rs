@@ -1,5 +1,5 @@
-//! This file is what a leader has of one origin in its term: what waits for evaluation, and the outcomes of what was
-//! evaluated.
+//! What a leader has of one origin in its term: the requests that wait for evaluation, and the outcomes of evaluated
+//! ones.
 //!
 //! Used by `leader_sessions.rs` alone, which decides whose turn it is.
 

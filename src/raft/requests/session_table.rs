@@ -1,4 +1,5 @@
-//! This file is the replicated memory of requests: the same on every node at the same applied index.
+//! The replicated session table: the same on every node at the same applied index. For each member, the applied
+//! requests above its floor.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! This file stands for the JavaScript side of a node: it keeps committed and provisional states as the façade does,
+//! Stands for the JavaScript side of a node: it keeps committed and provisional states as the façade does,
 //! runs methods and notes how each call ended.
 
 use std::collections::{BTreeMap, VecDeque};

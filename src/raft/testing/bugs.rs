@@ -1,5 +1,5 @@
-//! This file puts known bugs back, one at a time, to see whether the simulations catch them: a checker that nothing
-//! ever fails proves nothing.
+//! Reintroduces known bugs, one at a time, to verify that the simulations detect them: a checker that never fails
+//! proves nothing.
 //!
 //! The core asks [`is_back`] at the few places where a bug can live, under `#[cfg(test)]` alone: a build that is
 //! shipped could not even name it. The switch is the thread's own, so that tests beside this one are not touched.
@@ -223,7 +223,7 @@ fn bug_of_reusing_a_read_context_is_caught() {
 fn bug_of_confirming_without_a_vote_is_caught() {
     assert_caught_by_script(
         Bug::ConfirmsWithoutVote,
-        "a_demoted_leader_of_two_hands_over_and_confirms_nothing",
+        "a_demoted_leader_of_two_transfers_leadership_and_confirms_nothing",
     );
 }
 

@@ -1,4 +1,4 @@
-//! This file runs clusters from seeds whose members come and go under faults: newcomers, deaths, restarts from disk,
+//! Runs clusters from seeds whose members come and go under faults: newcomers, deaths, restarts from disk,
 //! graceful closes, removals, other sizes, and reducers that throw.
 //!
 //! `CONFLUX_SEED=7 cargo test churn` replays one seed; `CONFLUX_SEEDS=50000` runs that many.

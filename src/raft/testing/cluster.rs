@@ -1,4 +1,4 @@
-//! This file is the world of simulated nodes: it delivers their frames, ticks their clocks and answers for their
+//! The world of simulated nodes: it delivers their frames, ticks their clocks and answers for their
 //! JavaScript, all from one seed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,4 +1,4 @@
-//! This file tells of copied directories: of processes under one incarnation only the rightful one is heard, and what a
+//! Tells of copied directories: of processes under one incarnation only the rightful one is heard, and what a
 //! directory has forgotten is not believed.
 
 use super::cluster::{Network, Sent};

@@ -1,4 +1,4 @@
-//! This file puts frames, deliveries and answers into the words of the golden scripts.
+//! Puts frames, deliveries and answers into the words of the golden scripts.
 
 use bytes::Bytes;
 use protobuf::Message as _;

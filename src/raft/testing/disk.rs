@@ -1,4 +1,4 @@
-//! This file is the disk of a simulated node: what was written is durable only after a sync, and a crash may leave any
+//! The disk of a simulated node: what was written is durable only after a sync, and a crash may leave any
 //! prefix of what was not.
 
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! This file tells, one by one, what happens to a cluster in which one node's state is not to be trusted.
+//! Tells, one by one, what happens to a cluster in which one node's state is not to be trusted.
 
 use bytes::Bytes;
 

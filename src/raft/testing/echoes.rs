@@ -1,4 +1,4 @@
-//! This file is the memory of a bad network: any frame may come again, from any earlier moment of the run.
+//! The memory of a bad network: any frame may come again, from any earlier moment of the run.
 //!
 //! It has a random generator of its own: a seed without echoes runs as it would without this file.
 

@@ -1,4 +1,4 @@
-//! This file holds the bytes that outlive the program which wrote them, or that another version reads: frames, entries of
+//! Holds the bytes that outlive the program which wrote them, or that another version reads: frames, entries of
 //! the log, snapshot images. The disk's own are in `storage/disk/record.rs`.
 //!
 //! `formats.txt` beside it has them as version 1 of the protocol writes them, a line each. A line that changes is a

@@ -1,4 +1,4 @@
-//! This file tells of disks that hang: they take writes, give no error, and do not answer.
+//! Tells of disks that hang: they take writes, give no error, and do not answer.
 
 use super::application::End;
 use super::cluster::Network;

@@ -1,4 +1,4 @@
-//! This file tells, one by one, what happens to a cluster under much load, or whose application takes long: nothing that is
+//! Tells, one by one, what happens to a cluster under much load, or whose application takes long: nothing that is
 //! legal costs a leader its leadership, fills a channel, or never ends.
 
 use std::collections::BTreeMap;

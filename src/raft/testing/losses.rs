@@ -1,4 +1,4 @@
-//! This file adds to the lives of `churn.rs` that quorums are lost, for good or for long, and recovered: on command, by
+//! Adds to the lives of `churn.rs` that quorums are lost, for good or for long, and recovered: on command, by
 //! themselves, twice at once.
 //!
 //! In the end one cluster must be left, and have everything that was acknowledged in it, or that the log held from which

@@ -1,4 +1,4 @@
-//! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
+//! Breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
 //! `application` stands for the façade, `cluster` for the world (with each node's `disk`, which may be one of the `slow_disks`, its `link` to Redis, and the network's `echoes`),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden

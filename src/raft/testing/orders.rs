@@ -1,4 +1,4 @@
-//! This file tells of orders that a node gives again because it has not heard that they were carried out.
+//! Tells of orders that a node gives again because it has not heard that they were carried out.
 
 use super::scenarios::Scenario;
 use crate::raft::{Operation, Role};

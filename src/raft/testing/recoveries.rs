@@ -1,4 +1,4 @@
-//! This file tells, one by one, how clusters are founded anew from what is left of them: who may die, return or be cut
+//! Tells, one by one, how clusters are founded anew from what is left of them: who may die, return or be cut
 //! off in between, and at which moment.
 //!
 //! `churn.rs` does the same at random.

@@ -1,4 +1,4 @@
-//! This file tells what happens while members are replaced, removed, demoted and let in, and a leader goes at the worst
+//! Tells what happens while members are replaced, removed, demoted and let in, and a leader goes at the worst
 //! moment; and of snapshots on their way meanwhile.
 
 use std::collections::BTreeSet;

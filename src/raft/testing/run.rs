@@ -1,4 +1,4 @@
-//! This file is one run of a simulated cluster: its clients, what they were told, and whether that was true.
+//! One run of a simulated cluster: its clients, what they were told, and whether that was true.
 //!
 //! The simulations say what happens to it; `faults.rs` holds what several of them do to it.
 

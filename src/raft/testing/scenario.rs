@@ -1,4 +1,4 @@
-//! This file is a cluster to which a story of recovery happens: its network is good but not instant, and its disks take a
+//! A cluster to which a story of recovery happens: its network is good but not instant, and its disks take a
 //! while.
 //!
 //! The stories are in `recoveries.rs`.

@@ -1,4 +1,4 @@
-//! This file tells, one by one, what happens to a cluster that hands over, or that loses its quorum for good;
+//! Tells, one by one, what happens to a cluster that hands over, or that loses its quorum for good;
 //! `divergences.rs` tells of a state that is not to be trusted.
 
 use super::cluster::{Cluster, Network};

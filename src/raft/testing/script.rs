@@ -1,4 +1,4 @@
-//! This file runs the golden scripts: commands, `---`, and the full consequence, as the paper would tell it.
+//! Runs the golden scripts: commands, `---`, and the full consequence, as the paper would tell it.
 //!
 //! `UPDATE_GOLDENFILES=1 cargo test` rewrites them.
 

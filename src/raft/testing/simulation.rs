@@ -1,4 +1,4 @@
-//! This file runs whole clusters from seeds under faults, then restores them and asks for everything that was promised.
+//! Runs whole clusters from seeds under faults, then restores them and asks for everything that was promised.
 //!
 //! `CONFLUX_SEED=7 cargo test simulation` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 

@@ -1,4 +1,4 @@
-//! This file makes disks slow: they take writes and give no error, and answer after tens or hundreds of ticks.
+//! Makes disks slow: they take writes and give no error, and answer after tens or hundreds of ticks.
 //!
 //! It has a random generator of its own: a seed without slow disks runs as it would without this file.
 

@@ -1,4 +1,4 @@
-//! This file tells of nodes on slow lines: they get a large state once, and the log behind it, while the cluster is written
+//! Tells of nodes on slow lines: they get a large state once, and the log behind it, while the cluster is written
 //! to, and what keeps a node in its cluster is never long behind what is large.
 
 use super::scenarios::Scenario;

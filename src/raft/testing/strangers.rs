@@ -1,4 +1,4 @@
-//! This file tells of nodes of another application that come upon a cluster, and of deploys that only look like that.
+//! Tells of nodes of another application that come upon a cluster, and of deploys that only look like that.
 
 use super::cluster::Network;
 use super::scenario::Scenario;

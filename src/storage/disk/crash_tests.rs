@@ -1,4 +1,4 @@
-//! This file cuts the power, or fails the device, at every single operation of a disk storage's life.
+//! Cuts the power, or fails the device, at every single operation of a disk storage's life.
 //!
 //! It runs over `testing::folder`, where what was not synced is partly lost and partly torn. `CONFLUX_CRASH_SEEDS` sets
 //! how often each point is tried.

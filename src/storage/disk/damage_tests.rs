@@ -1,4 +1,4 @@
-//! This file damages the files of a disk storage: every damage is reported, or it is where nothing is kept.
+//! Damages the files of a disk storage: every damage is reported, or it is where nothing is kept.
 //!
 //! `CONFLUX_DAMAGE_SAMPLES` sets how many flips are tried.
 

@@ -1,5 +1,4 @@
-//! This file keeps one replica in one redb file: it carries out writes, and reads back what was kept or says what is
-//! wrong.
+//! One replica in one redb file: executes writes, and reads the content back or reports its faults.
 //!
 //! Called by `mod.rs`. Every commit is synced once. Every opening verifies every page that counts, so that nothing is
 //! believed that was not written, and `header.rs` sees to it that nothing which was durable is taken back.

@@ -1,4 +1,4 @@
-//! This file opens the disk's decoders to the targets in `fuzz/`. It is in no release.
+//! Exposes the disk's decoders to the targets in `fuzz/`. Not part of a release.
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;

@@ -1,4 +1,4 @@
-//! This folder keeps a replica in a directory: in one redb file, which is made whole before it gets its name.
+//! Keeps a replica in a directory: in one redb file, which is completed before it gets its name.
 //!
 //! Made by `js/`, called by the driver's storage thread. It deletes nothing that ever counted, and repairs no content:
 //! what is damaged is reported, with what to do.

@@ -1,4 +1,4 @@
-//! This file turns what is kept into bytes and back, each value under its own checksum.
+//! Encodes what is stored, each value under its own checksum.
 //!
 //! Called by `database.rs`. A checksum covers the value and the place it belongs to, so that a value at another's place
 //! is noticed like a flipped bit. The bytes are a format that later versions must read: the tests hold them.

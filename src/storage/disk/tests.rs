@@ -1,4 +1,4 @@
-//! This file tries the disk storage on the file system at hand.
+//! Tests the disk storage on the real file system.
 
 use std::fs;
 

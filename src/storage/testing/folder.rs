@@ -1,4 +1,4 @@
-//! This file is a directory on a machine that can lose its power at any moment: the file system of the crash tests.
+//! A directory on a machine that can lose its power at any moment: the file system of the crash tests.
 //!
 //! What was not synced may survive a crash or not, each write and each change of a name by itself: no order is kept. A
 //! write may be torn too, between two words of eight bytes, as no disk tears a word.

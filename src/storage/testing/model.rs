@@ -1,4 +1,4 @@
-//! This file is the least storage there can be: what a list of writes amounts to, and writes to try.
+//! The least storage there can be: what a list of writes amounts to, and writes to try.
 //!
 //! Used by the contract and the crash tests. It shares nothing with an implementation but the types.
 

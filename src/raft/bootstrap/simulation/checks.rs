@@ -1,4 +1,4 @@
-//! This file says what must hold in the simulated world: during a run, and at its end.
+//! Says what must hold in the simulated world: during a run, and at its end.
 //!
 //! Called by the world. It must never change anything but its own records and the fault that it found.
 

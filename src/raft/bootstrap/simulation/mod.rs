@@ -1,4 +1,4 @@
-//! This file founds clusters thousands of times, on a bad network and with processes that crash in the middle.
+//! Founds clusters thousands of times, on a bad network and with processes that crash in the middle.
 //!
 //! N is 2 to 9, with up to N + 3 processes; frames are lost (5 %), repeated, delayed and reordered. From the last
 //! start, crash or perform on, it takes at most [`SETTLED_WITHIN`] ticks until there is one cluster that has a leader,

@@ -1,4 +1,4 @@
-//! This file is a small Raft that stands in for the real one while founding is simulated.
+//! A small Raft that stands in for the real one while founding is simulated.
 //!
 //! Called by the simulation. It elects, replicates and commits as the paper says (§5.2–§5.4, with check-quorum), but
 //! sends its whole log each time, for logs here are a few entries long.

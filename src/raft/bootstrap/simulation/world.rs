@@ -1,4 +1,4 @@
-//! This file is the world of the simulation: processes that start and crash, and the network between them.
+//! The world of the simulation: processes that start and crash, and the network between them.
 //!
 //! Called by the simulation, once per seed. Everything in it is drawn from that seed.
 

@@ -1,4 +1,4 @@
-//! This file tests what a node does about another with its id, and about another cluster.
+//! Tests what a node does about another with its id, and about another cluster.
 
 use super::*;
 

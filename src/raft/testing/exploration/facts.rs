@@ -1,4 +1,4 @@
-//! This file holds what the promises need to know of a process in one state: copied once, compared often.
+//! Holds what the promises need to know of a process in one state: copied once, compared often.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -1,4 +1,4 @@
-//! This file keeps what has happened in an explored world as far as a promise depends on it, and says which promise a
+//! Keeps what has happened in an explored world as far as a promise depends on it, and says which promise a
 //! step breaks.
 //!
 //! Of the paper's Figure 3: election safety, leader append-only, log matching, leader completeness and state machine

@@ -1,4 +1,4 @@
-//! This file explores, instead of drawing seeds: it takes a cluster of two or three nodes through every order of a few
+//! Explores, instead of drawing seeds: it takes a cluster of two or three nodes through every order of a few
 //! events, with frames that are lost or late, disks and JavaScript that are slow, clocks that run ahead, a node that is
 //! cut off and one that crashes.
 //!

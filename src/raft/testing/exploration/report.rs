@@ -1,4 +1,4 @@
-//! This file prints what broke a promise as a golden script, as short as it was found to be.
+//! Prints what broke a promise as a golden script, as short as it was found to be.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! This file lists what is explored: how each scenario begins, what is done in it, and for how long it goes on.
+//! Lists what is explored: how each scenario begins, what is done in it, and for how long it goes on.
 
 use super::processes::{Act, Processes};
 use super::world::NodeId;

@@ -1,4 +1,4 @@
-//! This file runs the explorations: a short one of every scenario with the tests, a long one on demand.
+//! Runs the explorations: a short one of every scenario with the tests, a long one on demand.
 
 use std::time::Instant;
 

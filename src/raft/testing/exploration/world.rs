@@ -1,4 +1,4 @@
-//! This file is a world of processes and frames in one state: what can happen next, and where that leads.
+//! A world of processes and frames in one state: what can happen next, and where that leads.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;

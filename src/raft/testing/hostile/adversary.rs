@@ -1,4 +1,4 @@
-//! This file makes frames that no correct peer sends: recorded ones changed a little, and invented ones whose numbers
+//! Makes frames that no correct peer sends: recorded ones changed a little, and invented ones whose numbers
 //! lie around those of the victim, where raft-rs's assertions are.
 
 use bytes::Bytes;

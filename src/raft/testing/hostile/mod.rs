@@ -1,4 +1,4 @@
-//! This room lies to a core: it takes nodes out of a living cluster and sends them what no correct peer would send.
+//! Lies to a core: it takes nodes out of a living cluster and sends them what no correct peer would send.
 //!
 //! `situation` brings a cluster into the states that matter, `liar` makes the messages, `victim` is the node that hears
 //! them. `CONFLUX_MESSAGES=500000 cargo test hostile` is the long form; a failure names its seed, and

@@ -1,4 +1,4 @@
-//! This file brings a small cluster into a state that matters, records its traffic on the way, and gives its nodes away.
+//! Brings a small cluster into a state that matters, records its traffic on the way, and gives its nodes away.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! This file is a node that is lied to, alone: it obeys its own work, and holds after every frame what must hold.
+//! A node that is lied to, alone: it obeys its own work, and holds after every frame what must hold.
 
 use super::adversary::Lie;
 use crate::raft::events::{Hashed, TakenSnapshot};
