@@ -2,4 +2,3 @@
 import conflux from './index.js'
 
 export default conflux
-

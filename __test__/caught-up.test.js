@@ -35,7 +35,7 @@ function newest(cluster) {
   return cluster.members.flatMap(({ acknowledged }) => acknowledged.slice(-1)).map(({ thing }) => thing)
 }
 
-const lacking = (books, things) => things.filter(thing => !contains(books, thing))
+const lacking = (ledger, things) => things.filter(thing => !contains(ledger, thing))
 
 test(`a newcomer under load is ready only when it has caught up, ${NEWCOMERS} times`, async t => {
   const redis = await startRedisServer()
@@ -49,8 +49,8 @@ test(`a newcomer under load is ready only when it has caught up, ${NEWCOMERS} ti
   for (let i = 0; i < NEWCOMERS; i++) {
     const floor = newest(cluster)
     const newcomer = cluster.start()
-    const books = await newcomer.ask('readyState')
-    assert.deepEqual(lacking(books, floor), [], `newcomer ${i + 1} read ${books.count} actions`)
+    const ledger = await newcomer.ask('readyState')
+    assert.deepEqual(lacking(ledger, floor), [], `newcomer ${i + 1} read ${ledger.count} actions`)
     await newcomer.close()
   }
   const { acknowledged } = await cluster.settle()
@@ -79,8 +79,8 @@ test(`a node that comes back with its disk likewise, ${NEWCOMERS} times, killed 
     await cluster.acknowledgements(500)
     const floor = newest(cluster)
     const back = cluster.start(target.id)
-    const books = await back.ask('readyState')
-    assert.deepEqual(lacking(books, floor), [], `restart ${i + 1} read ${books.count} actions`)
+    const ledger = await back.ask('readyState')
+    assert.deepEqual(lacking(ledger, floor), [], `restart ${i + 1} read ${ledger.count} actions`)
     back.load({ inFlight: 50 })
     await cluster.whole()
   }

@@ -73,7 +73,7 @@ const verbs = {
   status: () => node.status(),
   state: () => node.getState(),
   /** The state, once it holds so many things. */
-  books: ({ argument: count }) =>
+  ledger: ({ argument: count }) =>
     new Promise(resolve => {
       const check = () => node.getState().count >= count && (unsubscribe(), resolve(node.getState()))
       const unsubscribe = node.subscribe(check)

@@ -1,6 +1,6 @@
 // Shows what a bug in the core amounts to: a panic ends its node with an error, and nothing else.
 //
-// The bug is one of the façade's, put in from outside: performs that are numbered with a gap, which the core asserts.
+// The bug is one of the façade's, put in from outside: calls that are numbered with a gap, which the core asserts.
 // `CONFLUX_PANICS=1000` is the long form.
 
 'use strict'

@@ -160,9 +160,9 @@ async function assertStarts(cluster, doomed, formers) {
   const again = cluster.start(doomed.id)
   again.load({ inFlight: 10, pause: 2 })
   await again.ask('ready')
-  const books = await again.ask('state')
+  const ledger = await again.ask('state')
   for (const former of formers) {
-    const missing = former.acknowledged.filter(({ thing }) => !contains(books, thing))
+    const missing = former.acknowledged.filter(({ thing }) => !contains(ledger, thing))
     assert.deepEqual(missing, [], `${again.origin} has lost what ${former.origin} had acknowledged`)
   }
   await cluster.acknowledgements(20, ({ thing }) => thing.startsWith(`${again.origin}:`))

@@ -177,7 +177,7 @@ test('after an action that cannot be reduced nothing changes the state, and ever
       ...[KIND.committed, 11, 'z', KIND.evaluate, 'append', ['w'], KIND.takeSnapshot, KIND.hash, 11]
     ])
   )
-  // Those who awaited a call go on in between.
+  // Those who awaited a call continue in between.
   await until('the end of the batch', () => micros.length === 1)
   assert.deepEqual(said.slice(0, 3), [
     ['reducerFailed', 9, 'the reducer threw on the action "poison": indigestible'],
@@ -279,7 +279,7 @@ test('without storage the state can be read at once', t => {
   assert.deepEqual(node.getState(), [])
 })
 
-test('a perform whose action came by a snapshot resolves with it', async t => {
+test('a call whose action came by a snapshot resolves with it', async t => {
   const { node, deliver } = scripted(t)
   const performing = node.perform('append', ['x'])
   await new Promise(setImmediate)
@@ -501,7 +501,7 @@ test('subscribers that compute for long let the event loop turn, too', async t =
   assert.ok(new Set(at).size >= 2, `turns of the event loop before each call: ${at}`)
 })
 
-test('callers that go on after a perform let the event loop turn, too, and the next delivery waits', async t => {
+test('callers that continue after a call let the event loop turn, too, and the next delivery waits', async t => {
   const { node, deliver } = scripted(t)
   let turns = 0
   let isOver = false

@@ -47,8 +47,8 @@ function startAgain(cluster, member) {
 async function assertReplays(again, before) {
   await again.ask('ready')
   assert.equal(again.opened.state, 'ERR_CONFLUX_NOT_READY')
-  const books = await again.ask('state')
-  const missing = before.acknowledged.filter(({ thing }) => !contains(books, thing))
+  const ledger = await again.ask('state')
+  const missing = before.acknowledged.filter(({ thing }) => !contains(ledger, thing))
   assert.deepEqual(missing, [], `${again.id} has lost what it had acknowledged`)
 }
 

@@ -1,5 +1,5 @@
 /**
- * Keeps one of three processes diverged for good while the others go on, and holds that its log and its
+ * Keeps one of three processes diverged for good while the others continue, and holds that its log and its
  * memory stay as theirs.
  *
  * CONFLUX_DIVERGED_ACTIONS sets how many actions the others perform (default 20000); memory is held from 500000 on.

@@ -3,8 +3,9 @@
  * with what became of its call.
  *
  * Every public function is called again and again, and fails at its first step, its second, and so on until it has no
- * more. It fails in four ways: a step throws; all steps from there on throw, the handlers' too; a `vm` script is cut off
- * there by its time limit, which runs no `catch` and no `finally`; and the stack ends there, with the package as it is.
+ * more. It fails in four ways: a step throws; all steps from there on throw, the handlers' too; a `vm` script is cut
+ * off there by its time limit, which runs no `catch` and no `finally`; and the stack ends there, with the package as it
+ * is.
  */
 'use strict'
 
@@ -229,7 +230,7 @@ for (const [title, way] of Object.entries(WAYS)) {
       const node = await openReady(t, way.open)
       const expected = (await settle(call(node))).error?.code
       await exhaust(way, async (k, fails) => {
-        // What was performed before goes along, or later.
+        // What was called before goes along, or later.
         const before = node.perform('append', [k])
         const { returned, thrown } = fails(() => call(node))
         if (returned) {

@@ -26,7 +26,7 @@ const thrower = name => () => {
   throw new Error(name)
 }
 
-/** What is hostile in the way it is looked at; made anew for each use. */
+/** What is hostile in the way it is looked at; recomputed for each use. */
 const TRAPS = {
   'a getter that throws': () => Object.defineProperty({}, 'x', { get: thrower('get'), enumerable: true }),
   'a toJSON that throws': () => ({ toJSON: thrower('toJSON') }),
@@ -155,7 +155,7 @@ function assertUnpolluted() {
   assert.deepEqual(Object.keys(Object.prototype), [])
 }
 
-test(`${RUNS} performs of anything end no node, and three nodes keep one state`, async t => {
+test(`${RUNS} calls of any kind end no node, and three nodes keep one state`, async t => {
   const nodes = openCluster(t, 3, { methods, reduce, snapshot: { entries: 200 } })
   await elected(nodes)
   const counts = { resolved: 0, refused: 0, 'not-applied': 0 }

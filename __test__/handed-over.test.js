@@ -1,8 +1,9 @@
 /**
- * Shows that a delivery which cannot be handed over to JavaScript ends its node and every call of it, and nothing
+ * Shows that a delivery which cannot be transferred to JavaScript ends its node and every call of it, and nothing
  * else: neither the process nor the other nodes.
  *
- * What makes it fail is put in here: in a shipped package only a bug, or a text that is no string of JavaScript's, does.
+ * What makes it fail is put in here: in a shipped package only a bug, or a text that is no string of JavaScript's,
+ * does.
  */
 'use strict'
 

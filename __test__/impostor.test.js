@@ -1,6 +1,6 @@
 /**
  * Starts beside a cluster of processes what does not belong there: a second process with an id that is taken,
- * and one with another `clusterSize`. Each is told at once what is wrong, with both values; the cluster goes on.
+ * and one with another `clusterSize`. Each is told at once what is wrong, with both values; the cluster continues.
  */
 'use strict'
 

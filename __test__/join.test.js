@@ -1,4 +1,4 @@
-// Shows how nodes come to a cluster and go from it, and that who performs elsewhere notices nothing.
+// Shows how nodes come to a cluster and go from it, and that callers on other nodes notice nothing.
 
 'use strict'
 
@@ -31,7 +31,7 @@ async function founded(open) {
   return { nodes, ...(await elected(nodes)) }
 }
 
-test('a fourth node joins, has the state, and performs like any other', async t => {
+test('a fourth node joins, has the state, and makes calls like any other', async t => {
   const open = cluster(t, { snapshot: { entries: 100 } })
   const { nodes, leader } = await founded(open)
   await Promise.all(Array.from({ length: 1000 }, (_, i) => leader.perform('append', [i])))
@@ -116,7 +116,7 @@ test('without a spare voters shrink, and grow back', async t => {
   await until('three voters', () => voters(staying).length === 3)
 })
 
-test('a rolling restart under fresh ids loses nothing, and fails no perform made elsewhere', async t => {
+test('a rolling restart under fresh ids loses nothing, and fails no call made elsewhere', async t => {
   const open = cluster(t)
   let { nodes } = await founded(open)
   const performer = open('performer')

@@ -1,8 +1,8 @@
 /**
- * The state that the clusters of OS processes share: the books of what was applied, once or twice, and in
+ * The state that the clusters of OS processes share: the ledger of what was applied, once or twice, and in
  * which order.
  *
- * Called by `cluster-node.js` as its reducer, and by `cluster.js` to audit. The books stay small however long a test is,
+ * Called by `cluster-node.js` as its reducer, and by `cluster.js` to audit. The ledger stay small however long a test is,
  * because the things of one origin are numbered, and come in the order of their calls.
  *
  * An action is a thing and the place that it was given when it was evaluated: how many were there before.
@@ -15,21 +15,21 @@ const EMPTY = { count: 0, digest: 0, applied: {}, results: {}, faults: [] }
 /** More faults say nothing more, and would make every snapshot longer. */
 const FAULTS_MAX = 20
 
-function reduce(books = EMPTY, action) {
-  if (action === null) return books
+function reduce(ledger = EMPTY, action) {
+  if (action === null) return ledger
   const { thing, place } = action
   const [origin, number] = parse(thing)
-  const ranges = books.applied[origin] ?? []
+  const ranges = ledger.applied[origin] ?? []
   const last = ranges.at(-1) ?? 0
   const faults = []
   if (number <= last) faults.push(`${thing} was applied ${includes(ranges, number) ? 'twice' : 'too late'}`)
-  if (place !== books.count) faults.push(`${thing} was evaluated as ${place}, and is ${books.count}`)
+  if (place !== ledger.count) faults.push(`${thing} was evaluated as ${place}, and is ${ledger.count}`)
   return {
-    count: books.count + 1,
-    digest: digest(books.digest, thing),
-    applied: number > last ? { ...books.applied, [origin]: extend(ranges, number) } : books.applied,
-    results: { ...books.results, [origin]: withResult(books.results[origin], action) },
-    faults: faults.length === 0 ? books.faults : [...books.faults, ...faults].slice(-FAULTS_MAX)
+    count: ledger.count + 1,
+    digest: digest(ledger.digest, thing),
+    applied: number > last ? { ...ledger.applied, [origin]: extend(ranges, number) } : ledger.applied,
+    results: { ...ledger.results, [origin]: withResult(ledger.results[origin], action) },
+    faults: faults.length === 0 ? ledger.faults : [...ledger.faults, ...faults].slice(-FAULTS_MAX)
   }
 }
 
@@ -38,10 +38,10 @@ function withResult(results = 0, { thing, place }) {
   return digest(results, `${thing}@${place}`)
 }
 
-/** Whether the thing is in these books. */
-function contains(books, thing) {
+/** Whether the thing is in these ledger. */
+function contains(ledger, thing) {
   const [origin, number] = parse(thing)
-  return includes(books.applied[origin] ?? [], number)
+  return includes(ledger.applied[origin] ?? [], number)
 }
 
 function extend(ranges, number) {

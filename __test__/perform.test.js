@@ -127,7 +127,7 @@ test('what a caller does to its action is not seen in the state', async t => {
   }
 })
 
-test("one node's performs are evaluated in the order of their calls, also those held before there is a leader", async t => {
+test("one node's calls are evaluated in the order of their calls, also those held before there is a leader", async t => {
   const nodes = openCluster(t, 3)
   const numbers = Array.from({ length: 1000 }, (_, i) => i)
   await Promise.all(

@@ -56,7 +56,7 @@ test(`${REQUESTS} requests, ${REPEATED * 100} % of them repeated, while leaders 
       await cluster.whole()
       fresh.load({ inFlight: 30, pause: 5 })
     } else {
-      // The order may be lost on its way, or the transferTarget not be up to it: then it is another time.
+      // The order may be lost in flight, or the transfer target may be unable to lead: then another attempt follows.
       await leader.ask('transferLeadership').catch(() => {})
     }
     if ((await cluster.leader()) !== leader) leaders++

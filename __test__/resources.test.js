@@ -149,7 +149,8 @@ test(
     assert.equal(lines.length, 13)
     const stored = lines.filter((_, i) => i % 2 === 0).slice(0, -1)
     const named = lines.filter((_, i) => i % 2 === 1)
-    const refusal = /^ERR_CONFLUX_RESOURCES starting a node: the operating system refused a thread.*\(os error 11\)$/
+    const refusal =
+      /^ERR_CONFLUX_RESOURCES starting a node: the operating system refused a thread.*\(os error 11\)$/
     for (const line of stored) assert.match(line, line === '2' ? /^2$/ : refusal)
     const gaveNone =
       /^WARN_CONFLUX_CHANNEL_BROKEN connecting to .*: OS can't spawn worker thread: .*\(os error 11\)$/

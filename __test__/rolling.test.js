@@ -1,5 +1,5 @@
 /**
- * Shows that the processes of a cluster can be restarted one after the other for ever: nobody who performs
+ * Shows that the processes of a cluster can be restarted one after the other forever: nobody who performs
  * elsewhere is refused, nothing is lost or done twice, and the cluster pauses for no longer than an election takes.
  *
  * CONFLUX_RESTARTS sets how often (default 5); how long the cluster paused is printed at the end of each test.
@@ -37,7 +37,7 @@ async function clusterWithClient(t, { isDurable = false } = {}) {
   await cluster.leader()
   const client = cluster.start()
   await client.ask('ready')
-  // Some thousand a second: a hundred restarts are to fit into this process' books.
+  // Some thousand a second: a hundred restarts are to fit into this process' ledger.
   client.load({ pause: 10 })
   await cluster.acknowledgements(100)
   return { cluster, client }

@@ -28,7 +28,7 @@ const PATIENCE_MS = 3 * LINE_MS + 60_000
 /** Several come while the state travels. */
 const SNAPSHOT_ENTRIES = 300
 const LOAD = { inFlight: 3, pause: 5 }
-/** Who lags by less has caught up: that is on its way. */
+/** Who lags by less has caught up: that is in flight. */
 const LEVEL_ENTRIES = 200
 
 async function open(t) {

@@ -41,7 +41,7 @@ const application = {
   }
 }
 
-test(`${THROWS} performs that throw: each rejects with its cause, and what is between them is done`, async t => {
+test(`${THROWS} calls that throw: each rejects with its cause, and what is between them is done`, async t => {
   const nodes = openCluster(t, 3, application)
   await elected(nodes)
   const unhandled = []

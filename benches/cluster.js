@@ -1,5 +1,5 @@
 /**
- * What a scenario sees of a peer under test: its processes, who leads, and its books.
+ * What a scenario sees of a peer under test: its processes, who leads, and its ledger.
  *
  * Made by the peers. It kills every process that it started.
  */
@@ -78,7 +78,7 @@ class Cluster {
   }
 
   /** Of what was acknowledged: how much a node lacks, or applied twice. */
-  async books() {
+  async ledger() {
     const ask = async verb => (await Promise.all(this.#hosts.map(host => host.process.ask(verb)))).flat()
     // One after the other: somebody may perform meanwhile, and what he is acknowledged now others apply a little later.
     const origins = await ask('acknowledged')

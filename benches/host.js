@@ -105,7 +105,7 @@ const verbs = {
     await Promise.all(Array.from({ length: inFlight }, keepOne))
   },
 
-  /** One perform after the other, until the process ends. */
+  /** One call after the other, until the process ends. */
   trickle: ({ id }) => {
     const client = clients.get(id)
     const forever = async () => {

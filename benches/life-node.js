@@ -62,7 +62,7 @@ const verbs = {
 
   fill: bytes => node.perform('fill', [bytes]),
 
-  /** One perform every 10 ms, until the answer to `longestGap` is wanted. */
+  /** One call every 10 ms, until the answer to `longestGap` is wanted. */
   trickle: async () => {
     longestGap = 0
     committedAt = performance.now()

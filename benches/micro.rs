@@ -1,5 +1,5 @@
 //! Measures the core alone, on one thread: what the codec of frames costs, and what three cores take to
-//! commit and apply, without JavaScript, channel, disk or clock. What is left of a perform's time is theirs.
+//! commit and apply, without JavaScript, channel, disk or clock. What is left of the time of a call is theirs.
 //!
 //! `cargo bench --bench micro`.
 
@@ -18,33 +18,33 @@ fn main() {
     divan::main();
 }
 
-/// How many performs share a turn: one alone, some, and as many as a busy event loop hands over.
-const PERFORMS: [usize; 3] = [1, 100, 1000];
+/// How many calls share a turn: one alone, some, and as many as a busy event loop hands over.
+const CALLS: [usize; 3] = [1, 100, 1000];
 
-#[divan::bench(args = PERFORMS)]
-fn frame_encode(bencher: Bencher, performs: usize) {
-    let frame = frame_of(performs);
-    bencher.counter(ItemsCount::new(performs)).bench(|| black_box(&frame).encode());
+#[divan::bench(args = CALLS)]
+fn frame_encode(bencher: Bencher, calls: usize) {
+    let frame = frame_of(calls);
+    bencher.counter(ItemsCount::new(calls)).bench(|| black_box(&frame).encode());
 }
 
-#[divan::bench(args = PERFORMS)]
-fn frame_decode(bencher: Bencher, performs: usize) {
-    let bytes = frame_of(performs).encode();
-    bencher.counter(ItemsCount::new(performs)).bench(|| Frame::decode(black_box(&bytes)));
+#[divan::bench(args = CALLS)]
+fn frame_decode(bencher: Bencher, calls: usize) {
+    let bytes = frame_of(calls).encode();
+    bencher.counter(ItemsCount::new(calls)).bench(|| Frame::decode(black_box(&bytes)));
 }
 
 /// From `Perform` on the leader until all three have applied.
-#[divan::bench(args = PERFORMS)]
-fn three_cores_from_the_leader(bencher: Bencher, performs: usize) {
+#[divan::bench(args = CALLS)]
+fn three_cores_from_the_leader(bencher: Bencher, calls: usize) {
     let mut cores = Cores::with_leader();
-    bencher.counter(ItemsCount::new(performs)).bench_local(|| cores.perform(0, performs));
+    bencher.counter(ItemsCount::new(calls)).bench_local(|| cores.perform(0, calls));
 }
 
 /// The same from a follower.
-#[divan::bench(args = PERFORMS)]
-fn three_cores_from_a_follower(bencher: Bencher, performs: usize) {
+#[divan::bench(args = CALLS)]
+fn three_cores_from_a_follower(bencher: Bencher, calls: usize) {
     let mut cores = Cores::with_leader();
-    bencher.counter(ItemsCount::new(performs)).bench_local(|| cores.perform(1, performs));
+    bencher.counter(ItemsCount::new(calls)).bench_local(|| cores.perform(1, calls));
 }
 
 /// Behind so many actions: nothing on the way of an action may grow with the log, or with the table of requests.
@@ -65,8 +65,8 @@ fn a_tick_of_three_cores(bencher: Bencher) {
     bencher.bench_local(|| cores.tick());
 }
 
-fn frame_of(performs: usize) -> Frame {
-    let requests = (1..=performs as u64).map(|sequence| RequestItem {
+fn frame_of(calls: usize) -> Frame {
+    let requests = (1..=calls as u64).map(|sequence| RequestItem {
         sequence,
         after: sequence - 1,
         method: "append".into(),
@@ -136,12 +136,12 @@ impl Cores {
         let member = &mut self.nodes[number];
         let first = member.performed + 1;
         member.performed += count as u64;
-        let performs = (first..=member.performed).map(|sequence| Perform {
+        let calls = (first..=member.performed).map(|sequence| Perform {
             sequence,
             method: self.method.clone(),
             args: Bytes::from_static(ARGS),
         });
-        member.node.handle(Input::Perform(performs.collect()));
+        member.node.handle(Input::Perform(calls.collect()));
         self.obey(number);
         self.travel();
         let status = self.nodes[number].node.status();

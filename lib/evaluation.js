@@ -1,6 +1,6 @@
 // Evaluates a call on the leader: runs the method, then the reducer, and encodes the result for the core.
 //
-// Nothing that an application's code does gets out of here but as an answer.
+// Nothing that an application's code does leaves this module except as an answer.
 
 'use strict'
 
@@ -29,7 +29,7 @@ function evaluate(application, store, node, method, args) {
   } catch (error) {
     return REFUSED + encodeError(StateError.is(error) ? errors.methodState(method, error) : error)
   }
-  // A `toJSON` that gives null has nothing to do.
+  // A `toJSON` that returns null means that there is nothing to do.
   if (text === 'null') return NOTHING
   try {
     // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
@@ -86,7 +86,7 @@ function codeOf(code) {
 /** What an error is rebuilt with, or what must not be carried over. */
 const IDENTITY = new Set(['message', 'name', 'stack', 'outcome', '__proto__'])
 
-/** The error again, on the node that performed. */
+/** The error again, on the calling node. */
 function decodeError(data) {
   const error = withoutFrames(errors.messageOf(data))
   error.code = 'ERR_CONFLUX_REFUSED'

@@ -32,7 +32,7 @@ class Events {
     }
   }
 
-  /** A node that goes on with an old state must be seen: where nobody listens, it is a warning. */
+  /** A node that continues with an old state must be seen: where nobody listens, it is a warning. */
   diverged(error) {
     if (this.#emitter.listenerCount('diverged') > 0) this.emit('diverged', error)
     else this.warn('WARN_CONFLUX_DIVERGED', error.message, { index: error.index })

@@ -1,6 +1,7 @@
 // Executes the core's deliveries in order, and yields to the event loop in between.
 //
-// Called by node.js. The core has one batch with JavaScript at a time; what it delivers while this node pauses waits here.
+// Called by node.js. The core has one batch with JavaScript at a time; what it delivers while this node pauses waits
+// here.
 
 'use strict'
 
@@ -16,7 +17,7 @@ class Inbox {
   #slice = new Slice()
   #batches = []
   #isPaused = false
-  /** So many calls are settled before their callers go on: as many as take about half a slice together. */
+  /** So many calls are settled before their callers continue: as many as take about half a slice together. */
   #settledMax = 1
   #resume = () => this.#goOnAfterCallers()
   #renew = () => {
@@ -24,7 +25,7 @@ class Inbox {
     this.#goOn()
   }
 
-  /** @param node told what is delivered, when a batch is done, how far it has come, and what was thrown: a bug. */
+  /** @param node receives the deliveries, the end and the progress of a batch, and exceptions, which only a bug can cause. */
   constructor(node, replica) {
     this.#node = node
     this.#replicatedState = replica

@@ -1,8 +1,8 @@
 // A node: its public handle, and the target of the core's deliveries, which act on the state, the calls and the
 // operations.
 //
-// Called by index.js, which hands out its public handle, and by `deliveries.js` for each delivery. Nothing that an
-// application throws may leave `deliver`: what does is a bug, and ends this node, never the process.
+// Called by index.js, which hands out its public handle, and by `deliveries.js` for each delivery. No exception of an
+// application may leave `deliver`: an exception that does is a bug, and ends this node, never the process.
 
 'use strict'
 
@@ -27,13 +27,13 @@ const { TIMEOUT_MAX } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
 
-/** The core ends a close in its time; after so much more, something else holds it up: a disk, or a log that is long. */
+/** The core ends a close within its timeout; after this additional time, something else delays it: a disk, or a long log. */
 const CLOSE_GRACE_MS = 250
 
 const NO_STATES = []
 
 class Node {
-  /** What the application holds: `this` in its methods. */
+  /** The public object of the node: `this` in its methods. */
   handle
   #application
   #replicatedState
@@ -43,7 +43,7 @@ class Node {
   #ready
   #events
   #keepAlive = null
-  /** What `ref` and `unref` said last. */
+  /** The last call of `ref` or `unref`. */
   #isKeptAlive = true
 
   /** `open`, `closing`, then `closed` or `failed`; `new` while it is made. */
@@ -159,7 +159,7 @@ class Node {
   #ask(name, args) {
     this.#application.forbidInside(name)
     return this.#whileOpen(name, () => {
-      // What was performed before is told to the core before.
+      // Earlier calls reach the core first.
       this.#calls.flush()
       return this.#operations[name](...args, this.handle[name])
     })
@@ -192,7 +192,7 @@ class Node {
     const bound = callback ? bind(callback) : undefined
     if (this.hasEnded) return this.#hasClosed(bound)
     if (this.#state === 'open') {
-      // What was performed before is told to the core before.
+      // Earlier calls reach the core first.
       this.#calls.flush()
       nextTick(beginClosing, this)
       this.#native.close(timeout, leave)
@@ -218,13 +218,13 @@ class Node {
   beginClosing() {
     if (this.#state !== 'closing') return
     this.#ready.reject(() => this.#endedError('not-applied'))
-    // Also an unref'd node takes its leave before the process exits; that is bounded in time.
+    // Even an unref'd node closes before the process exits, within the timeout.
     this.#keepAlive.ref()
     const limit = Math.min(this.#closeTimeout + CLOSE_GRACE_MS, TIMEOUT_MAX)
     this.#closeTimer ??= setTimeout(giveUpClosing, limit, this)
   }
 
-  /** A disk that hangs, or a log that is still being read, is left to itself. */
+  /** Stops waiting for a hanging disk or a log that is still being read. */
   giveUpClosing() {
     if (this.hasEnded) return
     this.#native.kill()
@@ -264,7 +264,7 @@ class Node {
   }
 
   #keepProcessAlive(isWanted) {
-    // A node that takes its leave is not to be cut short.
+    // A closing node must not be interrupted.
     if (this.#state === 'open') {
       if (isWanted) this.#keepAlive?.ref()
       else this.#keepAlive?.unref()
@@ -300,10 +300,10 @@ class Node {
     this.#fail(errors.internal(error))
   }
 
-  /** A leader's core waits with its news of a commit for what those who awaited it perform now. */
+  /** A leader's core delays its commit updates for the calls that callers make in response to them. */
   #awaitTurn() {
     this.#hasPerformed = false
-    // Behind the microtasks of whoever awaited, and behind the flush of what they performed.
+    // After the microtasks of the callers, and after the flush of their new calls.
     if (this.#role === 'leader') nextTick(queueMicrotask, this.#afterMicrotasks)
   }
 
@@ -466,7 +466,7 @@ function giveUpClosing(node) {
   node.giveUpClosing()
 }
 
-/** A node that will not come back under its replica gives it up. */
+/** A node without storage cannot return to its membership, and gives it up. */
 function closeOptions(options, leaveDefault) {
   const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = callOptions(
     options,

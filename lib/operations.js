@@ -1,6 +1,6 @@
 // Keeps the pending operations (`sync` and the commands of an operator) and passes them to the core.
 //
-// Called by node.js. No timer here: the core answers each at the latest when its time is over.
+// Called by node.js. It has no timer: the core answers each operation within its timeout.
 
 'use strict'
 
@@ -15,7 +15,7 @@ const CLUSTER_SIZE_MAX = 99
 const OPTIONS = ['timeout', 'signal']
 
 class Operations {
-  /** Set once, before the first ask. */
+  /** Set once, before the first operation. */
   native = null
   #pendingMax
   /** By ticket. */
@@ -24,7 +24,7 @@ class Operations {
   #ticket = 0
   #stacks
 
-  /** @param stacks knows who called. */
+  /** @param stacks records the callers. */
   constructor({ maxPending }, stacks) {
     this.#pendingMax = maxPending
     this.#stacks = stacks
@@ -86,9 +86,9 @@ class Operations {
   }
 
   /**
-   * Throws what is wrong with the call; nothing is asked then.
+   * Throws an error about an invalid call, and then starts nothing.
    *
-   * @param what the operation, in words.
+   * @param what the operation, as text.
    * @param outcome of a call that is aborted once the core knows of it.
    */
   #ask(what, ask, options, callee, outcome = 'unknown') {
@@ -103,13 +103,13 @@ class Operations {
       aborted: undefined
     }
     if (signal !== undefined) {
-      // Until the core answers, the ask counts as one that waits.
+      // The operation is pending until the core answers.
       waiter.aborted = () =>
         this.#stacks.reject(waiter.deferred, errors.aborted(what, outcome, reasonOf(signal)), waiter.site)
       listen(signal, waiter)
     }
     this.native.beginOperation(JSON.stringify([ticket, Math.ceil(timeout), ask]))
-    // No call below: what is asked is recorded, also at the end of the stack.
+    // No call below: the operation is recorded even after a stack overflow.
     this.#pending[ticket] = waiter
     this.#count++
     return waiter.deferred.promise

@@ -1,10 +1,11 @@
 // Keeps the pending calls of one node and passes new ones to the core.
 //
-// Those of one turn of the event loop go in one call. Each ends exactly once: resolved, rejected, or timed out.
+// The calls of one turn of the event loop are handed over together. Each ends exactly once: resolved, rejected, or
+// timed out.
 //
-// Any call may be cut off inside the application's own stack: it throws at the end of that stack, and a `vm` script with
-// a time limit ends without as much as a `finally`. So whatever may throw comes first (what is scheduled then finds
-// nothing to do), and a record is written by assignments alone, which nothing interrupts.
+// Any call may be cut off inside the application's own stack: it throws at the end of that stack, and a `vm` script
+// with a time limit ends without as much as a `finally`. So whatever may throw comes first (what is scheduled then
+// finds nothing to do), and a record is written by assignments alone, which nothing interrupts.
 
 'use strict'
 
@@ -23,7 +24,7 @@ const CHARACTERS_MAX = 64 * 1024 * 1024
 
 const OPTIONS = ['timeout', 'signal']
 
-/** Thousands may time out at once: what the node waits for is not asked for each. */
+/** Thousands may time out together: the reason is not queried for each. */
 const WAITING_FOR_MS = 10
 
 class PendingCalls {
@@ -53,10 +54,10 @@ class PendingCalls {
   #quoted = new Map()
 
   /**
-   * @param stacks knows who called.
+   * @param stacks records the callers.
    * @param deliver given the batch that the core hands back at once.
-   * @param onFault told what the core's edge throws: only a bug makes it throw.
-   * @param waitingFor says what the node waits for, in words, or null.
+   * @param onFault called with an exception of the addon, which only a bug can cause.
+   * @param waitingFor returns what the node is waiting for, as text, or null.
    */
   constructor(options, stacks, deliver, onFault, waitingFor) {
     this.#pendingMax = options.maxPending
@@ -78,7 +79,7 @@ class PendingCalls {
    *
    * @param options a timeout, `{ timeout, signal }`, or nothing.
    * @param callee the function that the application called.
-   * @throws what is wrong with it; it is no call then, and takes no place in the order.
+   * @throws an error about an invalid call, which gets no sequence number.
    */
   add(method, args, options, callback, callee) {
     // First, because an overloaded caller calls this most.
@@ -130,7 +131,7 @@ class PendingCalls {
     else this.#stacks.reject(entry, error, call?.site)
   }
 
-  /** The time of a call is over. */
+  /** The timeout of a call is over. */
   expire(entry, method, timeout) {
     this.#giveUp(entry, outcome => errors.timeout(method, timeout, outcome, this.#waitingForNow()))
   }
@@ -139,7 +140,7 @@ class PendingCalls {
     this.#giveUp(entry, outcome => errors.aborted(describe(method), outcome, reasonOf(signal)))
   }
 
-  /** Its caller waits no longer. An entry that was never recorded is none. */
+  /** The caller no longer waits. An entry that was never recorded is ignored. */
   #giveUp(entry, errorFor) {
     if (this.#pending[entry.sequence - this.#first] !== entry || entry.isWithdrawn) return
     if (entry.sequence >= this.#turnFirst) {
@@ -152,7 +153,7 @@ class PendingCalls {
     this.#flushLater()
   }
 
-  /** It leaves the turn, which the core does not know of yet, as if it had never been performed. */
+  /** Removes the call from the turn, which the core does not have yet. */
   #withdraw(entry) {
     entry.isWithdrawn = true
     this.#withdrawn++
@@ -190,7 +191,7 @@ class PendingCalls {
     return this.#waitingFor
   }
 
-  /** Ends all. `errorFor(outcome)` makes the error: `not-applied` for what the core was never told. */
+  /** Ends all. `errorFor(outcome)` makes the error: `not-applied` for calls that the core never received. */
   rejectAll(errorFor) {
     this.#dropWithdrawn()
     const end = this.#next
@@ -201,7 +202,7 @@ class PendingCalls {
     this.#abandoned = []
   }
 
-  /** Hands over what there is before a close or an ask. If it throws, that is still to be done, and will be. */
+  /** Hands over the turn before a close or an operation. If it throws, the turn is handed over later. */
   flush() {
     this.#handOver(false)
   }
@@ -237,7 +238,7 @@ class PendingCalls {
     this.native.abandon(JSON.stringify(abandoned))
   }
 
-  /** A tick comes after the microtasks of the turn, so that what those call goes along. */
+  /** A tick comes after the microtasks of the turn, so that their calls are included. */
   #flushLater() {
     if (this.#isFlushDue) return
     nextTick(flushTurn, this)
@@ -271,7 +272,7 @@ class PendingCalls {
   }
 }
 
-/** What ended at the front of the table leaves it in steps: one by one would move all others each time. */
+/** Ended calls at the front of the table are removed in steps: removing one at a time would move all others each time. */
 const STEP = 4096
 
 /** A call in the table. */

@@ -17,8 +17,8 @@ class Ready {
   #stacks
 
   /**
-   * @param waitingFor says what the node waits for, in words, or null.
-   * @param stacks knows who called.
+   * @param waitingFor returns what the node is waiting for, as text, or null.
+   * @param stacks records the callers.
    */
   constructor(waitingFor, stacks) {
     this.#waitingFor = waitingFor
@@ -28,7 +28,7 @@ class Ready {
   /**
    * @param options `{ timeout, signal }`; the timeout in milliseconds; none: for as long as it takes.
    * @param callee the function that the application called.
-   * @throws what is wrong with them.
+   * @throws an error about invalid options.
    */
   wait(options, callee) {
     const { timeout, signal } = callOptions(options, OPTIONS)
@@ -48,7 +48,7 @@ class Ready {
     this.#settle(({ deferred }) => deferred.resolve())
   }
 
-  /** There is none any more: who asks from here on waits. */
+  /** There is no leader any more: later calls wait. */
   reset() {
     this.#isReady = false
   }

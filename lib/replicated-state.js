@@ -1,7 +1,7 @@
 // The application's state on one node: applies deliveries to it, notifies subscribers, and makes its snapshots.
 //
-// Called by node.js, and by `deliveries.js` for each delivery that is about the state. It knows nothing of the core but
-// that it is to be told of an error.
+// Called by node.js, and by `deliveries.js` for each delivery about the state. It reports errors by a callback and
+// knows nothing else about the core.
 
 'use strict'
 
@@ -15,13 +15,13 @@ const { Subscribers } = require('./subscribers')
 const EXCERPT_LENGTH_MAX = 200
 
 class ReplicatedState {
-  /** They are told of every new state. */
+  /** Called after every new state. */
   subscribers = new Subscribers()
   /** Listeners for a part of the state; each is called when its part differs. */
   selections = new Selections(() => (this.#isReplayed ? this.#store.committed : undefined))
   #application
   #store
-  /** Before, the state is one that an earlier process has already left behind. */
+  /** Until then, the state is older than the one that an earlier process had. */
   #isReplayed
   /** The committed action or snapshot that the state cannot follow: `{ index, action, cause }`, until one is restored. */
   #applyError = null
@@ -39,14 +39,14 @@ class ReplicatedState {
     this.#onApplyError = onApplyError
   }
 
-  // What the application sees.
+  // For the application.
 
   /** The state as all nodes know it; throws before it is replayed, likewise below. */
   get committed() {
     return this.#readable().committed
   }
 
-  /** With the uncommitted actions of a leader on top. */
+  /** With the uncommitted actions of a leader. */
   get provisional() {
     return this.#readable().newest
   }
@@ -60,7 +60,7 @@ class ReplicatedState {
     return this.#isReplayed
   }
 
-  // What the core orders.
+  // For the core.
 
   /** The answer to a call. */
   evaluate(node, method, args) {
@@ -143,7 +143,7 @@ class ReplicatedState {
     this.#notify()
   }
 
-  /** A listener would read what is not to be read before the replay is done; then it is told once. */
+  /** Listeners are not called before the replay is done, and then once: they must not read an older state. */
   #notify() {
     if (!this.#isReplayed) return
     this.subscribers.notify()

@@ -10,7 +10,7 @@
 /** After so many actions the next key is used. Short lives keep lists short, and the register's search fast. */
 const ACTIONS_PER_KEY = 600
 
-/** A key that is older is dropped, and refused: performs may come late. */
+/** A key that is older is dropped, and refused: calls may come late. */
 const KEYS_KEPT = 6
 
 /** So many of the last actions are named in the state: a node that replays its log shows only the last state of it. */

@@ -151,7 +151,7 @@ class Cluster {
     const start = Number(process.hrtime.bigint() / 1000n)
     let fresh
     await until(
-      'a perform to be acknowledged',
+      'a call to be acknowledged',
       async () => {
         const answers = await Promise.all(
           (members ?? this.living).map(member => member.ask('progress').catch(() => undefined))

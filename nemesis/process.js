@@ -13,7 +13,7 @@ const conflux = require('..')
 const { abridge, currentKey, methods, oldestKey, reduce, spendTime } = require('./application')
 const { Recorder } = require('./recorder')
 
-/** Whoever waits longer gets an unknown outcome, and goes on. */
+/** Whoever waits longer gets an unknown outcome, and continues. */
 const PERFORM_TIMEOUT_MS = 5000
 const SYNC_TIMEOUT_MS = 5000
 
@@ -76,7 +76,7 @@ const running = node.ready().then(
   () => {}
 )
 
-/** One client after the other's end performs or reads, as the drawn say. */
+/** One client after the other's end performs or reads, as the drawn number says. */
 async function client() {
   let lock = null
   while (!isStopping && node.status().state === 'open') {

@@ -20,7 +20,7 @@ const { schedule } = require('./schedule')
 const WHOLE_WITHIN_MS = 60_000
 const SERVES_WITHIN_MS = 20_000
 
-/** How long the load goes on without a fault between two. */
+/** How long the load continues without a fault between two. */
 const REST_MS = 300
 
 /**

@@ -2,8 +2,8 @@
 //! Decides nothing.
 //!
 //! Started by `js/`. All nodes of a process share one thread and one runtime on it, so that from a link to the core and
-//! back no thread is woken; the thread ends with the last node. What little JavaScript says at a time is handled on
-//! JavaScript's own thread (`shared_core.rs`), so that nothing is woken for that either.
+//! back no thread is woken; the thread ends with the last node. Small inputs of JavaScript are handled on JavaScript's
+//! own thread (`shared_core.rs`), so that they wake no thread either.
 
 mod clock;
 #[cfg(test)]
@@ -32,7 +32,7 @@ use storage_thread::{Reports, WriteHandle};
 
 pub use shared_core::Handle;
 
-/// What a driver calls. Calls come one after the other, from the thread that has the turn, and must not block.
+/// The callbacks of a driver. They come one after the other, from the thread that has the turn, and must not block.
 pub trait Application: Send + 'static {
     /// One batch, to be answered by exactly one `Input::Answered`.
     fn deliver(&self, batch: Vec<Delivery>);
@@ -49,7 +49,7 @@ pub fn start(
     storage: Box<dyn Storage>,
     application: impl Application,
 ) -> Result<Handle, Error> {
-    // Unbounded: the façade bounds performs (`maxPending`), and everything else comes one at a time.
+    // Unbounded: the façade bounds calls (`maxPending`), and everything else comes one at a time.
     let (mailbox, commands) = mpsc::unbounded_channel();
     let status = Status::starting(&options, "reading its storage");
     let mut core = LockedCore::new(Box::new(application), status);
@@ -97,7 +97,7 @@ struct Driver {
     frames: Vec<Bytes>,
 }
 
-/// What ended a driver.
+/// Why a driver ended.
 enum End {
     Stopped(Option<Error>),
     Killed,
@@ -110,7 +110,7 @@ impl End {
 }
 
 impl Driver {
-    /// Makes a core of what the storage kept.
+    /// Creates the core from the content of the storage.
     async fn recover(&mut self, options: Options, storage: Box<dyn Storage>) -> Result<(), End> {
         let (write_handle, reports) = Reports::start(storage).map_err(End::failed)?;
         self.reports = reports;
@@ -149,8 +149,8 @@ impl Driver {
         }
     }
 
-    /// A timer that wakes too early is left alone, because setting one is a system call: at rest, others wake this thread
-    /// before the clock does.
+    /// A timer that wakes too early is left alone, because setting one is a system call: at rest, others wake this
+    /// thread before the clock does.
     fn set_timer(&mut self) {
         let Some(due) = self.shared_core.lock().due().map(Instant::from_std) else { return };
         if due < self.timer.deadline() || self.timer.is_elapsed() {
@@ -186,7 +186,7 @@ impl Driver {
         }
         link.marker.set_request(request);
         let inputs = &mut self.heard.inputs;
-        // Not biased: whatever comes often must not keep the clock or the others from being heard.
+        // Not biased: frequent events must not starve the clock or the others.
         tokio::select! {
             command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
             () = &mut self.timer => {}
@@ -215,7 +215,7 @@ impl Driver {
             link.close().await;
         }
         tokio::select! {
-            // A storage that fails now is news too: what the node wrote last may be missing in it.
+            // A failure of the storage must still be reported: the node's last write may be missing.
             saved = self.reports.end(write_handle) => {
                 if let Some(application) = application {
                     application.stopped(error.or(saved.err()));
@@ -226,7 +226,7 @@ impl Driver {
     }
 }
 
-/// Waits for a kill, when nothing else counts any more.
+/// Waits for a kill, ignoring everything else.
 async fn killed(commands: &mut UnboundedReceiver<Command>) {
     loop {
         match commands.recv().await {

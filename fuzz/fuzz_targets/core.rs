@@ -2,4 +2,3 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| conflux::raft::fuzzing::core(bytes));
-

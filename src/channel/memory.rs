@@ -100,7 +100,7 @@ struct MemoryAttachment {
     name: Arc<str>,
     me: Incarnation,
     inbound: Arc<Queue<Bytes>>,
-    /// Kept so that the link's receiver waits for ever instead of hearing that nobody will report any more.
+    /// Kept so that the link's receiver waits forever instead of hearing that nobody will report any more.
     health: watch::Sender<Health>,
 }
 

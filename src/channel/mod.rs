@@ -25,7 +25,7 @@ use queue::{Limits, Queue};
 
 /// A way for frames to travel, set up once per node.
 pub trait Channel: Send + Sync {
-    /// Starts to hear and to be heard as `me`. Returns at once; the link connects by itself and tries for ever.
+    /// Starts to hear and to be heard as `me`. Returns at once; the link connects by itself and tries forever.
     /// Must be called on the driver's runtime, on which the link's tasks then run until the link is dropped.
     fn join(&self, me: Incarnation) -> Link;
 }
@@ -52,8 +52,8 @@ impl Link {
     }
 }
 
-/// The way out, from any thread. Frames queue up here, bounded in number and bytes; when it is full, the oldest are lost.
-/// Clones are one way.
+/// The way out, from any thread. Frames queue up here, bounded in number and bytes; when it is full, the oldest are
+/// lost. Clones are one way.
 #[derive(Clone)]
 pub struct Outbound(Arc<dyn Sender>);
 
@@ -102,7 +102,7 @@ pub enum Health {
     Connecting,
     /// What this link sends, it would hear.
     Healthy,
-    /// It does not work, and is tried again for ever. `cause` is a sentence for people; it never holds a password.
+    /// It does not work, and is tried again forever. `cause` is a sentence for people; it never holds a password.
     Broken { cause: String },
 }
 
@@ -112,7 +112,7 @@ trait Attachment: Send {
     fn leave(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// Nothing that runs under a lock of this room panics: a poisoned one still guards a sound value.
+/// Nothing that runs under a lock of this module panics: a poisoned one still guards a sound value.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

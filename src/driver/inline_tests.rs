@@ -30,7 +30,7 @@ fn what_a_thread_says_by_visits_and_by_sending_is_heard_in_its_order() {
     while sequence < PERFORMS_MIN || visits == 0 {
         assert!(started.elapsed() < PATIENCE, "no visit finds the core free");
         sequence += 1;
-        // A core that hears performs with a gap between them panics.
+        // A core that hears calls with a gap between them panics.
         if sequence % 3 == 0 {
             handle.send(perform(sequence));
         } else if let Some(batch) = handle.run_inline_and_evaluate(perform(sequence)) {

@@ -1,8 +1,8 @@
 //! The core, shared by two threads that take turns: the driver's thread, and JavaScript's thread for small inputs.
 //!
-//! Used by `driver.rs`, and through [`Handle`] by `js/`. Waking a thread takes longer than most turns do: a call that
-//! is evaluated, proposed and sent by the thread that called it waits for nobody. Whoever has the lock has the turn;
-//! JavaScript never waits for it but to read the status.
+//! Used by `driver.rs`, and through [`Handle`] by `js/`. Waking a thread takes longer than most turns, so the calling
+//! thread evaluates, proposes and sends a call itself. The thread with the lock has the turn; JavaScript's thread waits
+//! for the lock only to read the status.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,12 +23,12 @@ use crate::raft::{Delivery, Incarnation, Input, Node, Status, Work};
 
 pub enum Command {
     Input(Input),
-    /// A turn on another thread has left something.
+    /// A turn on another thread has deferred something.
     Wake,
     Kill,
 }
 
-/// The way to a running node. Dropping it changes nothing.
+/// Access to a running node. Dropping it has no effect.
 #[derive(Clone)]
 pub struct Handle {
     mailbox: UnboundedSender<Command>,
@@ -40,21 +40,21 @@ impl Handle {
         Self { mailbox, shared_core }
     }
 
-    /// Sends an input to the core, from any thread; never blocks. After the node has stopped, it goes nowhere.
+    /// Sends an input to the core, from any thread; never blocks. After the node has stopped, the input is dropped.
     pub fn send(&self, input: Input) {
         self.shared_core.waiting.fetch_add(1, Ordering::SeqCst);
         let _ = self.mailbox.send(Command::Input(input));
     }
 
-    /// Has the core handle an input here and now, if it is free and nothing that was sent before waits; otherwise sends
-    /// it. For what takes little time, from the one thread that calls [`Self::send`].
+    /// Handles an input immediately on this thread, if the core is free and no earlier input waits; otherwise sends it.
+    /// For small inputs, from the one thread that calls [`Self::send`].
     pub fn run_inline(&self, input: Input) {
         if let Some(input) = self.turn(input, None) {
             self.send(input);
         }
     }
 
-    /// The same, and if all that comes of it for the application is to evaluate, it is returned instead of delivered.
+    /// The same; if the only resulting delivery is a batch of evaluations, returns it instead of delivering it.
     pub fn run_inline_and_evaluate(&self, input: Input) -> Option<Vec<Delivery>> {
         let mut evaluations = None;
         if let Some(input) = self.turn(input, Some(&mut evaluations)) {
@@ -63,7 +63,7 @@ impl Handle {
         evaluations
     }
 
-    /// Gives the input back if this is not the time.
+    /// Returns the input if the core is busy.
     fn turn(&self, input: Input, evaluations: Option<&mut Option<Vec<Delivery>>>) -> Option<Input> {
         if self.shared_core.waiting.load(Ordering::SeqCst) > 0 {
             return Some(input);
@@ -94,23 +94,23 @@ impl Handle {
     }
 }
 
-/// Where a core is found.
+/// The core behind its lock.
 pub struct SharedCore {
     core: Mutex<LockedCore>,
     /// How many inputs are in the mailbox, or taken out of it and not handled yet: nothing may overtake them.
     waiting: AtomicUsize,
 }
 
-/// What the driver's thread has heard since its last turn.
+/// The inputs of the driver's thread since its last turn.
 #[derive(Default)]
 pub struct TurnInputs {
     pub inputs: Vec<Input>,
-    /// How many of them came by the mailbox.
+    /// The number of inputs from the mailbox.
     pub sent: usize,
 }
 
 impl TurnInputs {
-    /// Takes a command, and all that wait behind it; `false` if the node is to be killed.
+    /// Takes a command and all queued ones; `false` if the node must be killed.
     pub fn take(&mut self, first: Option<Command>, commands: &mut UnboundedReceiver<Command>) -> bool {
         let mut next = first;
         loop {
@@ -135,7 +135,7 @@ impl SharedCore {
         Self { core: Mutex::new(core), waiting: AtomicUsize::new(0) }
     }
 
-    /// A turn of the driver's thread. What is left to that thread comes first when it has the next.
+    /// A turn of the driver's thread. Returns deferred work, which that thread must do before its next turn.
     pub fn turn(&self, heard: &mut TurnInputs) -> Option<Deferred> {
         let mut core = self.lock();
         core.turn(heard.inputs.drain(..), None);
@@ -143,21 +143,21 @@ impl SharedCore {
         core.deferred.take()
     }
 
-    /// Whatever panics under the lock is caught under it.
+    /// Panics under the lock are caught under it.
     pub fn lock(&self) -> MutexGuard<'_, LockedCore> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A core, and all that its work needs on either thread.
+/// The core, and everything that its work needs on either thread.
 ///
-/// Invariant: while something is left to the driver's thread, no work is taken from the node.
+/// Invariant: while work is deferred to the driver's thread, no other work is taken from the node.
 pub struct LockedCore {
-    /// There is none before its storage is read, nor after its end.
+    /// None before the storage is read, and after the end.
     node: Option<Node>,
     write_handle: Option<WriteHandle>,
     outbound: Option<Outbound>,
-    /// It goes from when the node first joined a channel.
+    /// Starts when the node first joins a channel.
     clock: Option<Clock>,
     application: Option<Box<dyn Application>>,
     deferred: Option<Deferred>,
@@ -190,18 +190,18 @@ impl LockedCore {
         (self.node, self.write_handle) = (Some(node), Some(write_handle));
     }
 
-    /// The node was left to join a channel, and has.
+    /// The node has joined its channel.
     pub fn joined(&mut self, outbound: Outbound, tick: Duration) {
         self.outbound = Some(outbound);
         self.clock.get_or_insert_with(|| Clock::new(tick, Instant::now()));
     }
 
-    /// When the driver's thread must have a turn, whatever it hears.
+    /// When the driver's thread must take a turn, even without inputs.
     pub fn due(&self) -> Option<Instant> {
         self.clock.as_ref().map(Clock::due)
     }
 
-    /// What this node wants of its channel's marker, and what the channel is to keep of the node's cluster.
+    /// What this node needs from its channel's marker, and the note of its cluster for the channel.
     pub fn marker_state(&self) -> (MarkerRequest, Option<Bytes>) {
         let Some(node) = &self.node else { return (MarkerRequest::Nothing, None) };
         let request = match node {
@@ -216,9 +216,9 @@ impl LockedCore {
         self.node.as_ref().map_or_else(|| self.status.clone(), Node::status)
     }
 
-    /// No turn does anything from here on.
+    /// From now on turns have no effect.
     pub fn end(&mut self) -> (Option<Box<dyn Application>>, Option<WriteHandle>) {
-        // One that panicked may do so again.
+        // A core that panicked may panic again.
         if let Ok(status) = catch_unwind(AssertUnwindSafe(|| self.status())) {
             self.status = status;
         }
@@ -247,9 +247,9 @@ impl LockedCore {
         }
     }
 
-    /// Does all the work that the core has, up to what is left to the driver's thread.
+    /// Executes the work of the core, until a part must be deferred to the driver's thread.
     ///
-    /// What the turn says to others leaves in one go, and before JavaScript is woken: they have the longer way.
+    /// The frames of the turn leave together, before JavaScript is woken: their way is longer.
     fn execute(&mut self, mut evaluations: Option<&mut Option<Vec<Delivery>>>) {
         let Some(node) = &mut self.node else { return };
         let mut batches = Vec::new();

@@ -1,9 +1,9 @@
 //! Executes the core's writes. A durable storage has its own thread, so that a slow disk never delays the clock, the
 //! links or the other nodes of the process.
 //!
-//! Used by `driver.rs`: the turns of the core order ([`WriteHandle`]), the driver hears what came of it ([`Reports`]).
-//! Writes that arrive while one is being saved are saved together by the next; once a save has failed, nothing is saved
-//! any more.
+//! Used by `driver.rs`: the turns of the core order writes ([`WriteHandle`]), and the driver receives their results
+//! ([`Reports`]). Writes that arrive while one is being saved are saved together by the next; once a save has failed,
+//! nothing is saved any more.
 
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::raft::{Input, StoredState, Write};
 use crate::storage::Storage;
 
-/// Where a core's writes go.
+/// The destination of a core's writes.
 pub enum WriteHandle {
     /// On the thread that has the turn: this storage waits for nothing.
     Here(Box<dyn Storage>),
@@ -28,7 +28,7 @@ pub enum WriteHandle {
 }
 
 impl WriteHandle {
-    /// Orders a write. The input that tells of its end is given now, or by [`Reports::next`] later.
+    /// Orders a write. Returns the input that reports its end now, or [`Reports::next`] does later.
     pub fn save(&mut self, number: u64, write: Write) -> Option<Input> {
         match self {
             WriteHandle::Here(storage) => Some(match storage.save(&[write]) {
@@ -45,11 +45,11 @@ impl WriteHandle {
 
 /// The way to a storage thread. When it is dropped, the thread saves what is ordered and ends.
 pub struct Orders {
-    // Unbounded: the core orders no more entries than its peers' windows and its own uncommitted proposals hold, or, while
-    // this storage is overdue, `UNSAVED_BYTES_MAX`; and one hard state for each of its turns.
+    // Unbounded: the core orders no more entries than its peers' windows and its own uncommitted proposals hold, or,
+    // while this storage is overdue, `UNSAVED_BYTES_MAX`; and one hard state for each of its turns.
     queue: blocking::Sender<Order>,
-    /// Counts the replicas of this node: each numbers its writes anew, and what a former replica has saved concerns
-    /// nobody.
+    /// Counts the replicas of this node: each numbers its writes from 1, and reports about a former replica are
+    /// ignored.
     replica: Arc<AtomicU64>,
 }
 
@@ -57,12 +57,12 @@ impl Orders {
     fn save(&mut self, number: u64, write: Write) {
         let replicas = u64::from(write.replica.is_some());
         let replica = self.replica.fetch_add(replicas, Ordering::SeqCst) + replicas;
-        // A thread that has ended has told why.
+        // A thread that has ended has reported the reason.
         let _ = self.queue.send(Order { replica, number, write });
     }
 }
 
-/// What a storage thread has to tell, if there is one.
+/// The reports of a storage thread, if there is one.
 pub enum Reports {
     None,
     Thread {
@@ -90,7 +90,7 @@ impl Reports {
         Ok((write_handle, Self::Thread { queue, replica, has_failed: false }))
     }
 
-    /// What the storage kept; to be called once, first. May be dropped before it ends.
+    /// The content of the storage; called once, first. May be dropped before it ends.
     pub async fn load(&mut self) -> Result<Option<StoredState>, Error> {
         match self.report().await {
             Report::Loaded(recovered) => Ok(recovered),
@@ -101,7 +101,7 @@ impl Reports {
         }
     }
 
-    /// Waits for what a save amounted to. May be dropped before it ends.
+    /// Waits for the result of a save. May be dropped before it ends.
     pub async fn next(&mut self) -> Input {
         loop {
             match self.report().await {
@@ -118,7 +118,7 @@ impl Reports {
         matches!(self, Self::Thread { replica: current, .. } if current.load(Ordering::SeqCst) == replica)
     }
 
-    /// Waits until all writes are saved and the storage is closed. The error is one that `next` has not told.
+    /// Waits until all writes are saved and the storage is closed. The error is one that `next` has not returned.
     pub async fn end(self, write_handle: Option<WriteHandle>) -> Result<(), Error> {
         drop(write_handle);
         let mut result = Ok(());
@@ -132,13 +132,13 @@ impl Reports {
         result
     }
 
-    /// Waits for ever where nothing will be told any more.
+    /// Waits forever if there will be no more reports.
     async fn report(&mut self) -> Report {
         let Self::Thread { queue, has_failed, .. } = self else { return pending().await };
         if *has_failed {
             return pending().await;
         }
-        // The thread outlives its orders, unless something is wrong with it that it could not tell.
+        // The thread outlives its orders unless it failed without a report.
         let report = queue
             .recv()
             .await
@@ -148,7 +148,7 @@ impl Reports {
     }
 }
 
-/// A storage to which nothing is written is verified so often: a file may be deleted under it.
+/// The interval at which an idle storage is verified: its file may have been deleted.
 const VERIFIES_EVERY: Duration = Duration::from_secs(3);
 
 struct Order {

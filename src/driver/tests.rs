@@ -295,7 +295,7 @@ fn a_storage_that_fails_while_a_node_closes_is_told() {
     world.perform(2);
     world.wait_for(|event| matches!(event, Event::Held).then_some(()));
     world.handle.send(Input::Close { ticks: 0, leaves: false });
-    // The core has given up its call and stopped; only the write is on its way.
+    // The core has given up its call and stopped; only the write is in flight.
     world.wait_for(|event| is_settled(event).then_some(()));
     world.gate.fail(Failure::Error);
     assert_eq!(world.wait_for(stopped), Some(failure()));
@@ -316,7 +316,7 @@ async fn writes_that_wait_are_saved_together_and_a_former_replica_is_not_reporte
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Held)));
     let replica = ReplicaRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE);
     write_handle.save(8, Write::default());
-    // A new replica numbers its writes anew.
+    // A new replica numbers its writes again.
     write_handle.save(1, Write { replica: Some(replica), ..Write::default() });
     write_handle.save(2, Write::default());
     gate.set(true);

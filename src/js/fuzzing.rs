@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use super::{batch, turn};
 use crate::raft::{CallOutcome, Delivery};
 
-/// What came over the network, on its way to JavaScript: the batch is always one JSON text.
+/// Input from the network, in a batch for JavaScript: the batch is always one JSON text.
 pub fn batch(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let deliveries = [
@@ -24,7 +24,7 @@ pub fn batch(bytes: &[u8]) {
 /// What JavaScript says in a turn.
 pub fn turn(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = turn::performs(1, text);
+    let _ = turn::calls(1, text);
     let _ = turn::sequences(text);
     let _ = turn::operation(text);
     let _ = turn::answers(text, &[0]);

@@ -90,12 +90,12 @@ impl NativeNode {
     /// has nothing else to do returns the batch that asks to evaluate them: it is delivered so, and no other way.
     #[napi(catch_unwind)]
     pub fn perform(&self, first: f64, text: String, may_evaluate: bool) -> napi::Result<Option<String>> {
-        let performs = turn::performs(first as u64, &text).map_err(napi::Error::from_reason)?;
+        let calls = turn::calls(first as u64, &text).map_err(napi::Error::from_reason)?;
         if !may_evaluate || text.len() > INLINE_BYTES_MAX {
-            self.handle.send(Input::Perform(performs));
+            self.handle.send(Input::Perform(calls));
             return Ok(None);
         }
-        let evaluations = self.handle.run_inline_and_evaluate(Input::Perform(performs));
+        let evaluations = self.handle.run_inline_and_evaluate(Input::Perform(calls));
         Ok(evaluations.map(|batch| self.turn.encode(&batch).text))
     }
 
@@ -150,7 +150,7 @@ impl NativeNode {
         self.handle.send(Input::Hashed(Hashed { index: index as u64, hash, micros }));
     }
 
-    /// The state cannot go on from the delivered batch's index.
+    /// The state cannot continue from the delivered batch's index.
     #[napi(catch_unwind)]
     pub fn reducer_failed(&self, index: f64, why: String) {
         self.handle.send(Input::ReducerFailed { index: index as u64, why });
@@ -193,7 +193,7 @@ impl NativeNode {
 }
 
 /// The façade holds the object for as long as its node is open, so it goes only with its environment: when a worker
-/// is terminated, or the process ends. Native tasks outlive both; without this a dead worker's voter went on voting.
+/// is terminated, or the process ends. Native tasks outlive both; without this a dead worker's voter continued voting.
 impl Drop for NativeNode {
     fn drop(&mut self) {
         self.handle.kill();
@@ -224,9 +224,9 @@ struct Edge {
 impl Edge {
     fn call(&self, text: String, states: Vec<Bytes>) {
         let (turn, deliver) = (self.turn.clone(), self.deliver.clone());
-        // The façade catches whatever its application throws. What still gets here is a bug of the façade, a text that is
-        // no string of JavaScript's, or a worker being terminated in the middle of it: this node ends, the process does
-        // not; and the façade is told, so that every call of this node ends.
+        // The façade catches whatever its application throws. What still gets here is a bug of the façade, a text that
+        // is no string of JavaScript's, or a worker being terminated in the middle of it: this node ends, the process
+        // does not; and the façade is told, so that every call of this node ends.
         self.deliver.call_with_return_value(
             (text, states),
             ThreadsafeFunctionCallMode::NonBlocking,

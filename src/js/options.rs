@@ -50,7 +50,7 @@ struct Given {
     /// The names of the application's methods.
     methods: Vec<String>,
     compare_states: bool,
-    /// Milliseconds without a quorum; none: wait for ever.
+    /// Milliseconds without a quorum; none: wait forever.
     recover_after: Option<u64>,
     /// 64 hexadecimal digits, drawn by the façade.
     seed: String,

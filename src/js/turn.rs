@@ -16,19 +16,19 @@ use crate::raft::events::Operation;
 use crate::raft::{MethodResult, Perform};
 
 /// `["method",[…args],"method",[…args],…]`, numbered from `first` on.
-pub fn performs(first: u64, text: &str) -> Result<Vec<Perform>, String> {
-    read(text, Performs { first })
+pub fn calls(first: u64, text: &str) -> Result<Vec<Perform>, String> {
+    read(text, Calls { first })
 }
 
 /// Borrowed, unless something in it is escaped.
 #[derive(Deserialize)]
 struct Method<'a>(#[serde(borrow)] Cow<'a, str>);
 
-struct Performs {
+struct Calls {
     first: u64,
 }
 
-impl<'de> Visitor<'de> for Performs {
+impl<'de> Visitor<'de> for Calls {
     type Value = Vec<Perform>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -36,16 +36,15 @@ impl<'de> Visitor<'de> for Performs {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut performs: Vec<Perform> = Vec::new();
+        let mut calls: Vec<Perform> = Vec::new();
         while let Some(Method(method)) = items.next_element()? {
-            let args =
-                items.next_element::<&RawValue>()?.ok_or_else(|| A::Error::custom("half a perform"))?;
+            let args = items.next_element::<&RawValue>()?.ok_or_else(|| A::Error::custom("half a call"))?;
             // Most turns perform one method again and again.
-            let last = performs.last().map(|last| &last.method).filter(|last| ***last == *method);
+            let last = calls.last().map(|last| &last.method).filter(|last| ***last == *method);
             let method = last.cloned().unwrap_or_else(|| method.into());
-            performs.push(Perform { sequence: self.first + performs.len() as u64, method, args: copy(args) });
+            calls.push(Perform { sequence: self.first + calls.len() as u64, method, args: copy(args) });
         }
-        Ok(performs)
+        Ok(calls)
     }
 }
 
@@ -149,12 +148,12 @@ mod tests {
     #[test]
     fn performs_keep_their_arguments_as_text() {
         let text = r#"["append",["a", {"x":1}],"n\"o",[],"n\"o",[2]]"#;
-        let performs = performs(7, text).unwrap();
-        assert_eq!(performs.iter().map(|perform| perform.sequence).collect::<Vec<_>>(), [7, 8, 9]);
-        assert_eq!((performs[0].sequence, &*performs[0].method), (7, "append"));
-        assert_eq!(performs[0].args, r#"["a", {"x":1}]"#);
-        assert_eq!(&*performs[1].method, "n\"o");
-        assert_eq!((&*performs[2].method, &*performs[2].args), ("n\"o", &b"[2]"[..]));
+        let calls = calls(7, text).unwrap();
+        assert_eq!(calls.iter().map(|perform| perform.sequence).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!((calls[0].sequence, &*calls[0].method), (7, "append"));
+        assert_eq!(calls[0].args, r#"["a", {"x":1}]"#);
+        assert_eq!(&*calls[1].method, "n\"o");
+        assert_eq!((&*calls[2].method, &*calls[2].args), ("n\"o", &b"[2]"[..]));
     }
 
     #[test]
@@ -200,9 +199,9 @@ mod tests {
         assert!(answers("[7]", &[]).unwrap_err().starts_with("no kind of answer: 7"));
         assert!(answers("[0", &[]).is_err());
         assert!(answers("[0]]", &[]).is_err());
-        assert!(performs(1, r#"["a"]"#).unwrap_err().starts_with("half a perform"));
-        assert!(performs(1, r#"[1,[]]"#).is_err());
-        assert!(performs(1, r#"["a",[]"#).is_err());
+        assert!(calls(1, r#"["a"]"#).unwrap_err().starts_with("half a call"));
+        assert!(calls(1, r#"[1,[]]"#).is_err());
+        assert!(calls(1, r#"["a",[]"#).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The inputs ([`Input`]) and outputs ([`Work`]) of the core.
 //!
-//! Both are plain data. The driver translates: ticks, frames, finished writes and JavaScript's answers become inputs, and
-//! work becomes sends, writes and deliveries.
+//! Both are plain data. The driver translates: ticks, frames, finished writes and JavaScript's answers become inputs,
+//! and work becomes sends, writes and deliveries.
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub enum Input {
     SnapshotTaken(TakenSnapshot),
     /// JavaScript's answer to `Delivery::Hash`, before `Answered` of the same batch.
     Hashed(Hashed),
-    /// The reducer threw on the committed action at `index`, and nothing after it in the batch was reduced. Comes before
-    /// `Answered` of the same batch.
+    /// The reducer threw on the committed action at `index`, and nothing after it in the batch was reduced. Comes
+    /// before `Answered` of the same batch.
     ReducerFailed { index: u64, why: String },
     /// The application starts an operation. `Delivery::OperationEnded` with the same ticket answers it within `ticks`.
     Operation { ticket: u64, operation: Operation, ticks: u64 },
@@ -57,8 +57,8 @@ pub enum Input {
 /// The answers to a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// One for each `Delivery::Evaluate` of the batch, in the same order, up to the one at which JavaScript stopped because
-    /// its time was over or its answers had become large: the rest was not evaluated, and comes again.
+    /// One for each `Delivery::Evaluate` of the batch, in the same order, up to the one at which JavaScript stopped
+    /// because its time was over or its answers had become large: the rest was not evaluated, and comes again.
     pub answers: Vec<MethodResult>,
     /// How long JavaScript took for these evaluations.
     pub micros: u64,
@@ -165,8 +165,8 @@ pub enum Target {
     One(Incarnation),
 }
 
-/// What must survive a crash before the frames that depend on it may leave (paper §5, Figure 2: persistent state). It is
-/// applied atomically, in the order of its fields.
+/// What must survive a crash before the frames that depend on it may leave (paper §5, Figure 2: persistent state). It
+/// is applied atomically, in the order of its fields.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Write {
     /// This is the first write of a new replica: what is kept of a former one is set aside, never deleted.
@@ -200,7 +200,7 @@ impl ReplicaRecord {
     }
 }
 
-/// What a replica promises when its cluster has lost its quorum, or was replaced: `survivor` may go on as `cluster`,
+/// What a replica promises when its cluster has lost its quorum, or was replaced: `survivor` may continue as `cluster`,
 /// and this replica takes no more part in its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecoveryVote {
@@ -284,10 +284,10 @@ pub enum Delivery {
     Hash { index: u64 },
     /// An empty delivery: its answer shows that JavaScript's event loop responds.
     AppProbe,
-    /// Say `Input::Progressed` before going on: an evaluation that follows may take longer than an election timeout.
+    /// Say `Input::Progressed` before continuing: an evaluation that follows may take longer than an election timeout.
     ReportProgress,
-    /// Whether the state contains everything that was committed when this node was admitted to its cluster or came back to
-    /// it.
+    /// Whether the state contains everything that was committed when this node was admitted to its cluster or came back
+    /// to it.
     CaughtUp(bool),
     /// What the log held at the start is reduced: the state may be read.
     Replayed,

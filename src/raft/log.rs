@@ -41,7 +41,7 @@ pub struct Log {
     snapshot_has_state: bool,
     /// raft-rs starts from this configuration instead of the snapshot's.
     starts_from: Option<ConfState>,
-    /// Somebody needs a snapshot that names him as a member, and ours does not.
+    /// A node needs a snapshot that names him as a member, and ours does not.
     is_snapshot_wanted: std::cell::Cell<bool>,
 }
 
@@ -127,7 +127,7 @@ impl Log {
         self.compacted
     }
 
-    /// Somebody asked for a snapshot that we do not have; asking resets it.
+    /// A node asked for a snapshot that we do not have; asking resets it.
     pub fn takes_wish_for_snapshot(&self) -> bool {
         self.is_snapshot_wanted.take()
     }
@@ -221,8 +221,8 @@ impl Log {
         self.entries_from(first.max(self.compacted.index + 1)).map(size).sum()
     }
 
-    /// Drops what the snapshot covers, but for what is behind `needed`, and for at most so many entries and bytes; where the
-    /// log begins now.
+    /// Drops what the snapshot covers, but for what is behind `needed`, and for at most so many entries and bytes;
+    /// where the log begins now.
     pub fn compact_behind_snapshot(
         &mut self,
         slack_entries: u64,

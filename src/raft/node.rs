@@ -1,6 +1,6 @@
 //! The core of one node: joins bootstrap, Raft group and requests into one state machine.
 //!
-//! Called by the driver alone: [`Node::handle`] with each input, then [`Node::poll`] until it gives nothing.
+//! Only the driver calls it: [`Node::handle`] with each input, then [`Node::poll`] until it returns nothing.
 
 mod app_liveness;
 mod applications;
@@ -59,15 +59,15 @@ use quorum_recovery::QuorumRecovery;
 use replica::Replica;
 use starts::OwnStarts;
 
-/// What a node numbers for others begins anew at each start, this far above the last.
+/// The numbers that a node uses toward others restart at each start, this far above the last ones.
 const STARTS_SHIFT: u32 = 32;
 
 /// One node.
 ///
 /// Invariants:
-/// - at most one batch is with JavaScript; what happens meanwhile waits here;
-/// - `applied_index <= delivered_index <= commit index`, and none ever falls within one cluster, but where a diverged
-///   node is restored;
+/// - at most one batch is with JavaScript; later deliveries wait here;
+/// - `applied_index <= delivered_index <= commit index`, and none ever decreases within one cluster, except when a
+///   diverged node is restored;
 /// - after `Work::Stop` there is no work.
 #[cfg_attr(test, derive(Debug))]
 pub struct Node {
@@ -77,51 +77,52 @@ pub struct Node {
     replica: Option<Replica>,
     client_session: ClientSession,
     work: VecDeque<Work>,
-    /// The number of the last write that was handed out, and of the last that is durable.
+    /// The numbers of the last write that was ordered, and of the last that is durable.
     writes: u64,
     saved: u64,
     outbox: Outbox,
-    /// Deliveries that wait for the batch with JavaScript to be answered. Bounded: roles and warnings come at the pace
-    /// of elections and Discover, settlements are no more than performs that the façade admitted.
+    /// Deliveries that wait until the batch with JavaScript is answered. Bounded: roles and warnings come at the rate
+    /// of elections and Discover messages, outcomes are limited by the calls that the façade admits.
     pending_deliveries: Vec<Delivery>,
-    /// A batch is with JavaScript, and with it everything up to this index.
+    /// A batch with everything up to this index is with JavaScript.
     delivering: Option<u64>,
-    /// JavaScript holds the initial state, and nothing was reduced.
+    /// JavaScript has the initial state and has reduced nothing.
     is_pristine: bool,
-    /// JavaScript was not told yet that its state may be read.
+    /// The log is being replayed, and the state must not be read.
     is_replaying: bool,
-    /// The state contains what was committed when this node became a member or came back to it.
+    /// The state contains everything that was committed when this node became a member or returned.
     is_caught_up: bool,
-    /// What the application asked of the cluster, and under which numbers it was put to leaders.
+    /// The pending operations, and the numbers of their last request and of the last snapshot transfer.
     operations: Vec<PendingOperation>,
     last_request_id: u64,
     last_transfer_number: u64,
-    /// What this node, leading, answered itself.
+    /// Replies of this node, as leader, to its own requests.
     local_replies: Vec<(u64, OperationReply)>,
-    /// A snapshot that arrives.
+    /// A snapshot that is being received.
     reception: Option<Reception>,
     quorum_recovery: QuorumRecovery,
-    /// What this node had in the cluster whose successor it waits for: kept until it is let in, taken back if it is not.
+    /// The replica in the former cluster while this node waits for the successor: dropped when it is admitted, restored
+    /// if it is not.
     former: Option<Replica>,
     app_liveness: AppLiveness,
     overdue: Overdue,
     commit_piggyback: CommitPiggyback,
     ticks: u64,
     channel: ChannelState,
-    /// The channel says that there may be a cluster that this node does not hear.
+    /// The channel reports that there may be a cluster from which this node receives nothing.
     cluster_was_found: bool,
-    /// The starts of this directory; none if it keeps nothing.
+    /// The starts of this directory; none without storage.
     starts: Option<OwnStarts>,
     reported_starts: BTreeSet<Start>,
     reported_versions: BTreeSet<u8>,
-    /// Differences between applications that this node has warned of.
+    /// Differences between applications that this node has reported.
     reported_applications: BTreeSet<(Arc<str>, Arc<str>, Arc<str>)>,
     closing: Option<Closing>,
     is_stopped: bool,
 }
 
 impl Node {
-    /// A node that starts; `recovered` is what its storage kept over a restart.
+    /// A node that starts; `stored` is the content of its storage.
     pub fn new(options: Options, recovered: Option<StoredState>) -> Self {
         let mut rng = ChaCha8Rng::from_seed(options.seed);
         let mut seed = [0; 32];
@@ -148,7 +149,7 @@ impl Node {
             is_pristine: true,
             is_caught_up: false,
             operations: Vec::new(),
-            // No number of a former start comes again: its answer may still be on the way.
+            // Numbers of a former start are never reused: an answer to one may still be in flight.
             last_request_id: start << STARTS_SHIFT,
             last_transfer_number: start << STARTS_SHIFT,
             local_replies: Vec::new(),
@@ -204,7 +205,7 @@ impl Node {
         match input {
             Input::Tick => self.tick(),
             Input::Frame(bytes) => self.receive(&bytes),
-            Input::Perform(performs) => self.perform(performs),
+            Input::Perform(calls) => self.perform(calls),
             Input::Abandon(sequences) => {
                 for sequence in sequences {
                     self.client_session.end(sequence);
@@ -230,7 +231,7 @@ impl Node {
         self.apply_bootstrap_events();
     }
 
-    /// The next piece of work; the driver asks until there is none.
+    /// The next piece of work; the driver calls this until there is none.
     pub fn poll(&mut self) -> Option<Work> {
         loop {
             if let Some(work) = self.work.pop_front() {
@@ -242,7 +243,7 @@ impl Node {
         }
     }
 
-    /// This node leads a cluster that has committed: newcomers are to join it.
+    /// Whether this node leads a cluster that has committed, which newcomers should join.
     pub fn keeps_cluster(&self) -> bool {
         self.replica
             .as_ref()
@@ -253,7 +254,7 @@ impl Node {
         *self.bootstrap.phase() == Phase::Seeking
     }
 
-    /// The members of this node's cluster, for the channel to keep beyond the cluster's end.
+    /// The members of this node's cluster, which the channel keeps beyond the cluster's end.
     pub fn note(&self) -> Option<Bytes> {
         self.replica
             .as_ref()
@@ -290,7 +291,7 @@ impl Node {
         status
     }
 
-    /// Gives up: every call ends with this error, and the node stops.
+    /// Fails: every call ends with this error, and the node stops.
     pub fn fail(&mut self, error: Error) {
         let pending = self.client_session.end_where(|_| true);
         self.settle_failed(pending, &error);
@@ -330,8 +331,8 @@ impl Node {
         self.tick_leader();
     }
 
-    fn perform(&mut self, performs: Vec<Perform>) {
-        for perform in performs {
+    fn perform(&mut self, calls: Vec<Perform>) {
+        for perform in calls {
             if !self.refuse_while_diverged(perform.sequence) {
                 self.client_session.add(perform);
             }
@@ -385,8 +386,8 @@ impl Node {
         }
     }
 
-    /// This node is a new incarnation: to Raft its former one has crashed. What it had sent to a leader may yet be
-    /// committed by the others.
+    /// This node is a new incarnation: for Raft its former one has crashed. The others may still commit what it had
+    /// sent to a leader.
     fn leave_replica(&mut self) -> Option<Replica> {
         (self.reception, self.quorum_recovery, self.commit_piggyback) =
             (None, QuorumRecovery::default(), CommitPiggyback::default());
@@ -394,14 +395,14 @@ impl Node {
         if replica.as_ref().is_some_and(|replica| replica.reported_role.2.is_some()) {
             self.pending_deliveries.push(Delivery::Role { role: Role::Follower, term: 0, leader: None });
         }
-        // Of the batch with JavaScript, nothing counts in another cluster.
+        // The batch with JavaScript does not count in another cluster.
         self.delivering = self.delivering.map(|_| 0);
         self.fall_behind();
         self.end_dispatched();
         replica
     }
 
-    /// Nobody that a call was sent to will say what became of it.
+    /// Ends the calls that were sent to a leader of the former cluster: no outcome will arrive.
     fn end_dispatched(&mut self) {
         let dispatched = self.client_session.end_where(Pending::was_dispatched);
         self.settle_failed(dispatched, &Error::Removed);
@@ -422,7 +423,7 @@ impl Node {
         }
     }
 
-    /// JavaScript is done with a batch: what it delivered is applied, and its answers are proposed.
+    /// JavaScript has finished a batch: its actions are applied, and its answers are proposed.
     fn answered(&mut self, answered: Answered) {
         let Answered { answers, micros } = answered;
         let delivered = self.delivering.take();
@@ -440,7 +441,7 @@ impl Node {
         };
         let batch = replica.sessions.as_mut().and_then(|sessions| sessions.classify(answers, micros));
         let Some(mut batch) = batch else { return };
-        // What was evaluated on a state that lacks a committed action is not even told.
+        // Outcomes that were evaluated on a state without a committed action are not reported either.
         let is_diverged = replica.divergence.is_diverged();
         let is_void = is_diverged || batch.origins().any(|origin| replica.is_being_removed(origin));
         let Some(sessions) = &mut replica.sessions else { return };
@@ -464,7 +465,7 @@ impl Node {
         }
     }
 
-    /// JavaScript works on the batch that it has: it is not blocked, however long that takes.
+    /// JavaScript reports progress on its batch: it is not blocked, however long the batch takes.
     fn progressed(&mut self, index: u64) {
         let Some(until) = self.delivering else { return };
         self.app_liveness.progressed();
@@ -473,7 +474,7 @@ impl Node {
         }
     }
 
-    /// Does what has become possible; false if nothing had.
+    /// Does everything that has become possible; false if there was nothing.
     fn advance(&mut self) -> bool {
         self.observe_role();
         self.send_operations();
@@ -487,7 +488,7 @@ impl Node {
         if self.found_anew() {
             return true;
         }
-        // raft-rs may have changed role while its work was taken.
+        // raft-rs may have changed its role in `advance`.
         self.observe_role();
         self.follow_installed();
         if let Some(replica) = &mut self.replica {
@@ -508,11 +509,11 @@ impl Node {
         !self.work.is_empty()
     }
 
-    /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is told.
+    /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is notified.
     fn observe_role(&mut self) {
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
-        // A newcomer may hear its leader before the log tells who that is.
+        // A newcomer may hear from its leader before its log names it.
         let leader = replica.leader().filter(|leader| *leader == me || replica.members.id(*leader).is_some());
         let now = (replica.group.role(), replica.group.term(), leader);
         if now == replica.reported_role {
@@ -574,8 +575,8 @@ impl Node {
             let messages = self.hold_commits(messages);
             let Some(replica) = &mut self.replica else { return };
             for (to, message) in messages {
-                // A node that is diverged, closing, or without an answer of its storage does not campaign. A node that
-                // promised its vote takes no part in elections.
+                // A node that has diverged, is closing, or waits for its storage does not campaign. A node that has
+                // given its recovery vote takes no part in elections.
                 let is_campaign = message.kind == RaftKind::RequestPreVote;
                 if replica.is_frozen() || is_campaign && is_silent {
                     continue;

@@ -28,11 +28,11 @@ pub struct Options {
     pub application: Application,
     /// What the channel is called: said where two applications share one.
     pub channel_name: Arc<str>,
-    /// Compare the states of all nodes now and then, while this one leads.
+    /// Compare the states of all nodes at intervals, while this one leads.
     pub compares_states: bool,
     /// Whether the log survives a restart, so that this node keeps its replica when it closes.
     pub is_durable: bool,
-    /// After so many ticks without a quorum the survivors found the cluster anew by themselves; `None`: never.
+    /// After so many ticks without a quorum the survivors recover the cluster by themselves; `None`: never.
     pub recover_ticks: Option<u64>,
     /// The length of a tick: turns what JavaScript took into ticks, and ticks into what a person reads.
     pub tick_micros: u64,

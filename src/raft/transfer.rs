@@ -1,9 +1,9 @@
 //! Sends a snapshot's image in chunks, and reassembles it.
 //!
-//! Called by `node/snapshots.rs`. Few bytes are on their way at a time, however large the state is: as many as the line
-//! carries at once (`pace.rs`), so that no channel's buffer overflows and nothing waits behind them for long. A chunk is
-//! sent again until it is acknowledged; what arrives out of order is kept (as RFC 2018 does), so that only what is missing
-//! is sent again.
+//! Called by `node/snapshots.rs`. Few bytes are in flight at a time, however large the state is: as many as the line
+//! carries at once (`pace.rs`), so that no channel's buffer overflows and nothing waits behind them for long. A chunk
+//! is sent again until it is acknowledged; what arrives out of order is kept (as RFC 2018 does), so that only what is
+//! missing is sent again.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use super::testing::bugs::{Bug, is_back};
 
 /// A chunk holds so much at most.
 pub const CHUNK_BYTES: usize = 256 << 10;
-/// So many of the largest chunks may be on their way, or be kept behind one that is missing.
+/// So many of the largest chunks may be in flight, or be kept behind one that is missing.
 const WINDOW_CHUNKS: usize = 4;
 /// The same at the receiver, which does not know how large the sender's chunks are.
 const HELD_BYTES_MAX: usize = WINDOW_CHUNKS * CHUNK_BYTES;
@@ -28,7 +28,7 @@ const PARTS_REPORTED_MAX: usize = 16;
 /// An image beyond this is not one of ours: no JavaScript string is as long.
 const IMAGE_BYTES_MAX: u64 = 2 << 30;
 
-/// A snapshot on its way to a member.
+/// A snapshot in flight to a member.
 ///
 /// Invariants:
 /// - what is before `acknowledged` has arrived, and what is from `cut` on has not been sent;
@@ -50,8 +50,8 @@ pub struct Transfer {
     checksum: u32,
     pace: Pace,
     acknowledged: usize,
-    /// As the receiver said last, in bytes and in parts behind them: less than before if it has lost what it had, or if the
-    /// word is late.
+    /// As the receiver said last, in bytes and in parts behind them: less than before if it has lost what it had, or if
+    /// the word is late.
     reported: (usize, Vec<(u64, u64)>),
     cut: usize,
     /// By where they begin.
@@ -66,7 +66,7 @@ pub struct Transfer {
 struct Sent {
     end: usize,
     flight: Flight,
-    /// It counts as on its way.
+    /// It counts as in flight.
     flies: bool,
     /// The receiver keeps it.
     is_held: bool,
@@ -284,8 +284,8 @@ impl Reception {
         self.from == from && self.transfer == transfer
     }
 
-    /// Whether a chunk is of this transfer, or of a later one: of a later leader, or of the same sender, which numbers its
-    /// transfers in order.
+    /// Whether a chunk is of this transfer, or of a later one: of a later leader, or of the same sender, which numbers
+    /// its transfers in order.
     pub fn gives_way_to(&self, from: Incarnation, chunk: &Chunk) -> bool {
         #[cfg(test)]
         if is_back(Bug::AnyChunkEndsReception) {

@@ -37,7 +37,7 @@ use socket_writer::SocketWriter;
 use supervisor::{Backoff, Supervisor};
 use topics::Topics;
 
-/// A frame on its way out.
+/// A frame in flight out.
 type OutboundFrame = (Target, Bytes);
 
 /// A channel over a Redis server, shared by all who name the same server, db and channel.
@@ -111,7 +111,7 @@ impl Attachment for Connection {
         Box::pin(async move {
             let can_flush = *self.health.borrow() == Health::Healthy;
             if can_flush {
-                // No newcomer is to wait for a cluster that ends here. If it goes on, its next leader marks it anew.
+                // No newcomer is to wait for a cluster that ends here. If it continues, its next leader marks it again.
                 let keeps = self.marker.request() == MarkerRequest::Keep;
                 self.writer.close(keeps.then(|| self.topics.unmark()));
                 // When the time is over, what is still queued is lost: the drop below ends the task.

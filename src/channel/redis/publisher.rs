@@ -1,8 +1,8 @@
 //! Publishes the frames that the writing thread could not write itself.
 //!
-//! Run by the supervisor as two tasks per session. Over a socket, those who have turns write by themselves: what is left is
-//! to wait for room when there is none, and to notice the end. Over TLS, one of the tasks writes. It waits for the
-//! outbound queue and for room in the connection, never for a reply. It must never reorder frames.
+//! Run by the supervisor as two tasks per session. Over a socket, those who have turns write by themselves: what is
+//! left is to wait for room when there is none, and to notice the end. Over TLS, one of the tasks writes. It waits for
+//! the outbound queue and for room in the connection, never for a reply. It must never reorder frames.
 
 use std::{io, sync::Arc};
 
@@ -22,8 +22,8 @@ use super::{
 };
 
 /// How many frames wait in a connection over TLS while the server takes none. The rest waits, bounded, in the outbound
-/// queue, where the oldest are dropped. Replies that are outstanding need no bound of their own: nothing is kept for them
-/// but a place in a list, and the buffers of the sockets hold only so many commands.
+/// queue, where the oldest are dropped. Replies that are outstanding need no bound of their own: nothing is kept for
+/// them but a place in a list, and the buffers of the sockets hold only so many commands.
 pub(super) const FRAMES_IN_CONNECTION_MAX: usize = 64;
 
 /// Publishes until the connection fails, or the queue is closed and the server has taken all of it.
@@ -53,8 +53,8 @@ async fn attend(socket: &Socket, writer: &SocketWriter) -> io::Result<()> {
     std::future::pending().await
 }
 
-/// Reads what the server says to a socket, until it closes: what its role is, whenever the watchdog asks, and more only if
-/// it goes on answering. Ends as soon as the server has become a replica.
+/// Reads what the server says to a socket, until it closes: what its role is, whenever the watchdog asks, and more only
+/// if it continues answering. Ends as soon as the server has become a replica.
 pub(super) async fn listen(
     publishing: Publishing,
     question: Option<Question>,

@@ -134,7 +134,7 @@ impl Topics {
     }
 
     /// The command after which the server answers no command of the connection any more. Nobody reads the replies, and
-    /// each would wake us. A server that does not know it goes on answering.
+    /// each would wake us. A server that does not know it continues answering.
     pub(super) fn silence() -> Cmd {
         let mut command = Cmd::new();
         command.arg("CLIENT").arg("REPLY").arg("OFF");

@@ -33,12 +33,12 @@ use super::{
 /// process that was itself stopped for a while finds its timer over and its echo unread, and this gives it the time
 /// to read it.
 const ECHOES_UNHEARD_MAX: u32 = 4;
-/// As long as anything else arrives, an echo may only be late, behind what is large on a slow line. But whatever arrives
-/// says nothing of what this link sends: after so many times as long, that counts as lost.
+/// As long as anything else arrives, an echo may only be late, behind what is large on a slow line. But whatever
+/// arrives says nothing of what this link sends: after so many times as long, that counts as lost.
 const BUSY_FACTOR: u32 = 10;
 
-/// How many times `patience` the marker lives after its last refresh. Two servers may both take themselves for the primary
-/// for as long; a cluster whose processes were all killed waits as long until it is founded anew.
+/// How many times `patience` the marker lives after its last refresh. Two servers may both take themselves for the
+/// primary for as long; a cluster whose processes were all killed waits as long until it is founded again.
 const MARKER_PATIENCES: u32 = 5;
 
 /// How often the note is given to the server: seldom enough to cost nothing.

@@ -1,6 +1,6 @@
 //! Decides what a node does when it finds another cluster on its channel, and remembers which ones it has reported.
 //!
-//! Called by the state machine with what both sides say. It must never act on its verdict.
+//! Called by the state machine with the announcements of both sides. It must never act on its decision.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,16 +11,16 @@ use super::timing::Timing;
 use crate::raft::frame::ClusterAnnouncement;
 use crate::raft::identity::ClusterUuid;
 
-/// What a node does about another cluster.
+/// What a node does about a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
-    /// Nothing: the other side is the one to act, or neither is yet.
+    /// Nothing: the other side must act, or neither side yet.
     Stay,
-    /// Leave the own cluster, and wait for the other.
+    /// Leave the own cluster, and wait to join the other.
     Dissolve,
-    /// Serve on, and tell the operator.
+    /// Continue, and warn the operator.
     Warn,
-    /// Stop, and tell the operator.
+    /// Stop with an error.
     Stop,
 }
 
@@ -28,9 +28,9 @@ pub(super) enum Resolution {
 /// no leader.
 ///
 /// A node whose cluster holds an action never dissolves, because that action may be acknowledged. Others dissolve only
-/// for a cluster that is sure to last: one whose actions are *committed*, since then a quorum holds them and does not
-/// dissolve, and that has a leader. An action that is merely in a leader's log while its followers are leaving must
-/// draw nobody in: the whole channel would wait on a cluster that can never commit again.
+/// for a cluster that is certain to last: one whose actions are *committed*, since then a quorum holds them and does
+/// not dissolve, and that has a leader. An action that is only in a leader's log while its followers are leaving must
+/// not attract nodes: the whole channel would wait for a cluster that can never commit again.
 pub(super) fn decide_conflict(
     ours: ClusterUuid,
     facts: &Facts,
@@ -48,16 +48,16 @@ pub(super) fn decide_conflict(
     if theirs.holds_actions {
         return if theirs.has_leader { Resolution::Dissolve } else { Resolution::Stay };
     }
-    // An election on our side is no reason to leave: the other side may be leaving for us at this moment.
+    // An election on this side is no reason to leave: the other side may be leaving for this one at the moment.
     let has_leader = leaderless < timing.election_is_long();
     let is_lesser = (has_leader, Reverse(ours)) < (theirs.has_leader, Reverse(theirs.cluster));
     if is_lesser { Resolution::Dissolve } else { Resolution::Stay }
 }
 
-/// No more strangers than this are remembered. Those beyond are not warned about, and not answered.
+/// The number of remembered nodes and clusters. Further ones are neither reported nor answered.
 const KNOWN_MAX: usize = 256;
 
-/// Whom a node has warned about and answered, so that it does so once, or not too often.
+/// The nodes and clusters that were reported or answered, so that this happens once, or not too often.
 #[derive(Debug, Default)]
 pub(super) struct ConflictHistory {
     sizes: BTreeSet<(Arc<str>, u32)>,

@@ -1,6 +1,6 @@
 //! The messages and warnings of the bootstrap, and the text of what a node is waiting for.
 //!
-//! Called by the state machine, and `waiting_for` by the node of the core. It must never change a phase.
+//! Called by the state machine, and `waiting_for` by the node. It must never change a phase.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::raft::identity::ClusterUuid;
 use crate::raft::{Target, Warning};
 
 impl Bootstrap {
-    /// What the node is waiting for, in words; `None` for a member (it may still wait for a leader) and once failed.
+    /// What the node is waiting for, as text; `None` for a member (it may still wait for a leader) and once failed.
     pub fn waiting_for(&self) -> Option<String> {
         match &self.phase {
             Phase::Seeking if self.cluster_was_found => Some(
@@ -67,7 +67,7 @@ impl Bootstrap {
         })
     }
 
-    /// `clusterSize` as it travels.
+    /// `clusterSize` on the wire.
     fn wire_size(&self) -> u32 {
         u32::try_from(self.cluster_size).unwrap_or(u32::MAX)
     }

@@ -1,18 +1,18 @@
-//! Decides who founds a cluster with whom, and what a node does when it meets another cluster.
+//! Discovers other nodes, founds or joins a cluster, and resolves conflicts between clusters.
 //!
-//! Embedded by the node of the core, which feeds it ticks and what it heard, tells it the [`Facts`] about the raft
-//! group, and obeys its [`Event`]s. It must never touch raft-rs, and it decides nothing inside a cluster: who leads
-//! and what is committed reaches it only as facts.
+//! Embedded in the node of the core, which passes it ticks, messages and the [`Facts`] about the Raft group, and
+//! executes its [`Event`]s. It must never touch raft-rs, and decides nothing inside a cluster: the leader and the
+//! commit index reach it only as facts.
 //!
-//! The map: `machine` moves a node from phase to phase; `phase` says which phases there are; `hearing` remembers
-//! whose Discover were heard; `founding` makes a cluster of them; `applications` keeps those of two applications apart;
-//! `meeting` decides between two clusters, `succession` between a cluster and what it was recovered as; `note` notices a
-//! cluster that is founded where another ended; `timing` turns the options into spans of ticks;
-//! `words` says it all.
+//! The map: `state_machine` moves a node from phase to phase; `phase` lists the phases; `peers` remembers the nodes
+//! that sent Discover; `founding` founds a cluster with them; `applications` separates two applications; `conflict`
+//! decides between two clusters, `succession` between a cluster and its recovered successor; `note` detects a cluster
+//! that is founded where another one ended; `timing` derives waiting times from the options; `messages` builds messages
+//! and warnings.
 //!
-//! Why it is safe: an incarnation accepts one roster, ever, and a cluster exists only if all N of its roster accepted
-//! it. So two clusters never share an incarnation, and no quorum of one can count for the other. Why it ends: whoever
-//! gets stuck becomes a new incarnation, which to Raft is a crash, and is free to accept again.
+//! Safety: an incarnation accepts at most one roster, and a cluster exists only if all N members of its roster accepted
+//! it. Therefore two clusters never share an incarnation, and no quorum of one can count for the other. Liveness: a
+//! node that gets stuck becomes a new incarnation, which is a crash for Raft, and may accept again.
 
 mod applications;
 mod conflict;
@@ -39,12 +39,12 @@ use super::frame::{Message, Roster};
 use super::identity::{ClusterUuid, Incarnation};
 use crate::error::Error;
 
-/// What the node knows at the moment, about its channel and about its raft group (there, all false without one).
+/// The node's present knowledge of its channel and its Raft group (without a group, those facts are false).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// This node leads its group.
     pub is_leader: bool,
-    /// Where the log of this group last changed who is a member, as far as that is applied.
+    /// The index of the last applied change of the members.
     pub members_index: u64,
     /// A leader of the present term is known, as far as this node can tell with check-quorum on.
     pub has_leader: bool,
@@ -56,7 +56,7 @@ pub struct Facts {
     pub holds_committed_actions: bool,
     /// This node is closing.
     pub is_closing: bool,
-    /// There may be a cluster that this node does not hear yet.
+    /// There may be a cluster from which this node receives nothing yet.
     pub cluster_was_found: bool,
     /// The channel works. Says nothing about a group: it is true or false without one as well. While it is false,
     /// time stands still for membership, for silence then means nothing.
@@ -78,7 +78,7 @@ impl Facts {
     };
 }
 
-/// What the node has to do, in this order.
+/// What the node must do, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Join the channel under this incarnation, leaving it under the former one.
@@ -93,14 +93,14 @@ pub enum Event {
     NewIncarnation { why: String },
     /// The cluster of this node has a successor, whose log has what was committed up to `kept`: it has ended.
     Superseded { by: Incarnation, successor: ClusterUuid, kept: u64 },
-    /// This node is a new incarnation and waits for the successor of its cluster to let it in: put the raft group aside,
-    /// and drop it when it is in. Until now it was `former`. A `Join` follows.
+    /// This node is a new incarnation and waits for the successor of its cluster to let it in: put the raft group
+    /// aside, and drop it when it is in. Until now it was `former`. A `Join` follows.
     LeftForSuccessor { former: Incarnation },
     /// The successor is not heard any more: this node is the incarnation again that gave way, with the raft group that
     /// was put aside. A `Join` follows.
     ReturnedToFormer,
-    /// Something an operator wants to know.
+    /// Information for an operator.
     Warn(Warning),
-    /// This node must not go on; nothing comes after this.
+    /// This node has failed; nothing follows.
     Fail(Error),
 }

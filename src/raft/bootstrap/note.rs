@@ -1,6 +1,6 @@
 //! The note about their cluster that members leave on the channel, and the warning that a founder derives from it.
 //!
-//! Part of `state_machine.rs`. A cluster without storage whose processes end at about the same time is founded anew
+//! Part of `state_machine.rs`. A cluster without storage whose processes end at about the same time is founded again
 //! from the initial state, by the same ids, and each of them looks healthy: the only trace of the loss is what the
 //! channel, or this process, still knows of the former cluster.
 
@@ -13,7 +13,7 @@ use super::{Event, Facts, Phase};
 use crate::raft::Warning;
 use crate::raft::identity::ClusterUuid;
 
-/// The members of a cluster. Every client that may write to the channel can forge it: it serves for a warning alone.
+/// The members of a cluster. Every client that may write to the channel can forge it, so it is used only for a warning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     cluster: ClusterUuid,
@@ -21,7 +21,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// Of more members it names the first: one id that comes back is enough.
+    /// It names only the first members: one id that returns is enough.
     const IDS_MAX: usize = 32;
     const BYTES_MAX: usize = 64 << 10;
 
@@ -33,7 +33,7 @@ impl Note {
         postcard::to_allocvec(self).expect("a note is plain data: encoding it cannot fail")
     }
 
-    /// `None` for what is no note.
+    /// `None` if the bytes are not a note.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > Self::BYTES_MAX {
             return None;
@@ -43,7 +43,7 @@ impl Note {
 }
 
 impl Bootstrap {
-    /// The channel knows of a cluster that is, or was, on it.
+    /// The channel has the note of a cluster that is, or was, on it.
     pub fn noted(&mut self, bytes: &[u8]) {
         if !self.phase.is_in_cluster()
             && let Some(note) = Note::decode(bytes)
@@ -52,7 +52,7 @@ impl Bootstrap {
         }
     }
 
-    /// A founded cluster that has committed is one; the state that it begins with is empty.
+    /// A founded cluster exists once it has committed; it begins with the initial state.
     pub(super) fn see_commit(&mut self, facts: &Facts) {
         self.cluster_was_found = facts.cluster_was_found;
         if let Phase::Founded { cluster, roster, .. } = &self.phase

@@ -1,6 +1,6 @@
 //! Remembers the nodes whose `Discover` was received, and which of them can found a cluster.
 //!
-//! Called by the state machine. It must never say anything itself.
+//! Called by the state machine. It must never send anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use std::sync::Arc;
 use crate::raft::application::Application;
 use crate::raft::identity::Incarnation;
 
-/// More nodes than this are not remembered: a channel full of strangers must not fill our memory.
+/// The number of remembered nodes, so that a crowded channel cannot fill the memory.
 const HEARD_MAX: usize = 1_024;
 
-/// The nodes of our own cluster size that spoke lately.
+/// The nodes with our cluster size that sent something recently.
 ///
-/// Invariant: what was heard longer than `near` ago is never reported.
+/// Invariant: an entry older than `near` is never reported.
 #[derive(Debug)]
 pub(super) struct Peers {
     heard: BTreeMap<Incarnation, PeerEntry>,
     rival_heard_at: Option<u64>,
-    /// How long a Discover counts for founding, and how long as that of a newcomer; in ticks.
+    /// How long a Discover counts for founding, and how long its sender counts as a newcomer; in ticks.
     fresh: u64,
     near: u64,
 }
@@ -26,10 +26,10 @@ pub(super) struct Peers {
 #[derive(Debug)]
 struct PeerEntry {
     id: Arc<str>,
-    /// Of one that was only heard accepting, nothing.
+    /// Unknown for a node that was received only with an Accept.
     application: Application,
     at: u64,
-    /// It accepted a roster, so that it can accept no other. A Discover that arrives late takes nothing of that back.
+    /// It has accepted a roster, so it can accept no other. A late Discover does not change that.
     has_accepted: bool,
 }
 
@@ -38,8 +38,8 @@ impl Peers {
         Self { heard: BTreeMap::new(), rival_heard_at: None, fresh, near }
     }
 
-    /// Who can be founded with, among those heard and ourselves. Of an id that is heard from two incarnations neither
-    /// counts: one of them is either dead or about to be refused, and a roster with it would come to nothing.
+    /// The possible founders, including this node. If two incarnations have one id, neither counts: one of them is dead
+    /// or about to be refused, and a roster with it would fail.
     pub fn candidates(&self, me: Incarnation, my_id: &Arc<str>, now: u64) -> BTreeMap<Incarnation, Arc<str>> {
         let mut incarnations = BTreeMap::from([(my_id, Some(me))]);
         for (incarnation, heard) in &self.heard {
@@ -52,7 +52,7 @@ impl Peers {
         unambiguous.collect()
     }
 
-    /// Notes a Discover. True if its sender was not on our list: then it may not know us either.
+    /// Notes a Discover. True if its sender was unknown: then it may not know this node either.
     pub fn note_discover(
         &mut self,
         from: Incarnation,
@@ -72,7 +72,7 @@ impl Peers {
         self.heard.get(&incarnation).map(|heard| &heard.application)
     }
 
-    /// Notes that a node accepted a roster; `is_rival` if we are not in it.
+    /// Notes that a node accepted a roster; `is_rival` if this node is not in it.
     pub fn note_acceptance(&mut self, from: Incarnation, id: &Arc<str>, is_rival: bool, now: u64) {
         if is_rival {
             self.rival_heard_at = Some(now);

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use crate::raft::frame::Roster;
 use crate::raft::identity::{ClusterUuid, Incarnation};
 
-/// Where a node is on its way into a cluster. One incarnation only moves down this list, but for `Waiting` and
+/// A node's progress into a cluster. One incarnation only moves down this list, but for `Waiting` and
 /// `Seeking`, which alternate; everything else back to `Seeking` takes a new incarnation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// sends Discover, and has promised nothing.
     Seeking,
-    /// There is a cluster, whose leader will let it in: sends Discover now and then, founds nothing.
+    /// There is a cluster, whose leader will let it in: sends Discover at intervals, founds nothing.
     Waiting { cluster: ClusterUuid, since: u64, until: u64 },
     /// Has accepted a roster, and does not know whether all of it did.
     Accepted { roster: Roster, cluster: ClusterUuid, accepted_by: BTreeSet<Incarnation>, until: u64 },

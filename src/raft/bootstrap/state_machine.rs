@@ -23,14 +23,14 @@ use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::{Options, ReplicaRecord, Target, Warning};
 
-/// One node's way into a cluster, and its watch for other clusters.
+/// Brings one node into a cluster, and watches for other clusters.
 ///
 /// Feed it with `tick`, `note_frame` and `hear`; after each, take events with `poll` until there are none.
 ///
 /// Invariants:
 /// - an incarnation accepts at most one roster (`me` changes on every way back from `Accepted`);
 /// - while this node holds an action it never becomes a new incarnation;
-/// - nothing is answered twice to the same state of the sender, so that no two nodes answer each other for ever.
+/// - the same state of a sender is answered once, so that two nodes never answer each other forever.
 #[derive(Debug)]
 pub struct Bootstrap {
     pub(super) id: Arc<str>,
@@ -38,13 +38,13 @@ pub struct Bootstrap {
     pub(super) version: Arc<str>,
     pub(super) application: Application,
     pub(super) channel_name: Arc<str>,
-    /// What the cluster was called before it was founded anew.
+    /// The former names of a recovered cluster.
     pub(super) ancestors: Vec<Ancestor>,
-    /// What this node goes back to if the successor that it gave way to is not heard any more.
+    /// The membership to which this node returns if the successor becomes silent.
     pub(super) former: Option<FormerMembership>,
-    /// The leader of another application's cluster has refused this node.
+    /// The leader of a cluster of another application has refused this node.
     pub(super) refusal: Option<Refusal>,
-    /// The cluster that removed this node: whatever size it has now is the one to state.
+    /// The cluster that removed this node, whose present size this node adopts.
     removed_from: Option<ClusterUuid>,
     pub(super) timing: Timing,
     pub(super) rng: ChaCha8Rng,
@@ -52,27 +52,27 @@ pub struct Bootstrap {
     /// Ticks with a healthy channel so far.
     pub(super) now: u64,
     pub(super) phase: Phase,
-    /// What the leader that this node waits for said last of its members, and when this node repeated that at once.
+    /// The last members index of the leader that this node waits for, and when this node repeated it.
     pub(super) members_index: u64,
     admission_requested_at: Option<u64>,
     pub(super) peers: Peers,
     pub(super) conflict_history: ConflictHistory,
-    /// When this node says its next Discover, Accept or ClusterAnnouncement to all.
+    /// When this node broadcasts its next Discover, Accept or ClusterAnnouncement.
     pub(super) announces_at: u64,
-    /// A cluster of one isn't founded before: somebody may still answer its Discover.
+    /// A cluster of one is not founded before this: a node may still answer its Discover.
     pub(super) answered_by: u64,
-    /// In a cluster: ticks without a known leader, and after how many the quorum is believed lost.
+    /// In a cluster: ticks without a known leader, and the number after which the quorum counts as lost.
     pub(super) leaderless: u64,
     pub(super) leaderless_max: u64,
-    /// In a cluster: a member of it has said that it holds committed actions.
+    /// In a cluster: a member has reported committed actions.
     knows_of_actions: bool,
-    /// While waiting for others: when the next warning is due, and whom the last one named.
+    /// While waiting for others: when the next warning is due, and the ids in the last one.
     warns_at: u64,
     warned_of: Option<Vec<Arc<str>>>,
     channel_was_healthy: bool,
-    /// A cluster may be out of hearing, and will be heard in a moment: this node does not propose to found one.
+    /// There may be a cluster that will be received shortly: this node does not propose to found one.
     pub(super) cluster_was_found: bool,
-    /// What the channel knew of a cluster before this node was in one.
+    /// The channel's note of a cluster, from before this node was in one.
     pub(super) note: Option<Note>,
     /// Emptied by the caller after each input, and an input adds a few at most: no bound is needed.
     pub(super) events: VecDeque<Event>,
@@ -138,12 +138,12 @@ impl Bootstrap {
         &self.ancestors
     }
 
-    /// Free to be let into a cluster: in none, and bound by no promise to found one.
+    /// May be admitted to a cluster: is in none, and has accepted no roster.
     pub fn may_be_admitted(&self) -> bool {
         matches!(self.phase, Phase::Seeking | Phase::Waiting { .. })
     }
 
-    /// A node that gave way to the successor of its cluster is let in by nobody else.
+    /// A node that waits for the successor of its cluster is admitted by no other cluster.
     pub fn may_be_admitted_to(&self, cluster: ClusterUuid) -> bool {
         match &self.phase {
             Phase::Seeking => self.former.is_none(),
@@ -159,7 +159,7 @@ impl Bootstrap {
         self.enter(cluster);
     }
 
-    /// The cluster that this node is in has another name from here on: it was founded anew after a loss.
+    /// The cluster of this node has another name: it was recovered.
     pub fn renamed(&mut self, cluster: ClusterUuid, ancestors: Vec<Ancestor>) {
         self.ancestors = ancestors;
         if self.phase.is_in_cluster() {
@@ -167,7 +167,7 @@ impl Bootstrap {
         }
     }
 
-    /// The cluster is to have so many voters: newcomers must say so too.
+    /// Changes the number of voters, which newcomers must use too.
     pub fn resized(&mut self, cluster_size: usize) {
         self.cluster_size = cluster_size;
     }
@@ -187,7 +187,7 @@ impl Bootstrap {
         &self.phase
     }
 
-    /// One tick has passed. Without a healthy channel it does not count: nobody can be heard.
+    /// Counts a tick, unless the channel is broken: then nothing can be received.
     pub fn tick(&mut self, facts: &Facts) {
         let channel_returned = facts.channel_is_healthy && !self.channel_was_healthy;
         self.channel_was_healthy = facts.channel_is_healthy;
@@ -210,7 +210,7 @@ impl Bootstrap {
         self.warn_of_waiting();
     }
 
-    /// A frame of cluster `cluster` arrived; to be called before its messages are heard. If the cluster is that of the
+    /// A frame of cluster `cluster` arrived; called before its messages are handled. If the cluster is that of the
     /// roster we accepted, all others accepted it too: the frame proves the founding.
     pub fn note_frame(&mut self, from: Incarnation, cluster: ClusterUuid, facts: &Facts) {
         self.see_commit(facts);
@@ -223,7 +223,7 @@ impl Bootstrap {
     /// change nothing.
     pub fn handle_message(&mut self, from: Incarnation, message: &Message, facts: &Facts) {
         self.see_commit(facts);
-        // A channel may bring us what we said to all.
+        // A channel may return our own broadcasts.
         if from == self.me || self.phase == Phase::Stopped {
             return;
         }
@@ -279,7 +279,7 @@ impl Bootstrap {
             Phase::Accepted { until, .. } if *until <= self.now => {
                 self.become_new_incarnation("not every founder accepted the roster in time")
             }
-            // With a leader the first commit is on its way: a node that left now might take the quorum with it.
+            // With a leader the first commit is in flight: a node that left now might take the quorum with it.
             Phase::Founded { until, .. } if *until <= self.now && !facts.has_leader => {
                 self.become_new_incarnation("the founded cluster had no leader in time");
             }
@@ -295,19 +295,19 @@ impl Bootstrap {
         }
     }
 
-    /// Our cluster is dead, nothing of it is worth keeping, and there are others to found with.
+    /// Our cluster is dead, it has no actions, and there are other nodes to found a cluster with.
     ///
-    /// Silence alone is no proof, for we may be the minority of a partition; leaving then would cost the others a
-    /// voter. But a cluster without a quorum has lost at least N - ⌊N/2⌋ of its N founders. Only if as many newcomers
-    /// are near, N nodes can be alive at all; until then there is nothing to be gained by leaving.
+    /// Silence alone is no proof, because this node may be in the minority of a partition; leaving would then cost the
+    /// others a voter. But a cluster without a quorum has lost at least N - ⌊N/2⌋ of its N founders. Only with as many
+    /// newcomers can N nodes be alive; until then leaving has no benefit.
     fn has_lost_quorum(&self, facts: &Facts) -> bool {
         !self.cluster_holds_actions(facts)
             && self.leaderless >= self.leaderless_max
             && self.peers.newcomers(&self.id, self.now) >= self.cluster_size - self.cluster_size / 2
     }
 
-    /// Our cluster holds actions, as far as this node knows: one that has just come back from its disk may have none, and
-    /// its vote is needed to keep those of others.
+    /// Our cluster holds actions, as far as this node knows: one that has just come back from its disk may have none,
+    /// and its vote is needed to keep those of others.
     pub(super) fn cluster_holds_actions(&self, facts: &Facts) -> bool {
         #[cfg(test)]
         if is_back(Bug::LeavesActionsOfOthers) {
@@ -325,7 +325,7 @@ impl Bootstrap {
             Phase::Accepted { roster, .. } => (Some(Message::Accept(roster.clone())), fast),
             Phase::Founded { .. } if facts.has_leader => (None, fast),
             Phase::Founded { roster, .. } => (Some(Message::Accept(roster.clone())), fast),
-            // One voice is enough, but without a leader nobody else speaks, and dead clusters must meet too.
+            // One sender is enough, but without a leader there is none, and dead clusters must be resolved too.
             Phase::Member { cluster } if facts.is_leader || !facts.has_leader => {
                 (Some(self.announcement(*cluster, facts)), slow)
             }
@@ -367,8 +367,8 @@ impl Bootstrap {
         facts: &Facts,
     ) {
         let is_foreign = self.is_foreign(&format!("node `{id}`"), application);
-        // Only a live process answers, so a restarted one is never refused for the sake of its own past.
-        // Nor for the sake of one that is about to go.
+        // Only a live process answers, so a restarted node is never refused because of its own past, nor because of a
+        // process that is closing.
         if *id == self.id
             && !is_foreign
             && !facts.is_closing
@@ -377,7 +377,7 @@ impl Bootstrap {
             self.send(Target::One(from), Message::IdInUse { id: id.clone() });
         }
         if is_foreign {
-            // It is none to found with.
+            // It cannot be a founder.
         } else if !self.is_our_size(cluster_size) {
             if self.conflict_history.is_new_size(id, cluster_size) {
                 let (theirs, ours) = (cluster_size as usize, self.cluster_size);
@@ -467,8 +467,8 @@ impl Bootstrap {
         }
     }
 
-    /// Waits to be let in. A leader that says where its members last changed lets in who repeats that. Once a tick at most,
-    /// for a former leader may say something else.
+    /// Waits to be admitted. A leader that says where its members last changed admits who repeats that. Once a tick at
+    /// most, for a former leader may say something else.
     pub(super) fn request_admission(&mut self, from: Incarnation, announcement: &ClusterAnnouncement) {
         self.wait_for(announcement.cluster);
         let is_news = announcement.members_index > 0 && announcement.members_index != self.members_index;
@@ -505,7 +505,8 @@ impl Bootstrap {
             }
             Resolution::Stop => return self.fail(Error::OtherCluster { ours, theirs: theirs.cluster }),
         }
-        // The other side must learn of us, too. A node that hasn't seen its own cluster commit doesn't speak for it.
+        // The other side must learn of this cluster too. A node that has not seen its own cluster commit does not
+        // announce it.
         if matches!(self.phase, Phase::Member { .. })
             && self.conflict_history.may_answer(theirs.cluster, self.now, self.timing.between_answers())
         {
@@ -519,8 +520,9 @@ impl Bootstrap {
             Phase::Seeking | Phase::Waiting { .. } if is_ours => {
                 self.fail(Error::DuplicateId { id: id.to_string() });
             }
-            // What answers a Discover from before we accepted comes too late: were we to obey, twins could refuse each
-            // other. If we founded, it is the other who is refused; if not, our next Discover is answered again.
+            // An answer to a Discover from before this node accepted a roster is too late: otherwise two nodes with one
+            // id could refuse each other. If this node founded, the other one is refused; if not, the next Discover is
+            // answered again.
             Phase::Seeking
             | Phase::Waiting { .. }
             | Phase::Accepted { .. }
@@ -532,7 +534,7 @@ impl Bootstrap {
 
     // ---- Steps between phases --------------------------------------------------------------------------------------
 
-    /// Does not found for a while: the cluster that was heard is the place to be.
+    /// Does not found a cluster for a while, and waits for the one that was announced.
     pub(super) fn wait_for(&mut self, cluster: ClusterUuid) {
         let mut waits_since = self.now;
         if let Phase::Waiting { since, .. } = &self.phase {
@@ -544,7 +546,7 @@ impl Bootstrap {
         self.phase = Phase::Waiting { cluster, since: waits_since, until };
     }
 
-    /// Becomes a new incarnation, free to accept again. To Raft the former one has crashed.
+    /// Becomes a new incarnation, which may accept a roster. For Raft the former one has crashed.
     pub(super) fn become_new_incarnation(&mut self, why: &str) {
         self.ancestors.clear();
         let me = Incarnation::draw(&mut self.rng);
@@ -574,7 +576,7 @@ impl Bootstrap {
         self.answered_by = self.now + self.timing.answer();
     }
 
-    /// The cluster that this node waited for is gone. It has promised nothing, so that it seeks as it is.
+    /// The cluster that this node waited for is gone. The node has accepted no roster, so it keeps its incarnation.
     fn seek(&mut self) {
         self.phase = Phase::Seeking;
         self.announces_at = self.now;

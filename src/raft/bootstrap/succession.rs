@@ -1,7 +1,7 @@
 //! Moves a node from a cluster that was recovered without it into the successor, and compares the lineage of clusters.
 //!
-//! Part of `state_machine.rs`. A committed epoch ends the former cluster, whatever quorum that has. But a node drops
-//! what it has there only when the successor has let it in: until then it can go back.
+//! Part of `state_machine.rs`. A committed epoch ends the former cluster, regardless of its quorum. But a node drops
+//! its data only when the successor has admitted it: until then it can return.
 
 use super::conflict::{Resolution, decide_conflict};
 use super::state_machine::Bootstrap;
@@ -12,7 +12,7 @@ use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::{Target, Warning};
 
-/// A membership that was left for that in the successor.
+/// The membership in the former cluster.
 #[derive(Debug)]
 pub(super) struct FormerMembership {
     pub(super) me: Incarnation,
@@ -22,7 +22,8 @@ pub(super) struct FormerMembership {
 }
 
 impl Bootstrap {
-    /// A cluster was heard that may be the successor of this node's; true if there is nothing more to it.
+    /// Checks whether an announced cluster is the successor of this node's; true if the announcement needs no further
+    /// handling.
     pub(super) fn check_for_successor(
         &mut self,
         from: Incarnation,
@@ -41,7 +42,7 @@ impl Bootstrap {
             return true;
         }
         if let Some(former) = &self.former {
-            // Of two successors, the one that is waited for; but that one may have a successor itself by now.
+            // Of two successors, the awaited one counts; but that one may have a successor itself.
             let awaits = |awaited| announcement.cluster == awaited || kept(awaited).is_some();
             if matches!(self.phase, Phase::Waiting { cluster, .. } if awaits(cluster))
                 && kept(former.cluster).is_some()
@@ -55,8 +56,8 @@ impl Bootstrap {
         false
     }
 
-    /// The cluster of this node has ended, whatever quorum it has: a successor is committed. Where that has a leader, this
-    /// node goes there at once.
+    /// A successor is committed, so the cluster of this node has ended, regardless of its quorum. If the successor has
+    /// a leader, this node leaves for it immediately.
     pub(super) fn leave_for_successor(
         &mut self,
         by: Incarnation,
@@ -65,7 +66,7 @@ impl Bootstrap {
         facts: &Facts,
     ) {
         if facts.has_leader {
-            // It has gone on in the meantime: both sides tell of that.
+            // It has continued in the meantime: both sides report that.
             self.send(Target::One(by), self.announcement(self.phase.cluster(), facts));
         }
         self.events.push_back(Event::Superseded { by, successor: announcement.cluster, kept });
@@ -87,7 +88,7 @@ impl Bootstrap {
         self.request_admission(by, announcement);
     }
 
-    /// The successor is not heard any more, and has not let this node in.
+    /// The successor is silent, and has not admitted this node.
     pub(super) fn return_to_former(&mut self, former: FormerMembership) {
         self.me = former.me;
         (self.ancestors, self.cluster_size) = (former.ancestors, former.cluster_size);
@@ -100,7 +101,7 @@ impl Bootstrap {
     pub(super) fn judge(&self, ours: ClusterUuid, theirs: &ClusterAnnouncement, facts: &Facts) -> Resolution {
         let is_ancestor = self.kept(theirs.cluster).is_some();
         if is_ancestor {
-            // It is told, and gives way. Before that it may have gone on.
+            // It will be notified and end. Before that it may have continued.
             return if theirs.has_leader { Resolution::Warn } else { Resolution::Stay };
         }
         let facts = Facts { holds_actions: self.cluster_holds_actions(facts), ..*facts };
@@ -121,12 +122,12 @@ impl Bootstrap {
         }
     }
 
-    /// Up to which index this cluster has what that ancestor committed.
+    /// The index up to which this cluster has what that ancestor committed.
     fn kept(&self, ancestor: ClusterUuid) -> Option<u64> {
         self.ancestors.iter().find(|other| other.cluster == ancestor).map(|ancestor| ancestor.kept)
     }
 
-    /// The newest cluster that both come from.
+    /// The newest common ancestor of both clusters.
     fn common_ancestor(&self, announcement: &ClusterAnnouncement) -> Option<ClusterUuid> {
         let ours = self.ancestors.iter().rev().map(|ancestor| ancestor.cluster);
         ours.into_iter().find(|ours| announcement.ancestors.iter().any(|theirs| theirs.cluster == *ours))

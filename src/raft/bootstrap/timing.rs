@@ -34,7 +34,7 @@ impl Timing {
     }
 
     /// How long a Discover counts for founding: three intervals at their longest, so that one lost Discover takes
-    /// nobody off the list.
+    /// no node off the list.
     pub fn discover_is_fresh(&self) -> u64 {
         3 * longest(self.discover)
     }

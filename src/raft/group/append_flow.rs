@@ -18,7 +18,7 @@ use crate::raft::pace::{Flight, Pace};
 use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::wire;
 
-/// What raft-rs lets be on its way to one peer.
+/// What raft-rs lets be in flight to one peer.
 const BYTES_MAX: usize = window::APPENDS_MAX * APPEND_BYTES_MAX as usize;
 
 /// Appends to one peer, by this leader.
@@ -59,7 +59,7 @@ impl AppendFlow {
 
     /// Adds an append, and takes what may leave.
     ///
-    /// raft-rs does not know what is on its way until it is acknowledged, and says again what it has said with every
+    /// raft-rs does not know what is in flight until it is acknowledged, and says again what it has said with every
     /// heartbeat that a peer answers. Of that, only what is new is added: a leader's log only grows (paper §5.3).
     fn add(&mut self, mut message: RaftMessage, now: u64, leaving: &mut Vec<RaftMessage>) {
         let is_late = self.flights.front().is_some_and(|(_, flight)| self.pace.is_late(*flight, now));
@@ -160,8 +160,9 @@ impl AppendFlow {
         }
     }
 
-    /// A tick has passed. What is not acknowledged for long may be lost, and raft-rs would find out with the next append.
-    /// That must not be a large one, for it may also be on its way: a peer that lacks something rejects an empty one.
+    /// A tick has passed. What is not acknowledged for long may be lost, and raft-rs would find out with the next
+    /// append. That must not be a large one, for it may also be in flight: a peer that lacks something rejects an empty
+    /// one.
     fn tick(&mut self, now: u64) {
         let Some((_, first)) = self.flights.front() else { return };
         if first.age(now).min(now - self.asked_at) >= self.pace.retry_ticks() {
@@ -293,8 +294,8 @@ impl RaftGroup {
         self.append_flows.values_mut().for_each(|line| line.tick(self.now));
     }
 
-    /// A member got an image taken at `index`, over a line that is known by now: the log behind it comes next. raft-rs may
-    /// not have wished the image, and would begin where the log was when the member was let in, or wish another.
+    /// A member got an image taken at `index`, over a line that is known by now: the log behind it comes next. raft-rs
+    /// may not have wished the image, and would begin where the log was when the member was admitted, or wish another.
     pub fn begin_behind_image(&mut self, to: RaftId, index: u64, pace: &Pace) {
         self.append_flows.insert(to, AppendFlow::new(pace.anew(BYTES_MAX)));
         let progress = self.raw.raft.mut_prs().get_mut(to);
@@ -379,7 +380,8 @@ mod tests {
         assert_eq!(indexes(&leaving), [11, 12, 13, 14]);
     }
 
-    /// raft-rs answers each acknowledgement by itself, and says from the first one on what the last one has acknowledged.
+    /// raft-rs answers each acknowledgement by itself, and says from the first one on what the last one has
+    /// acknowledged.
     #[test]
     fn what_is_acknowledged_does_not_leave() {
         let mut line = line();

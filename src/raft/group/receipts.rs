@@ -1,9 +1,9 @@
 //! Supplies a member whose storage is overdue with entries: it reports to its leader how far it has received them, and
 //! the leader continues to send.
 //!
-//! Part of `group.rs`. Such a member's answers wait for its disk, so that the leader's window for it would fill. A receipt
-//! frees that window, and nothing else: it acknowledges nothing, confirms no leadership, and is no sign of an active
-//! voter. It comes with each heartbeat, and at once where an append did not fit to the log.
+//! Part of `group.rs`. Such a member's answers wait for its disk, so that the leader's window for it would fill. A
+//! receipt frees that window, and nothing else: it acknowledges nothing, confirms no leadership, and is no sign of an
+//! active voter. It comes with each heartbeat, and at once where an append did not fit to the log.
 
 use raft_rs::eraftpb::{Message, MessageType};
 use raft_rs::{Progress, ProgressState};
@@ -108,7 +108,7 @@ fn answer_in(receipt_heard: &RaftMessage) -> RaftMessage {
     }
 }
 
-/// Sends go on behind what was received, and what is acknowledged stays as it is.
+/// Sends continue behind what was received, and what is acknowledged stays as it is.
 fn follow(progress: &mut Progress, receipt: &RaftMessage) {
     let next_idx = receipt.index + 1;
     match progress.state {

@@ -1,7 +1,7 @@
 //! The replicated member list, and what else the log says about the cluster itself.
 //!
 //! It changes only as entries of the log are applied, and so is the same on every node at the same applied index; it
-//! is part of every snapshot. Who of the members votes is raft-rs's to know (`group.rs`).
+//! is part of every snapshot. raft-rs knows which members vote (`group.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::raft::frame::{Ancestor, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
-/// A cluster that was recovered more often than this no longer knows its first names.
+/// The number of former names that a cluster keeps.
 pub const ANCESTORS_MAX: usize = 16;
 
 /// The members of a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Members {
     cluster: ClusterUuid,
-    /// The names that this cluster had before its quorum was lost and it was founded anew, oldest first.
+    /// The names that this cluster had before its quorum was lost and it was recovered, oldest first.
     ancestors: Vec<Ancestor>,
     cluster_size: u32,
     /// The index of the entry that last resized the cluster; 0: none has.
@@ -26,8 +26,8 @@ pub struct Members {
     members: BTreeMap<RaftId, (Incarnation, Arc<str>)>,
     /// Members that are in the former half of a joint configuration only.
     leaving: Vec<RaftId>,
-    /// The last start of each member that keeps its log. Images of older versions have none: they travel behind the rest
-    /// (`snapshot.rs`).
+    /// The last start of each member that keeps its log. Images of older versions have none: they travel behind the
+    /// rest (`snapshot.rs`).
     #[serde(skip)]
     starts: BTreeMap<RaftId, Start>,
 }
@@ -56,7 +56,7 @@ impl Members {
         &self.ancestors
     }
 
-    /// How many voters the cluster is to have.
+    /// The intended number of voters.
     pub fn cluster_size(&self) -> usize {
         self.cluster_size as usize
     }
@@ -77,7 +77,7 @@ impl Members {
         self.incarnation(incarnation.raft_id()) == Some(incarnation)
     }
 
-    /// The members with this id: one, or two while a new incarnation takes the place of one that died.
+    /// The members with this id: one, or two while a new incarnation replaces one that died.
     pub fn named<'a>(&'a self, id: &'a str) -> impl Iterator<Item = RaftId> + 'a {
         self.members.iter().filter(move |(_, (_, other))| &**other == id).map(|(raft_id, _)| *raft_id)
     }
@@ -97,7 +97,7 @@ impl Members {
         self.members.insert(incarnation.raft_id(), (incarnation, id));
     }
 
-    /// Who it was, if it was a member.
+    /// Returns the removed incarnation, if it was a member.
     pub fn remove(&mut self, member: RaftId) -> Option<Incarnation> {
         self.starts.remove(&member);
         self.members.remove(&member).map(|(incarnation, _)| incarnation)
@@ -107,7 +107,7 @@ impl Members {
         self.starts.get(&member).copied()
     }
 
-    /// An older start never takes the place of a newer one.
+    /// An older start never replaces a newer one.
     pub fn set_start(&mut self, member: RaftId, start: Start) {
         let is_newer = self.start(member).is_none_or(|former| former.number <= start.number);
         if is_newer && self.members.contains_key(&member) {
@@ -124,7 +124,7 @@ impl Members {
         self
     }
 
-    /// These go when the joint configuration is left.
+    /// These members are removed when the joint configuration is left.
     pub fn set_leaving(&mut self, members: Vec<RaftId>) {
         self.leaving = members;
     }
@@ -137,7 +137,7 @@ impl Members {
         std::mem::take(&mut self.leaving)
     }
 
-    /// The cluster goes on under another name, with one member.
+    /// The cluster continues under another name, with one member.
     pub fn become_new_incarnation(
         &mut self,
         cluster: ClusterUuid,

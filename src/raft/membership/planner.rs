@@ -1,58 +1,58 @@
 //! Decides the leader's next change of the configuration: admits newcomers, promotes learners, replaces dead voters,
 //! and removes leavers, one change at a time (paper §6, thesis §4.2).
 //!
-//! Called by `node/leader_state.rs` with everything that it may look at. It must never act.
+//! Called by `node/leader_state.rs` with all its inputs. It must never act.
 
 use std::sync::Arc;
 
 use crate::raft::identity::{Incarnation, RaftId};
 
-/// More learners than this are not let in.
+/// More learners than this are not admitted.
 const LEARNERS_MAX: usize = 256;
 
-/// What the leader knows of the membership at the moment.
+/// The leader's present knowledge of the membership.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
     pub me: RaftId,
-    /// How many voters the cluster is to have.
+    /// The intended number of voters.
     pub cluster_size: usize,
-    /// A change is in the log that is not applied yet.
+    /// The log contains an unapplied change.
     pub has_pending_change: bool,
     pub is_joint: bool,
-    /// Another voter may take the leadership over.
+    /// Another voter may receive leadership.
     pub has_transfer_target: bool,
     pub members: Vec<MemberView>,
     pub newcomers: Vec<Newcomer>,
-    /// After so many silent ticks a member is dead; and after so many, if its id is heard from a new incarnation.
+    /// Silent ticks after which a member counts as dead; and after which it does if a new incarnation has its id.
     pub dead_ticks: u64,
     pub absent_ticks: u64,
 }
 
-/// A member as its leader sees it.
+/// A member from the leader's point of view.
 #[derive(Clone, Debug)]
 pub struct MemberView {
     pub raft_id: RaftId,
     pub id: Arc<str>,
     pub is_voter: bool,
-    /// It has what was committed an election timeout ago (thesis §4.2.1), and answers.
+    /// It has everything that was committed an election timeout ago (thesis §4.2.1), and responds.
     pub is_caught_up: bool,
-    /// Since it was last heard, or since this leadership began.
+    /// Since its last message, or since this leadership began.
     pub silent_ticks: u64,
-    /// It was heard since this leadership began.
+    /// It has sent something since this leadership began.
     pub is_heard: bool,
-    /// It said that it is closing, and, if `leaves`, that it will not come back.
+    /// It has announced that it is closing, and, if `leaves`, that it will not return.
     pub is_closing: bool,
     pub leaves: bool,
-    /// An operator wants it removed.
+    /// An operator has ordered its removal.
     pub is_removal_requested: bool,
 }
 
-/// Who sends Discover, and is no member.
+/// A node that sends Discover and is not a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Newcomer {
     pub incarnation: Incarnation,
     pub id: Arc<str>,
-    /// For how many ticks it has been heard.
+    /// Ticks since its first Discover.
     pub waiting_ticks: u64,
 }
 
@@ -61,16 +61,16 @@ pub struct Newcomer {
 pub enum Step {
     /// Leave a joint configuration that a former leader left behind.
     LeaveJoint,
-    /// Let a newcomer in as a learner.
+    /// Admit a newcomer as a learner.
     Admit(Newcomer),
-    /// In one step: who votes from now on, who only learns, and who goes.
+    /// In one step: promote, demote and remove members.
     Change { promote: Option<RaftId>, demote: Option<RaftId>, remove: Vec<RaftId> },
-    /// The leader itself is unwanted: it hands over first (raft-rs lets a removed leader go on leading). Or it is a voter
-    /// no more, as a former leader had it: nobody confirms such a leader.
+    /// The leader itself is to be removed: it first transfers leadership (in raft-rs a removed leader continues to
+    /// lead). Or a former leader has demoted it: no node confirms such a leader.
     TransferLeadership,
 }
 
-/// The next step, if there is anything to do.
+/// The next step, if there is one.
 pub fn next(view: &ClusterView) -> Option<Step> {
     if view.has_pending_change {
         return None;
@@ -79,7 +79,7 @@ pub fn next(view: &ClusterView) -> Option<Step> {
         return Some(Step::LeaveJoint);
     }
     let hands_over = |me: &MemberView| me.is_removal_requested && view.voters().count() > 1 || !me.is_voter;
-    // Without an transfer target the others are seen to first: those that go as well give way to some that stay.
+    // Without a transfer target, other members are handled first: leavers are replaced by members that stay.
     if view.has_transfer_target && view.me().is_some_and(hands_over) {
         return Some(Step::TransferLeadership);
     }
@@ -108,7 +108,7 @@ impl ClusterView {
         self.members.iter().filter(|member| !member.is_voter)
     }
 
-    /// A learner that can vote at once; the one with this id, if there is one.
+    /// A learner that can vote immediately; preferably the one with this id.
     fn spare(&self, id: &Arc<str>) -> Option<&MemberView> {
         let fit = || {
             self.learners().filter(|learner| {
@@ -116,14 +116,14 @@ impl ClusterView {
                     && learner.silent_ticks < self.absent_ticks
                     && !learner.is_closing
                     && !learner.is_removal_requested
-                    // Its twin would be the second process with this id: the first to have voted stays.
+                    // Two processes have this id: the one that votes stays.
                     && !self.voters().any(|voter| voter.id == learner.id && voter.id != *id)
             })
         };
         fit().find(|learner| learner.id == *id).or_else(|| fit().next())
     }
 
-    /// Who leaves, or is to leave, gives its replica to a spare, or gives it up.
+    /// A member that leaves, or is to be removed, transfers its vote to a spare, or gives it up.
     fn remove_leavers(&self) -> Option<Step> {
         let goes = |member: &&MemberView| {
             member.raft_id != self.me && (member.leaves || member.is_removal_requested)
@@ -135,12 +135,12 @@ impl ClusterView {
         if let Some(spare) = self.spare(&voter.id) {
             return Some(replace(voter, spare));
         }
-        // Those who stay must be able to go on without it: the dead among them would count against that.
+        // The remaining members must be able to continue without it: dead members among them count against that.
         let mut removed = vec![voter.raft_id];
         let stay: Vec<&MemberView> = self.voters().filter(|other| other.raft_id != voter.raft_id).collect();
         let (alive, silent): (Vec<&&MemberView>, Vec<&&MemberView>) =
             stay.iter().partition(|other| other.silent_ticks < self.absent_ticks);
-        // A new leader does not know yet who of them lives.
+        // A new leader does not know yet which of them are alive.
         let heard = alive.iter().filter(|other| !self.may_be_dead(other)).count();
         if heard < alive.len() && stay.len() > 2 * heard.saturating_sub(1) + 1 {
             return None;
@@ -154,7 +154,7 @@ impl ClusterView {
         (stay.len() + 1 > removed.len()).then(|| remove(removed))
     }
 
-    /// A leader that leaves needs somebody to hand over to: a spare, also where every voter is there.
+    /// A leader that leaves needs a transfer target: a spare, even if all voters are present.
     fn ensure_successor(&self) -> Option<Step> {
         let me = self.me().filter(|me| me.leaves || me.is_removal_requested)?;
         let is_transfer_target = |voter: &MemberView| {
@@ -174,14 +174,14 @@ impl ClusterView {
             return None;
         }
         let spare = self.spare(&Arc::from("")).filter(|spare| !self.may_be_dead(spare))?;
-        // Should the new voter die at once, the others must still be a quorum; none are enough beside a first one.
+        // If the new voter dies immediately, the others must still be a quorum; this does not apply to a first voter.
         let count = self.voters().count();
         let alive = self.voters().filter(|voter| !self.may_be_dead(voter) && !voter.is_closing).count();
         let goes_on = alive == count || alive > count.div_ceil(2);
         goes_on.then(|| Step::Change { promote: Some(spare.raft_id), demote: None, remove: Vec::new() })
     }
 
-    /// It has missed a heartbeat or two, long before anybody takes it for absent.
+    /// It has missed a heartbeat or two, long before it counts as absent.
     fn may_be_dead(&self, member: &MemberView) -> bool {
         member.raft_id != self.me && (!member.is_heard || member.silent_ticks >= self.absent_ticks / 4)
     }
@@ -199,7 +199,8 @@ impl ClusterView {
         twin.or_else(stranger)
     }
 
-    /// A newcomer with the id of a member waits until that one is silent; heard again after the newcomer, it stays.
+    /// A newcomer with the id of a member waits until that member is silent; if the member sends something later, it
+    /// stays.
     fn admit(&self) -> Option<Step> {
         if self.learners().count() >= LEARNERS_MAX {
             return None;
@@ -221,7 +222,8 @@ impl ClusterView {
         if let Some(dead) = others().find(|voter| voter.silent_ticks >= self.dead_ticks) {
             return Some(remove(vec![dead.raft_id]));
         }
-        // One that may be dead is the one to go, once that is sure: demoting another would leave fewer alive.
+        // A member that may be dead is the one to remove, once that is certain: demoting another one would leave fewer
+        // alive.
         if others().any(|voter| self.may_be_dead(voter)) {
             return None;
         }

@@ -1,8 +1,8 @@
 //! Transfers leadership from a leader whose JavaScript event loop is blocked to a node whose event loop responds.
 //!
-//! Part of `node.rs`. Heartbeats go on while an application blocks its event loop, so no election would ever come; but
-//! nothing is evaluated either. A voter is asked whether its JavaScript answers, and has to have it answer first: one that
-//! has nothing to do may be stuck as well.
+//! Part of `node.rs`. Heartbeats continue while an application blocks its event loop, so there would be no election;
+//! but nothing is evaluated either. The leader probes the voters, and a voter replies only after its own JavaScript has
+//! answered: an idle one may be blocked as well.
 
 use super::Node;
 use crate::raft::events::{Delivery, Target};
@@ -11,28 +11,29 @@ use crate::raft::identity::Incarnation;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// Whether JavaScript, here and elsewhere, is awake.
+/// Whether the JavaScript event loops of this node and of others respond.
 #[derive(Debug, Default)]
 pub(super) struct AppLiveness {
-    /// For how many ticks JavaScript has given no sign of the batch that it has.
+    /// Ticks since JavaScript last reported progress on its batch.
     unanswered_ticks: u64,
-    /// It has begun with the batch.
+    /// It has started the batch.
     has_begun: bool,
     /// To how many earlier leaders a request in the batch was sent.
     attempts: u32,
-    /// Who asked whether this node's JavaScript answers.
+    /// The leader that probed this node.
     asked_by: Option<Incarnation>,
-    /// The batch with JavaScript is the answer to that.
+    /// The batch with JavaScript is the reply to that probe.
     is_asking: bool,
 }
 
-/// A request that was sent to an earlier leader, and that JavaScript has begun with, may be what kept that leader's busy.
-/// If every leader gave up on it, it would never end: one waits so many election timeouts, the next twice as many.
+/// A request that was sent to an earlier leader, and that JavaScript has begun with, may be what kept that leader's
+/// busy. If every leader gave up on it, it would never end: one waits so many election timeouts, the next twice as
+/// many.
 const PATIENCE_TIMEOUTS: u64 = 20;
 const DOUBLINGS_MAX: u32 = 10;
 
 impl AppLiveness {
-    /// JavaScript works on its batch.
+    /// JavaScript reported progress.
     pub(super) fn progressed(&mut self) {
         (self.unanswered_ticks, self.has_begun) = (0, true);
     }
@@ -51,7 +52,7 @@ impl AppLiveness {
 }
 
 impl Node {
-    /// A tick has passed. If performs have waited for JavaScript for an election timeout, a leader asks the voters.
+    /// Counts a tick. If calls have waited for JavaScript for an election timeout, a leader probes the voters.
     pub(super) fn tick_app_liveness(&mut self) {
         if self.delivering.is_none() {
             self.app_liveness.unanswered_ticks = 0;
@@ -77,7 +78,7 @@ impl Node {
         }
     }
 
-    /// The leader asks whether this node's JavaScript answers: it is asked.
+    /// The leader probes this node: delivers an empty batch to JavaScript.
     pub(super) fn handle_app_probe(&mut self, from: Incarnation) {
         if self.app_liveness.asked_by.is_none() {
             self.app_liveness.asked_by = Some(from);
@@ -102,7 +103,7 @@ impl Node {
         }
     }
 
-    /// A voter's JavaScript answers: if this leader's still does not, that one is to lead.
+    /// A voter's JavaScript responds: if this leader's still does not, transfers leadership to that voter.
     pub(super) fn handle_app_probe_reply(&mut self, from: Incarnation) {
         let patience_ticks = self.app_liveness.patience_ticks(self.options.election_timeout_ticks_max);
         if self.app_liveness.unanswered_ticks >= patience_ticks {

@@ -10,12 +10,12 @@ use crate::raft::frame::Message;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// How far a close has come.
+/// The progress of closing.
 #[derive(Debug)]
 pub(super) struct Closing {
-    /// This incarnation will not come back, and gives up its membership.
+    /// This incarnation will not return, and gives up its membership.
     pub(super) leaves: bool,
-    /// Its own calls have ended, or had their time.
+    /// Its own calls have ended, or their share of the timeout is over.
     pub(super) is_settled: bool,
     ticks: u64,
     ticks_max: u64,
@@ -31,7 +31,7 @@ impl Node {
         }
     }
 
-    /// A tick has passed. What others must know of a closing node is said again and again: it may be lost.
+    /// Counts a tick, and repeats the announcement, which may be lost.
     pub(super) fn tick_closing(&mut self) {
         let Some(closing) = &mut self.closing else { return };
         closing.ticks += 1;
@@ -48,7 +48,7 @@ impl Node {
         }
     }
 
-    /// What others are told. The replica is given up only when no call of this node can be lost by it.
+    /// The announcement to the others. The membership is given up only when that cannot lose a call of this node.
     pub(super) fn closing_message(&self) -> Option<Message> {
         let closing = self.closing.as_ref()?;
         Some(Message::Closing { leaves: closing.leaves && closing.is_settled })
@@ -89,7 +89,7 @@ impl Node {
         self.finish_closing();
     }
 
-    /// Everybody else is closing too, or there is nobody.
+    /// All other members are closing too, or there are none.
     fn has_nobody_to_leave_to(&self) -> bool {
         let Some(replica) = &self.replica else { return true };
         let me = self.bootstrap.me().raft_id();
@@ -109,8 +109,8 @@ impl Node {
         self.stop(None);
     }
 
-    /// This leader is no member any more, and a quorum knows (thesis §4.2.2). Other members hear it from their leader: until then
-    /// its vote may be needed by those who do not know yet that they are enough without it.
+    /// This leader was removed, and a quorum has applied that (thesis §4.2.2). The leader notifies other removed
+    /// members: until a quorum has applied the removal, their votes may be needed.
     pub(super) fn notice_removal(&mut self) {
         let me = self.bootstrap.me();
         let removed = self.replica.as_ref().filter(|replica| {
@@ -128,7 +128,7 @@ impl Node {
         }
     }
 
-    /// This node is no member any more: the log says so, or the leader.
+    /// This node was removed, according to the log or the leader.
     pub(super) fn leave_cluster(&mut self, cluster_size: usize) {
         if self.closing.is_some() {
             self.finish_closing();

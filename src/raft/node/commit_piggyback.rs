@@ -1,8 +1,9 @@
 //! Delays a leader's commit updates so that they travel with its next append.
 //!
-//! Part of `node.rs`. An application that calls, waits and performs again would otherwise have every follower woken
-//! twice an action: by the entry, and by the news that it is committed. So news of this node's own actions waits until
-//! JavaScript, which is told at the same time, has had its turn. It waits for nothing else, and for a tick at most.
+//! Part of `node.rs`. An application that calls, waits and calls again would otherwise wake every follower twice per
+//! action: by the entry, and by its commit update. Therefore the commit updates for this node's own actions wait until
+//! JavaScript, which receives the commit at the same time, has finished its turn. They wait for nothing else, and for
+//! one tick at most.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +12,13 @@ use crate::raft::events::Delivery;
 use crate::raft::frame::{RaftKind, RaftMessage};
 use crate::raft::identity::RaftId;
 
-/// With more than this in a batch, JavaScript's turn is long, and the news is worth a frame.
+/// With more than this in a batch, JavaScript's turn is long, and the commit update gets its own frame.
 const ACTIONS_MAX: usize = 16;
 
-/// What is not told yet.
+/// Delayed commit updates.
 #[derive(Debug, Default)]
 pub(super) struct CommitPiggyback {
-    /// What is committed up to here was performed by this node, and is with JavaScript.
+    /// Committed actions up to here are this node's own, and are with JavaScript.
     own_until: u64,
     /// By peer: an append without entries.
     held: BTreeMap<RaftId, RaftMessage>,
@@ -30,7 +31,7 @@ impl CommitPiggyback {
 }
 
 impl Node {
-    /// JavaScript is handed a batch.
+    /// A batch is delivered to JavaScript.
     pub(super) fn note_own(&mut self, batch: &[Delivery], until: u64) {
         let mut actions = batch.iter().filter_map(|delivery| match delivery {
             Delivery::Committed { own, .. } => Some(own.is_some()),
@@ -41,12 +42,12 @@ impl Node {
         self.commit_piggyback.own_until = if is_waiting { until } else { 0 };
     }
 
-    /// JavaScript has had its turn, or time has passed: nothing is held back any more.
+    /// JavaScript has finished its turn, or a tick has passed: sends the delayed commit updates.
     pub(super) fn send_held_commits(&mut self) {
         self.commit_piggyback.own_until = 0;
     }
 
-    /// What is to leave of a leader's messages, with what was held back.
+    /// The messages of a leader that leave now, including delayed ones.
     pub(super) fn hold_commits(
         &mut self,
         messages: Vec<(RaftId, RaftMessage)>,

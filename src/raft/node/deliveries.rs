@@ -8,8 +8,8 @@ use crate::raft::events::{CallOutcome, Delivery, Work};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::ApplyResult;
 
-/// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and is
-/// parsed in one go.
+/// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
+/// is parsed in one go.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCH_ENTRIES_MAX: usize = 4_096;
 
@@ -76,7 +76,8 @@ impl Node {
         }
     }
 
-    /// Applies one committed entry. What it changes is decided here, by the log alone, so that every node decides alike.
+    /// Applies one committed entry. What it changes is decided here, by the log alone, so that every node decides
+    /// alike.
     fn apply(&mut self, entry: Entry, batch: &mut Vec<Delivery>) {
         let Some(replica) = &mut self.replica else { return };
         assert!(
@@ -121,7 +122,7 @@ impl Node {
                 }
             }
             Some(Context::Started { starts }) => self.apply_started(starts),
-            // A request without an action is nobody's.
+            // A request without an action is no node's.
             Some(Context::Request(_)) => {}
         }
     }
@@ -170,8 +171,8 @@ impl Node {
         }
     }
 
-    /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader that
-    /// was elected since has put in its place.
+    /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader
+    /// that was elected since has put in its place.
     fn tell_replayed(&mut self, batch: &mut Vec<Delivery>) {
         let Some(replica) = &mut self.replica else {
             if std::mem::take(&mut self.is_replaying) {

@@ -1,10 +1,10 @@
 //! Quarantines a node whose state is not to be trusted, and compares the states of all nodes at intervals to detect
 //! one.
 //!
-//! Part of `node.rs`. A diverged node stores entries and votes, but evaluates nothing, and its application sees no
-//! further action. Its log is cut behind the leader's snapshots, as others' behind their own. It campaigns only if
-//! nobody else comes to lead, because the others may lack what is committed and it alone still has; it leads only until
-//! one of them has that too. The leader's snapshot restores it, once.
+//! Part of `node.rs`. A diverged node stores entries and votes, but evaluates nothing, and its application receives no
+//! further action. It compacts its log by the leader's snapshots, as other nodes do by their own. It campaigns only if
+//! no other node becomes leader, because the others may lack committed entries that it alone has; it leads only until
+//! one of them has those entries. The leader's snapshot restores it, once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use crate::raft::snapshot::Snapshot;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// Comparing blocks JavaScript: it may take one hundredth of its time.
+/// A comparison blocks JavaScript: it may take 1 % of its time.
 const PAUSE_FACTOR: u64 = 100;
 const PAUSE_MICROS_MIN: u64 = 1_000_000;
-/// A state that came from the leader and is wrong again is no accident.
+/// If a state that came from the leader diverges again, the cause is permanent.
 const RESTORES_MAX: u32 = 1;
-/// After so many election timeouts without a leader a diverged node campaigns.
+/// A diverged node campaigns after this many election timeouts without a leader.
 const LEADERLESS_TIMEOUTS: u64 = 3;
 
 /// Whether a node's state is to be trusted.
@@ -36,11 +36,11 @@ const LEADERLESS_TIMEOUTS: u64 = 3;
 pub(super) struct Divergence {
     diverged: Option<(u64, Error)>,
     restores: u32,
-    /// Since when this node, diverged, has known no leader.
+    /// Since when this diverged node has known no leader.
     leaderless_since: Option<u64>,
-    /// What this node last told of its state, until it is restored or told that it differs.
+    /// The hash that this node last reported, until it is restored or informed that its state differs.
     hashed: Option<(u64, StateHash)>,
-    /// When members said that they are diverged: leadership is not for them.
+    /// When members reported that they have diverged: they must not receive leadership.
     others: BTreeMap<RaftId, u64>,
 }
 
@@ -53,13 +53,13 @@ impl Divergence {
         self.diverged.as_ref().map(|(_, error)| error)
     }
 
-    /// Whether a node, if it is diverged, leaves it to the others to lead.
+    /// Whether a diverged node leaves leadership to the others.
     pub(super) fn is_silent(&self, now: u64, election_ticks: u64) -> bool {
         let is_patient = |since| now < since + LEADERLESS_TIMEOUTS * election_ticks;
         self.is_diverged() && self.leaderless_since.is_none_or(is_patient)
     }
 
-    /// The state that was compared last is not this node's any more, or its comparison has had its consequence.
+    /// Forgets the last comparison: its state was replaced, or it has had its consequence.
     fn forget_compared(&mut self) {
         #[cfg(test)]
         if is_back(Bug::RemembersComparedState) {
@@ -68,14 +68,14 @@ impl Divergence {
         self.hashed = None;
     }
 
-    /// Whether a member said so after `since`.
+    /// Whether a member reported divergence after `since`.
     pub(super) fn is_known(&self, member: RaftId, since: u64) -> bool {
         self.others.get(&member).is_some_and(|received_at| *received_at >= since)
     }
 }
 
 impl Node {
-    /// From `index` on, this node's state is not what the log makes of it.
+    /// From `index` on, this node's state does not match the log.
     pub(super) fn divergence(&mut self, index: u64, why: String) {
         let Some(replica) = self.replica.as_mut().filter(|replica| !replica.divergence.is_diverged()) else {
             return;
@@ -94,7 +94,7 @@ impl Node {
         self.transfer_leadership(None);
     }
 
-    /// New performs of a diverged node end at once.
+    /// Rejects a new call of a diverged node immediately.
     pub(super) fn refuse_while_diverged(&mut self, sequence: u64) -> bool {
         let Some(error) = self.replica.as_ref().and_then(|replica| replica.divergence.error()).cloned()
         else {
@@ -105,7 +105,7 @@ impl Node {
         true
     }
 
-    /// Asks to be restored, now and then, if the storage answers; a leader first has to be none.
+    /// Requests restoration at intervals, if the storage responds; a leader first transfers leadership.
     pub(super) fn tick_divergence(&mut self) {
         let is_overdue = self.is_storage_overdue();
         let Some(replica) = &mut self.replica else { return };
@@ -130,7 +130,7 @@ impl Node {
         }
     }
 
-    /// A member is diverged; it asks for a snapshot at `index` or later, if that may heal it, or make its log shorter.
+    /// A member has diverged; it requests a snapshot at `index` or later, if that can restore it or shorten its log.
     pub(super) fn handle_diverged(&mut self, from: Incarnation, index: Option<u64>) {
         let Some(replica) = &mut self.replica else { return };
         let member = from.raft_id();
@@ -153,8 +153,9 @@ impl Node {
     /// trusted with any more, and so the log behind it can go; and of its state, once: what follows is then reduced
     /// again.
     ///
-    /// The log stays what it is: the snapshot is of a past of it, applied here, and has the term that this log has there
-    /// (paper §5.3), and what it covers is durable. After a restart the node begins from it, and so with the leader's state.
+    /// The log stays what it is: the snapshot is of a past of it, applied here, and has the term that this log has
+    /// there (paper §5.3), and what it covers is durable. After a restart the node begins from it, and so with the
+    /// leader's state.
     pub(super) fn restore_from_leader(&mut self, snapshot: Snapshot, image: Bytes) {
         let Some(replica) = &mut self.replica else { return };
         let Position { index, term } = snapshot.position;
@@ -177,7 +178,8 @@ impl Node {
         }
     }
 
-    /// The application gets the state of a snapshot; a diverged one only if it may be trusted then.
+    /// Delivers the state of a snapshot to the application; if the node has diverged, only if the state can be trusted
+    /// afterwards.
     pub(super) fn restore_if_trusted(&mut self, index: u64, state: Option<Bytes>) {
         let Some(replica) = &mut self.replica else { return };
         let Some((diverged_at, _)) = &replica.divergence.diverged else { return self.restore(index, state) };
@@ -220,7 +222,7 @@ impl Node {
         _ = replica.group.propose(vec![(Context::Check.encode(), Bytes::new())]);
     }
 
-    /// JavaScript hashed its state at a check.
+    /// JavaScript has hashed its state at a check.
     pub(super) fn hashed(&mut self, hashed: Hashed) {
         let me = self.bootstrap.me().raft_id();
         let tick_micros = self.options.tick_micros.max(1);
@@ -242,7 +244,8 @@ impl Node {
         }
     }
 
-    /// A member told the hash of its state: whoever differs from what a majority of the voters has is told so.
+    /// A member reported the hash of its state: notifies members whose state differs from that of a majority of the
+    /// voters.
     pub(super) fn note_hash(&mut self, member: RaftId, index: u64, version: Arc<str>, hash: StateHash) {
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
@@ -292,8 +295,8 @@ impl Node {
         }
     }
 
-    /// The leader says that a majority has another state than this node told of. It counts once, and for that state alone:
-    /// repeated or late it may come when this node is restored.
+    /// The leader reports that a majority has a state other than this node's. The report counts once, and for that
+    /// state alone: a repeated or late one may arrive after this node was restored.
     pub(super) fn handle_disagreement(&mut self, index: u64, ours: StateHash, theirs: StateHash) {
         let Some(replica) = &mut self.replica else { return };
         if replica.divergence.hashed == Some((index, ours)) {

@@ -1,8 +1,9 @@
 //! Decides how many ticks an idle node may skip.
 //!
 //! Part of `node.rs`. The driver tells all ticks that have passed before it tells anything else, so that the count is
-//! always right; only what a tick itself sets off comes later. Where anything is under way, that is a tick at most; where
-//! JavaScript's thread begins it in a turn of its own, which wakes nobody, as long as the node had been left alone.
+//! always right; only what a tick itself sets off comes later. Where anything is under way, that is a tick at most;
+//! where JavaScript's thread begins it in a turn of its own, which wakes no thread, as long as the node had been left
+//! alone.
 
 use super::Node;
 use crate::raft::events::ChannelState;
@@ -12,10 +13,10 @@ use crate::raft::events::ChannelState;
 const INTERVALS: u64 = 2;
 
 impl Node {
-    /// After so many ticks the node wants to be told, at the latest; at least 1.
+    /// The number of ticks after which the node needs a turn, at the latest; at least 1.
     ///
-    /// A leader at rest only has its next heartbeat to send (paper §5.2), and a follower to notice when none has come for
-    /// an election timeout. What else they count may be late by as much: it is measured in election timeouts.
+    /// A leader at rest only has its next heartbeat to send (paper §5.2), and a follower to notice when none has come
+    /// for an election timeout. What else they count may be late by as much: it is measured in election timeouts.
     pub fn ticks_until_wakeup(&self) -> u64 {
         let Some(replica) = self.replica.as_ref().filter(|_| self.is_at_rest()) else { return 1 };
         let until = if replica.group.is_leader() {

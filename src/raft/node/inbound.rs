@@ -1,6 +1,7 @@
 //! Dispatches the messages of a frame, and decides which senders to accept.
 //!
-//! Part of `node.rs`. Bytes may be anything; what is no message of our cluster, or comes from nobody, changes nothing.
+//! Part of `node.rs`. Input is unchecked: bytes that are not a message of our cluster, or have an unknown sender,
+//! change nothing.
 
 use super::Node;
 use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
@@ -31,13 +32,13 @@ impl Node {
         self.apply_bootstrap_events();
         self.note_sender(frame.from, frame.cluster);
         for message in frame.messages {
-            // Each speaks for its own cluster. What this node is in the middle of becoming is not to be replaced.
+            // A node reports only its own cluster. A founding in progress must not be replaced.
             let is_founding = self.replica.as_ref().is_some_and(|replica| replica.founding.is_some());
             if matches!(&message, Message::ClusterAnnouncement(here) if here.cluster != frame.cluster || is_founding)
             {
                 continue;
             }
-            // What was heard may have made this node another incarnation, to whom the rest was not said.
+            // A message may have made this node another incarnation, to which the rest is not addressed.
             if self.is_stopped || self.bootstrap.me() != me {
                 return;
             }
@@ -66,7 +67,7 @@ impl Node {
                     self.handle_chunk(frame.from, frame.cluster, &chunk);
                     self.apply_bootstrap_events();
                 }
-                // A newcomer answers the first chunks before it is in the cluster.
+                // A newcomer acknowledges the first chunks before it is in the cluster.
                 Message::ChunkReceived { transfer, bytes, held } => {
                     self.chunk_received(frame.from, transfer, bytes, &held);
                 }
@@ -101,7 +102,7 @@ impl Node {
         }
     }
 
-    /// Notes that a member lives; a leader tells who is none.
+    /// Notes that a member is alive; a leader notifies a sender that is not a member.
     fn note_sender(&mut self, from: Incarnation, cluster: ClusterUuid) {
         let Some(replica) = &mut self.replica else { return };
         if let Some(CastRecoveryVote { recovery_vote, .. }) = replica.cast_vote
@@ -120,7 +121,7 @@ impl Node {
         }
     }
 
-    /// A message that means something only within our own cluster.
+    /// Handles a message that is valid only within our own cluster.
     fn handle_member_message(&mut self, from: Incarnation, cluster: ClusterUuid, message: Message) {
         let Some(replica) = self.replica.as_mut().filter(|replica| replica.cluster == cluster) else {
             return;
@@ -129,7 +130,7 @@ impl Node {
         if let Message::Raft(raft) = message {
             return self.handle_raft(from, raft);
         }
-        // A log that lags behind may not know a survivor whose log is higher.
+        // A lagging log may not know a survivor whose log is higher.
         if let Message::RecoveryVoteRequest { term, index } = message {
             return self.handle_recovery_vote_request(from, term, index);
         }
@@ -205,8 +206,8 @@ impl Node {
         }
     }
 
-    /// A message for raft-rs. A log that lags behind may not know its sender yet: refusing it would keep it from ever
-    /// catching up (paper §6). Answers come from whom we asked, and so from members.
+    /// Handles a message for raft-rs. A lagging log may not know the sender yet: refusing the message would keep this
+    /// node from ever catching up (paper §6). Responses come only from members.
     fn handle_raft(&mut self, from: Incarnation, message: RaftMessage) {
         let takes_none = self.closing.is_some() || self.is_storage_overdue();
         let me = self.bootstrap.me().raft_id();
@@ -245,13 +246,13 @@ impl Node {
         }
     }
 
-    /// The leader of `term` says that this node is no member.
+    /// The leader of `term` reports that this node was removed.
     fn handle_removed(&mut self, cluster: ClusterUuid, term: u64, cluster_size: u32) {
         let is_ours = self
             .replica
             .as_ref()
             .is_some_and(|replica| replica.cluster == cluster && replica.group.term() <= term);
-        // A log that may be all that is left of a cluster is not given up on the word of one that has ended.
+        // A log that may be the last one of a cluster is not given up because of a message of a cluster that has ended.
         if is_ours && !self.replica.as_ref().is_some_and(Replica::is_frozen) {
             self.leave_cluster(cluster_size as usize);
         }

@@ -26,7 +26,7 @@ impl Node {
         halves.map(|half| half.into_iter().filter_map(|id| replica.incarnation(id)).collect()).collect()
     }
 
-    /// The transfers on their way to others.
+    /// The transfers in flight to others.
     pub fn transfers(&self) -> Vec<u64> {
         let leader_state = self.replica.as_ref().and_then(|replica| replica.leader_state.as_ref());
         leader_state.map_or(Vec::new(), |leader_state| {

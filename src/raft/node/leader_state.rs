@@ -21,32 +21,32 @@ use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::transfer::Transfer;
 use protobuf::Message as _;
 
-/// More newcomers at a time are not remembered; they sends Discover again.
+/// More newcomers at a time are not remembered; they repeat their Discover.
 const NEWCOMERS_MAX: usize = 256;
 
 /// What only a leader keeps, for as long as it leads.
 #[derive(Debug)]
 pub(super) struct LeaderState {
-    /// Silence is counted from here on: before, nobody had to speak to this node.
+    /// Silence is measured from here on: before, no member had to send anything to this node.
     since: u64,
     newcomers: BTreeMap<Incarnation, KnownNewcomer>,
-    /// Whom a change that is in the log, and not applied, removes.
+    /// Members that a pending change removes: it is in the log, and not applied.
     being_removed: BTreeSet<RaftId>,
-    /// Who was removed, and is not told before a quorum can do without it.
+    /// Removed nodes that are to be notified once a quorum works without them.
     removed_to_notify: Vec<Incarnation>,
-    /// Whom an operator wants removed.
+    /// Members that an operator has ordered to be removed.
     pub(super) removal_requested: BTreeSet<RaftId>,
     pub(super) snapshot_transfers: BTreeMap<RaftId, Transfer>,
-    /// Members that got an image, and at which index: they may not have the log behind it yet.
+    /// Members that received an image, and its index: they may not have the log behind it yet.
     pub(super) arrived: BTreeMap<RaftId, Arrived>,
-    /// Commit indexes, the newer at most an election timeout old and the older at least: who has what was committed
-    /// then has caught up.
+    /// Commit indexes, the newer at most an election timeout old and the older at least: a member that has the older
+    /// one has caught up.
     commits: [u64; 2],
     commits_at: u64,
-    /// Questions about what is committed: answered when a quorum has confirmed the round.
+    /// Reads, which are answered when a quorum has confirmed their round.
     pub(super) reads: VecDeque<Read>,
     pub(super) hashes: BTreeMap<RaftId, (u64, Arc<str>, StateHash)>,
-    /// Of the comparison that `hashes` are of: who was told that its state differs, and which one that was.
+    /// Members that were informed, for the comparison in `hashes`, that their state differs, and that state's hash.
     pub(super) accused: BTreeMap<RaftId, StateHash>,
     /// When the next comparison of states may be proposed.
     pub(super) checks_at: u64,
@@ -69,10 +69,10 @@ pub(super) struct Arrived {
     pub(super) overtaken: u32,
 }
 
-/// Somebody wants to know what is committed (thesis §6.4).
+/// A read: a node requests the commit index (thesis §6.4).
 #[derive(Debug)]
 pub(super) struct Read {
-    /// 0: no round was begun for it yet.
+    /// 0: no round was started for it yet.
     pub(super) round: u64,
     pub(super) from: Incarnation,
     pub(super) request_id: u64,
@@ -100,7 +100,7 @@ impl LeaderState {
         }
     }
 
-    /// Nothing was begun that a tick would carry on.
+    /// Nothing is pending that a tick would continue.
     pub(super) fn is_done(&self) -> bool {
         self.newcomers.is_empty()
             && self.being_removed.is_empty()
@@ -129,8 +129,8 @@ impl Replica {
         Message::Removed { term: self.group.term(), cluster_size }
     }
 
-    /// Whose requests must not be evaluated any more: behind a change that removes their origin they change nothing, and
-    /// whatever was evaluated on top of them would have seen what never was.
+    /// Whether the requests of an origin must not be evaluated any more: behind a change that removes the origin they
+    /// change nothing, and evaluations on top of them would have seen a state that never existed.
     pub(super) fn is_being_removed(&self, origin: RaftId) -> bool {
         !self.table.is_member(origin)
             || self.members.is_leaving(origin)
@@ -140,7 +140,7 @@ impl Replica {
                 .is_some_and(|leader_state| leader_state.being_removed.contains(&origin))
     }
 
-    /// Whether a member is being removed, or is to be: leadership is not for it.
+    /// Whether a member is being removed, or will be: it must not receive leadership.
     pub(super) fn will_be_removed(&self, member: RaftId) -> bool {
         #[cfg(test)]
         if is_back(Bug::HandsOverToRemoved) {
@@ -155,7 +155,7 @@ impl Replica {
 }
 
 impl Node {
-    /// A Discover was heard: of a newcomer, or of a member that has not heard that it is one.
+    /// Handles a Discover of a newcomer, or of a member that does not know yet that it is one.
     pub(super) fn handle_newcomer(
         &mut self,
         from: Incarnation,
@@ -179,7 +179,7 @@ impl Node {
         #[cfg(test)]
         let members_index =
             if is_back(Bug::LetsInByOldHello) { replica.group.members_index() } else { members_index };
-        // What it has not heard yet, it hears in the answer to this Discover.
+        // The answer to this Discover contains the present index.
         if members_index != replica.group.members_index() {
             return;
         }
@@ -192,13 +192,13 @@ impl Node {
         }
     }
 
-    /// Does the next thing that there is to do about the membership, if this node leads.
+    /// Executes the planner's next step, if this node leads.
     pub(super) fn plan_membership(&mut self) {
         let Some(view) = self.cluster_view() else { return };
         let Some(step) = planner::next(&view) else { return };
         let Some(replica) = &mut self.replica else { return };
         match step {
-            // Who stays would wait for an election if a leader that goes itself did not hand over before.
+            // If a leader that leaves did not transfer leadership first, the others would have to wait for an election.
             Step::LeaveJoint if !replica.group.stays_voter(view.me) && view.has_transfer_target => {
                 self.transfer_leadership(None);
             }
@@ -226,20 +226,20 @@ impl Node {
         }
     }
 
-    /// A tick has passed: with each heartbeat interval a leader looks after what may be news of the members.
+    /// Runs once per heartbeat interval on a leader: updates what it reports about the members.
     pub(super) fn tick_leader(&mut self) {
         let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
         let Some(replica) = self.replica.as_mut().filter(|replica| is_due && replica.group.is_leader())
         else {
             return;
         };
-        // What a leader knows of the others' logs is news all the time.
+        // A leader's knowledge of the others' logs changes constantly.
         replica.describe_members(self.bootstrap.me().raft_id());
         self.record_starts();
         self.watch_applications();
     }
 
-    /// Tells the others who is silent, so that the next leader knows.
+    /// Reports silent members to the others, so that the next leader knows them.
     pub(super) fn send_unreachable(&mut self) {
         let me = self.bootstrap.me().raft_id();
         let election_ticks = self.options.election_timeout_ticks_max;
@@ -258,7 +258,7 @@ impl Node {
         }
     }
 
-    /// Leadership is to go to this member, or to the one whose log is furthest, if it may take it.
+    /// Transfers leadership to this member, or to the one with the longest log, if that may lead.
     pub(super) fn transfer_leadership(&mut self, to: Option<RaftId>) {
         let transfer_target = self.transfer_target(to);
         if let (Some(replica), Some(transfer_target)) = (&mut self.replica, transfer_target) {
@@ -276,13 +276,12 @@ impl Node {
                 && !replica.divergence.is_known(id, lately)
                 && !replica.will_be_removed(id)
         };
-        // Who was told stays told: a second transfer target would stand against the first in the same term, and split
-        // the votes.
+        // A chosen target stays: a second one would campaign against the first in the same term and split the votes.
         let current = replica.group.transfer_target().filter(|transfer_target| may(*transfer_target));
         current.or_else(|| replica.group.most_advanced(may))
     }
 
-    /// What the planner may look at; `None` unless this node leads, and knows what was committed before it did.
+    /// The planner's input; `None` unless this node leads and knows everything that was committed before its term.
     fn cluster_view(&mut self) -> Option<ClusterView> {
         let me = self.bootstrap.me().raft_id();
         let is_closing = self.closing.is_some();
@@ -293,7 +292,7 @@ impl Node {
         let has_transfer_target = self.transfer_target(None).is_some();
         let replica = self.replica.as_mut()?;
         replica.sessions.as_ref().filter(|sessions| sessions.is_open())?;
-        // One that was removed only waits until it can go.
+        // A leader that was removed only waits until it can stop leading.
         replica.members.incarnation(me)?;
         let leader_state = replica.leader_state.as_mut()?;
         leader_state.note_commit(replica.now, replica.group.commit_index(), election_ticks);
@@ -357,7 +356,8 @@ impl Node {
         let removes =
             change.changes.iter().filter(|single| single.get_change_type() == ConfChangeType::RemoveNode);
         let removed: Vec<RaftId> = removes.map(|single| single.node_id).collect();
-        // Of a joint change, who goes still counts in the former quorum until that is left (paper §6).
+        // In a joint change, removed members still count in the old quorum until the joint configuration is left (paper
+        // §6).
         let gone = match change.changes.len() {
             0 => replica.members.take_leaving(),
             1 => removed,
@@ -371,12 +371,12 @@ impl Node {
         }
     }
 
-    /// A member is no member any more.
+    /// Removes a member.
     pub(super) fn remove_member(&mut self, member: RaftId) {
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
         let Some(incarnation) = replica.members.remove(member) else { return };
-        // A leader that was removed waits for answers.
+        // A removed leader still waits for answers.
         replica.remember_peer(incarnation);
         replica.table.remove(member);
         replica.heard.remove(&member);
@@ -393,14 +393,14 @@ impl Node {
             if member != me {
                 leader_state.removed_to_notify.push(incarnation);
             }
-            // What they answer says what they know to be committed.
+            // Their answers tell what they know to be committed.
             if !replica.group.is_change_known() {
                 replica.group.ping();
             }
         }
     }
 
-    /// Tells whom this leader removed, which gets no more entries, and so would never learn of it.
+    /// Notifies removed nodes, which receive no more entries and would never learn of their removal.
     pub(super) fn notify_removed(&mut self) {
         let Some(replica) = &mut self.replica else { return };
         let Some(leader_state) =
@@ -417,7 +417,7 @@ impl Node {
         }
     }
 
-    /// Tells a sender of our cluster that is no member so, if this node leads, and so knows.
+    /// Notifies a sender of this cluster that it is not a member, if this node leads and therefore knows.
     pub(super) fn refuse_non_member(&mut self, from: Incarnation) {
         let Some(replica) = &self.replica else { return };
         let knows = replica.sessions.as_ref().is_some_and(|sessions| sessions.is_open());

@@ -1,12 +1,12 @@
 //! The pending operations of the application, on any node, until they are answered: linearizable reads (thesis §6.4)
 //! and commands about the membership.
 //!
-//! Part of `node.rs`. A question goes to the leader and is asked again until it is answered; an order is done when this
-//! node's own log says so. So nothing is lost with a leader.
+//! Part of `node.rs`. A request goes to the leader and is repeated until it is answered; a command is done when this
+//! node's own log says so. Therefore a change of leader loses nothing.
 //!
-//! An order to remove or to resize is preceded by a read, and says what it rests on: the members that it means, or the
-//! index up to which no other size was ordered. So it can be given again without being done twice: what has happened
-//! since (a new incarnation of the id has joined, another has resized) is not undone.
+//! A command to remove or resize begins with a read, and names what it is based on: the members to remove, or the index
+//! up to which no other size was ordered. Therefore it can be repeated without taking effect twice: later events (a new
+//! incarnation of the id has joined, another command has resized) are not undone.
 
 use std::sync::Arc;
 
@@ -21,23 +21,23 @@ use crate::raft::identity::{Incarnation, RaftId};
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// More reads than these do not wait for a round; they are asked again.
+/// Reads beyond this number are dropped, and their nodes repeat them.
 const READS_MAX: usize = 1 << 16;
 
-/// What was asked and is not answered.
+/// An operation that has not ended.
 #[derive(Debug)]
 pub(super) struct PendingOperation {
     ticket: u64,
     operation: Operation,
     ticks: u64,
-    /// Under which number it was last asked; 0: never.
+    /// The number of the last request; 0: none was sent.
     request_id: u64,
     asked_at: (u64, u64),
-    /// Of a read, and of what begins with one: everything up to here was committed when it was asked.
+    /// For a read, and for operations that begin with one: everything up to here was committed when it was requested.
     read_index: Option<u64>,
-    /// Of what begins with a read: what is ordered.
+    /// For operations that begin with a read: the command.
     order: Option<OperationRequest>,
-    /// Of a transfer: who led when it was asked for.
+    /// For a leadership transfer: the leader when it was requested.
     leader: Option<RaftId>,
 }
 
@@ -55,7 +55,7 @@ impl PendingOperation {
         }
     }
 
-    /// What the leader is to be asked now.
+    /// The next request to the leader.
     fn request(&self) -> Option<OperationRequest> {
         let is_read = self.read_index.is_some();
         match &self.operation {
@@ -77,7 +77,7 @@ impl PendingOperation {
 impl Node {
     pub(super) fn begin_operation(&mut self, ticket: u64, operation: Operation, ticks: u64) {
         let replica = self.replica.as_ref();
-        // The state of a diverged node does not become current.
+        // The state of a diverged node never becomes current.
         if let Some(error) =
             replica.and_then(|replica| replica.divergence.error()).filter(|_| operation == Operation::Sync)
         {
@@ -88,12 +88,12 @@ impl Node {
         self.operations.push(PendingOperation { leader, ..PendingOperation::new(ticket, operation, ticks) });
     }
 
-    /// Whether the application waits for anything that it asked.
+    /// Whether an operation of the application is pending.
     pub(super) fn has_operations(&self) -> bool {
         self.operations.iter().any(|pending| pending.ticket != OWN_TICKET)
     }
 
-    /// A tick has passed for all that is asked.
+    /// Ends the operations whose timeout is over.
     pub(super) fn tick_operations(&mut self) {
         for pending in &mut self.operations {
             pending.ticks = pending.ticks.saturating_sub(1);
@@ -111,14 +111,14 @@ impl Node {
         }
     }
 
-    /// Asks what is to be asked now, for the first time or again.
+    /// Sends the requests that are due, for the first time or again.
     pub(super) fn send_operations(&mut self) {
         self.decide_commands();
         let known = self.replica.as_ref().and_then(|replica| Some((replica.leader()?, replica.group.term())));
         let Some((leader, term)) = known else { return };
         let retry_ticks = 4 * self.options.heartbeat_ticks;
         let mut operations = std::mem::take(&mut self.operations);
-        // All reads of one turn are one question.
+        // All reads of one turn share a request.
         let mut request_id = None;
         for pending in &mut operations {
             let (asked_term, asked_tick) = pending.asked_at;
@@ -126,7 +126,7 @@ impl Node {
                 continue;
             }
             let Some(request) = pending.request() else { continue };
-            // Who is to hand over, where nobody led when the application asked.
+            // The leader that has to transfer leadership, if there was none when the application started the operation.
             pending.leader.get_or_insert(leader);
             let is_read = request == OperationRequest::Read;
             let number = request_id.filter(|_| is_read).unwrap_or_else(|| {
@@ -143,7 +143,7 @@ impl Node {
         self.begin_round();
     }
 
-    /// Decides what an order means, once this node knows what was committed when it was given.
+    /// Decides the content of a command, once this node has everything that was committed when it was given.
     fn decide_commands(&mut self) {
         let Some(replica) = &self.replica else { return };
         let mut failed = Vec::new();
@@ -174,7 +174,7 @@ impl Node {
         }
     }
 
-    /// Tells the application what was answered, or has become true.
+    /// Ends the operations that were answered or have become true.
     pub(super) fn finish_operations(&mut self) {
         for (request_id, answer) in std::mem::take(&mut self.local_replies) {
             self.handle_operation_reply(request_id, answer);
@@ -197,7 +197,7 @@ impl Node {
         }
     }
 
-    /// The leader hears a question.
+    /// The leader receives a request.
     pub(super) fn handle_operation_request(
         &mut self,
         from: Incarnation,

@@ -11,11 +11,11 @@ use crate::raft::requests::{DueOutcome, Pending, Reply, in_pages};
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// A method's error may carry much data, and a batch has many: a message holds about this much of them.
+/// A method's error may contain much data, and a batch has many: the size of a message with outcomes, approximately.
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;
 
 impl Node {
-    /// Tells what may be told now of requests that became no entry.
+    /// Reports the outcomes that are due of requests without an entry.
     pub(super) fn send_due_outcomes(&mut self) {
         let Some(replica) = &mut self.replica else { return };
         let confirmed = replica.group.take_confirmed();
@@ -86,9 +86,9 @@ impl Node {
         }
     }
 
-    /// The leader of `term` told an outcome, which holds for the state at `index`. It counts only if that is the leader the
-    /// perform was last sent to: an earlier one may have been deposed before it answered. Nor is it for what this node
-    /// performed before a restart.
+    /// The leader of `term` reported an outcome, which is valid for the state at `index`. It counts only if the call
+    /// was last sent to that leader: an earlier one may have been deposed before it answered. It does not count for
+    /// calls from before a restart.
     pub(super) fn handle_outcome(
         &mut self,
         term: u64,
@@ -113,14 +113,15 @@ impl Node {
         }
     }
 
-    /// The cluster goes on from another log: the state that an outcome holds for may never be, and what was decided stands.
+    /// The cluster continues from another log: the state that an outcome holds for may never be, and what was decided
+    /// stands.
     pub(super) fn settle_all_decided(&mut self) {
         for (sequence, outcome) in self.client_session.take_decided(u64::MAX) {
             self.settle(sequence, outcome);
         }
     }
 
-    /// An outcome that the log holds ends its call.
+    /// Ends the call of an outcome that the log contains.
     pub(super) fn settle_observed(&mut self, sequence: u64, outcome: Outcome) {
         if self.client_session.end(sequence).is_some() {
             self.settle(sequence, outcome);
@@ -138,7 +139,7 @@ impl Node {
         self.pending_deliveries.push(Delivery::Settled { sequence, call_outcome });
     }
 
-    /// These end without having happened, or without anybody knowing; what a leader has told already stands.
+    /// Ends calls without effect or with an unknown outcome; an outcome that a leader has already reported stands.
     pub(super) fn settle_failed(&mut self, pending: Vec<Pending>, error: &Error) {
         for pending in pending {
             let sequence = pending.sequence;

@@ -14,7 +14,7 @@ use crate::raft::testing::bugs::{Bug, is_back};
 pub(super) struct Overdue {
     /// For how many ticks it has been under way.
     ticks: u64,
-    /// The application was told of it.
+    /// It was reported to the application.
     is_reported: bool,
 }
 

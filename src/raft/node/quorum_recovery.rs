@@ -1,18 +1,20 @@
 //! Detects that the quorum is lost, and recovers the cluster from the surviving nodes on command.
 //!
-//! Part of `node.rs`. A majority of voters that kept nothing is gone for good with its processes: nothing can be committed
-//! any more, and the cluster can only go on at the risk of what the dead alone had acknowledged. The survivor with the
-//! highest log takes that risk for all: everyone that it hears promises it to take no more part in the cluster; then it
-//! commits its whole log, uncommitted tail included (the dead may have acknowledged it), and an `Epoch` that makes it the
-//! one voter of a cluster with another name. The others join that as newcomers.
+//! Part of `node.rs`. If a majority of the voters has lost its processes and its data, nothing can be committed, and
+//! the cluster can continue only at the risk of losing what those voters alone had acknowledged. The survivor with the
+//! highest log takes this step for all: every survivor that it reaches gives it a recovery vote and takes no more part
+//! in the cluster. Then it commits its whole log, including the uncommitted tail (the dead voters may have acknowledged
+//! it), and an `Epoch` that makes it the only voter of a cluster with another name. The others join that cluster as
+//! newcomers.
 //!
 //! Rules:
-//! - a promise is durable before it is said, and so is the `Epoch` before anything is done or said in its name;
-//! - a promise may be taken back, when somebody asks for recovery again, once its holder was silent for ten election
+//! - a recovery vote is durable before it is sent, and so is the `Epoch` before anything is done or sent in its name;
+//! - a recovery vote may be withdrawn, when recovery is requested again, once its holder was silent for ten election
 //!   timeouts;
-//! - a committed `Epoch` ends the former cluster, whatever quorum that has: whoever hears of it promises the same;
-//! - nobody drops a log before it has installed the successor's image. Until then the replica is put aside, and taken
-//!   back if the successor falls silent.
+//! - a committed `Epoch` ends the former cluster, regardless of its quorum: a node that learns of it gives the same
+//!   vote;
+//! - no node drops a log before it has installed the successor's image. Until then the replica is set aside, and
+//!   restored if the successor becomes silent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,20 +34,20 @@ use crate::raft::testing::bugs::{Bug, is_back};
 /// What a node knows about the loss of its cluster's quorum.
 #[derive(Debug, Default)]
 pub(super) struct QuorumRecovery {
-    /// For how many ticks no leader was known.
+    /// Ticks without a known leader.
     leaderless: u64,
     is_reported: bool,
-    /// The last position of the log of each member, as its campaigns tell: (term, index).
+    /// The last position of each member's log, from its campaigns: (term, index).
     logs: BTreeMap<RaftId, (u64, u64)>,
-    /// This node was told to recover, or the survivor with the highest log asked for it.
+    /// The application ordered recovery, or the survivor with the highest log requested this node's support.
     recovers: bool,
-    /// Who promised this node to take no more part, and when it last said so.
+    /// The recovery votes for this node, and when each was last received.
     granted: BTreeMap<RaftId, (Incarnation, u64)>,
-    /// All survivors have promised: the cluster is founded anew as soon as raft-rs has nothing under way.
+    /// All survivors have voted: this node founds the successor as soon as raft-rs has nothing pending.
     founds: bool,
-    /// The silence of whom this node gave way to was told.
+    /// The silence of the node that has this node's recovery vote was reported.
     is_silence_reported: bool,
-    /// Of which successor the application was told.
+    /// The successor that was reported to the application.
     ended_by: Option<ClusterUuid>,
 }
 
@@ -57,7 +59,7 @@ impl QuorumRecovery {
 }
 
 impl Node {
-    /// Who is missing, and for how long; empty while the cluster can go on without an operator.
+    /// The missing voters, and for how long; empty while the cluster needs no operator.
     pub(super) fn missing(&self) -> Vec<(Arc<str>, u64)> {
         let missing = self.missing_voters();
         let Some(replica) = self.replica.as_ref().filter(|_| missing.is_empty()) else { return missing };
@@ -72,7 +74,7 @@ impl Node {
         vec![(id, replica.silent_ticks(member, self.bootstrap.me().raft_id(), 0))]
     }
 
-    /// The voters that were not heard lately, and for how long; empty while there is a quorum.
+    /// The voters that are silent, and for how long; empty while there is a quorum.
     fn missing_voters(&self) -> Vec<(Arc<str>, u64)> {
         let Some(replica) =
             self.replica.as_ref().filter(|_| self.quorum_recovery.leaderless >= self.quorum_lost_ticks())
@@ -90,7 +92,7 @@ impl Node {
         if replica.group.is_quorum(heard) { Vec::new() } else { self.silent_voters(replica) }
     }
 
-    /// Whoever this node gave way to has been silent for so long that it may never go on.
+    /// The node that has this node's recovery vote has been silent for so long that it may never return.
     fn is_recovery_vote_revocable(&self) -> bool {
         self.replica.as_ref().is_some_and(|replica| {
             replica
@@ -103,7 +105,7 @@ impl Node {
         replica.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), self.bootstrap.me().raft_id(), 0)
     }
 
-    /// Without a leader, living voters campaign in turns: whoever was not heard for three turns is missing.
+    /// Without a leader, living voters campaign in turns: a voter that was silent for three turns is missing.
     fn is_silent(&self, replica: &Replica, member: RaftId) -> bool {
         let silent_ticks_max = 3 * self.options.election_timeout_ticks_max;
         replica.silent_ticks(member, self.bootstrap.me().raft_id(), 0) >= silent_ticks_max
@@ -130,7 +132,7 @@ impl Node {
         10 * self.options.election_timeout_ticks_max
     }
 
-    /// A tick with a healthy channel has passed: without one, silence means nothing.
+    /// Counts a tick with a healthy channel: without one, silence means nothing.
     pub(super) fn tick_quorum_recovery(&mut self) {
         let Some(replica) = &self.replica else { return };
         if replica.founding.is_some() {
@@ -166,8 +168,8 @@ impl Node {
         }
     }
 
-    /// A survivor that was promised may have a leader again, and have forgotten: it is told, until it goes on or does
-    /// without.
+    /// Repeats the recovery vote, until its holder continues or releases it: the holder may have had a leader in
+    /// between, and have forgotten the vote.
     fn repeat_recovery_vote(&mut self) {
         let Some(CastRecoveryVote { recovery_vote, pending_write: None }) =
             self.replica.as_ref().and_then(|replica| replica.cast_vote)
@@ -177,7 +179,7 @@ impl Node {
         self.outbox.push(Target::One(recovery_vote.survivor), Message::RecoveryVoteGranted);
     }
 
-    /// For how long whoever this node gave way to has been silent.
+    /// Reports the silence of the node that has this node's recovery vote.
     fn note_holder_silence(&mut self, recovery_vote: RecoveryVote, ticks: u64) {
         if ticks < self.quorum_lost_ticks() {
             return self.quorum_recovery.is_silence_reported = false;
@@ -191,7 +193,7 @@ impl Node {
         }
     }
 
-    /// An application asks for recovery: at once refused where there is a quorum.
+    /// The application orders recovery: refused immediately if there is a quorum.
     pub(super) fn begin_recovery(&mut self, ticket: u64, ticks: u64) {
         let is_founding = self.replica.as_ref().is_some_and(|replica| replica.founding.is_some());
         if !is_founding && (self.replica.is_none() || self.missing().is_empty()) {
@@ -218,7 +220,7 @@ impl Node {
         self.recover();
     }
 
-    /// Asks the survivor with the highest log to go on; if that is this node, asks the others to let it.
+    /// Asks the survivor with the highest log to continue; if that is this node, asks the others to let it.
     fn recover(&mut self) {
         let me = self.bootstrap.me();
         let has_lost = !self.missing_voters().is_empty();
@@ -242,7 +244,7 @@ impl Node {
         let ((_, best), is_frozen, now) = (best, replica.cast_vote.is_some(), replica.now);
         self.quorum_recovery.founds = false;
         if is_frozen || !has_lost || best != me {
-            // Whoever promised this node is needed by another, or by the cluster as it is.
+            // A node that promised this node is needed by another, or by the cluster as it is.
             self.quorum_recovery.granted.clear();
             survivors.iter().for_each(|other| self.outbox.push(Target::One(*other), Message::Released));
         }
@@ -257,7 +259,7 @@ impl Node {
         if best != me {
             return self.outbox.push(Target::One(best), Message::Recover);
         }
-        // Who promised long ago may have taken it back: nobody does before it was silent to it for longer.
+        // An old vote may have been withdrawn: a voter does that only after a longer silence of this node.
         let has_voted = |survivor: &Incarnation| {
             let said = self.quorum_recovery.granted.get(&survivor.raft_id());
             said.is_some_and(|(other, at)| other == survivor && now < at + silent_ticks_max)
@@ -268,7 +270,8 @@ impl Node {
         }
     }
 
-    /// Another survivor found that this node has the highest log, or wants to go on without whom this node gave way to.
+    /// Another survivor found that this node has the highest log, or wants to continue without the node that has this
+    /// node's vote.
     pub(super) fn handle_recover(&mut self) {
         let is_revocable = self.is_recovery_vote_revocable();
         if is_revocable {
@@ -284,7 +287,7 @@ impl Node {
     pub(super) fn handle_recovery_vote_request(&mut self, from: Incarnation, term: u64, index: u64) {
         let has_lost = !self.missing_voters().is_empty();
         let is_revocable = self.is_recovery_vote_revocable();
-        // Its configuration may be newer than ours, in which there may be a quorum of who lives. But nobody leads.
+        // Its configuration may be newer than ours, and the living nodes may be a quorum in it. But there is no leader.
         let is_leaderless = self.quorum_recovery.leaderless >= self.quorum_lost_ticks();
         let Some(replica) = &self.replica else { return };
         let ours = replica.group.last_position();
@@ -301,7 +304,7 @@ impl Node {
                 let cluster = ClusterUuid::of_epoch(replica.cluster, from);
                 self.recovery_vote(RecoveryVote { survivor: from, cluster });
             }
-            // A learner never campaigns, and so nobody knows its log.
+            // A learner never campaigns, so its log is unknown.
             Some(_) | None if has_lost => {
                 let (term, index) = ours;
                 self.outbox.push(Target::One(from), Message::RecoveryVoteRejected { term, index });
@@ -310,7 +313,7 @@ impl Node {
         }
     }
 
-    /// A survivor that was asked for the promise has the higher log: it is the one to go on.
+    /// A survivor that was asked for the promise has the higher log: it is the one to continue.
     pub(super) fn handle_recovery_vote_rejected(&mut self, from: Incarnation, term: u64, index: u64) {
         self.note_log(from, term, index);
     }
@@ -374,7 +377,7 @@ impl Node {
         }
     }
 
-    /// This node takes part in its cluster again: whom it gave way to is gone, or did not want it.
+    /// This node takes part in its cluster again: the holder of its vote is gone, or released it.
     fn revoke(&mut self) {
         #[cfg(test)]
         if is_back(Bug::KeepsPromiseToTheDead) {
@@ -444,7 +447,7 @@ impl Node {
         debug_assert!(self.replica.as_ref().is_some_and(Replica::is_frozen), "{me} left for a successor");
     }
 
-    /// Founds the cluster anew, if all that are left want it: from the write on that says so nothing can stop it, and
+    /// Founds the successor, if all survivors have voted: nothing can stop it after the write that says so, and
     /// nothing is done in its name before that is durable. True if the write was ordered.
     pub(super) fn found_anew(&mut self) -> bool {
         if !std::mem::take(&mut self.quorum_recovery.founds) {
@@ -484,7 +487,7 @@ impl Node {
         true
     }
 
-    /// Writes up to this number are durable: if that which founds the cluster anew is, it has.
+    /// Writes up to this number are durable: if the founding one is among them, the successor exists.
     pub(super) fn finish_founding(&mut self, number: u64) {
         let me = self.bootstrap.me();
         let is_durable = |founding: &mut Founding| founding.write <= number;
@@ -498,7 +501,7 @@ impl Node {
         self.quorum_recovery = QuorumRecovery::default();
     }
 
-    /// The log says that the cluster was founded anew.
+    /// Applies the entry that founded the successor.
     pub(super) fn apply_epoch(
         &mut self,
         index: u64,

@@ -1,6 +1,6 @@
 //! The replica of a node in a cluster: the Raft group, and what the log says about members and requests.
 //!
-//! Made and dropped by `node.rs`; it decides nothing by itself.
+//! Created and dropped by `node.rs`; decides nothing by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,13 +29,14 @@ use crate::raft::status::{Member, Status};
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// Strangers who spoke as members of our cluster are remembered to be answered; more than these are forgotten.
+/// Senders of our cluster that are not members are remembered so that they can be answered; beyond this number they are
+/// forgotten.
 const NON_MEMBERS_MAX: usize = 256;
 
 /// A replica in a cluster.
 ///
 /// Invariants:
-/// - `registry` and `table` are what the log up to `delivered_index` makes of them;
+/// - `members` and `table` follow from the log up to `delivered_index`;
 /// - `applied_index`, what JavaScript has reduced, is at most `delivered_index`.
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Replica {
@@ -45,7 +46,7 @@ pub(super) struct Replica {
     pub(super) table: SessionTable,
     pub(super) delivered_index: u64,
     pub(super) applied_index: u64,
-    /// Where the log says that the cluster was founded anew, if no snapshot covered that at the start.
+    /// The index of the entry that founded this cluster as a successor, if no snapshot covered it at the start.
     pub(super) epoch_index: u64,
     /// The last index that holds an action, as far as delivered.
     pub(super) last_action: u64,
@@ -54,39 +55,41 @@ pub(super) struct Replica {
     pub(super) leader_state: Option<LeaderState>,
     /// Ticks with a healthy channel.
     pub(super) now: u64,
-    /// The leader has not been heard for long. A voter would campaign; a learner only waits, and raft-rs does not tell.
+    /// The leader has been silent for long. A voter would campaign; a learner only waits, and raft-rs does not report
+    /// it.
     pub(super) is_leader_silent: bool,
     pub(super) leader_heard_at: u64,
     /// When each member was last heard.
     pub(super) heard: BTreeMap<RaftId, u64>,
-    /// Since when members have been silent, as the last leaders told; of a leader that is gone, as this node heard it.
+    /// Since when members have been silent, as the last leaders reported; for a former leader, as this node measured
+    /// it.
     pub(super) silent_since: BTreeMap<RaftId, u64>,
-    /// Members that said they are closing: no leadership goes to them.
+    /// Members that are closing: they must not receive leadership.
     pub(super) closing: BTreeMap<RaftId, ClosingNotice>,
     pub(super) versions: BTreeMap<RaftId, Arc<str>>,
-    /// The members' applications, as far as they have reported them.
+    /// The members' applications, as far as reported.
     pub(super) applications: BTreeMap<RaftId, Application>,
-    /// Which start of each member is heard.
+    /// The accepted start of each member.
     pub(super) starts: BTreeMap<RaftId, HeardStarts>,
-    /// Of our cluster, but not members as far as our log says: it may lag behind.
+    /// Nodes of our cluster that are not members according to our log, which may lag.
     non_members: BTreeMap<RaftId, Incarnation>,
     pub(super) snapshots: SnapshotSchedule,
     pub(super) divergence: Divergence,
-    /// Another survivor may found the cluster anew, or has: this node takes no more part in it.
+    /// This node has given its recovery vote to another survivor, and takes no more part in the cluster.
     pub(super) cast_vote: Option<CastRecoveryVote>,
-    /// This node founds the cluster anew as soon as the write that does so is durable.
+    /// This node founds the successor as soon as the founding write is durable.
     pub(super) founding: Option<Founding>,
-    /// Until this is reduced, the state may be older than what the application saw before the restart.
+    /// Until this position is reduced, the state may be older than the one that the application saw before the restart.
     pub(super) replays_until: Option<Position>,
-    /// What JavaScript was last told.
+    /// The role, term and leader that were last delivered to JavaScript.
     pub(super) reported_role: (Role, u64, Option<RaftId>),
-    /// What the status tells of the members; made anew only when it changes, for a status is copied every turn.
+    /// The status of the members; recomputed only when it changes, because a status is copied every turn.
     member_statuses: Arc<[Member]>,
     pub(super) note: Bytes,
     member_facts: Vec<MemberFacts>,
 }
 
-/// A promise, and the write that holds it; none once that is durable.
+/// A recovery vote, and the write that contains it; none once that is durable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CastRecoveryVote {
     pub(super) recovery_vote: RecoveryVote,
@@ -102,14 +105,14 @@ pub(super) struct Founding {
     pub(super) hard_state: HardState,
 }
 
-/// What a closing member said.
+/// The announcement of a closing member.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClosingNotice {
     pub(super) leaves: bool,
     pub(super) received_at: u64,
 }
 
-/// What `members` was made of.
+/// The inputs of `member_statuses`.
 #[derive(Debug, Eq, PartialEq)]
 struct MemberFacts {
     raft_id: RaftId,
@@ -119,7 +122,7 @@ struct MemberFacts {
 }
 
 impl Replica {
-    /// The replica of a founder, and what is to be kept of it. `campaign`: it asks for votes at once.
+    /// The replica of a founder, and the write that stores it. `campaign`: it starts an election immediately.
     pub(super) fn found(
         roster: &Roster,
         campaign: bool,
@@ -137,8 +140,7 @@ impl Replica {
         (replica, write)
     }
 
-    /// The replica of a newcomer that was let in by the leader of `term`, and what is to be kept of it. It has never
-    /// voted.
+    /// The replica of a newcomer that the leader of `term` admitted, and the write that stores it. It has never voted.
     pub(super) fn start(
         snapshot: Snapshot,
         term: u64,
@@ -158,7 +160,7 @@ impl Replica {
         (Self::over(log, snapshot, me, options, rng), write)
     }
 
-    /// The replica of a node that comes back with its log; `None` if the snapshot that was kept is none.
+    /// The replica of a node that restarts with its log; `None` if the stored snapshot cannot be decoded.
     pub(super) fn resume(recovered: StoredState, options: &Options, rng: &mut ChaCha8Rng) -> Option<Self> {
         let snapshot = Snapshot::decode(&recovered.snapshot.image)?;
         if snapshot.position != recovered.snapshot.position {
@@ -175,7 +177,7 @@ impl Replica {
         if is_back(Bug::ForgetsSuccessorName) {
             replica.cluster = cluster;
         }
-        // What a promise was about is past where the log itself has gone on.
+        // If the log itself has continued as the successor, the vote has served its purpose.
         replica.cast_vote = recovery_vote
             .filter(|_| !is_renamed)
             .map(|recovery_vote| CastRecoveryVote { recovery_vote, pending_write: None });
@@ -220,7 +222,8 @@ impl Replica {
         replica
     }
 
-    /// This replica goes on alone: its whole log is committed, the entry that says so included, and all of it is durable.
+    /// This replica continues alone: its whole log is committed, including the founding entry, and all of it is
+    /// durable.
     pub(super) fn found_anew(
         &mut self,
         founding: Founding,
@@ -235,14 +238,14 @@ impl Replica {
         self.group.campaign();
     }
 
-    /// Takes no more part in its cluster.
+    /// Stops taking part in its cluster.
     pub(super) fn step_down(&mut self) {
         self.group.step_down();
         drop(self.group.take_messages());
         (self.sessions, self.leader_state) = (None, None);
     }
 
-    /// Whether the log and the votes of this replica stay as they are.
+    /// Whether the log and the votes of this replica must not change.
     pub(super) fn is_frozen(&self) -> bool {
         self.cast_vote.is_some() || self.founding.is_some()
     }
@@ -252,7 +255,7 @@ impl Replica {
         ReplicaRecord { incarnation, cluster: self.cluster, recovery_vote }
     }
 
-    /// What the cluster was called, and what it is called, as the whole log says, also what of it is not applied.
+    /// The former and the present names of the cluster, according to the whole log, including unapplied entries.
     pub(super) fn lineage(&self) -> (Vec<Ancestor>, ClusterUuid) {
         let mut ancestors = self.members.ancestors().to_vec();
         let mut name = self.members.cluster();
@@ -268,7 +271,7 @@ impl Replica {
         (ancestors.split_off(ancestors.len() - known), name)
     }
 
-    /// A snapshot took the place of the log up to its index: what the log says is what it says.
+    /// Takes over the content of a snapshot that replaced the log up to its index.
     pub(super) fn restore(&mut self, record: &SnapshotRecord) -> Snapshot {
         let snapshot = Snapshot::decode(&record.image).expect("only what was decoded before is kept");
         self.members = snapshot.members.clone();
@@ -285,7 +288,7 @@ impl Replica {
         self.group.applied(index);
     }
 
-    /// Who votes and who learns, as all members know it.
+    /// The voters and learners, as all members know them.
     pub(super) fn conf_state(&self) -> ConfState {
         let mut conf = self.group.conf_state();
         conf.learners.retain(|id| self.members.incarnation(*id).is_some());
@@ -293,13 +296,13 @@ impl Replica {
         conf
     }
 
-    /// The incarnation behind a raft id, as far as it has been heard of.
+    /// The incarnation of a raft id, if known.
     pub(super) fn incarnation(&self, raft_id: RaftId) -> Option<Incarnation> {
         self.members.incarnation(raft_id).or_else(|| self.non_members.get(&raft_id).copied())
     }
 
-    /// Notes a sender of our cluster that is no member here, so that raft-rs can answer it. False if its raft id is
-    /// somebody else's.
+    /// Remembers a sender of our cluster that is not a member here, so that raft-rs can answer it. False if another
+    /// incarnation has its raft id.
     pub(super) fn remember_peer(&mut self, incarnation: Incarnation) -> bool {
         let raft_id = incarnation.raft_id();
         if let Some(known) = self.incarnation(raft_id) {
@@ -312,22 +315,22 @@ impl Replica {
         true
     }
 
-    /// It says so again and again until it is gone. One that was not heard for `patience_ticks` may have come back with its
-    /// log; but whoever leaves does so for good.
+    /// A closing member repeats its announcement until it ends. After `patience_ticks` without one it may have returned
+    /// with its log; but a member that leaves does so for good.
     pub(super) fn is_closing(&self, member: RaftId, patience_ticks: u64) -> bool {
         self.closing
             .get(&member)
             .is_some_and(|notice| notice.leaves || notice.received_at + patience_ticks > self.now)
     }
 
-    /// For how many ticks a member has been silent; nobody is heard by itself.
+    /// For how many ticks a member has been silent; 0 for this node.
     pub(super) fn silent_ticks(&self, member: RaftId, me: RaftId, since: u64) -> u64 {
         let heard = self.heard.get(&member).copied().unwrap_or(0).max(since);
         if member == me { 0 } else { self.now.saturating_sub(heard) }
     }
 
-    /// The same for the leader, which has led since `since`: nobody had to speak to it before, but a former leader, or it
-    /// itself, may have known of a silence. Whoever lives answers within `grace_ticks`.
+    /// The same for the leader, which has led since `since`: no member had to send it anything before, but a former
+    /// leader, or it itself, may have measured a silence. A living member answers within `grace_ticks`.
     pub(super) fn silence(&self, member: RaftId, me: RaftId, since: u64, grace_ticks: u64) -> u64 {
         let is_heard = self.heard.get(&member).is_some_and(|heard| *heard > since);
         if is_heard || member == me || self.now < since + grace_ticks {
@@ -338,14 +341,14 @@ impl Replica {
         self.now.saturating_sub(silent_since)
     }
 
-    /// The leader tells who is silent; all others are not.
+    /// Records the silent members that the leader reported; all others are active.
     pub(super) fn note_unreachable(&mut self, members: Vec<(RaftId, u64)>) {
         let now = self.now;
         let known = members.into_iter().filter(|(member, _)| self.members.incarnation(*member).is_some());
         self.silent_since = known.map(|(member, ticks)| (member, now.saturating_sub(ticks))).collect();
     }
 
-    /// The leader that this node knew is not the leader any more.
+    /// The known leader no longer leads.
     pub(super) fn note_end_of(&mut self, leader: RaftId) {
         if self.members.incarnation(leader).is_some() {
             let heard = self.heard.get(&leader).copied().unwrap_or(0);
@@ -353,7 +356,7 @@ impl Replica {
         }
     }
 
-    /// Looks whether what the status tells of the members has changed; what a leader knows of their logs always has.
+    /// Updates the status of the members if it has changed; a leader's knowledge of their logs always has.
     pub(super) fn refresh_members(&mut self, me: RaftId) {
         let member_facts: Vec<MemberFacts> = self
             .members
@@ -372,8 +375,8 @@ impl Replica {
         }
     }
 
-    /// The voters are newer than the member list: an image is being installed, or this node was no member, has founded
-    /// the cluster anew as its one voter, and has not applied that yet.
+    /// The voters are newer than the member list: an image is being installed, or this node was not a member, has
+    /// founded the successor as its only voter, and has not applied that yet.
     pub(super) fn are_members_behind(&self, me: RaftId) -> bool {
         let is_unnamed = || self.group.is_voter(me) && self.members.id(me).is_none();
         // The former name is the member list's, and the new one in the log.
@@ -403,7 +406,7 @@ impl Replica {
         member == me || Some(member) == self.group.leader() || self.group.is_active(member)
     }
 
-    /// Fills in what a node without a replica could not tell.
+    /// Fills in the fields of a status that depend on a replica.
     pub(super) fn describe(&self, status: &mut Status) {
         status.cluster = self.cluster;
         status.cluster_size = self.members.cluster_size();
@@ -413,7 +416,7 @@ impl Replica {
         status.commit_index = self.group.commit_index();
         status.applied_index = self.applied_index;
         status.last_index = self.group.last_index();
-        // The founding one is nobody's state.
+        // The founding snapshot contains no state.
         status.snapshot_index = match self.group.log().snapshot().position.index {
             FOUNDING_INDEX => 0,
             index => index,
@@ -437,7 +440,7 @@ impl Replica {
         };
     }
 
-    /// The leader, as long as there are signs of it.
+    /// The leader, unless it is silent.
     pub(super) fn leader(&self) -> Option<RaftId> {
         self.group.leader().filter(|_| !self.is_leader_silent)
     }
@@ -446,7 +449,7 @@ impl Replica {
         self.members.id(self.leader()?).cloned()
     }
 
-    /// A tick has passed: a leader that has not been heard for three election timeouts is none.
+    /// Counts a tick: a leader that has been silent for three election timeouts counts as none.
     pub(super) fn check_leader_silence(&mut self, election_ticks: u64) {
         if self.group.is_leader() || self.group.leader().is_none() {
             self.is_leader_silent = false;

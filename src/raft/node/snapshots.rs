@@ -23,15 +23,15 @@ use crate::raft::snapshot::Snapshot;
 use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::transfer::{Patience, Received, Reception, Transfer};
 
-/// A snapshot blocks JavaScript: none is taken sooner than so many times what the last one took.
+/// A snapshot blocks JavaScript: a node waits at least this many times as long as the last one took.
 const PAUSE_FACTOR: u64 = 100;
-/// A leader first hands over where it would be blocked for longer.
+/// A leader that would be blocked for longer first transfers leadership.
 const LEADER_MICROS_MAX: u64 = 100_000;
-/// What JavaScript is assumed to take where nothing was measured yet.
+/// The assumed duration if nothing was measured yet.
 const MICROS_PER_MIB: u64 = 8_000;
-/// After a state that could not be kept, so long until the next try: it costs as much, and will hardly succeed.
+/// The pause after a failed snapshot: a retry costs as much and will probably fail again.
 const FAILURE_PAUSE_MICROS: u64 = 30_000_000;
-/// Of what makes a snapshot due, a quarter stays in the log behind it, for followers that are slightly behind.
+/// A quarter of what makes a snapshot due stays in the log behind it, for slightly lagging followers.
 const SLACK_DIVISOR: u64 = 4;
 
 /// When a node takes its next snapshot.
@@ -39,18 +39,17 @@ const SLACK_DIVISOR: u64 = 4;
 pub(super) struct SnapshotSchedule {
     entries_max: u64,
     bytes_max: u64,
-    /// Every node waits a little longer than the options say, each for another while, so that not all are blocked at
-    /// once; in thousandths.
+    /// A different extra delay for every node, so that they are not all blocked at the same time; in thousandths.
     offset: u64,
     /// Of actions, since the last one.
     bytes: u64,
-    /// Somebody needs one now.
+    /// A member needs one now.
     is_wanted: bool,
     earliest: u64,
     last_micros: Option<u64>,
-    /// JavaScript was told to take it: everything else that belongs to it.
+    /// The rest of the snapshot that JavaScript was asked to take.
     pending: Option<Snapshot>,
-    /// Leadership is being handed over because of it, and not before this will that be tried again.
+    /// Leadership is being transferred because of it; the next attempt is not before this tick.
     transfers_leadership_again_at: u64,
     failure: Option<String>,
 }
@@ -79,7 +78,7 @@ impl SnapshotSchedule {
         self.is_wanted = true;
     }
 
-    /// This node's state is not to be kept.
+    /// No snapshot of this node's state is to be taken.
     pub(super) fn want_nothing(&mut self) {
         (self.is_wanted, self.pending) = (false, None);
     }
@@ -95,7 +94,7 @@ impl SnapshotSchedule {
             && (self.is_wanted || self.is_long(entries))
     }
 
-    /// So many entries and bytes stay in the log behind a snapshot, for followers that are slightly behind.
+    /// The entries and bytes that stay in the log behind a snapshot, for slightly lagging followers.
     pub(super) fn slack(&self) -> (u64, u64) {
         (self.entries_max / SLACK_DIVISOR, self.bytes_max / SLACK_DIVISOR)
     }
@@ -115,7 +114,8 @@ impl Node {
         let last = replica.group.log().snapshot();
         // A leader's snapshot may be in the log already, and not delivered yet.
         let entries = replica.delivered_index.saturating_sub(last.position.index);
-        // What a snapshot covers has to be durable: raft-rs knows of nothing else as applied, and the log is cut behind it.
+        // What a snapshot covers has to be durable: raft-rs knows of nothing else as applied, and the log is cut behind
+        // it.
         let is_saved = replica.delivered_index <= replica.group.saved_index();
         if replica.divergence.is_diverged() || !is_saved || !replica.snapshots.is_due(replica.now, entries) {
             return;
@@ -152,7 +152,7 @@ impl Node {
         batch.push(Delivery::TakeSnapshot);
     }
 
-    /// JavaScript took the snapshot that it was told to, or could not.
+    /// JavaScript took the requested snapshot, or failed to.
     pub(super) fn snapshot_taken(&mut self, taken: TakenSnapshot) {
         let tick_micros = self.options.tick_micros.max(1);
         let Some(replica) = &mut self.replica else { return };
@@ -185,16 +185,16 @@ impl Node {
         }
     }
 
-    /// Sends the newest snapshot to a member, unless it is on its way. What restores a state gives way to what a log
-    /// lacks, never the other way round: raft-rs waits for the end of that, and it restores as well.
+    /// Sends the newest snapshot to a member, unless it is already being sent. A transfer that restores a state gives
+    /// way to one that a log needs, never the reverse: raft-rs waits for the end of the latter, which restores as well.
     pub(super) fn send_snapshot(&mut self, to: RaftId, is_reported: bool, restores: bool) {
         let Some(replica) = &mut self.replica else { return };
         let SnapshotRecord { position: Position { index, .. }, image } =
             replica.group.log().snapshot().clone();
         let term = replica.group.term();
         let Some(receiver) = replica.members.incarnation(to) else { return };
-        // Whoever joins a recovered cluster gives up a log for this image: one from before the recovery may lack what that
-        // log has. Where none can be taken, the log behind the image has to do.
+        // A node that joins a recovered cluster gives up a log for this image: one from before the recovery may lack
+        // what that log has. Where none can be taken, the log behind the image has to do.
         let is_older = replica.group.log().snapshot().position.index < replica.epoch_index;
         #[cfg(test)]
         let is_older = is_older && !is_back(Bug::SendsImageOfFormerCluster);
@@ -218,7 +218,7 @@ impl Node {
         leader_state.snapshot_transfers.insert(to, transfer);
     }
 
-    /// Sends the newest image instead of each one that lacks what the log does not have any more.
+    /// Replaces each transfer whose image no longer connects to the log by one of the newest image.
     fn overtake_transfers(&mut self) {
         let Some(replica) = &mut self.replica else { return };
         let Some(leader_state) = &mut replica.leader_state else { return };
@@ -248,7 +248,7 @@ impl Node {
         }
     }
 
-    /// Starts what raft-rs wishes, and sends what may go.
+    /// Starts the transfers that raft-rs requests, and sends the chunks that are due.
     pub(super) fn continue_transfers(&mut self) {
         let Some(replica) = &mut self.replica else { return };
         if replica.group.log().takes_wish_for_snapshot() {
@@ -393,7 +393,7 @@ impl Node {
         }
     }
 
-    /// raft-rs took over a leader's snapshot, and it is durable: the application follows.
+    /// raft-rs has installed a leader's snapshot, and it is durable: the application follows.
     pub(super) fn follow_installed(&mut self) {
         let Some(replica) = &mut self.replica else { return };
         if !replica.group.take_installed() {
@@ -406,7 +406,7 @@ impl Node {
         self.restore_if_trusted(snapshot.position.index, snapshot.state);
     }
 
-    /// JavaScript gets the state of a snapshot. Calls of this node that are in it have ended.
+    /// Delivers the state of a snapshot to JavaScript. Calls of this node that it contains have ended.
     pub(super) fn restore(&mut self, index: u64, state: Option<Bytes>) {
         if state.is_some() || !self.is_pristine {
             self.is_pristine &= state.is_none();
@@ -431,7 +431,7 @@ impl Node {
         }
     }
 
-    /// Hands a write to the storage that nothing rests on but what comes later.
+    /// Orders a write on which only later frames depend.
     pub(super) fn persist(&mut self, write: Write) {
         self.writes += 1;
         self.work.push_back(Work::Persist(self.writes, Box::new(write)));
@@ -439,12 +439,13 @@ impl Node {
 }
 
 impl Replica {
-    /// Keeps this node's own snapshot, and drops what it covers but for the slack.
+    /// Stores this node's own snapshot, and drops the entries that it covers except the slack.
     fn keep(&mut self, snapshot: &Snapshot) -> Write {
         self.keep_record(snapshot, snapshot.encode())
     }
 
-    /// Keeps the leader's snapshot of a past of this log, if it is newer than what is kept; drops what it covers.
+    /// Stores the leader's snapshot of a prefix of this log, if it is newer than the stored one; drops the entries that
+    /// it covers.
     pub(super) fn keep_leaders(&mut self, snapshot: &Snapshot, image: Bytes) -> Option<Write> {
         #[cfg(test)]
         if is_back(Bug::DivergedKeepsLog) {

@@ -1,11 +1,12 @@
 //! Distinguishes the processes of one incarnation: of several copies of a directory at most one is accepted, and none
 //! that is older than the cluster knows.
 //!
-//! Part of `node.rs`. A copy has the incarnation, the log and the votes of a member, and has forgotten what that did since:
-//! to count it would be to count a vote twice, or an entry that is not there (paper §5.2, Figure 2). So every frame says
-//! which start of its incarnation it is from. A start that continues the last one is heard at once if that one is silent.
-//! Otherwise all processes of the incarnation are asked: a directory that does not know the last start is an older copy
-//! and stops by itself, and one whose predecessor answers too is refused. The leader records the starts in the log.
+//! Part of `node.rs`. A copy has the incarnation, the log and the votes of a member, but not what that member did
+//! since: counting it would count a vote twice, or an entry that does not exist (paper §5.2, Figure 2). Therefore every
+//! frame names the start of its incarnation. A start that continues the last one is accepted immediately if that one is
+//! silent. Otherwise all processes of the incarnation are queried: a directory that does not know the last start is an
+//! older copy and stops by itself, and one whose predecessor also answers is refused. The leader records the starts in
+//! the log.
 
 use bytes::Bytes;
 
@@ -44,25 +45,25 @@ impl OwnStarts {
     }
 }
 
-/// What a node has heard of the starts of a member.
+/// What a node knows about the starts of a member.
 #[derive(Debug, Default)]
 pub(super) struct HeardStarts {
-    /// Frames of this start are heard.
+    /// Frames of this start are accepted.
     accepted: Option<Start>,
     heard_at: u64,
     challenger: Option<Challenger>,
 }
 
-/// Another start that wants to be heard.
+/// Another start that wants to be accepted.
 #[derive(Debug)]
 struct Challenger {
     start: Start,
-    /// Of the newest question; all since the first are answered by who lives.
+    /// The token of the newest query; a living process answers all since the first.
     token: u64,
     first_token: u64,
     since: u64,
     asked_at: u64,
-    /// It has answered, and so its directory knows the last start.
+    /// It has answered, so its directory knows the last start.
     has_answered: bool,
 }
 
@@ -75,7 +76,7 @@ impl Replica {
         self.group.acknowledged(member).min(self.group.commit_index())
     }
 
-    /// Whether frames of this start of a member are heard from here on.
+    /// Whether frames of this start of a member are accepted from now on.
     fn accepts(
         &mut self,
         member: RaftId,
@@ -97,8 +98,9 @@ impl Replica {
             challenger.is_some_and(|challenger| challenger.start.is_same(start) && challenger.has_answered);
         let is_known = continues && is_complete || has_answered;
         let is_free = self.is_free(member, start, election_ticks);
-        // An image brings the record without its entry. What was accepted beside the record may have been a copy; but an
-        // older start that the record still names may be heard of by a frame that was long under way: it must answer.
+        // An image brings the record without its entry. What was accepted beside the record may have been a copy; but
+        // an older start that the record still names may be heard of by a frame that was long under way: it must
+        // answer.
         #[cfg(test)]
         let has_answered = has_answered || is_back(Bug::HearsFormerStart) && is_free;
         let is_recorded = self.members.start(member).is_some_and(|record| {
@@ -120,7 +122,7 @@ impl Replica {
         silent_since + election_ticks <= self.now || self.is_closing(member, election_ticks)
     }
 
-    /// Frames of this start are heard from here on.
+    /// Accepts frames of this start from now on.
     fn accept_start(&mut self, member: RaftId, start: Start) {
         let heard = HeardStarts { accepted: Some(start), heard_at: self.now, challenger: None };
         if self.starts.insert(member, heard).is_some_and(|former| former.accepted.is_some()) {
@@ -140,7 +142,7 @@ impl Node {
         Some(Started { start: own.current(), former })
     }
 
-    /// Whether a frame is heard, as far as it depends on which process of a member has sent it.
+    /// Whether the process of a member that has sent a frame is accepted.
     pub(super) fn is_from_accepted_start(&mut self, frame: &Frame) -> bool {
         let is_ours = self.replica.as_ref().is_some_and(|replica| replica.cluster == frame.cluster);
         #[cfg(test)]
@@ -183,13 +185,13 @@ impl Node {
         !self.is_stopped
     }
 
-    /// What it said of itself before it was heard is lost.
+    /// The information that it sent before it was accepted is lost.
     fn query_member_info(&mut self, member: Incarnation) {
         let about = self.about(true);
         self.outbox.push(Target::One(member), about);
     }
 
-    /// Asks all processes of an incarnation which start they are, now and then.
+    /// Queries all processes of an incarnation for their start, at intervals.
     fn query_starts(&mut self, to: Incarnation, start: Start) {
         let Some(replica) = &mut self.replica else { return };
         let (now, interval) = (replica.now, self.options.heartbeat_ticks);
@@ -210,8 +212,8 @@ impl Node {
         self.outbox.push(Target::One(to), Message::StartQuery { token, known });
     }
 
-    /// These are accepted from every node of our cluster, also from a start that is not accepted: it may be the only one that
-    /// is left, and a log that lags behind does not know all members.
+    /// These are accepted from every node of our cluster, also from a start that is not accepted: it may be the only
+    /// one that is left, and a log that lags behind does not know all members.
     fn handle_start_messages(&mut self, from: Incarnation, start: Option<Start>, message: &Message) {
         let own = self.starts.as_ref();
         let is_own = |start| own.is_some_and(|own| own.current().is_same(start));
@@ -234,7 +236,7 @@ impl Node {
         }
     }
 
-    /// A process has answered: the one that is heard, and so its challenger is refused; or the challenger.
+    /// A process has answered: if it is the accepted one, its challenger is refused; otherwise it is the challenger.
     fn handle_start_reply(&mut self, from: Incarnation, start: Start, token: u64, last_index: u64) {
         let member = from.raft_id();
         let election_ticks = self.options.election_timeout_ticks_max;
@@ -256,7 +258,8 @@ impl Node {
             #[cfg(test)]
             let now = if is_back(Bug::HearsFormerStart) { challenger.since } else { now };
             challenger.since = now;
-            // A node that has just started may have heard the copy first: only the cluster's choice is held against others.
+            // A node that has just started may have heard the copy first: only the cluster's choice is held against
+            // others.
             record.is_none_or(|record| record.is_same(accepted)).then_some(Refused::Copy)
         } else if !challenger.start.is_same(start) {
             None
@@ -304,7 +307,7 @@ impl Node {
         self.query_starts(me, start);
     }
 
-    /// The log says which starts are heard.
+    /// Applies the recorded starts.
     pub(super) fn apply_started(&mut self, starts: Vec<(RaftId, Start)>) {
         let me = self.bootstrap.me().raft_id();
         let mut changed = Vec::new();
@@ -335,7 +338,7 @@ impl Node {
         }
     }
 
-    /// As a leader: has the log say which starts are heard.
+    /// As a leader: records the accepted starts in the log.
     pub(super) fn record_starts(&mut self) {
         let me = self.bootstrap.me().raft_id();
         let current = self.starts.as_ref().map(OwnStarts::current);

@@ -8,20 +8,20 @@ use bytes::Bytes;
 use crate::raft::events::Perform;
 use crate::raft::frame::{Outcome, RequestItem, Requests};
 
-/// What may be with the leader unanswered at any time, so that a burst can flood neither it nor the channel.
+/// The unanswered requests that may be with the leader, so that a burst floods neither it nor the channel.
 const WINDOW_BYTES_MAX: usize = 4 << 20;
 const WINDOW_REQUESTS_MAX: usize = 32_768;
-/// Requests travel in frames of about this size.
+/// The approximate size of a frame with requests.
 const FRAME_BYTES_MAX: usize = 256 << 10;
-/// The leader keeps outcomes until it hears that this node needs them no more: after so many bytes of them it is told so,
-/// also if there is nothing to request.
+/// The leader keeps outcomes until it learns that this node no longer needs them: after this many bytes of them this
+/// node reports its floor, even without new requests.
 const UNREPORTED_OUTCOME_BYTES_MAX: usize = 512 << 10;
 
 /// The calls of this node, in call order.
 ///
 /// Invariants:
 /// - `pending[i]` has sequence number `floor + i`; a hole is a call that has ended; the first is never a hole;
-/// - what was dispatched is a prefix: nothing is sent before what was performed earlier.
+/// - the dispatched requests are a prefix: no request is sent before an earlier one.
 #[derive(Debug)]
 pub struct ClientSession {
     start: u64,
@@ -41,21 +41,21 @@ pub struct ClientSession {
     now_ticks: u64,
     /// (index, sequence) of calls that have an outcome and wait for the state at that index.
     decided: BTreeSet<(u64, u64)>,
-    /// The bytes of outcomes that have ended performs since the leader last heard the floor.
+    /// The bytes of outcomes that have ended calls since the floor was last reported to the leader.
     unreported_outcome_bytes: usize,
 }
 
-/// One perform that has not ended.
+/// One call that has not ended.
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub sequence: u64,
     method: Arc<str>,
     args: Bytes,
-    /// The term of its newest dispatch; 0: never dispatched, so it can't have happened.
+    /// The term of its last dispatch; 0: never dispatched, so it cannot have had an effect.
     dispatched: u64,
-    /// To how many leaders before that it was dispatched.
+    /// The number of leaders to which it was dispatched before.
     attempts: u32,
-    /// How it ends, once this node's state is that at the index.
+    /// Its outcome, valid once this node has the state at the index.
     decided: Option<(u64, Outcome)>,
 }
 
@@ -64,7 +64,7 @@ impl Pending {
         self.dispatched > 0
     }
 
-    /// What a leader has told of it, if that is enough to end it.
+    /// The outcome that a leader has reported, if any.
     pub fn into_outcome(self) -> Option<Outcome> {
         self.decided.map(|(_, outcome)| outcome)
     }
@@ -95,7 +95,7 @@ impl ClientSession {
         self.start
     }
 
-    /// How many calls have not ended.
+    /// The number of pending calls.
     pub fn len(&self) -> usize {
         self.live
     }
@@ -110,7 +110,7 @@ impl ClientSession {
             self.floor = perform.sequence;
             self.next = self.next.max(self.floor);
         } else {
-            assert_eq!(perform.sequence, expected, "performs are numbered without a gap");
+            assert_eq!(perform.sequence, expected, "calls are numbered without a gap");
         }
         self.live += 1;
         self.pending.push_back(Some(Pending {
@@ -131,8 +131,8 @@ impl ClientSession {
             .is_some_and(|pending| pending.dispatched == term && pending.decided.is_none())
     }
 
-    /// A call that is awaited has this outcome, which holds for the state at `index`: it is not sent to anybody again,
-    /// and ends when this node has that state ([`Self::take_decided`]).
+    /// Records the outcome of a pending call, which is valid for the state at `index`: the request is not sent again,
+    /// and the call ends when this node has that state ([`Self::take_decided`]).
     pub fn decide(&mut self, sequence: u64, index: u64, outcome: Outcome) {
         let position = sequence.checked_sub(self.floor).and_then(|i| usize::try_from(i).ok());
         let pending = position.and_then(|position| self.pending.get_mut(position)?.as_mut());
@@ -142,7 +142,7 @@ impl ClientSession {
         }
     }
 
-    /// Ends the calls whose outcome holds for a state up to `index`, in the order of these states and of the calls.
+    /// Ends the calls whose outcome is valid for a state up to `index`, in the order of these states and of the calls.
     pub fn take_decided(&mut self, index: u64) -> Vec<(u64, Outcome)> {
         let mut ended = Vec::new();
         while let Some((_, sequence)) = self.decided.first().copied().filter(|(at, _)| *at <= index) {
@@ -177,7 +177,7 @@ impl ClientSession {
         Some(ended)
     }
 
-    /// The calls that are with a leader, or were, and are not decided, oldest first.
+    /// The calls that were dispatched and are not decided, oldest first.
     pub fn dispatched(&self) -> Vec<u64> {
         let is_open = |pending: &&Pending| pending.was_dispatched() && pending.decided.is_none();
         let dispatched = self.pending.iter().flatten().filter(is_open);
@@ -196,7 +196,7 @@ impl ClientSession {
         chosen.into_iter().filter_map(|sequence| self.end(sequence)).collect()
     }
 
-    /// The leader of `term` is known, or none is (0). To a new one everything is sent again, in call order.
+    /// The leader of `term` is known, or none is (0). A new leader receives everything again, in call order.
     pub fn follow(&mut self, term: u64) {
         if term != self.term {
             self.term = term;
@@ -206,7 +206,7 @@ impl ClientSession {
         }
     }
 
-    /// What is to be sent to the leader now: requests not sent yet, as far as the window has room.
+    /// The requests to send to the leader now: those not sent yet, within the window.
     pub fn dispatch(&mut self) -> Option<Requests> {
         if self.term == 0 {
             return None;
@@ -241,8 +241,8 @@ impl ClientSession {
         Some(requests)
     }
 
-    /// A tick has passed. If nothing has ended for a while, the oldest requests are sent again: either they or their
-    /// outcomes were lost. The leader answers with what it has ([`Self::received`]).
+    /// Counts a tick. If nothing has ended for a while, the oldest requests are sent again: they or their outcomes were
+    /// lost. The leader answers with what it has ([`Self::received`]).
     pub fn tick(&mut self) -> Option<Requests> {
         self.now_ticks += 1;
         if self.term == 0 || self.next == self.floor {
@@ -274,7 +274,7 @@ impl ClientSession {
         let is_repeated = self
             .rewound
             .is_some_and(|(at, when)| at == sequence && self.now_ticks < when + self.retry_ticks_min / 2);
-        // It may be any number: whoever sends it need not be our leader.
+        // Unchecked: the sender need not be our leader.
         let next = sequence.saturating_add(1);
         if term == self.term && next < self.next && !is_repeated {
             self.rewound = Some((sequence, self.now_ticks));
@@ -289,7 +289,7 @@ impl ClientSession {
             sent.fold((0, 0), |(bytes, count), pending| (bytes + pending.args.len(), count + 1));
     }
 
-    /// The newest perform before this one that has not ended and is not decided; 0 if there is none.
+    /// The newest call before this one that has not ended and is not decided; 0 if there is none.
     fn before(&self, sequence: u64) -> u64 {
         let sent = self.pending.iter().take((sequence - self.floor) as usize);
         let undecided = sent.rev().flatten().find(|pending| pending.decided.is_none());

@@ -1,8 +1,8 @@
 //! What a leader knows about the requests of all nodes in one term: the received ones, those in evaluation, and the
 //! outcomes that it may report.
 //!
-//! It is made when a node becomes leader and dropped when it no longer is; what it forgets then, the origins send to
-//! the next leader. It evaluates a request once in its term: evaluated twice, a request for a lock would see its own
+//! Created when a node becomes leader and dropped when it no longer is; the origins then send their requests to the
+//! next leader. A request is evaluated once per term: evaluated twice, a request for a lock would see its own
 //! uncommitted lock and be refused while it commits.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,15 +19,15 @@ use crate::raft::identity::RaftId;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// What waits for evaluation is bounded; requests beyond it are dropped, and their origins send them again.
+/// The limit of requests that wait for evaluation; beyond it they are dropped, and their origins repeat them.
 const WAITING_BYTES_MAX: usize = 64 << 20;
-/// The arguments of one batch. How much of it JavaScript evaluates, it decides by the clock and by what it answers.
+/// The arguments of one batch. JavaScript decides by time and by the size of its answers how much of it to evaluate.
 const BATCH_BYTES_MAX: usize = 512 << 10;
 const BATCH_EVALUATIONS_MAX: usize = 2_048;
-/// The first batch of a leadership: it may be handed over again because of what is in it.
+/// The first batch of a leadership, which may be lost because of slow requests in it.
 const BATCH_EVALUATIONS_FIRST: usize = 16;
-/// Evaluation waits while the states of actions that took longer than this are not committed. JavaScript keeps each of
-/// them, and what took long to make is large.
+/// Evaluation waits while the states of actions that took longer than this in total are not committed. JavaScript keeps
+/// all of them, and a state that takes long to compute is large.
 const PROVISIONAL_MICROS_MAX: u64 = 100_000;
 /// The outcomes that one entry of the log records.
 const RECORDED_BYTES_MAX: usize = 256 << 10;
@@ -66,8 +66,9 @@ struct Cost {
     micros: u64,
 }
 
-/// Outcomes that rest on what they were evaluated on: told only when all of that is committed, and when this leader
-/// still led after the evaluation. Otherwise a deposed leader could refuse by a state that was never current.
+/// Outcomes that depend on the state that they were evaluated on: reported only when all of that is committed, and when
+/// this leader still led after the evaluation. Otherwise a deposed leader could refuse a request because of a state
+/// that was never current.
 #[derive(Debug)]
 struct Observation {
     /// Everything that was evaluated on, up to here, must be committed.
@@ -77,11 +78,11 @@ struct Observation {
     outcomes: Vec<(RequestId, Outcome)>,
 }
 
-/// An outcome that its origin may hear now.
+/// An outcome that may be reported to its origin now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueOutcome {
     pub id: RequestId,
-    /// It holds for the state at this index.
+    /// It is valid for the state at this index.
     pub index: u64,
     pub outcome: Outcome,
 }
@@ -97,7 +98,7 @@ pub struct EvaluatedBatch {
 }
 
 impl EvaluatedBatch {
-    /// Whose requests were evaluated.
+    /// The origins of the evaluated requests.
     pub fn origins(&self) -> impl Iterator<Item = RaftId> + '_ {
         self.evaluated.iter().map(|evaluation| evaluation.origin)
     }
@@ -137,7 +138,7 @@ impl LeaderSessions {
         self.term
     }
 
-    /// A bug: what is with JavaScript outlives the term in which it was asked.
+    /// A bug: the batch with JavaScript outlives its term.
     #[cfg(test)]
     pub fn goes_on_in(self, term: u64) -> Self {
         Self { in_flight: self.in_flight, ..Self::new(term) }
@@ -216,7 +217,7 @@ impl LeaderSessions {
         replies
     }
 
-    /// Lets an origin take its turns again, if there is something of it to evaluate.
+    /// Queues an origin for its next turn, if it has something to evaluate.
     fn give_turn(&mut self, origin: RaftId) {
         if let Some(session) = self.sessions.get_mut(&origin).filter(|session| session.may_have_turn()) {
             session.has_turn = true;
@@ -224,8 +225,8 @@ impl LeaderSessions {
         }
     }
 
-    /// Takes the next batch for JavaScript: of each origin in the order of its calls. What the log already settled is not
-    /// evaluated again; an outcome that it recorded is told instead.
+    /// Takes the next batch for JavaScript, for each origin in the order of its calls. A request whose outcome is in
+    /// the log is not evaluated again; that outcome is reported instead.
     pub fn take_evaluations(
         &mut self,
         applied_index: u64,
@@ -242,7 +243,8 @@ impl LeaderSessions {
             && let Some(origin) = self.turns.pop_front()
         {
             let Some(session) = self.sessions.get_mut(&origin) else { continue };
-            // Where no other origin waits, its turn goes on: looking it up for each request would cost more than that.
+            // Where no other origin waits, its turn continues: looking it up for each request would cost more than
+            // that.
             while let Some(evaluation) = session.waiting.pop_front() {
                 self.waiting_bytes -= evaluation.args.len();
                 if evaluation.sequence >= session.floor {
@@ -251,7 +253,7 @@ impl LeaderSessions {
                             bytes += evaluation.args.len();
                             self.in_flight.push(evaluation);
                         }
-                        // Its origin hears of an action by its own log.
+                        // The origin learns of an action from its own log.
                         RequestStatus::Applied(_) => {}
                         known @ (RequestStatus::Observed(_) | RequestStatus::Past) => {
                             let outcome = match known {
@@ -277,7 +279,7 @@ impl LeaderSessions {
         (self.in_flight.clone(), due)
     }
 
-    /// Something waits for JavaScript, or is with it.
+    /// Whether a request waits for JavaScript, or is with it.
     pub fn has_work(&self) -> bool {
         !self.in_flight.is_empty() || !self.turns.is_empty()
     }
@@ -287,12 +289,12 @@ impl LeaderSessions {
         self.in_flight.iter().map(|evaluation| evaluation.attempts).max().unwrap_or(0)
     }
 
-    /// Who asked for anything in this term.
+    /// The origins of requests in this term.
     pub fn origins(&self) -> impl Iterator<Item = RaftId> + '_ {
         self.sessions.keys().copied()
     }
 
-    /// Forgets what these asked for and is not evaluated.
+    /// Forgets the requests of these origins that are not evaluated.
     pub fn forget(&mut self, origins: &[RaftId]) {
         for origin in origins {
             if let Some(session) = self.sessions.remove(origin) {
@@ -305,8 +307,8 @@ impl LeaderSessions {
     }
 
     /// JavaScript has not the method of some evaluations, and other versions may: each waits, with all that its origin
-    /// performed after it. Gives the answers back if there is none; else the whole batch is evaluated anew without them,
-    /// once what is appended up to `last_index` is applied, for the rest of it may have seen what came after.
+    /// performed after it. Gives the answers back if there is none; else the whole batch is evaluated again without
+    /// them, once what is appended up to `last_index` is applied, for the rest of it may have seen what came after.
     pub fn stall(&mut self, answers: Vec<MethodResult>, last_index: u64) -> Option<Vec<MethodResult>> {
         let unknown = self
             .in_flight
@@ -329,7 +331,7 @@ impl LeaderSessions {
         None
     }
 
-    /// These go back to where they waited, before everything else of their origins.
+    /// Requeues these before all other requests of their origins.
     fn wait_again(&mut self, evaluations: Vec<Evaluation>) {
         for evaluation in evaluations.into_iter().rev() {
             let origin = evaluation.origin;
@@ -344,7 +346,7 @@ impl LeaderSessions {
         }
     }
 
-    /// A bug; gives back what is to wait in its place.
+    /// A bug; returns what is to be requeued correctly.
     #[cfg(test)]
     fn wait_behind(&mut self, evaluations: Vec<Evaluation>) -> Vec<Evaluation> {
         if !is_back(Bug::RequeuesBehind) {
@@ -361,9 +363,8 @@ impl LeaderSessions {
         Vec::new()
     }
 
-    /// Sorts the answers to the batch that JavaScript evaluated, or to the first part of it, into entries to propose and
-    /// outcomes to tell later; the rest waits again. `None` if they answer a batch of an earlier leadership, or nothing:
-    /// then there is nothing to do.
+    /// Classifies the answers to the batch, or to its evaluated first part, as entries to propose and outcomes to
+    /// report later; the rest is requeued. `None` if they answer a batch of an earlier leadership, or nothing.
     pub fn classify(&mut self, answers: Vec<MethodResult>, micros: u64) -> Option<EvaluatedBatch> {
         let mut evaluated = std::mem::take(&mut self.in_flight);
         if evaluated.is_empty() {
@@ -402,8 +403,8 @@ impl LeaderSessions {
         Some(batch)
     }
 
-    /// All entries were appended; `actions` says of each whether it holds an action, and the last is at `last_index`. Their
-    /// commit proves that a quorum still followed when the outcomes beside them were evaluated.
+    /// All entries were appended; `actions` says of each whether it holds an action, and the last is at `last_index`.
+    /// Their commit proves that a quorum still followed when the outcomes beside them were evaluated.
     pub fn appended(&mut self, batch: EvaluatedBatch, actions: &[bool], last_index: u64) {
         let first_index = last_index + 1 - actions.len() as u64;
         let indexes = (first_index..).zip(actions).filter(|(_, is_action)| **is_action);
@@ -413,12 +414,12 @@ impl LeaderSessions {
         self.observe(batch.outcomes, last_index, 0);
     }
 
-    /// There was nothing to append; `round` confirms the leadership for the outcomes.
+    /// There is nothing to append; `round` confirms the leadership for the outcomes.
     pub fn observed(&mut self, batch: EvaluatedBatch, last_index: u64, round: u64) {
         self.observe(batch.outcomes, last_index, round);
     }
 
-    /// The entries were dropped: the whole batch is evaluated anew, once JavaScript has dropped its provisional states
+    /// The entries were dropped: the whole batch is evaluated again, once JavaScript has dropped its provisional states
     /// and what is appended up to `last_index` is applied.
     pub fn dropped(&mut self, batch: EvaluatedBatch, last_index: u64) {
         for (id, _) in &batch.outcomes {
@@ -477,7 +478,7 @@ impl LeaderSessions {
         self.confirmed_round = self.confirmed_round.max(round);
     }
 
-    /// Outcomes that may be told now.
+    /// Takes the outcomes that may be reported now.
     pub fn take_outcomes(&mut self, commit_index: u64) -> Vec<DueOutcome> {
         let mut due = Vec::new();
         while let Some(observation) = self.observations.front()
@@ -507,14 +508,15 @@ impl LeaderSessions {
         self.sessions.get_mut(&id.origin).filter(|session| session.start == id.start)
     }
 
-    /// Adds the entry of an action, behind those that record what it has no room for.
+    /// Adds the entry of an action, after those that record outcomes beyond its size limit.
     fn record(&mut self, evaluation: &Evaluation, action: Bytes, entries: &mut Vec<(Vec<u8>, Bytes)>) {
         let id = evaluation.id();
         let Some(session) = self.session(evaluation) else {
             let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
             return entries.push((context.encode(), action));
         };
-        // One that was given up after its evaluation stands behind this one in the log, and what others see rests on it.
+        // A request that was abandoned after its evaluation follows this one in the log, and later evaluations depend
+        // on it.
         let floor = session.floor.min(id.sequence);
         #[cfg(test)]
         let floor = if is_back(Bug::PassesOverGivenUp) { session.floor } else { floor };

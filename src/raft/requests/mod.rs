@@ -1,7 +1,7 @@
 //! Makes a call take effect exactly once (thesis §6.3), with three types:
 //!
-//! - [`ClientSession`]: what this node's application performed and has not heard the end of;
-//! - [`LeaderSessions`]: what a leader, in one term, has evaluated of everybody's requests;
+//! - [`ClientSession`]: the requests of this node that have not ended;
+//! - [`LeaderSessions`]: what a leader has evaluated in its term, for every origin;
 //! - [`SessionTable`]: what the log, on every node alike, says was applied.
 //!
 //! Used by `node.rs` alone.

@@ -10,18 +10,18 @@ use crate::raft::entry::Request;
 use crate::raft::frame::Outcome;
 use crate::raft::identity::RaftId;
 
-/// For each member what was applied of its requests, above its floor.
+/// For each member, the applied requests above its floor.
 ///
 /// Invariants:
 /// - it changes only in log order, and so is a function of the log;
-/// - it holds nothing below an origin's floor, and so stays as small as what the origins wait for; where they wait for
-///   too much, the oldest is forgotten: it is never applied again, but nobody can tell any more what became of it.
+/// - it holds nothing below an origin's floor, so its size follows what the origins wait for; beyond a limit it forgets
+///   the oldest request, which is never applied again, but whose outcome is then unknown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SessionTable {
     rows: BTreeMap<RaftId, SessionRow>,
 }
 
-/// What is remembered of one member, in requests and in bytes of their actions and outcomes. Its window towards the
+/// The limits per member, in requests and in bytes of their actions and outcomes. Its window towards the
 /// leader is smaller (`client_session.rs`), so only actions much larger than the arguments they were made of get here.
 const ROW_REQUESTS_MAX: usize = 1 << 16;
 const ROW_BYTES_MAX: usize = 8 << 20;
@@ -30,7 +30,7 @@ const ROW_BYTES_MAX: usize = 8 << 20;
 struct SessionRow {
     start: u64,
     floor: u64,
-    /// With the action: an origin that gets a snapshot instead of the entry is told by this.
+    /// With the action: an origin that receives a snapshot instead of the entry resolves its call with it.
     applied: BTreeMap<u64, Bytes>,
     observed: BTreeMap<u64, Outcome>,
     bytes: usize,
@@ -40,7 +40,7 @@ struct SessionRow {
 #[derive(Debug, PartialEq, Eq)]
 pub enum ApplyResult {
     Applied,
-    /// A repeated request, or one of nobody: the entry changes nothing.
+    /// A repeated request, or one of a node that is not a member: the entry changes nothing.
     Ignored,
 }
 
@@ -53,7 +53,7 @@ pub enum RequestStatus<'a> {
     Applied(&'a Bytes),
     /// It was evaluated before an action that is applied, and became no entry.
     Observed(&'a Outcome),
-    /// It is over, and its origin no longer waits for it, or is nobody; or it was forgotten.
+    /// It has ended, and its origin no longer waits for it or is not a member; or it was forgotten.
     Past,
 }
 
@@ -63,7 +63,7 @@ impl SessionTable {
         self.rows.entry(origin).or_default();
     }
 
-    /// Who is no member any more is forgotten.
+    /// Forgets a removed member.
     pub fn remove(&mut self, origin: RaftId) {
         self.rows.remove(&origin);
     }
@@ -87,7 +87,7 @@ impl SessionTable {
         self.rows.contains_key(&origin)
     }
 
-    /// Whether it can be one of ours: what it counts is what it holds.
+    /// Whether the table is consistent: its counters match its content.
     pub fn is_well_formed(&self) -> bool {
         self.rows.values().all(|row| row.bytes == row.held_bytes())
     }
@@ -115,7 +115,7 @@ impl SessionTable {
         ApplyResult::Applied
     }
 
-    /// Keeps outcomes that were recorded ahead of an action. False if they are nobody's.
+    /// Keeps outcomes that were recorded ahead of an action. False if their origin is not a member.
     pub fn observe(&mut self, origin: RaftId, start: u64, observed: &[(u64, Outcome)]) -> bool {
         let Some(row) = self.rows.get_mut(&origin).filter(|row| start >= row.start) else { return false };
         if start > row.start {
@@ -129,7 +129,7 @@ impl SessionTable {
 
 #[cfg(test)]
 impl SessionTable {
-    /// The same members, and nothing of what they asked for.
+    /// The same members without their requests.
     pub fn without_requests(&self) -> Self {
         Self { rows: self.rows.keys().map(|origin| (*origin, SessionRow::default())).collect() }
     }

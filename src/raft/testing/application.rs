@@ -275,7 +275,7 @@ impl Application {
         let is_behind = self.is_diverged || self.is_failed || self.is_closing || has_left;
         assert!(
             self.state.count >= seen || is_behind,
-            "`{error}` ends a perform whose node has reduced {} actions",
+            "`{error}` ends a call whose node has reduced {} actions",
             self.state.count
         );
     }

@@ -18,7 +18,7 @@ use crate::raft::entry::Context;
 use crate::raft::requests::ClientSession;
 use crate::raft::{CallOutcome, Delivery, RaftId};
 
-/// A mistake that somebody's consensus has made.
+/// A mistake that a node's consensus has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// The leader tells the origin when the entry is in its own log.
@@ -33,7 +33,7 @@ pub enum Bug {
     ForgetsRequestTable,
     /// What was evaluated in an earlier leadership is proposed in a later one.
     ProposesStaleEvaluation,
-    /// A node that hears nobody raises its term at once.
+    /// A node that receives nothing raises its term immediately.
     CampaignsWithoutPreVote,
     /// Half of an even number of voters is a quorum.
     CountsHalfAsQuorum,
@@ -67,9 +67,9 @@ pub enum Bug {
     AppliesChangeAtOnce,
     /// That a change of the configuration is committed is saved along with the next entry.
     ForgetsCommitOfChange,
-    /// A leader that has no vote is confirmed by whoever has.
+    /// A leader that has no vote is confirmed by a node that has.
     ConfirmsWithoutVote,
-    /// A leader hands over to a member that it removes.
+    /// A leader transfers leadership to a member that it removes.
     HandsOverToRemoved,
     /// A node that was told that its state differs, and restored, believes it again when it is told again.
     RemembersComparedState,
@@ -81,7 +81,7 @@ pub enum Bug {
     AnyChunkEndsReception,
     /// A recovered cluster is known to its own disk under its former name.
     ForgetsSuccessorName,
-    /// A survivor judges by the former member list whether it is a member of the cluster that it founded anew.
+    /// A survivor judges by the former member list whether it is a member of the cluster that it recovered.
     SurvivorTakesItselfForRemoved,
     /// Whether the quorum is lost is asked of all voters of a joint configuration together.
     CountsVotersOfBothHalves,
@@ -93,13 +93,14 @@ pub enum Bug {
     FoundsBeforeSaving,
     /// A survivor promises its vote, and has not kept that.
     PromisesBeforeSaving,
-    /// A promise to a survivor that died binds for ever.
+    /// A promise to a survivor that died binds forever.
     KeepsPromiseToTheDead,
-    /// Who goes to the successor has nothing left, should it not be let in.
+    /// Who goes to the successor has nothing left, should it not be admitted.
     DropsLogBeforeSuccessor,
-    /// Whoever joins a recovered cluster gets a snapshot from before the recovery, and gives up a longer log for it.
+    /// A node that joins a recovered cluster gets a snapshot from before the recovery, and gives up a longer log for
+    /// it.
     SendsImageOfFormerCluster,
-    /// A cluster that has a leader does not end, whoever has replaced it.
+    /// A cluster that has a leader does not end, even if it was replaced.
     OutlivesItsSuccessor,
     /// An order to resize that is given again undoes what was ordered since.
     RepeatsOrders,
@@ -107,7 +108,7 @@ pub enum Bug {
     LeadsWithoutStorage,
     /// The log behind an image under way is cut as any other.
     CutsLogBehindImage,
-    /// A transfer begins anew when a snapshot is taken.
+    /// A transfer begins again when a snapshot is taken.
     RestartsTransfer,
     /// Whatever a peer has not acknowledged, more is sent.
     IgnoresLine,
@@ -117,7 +118,7 @@ pub enum Bug {
     HearsEveryStart,
     /// A start that the record names is heard although a later one is, and whatever it has to say for itself.
     HearsFormerStart,
-    /// Members of any application are let in.
+    /// Members of any application are admitted.
     WelcomesEveryApplication,
     /// A roster holds nodes of any application.
     FoundsWithEveryApplication,
@@ -211,7 +212,7 @@ fn bug_of_reporting_no_snapshot_is_caught() {
     assert_caught(Bug::ReportsNoSnapshot, 0.., churn::live_through);
 }
 
-/// Not by seeds, of which 200 do not make a deposed leader ask anew just before late answers arrive, but by the script
+/// Not by seeds, of which 200 do not make a deposed leader ask again just before late answers arrive, but by the script
 /// that does.
 #[test]
 fn bug_of_reusing_a_read_context_is_caught() {
@@ -328,7 +329,7 @@ fn bug_of_a_guard_that_admits_members_only_is_caught() {
     assert_caught(Bug::GuardAdmitsMembersOnly, LATER.., churn::live_through);
 }
 
-/// The story in which a recovered cluster restarts, from its 60th seed on.
+/// The scenario in which a recovered cluster restarts, from its 60th seed on.
 #[test]
 fn bug_of_forgetting_a_successors_name_is_caught() {
     assert_caught(Bug::ForgetsSuccessorName, 60.., recoveries::a_successor_restarts);

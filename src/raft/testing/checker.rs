@@ -1,7 +1,8 @@
 //! Says what must hold in a simulated cluster after every step.
 //!
 //! Of the paper's Figure 3: election safety, and state machine safety (as one sequence of actions per cluster that
-//! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms and indexes never fall, that an action is applied once, and that each origin's actions keep call order.
+//! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms
+//! and indexes never fall, that an action is applied once, and that each origin's actions keep call order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,8 @@ pub struct Checker {
     last: BTreeMap<String, Seen>,
     /// How much of what each node applied is checked.
     checked: BTreeMap<String, usize>,
-    /// The cluster that each node's JavaScript knows to be in, and how often it had moved: it hears later than the core.
+    /// The cluster that each node's JavaScript knows to be in, and how often it had moved: it hears later than the
+    /// core.
     told: BTreeMap<String, (ClusterUuid, usize)>,
     logs: Logs,
     /// StoredState clusters whose survivor's log was not looked at yet.
@@ -123,8 +125,8 @@ impl Checker {
         self.logs.check(name, status, log);
     }
 
-    /// `ancestors`: what the node's cluster was before it was recovered, oldest first. `is_told`: its JavaScript has heard
-    /// of every cluster that it left.
+    /// `ancestors`: what the node's cluster was before it was recovered, oldest first. `is_told`: its JavaScript has
+    /// heard of every cluster that it left.
     pub fn check(
         &mut self,
         name: &str,
@@ -173,7 +175,8 @@ impl Checker {
         self.last.insert(name.to_string(), seen);
     }
 
-    /// What a node has applied since the last check is what its cluster, or the one that it has left, goes through there.
+    /// What a node has applied since the last check is what its cluster, or the one that it has left, goes through
+    /// there.
     fn check_applied(&mut self, name: &str, cluster: ClusterUuid, application: &Application, is_told: bool) {
         let checked = self.checked.insert(name.to_string(), application.applied.len()).unwrap_or(0);
         let new = &application.applied[checked..];
@@ -234,7 +237,7 @@ impl Checker {
     }
 }
 
-/// Locks come again; everything else is performed once in a test.
+/// Locks come again; everything else is called once in a test.
 fn is_unique(action: &str) -> bool {
     !action.contains("lock")
 }

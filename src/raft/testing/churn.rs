@@ -20,7 +20,7 @@ pub(super) struct Life {
     /// Ids of processes that are gone for good.
     pub(super) free_ids: Vec<String>,
     started: u64,
-    /// When somebody was last lost, and when a size was last asked for.
+    /// When a node was last lost, and when a size was last asked for.
     lost_at: u64,
     resized_at: u64,
     /// Who is being removed, and until when that may still be carried out.
@@ -168,7 +168,7 @@ impl Life {
     }
 
     /// An operator removes a member that lives, the leader as often as all others together, down to one voter; it comes
-    /// back as a newcomer. Somebody asks meanwhile for what is current, and so does the member that goes.
+    /// back as a newcomer. A node asks meanwhile for what is current, and so does the member that goes.
     fn remove(&mut self, name: &str) {
         let statuses = self.run.cluster.statuses();
         let Some((leader, _)) = statuses.iter().find(|(_, status)| status.role == Role::Leader) else {
@@ -178,7 +178,7 @@ impl Life {
         let asked = self.run.cluster.roll(statuses.len() as u64) as usize;
         let asked = statuses.keys().nth(asked).expect("it runs").clone();
         let Some(incarnation) = self.run.cluster.replicas[&name].incarnation else { return };
-        // Whoever is left must be able to go on; one that died before it was removed still counts against that.
+        // A node that is left must be able to continue; one that died before it was removed still counts against that.
         let halves = self.run.cluster.replicas[leader].node.voter_halves();
         let goes =
             |other: &Incarnation| *other == incarnation || self.is_removed(*other) && self.lives(*other);
@@ -234,7 +234,8 @@ impl Life {
         })
     }
 
-    /// A cluster that is being made smaller bears fewer losses with each step: nobody is lost shortly before or meanwhile.
+    /// A cluster that is being made smaller bears fewer losses with each step: no node is lost shortly before or
+    /// meanwhile.
     fn resize(&mut self, name: &str) {
         let now = self.run.cluster.now;
         if now < self.lost_at + 100 || !Fault::Resizes.strikes() {
@@ -245,8 +246,8 @@ impl Life {
         self.run.cluster.operation(name, Operation::Resize { cluster_size }, 400);
     }
 
-    /// Whether what was committed, and the power to go on, stays with those who are left: in the newest leader's
-    /// configuration, in each half of it, a majority is neither gone nor going, and no other is on its way.
+    /// Whether what was committed, and the power to continue, stays with those who are left: in the newest leader's
+    /// configuration, in each half of it, a majority is neither gone nor going, and no other is in flight.
     fn may_lose(&mut self, name: &str) -> bool {
         if self.is_resizing() {
             return false;
@@ -259,7 +260,7 @@ impl Life {
         let lost = &self.run.cluster.replicas[name].incarnation;
         let is_learner =
             !leads.members.iter().any(|member| member.is_voter && Some(member.incarnation) == *lost);
-        // One that votes alone lets in a second, and does not hear that it is just going: then it cannot go on.
+        // One that votes alone admits a second, and does not hear that it is just going: then it cannot continue.
         if is_learner && (self.run.cluster.now < self.lost_at + 20 || voters == 1) {
             return false;
         }
@@ -274,8 +275,8 @@ impl Life {
         let stays = |incarnation| {
             Some(incarnation) != *lost && self.lives(incarnation) && !self.is_removed(incarnation)
         };
-        // The leader says which majorities are needed, of both halves of a joint configuration: what it says counts also
-        // where it is the one that dies next, and nobody else has heard of it.
+        // The leader says which majorities are needed, of both halves of a joint configuration: what it says counts
+        // also where it is the one that dies next, and no other node has heard of it.
         let may = self.run.cluster.replicas[leader].node.voter_halves().into_iter().all(|half| {
             let voters = half.len();
             half.into_iter().filter(|incarnation| stays(*incarnation)).count() > voters / 2
@@ -324,8 +325,8 @@ impl Life {
         statuses.into_values().max_by_key(|status| (status.applied_index, status.term))
     }
 
-    /// All faults stop: within a bounded time everybody who lives is a member, as many as can vote do, and everything
-    /// that was performed has ended.
+    /// All faults stop: within a bounded time every node who lives is a member, as many as can vote do, and everything
+    /// that was called has ended.
     pub(super) fn heal(&mut self) {
         self.run.cluster.network = Network::default();
         self.away.iter_mut().for_each(|(.., due)| *due = 0);
@@ -353,7 +354,7 @@ impl Life {
             .into_iter()
             .filter(|(_, status)| status.cluster.is_none() && status.cluster_size != size);
         for name in outside.map(|(name, _)| name).collect::<Vec<_>>() {
-            // It was started for a cluster of another size, and waits for ever.
+            // It was started for a cluster of another size, and waits forever.
             self.run.crash(&name);
         }
         self.run.until("all are members, and every perform has ended", 4_000, |run| {

@@ -41,7 +41,7 @@ const STRAGGLER_TICKS_MAX: u64 = 200;
 const FRAME_BYTES_MAX: usize = 5 << 19;
 const BATCH_BYTES_MAX: usize = 5 << 20;
 
-/// Nodes whose answers make each other answer would go on for ever where frames take no time.
+/// Nodes whose answers make each other answer would continue forever where frames take no time.
 const FRAMES_A_TICK_MAX: u64 = 20_000;
 
 /// A hundredth of a tick of 10 ms.
@@ -53,7 +53,7 @@ pub struct Cluster {
     pub network: Network,
     /// (from, to): frames of the first do not reach the second.
     pub cuts: BTreeSet<(String, String)>,
-    /// Frames on their way, by arrival, then by order of sending.
+    /// Frames in flight, by arrival, then by order of sending.
     pub frames: BTreeMap<(u64, u64), Sent>,
     pub checker: Checker,
     /// Nodes are told of ticks as by a driver: all that have passed, when they want to be told or hear something.
@@ -74,7 +74,7 @@ pub struct Cluster {
     pub slow_disks: SlowDisks,
     /// What happened to each process so far, if a test wants to repeat it.
     pub journal: Option<Vec<(String, Noted)>>,
-    /// The network is the test's: frames end up here instead of on their way.
+    /// The network is the test's: frames end up here instead of in flight.
     pub outbox: Option<Vec<(Target, Bytes)>>,
 }
 
@@ -85,7 +85,7 @@ pub enum Noted {
     Input(Input),
 }
 
-/// A frame on its way.
+/// A frame in flight.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub from: String,
@@ -124,7 +124,8 @@ pub struct Replica {
     is_closing: bool,
 }
 
-/// A batch that JavaScript works on. It answers what it has evaluated when a slice of its time is over, as the façade does.
+/// A batch that JavaScript works on. It answers what it has evaluated when a slice of its time is over, as the façade
+/// does.
 struct Working {
     batch: Vec<Delivery>,
     evaluations: usize,
@@ -191,8 +192,8 @@ impl Cluster {
         self.rng.next_u64() % bound
     }
 
-    /// Starts a process under a name that is its place in the world, with the disk that a former process left behind, or
-    /// an empty one.
+    /// Starts a process under a name that is its place in the world, with the disk that a former process left behind,
+    /// or an empty one.
     pub fn start(&mut self, name: &str, options: Options, mut disk: Option<Disk>) {
         if let Some(journal) = &mut self.journal {
             let start = Noted::Start { options: options.clone(), has_disk: disk.is_some() };
@@ -250,7 +251,7 @@ impl Cluster {
     }
 
     pub fn perform(&mut self, name: &str, method: &str, args: &str) -> u64 {
-        let replica = self.replicas.get_mut(name).expect("the test performs on a node that runs");
+        let replica = self.replicas.get_mut(name).expect("the test calls on a node that runs");
         let sequence = replica.next_sequence;
         replica.next_sequence += 1;
         let perform = Perform { sequence, method: method.into(), args: args.to_string().into() };
@@ -440,7 +441,7 @@ impl Cluster {
         replica.working = Some(Working { batch, evaluations, ends_at: self.now + ticks });
     }
 
-    /// A tick has passed for JavaScript: it says now and then that it works, until it is done.
+    /// A tick has passed for JavaScript: it says at intervals that it works, until it is done.
     fn work(&mut self, name: &str) {
         let now = self.now;
         let Some(replica) = self.replicas.get_mut(name) else { return };

@@ -53,7 +53,7 @@ fn assert_refused(scenario: &mut Scenario, name: &str, is: impl Fn(&Error) -> bo
     scenario.serve();
 }
 
-/// A copy is started beside the member, which goes on.
+/// A copy is started beside the member, which continues.
 pub fn a_copy_runs_beside(seed: u64) {
     let (mut scenario, target) = found(seed);
     let disk = copy(&scenario, &target);

@@ -8,7 +8,7 @@ use raft_rs::eraftpb::{Entry, HardState};
 use super::bugs::{Bug, is_back};
 use crate::raft::{Position, ReplicaRecord, SnapshotRecord, Start, StoredState, Write};
 
-/// What is durable, and what is on its way.
+/// What is durable, and what is in flight.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     durable: Kept,
@@ -33,7 +33,7 @@ impl Disk {
         self.unsynced.push_back((number, write));
     }
 
-    /// Nothing is on its way.
+    /// Nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.unsynced.is_empty()
     }

@@ -53,7 +53,7 @@ fn a_leader_whose_reducer_throws_hands_over_and_is_restored() {
     scenario.serve();
 }
 
-/// Found by seed 74 of `simulation`: nobody led, for ever.
+/// Found by seed 74 of `simulation`: no node led, forever.
 #[test]
 fn a_diverged_node_that_alone_has_what_is_committed_leads_until_another_has_it() {
     let mut scenario = Scenario::found(4, 3, |_| {});
@@ -135,7 +135,7 @@ fn two_of_four_that_differ_accuse_no_one_and_are_informed() {
 }
 
 /// What the leader says to a node whose state differs comes again when the node is restored. Gives how often it came
-/// again: a frame that takes no time is not seen on its way.
+/// again: a frame that takes no time is not seen in flight.
 fn a_disagreement_is_told_twice(seed: u64) -> usize {
     let mut repeated = 0;
     for size in [3, 5] {
@@ -314,7 +314,7 @@ fn bug_of_a_diverged_node_that_keeps_its_log_is_caught() {
     assert_back_is_noticed(Bug::DivergedKeepsLog, 3.., a_diverged_node_has_a_short_log);
 }
 
-/// Found by seed 112 of `simulation`: a call ended with nothing, and nobody had run its method.
+/// Found by seed 112 of `simulation`: a call ended with nothing, and no node had run its method.
 #[test]
 fn what_a_leader_evaluated_after_its_reducer_threw_is_evaluated_again_by_the_next() {
     let mut scenario = Scenario::found(5, 3, |_| {});

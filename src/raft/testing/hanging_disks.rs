@@ -79,7 +79,7 @@ const OVERDUE_TICKS: u64 = 100;
 /// A call on a node whose disk hangs takes a few heartbeats, or, where the leader changes meanwhile, an election.
 const ANSWER_TICKS_MAX: u64 = 60;
 
-/// Everybody performs, and the node whose disk hangs is served: each of its calls ends with its action. Gives those
+/// Every node calls, and the node whose disk hangs is served: each of its calls ends with its action. Gives those
 /// actions.
 fn serve_meanwhile(scenario: &mut Scenario, hung: &str, ticks: u64) -> Vec<String> {
     let mut acknowledged = Vec::new();
@@ -171,7 +171,7 @@ fn performs_end_on_a_node_whose_disk_hangs_while_leaders_change() {
     }
 }
 
-/// A newcomer is let in, and the node whose disk hangs hears of it.
+/// A newcomer is admitted, and the node whose disk hangs hears of it.
 #[test]
 fn performs_end_on_a_node_whose_disk_hangs_while_members_change() {
     for seed in 0..20 {
@@ -201,8 +201,8 @@ fn performs_end_on_a_node_whose_disk_hangs_under_large_actions() {
     }
 }
 
-/// Until a write is overdue, the leader's log is cut behind what fits into its window. The node gets the leader's image, and
-/// goes by that too before it has saved it.
+/// Until a write is overdue, the leader's log is cut behind what fits into its window. The node gets the leader's
+/// image, and goes by that too before it has saved it.
 #[test]
 fn a_node_whose_disk_hangs_goes_by_an_image_that_it_has_not_saved() {
     for seed in 0..10 {
@@ -222,11 +222,11 @@ fn a_node_whose_disk_hangs_goes_by_an_image_that_it_has_not_saved() {
     }
 }
 
-/// What waits for a disk takes up memory: over a bound the node gets no more, and goes on when its disk answers.
+/// What waits for a disk takes up memory: over a bound the node gets no more, and continues when its disk answers.
 #[test]
 fn a_node_whose_disk_hangs_keeps_no_more_in_memory_than_is_allowed() {
     const ACTION_BYTES: u64 = 300_000;
-    /// What its leader sends without an answer (`group/window.rs`), and a few that were on their way.
+    /// What its leader sends without an answer (`group/window.rs`), and a few that were in flight.
     const WINDOW_BYTES_MAX: u64 = 10 << 20;
     let mut scenario = Scenario::found(0, 3, true);
     let (leader, hung) = (scenario.leader().expect("it was found"), scenario.followers()[0].clone());

@@ -223,7 +223,7 @@ pub(super) fn refuse_by_what_was_given_up(seed: u64) {
     let lock = scenario.cluster.perform(&one, "lock", "x/2");
     scenario.ticks(10);
     scenario.cluster.answer(&leader);
-    // Nobody waits for these two any more, and the leader hears so before its JavaScript answers.
+    // No node waits for these two any more, and the leader hears so before its JavaScript answers.
     scenario.cluster.handle(&one, Input::Abandon(vec![first, lock]));
     scenario.cluster.perform(&one, "append", "x/3");
     let refused = scenario.cluster.perform(&other, "lock", "y/1");

@@ -1,8 +1,8 @@
 //! Adds to the lives of `churn.rs` that quorums are lost, for good or for long, and recovered: on command, by
 //! themselves, twice at once.
 //!
-//! In the end one cluster must be left, and have everything that was acknowledged in it, or that the log held from which
-//! it was recovered. `CONFLUX_SEED=7 cargo test losses` replays one seed.
+//! In the end one cluster must be left, and have everything that was acknowledged in it, or that the log held from
+//! which it was recovered. `CONFLUX_SEED=7 cargo test losses` replays one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,7 +55,7 @@ impl Life {
         let statuses = self.run.cluster.statuses();
         let Some(status) = statuses.get(survivor).filter(|status| !status.cluster.is_none()) else { return };
         // A cluster without an action is not kept: what is left of it waits for as many as found another.
-        // Nor is one of which nobody stays.
+        // Nor is one of which no node stays.
         let replica = &self.run.cluster.replicas[survivor];
         let holds_actions = replica.node.log().is_some_and(|log| log.holds_actions());
         if !holds_actions || replica.is_closing() || !Fault::Losses.strikes() {
@@ -166,7 +166,7 @@ impl Life {
     }
 }
 
-/// Everybody is in one cluster that has a leader, but for those that were started for one of another size.
+/// Every node is in one cluster that has a leader, but for those that were started for one of another size.
 fn is_one(statuses: &BTreeMap<String, Status>) -> bool {
     let Some(leads) = statuses.values().find(|status| status.role == Role::Leader) else { return false };
     statuses.values().all(|status| {

@@ -1,4 +1,4 @@
-//! Tells, one by one, how clusters are founded anew from what is left of them: who may die, return or be cut
+//! Tells, one by one, how clusters are recovered from what is left of them: who may die, return or be cut
 //! off in between, and at which moment.
 //!
 //! `churn.rs` does the same at random.
@@ -28,7 +28,7 @@ fn bereaved(seed: u64, is_durable: bool) -> (Scenario, [String; 2]) {
     (scenario, [less, more])
 }
 
-/// Whoever promised to leave it to another can take that back when that one has died, at whatever moment.
+/// A node that promised to leave it to another can take that back when that one has died, at whatever moment.
 #[test]
 fn a_survivor_that_dies_in_the_middle_of_a_recovery_does_not_bind_the_other() {
     (0..240).for_each(one_survivor_dies);
@@ -78,7 +78,7 @@ pub(super) fn a_newcomer_is_left_alone(seed: u64) -> bool {
         scenario.cluster.replicas.get_mut(&newcomer).expect("it runs").is_busy = is_busy;
     };
     let behind: Vec<u64> = (0..20).map(|_| scenario.append(&newcomer).0).collect();
-    // JavaScript is told that a read found no leader, and is busy with that when the cluster is founded anew.
+    // JavaScript is told that a read found no leader, and is busy with that when the cluster is founded again.
     set_busy(&mut scenario, true);
     scenario.cluster.operation(&newcomer, Operation::Sync, 5);
     scenario.ticks(10);
@@ -96,7 +96,8 @@ pub(super) fn a_newcomer_is_left_alone(seed: u64) -> bool {
     is_unaware
 }
 
-/// While one voter takes the place of another, two majorities are needed (paper §6): the cluster is lost when either is.
+/// While one voter takes the place of another, two majorities are needed (paper §6): the cluster is lost when either
+/// is.
 #[test]
 fn a_cluster_that_lost_one_majority_of_a_joint_configuration_is_recovered() {
     let joint = (0..40).filter(|seed| a_majority_of_the_former_voters_is_gone(*seed)).count();
@@ -164,7 +165,7 @@ pub(super) fn a_promise_is_kept(k: u64) -> bool {
     has_promised
 }
 
-/// Wherever the survivor's power fails, it comes back as what it was or as the successor, and goes on from there.
+/// Wherever the survivor's power fails, it comes back as what it was or as the successor, and continues from there.
 #[test]
 fn a_survivor_that_loses_its_power_at_any_moment_recovers_in_the_end() {
     (0..80).for_each(a_survivor_loses_its_power);
@@ -199,7 +200,8 @@ pub(super) fn a_survivor_loses_its_power(k: u64) {
     assert_ne!(scenario.status(&name).cluster, former);
 }
 
-/// The former name is in the disk's record and in the snapshot, the new one behind: whoever comes back is who it was.
+/// The former name is in the disk's record and in the snapshot, the new one behind: a node that comes back is who it
+/// was.
 #[test]
 fn a_recovered_cluster_keeps_its_name_over_snapshots_and_restarts() {
     (60..80).for_each(a_successor_restarts);
@@ -284,8 +286,8 @@ pub(super) fn a_majority_thaws(seed: u64) {
     assert!(scenario.holds(&alone, &kept));
 }
 
-/// Voters of the former cluster come back with their disks, and go on, for they know of nothing. When the successor comes
-/// back, too, it is the one.
+/// Voters of the former cluster come back with their disks, and continue, for they know of nothing. When the successor
+/// comes back, too, it is the one.
 #[test]
 fn a_successor_that_comes_back_ends_the_cluster_that_it_replaced() {
     for seed in 80..100 {
@@ -319,7 +321,8 @@ fn a_successor_that_comes_back_ends_the_cluster_that_it_replaced() {
     }
 }
 
-/// Whoever is about to join the successor has its own log until it is in, and goes on with it if the successor dies.
+/// A node that is about to join the successor has its own log until it is in, and continues with it if the successor
+/// dies.
 #[test]
 fn a_log_is_kept_until_the_successor_has_let_its_node_in() {
     let returned = (0..60).filter(|k| a_log_is_kept(*k)).count();
@@ -353,7 +356,7 @@ pub(super) fn a_log_is_kept(k: u64) -> bool {
     is_former
 }
 
-/// Two that hear nothing of each other both go on. When they do, both tell, and neither gives way.
+/// Two that hear nothing of each other both continue. When they do, both tell, and neither gives way.
 #[test]
 fn two_successors_of_one_cluster_tell_of_each_other_and_end_when_one_is_given_up() {
     for seed in 0..6_u64 {
@@ -411,7 +414,7 @@ fn a_cluster_can_be_recovered_again_and_again() {
             scenario.crash(&other, 0);
         }
         scenario.recover_on(&name);
-        // Whoever knew only the first of them still finds the last.
+        // A node that knew only the first of them still finds the last.
         let [disk, _] = disks;
         let first = scenario.start_anew("n2", disk);
         scenario.until("it joins", |scenario| scenario.leader().is_some());
@@ -444,7 +447,7 @@ fn a_node_of_a_cluster_that_was_recovered_too_often_since_keeps_its_log() {
     assert!(replica.node.log().is_some_and(|log| log.last_index() > 15));
 }
 
-/// A learner has a log as the voters have: alone, it goes on.
+/// A learner has a log as the voters have: alone, it continues.
 #[test]
 fn a_learner_that_is_left_alone_goes_on() {
     for seed in 0..6 {
@@ -464,7 +467,7 @@ fn a_learner_that_is_left_alone_goes_on() {
     }
 }
 
-/// At whatever moment of a replacement the quorum is lost, in a joint configuration, too, what is left goes on.
+/// At whatever moment of a replacement the quorum is lost, in a joint configuration, too, what is left continues.
 #[test]
 fn a_quorum_that_is_lost_in_the_middle_of_a_change_of_voters_can_be_recovered() {
     for k in 0..40 {
@@ -493,7 +496,7 @@ fn a_quorum_that_is_lost_in_the_middle_of_a_change_of_voters_can_be_recovered() 
     }
 }
 
-/// While a leader's snapshot is on its way to the disk, and to the application, a survivor's log is not whole: it waits.
+/// While a leader's snapshot is in flight to the disk, and to the application, a survivor's log is not whole: it waits.
 #[test]
 fn a_survivor_that_installs_a_snapshot_first_finishes_that() {
     for k in 0..40 {

@@ -1,5 +1,5 @@
-//! Tells what happens while members are replaced, removed, demoted and let in, and a leader goes at the worst
-//! moment; and of snapshots on their way meanwhile.
+//! Tells what happens while members are replaced, removed, demoted and admitted, and a leader goes at the worst
+//! moment; and of snapshots in flight meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ fn is_done(scenario: &Scenario, leader: &str, dead: Option<&String>) -> bool {
         && status.members.iter().all(|member| Some(&*member.id) != dead.map(String::as_str))
 }
 
-/// It dies in that very moment, and what it has just sent is lost: two of three live, and must go on.
+/// It dies in that very moment, and what it has just sent is lost: two of three live, and must continue.
 fn leader_dies_when_the_voters_have_changed(change: Change, seed: u64) {
     let (mut scenario, leader, dead) = change.begin(seed, |_| {});
     scenario.until("the voters have changed", |scenario| is_done(scenario, &leader, dead.as_ref()));
@@ -135,8 +135,8 @@ fn bug_of_not_saving_the_commit_of_a_change_is_caught() {
     });
 }
 
-/// A second voter is let in, and dies before it knows: the first one, alone enough until then, does not lead on for ever
-/// without being able to apply that.
+/// A second voter is admitted, and dies before it knows: the first one, alone enough until then, does not lead on
+/// forever without being able to apply that.
 #[test]
 fn a_leader_whose_next_voters_are_gone_steps_down_and_can_be_recovered() {
     let mut seen = 0;
@@ -330,7 +330,7 @@ fn a_newcomer_of_another_cluster_size_is_not_let_in() {
 }
 
 /// A Discover may be under way for long. What the member had performed is then done, and its row of the session table
-/// is gone with it: let in again, it would have everything done once more.
+/// is gone with it: admitted again, it would have everything done once more.
 #[test]
 fn a_discover_from_before_its_removal_lets_no_member_in_again() {
     for_seeds(0..20, an_old_discover_comes_late);
@@ -374,7 +374,7 @@ pub(super) fn an_old_discover_comes_late(seed: u64) {
     scenario.serve();
 }
 
-/// A leader that is cut off goes on for a while, and says something else of its members than the next one does.
+/// A leader that is cut off continues for a while, and says something else of its members than the next one does.
 #[test]
 fn a_newcomer_that_hears_two_leaders_is_let_in_by_the_one_that_has_a_majority() {
     let mut scenario = Scenario::found(7, 3, |_| {});

@@ -34,7 +34,7 @@ pub struct Run {
     ends: BTreeMap<(String, u64), End>,
     /// Processes that left with grace, that started over as new members, or whose reducer threw.
     pub excused: BTreeSet<String>,
-    /// The highest index of an action of each cluster that anybody was told is kept.
+    /// The highest index of an action of each cluster that any node was told is kept.
     acknowledged: BTreeMap<ClusterUuid, u64>,
     commit_index_max: u64,
     /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
@@ -117,8 +117,8 @@ impl Run {
                 }
                 End::Nothing => assert_eq!(made.method, "nothing"),
                 End::Refused(error) => {
-                    // Two may ask to unlock the same lock: only one of them is refused. And what one leader refused after
-                    // another had appended it may be in the log of the survivor that a recovery commits.
+                    // Two may ask to unlock the same lock: only one of them is refused. And what one leader refused
+                    // after another had appended it may be in the log of the survivor that a recovery commits.
                     assert!(
                         count == 0 || made.method == "unlock" || count == 1 && lineage.len() >= 2,
                         "`{}` was refused and is there",
@@ -203,7 +203,7 @@ impl Run {
             _ => ("refuse", format!("no{}", self.padding(ERROR_BYTES_MAX)), "refused".into()),
         };
         if self.cluster.replicas[name].is_closing() {
-            // The façade refuses performs from the moment of `close()`.
+            // The façade refuses calls from the moment of `close()`.
             return;
         }
         let commit_index = self.commit_index();
@@ -220,7 +220,7 @@ impl Run {
         PADDING.repeat(bytes)
     }
 
-    /// Whoever waits for the node's last calls does no longer: their time is over.
+    /// A node that waits for the node's last calls does no longer: their time is over.
     pub fn give_up(&mut self, name: &str) {
         let count = 1 + self.cluster.roll(4) as usize;
         let made = self.made.range((name.to_string(), 0)..=(name.to_string(), u64::MAX));

@@ -1,7 +1,7 @@
-//! A cluster to which a story of recovery happens: its network is good but not instant, and its disks take a
+//! A cluster to which a recovery scenario is applied: its network is good but not instant, and its disks take a
 //! while.
 //!
-//! The stories are in `recoveries.rs`.
+//! The scenarios are in `recoveries.rs`.
 
 use super::application::End;
 use super::cluster::{Cluster, Network};
@@ -81,7 +81,7 @@ impl Scenario {
         name
     }
 
-    /// Its machine loses its power, with so many of the writes that were on their way.
+    /// Its machine loses its power, with so many of the writes that were in flight.
     pub fn crash(&mut self, name: &str, kept: usize) -> Option<Disk> {
         let disk = self.cluster.crash(name).and_then(|replica| replica.disk);
         disk.map(|disk| disk.crash(kept))

@@ -54,7 +54,7 @@ impl Scenario {
             .then(|| leader.0.clone())
     }
 
-    /// The node that leads a cluster of so many members, whoever else runs.
+    /// The leader of a cluster with so many members, regardless of other running nodes.
     pub fn leader_among(&self, count: usize) -> Option<String> {
         let statuses = self.cluster.statuses();
         let mut leaders = statuses.iter().filter(|(_, status)| status.role == Role::Leader);

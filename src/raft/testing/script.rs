@@ -238,8 +238,8 @@ impl Runner for Script {
                 let names = if names.is_empty() { self.all() } else { names };
                 self.ticks(&names, count);
             }
-            // deliver [from=NAME] [to=NAME] [rounds=N]: frames on their way arrive; rounds=1 by default, so that what
-            // they cause stays on its way.
+            // deliver [from=NAME] [to=NAME] [rounds=N]: frames in flight arrive; rounds=1 by default, so that what
+            // they cause stays in flight.
             "deliver" => {
                 let (from, to) = (key(&mut args, "from"), key(&mut args, "to"));
                 let rounds = key(&mut args, "rounds").map_or(Ok(1), |rounds| rounds.parse())?;
@@ -248,7 +248,7 @@ impl Runner for Script {
                 };
                 self.deliver(|f, t| is(&from, f) && is(&to, t), rounds);
             }
-            // lose [from=NAME] [to=NAME]: frames on their way are lost.
+            // lose [from=NAME] [to=NAME]: frames in flight are lost.
             "lose" => {
                 let (from, to) = (key(&mut args, "from"), key(&mut args, "to"));
                 let is = |wanted: &Option<String>, name: &str| {
@@ -256,7 +256,8 @@ impl Runner for Script {
                 };
                 self.cluster.frames.retain(|_, sent| !(is(&from, &sent.from) && is(&to, &sent.to)));
             }
-            // next FROM TO [N] / drop FROM TO [N]: the oldest frame from one to the other, or the Nth, arrives / is lost.
+            // next FROM TO [N] / drop FROM TO [N]: the oldest frame from one to the other, or the Nth, arrives / is
+            // lost.
             what @ ("next" | "drop") => {
                 let from = args.next_pos().ok_or("the frame is from a node")?.to_string();
                 let to = args.next_pos().ok_or("the frame is for a node")?.to_string();
@@ -266,7 +267,7 @@ impl Runner for Script {
                     self.cluster.deliver(sent);
                 }
             }
-            // repeat: every frame on its way will arrive twice.
+            // repeat: every frame in flight will arrive twice.
             "repeat" => {
                 let copies: Vec<_> = self.cluster.frames.values().cloned().collect();
                 let last = self.cluster.frames.keys().next_back().copied().unwrap_or_default();

@@ -48,7 +48,7 @@ fn nodes_rest_until_a_heartbeat_is_due_and_not_while_something_is_under_way() {
     run.cluster.cut_apart(|_, _| true);
     run.perform(follower);
     assert_eq!(rest(&run, follower), 1);
-    // Nobody is heard: each tick may be the one that begins an election, or comes before it.
+    // No node is heard: each tick may be the one that begins an election, or comes before it.
     for _ in 0..200 {
         run.step();
         assert_eq!(rest(&run, follower), 1);
@@ -155,7 +155,7 @@ impl Life {
     }
 
     /// The network stays as bad as it was, and a minority stays cut off, deaf or mute: a majority is connected, and
-    /// everybody in it must be served.
+    /// every node in it must be served.
     fn serve_on_a_bad_network(&mut self) {
         let mut names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
         self.run.mend(&names);
@@ -180,7 +180,7 @@ impl Life {
         });
     }
 
-    /// All faults stop: within a bounded time everything that was performed by the living has ended.
+    /// All faults stop: within a bounded time everything that was called by the living has ended.
     fn heal(&mut self) {
         self.run.cluster.network = Network::default();
         let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();

@@ -8,10 +8,10 @@ use crate::raft::Role;
 const STATE_TICKS: u64 = 400;
 /// From 1 to 32 Mbit/s, at 10 ms a tick.
 const BYTES_A_TICK: [u64; 4] = [1_250, 5_000, 12_500, 40_000];
-/// To be let in, and to hear of it.
+/// To be admitted, and to hear of it.
 const JOIN_TICKS: u64 = 60;
-/// Nothing waits in a line for longer; a channel is given up after 100. At 1 Mbit/s a window that has just begun takes 13,
-/// and doubles before the first answer says that the line is slow.
+/// Nothing waits in a line for longer; a channel is given up after 100. At 1 Mbit/s a window that has just begun takes
+/// 13, and doubles before the first answer says that the line is slow.
 const QUEUE_TICKS_MAX: u64 = 40;
 
 struct Slow {

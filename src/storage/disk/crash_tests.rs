@@ -28,7 +28,7 @@ impl Run {
     }
 }
 
-/// The whole life, reopened now and then, until something fails.
+/// The whole life, reopened at intervals, until something fails.
 fn live(machine: &Machine) -> Run {
     let mut run = Run { saved: Model::default(), attempted: Model::default(), start: 0, has_failed: false };
     for session in life().chunks(3) {

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `conflux.redb` | the replica that counts |
 //! | `conflux-<incarnation>.redb` | a former replica, set aside |
-//! | `conflux.redb.next` | a new replica, whole, on its way to its name |
+//! | `conflux.redb.next` | a new replica, whole, in flight to its name |
 //! | `conflux.redb.new` | a new replica that is being written; it never counted |
 //! | `conflux.lock` | locked while the directory is in use |
 

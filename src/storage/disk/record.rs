@@ -85,7 +85,7 @@ struct HeadFields {
     term: u64,
     vote: u64,
     commit: u64,
-    /// The survivor, and the cluster as which it may go on.
+    /// The survivor, and the cluster as which it may continue.
     recovery_vote: Option<(Incarnation, ClusterUuid)>,
 }
 

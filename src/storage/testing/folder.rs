@@ -86,7 +86,7 @@ impl Machine {
         MachineFolder { machine: self.clone(), has_taken: false }
     }
 
-    /// From here on, counting operations anew.
+    /// From here on, counting operations again.
     pub fn fail(&self, fails: Fails) {
         let mut state = self.state();
         (state.operations, state.fails) = (0, fails);

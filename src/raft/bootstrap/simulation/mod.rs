@@ -17,9 +17,9 @@ use world::World;
 use crate::raft::testing::seeds;
 
 /// The bound, in ticks of 10 ms. The slowest way that these worlds take: a cluster dies with its first commit, its last
-/// member gives it up (10 to 12 election timeouts: 600 ticks), those who waited on it go on waiting for its last word to
-/// expire (10: 500), and the next roster counts a founder that is gone (20 intervals: 100) or is founded without a
-/// quorum (8 election timeouts: 400). 1,526 is the most that 80,000 seeds took.
+/// member gives it up (10 to 12 election timeouts: 600 ticks), those who waited on it continue waiting for its last
+/// word to expire (10: 500), and the next roster counts a founder that is gone (20 intervals: 100) or is founded
+/// without a quorum (8 election timeouts: 400). 1,526 is the most that 80,000 seeds took.
 const SETTLED_WITHIN: u64 = 2_000;
 
 const SEEDS: u64 = 10_000;
@@ -48,8 +48,8 @@ fn founding_takes_four_steps_of_the_network_from_the_last_start_on() {
     });
 }
 
-/// Nodes of several applications share the channel: none is in a cluster with one that it does not go with, and all that
-/// look for a cluster beside them report it.
+/// Nodes of several applications share the channel: none is in a cluster with one that it does not go with, and all
+/// that look for a cluster beside them report it.
 #[test]
 fn founding_never_mixes_applications() {
     let mut founded = 0;

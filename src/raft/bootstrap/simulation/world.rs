@@ -21,7 +21,7 @@ const REPEATED_PERCENT: u64 = 3;
 const DELAY_MAX: u64 = 3;
 /// Longer than anything that membership waits for, so that what only seems settled shows.
 const STAYS_SETTLED: u64 = 650;
-/// More deliveries than this in one tick are two nodes that answer each other for ever.
+/// More deliveries than this in one tick are two nodes that answer each other forever.
 const DELIVERIES_MAX: usize = 2_000;
 
 pub struct World {
@@ -31,7 +31,7 @@ pub struct World {
     pub(super) processes: Vec<Process>,
     starts: Vec<(u64, usize)>,
     crashes: Vec<(u64, usize)>,
-    performs: Vec<u64>,
+    calls: Vec<u64>,
     pub(super) has_actions: bool,
     pub(super) last_disturbance: u64,
     last_perform: u64,
@@ -99,7 +99,7 @@ impl World {
                 .collect(),
             starts,
             crashes,
-            performs: Vec::new(),
+            calls: Vec::new(),
             has_actions: false,
             last_disturbance,
             last_perform: 0,
@@ -116,11 +116,11 @@ impl World {
         }
     }
 
-    /// Every leader performs now and then, often in its first moments.
+    /// Every leader calls at intervals, often in its first moments.
     pub fn with_actions(mut self) -> Self {
         self.has_actions = true;
-        self.performs = (0..1 + draw(&mut self.rng, 12)).map(|_| early_or_late(&mut self.rng)).collect();
-        self.last_perform = self.performs.iter().copied().max().unwrap_or(0);
+        self.calls = (0..1 + draw(&mut self.rng, 12)).map(|_| early_or_late(&mut self.rng)).collect();
+        self.last_perform = self.calls.iter().copied().max().unwrap_or(0);
         self
     }
 
@@ -148,7 +148,7 @@ impl World {
         Outcome { founded: self.founded.len(), fault: self.fault, ..Outcome::default() }
     }
 
-    /// Nobody crashes, and the network brings everything, in one tick.
+    /// No node crashes, and the network brings everything, in one tick.
     pub fn without_faults(mut self) -> Self {
         self.is_faultless = true;
         self.crashes.clear();
@@ -207,7 +207,7 @@ impl World {
         for process in take_due(&mut self.crashes, now) {
             self.crash(process);
         }
-        if !take_due_times(&mut self.performs, now).is_empty() {
+        if !take_due_times(&mut self.calls, now).is_empty() {
             self.perform();
         }
         for process in 0..self.processes.len() {
@@ -240,7 +240,7 @@ impl World {
     }
 
     /// Kills a process and has it started again a little later. Once there are actions in play, no founded cluster is
-    /// robbed of its quorum: one that may hold an action stays dead for good, and everybody waits on it.
+    /// robbed of its quorum: one that may hold an action stays dead for good, and every node waits on it.
     fn crash(&mut self, process: usize) {
         let quorum = self.cluster_size / 2 + 1;
         let is_last_of_quorum =
@@ -258,8 +258,8 @@ impl World {
         self.last_disturbance = self.last_disturbance.max(at);
     }
 
-    /// Whoever leads performs, if its cluster isn't dead already: an action in the log of a dead one waits for its
-    /// operator, for somebody may have been told that it is kept.
+    /// A node that leads calls, if its cluster isn't dead already: an action in the log of a dead one waits for its
+    /// operator, for a node may have been told that it is kept.
     fn perform(&mut self) {
         let (processes, quorum) = (0..self.processes.len(), self.cluster_size / 2 + 1);
         for process in processes {

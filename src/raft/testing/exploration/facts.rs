@@ -60,7 +60,7 @@ pub struct LogEntry {
 pub struct Applied {
     pub index: u64,
     pub action: Option<u64>,
-    /// Locks come again; any other action is performed once.
+    /// Locks come again; any other action is called once.
     pub is_unique: bool,
     pub state: u64,
     /// How many actions the state contains.

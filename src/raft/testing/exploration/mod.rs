@@ -2,9 +2,9 @@
 //! events, with frames that are lost or late, disks and JavaScript that are slow, clocks that run ahead, a node that is
 //! cut off and one that crashes.
 //!
-//! In the usual schedule nothing goes wrong. Then come all schedules that differ from it in one step, in two, and so on,
-//! until there are no more or so many states were visited. A state is that of the whole world: of every node with its
-//! disk and application, of every frame on its way, and of what clients heard. It is visited once.
+//! In the usual schedule nothing goes wrong. Then come all schedules that differ from it in one step, in two, and so
+//! on, until there are no more or so many states were visited. A state is that of the whole world: of every node with
+//! its disk and application, of every frame in flight, and of what clients heard. It is visited once.
 //!
 //! `processes` executes single nodes, `world` puts them together, `facts` and `history` say what must hold after every
 //! step, `scenarios` lists what is explored, and `report` prints what broke as a golden script.
@@ -51,7 +51,7 @@ pub struct Visited {
     pub differences: usize,
     /// Nothing is left to visit.
     pub is_all: bool,
-    /// States of single processes, events that were executed, and processes that were made anew for that.
+    /// States of single processes, events that were executed, and processes that were recomputed for that.
     pub process_states: usize,
     pub executed: u64,
     pub replayed: u64,

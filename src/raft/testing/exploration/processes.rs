@@ -2,7 +2,7 @@
 //!
 //! A core is pure, so a process in one state answers one event in one way, whatever the other processes do: each is
 //! executed once, and found in a table from then on. A core cannot be copied; one that is needed again in an earlier
-//! state is made anew from the events that lead there.
+//! state is recomputed from the events that lead there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -173,7 +173,7 @@ impl Processes {
         Ok(Outcome { state, ticks, sent: sent.into() })
     }
 
-    /// Makes the process anew in this state.
+    /// Makes the process again in this state.
     fn replay(&mut self, state: StateId) -> Instance {
         self.replayed += 1;
         let mut events = Vec::new();
@@ -257,8 +257,8 @@ impl Instance {
                 self.cluster.start(&self.name, options, has_disk.then(Disk::default));
             }
             Noted::Input(Input::Persisted(_)) => self.cluster.sync(&self.name),
-            Noted::Input(Input::Perform(performs)) => {
-                for perform in performs {
+            Noted::Input(Input::Perform(calls)) => {
+                for perform in calls {
                     let args = String::from_utf8(perform.args.to_vec()).expect("the tests speak text");
                     self.cluster.perform(&self.name, &perform.method, &args);
                 }

@@ -1,4 +1,4 @@
-//! Lists what is explored: how each scenario begins, what is done in it, and for how long it goes on.
+//! Lists what is explored: how each scenario begins, what is done in it, and for how long it continues.
 
 use super::processes::{Act, Processes};
 use super::world::NodeId;
@@ -191,7 +191,7 @@ pub const SCENARIOS: [Scenario; 20] = [
         crash: Crash::ForGood,
         must_serve: true,
     },
-    // Its followers' answers to a read are on their way to it, twice over, and another leads.
+    // Its followers' answers to a read are in flight to it, twice over, and another leads.
     Scenario {
         name: "a leader that was deposed reads",
         setup: "found a b c\nask a sync\ndeliver to=b\ndeliver to=c\nrepeat\ntick 31 c\ntick 55 b\ndeliver from=b to=c\ndeliver from=c to=b\ndeliver from=b to=c\ndeliver from=c to=b\ndeliver from=b to=c\ndeliver from=c to=b",

@@ -17,12 +17,12 @@ pub const NOBODY_SERVES: &str = "a majority lives, but not all that was asked ha
 /// A number of a node: its place among the names.
 pub type NodeId = u8;
 
-/// One step of a schedule. Frames are named by their place among those on their way.
+/// One step of a schedule. Frames are named by their place among those in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Deliver(u16),
     Lose(u16),
-    /// The frame waits until nothing else is on its way.
+    /// The frame waits until nothing else is in flight.
     Hold(u16),
     Sync(NodeId),
     /// The disk answers only when nothing else happens.
@@ -39,21 +39,21 @@ pub enum Step {
     /// It runs until the node's role changes, or for an election timeout. Of what the node says meanwhile only the last
     /// arrives.
     Lapse(NodeId),
-    /// All clocks run until a frame is on its way or a disk is asked to write.
+    /// All clocks run until a frame is in flight or a disk is asked to write.
     Wait,
     /// Frames from and to the node wait until it is joined again.
     Cut(NodeId),
     Join,
 }
 
-/// Whether what a process has on its way arrives although it crashed.
+/// Whether what a process has in flight arrives although it crashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastWords {
     Arrive,
     AreLost,
 }
 
-/// All nodes, and what is on its way between them.
+/// All nodes, and what is in flight between them.
 #[derive(Clone, Debug)]
 pub struct World {
     pub processes: Vec<StateId>,
@@ -79,7 +79,7 @@ pub struct Named {
     frame: Option<Flight>,
 }
 
-/// A frame on its way.
+/// A frame in flight.
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     from: NodeId,
@@ -89,7 +89,7 @@ struct Flight {
 }
 
 impl World {
-    /// After the scenario's setup, with these frames on their way.
+    /// After the scenario's setup, with these frames in flight.
     pub fn begin(
         scenario: &Scenario,
         processes: &mut Processes,
@@ -133,8 +133,8 @@ impl World {
         hasher.finish()
     }
 
-    /// What happens if nothing goes wrong: disks answer, frames arrive as they were sent, commands follow when nothing is
-    /// on its way, and then time passes. `None`: the schedule has come to its end.
+    /// What happens if nothing goes wrong: disks answer, frames arrive as they were sent, commands follow when nothing
+    /// is in flight, and then time passes. `None`: the schedule has come to its end.
     pub fn usual(&self, processes: &Processes, scenario: &Scenario) -> Option<Step> {
         if let Some(step) = self.pending(processes) {
             return Some(step);
@@ -156,8 +156,8 @@ impl World {
 
     /// What else may happen: each is one difference from the usual.
     ///
-    /// Steps at different nodes commute. So a frame need not overtake others but by holding those back, is lost only where
-    /// it would arrive, and what befalls a node alone does so right after a step of that node.
+    /// Steps at different nodes commute. So a frame need not overtake others but by holding those back, is lost only
+    /// where it would arrive, and what befalls a node alone does so right after a step of that node.
     pub fn unusual(&self, processes: &Processes, scenario: &Scenario) -> Vec<Step> {
         let usual = self.usual(processes, scenario);
         let mut steps = Vec::new();
@@ -206,8 +206,8 @@ impl World {
         steps
     }
 
-    /// By how many differences a step that is not the usual one counts. When nothing is on its way, that time passes before
-    /// the next command is as usual as the command.
+    /// By how many differences a step that is not the usual one counts. When nothing is in flight, that time passes
+    /// before the next command is as usual as the command.
     pub fn differences(&self, step: Step, usual: Option<Step>) -> usize {
         usize::from(step != Step::Wait || usual != Some(Step::Act))
     }
@@ -224,7 +224,7 @@ impl World {
         self.cut.is_some_and(|node| [flight.from, flight.to].contains(&node))
     }
 
-    /// What is on its way and does not wait for anything.
+    /// What is in flight and does not wait for anything.
     fn pending(&self, processes: &Processes) -> Option<Step> {
         let is_writing = |node: &NodeId| {
             processes.facts(self.processes[usize::from(*node)]).is_writing && !self.stalled.contains(node)
@@ -441,7 +441,7 @@ impl World {
         }
     }
 
-    /// The step, by a name that means the same where other frames are on their way.
+    /// The step, by a name that means the same where other frames are in flight.
     pub fn name(&self, step: Step) -> Named {
         let frame = match step {
             Step::Deliver(place) | Step::Lose(place) | Step::Hold(place) => {

@@ -1,5 +1,5 @@
 //! Makes frames that no correct peer sends: recorded ones changed a little, and invented ones whose numbers
-//! lie around those of the victim, where raft-rs's assertions are.
+//! lie around those of the target, where raft-rs's assertions are.
 
 use bytes::Bytes;
 use protobuf::Message as _;
@@ -22,13 +22,13 @@ use crate::raft::snapshot::Snapshot;
 use crate::raft::testing::formats::RAFT_KINDS;
 use crate::raft::{ClusterUuid, Incarnation, Start, Status};
 
-/// A frame; `is_impossible` if it must not change where the victim stands.
+/// A frame; `is_impossible` if it must not change where the target stands.
 pub struct Lie {
     pub frame: Frame,
     pub is_impossible: bool,
 }
 
-/// Somebody who has listened, and speaks.
+/// A node who has listened, and speaks.
 pub struct Adversary {
     rng: ChaCha8Rng,
     heard: Vec<Frame>,
@@ -77,7 +77,7 @@ impl Adversary {
     fn sealed(&mut self, status: &Status, target: &Target, message: Message) -> Lie {
         let is_foreign = self.roll(20) == 0;
         let from = match self.roll(10) {
-            // A stranger, and one whose number is the victim's own.
+            // A stranger, and one whose number is the target's own.
             0 => Incarnation::from_u128(u128::from(self.rng.next_u64())),
             1 => Incarnation::from_u128(1 << 100 | u128::from(status.incarnation.raft_id())),
             _ => self.peer(target),
@@ -117,7 +117,7 @@ impl Adversary {
         target.peers[self.rng.next_u64() as usize % target.peers.len()]
     }
 
-    /// A number that matters to the victim, or one beside it.
+    /// A number that matters to the target, or one beside it.
     fn number(&mut self, status: &Status) -> u64 {
         let base = [
             0,
@@ -135,7 +135,7 @@ impl Adversary {
         (base + self.roll(7)).saturating_sub(3)
     }
 
-    /// Mostly one that the victim listens to.
+    /// Mostly one that the target listens to.
     fn term(&mut self, status: &Status) -> u64 {
         match self.roll(100) {
             0..50 => status.term,

@@ -1,6 +1,6 @@
 //! Lies to a core: it takes nodes out of a living cluster and sends them what no correct peer would send.
 //!
-//! `situation` brings a cluster into the states that matter, `liar` makes the messages, `victim` is the node that hears
+//! `situation` brings a cluster into the states that matter, `adversary` makes the messages, `target` is the node that hears
 //! them. `CONFLUX_MESSAGES=500000 cargo test hostile` is the long form; a failure names its seed, and
 //! `CONFLUX_SEED=7 cargo test hostile` replays it.
 
@@ -45,7 +45,7 @@ fn hostile_words_of_every_kind_never_panic() {
 struct Told {
     lies: u64,
     impossible: u64,
-    /// Of each kind of victim, how many.
+    /// Of each kind of target, how many.
     situations: BTreeMap<Situation, u64>,
 }
 
@@ -64,7 +64,7 @@ impl Told {
 
 fn bombard(lie: impl Fn(&mut Adversary, &Target) -> Lie + RefUnwindSafe) -> Told {
     let told = AssertUnwindSafe(RefCell::new(Told::default()));
-    // Some victims stop before they have heard all: that is an answer, too.
+    // Some targets stop before they have heard all: that is an answer, too.
     let clusters = 4 * messages().div_ceil(LIES_PER_VICTIM * 3).max(SITUATIONS.len() as u64);
     for_seeds(0..clusters, |seed| {
         let mut told = told.borrow_mut();

@@ -33,7 +33,7 @@ pub const SITUATIONS: [Situation; 6] = [
 /// Some thousands are enough to change: the newest.
 const FRAMES_MAX: usize = 2_000;
 
-/// The situation if it was reached, the nodes, and somebody who has listened.
+/// The situation if it was reached, the nodes, and a node who has listened.
 pub fn prepare(seed: u64) -> (Option<Situation>, Vec<Target>, Adversary) {
     let wanted = SITUATIONS[(seed % SITUATIONS.len() as u64) as usize];
     let mut stage = Stage::found(seed);
