@@ -386,15 +386,24 @@ declare namespace conflux {
      *   `ERR_CONFLUX_NOT_JSON`; `error.path` is the place. `toJSON` decides what is kept, and `undefined` counts as absent.
      * @param options `{ timeout, signal }`, or only a timeout: milliseconds, from 0 to 2147483647; default (also `null`
      *   and -1): no limit.
+<<<<<<< names-2
      * @returns the action, as a copy for this call; or `undefined` if the method returned nothing.
      * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own data as JSON, including
      *   `code` (default: `ERR_CONFLUX_REFUSED`). Nothing was logged. Of more than 64 KiB of JSON, only the code and the
      *   first 8192 characters of the message are kept.
+=======
+     * @returns the action, a copy of this call's own; or `undefined` if the method returned nothing.
+     * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own JSON-able data,
+     *   `code` among them (else `ERR_CONFLUX_REFUSED` if it was returned, and `ERR_CONFLUX_METHOD_THREW` if it was thrown:
+     *   a mistake, of which `error.remoteStack` has the stack on the leader). Nothing was logged. If all of it has more than 64 KiB as JSON, only
+     *   the code and the first 8192 characters of the message are kept.
+>>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
      * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_ASYNC_METHOD`, `ERR_CONFLUX_REDUCER`,
      *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
      *   its action is invalid; nothing was logged. While there are members of several versions, a call of a method that the
      *   leader lacks waits for a leader that has it.
      * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`,
+<<<<<<< names-2
      *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: an argument is invalid.
      * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: an error was thrown before the call
      *   began, for example by a stack overflow or a getter of an option; `error.cause` is that error. Likewise for every
@@ -405,6 +414,18 @@ declare namespace conflux {
      * @throws {PerformError} an `AbortError` (`ABORT_ERR`) whose `cause` is the signal's reason: `'not-applied'` if the
      *   call had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
      * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if the call was in flight, `'unknown'`.
+=======
+     *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: this call can't be.
+     * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: something threw before the call began,
+     *   the end of the stack or a getter of an option; `error.cause` is it. Likewise for every call with a promise.
+     * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too much is pending; try again later.
+     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed; or `'not-applied'`: it
+     *   had not left this node, and will not. Its message, and
+     *   `error.waitingFor`, say what this node waits for, if it does (else null).
+     * @throws {PerformError} an `AbortError` (`ABORT_ERR`) whose `cause` is the signal's reason: `'not-applied'` if the call
+     *   had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
+     * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if it was on its way, `'unknown'`.
+>>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
      * @throws {PerformError} the code of a failure of this node (see the event `error`), likewise.
      * @throws {PerformError} `ERR_CONFLUX_DIVERGED`, likewise: this node has diverged (see the event `diverged`). Also if
      *   the action is committed, but not in the state of this node: `'unknown'`.
@@ -437,12 +458,36 @@ declare namespace conflux {
      * stops neither the other listeners nor the node: it becomes an uncaught exception once all have run. On a node with
      * `storage` each listener is first called when the log is replayed, once.
      *
+<<<<<<< names-2
      * @returns `unsubscribe`, which ends only this registration, immediately, even inside a listener; calling it again
+=======
+     * @param listener gets the action and its index in the log. After a snapshot or the replay the action is undefined,
+     *   and the index the last one that is in the state.
+     * @returns `unsubscribe`, which ends this registration only, at once, also inside a listener; calling it again
+>>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
      *   does nothing.
      * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
-    subscribe(listener: () => void): () => void
+    subscribe(listener: (commit: Commit<Action<Methods> | undefined>) => void): () => void
+
+    /**
+     * The committed actions in order, each once, as an async iterator: `for await (const { action, index } of
+     * node.commits())`. Nothing is queued for a reader that is slow: it reads on in the log of this node, which reaches
+     * back to the last snapshot or a little further (`snapshot`). `break`, the signal, and the end of the node end it;
+     * the failure of the node is thrown.
+     *
+     * To go on after an interruption, pass `from: index + 1` of the last commit that was handled. To begin with a state,
+     * read `getState()` and `status().appliedIndex` in one turn of the event loop, and go on from `appliedIndex + 1`.
+     *
+     * @param options.from the first index that counts; default: the commit after `getState()`.
+     * @param options.signal ends it: `next()` rejects with an `AbortError`.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`, at once: an option is wrong.
+     * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure, at once: this node has ended.
+     * @throws `ERR_CONFLUX_COMPACTED`, from `next()`: the log does not reach back to the index that comes next;
+     *   `error.firstIndex` says where it begins. Read the state instead, as above.
+     */
+    commits(options?: CommitsOptions | null): AsyncIterableIterator<Commit<Action<Methods>>>
 
     /**
      * Calls `listener` when the value of `selector` has changed: after the action, as `subscribe` does, and before the call
@@ -568,7 +613,13 @@ declare namespace conflux {
      *
      * @param options.timeout milliseconds; default: no limit.
      * @param options.signal aborts the call: it rejects with an `AbortError`. Likewise below.
+<<<<<<< names-2
      * @throws `ERR_CONFLUX_TIMEOUT`: the message and `error.waitingFor` say what is missing.
+=======
+     * @param options.faultTolerance waits also until so many more voters may crash, as `status().faultTolerance` says:
+     *   with 1, a rolling deploy may stop the next process. Default: 0.
+     * @throws `ERR_CONFLUX_TIMEOUT`: its message, and `error.waitingFor`, say what is missing.
+>>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
     ready(options?: ReadyOptions): Promise<void>
@@ -623,6 +674,8 @@ declare namespace conflux {
     timeout?: number | null | undefined
     /** Aborts the call: it rejects with an `AbortError`. */
     signal?: Signal | null | undefined
+    /** So many more voters may crash. Default: 0. */
+    faultTolerance?: number | null | undefined
   }
 
   interface AskOptions {
@@ -632,6 +685,20 @@ declare namespace conflux {
      * Aborts the call: it rejects with an `AbortError`. The cluster may still execute the operation (`outcome:
      * 'unknown'`).
      */
+    signal?: Signal | null | undefined
+  }
+
+  /** An action that all nodes have, or will have, at this place. */
+  interface Commit<Action> {
+    action: Action
+    /** Its place in the log. Indexes grow, and some hold no action. */
+    index: number
+  }
+
+  interface CommitsOptions {
+    /** The first index that counts. Default: the one after what `getState()` holds. */
+    from?: number | null | undefined
+    /** Ends the iteration: `next()` rejects with an `AbortError`. */
     signal?: Signal | null | undefined
   }
 
@@ -781,7 +848,15 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_TWO_SUCCESSORS'; message: string; ours: string; theirs: string; former: string }
     /** This node gave its recovery vote to a successor that has become silent: `recover` continues without it. */
     | { code: 'WARN_CONFLUX_SUCCESSOR_SILENT'; message: string; successor: string }
+<<<<<<< names-2
     /** This node has diverged, and the event `diverged` has no listener. */
+=======
+    /** A method of this leader threw an error without a `code` of its own. Each place is told of once. */
+    | { code: 'WARN_CONFLUX_METHOD_THREW'; message: string; method: string; stack?: string }
+    /** The reducer of this leader threw on the action of a method. Likewise. */
+    | { code: 'WARN_CONFLUX_REDUCER_THREW'; message: string; method: string; stack?: string }
+    /** This node has diverged, and nobody listens to the event `diverged`. */
+>>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
     | { code: 'WARN_CONFLUX_DIVERGED'; message: string; index: number }
 
   /** The codes of conflux's own errors: stable. */
@@ -789,6 +864,7 @@ declare namespace conflux {
     | 'ERR_CONFLUX_ASYNC_METHOD'
     | 'ERR_CONFLUX_BUSY'
     | 'ERR_CONFLUX_CLOSED'
+    | 'ERR_CONFLUX_COMPACTED'
     | 'ERR_CONFLUX_DIVERGED'
     | 'ERR_CONFLUX_DUPLICATE_ID'
     | 'ERR_CONFLUX_FORGOTTEN'
@@ -796,6 +872,7 @@ declare namespace conflux {
     | 'ERR_CONFLUX_INVALID_ARGUMENT'
     | 'ERR_CONFLUX_INVALID_OPTIONS'
     | 'ERR_CONFLUX_LAST_VOTER'
+    | 'ERR_CONFLUX_METHOD_THREW'
     | 'ERR_CONFLUX_NOT_A_VOTER'
     | 'ERR_CONFLUX_NOT_JSON'
     | 'ERR_CONFLUX_NOT_READY'
@@ -835,7 +912,17 @@ declare namespace conflux {
      * - `unknown`: the action may have been committed, or may still be.
      */
     outcome: 'refused' | 'not-applied' | 'unknown'
+<<<<<<< names-2
     /** The facts, and the data of a method's error. */
+=======
+    /** What was called. */
+    method?: string
+    /** The id of the leader that this node knew when the call was refused. */
+    leader?: string | null
+    /** Where a method or the reducer threw by mistake (`ERR_CONFLUX_METHOD_THREW`, `ERR_CONFLUX_REDUCER`): on the leader. */
+    remoteStack?: string
+    /** The facts, and the own data of a method's error. */
+>>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
     [fact: string]: unknown
   }
 
@@ -870,6 +957,8 @@ declare namespace conflux {
       /** While the quorum is lost: the missing voters, and how long each has been silent. */
       missing: { id: string; silentMs: number }[]
     }
+    /** How many more voters may crash now, and the cluster goes on: as the leader hears them, within an election timeout. */
+    faultTolerance: number
     /** Sorted by id; empty before the node is in a cluster. */
     members: Member[]
     /** Calls of this node that have not ended. */

@@ -7,6 +7,7 @@ mod applications;
 mod catch_up;
 mod closing;
 mod commit_piggyback;
+mod commits;
 mod deliveries;
 mod divergence;
 mod facts;
@@ -23,6 +24,7 @@ mod replica;
 mod retention;
 mod snapshots;
 mod starts;
+mod status;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -42,7 +44,6 @@ use super::identity::{ClusterUuid, Start};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::requests::{ClientSession, LeaderSessions, Pending, in_pages};
-use super::status::Status;
 #[cfg(test)]
 use super::testing::bugs::{self, Bug, is_back};
 use super::transfer::Reception;
@@ -50,6 +51,7 @@ use crate::error::Error;
 use app_liveness::AppLiveness;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
+pub use commits::Commits;
 #[cfg(test)]
 pub(super) use deliveries::payload_bytes;
 use leader_state::LeaderState;
@@ -262,6 +264,7 @@ impl Node {
             .map(|replica| replica.note.clone())
     }
 
+<<<<<<< names-2
     pub fn status(&self) -> Status {
         let mut status = Status {
             id: self.options.id.clone(),
@@ -292,6 +295,9 @@ impl Node {
     }
 
     /// Fails: every call ends with this error, and the node stops.
+=======
+    /// Gives up: every call ends with this error, and the node stops.
+>>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
     pub fn fail(&mut self, error: Error) {
         let pending = self.client_session.end_where(|_| true);
         self.settle_failed(pending, &error);
