@@ -386,46 +386,26 @@ declare namespace conflux {
      *   `ERR_CONFLUX_NOT_JSON`; `error.path` is the place. `toJSON` decides what is kept, and `undefined` counts as absent.
      * @param options `{ timeout, signal }`, or only a timeout: milliseconds, from 0 to 2147483647; default (also `null`
      *   and -1): no limit.
-<<<<<<< names-2
      * @returns the action, as a copy for this call; or `undefined` if the method returned nothing.
      * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own data as JSON, including
-     *   `code` (default: `ERR_CONFLUX_REFUSED`). Nothing was logged. Of more than 64 KiB of JSON, only the code and the
+     *   `code` (default: `ERR_CONFLUX_REFUSED` for a returned error, `ERR_CONFLUX_METHOD_THREW` for a thrown one, which is
+     *   usually a bug: `error.remoteStack` is the stack on the leader). Nothing was logged. Of more than 64 KiB of JSON, only the code and the
      *   first 8192 characters of the message are kept.
-=======
-     * @returns the action, a copy of this call's own; or `undefined` if the method returned nothing.
-     * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own JSON-able data,
-     *   `code` among them (else `ERR_CONFLUX_REFUSED` if it was returned, and `ERR_CONFLUX_METHOD_THREW` if it was thrown:
-     *   a mistake, of which `error.remoteStack` has the stack on the leader). Nothing was logged. If all of it has more than 64 KiB as JSON, only
-     *   the code and the first 8192 characters of the message are kept.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
      * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_ASYNC_METHOD`, `ERR_CONFLUX_REDUCER`,
      *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
      *   its action is invalid; nothing was logged. While there are members of several versions, a call of a method that the
      *   leader lacks waits for a leader that has it.
      * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`,
-<<<<<<< names-2
      *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: an argument is invalid.
      * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: an error was thrown before the call
      *   began, for example by a stack overflow or a getter of an option; `error.cause` is that error. Likewise for every
      *   call that returns a promise.
      * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too many calls are pending; try again later.
-     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: the action may still be committed. The
-     *   message and `error.waitingFor` say what this node is waiting for (null if it is not).
+     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: the action may still be committed; or
+     *   `'not-applied'`: the call was never sent. The message and `error.waitingFor` say what this node is waiting for (null if it is not).
      * @throws {PerformError} an `AbortError` (`ABORT_ERR`) whose `cause` is the signal's reason: `'not-applied'` if the
      *   call had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
      * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if the call was in flight, `'unknown'`.
-=======
-     *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: this call can't be.
-     * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: something threw before the call began,
-     *   the end of the stack or a getter of an option; `error.cause` is it. Likewise for every call with a promise.
-     * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too much is pending; try again later.
-     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed; or `'not-applied'`: it
-     *   had not left this node, and will not. Its message, and
-     *   `error.waitingFor`, say what this node waits for, if it does (else null).
-     * @throws {PerformError} an `AbortError` (`ABORT_ERR`) whose `cause` is the signal's reason: `'not-applied'` if the call
-     *   had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
-     * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if it was on its way, `'unknown'`.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
      * @throws {PerformError} the code of a failure of this node (see the event `error`), likewise.
      * @throws {PerformError} `ERR_CONFLUX_DIVERGED`, likewise: this node has diverged (see the event `diverged`). Also if
      *   the action is committed, but not in the state of this node: `'unknown'`.
@@ -458,13 +438,9 @@ declare namespace conflux {
      * stops neither the other listeners nor the node: it becomes an uncaught exception once all have run. On a node with
      * `storage` each listener is first called when the log is replayed, once.
      *
-<<<<<<< names-2
+     * @param listener receives the action and its index in the log. After a snapshot or the replay the action is
+     *   undefined, and the index is the last one in the state.
      * @returns `unsubscribe`, which ends only this registration, immediately, even inside a listener; calling it again
-=======
-     * @param listener gets the action and its index in the log. After a snapshot or the replay the action is undefined,
-     *   and the index the last one that is in the state.
-     * @returns `unsubscribe`, which ends this registration only, at once, also inside a listener; calling it again
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
      *   does nothing.
      * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
@@ -613,13 +589,9 @@ declare namespace conflux {
      *
      * @param options.timeout milliseconds; default: no limit.
      * @param options.signal aborts the call: it rejects with an `AbortError`. Likewise below.
-<<<<<<< names-2
+     * @param options.faultTolerance waits also until this many more voters may crash (`status().faultTolerance`): with
+     *   1, a rolling deploy may stop the next process. Default: 0.
      * @throws `ERR_CONFLUX_TIMEOUT`: the message and `error.waitingFor` say what is missing.
-=======
-     * @param options.faultTolerance waits also until so many more voters may crash, as `status().faultTolerance` says:
-     *   with 1, a rolling deploy may stop the next process. Default: 0.
-     * @throws `ERR_CONFLUX_TIMEOUT`: its message, and `error.waitingFor`, say what is missing.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
     ready(options?: ReadyOptions): Promise<void>
@@ -848,15 +820,11 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_TWO_SUCCESSORS'; message: string; ours: string; theirs: string; former: string }
     /** This node gave its recovery vote to a successor that has become silent: `recover` continues without it. */
     | { code: 'WARN_CONFLUX_SUCCESSOR_SILENT'; message: string; successor: string }
-<<<<<<< names-2
-    /** This node has diverged, and the event `diverged` has no listener. */
-=======
-    /** A method of this leader threw an error without a `code` of its own. Each place is told of once. */
+    /** A method of this leader threw an error without its own `code`. Each place is reported once. */
     | { code: 'WARN_CONFLUX_METHOD_THREW'; message: string; method: string; stack?: string }
     /** The reducer of this leader threw on the action of a method. Likewise. */
     | { code: 'WARN_CONFLUX_REDUCER_THREW'; message: string; method: string; stack?: string }
-    /** This node has diverged, and nobody listens to the event `diverged`. */
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+    /** This node has diverged, and the event `diverged` has no listener. */
     | { code: 'WARN_CONFLUX_DIVERGED'; message: string; index: number }
 
   /** The codes of conflux's own errors: stable. */
@@ -912,17 +880,13 @@ declare namespace conflux {
      * - `unknown`: the action may have been committed, or may still be.
      */
     outcome: 'refused' | 'not-applied' | 'unknown'
-<<<<<<< names-2
-    /** The facts, and the data of a method's error. */
-=======
-    /** What was called. */
+    /** The method that was called. */
     method?: string
     /** The id of the leader that this node knew when the call was refused. */
     leader?: string | null
-    /** Where a method or the reducer threw by mistake (`ERR_CONFLUX_METHOD_THREW`, `ERR_CONFLUX_REDUCER`): on the leader. */
+    /** The stack on the leader of an error that a method or the reducer threw (`ERR_CONFLUX_METHOD_THREW`, `ERR_CONFLUX_REDUCER`). */
     remoteStack?: string
-    /** The facts, and the own data of a method's error. */
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+    /** The facts, and the data of a method's error. */
     [fact: string]: unknown
   }
 

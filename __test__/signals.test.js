@@ -183,11 +183,7 @@ test('a call that times out says what the node waits for', async t => {
   assert.match(error.waitingFor, /2 nodes/)
   assert.equal(
     error.message,
-<<<<<<< names-2
-    `performing \`append\`: the call timed out after 20 ms: ${error.waitingFor}; the action may still be committed`
-=======
-    `performing \`append\`: no outcome within 20 ms: ${error.waitingFor}; it was not sent, and will not be`
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+    `performing \`append\`: the call timed out after 20 ms: ${error.waitingFor}; the call was never sent`
   )
   assert.match(waitingFor, /2 nodes/)
   const sync = await rejection(node.sync({ timeout: 20 }))

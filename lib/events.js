@@ -39,11 +39,8 @@ class Events {
     }
   }
 
-<<<<<<< names-2
-  /** A node that continues with an old state must be seen: where nobody listens, it is a warning. */
-=======
   /**
-   * A method or reducer threw by mistake, on this leader: each place is told of once.
+   * A method or reducer threw by mistake, on this leader: each place is reported once.
    *
    * @param what `'method'` or `'reducer'`.
    */
@@ -60,8 +57,7 @@ class Events {
     this.warn(code, `${where}: ${stack ?? messageOf(error)}`, { method, stack })
   }
 
-  /** A node that goes on with an old state must be seen: where nobody listens, it is a warning. */
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+  /** A node that continues with an old state must be seen: without a listener, it is a warning. */
   diverged(error) {
     if (this.#emitter.listenerCount('diverged') > 0) this.emit('diverged', error)
     else this.warn('WARN_CONFLUX_DIVERGED', error.message, { index: error.index })

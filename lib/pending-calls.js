@@ -140,15 +140,9 @@ class PendingCalls {
     else this.#stacks.reject(entry, error, call?.site)
   }
 
-<<<<<<< names-2
   /** The timeout of a call is over. */
-  expire(entry, method, timeout) {
-    this.#giveUp(entry, outcome => errors.timeout(method, timeout, outcome, this.#waitingForNow()))
-=======
-  /** The time of a call is over. */
   expire(entry, timeout) {
     this.#giveUp(entry, outcome => errors.timeout(entry.method, timeout, outcome, this.#waitingForNow()))
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
   }
 
   abort(entry, signal) {

@@ -26,14 +26,9 @@ class Ready {
   }
 
   /**
-<<<<<<< names-2
    * @param waitingFor returns what the node is waiting for, as text, or null.
+   * @param faultTolerance returns how many more voters may crash now.
    * @param stacks records the callers.
-=======
-   * @param waitingFor says what the node waits for, in words, or null.
-   * @param faultTolerance says how many more voters may crash now.
-   * @param stacks knows who called.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
    */
   constructor(waitingFor, faultTolerance, stacks) {
     this.#waitingFor = waitingFor

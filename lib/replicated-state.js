@@ -150,18 +150,13 @@ class ReplicatedState {
     this.#notify(this.#reducedIndex)
   }
 
-<<<<<<< names-2
-  /** Listeners are not called before the replay is done, and then once: they must not read an older state. */
-  #notify() {
-=======
   /**
-   * A listener would read what is not to be read before the replay is done; then it is told once.
+   * Listeners are not called before the replay is done, and then once: they must not read an older state.
    *
-   * @param action undefined if the state was restored, and not reduced.
+   * @param action undefined if the state was restored instead of reduced.
    */
   #notify(index, action) {
     this.#reducedIndex = index
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
     if (!this.#isReplayed) return
     this.subscribers.notify(index, action)
     this.selections.notify()

@@ -400,19 +400,11 @@ pub enum Warning {
     /// No snapshot can be taken of this node's state, so its log grows, and newcomers receive all of it.
     #[error("taking a snapshot: {why}; the log is not compacted")]
     SnapshotFailed { why: String },
-<<<<<<< names-2
     /// A majority of the voters has been silent for so long that they may never return.
-    #[error("no quorum for {ticks} ticks: of {voters} voters {} are missing: {}", missing.len(), missing.join(", "))]
-    QuorumLost { voters: usize, missing: Vec<Arc<str>>, ticks: u64 },
-    /// The storage has not answered a write for so long that a leader transfers its leadership.
-    #[error("the storage has not answered a write for {milliseconds} ms: it hangs or is very slow")]
-=======
-    /// A majority of the voters has not been heard for so long that they may be gone for good.
     #[error("no quorum for {milliseconds} ms: of {voters} voters {} are missing: {}", missing.len(), missing.join(", "))]
     QuorumLost { voters: usize, missing: Vec<Arc<str>>, milliseconds: u64 },
-    /// The storage has not answered a write for so long that a leader gives its leadership away.
-    #[error("the storage has not answered a write for {milliseconds} ms: it hangs, or is very slow")]
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+    /// The storage has not answered a write for so long that a leader transfers its leadership.
+    #[error("the storage has not answered a write for {milliseconds} ms: it hangs or is very slow")]
     StorageSlow { milliseconds: u64 },
     /// A process that runs with a copy of a member's directory, or with an older one, is refused.
     #[error(
@@ -449,13 +441,8 @@ pub enum Warning {
     TwoSuccessors { ours: ClusterUuid, theirs: ClusterUuid, former: ClusterUuid },
     /// This node gave its recovery vote to a node that has become silent.
     #[error(
-<<<<<<< names-2
-        "this node gave its recovery vote to cluster {successor}, of which no node has been heard for {ticks} ticks; \
+        "this node gave its recovery vote to cluster {successor}, of which no node has been heard for {milliseconds} ms; \
          call `recover` to continue without it"
-=======
-        "this node gave way to cluster {successor}, of which no node has been heard for {milliseconds} ms; \
-         `recover` goes on without it"
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
     )]
     SuccessorSilent { successor: ClusterUuid, milliseconds: u64 },
     /// A cluster on the same channel was founded with another `clusterSize`.

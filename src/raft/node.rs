@@ -264,40 +264,7 @@ impl Node {
             .map(|replica| replica.note.clone())
     }
 
-<<<<<<< names-2
-    pub fn status(&self) -> Status {
-        let mut status = Status {
-            id: self.options.id.clone(),
-            incarnation: self.bootstrap.me(),
-            cluster: ClusterUuid::NONE,
-            role: Role::Follower,
-            term: 0,
-            leader: None,
-            commit_index: 0,
-            applied_index: 0,
-            last_index: 0,
-            members: Arc::from([]),
-            cluster_size: self.bootstrap.cluster_size(),
-            snapshot_index: 0,
-            diverged: None,
-            missing: self.missing().into(),
-            pending: self.client_session.len(),
-            waiting_for: self.bootstrap.waiting_for().map(Arc::from),
-            is_caught_up: self.is_caught_up,
-        };
-        if let Some(replica) = &self.replica {
-            replica.describe(&mut status);
-        }
-        if let Some(reception) = self.reception.as_ref().filter(|_| status.diverged.is_none()) {
-            status.waiting_for = Some(reception.describe().into());
-        }
-        status
-    }
-
     /// Fails: every call ends with this error, and the node stops.
-=======
-    /// Gives up: every call ends with this error, and the node stops.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
     pub fn fail(&mut self, error: Error) {
         let pending = self.client_session.end_where(|_| true);
         self.settle_failed(pending, &error);

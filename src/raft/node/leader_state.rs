@@ -30,13 +30,9 @@ pub(super) struct LeaderState {
     /// Silence is measured from here on: before, no member had to send anything to this node.
     since: u64,
     newcomers: BTreeMap<Incarnation, KnownNewcomer>,
-<<<<<<< names-2
-    /// Members that a pending change removes: it is in the log, and not applied.
-=======
-    /// When it last told the others that a member is silent.
+    /// When it last reported a silent member.
     silence_told_at: Option<u64>,
-    /// Whom a change that is in the log, and not applied, removes.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+    /// Members that a pending change removes: it is in the log, and not applied.
     being_removed: BTreeSet<RaftId>,
     /// Removed nodes that are to be notified once a quorum works without them.
     removed_to_notify: Vec<Incarnation>,
@@ -246,11 +242,7 @@ impl Node {
         self.watch_applications();
     }
 
-<<<<<<< names-2
-    /// Reports silent members to the others, so that the next leader knows them.
-=======
-    /// Tells the others who is silent, so that they, and the next leader, know; and for a while, that none is any more.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+    /// Reports silent members, so that the others and the next leader know them; and for a while, that there are none.
     pub(super) fn send_unreachable(&mut self) {
         let me = self.bootstrap.me().raft_id();
         let election_ticks = self.options.election_timeout_ticks_max;

@@ -15,16 +15,12 @@ use crate::raft::testing::bugs::{Bug, is_back};
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;
 
 impl Node {
-<<<<<<< names-2
-    /// Reports the outcomes that are due of requests without an entry.
-=======
-    /// Ends a call if it has gone nowhere yet: then it never will.
+    /// Ends a call that was not sent yet, and then never will be.
     pub fn withdraw(&mut self, sequence: u64) -> bool {
         self.client_session.end_if_unsent(sequence)
     }
 
-    /// Tells what may be told now of requests that became no entry.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+    /// Reports the outcomes that are due of requests without an entry.
     pub(super) fn send_due_outcomes(&mut self) {
         let Some(replica) = &mut self.replica else { return };
         let confirmed = replica.group.take_confirmed();

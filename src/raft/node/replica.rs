@@ -345,10 +345,7 @@ impl Replica {
         self.now.saturating_sub(silent_since)
     }
 
-<<<<<<< names-2
-    /// Records the silent members that the leader reported; all others are active.
-=======
-    /// The members that a leader has not heard for an election timeout, and for how long; `None` on others.
+    /// On a leader, the members that have been silent for an election timeout, and for how long; `None` on others.
     pub(super) fn silent_members(&self, me: RaftId, election_ticks: u64) -> Option<Vec<(RaftId, u64)>> {
         let since = self.leader_state.as_ref()?.since();
         let members = self.members.iter();
@@ -356,7 +353,7 @@ impl Replica {
         Some(silence.filter(|(_, ticks)| *ticks >= election_ticks).collect())
     }
 
-    /// How many more voters may crash now, and a majority is left; of a joint configuration, of each half (paper §6).
+    /// How many more voters may crash without losing the majority; in a joint configuration, that of each half (paper §6).
     pub(super) fn fault_tolerance(&self, me: RaftId, election_ticks: u64) -> usize {
         if self.leader().is_none() {
             return 0;
@@ -374,8 +371,7 @@ impl Replica {
         tolerated.min().unwrap_or(0)
     }
 
-    /// The leader tells who is silent; all others are not.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+    /// Records the silent members that the leader reported; all others are active.
     pub(super) fn note_unreachable(&mut self, members: Vec<(RaftId, u64)>) {
         let now = self.now;
         let known = members.into_iter().filter(|(member, _)| self.members.incarnation(*member).is_some());

@@ -177,10 +177,7 @@ impl ClientSession {
         Some(ended)
     }
 
-<<<<<<< names-2
-    /// The calls that were dispatched and are not decided, oldest first.
-=======
-    /// Ends the call if no leader was ever sent it.
+    /// Ends the call if it was never sent to a leader.
     pub fn end_if_unsent(&mut self, sequence: u64) -> bool {
         let position = sequence.checked_sub(self.floor).unwrap_or(u64::MAX) as usize;
         let is_unsent =
@@ -188,8 +185,7 @@ impl ClientSession {
         is_unsent && self.end(sequence).is_some()
     }
 
-    /// The calls that are with a leader, or were, and are not decided, oldest first.
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
+    /// The calls that were dispatched and are not decided, oldest first.
     pub fn dispatched(&self) -> Vec<u64> {
         let is_open = |pending: &&Pending| pending.was_dispatched() && pending.decided.is_none();
         let dispatched = self.pending.iter().flatten().filter(is_open);

@@ -175,11 +175,6 @@ impl Checker {
         self.last.insert(name.to_string(), seen);
     }
 
-<<<<<<< names-2
-    /// What a node has applied since the last check is what its cluster, or the one that it has left, goes through
-    /// there.
-    fn check_applied(&mut self, name: &str, cluster: ClusterUuid, application: &Application, is_told: bool) {
-=======
     /// What a node has applied since the last check is what its cluster, or the one that it has left, goes through there.
     fn check_applied(
         &mut self,
@@ -189,7 +184,6 @@ impl Checker {
         ancestors: &[Ancestor],
         is_told: bool,
     ) {
->>>>>>> ffd5db346761f61a3587f4f0fbb3a867cce61fda
         let checked = self.checked.insert(name.to_string(), application.applied.len()).unwrap_or(0);
         let new = &application.applied[checked..];
         let moves = application.moves();
