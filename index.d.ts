@@ -921,7 +921,10 @@ declare namespace conflux {
       /** While the quorum is lost: the missing voters, and how long each has been silent. */
       missing: { id: string; silentMs: number }[]
     }
-    /** How many more voters may crash now, and the cluster goes on: as the leader hears them, within an election timeout. */
+    /**
+     * How many more voters may crash now without stopping the cluster, according to what the leader received within an
+     * election timeout.
+     */
     faultTolerance: number
     /** Sorted by id; empty before the node is in a cluster. */
     members: Member[]

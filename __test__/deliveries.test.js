@@ -145,7 +145,11 @@ test('a restored state replaces all, and its subscribers are called once', t => 
 for (const [name, text, why] of [
   ['that is not text', null, /^the snapshot at that index cannot be read: it is not text$/],
   ['that is not JSON', '{', /^the snapshot at that index cannot be read: .*JSON/],
-  ['that deserialize does not take', '1', /^the snapshot at that index cannot be read: `deserialize` threw: too old$/]
+  [
+    'that deserialize does not take',
+    '1',
+    /^the snapshot at that index cannot be read: `deserialize` threw: too old$/
+  ]
 ]) {
   test(`a snapshot ${name} leaves the state as it is, until another comes`, t => {
     const deserialize = value => {

@@ -1,4 +1,4 @@
-// This file shows how many more voters may crash: `status().faultTolerance`, and `ready({ faultTolerance })`.
+// Shows how many more voters may crash: `status().faultTolerance`, and `ready({ faultTolerance })`.
 
 'use strict'
 

@@ -323,8 +323,8 @@ class Call {
   #entry
   #signal
 
-  constructor(performs, entry, site, signal, isCallback) {
-    this.#calls = performs
+  constructor(calls, entry, site, signal, isCallback) {
+    this.#calls = calls
     this.#entry = entry
     this.#signal = signal
     this.site = site
@@ -354,12 +354,12 @@ class Callback {
   }
 }
 
-function flushTurn(performs) {
-  performs.flushTurn()
+function flushTurn(calls) {
+  calls.flushTurn()
 }
 
-function expire(performs, entry, timeout) {
-  performs.expire(entry, timeout)
+function expire(calls, entry, timeout) {
+  calls.expire(entry, timeout)
 }
 
 const describe = method => `performing \`${method}\``

@@ -1,6 +1,6 @@
-//! This file gives the actions back that are committed and delivered, as far as the log reaches back.
+//! Gives the actions back that are committed and delivered, as far as the log reaches back.
 //!
-//! For an application that follows the actions itself, and goes on where it was.
+//! For an application that follows the actions itself, and continues where it was.
 
 use std::collections::BTreeSet;
 

@@ -240,7 +240,7 @@ impl Node {
             self.note_log(from, message.log_term, message.index);
         }
         let Some(replica) = &mut self.replica else { return };
-        // One that campaigns does not lead, also where its message changes nothing: a learner goes on to know it as the leader.
+        // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.
         let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
         #[cfg(test)]
         let is_of_leader = is_of_leader || is_back(Bug::TakesCandidateForLeader);

@@ -1,4 +1,4 @@
-//! This file describes a node to its application.
+//! Describes a node to its application.
 
 use std::sync::Arc;
 

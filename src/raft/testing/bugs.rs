@@ -124,7 +124,7 @@ pub enum Bug {
     FoundsWithEveryApplication,
     /// A chunk of an image that comes before the one that it follows is dropped.
     DropsWhatComesEarly,
-    /// A learner goes on to know a member as its leader that campaigns.
+    /// A learner continues to know a member as its leader that campaigns.
     TakesCandidateForLeader,
 }
 

@@ -325,7 +325,7 @@ fn a_leader_that_campaigns_leads_no_more_also_where_a_learner_hears_it() {
 }
 
 /// The former leader counts the learner as a voter, by a change that the learner does not know. If the others are gone, the
-/// two recover the cluster only if the learner sees that nobody leads.
+/// two recover the cluster only if the learner sees that no node leads.
 pub(super) fn a_learner_hears_its_leader_campaign(seed: u64) {
     let mut scenario = Scenario::found(seed, 3, |_| {});
     scenario.serve();
