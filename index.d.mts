@@ -10,6 +10,8 @@ export type {
   AskOptions,
   Callback,
   CloseOptions,
+  Commit,
+  CommitsOptions,
   CommonOptions,
   DivergedError,
   ErrorCode,

@@ -388,7 +388,8 @@ declare namespace conflux {
      *   and -1): no limit.
      * @returns the action, as a copy for this call; or `undefined` if the method returned nothing.
      * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own data as JSON, including
-     *   `code` (default: `ERR_CONFLUX_REFUSED`). Nothing was logged. Of more than 64 KiB of JSON, only the code and the
+     *   `code` (default: `ERR_CONFLUX_REFUSED` for a returned error, `ERR_CONFLUX_METHOD_THREW` for a thrown one, which is
+     *   usually a bug: `error.remoteStack` is the stack on the leader). Nothing was logged. Of more than 64 KiB of JSON, only the code and the
      *   first 8192 characters of the message are kept.
      * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_ASYNC_METHOD`, `ERR_CONFLUX_REDUCER`,
      *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
@@ -400,8 +401,8 @@ declare namespace conflux {
      *   began, for example by a stack overflow or a getter of an option; `error.cause` is that error. Likewise for every
      *   call that returns a promise.
      * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too many calls are pending; try again later.
-     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: the action may still be committed. The
-     *   message and `error.waitingFor` say what this node is waiting for (null if it is not).
+     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: the action may still be committed; or
+     *   `'not-applied'`: the call was never sent. The message and `error.waitingFor` say what this node is waiting for (null if it is not).
      * @throws {PerformError} an `AbortError` (`ABORT_ERR`) whose `cause` is the signal's reason: `'not-applied'` if the
      *   call had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
      * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if the call was in flight, `'unknown'`.
@@ -437,12 +438,32 @@ declare namespace conflux {
      * stops neither the other listeners nor the node: it becomes an uncaught exception once all have run. On a node with
      * `storage` each listener is first called when the log is replayed, once.
      *
+     * @param listener receives the action and its index in the log. After a snapshot or the replay the action is
+     *   undefined, and the index is the last one in the state.
      * @returns `unsubscribe`, which ends only this registration, immediately, even inside a listener; calling it again
      *   does nothing.
      * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
-    subscribe(listener: () => void): () => void
+    subscribe(listener: (commit: Commit<Action<Methods> | undefined>) => void): () => void
+
+    /**
+     * The committed actions in order, each once, as an async iterator: `for await (const { action, index } of
+     * node.commits())`. Nothing is queued for a reader that is slow: it reads on in the log of this node, which reaches
+     * back to the last snapshot or a little further (`snapshot`). `break`, the signal, and the end of the node end it;
+     * the failure of the node is thrown.
+     *
+     * To go on after an interruption, pass `from: index + 1` of the last commit that was handled. To begin with a state,
+     * read `getState()` and `status().appliedIndex` in one turn of the event loop, and go on from `appliedIndex + 1`.
+     *
+     * @param options.from the first index that counts; default: the commit after `getState()`.
+     * @param options.signal ends it: `next()` rejects with an `AbortError`.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`, at once: an option is wrong.
+     * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure, at once: this node has ended.
+     * @throws `ERR_CONFLUX_COMPACTED`, from `next()`: the log does not reach back to the index that comes next;
+     *   `error.firstIndex` says where it begins. Read the state instead, as above.
+     */
+    commits(options?: CommitsOptions | null): AsyncIterableIterator<Commit<Action<Methods>>>
 
     /**
      * Calls `listener` when the value of `selector` has changed: after the action, as `subscribe` does, and before the call
@@ -568,6 +589,8 @@ declare namespace conflux {
      *
      * @param options.timeout milliseconds; default: no limit.
      * @param options.signal aborts the call: it rejects with an `AbortError`. Likewise below.
+     * @param options.faultTolerance waits also until this many more voters may crash (`status().faultTolerance`): with
+     *   1, a rolling deploy may stop the next process. Default: 0.
      * @throws `ERR_CONFLUX_TIMEOUT`: the message and `error.waitingFor` say what is missing.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
@@ -623,6 +646,8 @@ declare namespace conflux {
     timeout?: number | null | undefined
     /** Aborts the call: it rejects with an `AbortError`. */
     signal?: Signal | null | undefined
+    /** So many more voters may crash. Default: 0. */
+    faultTolerance?: number | null | undefined
   }
 
   interface AskOptions {
@@ -632,6 +657,20 @@ declare namespace conflux {
      * Aborts the call: it rejects with an `AbortError`. The cluster may still execute the operation (`outcome:
      * 'unknown'`).
      */
+    signal?: Signal | null | undefined
+  }
+
+  /** An action that all nodes have, or will have, at this place. */
+  interface Commit<Action> {
+    action: Action
+    /** Its place in the log. Indexes grow, and some hold no action. */
+    index: number
+  }
+
+  interface CommitsOptions {
+    /** The first index that counts. Default: the one after what `getState()` holds. */
+    from?: number | null | undefined
+    /** Ends the iteration: `next()` rejects with an `AbortError`. */
     signal?: Signal | null | undefined
   }
 
@@ -781,6 +820,10 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_TWO_SUCCESSORS'; message: string; ours: string; theirs: string; former: string }
     /** This node gave its recovery vote to a successor that has become silent: `recover` continues without it. */
     | { code: 'WARN_CONFLUX_SUCCESSOR_SILENT'; message: string; successor: string }
+    /** A method of this leader threw an error without its own `code`. Each place is reported once. */
+    | { code: 'WARN_CONFLUX_METHOD_THREW'; message: string; method: string; stack?: string }
+    /** The reducer of this leader threw on the action of a method. Likewise. */
+    | { code: 'WARN_CONFLUX_REDUCER_THREW'; message: string; method: string; stack?: string }
     /** This node has diverged, and the event `diverged` has no listener. */
     | { code: 'WARN_CONFLUX_DIVERGED'; message: string; index: number }
 
@@ -789,6 +832,7 @@ declare namespace conflux {
     | 'ERR_CONFLUX_ASYNC_METHOD'
     | 'ERR_CONFLUX_BUSY'
     | 'ERR_CONFLUX_CLOSED'
+    | 'ERR_CONFLUX_COMPACTED'
     | 'ERR_CONFLUX_DIVERGED'
     | 'ERR_CONFLUX_DUPLICATE_ID'
     | 'ERR_CONFLUX_FORGOTTEN'
@@ -796,6 +840,7 @@ declare namespace conflux {
     | 'ERR_CONFLUX_INVALID_ARGUMENT'
     | 'ERR_CONFLUX_INVALID_OPTIONS'
     | 'ERR_CONFLUX_LAST_VOTER'
+    | 'ERR_CONFLUX_METHOD_THREW'
     | 'ERR_CONFLUX_NOT_A_VOTER'
     | 'ERR_CONFLUX_NOT_JSON'
     | 'ERR_CONFLUX_NOT_READY'
@@ -835,6 +880,12 @@ declare namespace conflux {
      * - `unknown`: the action may have been committed, or may still be.
      */
     outcome: 'refused' | 'not-applied' | 'unknown'
+    /** The method that was called. */
+    method?: string
+    /** The id of the leader that this node knew when the call was refused. */
+    leader?: string | null
+    /** The stack on the leader of an error that a method or the reducer threw (`ERR_CONFLUX_METHOD_THREW`, `ERR_CONFLUX_REDUCER`). */
+    remoteStack?: string
     /** The facts, and the data of a method's error. */
     [fact: string]: unknown
   }
@@ -870,6 +921,11 @@ declare namespace conflux {
       /** While the quorum is lost: the missing voters, and how long each has been silent. */
       missing: { id: string; silentMs: number }[]
     }
+    /**
+     * How many more voters may crash now without stopping the cluster, according to what the leader received within an
+     * election timeout.
+     */
+    faultTolerance: number
     /** Sorted by id; empty before the node is in a cluster. */
     members: Member[]
     /** Calls of this node that have not ended. */

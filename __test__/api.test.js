@@ -55,6 +55,7 @@ test('a node is its public functions, those of an event emitter, and nothing els
     [
       ...ofEmitters,
       'close',
+      'commits',
       'getProvisionalState',
       'getState',
       'perform',

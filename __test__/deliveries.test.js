@@ -499,7 +499,7 @@ test('subscribers that compute for long let the event loop turn, too', async t =
   setImmediate(turn)
   const evaluate = [KIND.evaluate, 'append', ['x']]
   deliver([KIND.role, 'leader', 2, 'a', ...evaluate, ...evaluate, ...evaluate, ...evaluate])
-  deliver(Array(4).fill(KIND.committedProvisional))
+  deliver([2, 3, 4, 5].flatMap(index => [KIND.committedProvisional, index]))
   await until('the end of both batches', () => micros.length === 2)
   assert.equal(at.length, 4)
   assert.ok(new Set(at).size >= 2, `turns of the event loop before each call: ${at}`)

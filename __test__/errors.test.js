@@ -56,13 +56,13 @@ const methods = {
 
 const expected = {
   returns: { message: 'returned', code: 'ERR_CONFLUX_REFUSED' },
-  throws: { message: 'thrown', code: 'ERR_CONFLUX_REFUSED' },
+  throws: { message: 'thrown', code: 'ERR_CONFLUX_METHOD_THREW' },
   withData: { message: 'taken', code: 'E_TAKEN', by: { id: 7, since: '1970-01-01T00:00:00.000Z' } },
   withProto: { message: 'proto', code: 'ERR_CONFLUX_REFUSED' },
   otherRealm: { message: 'elsewhere', code: 'E_ELSEWHERE' },
-  throwsText: { message: 'text', code: 'ERR_CONFLUX_REFUSED' },
-  throwsNull: { message: 'null', code: 'ERR_CONFLUX_REFUSED' },
-  throwsHostile: { message: 'something without a text was thrown', code: 'ERR_CONFLUX_REFUSED' },
+  throwsText: { message: 'text', code: 'ERR_CONFLUX_METHOD_THREW' },
+  throwsNull: { message: 'null', code: 'ERR_CONFLUX_METHOD_THREW' },
+  throwsHostile: { message: 'something without a text was thrown', code: 'ERR_CONFLUX_METHOD_THREW' },
   later: {
     message: 'the method `later` returned a promise; methods must be synchronous',
     code: 'ERR_CONFLUX_ASYNC_METHOD'
@@ -76,14 +76,21 @@ const expected = {
 
 test('a refusal is the same Error on every node, with the data of the method and without anything logged', async t => {
   const nodes = openCluster(t, 3, { methods })
-  await elected(nodes)
+  const leader = (await elected(nodes)).leader.status().id
   const { lastIndex } = nodes[0].status()
   for (const [method, { message, ...facts }] of Object.entries(expected)) {
     for (const node of nodes) {
       const error = await rejection(node.perform(method))
       assert.ok(error instanceof Error)
       assert.equal(String(error), `Error: ${message}`)
-      assert.deepEqual({ ...error }, { ...facts, outcome: 'refused' }, method)
+      const { remoteStack, ...rest } = error
+      assert.deepEqual(rest, { ...facts, outcome: 'refused', method, leader }, method)
+      // Of what is an error, and was thrown by mistake, the leader's stack says where.
+      assert.equal(
+        /at (Emitter\.)?throws \(.*errors\.test\.js/.test(remoteStack),
+        method === 'throws',
+        remoteStack
+      )
       assert.equal(error.polluted, undefined)
       assert.equal(Object.getPrototypeOf(error), Error.prototype)
     }
@@ -157,4 +164,54 @@ test('a reducer that throws while a call is evaluated refuses it, and nothing is
   // Nothing of it stays in anybody's way.
   await nodes[0].perform('append', ['fine'])
   assert.deepEqual(nodes[0].getState(), ['fine'])
+})
+
+test('what a method throws of itself is a warning on the leader, with its stack, once for each place', async t => {
+  const nodes = openCluster(t, 3, {
+    methods: {
+      ...list.methods,
+      typo: thing => thing.nme.length,
+      wrong() {
+        throw new Error('at another place')
+      },
+      coded() {
+        throw Object.assign(new Error('no'), { code: 'E_NO' })
+      },
+      returned: () => new Error('no')
+    },
+    reduce(state, action) {
+      if (action === 'poison') return state.nothing.here
+      return list.reduce(state, action)
+    }
+  })
+  const warnings = nodes.map(node => {
+    const own = []
+    node.on('warning', ({ code, method, stack, message }) => own.push({ code, method, stack, message }))
+    return own
+  })
+  const { leader, followers } = await elected(nodes)
+  const errors = []
+  for (const method of ['typo', 'typo', 'wrong', 'coded', 'returned']) {
+    errors.push(await rejection(followers[0].perform(method, [{}])))
+  }
+  const reducer = await rejection(followers[0].perform('append', ['poison']))
+  assert.deepEqual(
+    errors.map(error => error.code),
+    [...Array(3).fill('ERR_CONFLUX_METHOD_THREW'), 'E_NO', 'ERR_CONFLUX_REFUSED']
+  )
+  assert.match(errors[0].remoteStack, /^TypeError: .*\n\s+at (Emitter\.)?typo \(/)
+  assert.equal(errors[4].remoteStack, undefined)
+  assert.equal(reducer.code, 'ERR_CONFLUX_REDUCER')
+  assert.match(reducer.remoteStack, /^TypeError: .*\n\s+at (Object\.)?reduce \(/)
+  const told = warnings[nodes.indexOf(leader)]
+  assert.deepEqual(
+    told.map(({ code, method }) => [code, method]),
+    [
+      ['WARN_CONFLUX_METHOD_THREW', 'typo'],
+      ['WARN_CONFLUX_METHOD_THREW', 'wrong'],
+      ['WARN_CONFLUX_REDUCER_THREW', 'append']
+    ]
+  )
+  for (const { message, stack } of told) assert.ok(stack.includes('\n') && message.endsWith(stack), message)
+  for (const node of followers) assert.deepEqual(warnings[nodes.indexOf(node)], [])
 })

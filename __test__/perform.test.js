@@ -146,13 +146,13 @@ test("one node's calls are evaluated in the order of their calls, also those hel
   }
 })
 
-test('a timeout ends the wait; the outcome is unknown', async t => {
+test('a timeout ends the wait; what has gone nowhere by then is not applied', async t => {
   // One of three nodes: it has no leader.
   const [node] = openCluster(t, 1, { clusterSize: 3 })
   for (const timeout of [0, 20]) {
     const error = await rejection(node.perform('append', ['x'], timeout))
     assert.equal(error.code, 'ERR_CONFLUX_TIMEOUT')
-    assert.equal(error.outcome, 'unknown')
+    assert.equal(error.outcome, 'not-applied')
     assert.equal(error.timeout, timeout)
     assert.match(error.message, /^performing `append`: the call timed out after/)
   }

@@ -115,7 +115,7 @@ test('aborted in the turn of the call, it is not sent; those around it are', asy
   }
 })
 
-test('later, what became of it is unknown, and others of the same signal end alike', async t => {
+test('later, what has gone nowhere is not applied, and others of the same signal end alike', async t => {
   const node = openLonely(t)
   const controller = new AbortController()
   const { signal } = controller
@@ -125,7 +125,7 @@ test('later, what became of it is unknown, and others of the same signal end ali
   assert.equal(getEventListeners(signal, 'abort').length, 1)
   await delay(20)
   controller.abort()
-  for (const error of await Promise.all(performing)) assertAborted(error, 'unknown', signal.reason)
+  for (const error of await Promise.all(performing)) assertAborted(error, 'not-applied', signal.reason)
   for (const error of await Promise.all(waiting)) assertAborted(error, 'not-applied', signal.reason)
   assertAborted(await asking, 'unknown', signal.reason)
   assert.equal(node.status().pending, 0)
@@ -137,7 +137,7 @@ test('a callback gets the AbortError, too', async t => {
   const ended = new Promise(resolve => node.perform('append', ['x'], { signal: controller.signal }, resolve))
   await delay(10)
   controller.abort()
-  assertAborted(await ended, 'unknown', controller.signal.reason)
+  assertAborted(await ended, 'not-applied', controller.signal.reason)
 })
 
 test('the cause of AbortSignal.timeout is its reason', async t => {
@@ -183,7 +183,7 @@ test('a call that times out says what the node waits for', async t => {
   assert.match(error.waitingFor, /2 nodes/)
   assert.equal(
     error.message,
-    `performing \`append\`: the call timed out after 20 ms: ${error.waitingFor}; the action may still be committed`
+    `performing \`append\`: the call timed out after 20 ms: ${error.waitingFor}; the call was never sent`
   )
   assert.match(waitingFor, /2 nodes/)
   const sync = await rejection(node.sync({ timeout: 20 }))

@@ -30,6 +30,7 @@ test('the status is a plain object that tells where the node stands', async t =>
     'lastIndex',
     'snapshotIndex',
     'quorum',
+    'faultTolerance',
     'members',
     'pending',
     'waitingFor',

@@ -7,13 +7,16 @@ const test = require('node:test')
 
 const { elected, openCluster, openOne, runScript, until } = require('./nodes')
 
-test('a listener is called once for every committed action, on every node, without arguments', async t => {
+test('a listener is called once for every committed action, on every node, with that action', async t => {
   const nodes = openCluster(t, 3)
   const calls = nodes.map(() => [])
   nodes.forEach((node, i) =>
     node.subscribe(function (...args) {
       assert.equal(this, undefined)
-      assert.deepEqual(args, [])
+      const [{ action, index }, ...rest] = args
+      assert.deepEqual(rest, [])
+      assert.equal(action, node.getState().at(-1))
+      assert.ok(index > node.status().appliedIndex, 'the batch is not answered yet')
       calls[i].push(node.getState().length)
     })
   )

@@ -15,8 +15,8 @@ const THROWS = Number(process.env.CONFLUX_THROWS ?? 1000)
 
 /** What the application does wrong, by the name of the method; and how the call of it ends. */
 const WRONG = {
-  throws: { code: 'ERR_CONFLUX_REFUSED', message: 'thrown by a method' },
-  throwsNothing: { code: 'ERR_CONFLUX_REFUSED' },
+  throws: { code: 'ERR_CONFLUX_METHOD_THREW', message: 'thrown by a method' },
+  throwsNothing: { code: 'ERR_CONFLUX_METHOD_THREW' },
   promises: { code: 'ERR_CONFLUX_ASYNC_METHOD' },
   poisons: { code: 'ERR_CONFLUX_REDUCER', message: 'thrown by the reducer' }
 }

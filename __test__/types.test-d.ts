@@ -100,6 +100,13 @@ async function theRest() {
   expect<{ owner: string | null; sum: number }>().toBe(node.getState())
   expect<{ owner: string | null; sum: number }>().toBe(node.getProvisionalState())
   expect<() => void>().toBe(node.subscribe(() => {}))
+  node.subscribe(({ action, index }) => {
+    expect<number>().toBe(index)
+    if (action?.type === 'lock') expect<string>().toBe(action.owner)
+  })
+  for await (const { action } of node.commits({ from: 1 })) {
+    expect<'lock' | 'unlock' | 'add'>().toBe(action.type)
+  }
   // @ts-expect-error a function is needed
   node.subscribe('x')
   const unwatch = node.watch(

@@ -13,7 +13,11 @@ const NONE = Object.freeze({})
 const CHECKS = {
   timeout: value => (isTimeout(value) ? undefined : TIMEOUT_RULE),
   signal: value => (isSignal(value) ? undefined : 'the signal must be an AbortSignal'),
+  faultTolerance: value =>
+    Number.isInteger(value) && value >= 0 ? undefined : '"faultTolerance" must be an integer, 0 or more',
   leave: value => (typeof value === 'boolean' ? undefined : '"leave" must be true or false'),
+  from: value =>
+    Number.isSafeInteger(value) && value > 0 ? undefined : '"from" must be a positive integer: an index',
   equals: value => (typeof value === 'function' ? undefined : '"equals" must be a function')
 }
 

@@ -81,11 +81,13 @@ class Batch {
           break
         }
         case COMMITTED_PROVISIONAL:
-          replica.commitOldest()
+          this.reducedIndex = items[i]
+          replica.commitOldest(items[i++])
           isOver = slice.isOver()
           break
         case COMMITTED_PROVISIONAL_OWN: {
-          const isReduced = replica.commitOldest()
+          this.reducedIndex = items[i]
+          const isReduced = replica.commitOldest(items[i++])
           node.performed(items[i++], items[i++], isReduced)
           settled++
           isOver = slice.isOver()

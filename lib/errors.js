@@ -108,6 +108,14 @@ module.exports = {
       'the state cannot be read before the log on disk is replayed; `await node.ready()` first'
     ),
 
+  /** What an iterator over commits would read next is not in the log any more. */
+  compacted: (index, firstIndex) =>
+    failure(
+      'ERR_CONFLUX_COMPACTED',
+      `the log does not reach back to index ${index}: it begins at ${firstIndex}; read the state, and go on behind it`,
+      { index, firstIndex }
+    ),
+
   closed: outcome =>
     failure(
       'ERR_CONFLUX_CLOSED',

@@ -16,18 +16,28 @@ const ACTION = '1,'
 const REFUSED = '2,'
 const UNKNOWN = '3,'
 
-/** The answer, and the provisional state of its action in the store. */
-function evaluate(application, store, node, method, args) {
+/**
+ * The answer, and the provisional state of its action in the store.
+ *
+ * @param onThrown told what the method or the reducer threw, of itself: `'method'` or `'reducer'`, the method's name, and
+ *   the error.
+ */
+function evaluate(application, store, { node, method, args }, onThrown) {
   let text
+  let isRefusal = false
   try {
     const returned = application.call(node, method, args)
     if (returned === NO_METHOD) return UNKNOWN + encodeError(errors.unknownMethod(method))
     if (returned === undefined || returned === null) return NOTHING
-    if (errors.isError(returned)) throw returned
+    isRefusal = errors.isError(returned)
+    if (isRefusal) throw returned
     text = encode(returned, 'action')
     if (text === undefined) throw errors.notJson('action', `it is a ${typeof returned}`)
   } catch (error) {
-    return REFUSED + encodeError(StateError.is(error) ? errors.methodState(method, error) : error)
+    if (StateError.is(error)) return REFUSED + encodeError(errors.methodState(method, error))
+    if (isRefusal || hasCode(error)) return REFUSED + encodeError(error)
+    onThrown('method', method, error)
+    return REFUSED + encodeError(error, METHOD_THREW)
   }
   // A `toJSON` that returns null means that there is nothing to do.
   if (text === 'null') return NOTHING
@@ -35,10 +45,9 @@ function evaluate(application, store, node, method, args) {
     // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
     store.evaluate(JSON.parse(text))
   } catch (error) {
-    const isOfState = StateError.is(error)
-    return (
-      REFUSED + encodeError(isOfState ? errors.reducerState(method, error) : errors.reducer(method, error))
-    )
+    if (StateError.is(error)) return REFUSED + encodeError(errors.reducerState(method, error))
+    onThrown('reducer', method, error)
+    return REFUSED + encodeError(errors.reducer(method, error), undefined, error)
   }
   return ACTION + text
 }
@@ -52,9 +61,41 @@ function refuse(error) {
 const ERROR_BYTES_MAX = 64 * 1024
 const MESSAGE_LENGTH_MAX = 8 * 1024
 
-/** The error as a JSON text: its message, and what own data of it JSON keeps. It never throws itself. */
-function encodeError(error) {
-  const data = { message: errors.messageOf(error) }
+/** A method says no with an error that it returns, or that has a code. Others are mistakes. */
+const METHOD_THREW = 'ERR_CONFLUX_METHOD_THREW'
+
+function hasCode(error) {
+  try {
+    return error.code !== undefined
+  } catch {
+    return false
+  }
+}
+
+/** Of the stack on the leader: the upper frames tell where. */
+const STACK_LENGTH_MAX = 4 * 1024
+
+/** The frames of the application: those below are conflux's own. */
+function stackOf(error) {
+  try {
+    const { stack } = error
+    if (typeof stack !== 'string') return undefined
+    const own = stack.indexOf(__dirname)
+    return stack.slice(0, Math.min(own === -1 ? Infinity : stack.lastIndexOf('\n', own), STACK_LENGTH_MAX))
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The error as a JSON text: its message, and what own data of it JSON keeps. It never throws itself.
+ *
+ * @param code if it was thrown by mistake: its code, which it lacks.
+ * @param cause what was thrown by mistake.
+ */
+function encodeError(error, code, cause = code === undefined ? undefined : error) {
+  const data = { message: errors.messageOf(error), code }
+  if (cause !== undefined) data.remoteStack = stackOf(cause)
   try {
     copyData(error, data)
     const text = JSON.stringify(data)
@@ -110,4 +151,4 @@ function withoutFrames(message) {
   }
 }
 
-module.exports = { evaluate, refuse, decodeError }
+module.exports = { evaluate, refuse, decodeError, stackOf }

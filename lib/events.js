@@ -3,6 +3,11 @@
 'use strict'
 
 const { emitWarning, reportFailure, writeError } = require('./environment')
+const { messageOf } = require('./errors')
+const { stackOf } = require('./evaluation')
+
+/** So many places are told of. */
+const THROWN_MAX = 100
 
 class Events {
   /** While a node is closing, only its end is told. */
@@ -10,6 +15,8 @@ class Events {
   #id
   #emitter
   #warned = new Set()
+  /** Where methods and reducers threw. */
+  #thrown = new Set()
 
   /** @param emitter whose listeners get the events. */
   constructor(id, emitter) {
@@ -32,7 +39,25 @@ class Events {
     }
   }
 
-  /** A node that continues with an old state must be seen: where nobody listens, it is a warning. */
+  /**
+   * A method or reducer threw by mistake, on this leader: each place is reported once.
+   *
+   * @param what `'method'` or `'reducer'`.
+   */
+  threw(what, method, error) {
+    const stack = stackOf(error)
+    const place = `${what} ${method} ${/\n\s+at .*/.exec(stack)?.[0]}`
+    if (this.#thrown.has(place) || this.#thrown.size === THROWN_MAX) return
+    this.#thrown.add(place)
+    const where =
+      what === 'method'
+        ? `the method \`${method}\` threw`
+        : `the reducer threw on the action of \`${method}\``
+    const code = what === 'method' ? 'WARN_CONFLUX_METHOD_THREW' : 'WARN_CONFLUX_REDUCER_THREW'
+    this.warn(code, `${where}: ${stack ?? messageOf(error)}`, { method, stack })
+  }
+
+  /** A node that continues with an old state must be seen: without a listener, it is a warning. */
   diverged(error) {
     if (this.#emitter.listenerCount('diverged') > 0) this.emit('diverged', error)
     else this.warn('WARN_CONFLUX_DIVERGED', error.message, { index: error.index })

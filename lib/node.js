@@ -59,6 +59,7 @@ class Node {
   #isCaughtUp = false
   /** The batch held an action of this node. */
   #hasPerformed = false
+  #onThrown = (what, method, error) => this.#events.threw(what, method, error)
   #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
 
@@ -75,7 +76,10 @@ class Node {
     this.#application = new Application(options)
     this.#replicatedState = new ReplicatedState(
       this.#application,
-      { isReplayed: !this.#isDurable },
+      {
+        isReplayed: !this.#isDurable,
+        readLog: (from, until) => JSON.parse(this.#native.commits(from, until))
+      },
       (index, why) => this.#native.reducerFailed(index, why)
     )
     this.#inbox = new Inbox(this, this.#replicatedState)
@@ -88,7 +92,11 @@ class Node {
       () => this.#waitingFor()
     )
     this.#operations = new Operations(options, stacks)
-    this.#ready = new Ready(() => this.#waitingFor(), stacks)
+    this.#ready = new Ready(
+      () => this.#waitingFor(),
+      () => JSON.parse(this.#native.status()).faultTolerance,
+      stacks
+    )
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
     nextTick(beginKeepingAlive, this)
@@ -104,6 +112,7 @@ class Node {
     handle.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
     handle.subscribe = listener => this.#subscribe(listener)
     handle.watch = (selector, listener, options) => this.#watch(selector, listener, options)
+    handle.commits = options => this.#commits(options)
     handle.getState = () => this.#application.show(this.#replicatedState.committed)
     handle.getProvisionalState = () => this.#application.show(this.#replicatedState.provisional)
     handle.close = (options, callback) => this.#close(options, callback)
@@ -154,6 +163,11 @@ class Node {
   #watch(selector, listener, options) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
     return this.#replicatedState.selections.add(selector, listener, options)
+  }
+
+  #commits(options) {
+    if (this.#state !== 'open') throw this.#endedError('not-applied')
+    return this.#replicatedState.commits.iterate(options)
   }
 
   #ask(name, args) {
@@ -251,6 +265,7 @@ class Node {
       lastIndex: core.lastIndex,
       snapshotIndex: core.snapshotIndex,
       quorum: { lost: missing.length > 0, missing },
+      faultTolerance: isAlive ? core.faultTolerance : 0,
       members: core.members,
       pending: this.#calls.count,
       waitingFor: isAlive ? core.waitingFor : null,
@@ -339,7 +354,7 @@ class Node {
 
   /** Returns the length of the answers so far. */
   evaluate(method, args) {
-    const answer = this.#replicatedState.evaluate(this.handle, method, args)
+    const answer = this.#replicatedState.evaluate({ node: this.handle, method, args }, this.#onThrown)
     this.#answers.push(answer)
     return (this.#answersLength += answer.length)
   }
@@ -371,7 +386,7 @@ class Node {
   }
 
   refused(sequence, data) {
-    this.#calls.reject(sequence, decodeError(data))
+    this.#calls.refuse(sequence, decodeError(data), this.#leader)
   }
 
   failed(sequence, code, message, outcome) {
@@ -425,6 +440,7 @@ class Node {
     this.#replicatedState.dropProvisional()
     this.#replicatedState.subscribers.clear()
     this.#replicatedState.selections.clear()
+    this.#replicatedState.commits.end(failure === null ? undefined : this.#endedError('unknown'))
     this.#ready.reject(() => this.#endedError('not-applied'))
     this.#calls.rejectAll(outcome => this.#endedError(outcome))
     this.#operations.rejectAll(() => this.#endedError('unknown'))

@@ -94,12 +94,12 @@ class PendingCalls {
     if (isTimed && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
     if (signal?.aborted) throw errors.aborted(describe(method), 'not-applied', reasonOf(signal))
     const end = callback === undefined ? new Deferred() : new Callback(callback)
-    const entry = new Entry(end, text.length)
+    const entry = new Entry(end, method, text.length)
     const site = this.#stacks.capture(callee)
     this.#flushLater()
-    if (isTimed) entry.timer = setTimeout(expire, timeout, this, entry, method, timeout)
+    if (isTimed) entry.timer = setTimeout(expire, timeout, this, entry, timeout)
     if (site !== undefined || signal !== undefined || callback !== undefined) {
-      entry.call = new Call(this, entry, method, site, signal, callback !== undefined)
+      entry.call = new Call(this, entry, site, signal, callback !== undefined)
     }
     const turn = this.#turn === '' ? `${quoted},${text}` : `${this.#turn},${quoted},${text}`
     // Recorded from here on. There is no call below.
@@ -125,6 +125,15 @@ class PendingCalls {
     if (entry !== undefined) this.#reject(entry, error)
   }
 
+  /** The leader's method said no, or threw. What the error says itself of method and leader stays. */
+  refuse(sequence, error, leader) {
+    const entry = this.#take(sequence)
+    if (entry === undefined) return
+    if (!Object.hasOwn(error, 'method')) error.method = entry.method
+    if (!Object.hasOwn(error, 'leader')) error.leader = leader
+    this.#reject(entry, error)
+  }
+
   #reject(entry, error) {
     const { call } = entry
     if (call?.isCallback) entry.reject(call.site === undefined ? error : withSite(error, call.site))
@@ -132,12 +141,12 @@ class PendingCalls {
   }
 
   /** The timeout of a call is over. */
-  expire(entry, method, timeout) {
-    this.#giveUp(entry, outcome => errors.timeout(method, timeout, outcome, this.#waitingForNow()))
+  expire(entry, timeout) {
+    this.#giveUp(entry, outcome => errors.timeout(entry.method, timeout, outcome, this.#waitingForNow()))
   }
 
-  abort(entry, method, signal) {
-    this.#giveUp(entry, outcome => errors.aborted(describe(method), outcome, reasonOf(signal)))
+  abort(entry, signal) {
+    this.#giveUp(entry, outcome => errors.aborted(describe(entry.method), outcome, reasonOf(signal)))
   }
 
   /** The caller no longer waits. An entry that was never recorded is ignored. */
@@ -146,6 +155,10 @@ class PendingCalls {
     if (entry.sequence >= this.#turnFirst) {
       this.#withdraw(entry)
       this.#reject(entry, errorFor('not-applied'))
+      return
+    }
+    if (this.native.withdraw(entry.sequence)) {
+      this.reject(entry.sequence, errorFor('not-applied'))
       return
     }
     this.reject(entry.sequence, errorFor('unknown'))
@@ -280,6 +293,7 @@ class Entry {
   resolve
   reject
   sequence = 0
+  method
   /** Of its arguments' text. */
   length
   timer = undefined
@@ -287,9 +301,10 @@ class Entry {
   call = undefined
   isWithdrawn = false
 
-  constructor({ resolve, reject }, length) {
+  constructor({ resolve, reject }, method, length) {
     this.resolve = resolve
     this.reject = reject
+    this.method = method
     this.length = length
   }
 
@@ -306,13 +321,11 @@ class Call {
   site
   #calls
   #entry
-  #method
   #signal
 
-  constructor(performs, entry, method, site, signal, isCallback) {
-    this.#calls = performs
+  constructor(calls, entry, site, signal, isCallback) {
+    this.#calls = calls
     this.#entry = entry
-    this.#method = method
     this.#signal = signal
     this.site = site
     this.isCallback = isCallback
@@ -320,7 +333,7 @@ class Call {
   }
 
   aborted(signal) {
-    this.#calls.abort(this.#entry, this.#method, signal)
+    this.#calls.abort(this.#entry, signal)
   }
 
   rest() {
@@ -341,12 +354,12 @@ class Callback {
   }
 }
 
-function flushTurn(performs) {
-  performs.flushTurn()
+function flushTurn(calls) {
+  calls.flushTurn()
 }
 
-function expire(performs, entry, method, timeout) {
-  performs.expire(entry, method, timeout)
+function expire(calls, entry, timeout) {
+  calls.expire(entry, timeout)
 }
 
 const describe = method => `performing \`${method}\``

@@ -8,44 +8,73 @@ const { Deferred } = require('./deferred')
 const { Promise, clearTimeout, setTimeout } = require('./environment')
 const errors = require('./errors')
 
-const OPTIONS = ['timeout', 'signal']
+const OPTIONS = ['timeout', 'signal', 'faultTolerance']
+
+/** How many voters may crash changes without a word of the core: it is looked at as often as this. */
+const POLL_MS = 25
 
 class Ready {
   #isReady = false
   #waiting = new Set()
   #waitingFor
+  #faultTolerance
   #stacks
+  #isPolling = false
+  #poll = () => {
+    this.#isPolling = false
+    if (this.#isReady) this.resolve()
+  }
 
   /**
    * @param waitingFor returns what the node is waiting for, as text, or null.
+   * @param faultTolerance returns how many more voters may crash now.
    * @param stacks records the callers.
    */
-  constructor(waitingFor, stacks) {
+  constructor(waitingFor, faultTolerance, stacks) {
     this.#waitingFor = waitingFor
+    this.#faultTolerance = faultTolerance
     this.#stacks = stacks
   }
 
   /**
-   * @param options `{ timeout, signal }`; the timeout in milliseconds; none: for as long as it takes.
+   * @param options `{ timeout, signal, faultTolerance }`; the timeout in milliseconds; none: for as long as it takes.
    * @param callee the function that the application called.
    * @throws an error about invalid options.
    */
   wait(options, callee) {
-    const { timeout, signal } = callOptions(options, OPTIONS)
+    const { timeout, signal, faultTolerance = 0 } = callOptions(options, OPTIONS)
     if (signal?.aborted) throw aborted(signal)
-    if (this.#isReady) return Promise.resolve()
-    const waiter = { deferred: new Deferred(), site: this.#stacks.capture(callee), timer: undefined, signal }
+    if (this.#isReady && this.#tolerates(faultTolerance)) return Promise.resolve()
+    const waiter = { deferred: new Deferred(), site: undefined, timer: undefined, signal, faultTolerance }
+    waiter.site = this.#stacks.capture(callee)
     waiter.aborted = () => this.#end(waiter, () => aborted(signal))
     if (timeout !== undefined) waiter.timer = setTimeout(() => this.#expire(waiter, timeout), timeout)
     if (signal !== undefined) listen(signal, waiter)
     this.#waiting.add(waiter)
+    if (this.#isReady) this.#pollLater()
     return waiter.deferred.promise
   }
 
   /** There is a leader. */
   resolve() {
     this.#isReady = true
-    this.#settle(({ deferred }) => deferred.resolve())
+    if (this.#waiting.size === 0) return
+    this.#settle(
+      ({ deferred }) => deferred.resolve(),
+      ({ faultTolerance }) => this.#tolerates(faultTolerance)
+    )
+    if (this.#waiting.size > 0) this.#pollLater()
+  }
+
+  /** So many more voters may crash. */
+  #tolerates(faultTolerance) {
+    return faultTolerance === 0 || this.#faultTolerance() >= faultTolerance
+  }
+
+  #pollLater() {
+    if (this.#isPolling) return
+    setTimeout(this.#poll, POLL_MS).unref()
+    this.#isPolling = true
   }
 
   /** There is no leader any more: later calls wait. */
@@ -58,16 +87,22 @@ class Ready {
     this.#settle(waiter => this.#stacks.reject(waiter.deferred, makeError(), waiter.site))
   }
 
-  #settle(settle) {
-    for (const waiter of this.#waiting) {
+  #settle(settle, isDue = () => true) {
+    for (const waiter of [...this.#waiting].filter(isDue)) {
+      this.#waiting.delete(waiter)
       rest(waiter)
       settle(waiter)
     }
-    this.#waiting.clear()
   }
 
   #expire(waiter, timeout) {
-    this.#end(waiter, () => errors.notReady(timeout, this.#waitingFor()))
+    this.#end(waiter, () => errors.notReady(timeout, this.#waitingFor() ?? this.#intolerance(waiter)))
+  }
+
+  #intolerance({ faultTolerance }) {
+    return this.#tolerates(faultTolerance)
+      ? null
+      : `${this.#faultTolerance()} more voters may crash, not ${faultTolerance}`
   }
 
   /** A call that was cut off may have left a timer or a listener, and does not wait. */

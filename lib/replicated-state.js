@@ -6,6 +6,7 @@
 'use strict'
 
 const errors = require('./errors')
+const { Commits } = require('./commits')
 const { evaluate, refuse } = require('./evaluation')
 const { Selections } = require('./selections')
 const snapshot = require('./snapshot')
@@ -19,6 +20,10 @@ class ReplicatedState {
   subscribers = new Subscribers()
   /** Listeners for a part of the state; each is called when its part differs. */
   selections = new Selections(() => (this.#isReplayed ? this.#store.committed : undefined))
+  /** Iterators over the committed actions. */
+  commits
+  /** Up to here everything is in the state. */
+  #reducedIndex = 0
   #application
   #store
   /** Until then, the state is older than the one that an earlier process had. */
@@ -30,9 +35,11 @@ class ReplicatedState {
   /**
    * Throws if the reducer has no initial state.
    *
+   * @param readLog gives the committed actions between two indexes, as the core's `commits`.
    * @param onApplyError called with an index and a sentence: what is committed there cannot be reduced on this node.
    */
-  constructor(application, { isReplayed }, onApplyError) {
+  constructor(application, { isReplayed, readLog }, onApplyError) {
+    this.commits = new Commits(() => this.#reducedIndex, readLog)
     this.#application = application
     this.#store = new Store(application)
     this.#isReplayed = isReplayed
@@ -63,17 +70,17 @@ class ReplicatedState {
   // For the core.
 
   /** The answer to a call. */
-  evaluate(node, method, args) {
+  evaluate(call, onThrown) {
     // Nothing is evaluated on a state that lacks a committed action. The core drops this answer.
     if (this.#applyError !== null) return refuse(this.#applyError.cause)
-    return evaluate(this.#application, this.#store, node, method, args)
+    return evaluate(this.#application, this.#store, call, onThrown)
   }
 
   /** The action of the oldest provisional state is committed. Returns whether the state contains it, likewise below. */
-  commitOldest() {
+  commitOldest(index) {
     if (this.#applyError !== null) return false
-    this.#store.commitOldest()
-    this.#notify()
+    const action = this.#store.commitOldest()
+    this.#notify(index, action)
     return true
   }
 
@@ -85,7 +92,7 @@ class ReplicatedState {
       this.#stall({ index, action, cause }, `the reducer threw on the action ${textOf(action)}`)
       return false
     }
-    this.#notify()
+    this.#notify(index, action)
     return true
   }
 
@@ -112,7 +119,7 @@ class ReplicatedState {
     }
     this.#applyError = null
     this.#store.restore(state)
-    this.#notify()
+    this.#notify(index)
   }
 
   /** The last good state stays; what follows the error is not reduced. */
@@ -140,14 +147,20 @@ class ReplicatedState {
 
   replayed() {
     this.#isReplayed = true
-    this.#notify()
+    this.#notify(this.#reducedIndex)
   }
 
-  /** Listeners are not called before the replay is done, and then once: they must not read an older state. */
-  #notify() {
+  /**
+   * Listeners are not called before the replay is done, and then once: they must not read an older state.
+   *
+   * @param action undefined if the state was restored instead of reduced.
+   */
+  #notify(index, action) {
+    this.#reducedIndex = index
     if (!this.#isReplayed) return
-    this.subscribers.notify()
+    this.subscribers.notify(index, action)
     this.selections.notify()
+    this.commits.notify(index, action)
   }
 }
 

@@ -14,6 +14,8 @@ class Store {
   #committed
   /** `#states[#oldest…]` are provisional, in the order of their actions. */
   #states = []
+  /** Their actions, at the same places. */
+  #actions = []
   #oldest = 0
 
   constructor(application) {
@@ -33,6 +35,7 @@ class Store {
   /** Reduces an action that may yet be committed. Throws what the reducer throws; nothing changed then. */
   evaluate(action) {
     this.#states.push(this.#application.reduce(this.newest, action))
+    this.#actions.push(action)
   }
 
   /** Reduces a committed action. Throws what the reducer throws; nothing changed then. */
@@ -46,22 +49,27 @@ class Store {
     this.#committed = state
   }
 
-  /** The action of the oldest provisional state was committed. */
+  /** The action of the oldest provisional state was committed. Returns that action. */
   commitOldest() {
     if (this.#oldest === this.#states.length)
       throw new Error('a provisional state was committed that is not there')
+    const action = this.#actions[this.#oldest]
     this.#committed = this.#states[this.#oldest]
+    this.#actions[this.#oldest] = undefined
     this.#states[this.#oldest++] = undefined
     if (this.#oldest === this.#states.length) this.dropProvisional()
     else if (this.#oldest === STEP) {
       this.#states.splice(0, STEP)
+      this.#actions.splice(0, STEP)
       this.#oldest = 0
     }
+    return action
   }
 
   /** Drops the provisional states: their actions will be evaluated again, or by somebody else. */
   dropProvisional() {
     this.#states.length = 0
+    this.#actions.length = 0
     this.#oldest = 0
   }
 }

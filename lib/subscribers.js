@@ -21,15 +21,17 @@ class Subscribers {
     return unsubscribe
   }
 
-  /** Calls each; what one throws stops neither the others nor the node. */
-  notify() {
+  /** Calls each with `{ action, index }`; what one throws stops neither the others nor the node. */
+  notify(index, action) {
     const round = ++this.#round
+    if (this.#registrations.size === 0) return
+    const commit = { action, index }
     for (const registration of this.#registrations) {
       if (this.isSilent) return
       if (registration.round >= round) continue
       const { listener } = registration
       try {
-        listener()
+        listener(commit)
       } catch (error) {
         errors.surface(error)
       }

@@ -19,7 +19,7 @@ use crate::channel::Outbound;
 use crate::channel::marker::MarkerRequest;
 use crate::crash;
 use crate::error::Error;
-use crate::raft::{Delivery, Incarnation, Input, Node, Status, Work};
+use crate::raft::{Commits, Delivery, Incarnation, Input, Node, Status, Work};
 
 pub enum Command {
     Input(Input),
@@ -86,6 +86,18 @@ impl Handle {
     /// The node as it is between two turns.
     pub fn status(&self) -> Status {
         self.shared_core.lock().status()
+    }
+
+    /// What `Node::withdraw` says; false if the core may not have heard of the call yet.
+    pub fn withdraw(&self, sequence: u64) -> bool {
+        let mut core = self.shared_core.lock();
+        let has_heard = self.shared_core.waiting.load(Ordering::SeqCst) == 0;
+        core.node.as_mut().filter(|_| has_heard).is_some_and(|node| node.withdraw(sequence))
+    }
+
+    /// What `Node::commits` gives; nothing before the storage is read, nor after the end.
+    pub fn commits(&self, from: u64, until: u64) -> Commits {
+        self.shared_core.lock().node.as_ref().map_or_else(Commits::default, |node| node.commits(from, until))
     }
 
     /// Ends the node without grace, as a crash would; `Application::stopped` is not called.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
 use crate::error::Error;
 use crate::raft::events::FailureOutcome;
-use crate::raft::{CallOutcome, Delivery, Warning};
+use crate::raft::{CallOutcome, Commits, Delivery, Warning};
 
 /// What begins a delivery in the flat array, and what follows it.
 mod kind {
@@ -20,9 +20,9 @@ mod kind {
     pub const RESET_PROVISIONAL: u8 = 1;
     /// method, arguments
     pub const EVALUATE: u8 = 2;
-    /// Take the oldest provisional state.
+    /// index: take the oldest provisional state
     pub const COMMITTED_PROVISIONAL: u8 = 3;
-    /// sequence, action: take the oldest provisional state and resolve with the action
+    /// index, sequence, action: take the oldest provisional state and resolve with the action
     pub const COMMITTED_PROVISIONAL_OWN: u8 = 4;
     /// index, action: reduce it
     pub const COMMITTED: u8 = 5;
@@ -96,11 +96,11 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                 }
                 evaluations += 1;
             }
-            Delivery::Committed { own: None, is_provisional: true, .. } => {
-                items.number(kind::COMMITTED_PROVISIONAL.into());
+            Delivery::Committed { index, own: None, is_provisional: true, .. } => {
+                items.number(kind::COMMITTED_PROVISIONAL.into()).number(*index);
             }
-            Delivery::Committed { own: Some(sequence), is_provisional: true, action, .. } => {
-                items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*sequence);
+            Delivery::Committed { index, own: Some(sequence), is_provisional: true, action } => {
+                items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*index).number(*sequence);
                 items.json(text(action, DEPTH_MAX).unwrap_or("null"));
             }
             Delivery::Committed { index, own, is_provisional: false, action } => {
@@ -148,6 +148,18 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
         }
     }
     Batch { text: items.finish(), states, refused }
+}
+
+/// What an iterator over commits reads.
+pub fn encode_commits(commits: &Commits) -> String {
+    let mut items = Items(String::new());
+    items.number(commits.first_index).number(commits.read_index);
+    for (index, action) in &commits.actions {
+        if let Some(action) = text(action, DEPTH_MAX) {
+            items.number(*index).json(action);
+        }
+    }
+    items.finish()
 }
 
 /// The last batch of a node.
@@ -348,7 +360,7 @@ mod tests {
         assert_eq!(
             items(&deliveries),
             json!([
-                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 4, 7, {}, 5, 9, "x",
+                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 9, 4, 9, 7, {}, 5, 9, "x",
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
@@ -405,14 +417,14 @@ mod tests {
             Warning::ChannelStillBroken { cause: "\n".into() },
             Warning::ChannelRestored,
             Warning::SnapshotFailed { why: "\"".into() },
-            Warning::QuorumLost { voters: 3, missing: vec!["b".into()], ticks: 9 },
+            Warning::QuorumLost { voters: 3, missing: vec!["b".into()], milliseconds: 9 },
             Warning::StorageSlow { milliseconds: 9 },
             Warning::QuorumRestored,
             Warning::Recovered { cluster: uuid, from: "a".into(), missing: vec!["b".into()] },
             Warning::Superseded { ours: uuid, successor: uuid, kept: 7 },
             Warning::FormerCluster { ours: uuid, former: uuid, kept: 7 },
             Warning::TwoSuccessors { ours: uuid, theirs: uuid, former: uuid },
-            Warning::SuccessorSilent { successor: uuid, ticks: 9 },
+            Warning::SuccessorSilent { successor: uuid, milliseconds: 9 },
             Warning::OtherVersion { theirs: 2, ours: 1 },
         ];
         for warning in warnings {

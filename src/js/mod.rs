@@ -172,10 +172,24 @@ impl NativeNode {
         Ok(())
     }
 
+    /// Nobody waits for this call any longer. Returns whether it has ended with that: it has gone nowhere, and will
+    /// not.
+    #[napi(catch_unwind)]
+    pub fn withdraw(&self, sequence: f64) -> bool {
+        self.handle.withdraw(sequence as u64)
+    }
+
     /// The node as it last described itself, as the text of a JSON object.
     #[napi(catch_unwind)]
     pub fn status(&self) -> String {
         status::encode(&self.handle.status(), self.tick)
+    }
+
+    /// The committed actions from index `from` on, at most up to `until`: `[first index that the log has, last index that
+    /// was read, index, action, …]`.
+    #[napi(catch_unwind)]
+    pub fn commits(&self, from: f64, until: f64) -> String {
+        batch::encode_commits(&self.handle.commits(from as u64, until as u64))
     }
 
     /// Ends gracefully within so many milliseconds, leaving the cluster or staying a member; the last delivery says

@@ -27,6 +27,7 @@ struct Json<'a> {
     /// Who is missing for a quorum; empty while there is one.
     missing: Vec<JsonMissing<'a>>,
     members: Vec<JsonMember<'a>>,
+    fault_tolerance: usize,
     waiting_for: Option<&'a str>,
     caught_up: bool,
 }
@@ -78,6 +79,7 @@ pub fn encode(status: &Status, tick: Duration) -> String {
         diverged: status.diverged.as_deref(),
         missing: missing.collect(),
         members: members.collect(),
+        fault_tolerance: status.fault_tolerance,
         waiting_for: status.waiting_for.as_deref(),
         caught_up: status.is_caught_up,
     };
@@ -112,6 +114,7 @@ mod tests {
             snapshot_index: 0,
             diverged: None,
             missing: [].into(),
+            fault_tolerance: 1,
             pending: 0,
             waiting_for: Some("3 nodes".into()),
             is_caught_up: false,

@@ -401,8 +401,8 @@ pub enum Warning {
     #[error("taking a snapshot: {why}; the log is not compacted")]
     SnapshotFailed { why: String },
     /// A majority of the voters has been silent for so long that they may never return.
-    #[error("no quorum for {ticks} ticks: of {voters} voters {} are missing: {}", missing.len(), missing.join(", "))]
-    QuorumLost { voters: usize, missing: Vec<Arc<str>>, ticks: u64 },
+    #[error("no quorum for {milliseconds} ms: of {voters} voters {} are missing: {}", missing.len(), missing.join(", "))]
+    QuorumLost { voters: usize, missing: Vec<Arc<str>>, milliseconds: u64 },
     /// The storage has not answered a write for so long that a leader transfers its leadership.
     #[error("the storage has not answered a write for {milliseconds} ms: it hangs or is very slow")]
     StorageSlow { milliseconds: u64 },
@@ -441,10 +441,10 @@ pub enum Warning {
     TwoSuccessors { ours: ClusterUuid, theirs: ClusterUuid, former: ClusterUuid },
     /// This node gave its recovery vote to a node that has become silent.
     #[error(
-        "this node gave its recovery vote to cluster {successor}, of which no node has been heard for {ticks} ticks; \
+        "this node gave its recovery vote to cluster {successor}, of which no node has been heard for {milliseconds} ms; \
          call `recover` to continue without it"
     )]
-    SuccessorSilent { successor: ClusterUuid, ticks: u64 },
+    SuccessorSilent { successor: ClusterUuid, milliseconds: u64 },
     /// A cluster on the same channel was founded with another `clusterSize`.
     #[error(
         "cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; this node cannot join it"

@@ -7,6 +7,7 @@ mod applications;
 mod catch_up;
 mod closing;
 mod commit_piggyback;
+mod commits;
 mod deliveries;
 mod divergence;
 mod facts;
@@ -23,6 +24,7 @@ mod replica;
 mod retention;
 mod snapshots;
 mod starts;
+mod status;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -42,7 +44,6 @@ use super::identity::{ClusterUuid, Start};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::requests::{ClientSession, LeaderSessions, Pending, in_pages};
-use super::status::Status;
 #[cfg(test)]
 use super::testing::bugs::{self, Bug, is_back};
 use super::transfer::Reception;
@@ -50,6 +51,7 @@ use crate::error::Error;
 use app_liveness::AppLiveness;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
+pub use commits::Commits;
 #[cfg(test)]
 pub(super) use deliveries::payload_bytes;
 use leader_state::LeaderState;
@@ -260,35 +262,6 @@ impl Node {
             .as_ref()
             .filter(|replica| replica.group.has_seen_commit())
             .map(|replica| replica.note.clone())
-    }
-
-    pub fn status(&self) -> Status {
-        let mut status = Status {
-            id: self.options.id.clone(),
-            incarnation: self.bootstrap.me(),
-            cluster: ClusterUuid::NONE,
-            role: Role::Follower,
-            term: 0,
-            leader: None,
-            commit_index: 0,
-            applied_index: 0,
-            last_index: 0,
-            members: Arc::from([]),
-            cluster_size: self.bootstrap.cluster_size(),
-            snapshot_index: 0,
-            diverged: None,
-            missing: self.missing().into(),
-            pending: self.client_session.len(),
-            waiting_for: self.bootstrap.waiting_for().map(Arc::from),
-            is_caught_up: self.is_caught_up,
-        };
-        if let Some(replica) = &self.replica {
-            replica.describe(&mut status);
-        }
-        if let Some(reception) = self.reception.as_ref().filter(|_| status.diverged.is_none()) {
-            status.waiting_for = Some(reception.describe().into());
-        }
-        status
     }
 
     /// Fails: every call ends with this error, and the node stops.

@@ -43,6 +43,10 @@ pub struct Options {
 }
 
 impl Options {
+    pub fn milliseconds(&self, ticks: u64) -> u64 {
+        ticks * self.tick_micros / 1_000
+    }
+
     /// The defaults of the public API (300–500 ms, 50 ms) at 10 ms a tick.
     pub fn new(id: &str, cluster_size: usize, seed: [u8; 32]) -> Self {
         Self {

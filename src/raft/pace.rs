@@ -50,6 +50,10 @@ pub struct Flight {
 }
 
 impl Flight {
+    pub fn sent_at(&self) -> u64 {
+        self.sent_at
+    }
+
     pub fn age(&self, now: u64) -> u64 {
         now.saturating_sub(self.sent_at)
     }
@@ -94,9 +98,20 @@ impl Pace {
         flight.age(now) >= self.due_ticks()
     }
 
+    /// It is lost: something has arrived that was sent so much later that no reordering explains it (as RFC 8985 decides).
+    pub fn is_overtaken(&self, flight: Flight, arrived_sent_at: u64) -> bool {
+        flight.sent_at + 2 * self.heartbeat_ticks < arrived_sent_at
+    }
+
     /// What is not acknowledged after so many ticks may be lost.
     pub fn retry_ticks(&self) -> u64 {
         (RETRY_HEARTBEATS * self.heartbeat_ticks).max(self.due_ticks()) << self.failures
+    }
+
+    /// A peer that acknowledged nothing for so many ticks is asked what it has. That costs a small frame, so it is asked at
+    /// least this often: whatever is lost must not wait for longer.
+    pub fn ask_ticks(&self) -> u64 {
+        self.retry_ticks().min(self.due_ticks_max)
     }
 
     fn due_ticks(&self) -> u64 {
@@ -113,6 +128,12 @@ impl Pace {
     /// Nothing is known of it but that it is not in flight any more.
     pub fn ended(&mut self, flight: Flight) {
         self.outstanding -= flight.bytes;
+    }
+
+    /// It is acknowledged, and may have been sent twice: how long the line takes is not known (Karn's algorithm, RFC 6298 §3).
+    pub fn arrived(&mut self, flight: Flight) {
+        self.ended(flight);
+        self.failures = self.failures.saturating_sub(1);
     }
 
     /// Something was not acknowledged in time: the line may be slower than it was, or what it carried is lost.

@@ -31,6 +31,8 @@ pub struct Status {
     pub diverged: Option<Arc<str>>,
     /// While too few voters are heard to commit anything: who is missing, and for how many ticks.
     pub missing: Arc<[(Arc<str>, u64)]>,
+    /// How many more voters may crash now without the loss of the quorum, as the leader hears them.
+    pub fault_tolerance: usize,
     /// Calls of this node that have not ended yet.
     pub pending: usize,
     /// What the node is waiting for, in words, while it is not in a cluster with a leader.
@@ -57,6 +59,7 @@ impl Status {
             snapshot_index: 0,
             diverged: None,
             missing: Arc::from([]),
+            fault_tolerance: 0,
             pending: 0,
             waiting_for: Some(waiting_for.into()),
             is_caught_up: false,

@@ -142,7 +142,12 @@ impl AppendFlow {
         {
             self.flights.pop_front();
             self.begin = last_index;
-            self.pace.acknowledged(flight, now);
+            if self.asked_at > flight.sent_at() {
+                // It may have been lost and asked for: that says nothing of the line.
+                self.pace.arrived(flight);
+            } else {
+                self.pace.acknowledged(flight, now);
+            }
         }
         while let Some(first) = self.waiting.front_mut()
             && first.index < self.matched
@@ -165,7 +170,7 @@ impl AppendFlow {
     /// one.
     fn tick(&mut self, now: u64) {
         let Some((_, first)) = self.flights.front() else { return };
-        if first.age(now).min(now - self.asked_at) >= self.pace.retry_ticks() {
+        if first.age(now).min(now - self.asked_at) >= self.pace.ask_ticks() {
             (self.asks, self.asked_at) = (true, now);
             self.pace.back_off();
         }

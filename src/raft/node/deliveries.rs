@@ -147,6 +147,7 @@ impl Node {
             | None => None,
         };
         let Some(request) = applied else {
+            replica.history.ignore(entry.index, replica.group.log().compacted().index);
             if is_provisional && let Some(sessions) = &mut replica.sessions {
                 // JavaScript's provisional states rest on an action that changes nothing.
                 sessions.drop_provisional(replica.group.last_index());

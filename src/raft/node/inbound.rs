@@ -240,8 +240,12 @@ impl Node {
             self.note_log(from, message.log_term, message.index);
         }
         let Some(replica) = &mut self.replica else { return };
+        // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.
+        let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
+        #[cfg(test)]
+        let is_of_leader = is_of_leader || is_back(Bug::TakesCandidateForLeader);
         replica.group.step(from.raft_id(), message);
-        if replica.group.leader() == Some(from.raft_id()) {
+        if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
             (replica.is_leader_silent, replica.leader_heard_at) = (false, replica.now);
         }
     }

@@ -30,6 +30,8 @@ pub(super) struct LeaderState {
     /// Silence is measured from here on: before, no member had to send anything to this node.
     since: u64,
     newcomers: BTreeMap<Incarnation, KnownNewcomer>,
+    /// When it last reported a silent member.
+    silence_told_at: Option<u64>,
     /// Members that a pending change removes: it is in the log, and not applied.
     being_removed: BTreeSet<RaftId>,
     /// Removed nodes that are to be notified once a quorum works without them.
@@ -84,6 +86,7 @@ impl LeaderState {
         Self {
             since: now,
             newcomers: BTreeMap::new(),
+            silence_told_at: None,
             being_removed: BTreeSet::new(),
             removed_to_notify: Vec::new(),
             removal_requested: BTreeSet::new(),
@@ -239,21 +242,18 @@ impl Node {
         self.watch_applications();
     }
 
-    /// Reports silent members to the others, so that the next leader knows them.
+    /// Reports silent members, so that the others and the next leader know them; and for a while, that there are none.
     pub(super) fn send_unreachable(&mut self) {
         let me = self.bootstrap.me().raft_id();
         let election_ticks = self.options.election_timeout_ticks_max;
         let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
-        let Some(replica) = self.replica.as_ref().filter(|_| is_due) else { return };
-        let Some(since) = replica.leader_state.as_ref().map(|leader_state| leader_state.since) else {
-            return;
-        };
-        let silence = replica
-            .members
-            .iter()
-            .map(|(member, ..)| (member, replica.silence(member, me, since, election_ticks)));
-        let members: Vec<(RaftId, u64)> = silence.filter(|(_, ticks)| *ticks >= election_ticks).collect();
+        let Some(replica) = self.replica.as_mut().filter(|_| is_due) else { return };
+        let Some(members) = replica.silent_members(me, election_ticks) else { return };
+        let Some(leader_state) = &mut replica.leader_state else { return };
         if !members.is_empty() {
+            leader_state.silence_told_at = Some(replica.now);
+        }
+        if leader_state.silence_told_at.is_some_and(|told_at| replica.now <= told_at + election_ticks) {
             self.outbox.push(Target::All, Message::Unreachable { members });
         }
     }

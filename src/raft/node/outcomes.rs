@@ -15,6 +15,11 @@ use crate::raft::testing::bugs::{Bug, is_back};
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;
 
 impl Node {
+    /// Ends a call that was not sent yet, and then never will be.
+    pub fn withdraw(&mut self, sequence: u64) -> bool {
+        self.client_session.end_if_unsent(sequence)
+    }
+
     /// Reports the outcomes that are due of requests without an entry.
     pub(super) fn send_due_outcomes(&mut self) {
         let Some(replica) = &mut self.replica else { return };

@@ -54,7 +54,7 @@ impl Node {
             return;
         }
         if !std::mem::replace(&mut self.overdue.is_reported, true) {
-            let milliseconds = self.overdue.ticks * self.options.tick_micros / 1000;
+            let milliseconds = self.options.milliseconds(self.overdue.ticks);
             self.warn(Warning::StorageSlow { milliseconds });
         }
         if self.replica.as_ref().is_some_and(|replica| replica.group.is_leader()) {

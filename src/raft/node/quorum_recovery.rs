@@ -153,7 +153,8 @@ impl Node {
         if !missing.is_empty() {
             if !std::mem::replace(&mut self.quorum_recovery.is_reported, true) {
                 let missing = missing.into_iter().map(|(id, _)| id).collect();
-                self.warn(Warning::QuorumLost { voters, missing, ticks: self.quorum_recovery.leaderless });
+                let milliseconds = self.options.milliseconds(self.quorum_recovery.leaderless);
+                self.warn(Warning::QuorumLost { voters, missing, milliseconds });
             }
             if self.options.recover_ticks.is_some_and(|ticks| self.quorum_recovery.leaderless >= ticks) {
                 self.quorum_recovery.recovers = true;
@@ -185,7 +186,8 @@ impl Node {
             return self.quorum_recovery.is_silence_reported = false;
         }
         if !std::mem::replace(&mut self.quorum_recovery.is_silence_reported, true) {
-            self.warn(Warning::SuccessorSilent { successor: recovery_vote.cluster, ticks });
+            let milliseconds = self.options.milliseconds(ticks);
+            self.warn(Warning::SuccessorSilent { successor: recovery_vote.cluster, milliseconds });
         }
         if self.options.recover_ticks.is_some_and(|recover_ticks| ticks >= recover_ticks) {
             self.quorum_recovery.recovers = true;

@@ -2,13 +2,14 @@
 //!
 //! Created and dropped by `node.rs`; decides nothing by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState};
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
+use super::commits::History;
 use super::divergence::Divergence;
 use super::leader_state::LeaderState;
 use super::snapshots::SnapshotSchedule;
@@ -50,6 +51,7 @@ pub(super) struct Replica {
     pub(super) epoch_index: u64,
     /// The last index that holds an action, as far as delivered.
     pub(super) last_action: u64,
+    pub(super) history: History,
     pub(super) sessions: Option<LeaderSessions>,
     /// What a leader does for the others; there exactly while this node leads.
     pub(super) leader_state: Option<LeaderState>,
@@ -196,6 +198,7 @@ impl Replica {
             applied_index: 0,
             epoch_index: 0,
             last_action: 0,
+            history: History::new(snapshot.position.index),
             sessions: None,
             leader_state: None,
             now: 0,
@@ -277,6 +280,7 @@ impl Replica {
         self.members = snapshot.members.clone();
         self.table = snapshot.table.clone();
         self.delivered_index = snapshot.position.index;
+        self.history = History::new(self.delivered_index);
         snapshot
     }
 
@@ -339,6 +343,32 @@ impl Replica {
         let silent_since =
             self.silent_since.get(&member).map_or(since, |silent_since| since.min(*silent_since));
         self.now.saturating_sub(silent_since)
+    }
+
+    /// On a leader, the members that have been silent for an election timeout, and for how long; `None` on others.
+    pub(super) fn silent_members(&self, me: RaftId, election_ticks: u64) -> Option<Vec<(RaftId, u64)>> {
+        let since = self.leader_state.as_ref()?.since();
+        let members = self.members.iter();
+        let silence = members.map(|(member, ..)| (member, self.silence(member, me, since, election_ticks)));
+        Some(silence.filter(|(_, ticks)| *ticks >= election_ticks).collect())
+    }
+
+    /// How many more voters may crash without losing the majority; in a joint configuration, that of each half (paper §6).
+    pub(super) fn fault_tolerance(&self, me: RaftId, election_ticks: u64) -> usize {
+        if self.leader().is_none() {
+            return 0;
+        }
+        let silent = self.silent_members(me, election_ticks).map_or_else(
+            || self.silent_since.keys().copied().collect(),
+            |silent| silent.into_iter().map(|(member, _)| member).collect::<BTreeSet<RaftId>>(),
+        );
+        let conf = self.group.conf_state();
+        let halves = [conf.voters, conf.voters_outgoing].into_iter().filter(|voters| !voters.is_empty());
+        let tolerated = halves.map(|voters| {
+            let heard = voters.iter().filter(|voter| !silent.contains(voter)).count();
+            heard.saturating_sub(voters.len() / 2 + 1)
+        });
+        tolerated.min().unwrap_or(0)
     }
 
     /// Records the silent members that the leader reported; all others are active.

@@ -177,6 +177,14 @@ impl ClientSession {
         Some(ended)
     }
 
+    /// Ends the call if it was never sent to a leader.
+    pub fn end_if_unsent(&mut self, sequence: u64) -> bool {
+        let position = sequence.checked_sub(self.floor).unwrap_or(u64::MAX) as usize;
+        let is_unsent =
+            matches!(self.pending.get(position), Some(Some(pending)) if !pending.was_dispatched());
+        is_unsent && self.end(sequence).is_some()
+    }
+
     /// The calls that were dispatched and are not decided, oldest first.
     pub fn dispatched(&self) -> Vec<u64> {
         let is_open = |pending: &&Pending| pending.was_dispatched() && pending.decided.is_none();

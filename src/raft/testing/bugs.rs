@@ -124,6 +124,8 @@ pub enum Bug {
     FoundsWithEveryApplication,
     /// A chunk of an image that comes before the one that it follows is dropped.
     DropsWhatComesEarly,
+    /// A learner continues to know a member as its leader that campaigns.
+    TakesCandidateForLeader,
 }
 
 thread_local! {
@@ -442,4 +444,9 @@ fn bug_of_welcoming_every_application_is_caught() {
 #[test]
 fn bug_of_dropping_what_comes_early_is_caught() {
     assert_caught(Bug::DropsWhatComesEarly, 580.., steadiness::live_through);
+}
+
+#[test]
+fn bug_of_taking_a_candidate_for_a_leader_is_caught() {
+    assert_caught(Bug::TakesCandidateForLeader, 0.., removals::a_learner_hears_its_leader_campaign);
 }

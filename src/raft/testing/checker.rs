@@ -136,7 +136,7 @@ impl Checker {
         is_told: bool,
     ) {
         self.branch_off(status.cluster, ancestors);
-        self.check_applied(name, status.cluster, application, is_told);
+        self.check_applied(name, status.cluster, application, ancestors, is_told);
         if status.cluster.is_none() {
             self.last.remove(name);
             return;
@@ -175,18 +175,28 @@ impl Checker {
         self.last.insert(name.to_string(), seen);
     }
 
-    /// What a node has applied since the last check is what its cluster, or the one that it has left, goes through
-    /// there.
-    fn check_applied(&mut self, name: &str, cluster: ClusterUuid, application: &Application, is_told: bool) {
+    /// What a node has applied since the last check is what its cluster, or the one that it has left, goes through there.
+    fn check_applied(
+        &mut self,
+        name: &str,
+        cluster: ClusterUuid,
+        application: &Application,
+        ancestors: &[Ancestor],
+        is_told: bool,
+    ) {
         let checked = self.checked.insert(name.to_string(), application.applied.len()).unwrap_or(0);
         let new = &application.applied[checked..];
         let moves = application.moves();
         let told = self.told.get(name).copied();
         let left = match told {
             _ if !is_told => new.len(),
-            // What was under way when it left comes before the state that it joined with.
-            Some((_, before)) if before != moves => {
-                new.iter().take_while(|applied| applied.action.is_some()).count()
+            Some((former, before)) if before != moves => {
+                // What was under way when it left comes before the state that it joined with. It got none if it took back
+                // its promise to a successor, and recovered the cluster from its own log.
+                let restores = new.iter().any(|applied| applied.action.is_none());
+                let ancestor = ancestors.iter().find(|ancestor| ancestor.cluster == former && !restores);
+                let kept = ancestor.map_or(u64::MAX, |ancestor| ancestor.kept);
+                new.iter().take_while(|applied| applied.action.is_some() && applied.index <= kept).count()
             }
             _ => 0,
         };

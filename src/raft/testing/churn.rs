@@ -125,6 +125,10 @@ impl Life {
         if outside >= 1 || statuses.len() >= self.run.size + 2 || !Fault::Newcomers.strikes() {
             return;
         }
+        self.start_another();
+    }
+
+    pub(super) fn start_another(&mut self) {
         self.started += 1;
         let name = format!("p{}", self.started);
         let reused = self.run.cluster.roll(2) == 0;

@@ -114,6 +114,11 @@ impl Life {
             if is_one(&statuses) {
                 return;
             }
+            let waits = |status: &Status| status.cluster.is_none() && status.cluster_size == self.run.size;
+            if now.is_multiple_of(300) && statuses.values().all(waits) && statuses.len() < self.run.size {
+                // Nothing is left to recover: every process of the cluster is gone for good, or lost what it had not saved.
+                self.start_another();
+            }
             if now.is_multiple_of(300) {
                 statuses.keys().for_each(|name| self.ask_to_recover(name));
             }

@@ -9,7 +9,7 @@ use super::bugs::{Bug, assert_back_is_noticed};
 use super::scenarios::Scenario;
 use super::seeds::for_seeds;
 use crate::raft::application::Application;
-use crate::raft::frame::{Chunk, Frame, Message};
+use crate::raft::frame::{Chunk, Frame, Message, RaftKind, RaftMessage};
 use crate::raft::identity::ClusterUuid;
 use crate::raft::transfer::Transfer;
 use crate::raft::{Incarnation, Input, Operation, Options, Role};
@@ -317,6 +317,46 @@ fn a_member_believes_no_former_leader_that_it_was_removed_and_no_stranger_anythi
     scenario.serve();
     says(&mut scenario, leader, Message::Removed { term: before.term, cluster_size: 3 });
     assert_ne!(scenario.cluster.replicas[&name].incarnation, to, "its leader's word counts");
+}
+
+#[test]
+fn a_leader_that_campaigns_leads_no_more_also_where_a_learner_hears_it() {
+    a_learner_hears_its_leader_campaign(6);
+}
+
+/// The former leader counts the learner as a voter, by a change that the learner does not know. If the others are gone, the
+/// two recover the cluster only if the learner sees that no node leads.
+pub(super) fn a_learner_hears_its_leader_campaign(seed: u64) {
+    let mut scenario = Scenario::found(seed, 3, |_| {});
+    scenario.serve();
+    scenario.start("n9", 3, |_| {});
+    scenario.ticks(1_000);
+    let learner = scenario.cluster.statuses()["n9"].clone();
+    let to = scenario.cluster.replicas["n9"].incarnation;
+    let leader = scenario.cluster.replicas[&scenario.leader_among(4).expect("it leads")].incarnation;
+    scenario.cluster.cut_apart(|_, _| true);
+    let message = RaftMessage {
+        kind: RaftKind::RequestPreVote,
+        term: learner.term + 1,
+        log_term: learner.term,
+        index: learner.last_index + 1,
+        commit: learner.commit_index,
+        commit_term: 0,
+        reject: false,
+        reject_hint: 0,
+        context: Bytes::new(),
+        entries: Vec::new(),
+    };
+    for _ in 0..20 {
+        scenario.ticks(40);
+        let from = leader.expect("it runs");
+        let messages = vec![Message::Raft(message.clone())];
+        let frame = Frame { cluster: learner.cluster, from, start: None, to, messages };
+        scenario.cluster.handle("n9", Input::Frame(frame.encode()));
+    }
+    let after = &scenario.cluster.statuses()["n9"];
+    assert_eq!(after.leader, None, "seed {seed}: {after:?}");
+    assert!(!after.missing.is_empty(), "seed {seed}: it sees that the quorum is lost: {after:?}");
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn survey_of_bugs() {
     }
 }
 
-const ALL: [Bug; 51] = [
+const ALL: [Bug; 52] = [
     Bug::AcknowledgesBeforeCommit,
     Bug::AnswersBeforeSaving,
     Bug::ReportsNoSnapshot,
@@ -148,4 +148,5 @@ const ALL: [Bug; 51] = [
     Bug::WelcomesEveryApplication,
     Bug::FoundsWithEveryApplication,
     Bug::DropsWhatComesEarly,
+    Bug::TakesCandidateForLeader,
 ];

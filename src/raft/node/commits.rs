@@ -1,0 +1,79 @@
+//! Gives the actions back that are committed and delivered, as far as the log reaches back.
+//!
+//! For an application that follows the actions itself, and continues where it was.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use raft_rs::eraftpb::EntryType;
+
+use super::Node;
+use crate::raft::log::FOUNDING_INDEX;
+
+/// A reader gets so many bytes at once, or one action.
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Committed actions of a part of the log.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// What is before is not known any more.
+    pub first_index: u64,
+    /// Up to here the log was read.
+    pub read_index: u64,
+    /// With their indexes, in order.
+    pub actions: Vec<(u64, Bytes)>,
+}
+
+/// Which entries of the log changed the state.
+///
+/// Invariant: an entry behind `begins_behind`, up to what is delivered, did if it has an action and is not in `ignored`.
+#[derive(Debug)]
+pub(super) struct History {
+    begins_behind: u64,
+    /// Their requests were done before.
+    ignored: BTreeSet<u64>,
+}
+
+impl History {
+    /// Nothing is known of the log up to `index` but the state that it made.
+    pub(super) fn new(index: u64) -> Self {
+        Self { begins_behind: index, ignored: BTreeSet::new() }
+    }
+
+    /// `compacted`: up to there the log is gone.
+    pub(super) fn ignore(&mut self, index: u64, compacted: u64) {
+        self.ignored = self.ignored.split_off(&compacted);
+        self.ignored.insert(index);
+    }
+}
+
+impl Node {
+    /// The actions from index `from` on, at most up to `until`, which JavaScript has reduced.
+    pub fn commits(&self, from: u64, until: u64) -> Commits {
+        let Some(replica) = &self.replica else {
+            return Commits { first_index: until + 1, read_index: until, actions: Vec::new() };
+        };
+        let log = replica.group.log();
+        let unknown = log.compacted().index.max(replica.history.begins_behind);
+        // A cluster is founded without an action.
+        let first_index = if unknown == FOUNDING_INDEX { 1 } else { unknown + 1 };
+        let until = until.min(replica.delivered_index);
+        let mut commits = Commits { first_index, read_index: until, actions: Vec::new() };
+        let mut bytes = 0;
+        let entries = log.entries_from(from.max(unknown + 1)).take_while(|entry| entry.index <= until);
+        for entry in
+            entries.filter(|entry| !entry.data.is_empty() && entry.entry_type == EntryType::EntryNormal)
+        {
+            if replica.history.ignored.contains(&entry.index) {
+                continue;
+            }
+            if bytes > 0 && bytes + entry.data.len() > READ_BYTES_MAX {
+                commits.read_index = entry.index - 1;
+                break;
+            }
+            bytes += entry.data.len();
+            commits.actions.push((entry.index, entry.data.clone()));
+        }
+        commits
+    }
+}
