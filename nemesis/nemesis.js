@@ -15,7 +15,7 @@ const path = require('node:path')
 const { parseArgs } = require('node:util')
 
 const { Stop, main, root } = require('../scripts/steps')
-const { buildChecker } = require('./checks/register')
+const { buildChecker } = require('./checks/linearizability')
 const { missingCoverage } = require('./coverage')
 const faults = require('./faults')
 const { enterNamespace, isInNamespace, repeatInNamespace } = require('./namespace')

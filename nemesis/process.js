@@ -91,7 +91,10 @@ async function client() {
       else if (drawn < 0.2) {
         const outcome = await performAs(id, 'acquire', key, id)
         if (outcome === 'done') lock = { key, owner: id }
-      } else if (drawn < 0.45) await performAs(id, 'append', key, id)
+      } else if (drawn < 0.4) await performAs(id, 'append', key, id)
+      else if (drawn < 0.44) await performAs(id, 'push', key, id)
+      // More than are pushed: some find it empty.
+      else if (drawn < 0.5) await performAs(id, 'take', key)
       else if (drawn < 0.6) await performAs(id, 'write', key, id)
       else if (drawn < 0.85) await performAs(id, 'cas', key, node.getState().registers[key] ?? null, id)
       else await performAs(id, 'add', key, 1 + Math.floor(Math.random() * 9))

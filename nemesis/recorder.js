@@ -46,8 +46,8 @@ class Recorder {
     this.#write('s', count, last, digest, earlier)
   }
 
-  read(invokedAt, { count, digest, lists, registers, locks, counters }, key) {
-    const values = [lists[key], registers[key], locks[key], counters[key]].map(value => value ?? null)
+  read(invokedAt, { count, digest, lists, registers, locks, counters, queues }, key) {
+    const values = [lists, registers, locks, counters, queues].map(things => things[key] ?? null)
     const now = this.now()
     this.#line(['r', invokedAt, now, count, digest, key, values])
   }

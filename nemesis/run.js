@@ -10,7 +10,7 @@ const path = require('node:path')
 const { setTimeout: delay } = require('node:timers/promises')
 
 const { checkOrder } = require('./checks/order')
-const { checkRegister } = require('./checks/register')
+const { checkLinearizability } = require('./checks/linearizability')
 const { Cluster } = require('./cluster')
 const { readHistory } = require('./history')
 const { Random } = require('./random')
@@ -63,9 +63,9 @@ async function run(plan, say) {
   const history = readHistory(folder)
   const order = checkOrder(history)
   anomalies.push(...order.anomalies)
-  const register = await checkRegister(history, folder)
-  anomalies.push(...register.anomalies)
-  return { anomalies, strikes, seconds, numbers: { ...order.numbers, ...register.numbers } }
+  const objects = await checkLinearizability(history, folder)
+  anomalies.push(...objects.anomalies)
+  return { anomalies, strikes, seconds, numbers: { ...order.numbers, ...objects.numbers } }
 }
 
 async function strikeAll({ plan, cluster, random, strikes, say }) {

@@ -199,8 +199,8 @@ function compare({ what, digest, key, values, refused }, state, operations, repo
       answer instanceof Error && answer.code === operation.code && answer.value === operation.value
     if (!isRight) report(`${what}, ${operation.code}, is wrong after ${state.count} actions`)
   } else if (key !== null) {
-    const { lists, registers, locks, counters } = state
-    const right = [lists[key], registers[key], locks[key], counters[key]].map(value => value ?? null)
+    const { lists, registers, locks, counters, queues } = state
+    const right = [lists, registers, locks, counters, queues].map(things => things[key] ?? null)
     if (!isDeepStrictEqual(values, right))
       report(`${what} saw ${JSON.stringify(values)} after ${state.count} actions`)
   }
