@@ -1,11 +1,6 @@
 /**
-<<<<<<< names-2
- * The replicated application whose history is checked: lists, registers, locks and counters, each under
- * keys of which only the newest are kept.
-=======
- * This file is the replicated application whose history is checked: lists, registers, locks, queues and counters, each
+ * The replicated application whose history is checked: lists, registers, locks, queues and counters, each
  * under keys of which only the newest are kept.
->>>>>>> 3cbdf6a6595065fea0b08478a75196cfcebaeeda
  *
  * Used by the processes under test as methods and reducer, and by the checks, which replay the log with the same
  * reducer. A method that refuses tells what it saw: that is an observation, and checked like a read.

@@ -1,12 +1,8 @@
-<<<<<<< names-2
-//! Checks that a history of registers is linearizable.
-=======
-//! This file checks that a history of registers and queues is linearizable.
->>>>>>> 3cbdf6a6595065fea0b08478a75196cfcebaeeda
+//! Checks that a history of registers and queues is linearizable.
 //!
 //! Run by the nemesis (`nemesis/checks/linearizability.js`) with a file of JSON lines, one operation each:
-//! `{ object, call, return, write | cas | read | push | take | list }`. The search is `todc_utils`' (Wing and Gong's, with Lowe's memory); this
-//! file only says what a register and a queue do. It must know nothing of conflux: it is the second opinion.
+//! `{ object, call, return, write | cas | read | push | take | list }`. The search is
+//! `todc_utils`' (Wing and Gong's, with Lowe's memory); this file only says what a register and a queue do. It must know nothing of conflux: it is the second opinion.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -1,5 +1,5 @@
 /**
- * This file gives the history of registers, locks and queues to a checker that knows nothing of conflux, its log or its
+ * Gives the history of registers, locks and queues to a checker that knows nothing of conflux, its log or its
  * order.
  *
  * Called by `run.js`. The checker is `checker/main.rs`, around a library; where it is not built yet, it is.
