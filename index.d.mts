@@ -16,6 +16,7 @@ export type {
   DivergedError,
   ErrorCode,
   Events,
+  Logger,
   Member,
   MemoryChannel,
   Node,

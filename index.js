@@ -2,6 +2,8 @@
 
 'use strict'
 
+require('./lib/node-version')
+
 const errors = require('./lib/errors')
 const { open } = require('./lib/native')
 const { Node } = require('./lib/node')
@@ -12,7 +14,7 @@ module.exports = function conflux(given) {
     return new Node(options.check(given), open).handle
   } catch (error) {
     // At the end of the stack, V8 may throw nothing at all.
-    throw error ?? new RangeError('Maximum call stack size exceeded')
+    throw error == null ? new RangeError('Maximum call stack size exceeded') : error
   }
 }
 

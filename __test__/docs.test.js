@@ -13,6 +13,7 @@ const readline = require('node:readline')
 const test = require('node:test')
 
 const { startRedisServer } = require('../scripts/redis-server')
+const { manifest } = require('../scripts/steps')
 const { openOne, until } = require('./nodes')
 const { makeProject, root, runFile } = require('./project')
 
@@ -65,8 +66,15 @@ for (const name of [
   'ARCHITECTURE.md',
   'CHANGELOG.md',
   'CONTRIBUTING.md',
+  'docs/guide.md',
+  'docs/observability.md',
   'docs/operations.md',
-  'docs/redis.md'
+  'docs/performance.md',
+  'docs/platforms.md',
+  'docs/redis.md',
+  'docs/redux.md',
+  'docs/reliability.md',
+  'docs/testing.md'
 ]) {
   test(`the links of ${name} lead somewhere`, () => {
     for (const [, target] of read(name).matchAll(/\]\(([^)]+)\)/g)) {
@@ -74,9 +82,15 @@ for (const name of [
       const [file, anchor] = target.split('#')
       const goal = file === '' ? name : path.posix.join(path.posix.dirname(name), file)
       assert.ok(fs.existsSync(path.join(root, goal)), `${target}: there is no such file`)
+      assert.ok(isPacked(goal), `${target}: the package does not hold it`)
       if (anchor) assert.ok(anchorsOf(read(goal)).has(anchor), `${target}: there is no such heading`)
     }
   })
+}
+
+/** npm adds the README by itself. */
+function isPacked(file) {
+  return [...manifest.files, 'README.md'].some(packed => file === packed || file.startsWith(`${packed}/`))
 }
 
 /** As GitHub makes them. */

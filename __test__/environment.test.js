@@ -114,7 +114,7 @@ test('names that are not declared are found', () => {
 })
 
 const LANGUAGE = new Set(
-  `require module __dirname undefined Infinity Array Atomics Error Int32Array JSON Map Math Number Object Proxy Reflect Set
+  `require module __dirname __filename undefined Infinity Array Atomics Error Int32Array JSON Map Math Number Object Proxy Reflect Set
   SharedArrayBuffer String Symbol TypeError RangeError WeakMap WeakSet`.split(/\s+/)
 )
 

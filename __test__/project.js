@@ -11,16 +11,38 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 
-const root = path.join(__dirname, '..')
+const { manifest, root } = require('../scripts/steps')
 
 /** A folder with `node_modules/conflux` in it; removed when the test ends. */
 function makeProject(t) {
+  const folder = makeEmptyProject(t)
+  link(folder, 'conflux', root)
+  return folder
+}
+
+/** One with an empty `node_modules`. */
+function makeEmptyProject(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-project-'))
   t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
   fs.mkdirSync(path.join(folder, 'node_modules'))
-  // A junction needs no rights on Windows; elsewhere the word is ignored.
-  fs.symlinkSync(root, path.join(folder, 'node_modules', 'conflux'), 'junction')
   return folder
+}
+
+function link(folder, name, target) {
+  const place = path.join(folder, 'node_modules', name)
+  fs.mkdirSync(path.dirname(place), { recursive: true })
+  // A junction needs no rights on Windows; elsewhere the word is ignored.
+  fs.symlinkSync(target, place, 'junction')
+}
+
+/** The files of this package as npm installs them, and the addon beside them. */
+function installPackage(folder, name = 'conflux') {
+  const place = path.join(folder, 'node_modules', name)
+  const addons = fs.readdirSync(root).filter(file => file.endsWith('.node'))
+  for (const file of [...manifest.files, 'package.json', ...addons]) {
+    fs.cpSync(path.join(root, file), path.join(place, file), { recursive: true })
+  }
+  return place
 }
 
 /** Runs a file to its end; resolves with its exit code and all it printed. Killed after `seconds`. */
@@ -51,4 +73,4 @@ async function compile(project, compiler = 'typescript') {
   return { code, output }
 }
 
-module.exports = { compile, makeProject, root, runFile }
+module.exports = { compile, installPackage, link, makeEmptyProject, makeProject, root, runFile }

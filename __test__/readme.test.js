@@ -1,6 +1,11 @@
 /**
+<<<<<<< main
  * Runs every JavaScript block of README.md, and every example, as a user would, and compiles the blocks: checked
  * as JavaScript, and pasted into TypeScript.
+=======
+ * This file runs every JavaScript block of README.md and of pages about what goes with conflux, and every example,
+ * as a user would, and compiles those of the README: checked as JavaScript, and pasted into TypeScript.
+>>>>>>> d9d6e694a6c6c56f3d0d544753f46dece32756fa
  */
 'use strict'
 
@@ -9,10 +14,27 @@ const fs = require('node:fs')
 const path = require('node:path')
 const test = require('node:test')
 
-const { compile, makeProject, root, runFile } = require('./project')
+const { compile, link, makeProject, root, runFile } = require('./project')
 
-const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8')
-const blocks = [...readme.matchAll(/^```(js|mjs)\n([^]*?)^```$/gm)].map(([, kind, code]) => ({ kind, code }))
+const readme = read('README.md')
+const blocks = blocksOf(readme)
+
+function read(name) {
+  return fs.readFileSync(path.join(root, name), 'utf8')
+}
+
+function blocksOf(page) {
+  return [...page.matchAll(/^```(js|mjs)\n([^]*?)^```$/gm)].map(([, kind, code]) => ({ kind, code }))
+}
+
+/** With what the blocks import. */
+function makeFullProject(t) {
+  const folder = makeProject(t)
+  for (const name of ['@reduxjs/toolkit', 'redux', 'redux-thunk', 'react', 'react-redux', 'prom-client']) {
+    link(folder, name, path.join(root, 'node_modules', name))
+  }
+  return folder
+}
 
 /** It reads the terminal and runs three times: failover.test.js does so. */
 const isPrintedExample = ({ code }) => code.startsWith('// app.js')
@@ -22,14 +44,29 @@ test('the README prints examples/app.js', () => {
   assert.deepEqual(printed, [fs.readFileSync(path.join(root, 'examples', 'app.js'), 'utf8')])
 })
 
-blocks.forEach(({ kind, code }, i) => {
-  if (isPrintedExample({ code })) return
-  test(`block ${i + 1} of the README runs and ends by itself (${code.split('\n').length} lines)`, async t => {
-    const file = path.join(makeProject(t), kind === 'mjs' ? 'block.mjs' : 'block.js')
-    fs.writeFileSync(file, code)
-    const { code: exitCode, output } = await runFile(file, { seconds: 30 })
-    assert.equal(exitCode, 0, output)
+for (const page of ['README.md', 'docs/redux.md', 'docs/observability.md']) {
+  blocksOf(read(page)).forEach(({ kind, code }, i) => {
+    if (isPrintedExample({ code })) return
+    test(`block ${i + 1} of ${page} runs and ends by itself (${code.split('\n').length} lines)`, async t => {
+      const file = path.join(makeFullProject(t), kind === 'mjs' ? 'block.mjs' : 'block.js')
+      fs.writeFileSync(file, code)
+      const { code: exitCode, output } = await runFile(file, { seconds: 30 })
+      assert.equal(exitCode, 0, output)
+      // What a comment behind `console.log` shows is what is printed.
+      for (const [, promised] of code.matchAll(/console\.log\(.*\)\)? \/\/ ([[{\d].*)$/gm)) {
+        assert.ok(output.includes(promised.split(', on every')[0]), `${promised} is not in:\n${output}`)
+      }
+    })
   })
+}
+
+test('the first line of the README says Redux, and its integration has ten lines', () => {
+  assert.match(
+    readme.split('\n').find(line => /^\w/.test(line)),
+    /\bRedux\b/
+  )
+  const { code } = blocks.find(({ code }) => code.includes('conflux/redux'))
+  assert.ok(code.trim().split('\n').length <= 10)
 })
 
 const TSCONFIG = {
@@ -68,14 +105,14 @@ function writeBlocks(folder, convert) {
 
 for (const compiler of ['typescript-5.4', 'typescript', 'typescript-7.0']) {
   test(`the blocks of the README hold as checked JavaScript, by ${compiler}`, async t => {
-    const folder = makeProject(t)
+    const folder = makeFullProject(t)
     writeBlocks(folder)
     const { code, output } = await compile(folder, compiler)
     assert.equal(code, 0, output)
   })
 
   test(`the blocks of the README hold as TypeScript, by ${compiler}`, async t => {
-    const folder = makeProject(t)
+    const folder = makeFullProject(t)
     writeBlocks(folder, toTypeScript)
     const { code, output } = await compile(folder, compiler)
     assert.equal(code, 0, output)
@@ -85,7 +122,7 @@ for (const compiler of ['typescript-5.4', 'typescript', 'typescript-7.0']) {
 test('the type error that the README names is one', async t => {
   const call = "perform('withdraw', ['60'])"
   assert.ok(readme.includes(`\`${call}\` is a type error`))
-  const folder = makeProject(t)
+  const folder = makeFullProject(t)
   writeBlocks(folder)
   const i = blocks.findIndex(({ code }) => code.includes('withdraw(amount)'))
   fs.appendFileSync(path.join(folder, `block-${i + 1}.js`), `node.${call}\n`)

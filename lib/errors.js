@@ -195,6 +195,17 @@ module.exports = {
   internal: cause =>
     failure('ERR_CONFLUX_INTERNAL', `a bug in conflux ended this node: ${messageOf(cause)}`, { cause }),
 
+  /** The core's failure of a whole node. Which of two namesakes is to be renamed, only a person knows. */
+  ofNode: (code, message, { name, channelName }, namesakes) =>
+    failure(
+      code,
+      code !== 'ERR_CONFLUX_DUPLICATE_ID'
+        ? message
+        : `${message}. Both use channelName "${channelName}" of the ${name} channel: nodes that should not meet, ` +
+            'such as those of two applications or two tests, need a `channelName` each' +
+            namesakes.describe()
+    ),
+
   /** A failure described by the core. */
   core: (code, message, facts) => failure(code, message, facts),
 

@@ -2,6 +2,7 @@
 
 'use strict'
 
+const diagnostics = require('./diagnostics')
 const { emitWarning, reportFailure, writeError } = require('./environment')
 const { messageOf } = require('./errors')
 const { stackOf } = require('./evaluation')
@@ -14,25 +15,39 @@ class Events {
   isMuted = false
   #id
   #emitter
+  #log
   #warned = new Set()
   /** Where methods and reducers threw. */
   #thrown = new Set()
 
-  /** @param emitter whose listeners get the events. */
-  constructor(id, emitter) {
+  /**
+   * @param emitter whose listeners get the events.
+   * @param log told of each, too.
+   */
+  constructor(id, emitter, log) {
     this.#id = id
     this.#emitter = emitter
+    this.#log = log
   }
 
   emit(event, ...values) {
-    if (!this.isMuted) this.#emitter.emit(event, ...values)
+    if (this.isMuted) return
+    this.#log.event(event, values)
+    this.#emitter.emit(event, ...values)
   }
 
-  /** Where nobody listens, the first of each code goes to `process.emitWarning`. */
+  /** Where nobody listens, and there is no logger, the first of each code goes to `process.emitWarning`. */
   warn(code, message, facts) {
     if (this.isMuted) return
+    const warning = { code, message, ...facts }
+    if (diagnostics.warning.hasSubscribers) {
+      diagnostics.warning.publish({ node: this.#emitter, id: this.#id, warning })
+    }
+    this.#log.write('warn', message, { event: 'warning', code, ...facts })
     if (this.#emitter.listenerCount('warning') > 0) {
-      this.emit('warning', { code, message, ...facts })
+      this.#emitter.emit('warning', warning)
+    } else if (this.#log.hasLogger) {
+      // It has been told.
     } else if (!this.#warned.has(code)) {
       this.#warned.add(code)
       emitWarning(`conflux node "${this.#id}": ${message}`, { type: 'ConfluxWarning', code })
@@ -74,7 +89,9 @@ class Events {
       this.emit('error', failure)
       return
     }
-    writeError(`conflux node "${this.#id}" failed: ${failure.message} (${failure.code})\n`)
+    this.#log.event('error', [failure])
+    if (!this.#log.hasLogger)
+      writeError(`conflux node "${this.#id}" failed: ${failure.message} (${failure.code})\n`)
     reportFailure()
   }
 }

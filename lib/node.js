@@ -10,15 +10,23 @@ const { Application } = require('./application')
 const { Operations } = require('./operations')
 const { callOptions } = require('./call-options')
 const { CallStacks } = require('./call-stack')
+const { trace } = require('./call-trace')
 const { bind } = require('./callback')
+const { copyWarning } = require('./copy-check')
 const { credentialsOf } = require('./credentials')
 const { Deferred } = require('./deferred')
+const diagnostics = require('./diagnostics')
 const { Emitter } = require('./emitter')
 const { KeepAlive, Promise, clearTimeout, nextTick, queueMicrotask, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { decodeError } = require('./evaluation')
 const { Events } = require('./events')
 const { Inbox } = require('./inbox')
+const { showAsStatus } = require('./inspect')
+const { LateNative } = require('./late-native')
+const { Log } = require('./log')
+const { MembershipWatch } = require('./membership-watch')
+const { Namesakes } = require('./namesakes')
 const { nativeOptions } = require('./native-options')
 const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
@@ -62,6 +70,11 @@ class Node {
   #onThrown = (what, method, error) => this.#events.threw(what, method, error)
   #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
+  #channel
+  #id
+  #log
+  #membership
+  #namesakes
 
   #closed = new Deferred()
   #closeCallbacks = []
@@ -71,8 +84,12 @@ class Node {
   /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the core cannot start. */
   constructor(options, open) {
     this.#isDurable = options.storage !== undefined
+    this.#channel = options.channel
+    this.#id = options.id
     this.handle = this.#makeHandle()
-    this.#events = new Events(options.id, this.handle)
+    this.#log = new Log(options.id, options.logger)
+    this.#membership = new MembershipWatch(this.handle, this.#log)
+    this.#events = new Events(options.id, this.handle, this.#log)
     this.#application = new Application(options)
     this.#replicatedState = new ReplicatedState(
       this.#application,
@@ -80,7 +97,8 @@ class Node {
         isReplayed: !this.#isDurable,
         readLog: (from, until) => JSON.parse(this.#native.commits(from, until))
       },
-      (index, why) => this.#native.reducerFailed(index, why)
+      (index, why) => this.#native.reducerFailed(index, why),
+      (index, characters) => this.#tellSnapshot('restored', { index, characters })
     )
     this.#inbox = new Inbox(this, this.#replicatedState)
     const stacks = new CallStacks(options.captureStacks)
@@ -97,13 +115,36 @@ class Node {
       () => JSON.parse(this.#native.status()).faultTolerance,
       stacks
     )
+    this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
     const text = nativeOptions(options)
     const credentials = credentialsOf(options.channel)
+    const deliver = (batch, states) => this.#inbox.deliver(batch, states)
     nextTick(beginKeepingAlive, this)
+    const former = this.#namesakes.closing
     // Opening the core comes last: an exception after it would leave a member that the application cannot close.
-    const native = openCore(open, text, (batch, states) => this.#inbox.deliver(batch, states), credentials)
+    const native =
+      former === undefined
+        ? openCore(open, text, deliver, credentials)
+        : this.#openLate(options, former, () => openCore(open, text, deliver, credentials))
     this.#native = this.#calls.native = this.#operations.native = native
     this.#state = 'open'
+  }
+
+  /** The core is opened once a former node of the same id has ended. */
+  #openLate(options, former, open) {
+    return new LateNative(options, former, open, {
+      opened: native => {
+        this.#native = this.#calls.native = this.#operations.native = native
+      },
+      failed: error => this.#fail(error),
+      stopped: () => this.#endUnopened()
+    })
+  }
+
+  /** Closed before there was a core: nothing has left this node. */
+  #endUnopened() {
+    this.#calls.rejectAll(() => this.#endedError('not-applied'))
+    this.#end('closed', null)
   }
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
@@ -129,6 +170,7 @@ class Node {
     if (Symbol.asyncDispose !== undefined) {
       Object.defineProperty(handle, Symbol.asyncDispose, { value: () => this.#close() })
     }
+    showAsStatus(handle)
     return handle
   }
 
@@ -139,6 +181,16 @@ class Node {
       callback = options
       options = undefined
     }
+    if (!diagnostics.isCallTraced() && !this.#log.isDebugging)
+      return this.#call(method, args, options, callback)
+    const isCallback = typeof callback === 'function'
+    const traced = { node: this.handle, id: this.#id, method, args }
+    return trace(traced, isCallback ? callback : undefined, this.#log, traced =>
+      this.#call(method, args, options, isCallback ? traced : callback)
+    )
+  }
+
+  #call(method, args, options, callback) {
     this.#application.forbidInside('perform')
     const isCallback = typeof callback === 'function'
     try {
@@ -208,6 +260,8 @@ class Node {
     if (this.#state === 'open') {
       // Earlier calls reach the core first.
       this.#calls.flush()
+      // It may have been opened in this very turn.
+      this.#namesakes.add()
       nextTick(beginClosing, this)
       this.#native.close(timeout, leave)
       // No call below: a close that has begun is known to have.
@@ -240,9 +294,21 @@ class Node {
 
   /** Stops waiting for a hanging disk or a log that is still being read. */
   giveUpClosing() {
+    this.crash()
+  }
+
+  // What the tests of an application do to it (`test-cluster.js`).
+
+  /** As if this process had been killed: no other node is told. */
+  crash() {
     if (this.hasEnded) return
     this.#native.kill()
     this.#end('closed', null)
+  }
+
+  /** While it is isolated, the channel loses each frame from and to this node. */
+  setIsolated(isIsolated) {
+    this.#native.setIsolated(isIsolated)
   }
 
   #status() {
@@ -293,6 +359,14 @@ class Node {
     if (this.#state === 'new' || this.hasEnded) return
     this.#keepAlive = new KeepAlive()
     if (this.#isKeptAlive) this.#keepAlive.ref()
+    this.#namesakes.add()
+    this.#membership.check()
+    if (this.#channel.name === 'memory') this.#warnOfCopy()
+  }
+
+  #warnOfCopy() {
+    const warning = copyWarning()
+    if (warning !== null) this.#events.warn(warning.code, warning.message, { paths: warning.paths })
   }
 
   // What the core delivers. `inbox.js` and `deliveries.js` call these, in order.
@@ -303,6 +377,7 @@ class Node {
     this.#answers = []
     this.#answersLength = 0
     this.#native.answered(text, evaluationMicros)
+    this.#membership.check()
     if (this.#hasPerformed) this.#awaitTurn()
   }
 
@@ -334,10 +409,15 @@ class Node {
     if (role !== 'leader' || term !== this.#term) this.#replicatedState.dropProvisional()
     const isNewRole = role !== this.#role
     const isNewLeader = leader !== this.#leader
+    const isNewTerm = term !== this.#term
     this.#role = role
     this.#term = term
     this.#leader = leader
     this.#tellReady()
+    if ((isNewRole || isNewLeader || isNewTerm) && diagnostics.election.hasSubscribers) {
+      diagnostics.election.publish({ node: this.handle, id: this.#id, role, term, leader })
+    }
+    this.#membership.check()
     if (isNewRole) this.#events.emit('role', role)
     if (isNewLeader) this.#events.emit('leader', leader)
   }
@@ -363,6 +443,16 @@ class Node {
     const { text, why, micros } = this.#replicatedState.take()
     if (text !== null) this.#native.snapshotTaken(text, micros)
     else this.#native.snapshotFailed(why, micros)
+    const milliseconds = micros / 1000
+    if (text !== null) this.#tellSnapshot('taken', { characters: text.length, milliseconds })
+    else this.#tellSnapshot('failed', { why, milliseconds })
+  }
+
+  #tellSnapshot(what, facts) {
+    if (diagnostics.snapshot.hasSubscribers) {
+      diagnostics.snapshot.publish({ node: this.handle, id: this.#id, what, ...facts })
+    }
+    this.#log.write('debug', `a snapshot was ${what}`, { event: 'snapshot', ...facts })
   }
 
   hash(index) {
@@ -416,7 +506,7 @@ class Node {
   }
 
   stopped(code, message) {
-    if (code !== null) this.#fail(errors.core(code, message))
+    if (code !== null) this.#fail(errors.ofNode(code, message, this.#channel, this.#namesakes))
     else if (this.#state === 'closing') this.#end('closed', null)
     else this.#fail(errors.internal('the core stopped without a reason'))
   }
@@ -436,6 +526,8 @@ class Node {
     this.#role = 'follower'
     this.#leader = null
     this.#keepAlive?.end()
+    this.#membership.end()
+    this.#namesakes.remove()
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
     this.#replicatedState.dropProvisional()
     this.#replicatedState.subscribers.clear()

@@ -37,6 +37,7 @@ const OPTIONS = {
   compareStates: { default: true, check: boolean },
   checkState: { default: true, check: boolean },
   captureStacks: { check: boolean },
+  logger: { check: logger },
   quorumLoss: { default: 'wait', check: quorumLoss },
   // 1.x had it, and promised nothing by it: accepted and ignored.
   accelerateHeartbeats: { check: () => undefined }
@@ -195,6 +196,14 @@ function version(value, path, faults) {
   if (typeof value === 'string' && Buffer.byteLength(value) > ID_BYTES_MAX) {
     faults.push(`${path} must have at most ${ID_BYTES_MAX} bytes`)
   }
+  return value
+}
+
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error']
+
+function logger(value, path, faults) {
+  const missing = LOG_LEVELS.filter(level => typeof value[level] !== 'function')
+  if (missing.length > 0) faults.push(`${path} must have the functions ${missing.join(', ')}`)
   return value
 }
 

@@ -31,19 +31,22 @@ class ReplicatedState {
   /** The committed action or snapshot that the state cannot follow: `{ index, action, cause }`, until one is restored. */
   #applyError = null
   #onApplyError
+  #onRestored
 
   /**
    * Throws if the reducer has no initial state.
    *
    * @param readLog gives the committed actions between two indexes, as the core's `commits`.
    * @param onApplyError called with an index and a sentence: what is committed there cannot be reduced on this node.
+   * @param onRestored called with an index and a number of characters: the state is that of a snapshot.
    */
-  constructor(application, { isReplayed, readLog }, onApplyError) {
+  constructor(application, { isReplayed, readLog }, onApplyError, onRestored) {
     this.commits = new Commits(() => this.#reducedIndex, readLog)
     this.#application = application
     this.#store = new Store(application)
     this.#isReplayed = isReplayed
     this.#onApplyError = onApplyError
+    this.#onRestored = onRestored
   }
 
   // For the application.
@@ -102,24 +105,32 @@ class ReplicatedState {
 
   /** The state becomes that of a snapshot. `text` is null if it arrived as something else than text. */
   restore(index, text) {
-    this.#restore(index, () => snapshot.read(this.#application, text))
+    if (!this.#restore(index, () => snapshot.read(this.#application, text))) return
+    this.#onRestored(index, text.length)
   }
 
   restoreInitial(index) {
     this.#restore(index, () => this.#application.initialState())
   }
 
+  /** Returns whether it could be read. */
   #restore(index, read) {
     let state
     try {
       state = read()
     } catch (cause) {
+<<<<<<< main
       this.#stall({ index, action: undefined, cause }, 'the snapshot at that index cannot be read')
       return
+=======
+      this.#stall({ index, action: undefined, cause }, 'the snapshot there cannot be read')
+      return false
+>>>>>>> d9d6e694a6c6c56f3d0d544753f46dece32756fa
     }
     this.#applyError = null
     this.#store.restore(state)
     this.#notify(index)
+    return true
   }
 
   /** The last good state stays; what follows the error is not reduced. */

@@ -8,9 +8,12 @@ const path = require('node:path')
 
 const { Stop, main, manifest, npmRead, root } = require('./steps')
 
-/** Besides these the package holds every file of `lib/`, and nothing else. */
+/** Besides these the package holds every file of these folders, and nothing else. */
+const FOLDERS = ['lib', 'docs', 'examples']
 const EXPECTED = [
+  'ARCHITECTURE.md',
   'CHANGELOG.md',
+  'CONTRIBUTING.md',
   'LICENSE',
   'README.md',
   'binding.js',
@@ -18,7 +21,13 @@ const EXPECTED = [
   'index.d.ts',
   'index.js',
   'index.mjs',
-  'package.json'
+  'metrics.d.ts',
+  'metrics.js',
+  'package.json',
+  'redux.d.ts',
+  'redux.js',
+  'testing.d.ts',
+  'testing.js'
 ]
 
 function checkPackage() {
@@ -35,7 +44,7 @@ function packedFiles() {
 }
 
 function expectedFiles() {
-  const folders = ['lib', 'docs'].map(folder => path.join(root, folder))
+  const folders = FOLDERS.map(folder => path.join(root, folder))
   const entries = folders.flatMap(folder => fs.readdirSync(folder, { recursive: true, withFileTypes: true }))
   const files = entries
     .filter(entry => entry.isFile())

@@ -8,6 +8,8 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 
+const { GLIBC_MAX, glibcOf } = require('./glibc')
+const { copyNotices } = require('./prepare-publish')
 const { Stop, build, install, main, manifest, npm, root, step, tool } = require('./steps')
 
 /** Packs what is built into `folder` and returns the paths of the two tarballs. */
@@ -23,9 +25,8 @@ async function packLocal(folder) {
     fs.copyFileSync(path.join(root, 'package.json'), path.join(workshop, 'package.json'))
     await tool('@napi-rs/cli', 'napi', ['create-npm-dirs', '--cwd', workshop], { quiet: true })
     const binaryPackage = path.join(workshop, 'npm', platform)
-    for (const file of [binary, 'LICENSE']) {
-      fs.copyFileSync(path.join(root, file), path.join(binaryPackage, file))
-    }
+    fs.copyFileSync(path.join(root, binary), path.join(binaryPackage, binary))
+    copyNotices(binaryPackage)
     fs.mkdirSync(folder, { recursive: true })
     for (const source of [root, binaryPackage]) {
       await npm(['pack', source, '--pack-destination', folder, '--silent'], { quiet: true })
@@ -56,5 +57,10 @@ if (require.main === module) {
     fs.rmSync(dist, { recursive: true, force: true })
     const tarballs = await step('Packing', () => packLocal(dist))
     console.log(`\nIn an empty folder: npm install ${tarballs.join(' ')}`)
+    const binary = path.join(root, `${manifest.napi.binaryName}.${platformName()}.node`)
+    const glibc = glibcOf(binary)
+    if (glibc !== null) {
+      console.log(`This build needs glibc ${glibc} where it runs; published ones need at most ${GLIBC_MAX}.`)
+    }
   })
 }

@@ -1,0 +1,23 @@
+// This file says how a node shows itself: to `console.log` and to `JSON.stringify`.
+//
+// Called by node.js. Neither shows the state: it may be large, and is not for logs.
+
+'use strict'
+
+const { inspect } = require('node:util')
+
+/** @param handle what the application holds. */
+function showAsStatus(handle) {
+  const show = (depth, options) => {
+    const { id, ...status } = handle.status()
+    if (depth < 0) return options.stylize(`[Node ${id}]`, 'special')
+    const members = status.members.map(({ id, voter }) => (voter ? id : `${id} (learner)`))
+    return `Node ${inspect(id, options)} ${inspect({ ...status, members }, options)}`
+  }
+  Object.defineProperties(handle, {
+    [inspect.custom]: { value: show },
+    toJSON: { value: () => handle.status() }
+  })
+}
+
+module.exports = { showAsStatus }

@@ -1,0 +1,111 @@
+// This file stands for a node's core while a former node of the same id, in this process, takes its leave.
+//
+// Made by node.js. What is asked of it meanwhile is kept, and asked of the core once that is opened.
+
+'use strict'
+
+const { nextTick } = require('./environment')
+
+class LateNative {
+  #options
+  #events
+  #asked = []
+  #isOver = false
+
+  /**
+   * @param closed resolves when the former node has ended.
+   * @param open opens the core.
+   * @param events `opened(native)`, `failed(error)`, `stopped()`: one of them is called, once.
+   */
+  constructor(options, closed, open, events) {
+    this.#options = options
+    this.#events = events
+    closed.then(() => {
+      if (!this.#isOver) this.#open(open)
+    })
+  }
+
+  #open(open) {
+    this.#isOver = true
+    let native
+    try {
+      native = open()
+    } catch (error) {
+      this.#events.failed(error)
+      return
+    }
+    this.#events.opened(native)
+    for (const [name, ...args] of this.#asked) native[name](...args)
+  }
+
+  #ask(...call) {
+    this.#asked.push(call)
+  }
+
+  /** Nothing is evaluated at once. */
+  perform(first, text) {
+    this.#ask('perform', first, text, false)
+    return null
+  }
+
+  /** It has not left this node. */
+  withdraw(sequence) {
+    this.#ask('withdraw', sequence)
+    return true
+  }
+
+  abandon(text) {
+    this.#ask('abandon', text)
+  }
+
+  ask(text) {
+    this.#ask('ask', text)
+  }
+
+  setIsolated(isIsolated) {
+    this.#ask('setIsolated', isIsolated)
+  }
+
+  turnOver() {}
+
+  close() {
+    if (this.#isOver) return
+    this.#isOver = true
+    nextTick(() => this.#events.stopped())
+  }
+
+  kill() {
+    this.#isOver = true
+  }
+
+  /** No entry: the log begins at 1, and was read up to 0. */
+  commits() {
+    return '[1,0]'
+  }
+
+  status() {
+    const { id, clusterSize } = this.#options
+    return JSON.stringify({
+      id,
+      incarnation: '',
+      cluster: null,
+      role: 'follower',
+      leader: null,
+      term: 0,
+      commitIndex: 0,
+      appliedIndex: 0,
+      lastIndex: 0,
+      clusterSize,
+      snapshotIndex: 0,
+      diverged: null,
+      diverged: null,
+      missing: [],
+      members: [],
+      faultTolerance: 0,
+      waitingFor: 'waiting for the former node of this id, in this process, to close',
+      caughtUp: false
+    })
+  }
+}
+
+module.exports = { LateNative }

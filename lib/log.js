@@ -1,0 +1,80 @@
+// This file writes what happens in a node to the option `logger` and, with NODE_DEBUG=conflux, to stderr.
+//
+// Called by node.js and events.js. Where there is neither, nothing is written and nothing is made for it.
+
+'use strict'
+
+const { debuglog } = require('node:util')
+const errors = require('./errors')
+
+const debug = debuglog('conflux')
+
+const MILLISECONDS_DIGITS = 1
+
+/** What a change of each kind reads like. Events that carry an error are told by it. */
+const TEXTS = {
+  leader: leader => (leader === null ? 'no leader is known' : `the leader is ${leader}`),
+  role: role => `this node is a ${role}`
+}
+
+class Log {
+  #id
+  #logger
+  #isStructuredFirst
+
+  /** @param logger the option: what has `debug`, `info`, `warn` and `error`; or undefined. */
+  constructor(id, logger) {
+    this.#id = id
+    this.#logger = logger
+    this.#isStructuredFirst = takesFactsFirst(logger)
+  }
+
+  get hasLogger() {
+    return this.#logger !== undefined
+  }
+
+  /** Every single call is told of. */
+  get isDebugging() {
+    return debug.enabled
+  }
+
+  /** Somebody reads it. */
+  get isOn() {
+    return this.hasLogger || debug.enabled
+  }
+
+  event(event, values) {
+    if (!this.isOn) return
+    const [value] = values
+    if (errors.isError(value)) this.write('error', value.message, { event, code: value.code })
+    else this.write('info', TEXTS[event]?.(value) ?? event, { event })
+  }
+
+  call({ method, milliseconds, outcome }, error) {
+    if (!debug.enabled) return
+    const took = `${milliseconds.toFixed(MILLISECONDS_DIGITS)} ms`
+    const why = error ? ` (${error.code}: ${error.message})` : ''
+    debug('node "%s": `%s` was %s after %s%s', this.#id, method, outcome, took, why)
+  }
+
+  write(level, text, facts) {
+    if (debug.enabled) debug('node "%s": %s: %s', this.#id, level, text)
+    if (this.#logger === undefined) return
+    const message = `conflux node "${this.#id}": ${text}`
+    const all = { node: this.#id, ...facts }
+    try {
+      if (this.#isStructuredFirst) this.#logger[level](all, message)
+      else this.#logger[level](message, all)
+    } catch (error) {
+      // It is the application's, as a listener is.
+      errors.surface(error)
+    }
+  }
+}
+
+/** pino and bunyan take the facts before the message; console, winston and most others after it. */
+function takesFactsFirst(logger) {
+  return typeof logger?.bindings === 'function' || (typeof logger?.child === 'function' && 'fields' in logger)
+}
+
+module.exports = { Log }

@@ -1,0 +1,82 @@
+// This file knows which nodes are open in this process, so that one is not taken for the double of another that it
+// follows.
+//
+// Called by node.js. A development server evaluates a module again that opens a node: the former one is still open, or
+// still closing. Copies of conflux in one process share the list, for a server may evaluate conflux again as well.
+
+'use strict'
+
+const { Promise, process } = require('./environment')
+
+/** Of the process: a set of entries. */
+const KEY = Symbol.for('conflux.openNodes')
+
+/** What makes two nodes namesakes: they would meet, and have one id. */
+function keyOf({ id, channel }) {
+  const { name, channelName, connectionString, host, port, db } = channel
+  return JSON.stringify([id, name, channelName, connectionString, host, port, db])
+}
+
+class Namesakes {
+  #entry
+
+  /**
+   * @param state gives that of the node, as `status()` does.
+   * @param closed resolves when the node has ended.
+   */
+  constructor(options, state, closed) {
+    this.#entry = { key: keyOf(options), place: placeOfCaller(), state, closed }
+  }
+
+  /** The node is open. It may be said twice. */
+  add() {
+    if (process[KEY] === undefined) Object.defineProperty(process, KEY, { value: new Set() })
+    process[KEY].add(this.#entry)
+  }
+
+  /** It is not any more. */
+  remove() {
+    process[KEY]?.delete(this.#entry)
+  }
+
+  get #others() {
+    const { key } = this.#entry
+    return [...(process[KEY] ?? [])].filter(entry => entry !== this.#entry && entry.key === key)
+  }
+
+  /** Resolves when those have ended that are closing; undefined if none is. */
+  get closing() {
+    const closing = this.#others.filter(entry => entry.state() === 'closing')
+    return closing.length === 0 ? undefined : Promise.all(closing.map(entry => entry.closed))
+  }
+
+  /** A sentence about another that is open, or the empty string. */
+  describe() {
+    const [other] = this.#others
+    if (other === undefined) return ''
+    const where = other.place === undefined ? '' : ` (opened ${other.place})`
+    return (
+      `. The other node is in this process${where}: if the module that opens it was evaluated again, keep the node ` +
+      'in `globalThis`; docs/guide.md says how'
+    )
+  }
+}
+
+/** `at main (app.js:3:14)`, or undefined: the first frame that is not of this package. */
+function placeOfCaller() {
+  const limit = Error.stackTraceLimit
+  try {
+    Error.stackTraceLimit = 10
+    const frames = String(new Error('here').stack).match(/\n\s+at .*/g) ?? []
+    return frames.find(frame => !frame.includes(__dirname) && !isEntry(frame))?.trim()
+  } catch {
+    // Traces are replaced or forbidden.
+    return undefined
+  } finally {
+    if (Error.stackTraceLimit !== limit) Error.stackTraceLimit = limit
+  }
+}
+
+const isEntry = frame => /\bconflux \(|\bnew Node\b/.test(frame)
+
+module.exports = { Namesakes }
