@@ -290,18 +290,14 @@ declare namespace conflux {
     captureStacks?: boolean | undefined
 
     /**
-<<<<<<< main
-     * What happens when half of the voters or more are lost, so that nothing can be committed.
-=======
-     * Where to write what happens to the node: `console`, pino, winston, bunyan, or whatever has these four functions. Then
-     * warnings no longer go to `process.emitWarning`, and a failure no longer to stderr. docs/observability.md says what is
-     * written. Default: none.
+     * Where events of the node are logged: `console`, pino, winston, bunyan, or any object with these four functions. Then
+     * warnings no longer go to `process.emitWarning`, and a failure no longer to stderr. docs/observability.md lists what
+     * is logged. Default: none.
      */
     logger?: Logger | undefined
 
     /**
-     * What happens when half of the voters or more are gone for good, so that nothing can be committed any more.
->>>>>>> d9d6e694a6c6c56f3d0d544753f46dece32756fa
+     * What happens when half of the voters or more are lost, so that nothing can be committed.
      *
      * - `'wait'`: the other nodes wait for them, or for `node.recover`.
      * - `{ recoverAfter }`: after so many milliseconds without a quorum the surviving nodes do what `node.recover` does,
@@ -695,10 +691,7 @@ declare namespace conflux {
     signal?: Signal | null | undefined
   }
 
-<<<<<<< main
-  /** An `AbortSignal` of any library. */
-=======
-  /** Takes a message and its facts; pino and bunyan, which are told by their other functions, the facts and a message. */
+  /** Takes a message and its facts; the other functions of pino and bunyan take the facts and a message. */
   interface Logger {
     debug(...values: any[]): void
     info(...values: any[]): void
@@ -706,8 +699,7 @@ declare namespace conflux {
     error(...values: any[]): void
   }
 
-  /** An `AbortSignal`, of whatever library. */
->>>>>>> d9d6e694a6c6c56f3d0d544753f46dece32756fa
+  /** An `AbortSignal` of any library. */
   interface Signal {
     readonly aborted: boolean
     readonly reason?: any
@@ -733,20 +725,12 @@ declare namespace conflux {
      * The node has failed and ends. Without a listener, the node writes one line to stderr and sets `process.exitCode` to 1
      * unless it is already set. Its codes:
      *
-<<<<<<< main
      * - `ERR_CONFLUX_RESOURCES`: the operating system refused a thread for the storage. (If it refuses a thread or an event
      *   queue for the first node of a process, `conflux(options)` throws this error.)
-     * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`.
+     * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`; the message says whether it is in this
+     *   process. A node of this process that is closing is waited for instead.
      * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster has no leader, and another cluster on the channel has one.
      * - `ERR_CONFLUX_OTHER_APPLICATION`: the cluster on its channel belongs to another application.
-=======
-     * - `ERR_CONFLUX_RESOURCES`: the system gave no thread for the storage. (No thread or event queue for the first node of
-     *   a process: `conflux(options)` throws it.)
-     * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`; the message says whether it is in this
-     *   process. One of this process that is closing is waited for instead.
-     * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster, without a leader, met another one with a leader.
-     * - `ERR_CONFLUX_OTHER_APPLICATION`: the cluster on its channel is of another application.
->>>>>>> d9d6e694a6c6c56f3d0d544753f46dece32756fa
      * - `ERR_CONFLUX_STORAGE_IN_USE`: another process has the directory of its `storage` open.
      * - `ERR_CONFLUX_STORAGE_COPIED`: its directory is a copy; another process with the same content is the member.
      * - `ERR_CONFLUX_STORAGE_OUTDATED`: its directory is an older copy: this member has run with a newer one.
@@ -855,13 +839,9 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_TWO_SUCCESSORS'; message: string; ours: string; theirs: string; former: string }
     /** This node gave its recovery vote to a successor that has become silent: `recover` continues without it. */
     | { code: 'WARN_CONFLUX_SUCCESSOR_SILENT'; message: string; successor: string }
-<<<<<<< main
-    /** A method of this leader threw an error without its own `code`. Each place is reported once. */
-=======
-    /** Two copies of conflux are loaded in this process (`paths`): on the memory channel, their nodes do not meet. */
+    /** Two copies of conflux are loaded in this process (`paths`): their nodes do not meet on the memory channel. */
     | { code: 'WARN_CONFLUX_TWO_COPIES'; message: string; paths: string[] }
-    /** A method of this leader threw an error without a `code` of its own. Each place is told of once. */
->>>>>>> d9d6e694a6c6c56f3d0d544753f46dece32756fa
+    /** A method of this leader threw an error without its own `code`. Each place is reported once. */
     | { code: 'WARN_CONFLUX_METHOD_THREW'; message: string; method: string; stack?: string }
     /** The reducer of this leader threw on the action of a method. Likewise. */
     | { code: 'WARN_CONFLUX_REDUCER_THREW'; message: string; method: string; stack?: string }

@@ -1,11 +1,6 @@
 /**
-<<<<<<< main
- * Runs every JavaScript block of README.md, and every example, as a user would, and compiles the blocks: checked
- * as JavaScript, and pasted into TypeScript.
-=======
- * This file runs every JavaScript block of README.md and of pages about what goes with conflux, and every example,
- * as a user would, and compiles those of the README: checked as JavaScript, and pasted into TypeScript.
->>>>>>> d9d6e694a6c6c56f3d0d544753f46dece32756fa
+ * Runs every JavaScript block of README.md and of the pages about what is used with conflux, and every example, as a
+ * user would, and compiles those of the README: checked as JavaScript, and pasted into TypeScript.
  */
 'use strict'
 

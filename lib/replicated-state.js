@@ -119,13 +119,8 @@ class ReplicatedState {
     try {
       state = read()
     } catch (cause) {
-<<<<<<< main
       this.#stall({ index, action: undefined, cause }, 'the snapshot at that index cannot be read')
-      return
-=======
-      this.#stall({ index, action: undefined, cause }, 'the snapshot there cannot be read')
       return false
->>>>>>> d9d6e694a6c6c56f3d0d544753f46dece32756fa
     }
     this.#applyError = null
     this.#store.restore(state)
