@@ -100,6 +100,9 @@ function encodeError(error, code, cause = code === undefined ? undefined : error
     copyData(error, data)
     const text = JSON.stringify(data)
     if (Buffer.byteLength(text) <= ERROR_BYTES_MAX) return text
+    // The stack repeats the message, and is the first to go.
+    const shorter = JSON.stringify({ ...data, remoteStack: undefined })
+    if (Buffer.byteLength(shorter) <= ERROR_BYTES_MAX) return shorter
   } catch {
     // It does not let itself be looked at, or would be the longest of all strings.
   }
