@@ -1,8 +1,8 @@
 /// <reference lib="esnext.disposable" />
 
 /**
- * conflux is Redux for distributed systems: a store that every node of a cluster holds, changed by actions that all
- * nodes reduce in the same order. The order is agreed on by Raft: any minority of the nodes may fail.
+ * conflux is Redux for distributed systems: every node of a cluster holds the same store, and all nodes reduce the same
+ * actions in the same order. The nodes agree on that order by Raft: any minority of them may fail.
  *
  * @example
  * ```js
@@ -23,13 +23,13 @@
  * @typeParam State the state; inferred from `initialState`, or else from what `reduce` returns. `conflux<State>({ … })`
  * names it, and leaves the methods unchecked: TypeScript infers all type arguments or none. Prefer `initialState`.
  * @typeParam Methods the methods; inferred from the options.
- * @returns an open node, at once. It looks for the others by itself; `node.ready()` waits for that.
+ * @returns an open node, synchronously. The node finds the others by itself; `node.ready()` waits for that.
  * `require('conflux')` itself throws `ERR_CONFLUX_NO_BINARY` where this platform's native addon is missing or does not
  * load; the message says why, or names the platform, the package that carries the addon, and the command that builds it.
  *
- * @throws `ERR_CONFLUX_INVALID_OPTIONS`: one message with all faults, which are also in `error.faults`.
+ * @throws `ERR_CONFLUX_INVALID_OPTIONS`: one message with all faults; `error.faults` lists them.
  * @throws `ERR_CONFLUX_REDUCER`: the reducer threw while making the initial state; `error.cause` is what it threw. Or
- * the initial state is not JSON; `error.path` says where.
+ * the initial state is not JSON: `error.path` is the place.
  */
 declare function conflux<State, Methods extends conflux.AnyMethods = conflux.AnyMethods>(
   options: conflux.OptionsWithInitialState<State, Methods>
@@ -46,23 +46,23 @@ declare function conflux<State, Methods extends conflux.AnyMethods = conflux.Any
 
 declare namespace conflux {
   /**
-   * Whether a call of a node was rejected with this error and says what became of it (`error.outcome`). Also true for an
-   * error of another realm, or of another copy of conflux.
+   * Whether this is the rejection of a call of a node, with an `error.outcome`. Also true for an error of another realm,
+   * or of another copy of conflux.
    */
   function isPerformError(error: unknown): error is PerformError
 
   /**
-   * Action creators, by name. A method runs on the leader: it gets the performed arguments as JSON keeps them, and
-   * returns an action (JSON), `null` or `undefined` for "nothing to do", or an `Error` (returned or thrown) for "no".
-   * It must be synchronous, must not act on a node (`perform`, `close`, `sync`, …), and may run more than once for one
-   * perform: its action is applied once.
+   * Action creators, by name. A method runs on the leader. It receives the arguments of the call as decoded JSON, and
+   * returns an action (JSON), or `null` or `undefined` if there is nothing to do; it refuses the call by returning or
+   * throwing an `Error`. It must be synchronous, must not call a node (`perform`, `close`, `sync`, …), and may run more
+   * than once for one call: its action is applied once.
    *
    * A method that returns a promise, or an action that is not what JSON gives back (a `Date`, a `Map`), is a type error.
    * TypeScript knows the state in a generic method that reads `this.getState()` if its return type is annotated.
    */
   type AnyMethods = Record<string, (...args: any[]) => any>
 
-  /** What a method asks for when it neither refuses nor has nothing to do. */
+  /** The actions that a method returns. */
   type ActionOf<Method> = Method extends (...args: any[]) => infer Returned
     ? Exclude<Returned, null | undefined | void | Error>
     : never
@@ -70,7 +70,7 @@ declare namespace conflux {
   /** Any action of these methods. */
   type Action<Methods> = ActionOf<Methods[keyof Methods]>
 
-  /** What a perform of the method resolves with: its action, or `undefined` if there was nothing to do. */
+  /** The value that a call of the method resolves with: its action, or `undefined` if it returned nothing. */
   type Performed<Method> = Method extends (...args: any[]) => infer Returned
     ? Exclude<Returned, null | undefined | void | Error> | NothingOf<Returned>
     : never
@@ -85,12 +85,12 @@ declare namespace conflux {
       : [args: Readonly<Args>, options?: number | null | PerformOptions]
     : never
 
-  /** Names what is wrong with a method, in the text of a type error. */
+  /** Names the fault of a method in the text of a type error. */
   interface Refused<Why extends string> {
     readonly __refused: Why
   }
 
-  /** @internal The value as JSON gives it back, or `Refused` where that is not the same. */
+  /** @internal The value after encoding and decoding it as JSON, or `Refused` where that differs. */
   type Json<Value> = 0 extends 1 & Value
     ? any
     : Value extends string | number | boolean | null | undefined | void | Error
@@ -124,8 +124,8 @@ declare namespace conflux {
   }
 
   /**
-   * What `conflux` takes. For a function of your own that passes options on, `OptionsWithInitialState` gives the better
-   * types: TypeScript does not infer the parameters of a reducer from a union.
+   * The options of `conflux`. For your own function that passes options on, `OptionsWithInitialState` gives better types:
+   * TypeScript does not infer the parameters of a reducer from a union.
    */
   type Options<State, Methods extends AnyMethods> =
     | OptionsWithInitialState<State, Methods>
@@ -135,23 +135,23 @@ declare namespace conflux {
   interface OptionsWithInitialState<State, Methods extends AnyMethods> extends CommonOptions<State, Methods> {
     /**
      * The state before the first action: a value, or a function that makes one. Like the reducer, it must be the same on
-     * all nodes, and at every start of a node with `storage`. With it, `reduce` is called for actions only: it gets a
-     * state and an action, never `undefined` or `null` in their place. The value is copied, by JSON, so that your object
-     * stays yours; with own `snapshot.serialize` or without `checkState` it is used as it is.
+     * all nodes, and at every start of a node with `storage`. With it, `reduce` is called for actions only: it receives
+     * a state and an action, never `undefined` or `null` instead. conflux copies the value by JSON, so your own object is
+     * not frozen; with your own `snapshot.serialize`, or without `checkState`, it uses the value itself.
      *
-     * @throws `ERR_CONFLUX_INVALID_OPTIONS`: it is not JSON (the message says where), or the function threw
+     * @throws `ERR_CONFLUX_INVALID_OPTIONS`: the value is not JSON (the message names the place), or the function threw
      *   (`error.cause`).
      */
     initialState: State | (() => State)
 
     /**
-     * The next state for an action; it must depend on nothing else, and must not change `state`: a reducer returns a
-     * new state, with new objects and arrays where it differs (`{ ...state, items: [...state.items, x] }`). What it
-     * returns is frozen, and has to be what JSON gives back (see `checkState`).
+     * Returns the next state for an action. It must depend on nothing else, and must not change `state`: a reducer
+     * returns a new state, with new objects and arrays where it differs (`{ ...state, items: [...state.items, x] }`).
+     * conflux freezes the returned state, which must survive encoding as JSON (see `checkState`).
      *
-     * One that throws while a perform is evaluated makes that perform reject (`ERR_CONFLUX_REDUCER`), and nothing is
-     * logged. One that throws on an action that is already committed fences its node (see the event `fenced`): the
-     * state before that action stays readable, and the other nodes go on.
+     * If the reducer throws while a call is evaluated, that call rejects (`ERR_CONFLUX_REDUCER`), and nothing is logged.
+     * If it throws on an action that is already committed, its node diverges (see the event `diverged`): the state before
+     * that action stays readable, and the other nodes continue.
      */
     reduce(state: NoInfer<State>, action: Action<NoInfer<Methods>>): NoInfer<State>
   }
@@ -164,13 +164,13 @@ declare namespace conflux {
     initialState?: undefined
 
     /**
-     * As with `initialState`. Here the reducer is also asked for the initial state: `reduce(undefined, null)`. If that
-     * throws (Redux reducers read `action.type`), it is `reduce(undefined, { type: '@@conflux/INIT' })`.
+     * As with `initialState`. Here the reducer also makes the initial state: `reduce(undefined, null)`. If that throws
+     * (Redux reducers read `action.type`), the initial state is `reduce(undefined, { type: '@@conflux/INIT' })`.
      */
     reduce(state: State | undefined, action: Action<NoInfer<Methods>> | null): State
   }
 
-  /** The reducer is one of Redux: it reads `action.type` without looking whether there is an action. */
+  /** A reducer of Redux: it reads `action.type` without checking that there is an action. */
   interface OptionsOfRedux<State, Methods extends AnyMethods> extends CommonOptions<State, Methods> {
     initialState?: undefined
     /** As above. */
@@ -182,9 +182,9 @@ declare namespace conflux {
     id: string
 
     /**
-     * How many nodes found the cluster, and vote: an integer from 1 to 99, the same on every node. More nodes may be
-     * there: they receive everything, perform and are read like any other, and take the place of a voter that is gone.
-     * To change it while the cluster lives, see `node.resize`.
+     * How many nodes found the cluster and vote: an integer from 1 to 99, the same on every node. Further nodes may join:
+     * they receive everything, make calls and serve reads like any other node, and replace a voter that is lost.
+     * `node.resize` changes the size of a running cluster.
      */
     clusterSize: number
 
@@ -194,116 +194,117 @@ declare namespace conflux {
     /**
      * Action creators, by name; only own functions count. In them `this` is the leader's node.
      *
-     * Write them before `reduce`: TypeScript reads options in their order. Where methods that use `this` come after it,
+     * Write them before `reduce`: TypeScript reads options in their order. If methods that use `this` come after `reduce`,
      * the action is `any`, and `perform` is not checked.
      */
     methods: Methods & Checked<Methods> & ThisType<Node<State, any>>
 
     /**
-     * How long a node hears nothing from a leader before it stands for election: drawn from this range, in
+     * How long a node waits for a message of the leader before it starts an election: drawn from this range, in
      * milliseconds. Default: `{ min: 300, max: 500 }`.
      */
     electionTimeout?: { min: number; max: number } | undefined
 
     /**
-     * How often a leader is heard when it has nothing to say, in milliseconds; less than `electionTimeout.min`.
+     * The interval of a leader's heartbeats, in milliseconds; less than `electionTimeout.min`.
      * Default: 50.
      */
     heartbeatInterval?: number | undefined
 
     /**
-     * How many performs of this node may be pending at once; more are refused (`ERR_CONFLUX_BUSY`), as is what makes
-     * their arguments longer than 64 Mi characters of JSON together. Default: 100000.
+     * How many calls of this node may be pending at once. Further calls reject (`ERR_CONFLUX_BUSY`), as do calls that
+     * would raise the arguments of all pending calls above 64 Mi characters of JSON. Default: 100000.
      */
     maxPending?: number | undefined
 
     /**
-     * Keeps the node's log, votes and snapshots in a directory, which is made if it is not there: a node started again
-     * with it comes back as the same member with everything it knew, also after a power failure of all nodes at once.
-     * One process at a time, and one node, may have the directory open.
+     * Keeps the node's log, votes and snapshots in a directory, which conflux creates if necessary. A node that restarts
+     * with it is the same member and has all its data, even after a power failure of all nodes at once. Only one node of
+     * one process may have the directory open.
      *
-     * Default: none. Then a node remembers nothing of what it was before: started again it is a new member, which gets
-     * everything from the others. What a cluster knows is lost when half of its voters or more end without `close` at
-     * about the same time; when all end, it is gone.
+     * Default: none. Then a restarted node is a new member, which receives everything from the others. The state of the
+     * cluster can no longer be changed when half of its voters or more end without `close` at about the same time; it is
+     * lost when all end.
      */
     storage?:
       | {
-          /** Of the directory, relative to the working directory at the start. */
+          /** The path of the directory, relative to the working directory at the start. */
           path: string
         }
       | undefined
 
-    /** When the log is cut, and how the state is kept instead. */
+    /** When the log is compacted, and how the state is stored instead. */
     snapshot?: SnapshotOptions<NoInfer<State>> | undefined
 
     /**
-     * Names the code of reducer and methods: any string of at most 256 bytes that changes when they do. States are
-     * compared among nodes of one version only (`compareStates`), and a method that the leader lacks waits for a leader
-     * that has it. `status()` shows the version of each member. Default: the empty string.
+     * Names the code of reducer and methods: any string of at most 256 bytes that changes when they do. conflux compares
+     * only the states of nodes of one version (`compareStates`), and a call of a method that the leader lacks waits for
+     * a leader that has it. `status()` shows the version of each member. Default: the empty string.
      */
     version?: string | undefined
 
     /**
-     * Names the application: any string of 1 to 256 bytes, the same on all nodes. Nodes of another application that use
-     * the same channel by mistake are refused: theirs fail with `ERR_CONFLUX_OTHER_APPLICATION`.
+     * Names the application: any string of 1 to 256 bytes, the same on all nodes. If nodes of another application use
+     * the same channel by mistake, the cluster refuses them: they fail with `ERR_CONFLUX_OTHER_APPLICATION`.
      *
-     * Default: none. Then, and where one of two nodes has none, the names of the methods decide: nodes that have none in
-     * common are of two applications. A node without methods goes with all.
+     * Default: none. If one of two nodes has none, the names of the methods decide: nodes without a common method belong
+     * to two applications. A node without methods is compatible with all.
      */
     application?: string | undefined
 
     /**
-     * Compares the states of all nodes of one version now and then, at most once a second and for at most 1 % of
-     * JavaScript's time: a node whose state differs from that of most others is fenced (see the event `fenced`). It
-     * counts on the leader; a state that JSON cannot carry is not compared. Default: true.
+     * Compares the states of all nodes of one version at intervals, at most once a second and for at most 1 % of
+     * JavaScript's time: a node whose state differs from that of most others has diverged (see the event `diverged`). The
+     * leader's option decides. A state that JSON cannot carry is not compared. Default: true.
      */
     compareStates?: boolean | undefined
 
     /**
-     * Protects the state against changes in place, and verifies that JSON gives back what an action puts into it.
+     * Protects the state against changes in place, and verifies that what an action puts into it survives JSON.
      *
-     * Every part of a state is frozen, an initial state too: strict-mode code that writes to one throws. An action whose
+     * Every part of a state is frozen, including the initial state: strict-mode code that writes to one throws. An action
+     * whose
      * reducer changes the state in place, or puts a `Date`, a `Map`, `NaN` or the like into it, rejects with
-     * `ERR_CONFLUX_REDUCER`, `outcome: 'refused'`; the message and `error.path` say where (`state.items[3]`). So does a
-     * call whose method changes `getState()` or `getProvisionalState()` in place. Where it happens to an action that is
-     * already committed, the node is fenced (see the event `fenced`).
+     * `ERR_CONFLUX_REDUCER`, `outcome: 'refused'`; the message and `error.path` name the place (`state.items[3]`). So
+     * does a call whose method changes `getState()` or `getProvisionalState()` in place. If it happens with an action
+     * that is already committed, the node diverges (see the event `diverged`).
      *
-     * Sloppy-mode code, where a write to a frozen object is ignored in silence, is noticed as well while the node is not
-     * under full load; then a part of the actions is looked at. `docs/operations.md` tells which.
+     * In sloppy-mode code a write to a frozen object fails silently. conflux detects it too, for every action unless the
+     * node is under full load, and then for a part of the actions; `docs/operations.md` says which.
      *
-     * With own `snapshot.serialize` the state may hold anything; its plain objects and arrays are still frozen, the rest
-     * is not protected.
+     * With your own `snapshot.serialize` the state may contain anything; its plain objects and arrays are still frozen,
+     * the rest is not protected.
      *
-     * `false` trusts the reducer and the callers: one that changes the state in place exposes and keeps what was refused
-     * or never committed, doubles what was acknowledged, and makes nodes differ; a state that is not JSON is noticed at
-     * the first snapshot, and the log grows from there on. Set it alike on all nodes. Default: true.
+     * `false` trusts the reducer and the callers. Code that changes the state in place then exposes and keeps what was
+     * refused or never committed, applies acknowledged actions twice, and makes nodes differ; conflux detects a state that
+     * is not JSON at the first snapshot, and the log grows from then on. Use the same value on all nodes. Default: true.
      */
     checkState?: boolean | undefined
 
     /**
-     * Whether every call notes its caller's stack, so that whatever it is rejected with shows it. Default: where an `async`
-     * function awaits the call, its frames are found without that; else, for a callback or `.catch`, they are noted as
-     * long as that takes less than 0.1 % of the time. `true` notes them always, at some microseconds a call; `false`
-     * never, and errors show no caller.
+     * Whether every call records its caller's stack, so that a rejection shows it. Default: if an `async` function awaits
+     * the call, V8 finds its frames without a record; for a callback or `.catch`, conflux records them as long as that
+     * takes less than 0.1 % of the time. `true` always records them, for some microseconds per call; `false` never does,
+     * and errors show no caller.
      */
     captureStacks?: boolean | undefined
 
     /**
-     * Where to write what happens to the node: `console`, pino, winston, bunyan, or whatever has these four functions. Then
-     * warnings no longer go to `process.emitWarning`, and a failure no longer to stderr. docs/observability.md says what is
-     * written. Default: none.
+     * Where events of the node are logged: `console`, pino, winston, bunyan, or any object with these four functions. Then
+     * warnings no longer go to `process.emitWarning`, and a failure no longer to stderr. docs/observability.md lists what
+     * is logged. Default: none.
      */
     logger?: Logger | undefined
 
     /**
-     * What happens when half of the voters or more are gone for good, so that nothing can be committed any more.
+     * What happens when half of the voters or more are lost, so that nothing can be committed.
      *
-     * - `'wait'`: the others wait for them, or for `node.recover`.
-     * - `{ recoverAfter }`: after so many milliseconds without a quorum the nodes that are left do what `node.recover`
-     *   does, by themselves; actions that only the missing ones knew are lost, also acknowledged ones. The warning
-     *   `WARN_CONFLUX_RECOVERED` says so. At least 10 times `electionTimeout.max`, at most 2147483647; only time in which
-     *   the channel works counts. This trades safety for availability: voters that were only frozen or cut off may have
-     *   acknowledged actions meanwhile. When they are back, the recovered cluster wins, and those actions are lost
+     * - `'wait'`: the other nodes wait for them, or for `node.recover`.
+     * - `{ recoverAfter }`: after so many milliseconds without a quorum the surviving nodes do what `node.recover` does,
+     *   by themselves. Actions that only the missing nodes had are lost, even acknowledged ones. The warning
+     *   `WARN_CONFLUX_RECOVERED` reports it. At least 10 times `electionTimeout.max`, at most 2147483647; only time in which
+     *   the channel works counts. This trades safety for availability: voters that were only frozen or partitioned may
+     *   have acknowledged actions meanwhile. When they return, the recovered cluster wins, and those actions are lost
      *   (`WARN_CONFLUX_SUPERSEDED`).
      *
      * Default: `'wait'`.
@@ -315,27 +316,28 @@ declare namespace conflux {
   }
 
   /**
-   * A snapshot is taken when one of the thresholds is reached, and not sooner than after 100 times what the last one
-   * took: it blocks JavaScript for some 10 ms a MiB of state.
+   * conflux takes a snapshot when one of the thresholds is reached, but waits at least 100 times as long as the last one
+   * took: a snapshot blocks JavaScript for some 10 ms per MiB of state.
    *
-   * The state is kept as JSON. Before, it is checked that JSON gives it back: a `Map`, a `Date`, a class instance, `NaN`,
-   * `undefined` in an array, a cycle, more than 1000 levels of nesting make the warning `WARN_CONFLUX_SNAPSHOT_FAILED`,
-   * which names the place; then nothing is cut, and those who join are sent the whole log. Two shades are not
-   * minded: `-0` becomes 0, and a property that is `undefined` is gone. `serialize` and `deserialize` are the way out.
+   * The snapshot is JSON. conflux first checks that the state survives it: a `Map`, a `Date`, a class instance, `NaN`,
+   * `undefined` in an array, a cycle, or more than 1000 levels of nesting cause the warning
+   * `WARN_CONFLUX_SNAPSHOT_FAILED`, which names the place; then the log is not compacted, and newcomers receive all of
+   * it. Two differences are accepted: `-0` becomes 0, and a property that is `undefined` disappears. `serialize` and
+   * `deserialize` support other states.
    */
   type SnapshotOptions<State> = {
-    /** So many actions in the log since the last snapshot; an integer from 1. Default: 10000. */
+    /** Actions in the log since the last snapshot; an integer from 1. Default: 10000. */
     entries?: number | undefined
-    /** So many bytes of actions in the log since the last snapshot; an integer from 1. Default: 16777216 (16 MiB). */
+    /** Bytes of actions in the log since the last snapshot; an integer from 1. Default: 16777216 (16 MiB). */
     bytes?: number | undefined
   } & (
     | {
         /**
-         * What is kept of a state, as a value that JSON gives back. It must depend on nothing but the state, must not
-         * change it, and give equal values for equal states on every node: that is what `compareStates` compares.
+         * Returns what is stored of a state, as a value that survives JSON. It must depend only on the state, must not
+         * change it, and must give equal values for equal states on every node: `compareStates` compares these values.
          */
         serialize: (state: State) => unknown
-        /** The state, from what JSON gives back of what `serialize` returned. */
+        /** Returns the state for a value of `serialize` that was encoded and decoded as JSON. */
         deserialize: (value: any) => State
       }
     | { serialize?: undefined; deserialize?: undefined }
@@ -344,14 +346,14 @@ declare namespace conflux {
   /** Between nodes of one process, its worker threads included. */
   interface MemoryChannel {
     name: 'memory'
-    /** Nodes of the same name meet. Default: `conflux`. */
+    /** Nodes with the same name find each other. Default: `conflux`. */
     channelName?: string | undefined
   }
 
-  /** Over the publish/subscribe of a Redis server, which keeps nothing but a marker that a cluster runs, for seconds. */
+  /** Over the publish/subscribe of a Redis server, which stores only a marker that a cluster runs, for seconds. */
   interface RedisChannel {
     name: 'redis'
-    /** Nodes of the same name, server and `db` meet. Default: `conflux`. */
+    /** Nodes with the same name, server and `db` find each other. Default: `conflux`. */
     channelName?: string | undefined
     /**
      * `redis://[[username]:password@]host[:port][/db]`, `rediss://…` for TLS (with `#insecure` at its end: without
@@ -365,15 +367,15 @@ declare namespace conflux {
     port?: number | undefined
     username?: string | (() => string | Promise<string>) | undefined
     /**
-     * A function is called for every connect, for passwords that rotate and tokens that expire. If it fails, the channel is
-     * broken with that cause, and it is called again.
+     * A function is called for every connection, for passwords that rotate and tokens that expire. If it fails, the
+     * channel is broken with that cause, and conflux calls it again.
      */
     password?: string | (() => string | Promise<string>) | undefined
-    /** Nodes of another db are not heard. Default: 0. */
+    /** Nodes that use another db are not found. Default: 0. */
     db?: number | undefined
     /**
-     * Connect by TLS. As texts in PEM: `ca` are the certificates to trust instead of those that Node trusts, `cert`
-     * and `key` this client's own. Default: false, or what the connection string says.
+     * Connects by TLS. As PEM texts: `ca` are the certificates to trust instead of those that Node trusts, `cert` and
+     * `key` are this client's own. Default: false, or what the connection string says.
      */
     tls?:
       boolean | { ca?: string | undefined; cert?: string | undefined; key?: string | undefined } | undefined
@@ -382,50 +384,50 @@ declare namespace conflux {
   /** An open node. All its functions are bound: `const { perform, getState } = node` works. */
   interface Node<State = unknown, Methods extends AnyMethods = AnyMethods> {
     /**
-     * Runs `methods[method]` on the leader; resolves once its action is committed and reduced here: `getState()`
-     * read right after already contains it. Performs of one node are evaluated in the order of their calls. Without
-     * a leader they wait.
+     * Runs `methods[method]` on the leader and resolves once its action is committed and reduced on this node:
+     * `getState()` called next contains it. The leader evaluates the calls of one node in their order. Without a leader
+     * they wait.
      *
-     * @param args what the method is called with, as JSON keeps it: at most 1 MiB as text, nested at most 64 deep. What
-     *   JSON would silently lose (a `Map`, a `Set`, a typed array, `NaN`, a function, a symbol) is refused, as in actions:
-     *   `ERR_CONFLUX_NOT_JSON`, `error.path` says where. `toJSON` says what is kept, and `undefined` is as good as absent.
-     * @param options `{ timeout, signal }`, or a timeout alone: milliseconds, from 0 to 2147483647; default (also `null`
+     * @param args the arguments of the method, as JSON: at most 1 MiB of text, at most 64 levels. A value that JSON would
+     *   silently lose (a `Map`, a `Set`, a typed array, `NaN`, a function, a symbol) is refused, as in actions:
+     *   `ERR_CONFLUX_NOT_JSON`; `error.path` is the place. `toJSON` decides what is kept, and `undefined` counts as absent.
+     * @param options `{ timeout, signal }`, or only a timeout: milliseconds, from 0 to 2147483647; default (also `null`
      *   and -1): no limit.
-     * @returns the action, a copy of this call's own; or `undefined` if the method returned nothing.
-     * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own JSON-able data,
-     *   `code` among them (else `ERR_CONFLUX_REFUSED` if it was returned, and `ERR_CONFLUX_METHOD_THREW` if it was thrown:
-     *   a mistake, of which `error.remoteStack` has the stack on the leader). Nothing was logged. If all of it has more than 64 KiB as JSON, only
-     *   the code and the first 8192 characters of the message are kept.
+     * @returns the action, as a copy for this call; or `undefined` if the method returned nothing.
+     * @throws {PerformError} the method's own error, `outcome: 'refused'`: its message and its own data as JSON, including
+     *   `code` (default: `ERR_CONFLUX_REFUSED` for a returned error, `ERR_CONFLUX_METHOD_THREW` for a thrown one, which is
+     *   usually a bug: `error.remoteStack` is the stack on the leader). Nothing was logged. Of more than 64 KiB of JSON, only the code and the
+     *   first 8192 characters of the message are kept.
      * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_ASYNC_METHOD`, `ERR_CONFLUX_REDUCER`,
      *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
-     *   its action can't be; nothing was logged. While members of several versions are there, a method that the leader
-     *   lacks waits for a leader that has it.
+     *   its action is invalid; nothing was logged. While there are members of several versions, a call of a method that the
+     *   leader lacks waits for a leader that has it.
      * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`,
-     *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: this call can't be.
-     * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: something threw before the call began,
-     *   the end of the stack or a getter of an option; `error.cause` is it. Likewise for every call with a promise.
-     * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too much is pending; try again later.
-     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: it may still be committed; or `'not-applied'`: it
-     *   had not left this node, and will not. Its message, and
-     *   `error.waitingFor`, say what this node waits for, if it does (else null).
-     * @throws {PerformError} an `AbortError` (`ABORT_ERR`) whose `cause` is the signal's reason: `'not-applied'` if the call
-     *   had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
-     * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if it was on its way, `'unknown'`.
+     *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: an argument is invalid.
+     * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: an error was thrown before the call
+     *   began, for example by a stack overflow or a getter of an option; `error.cause` is that error. Likewise for every
+     *   call that returns a promise.
+     * @throws {PerformError} `ERR_CONFLUX_BUSY`, `outcome: 'not-applied'`: too many calls are pending; try again later.
+     * @throws {PerformError} `ERR_CONFLUX_TIMEOUT`, `outcome: 'unknown'`: the action may still be committed; or
+     *   `'not-applied'`: the call was never sent. The message and `error.waitingFor` say what this node is waiting for (null if it is not).
+     * @throws {PerformError} an `AbortError` (`ABORT_ERR`) whose `cause` is the signal's reason: `'not-applied'` if the
+     *   call had not been sent (the signal was aborted before, or in the same turn of the event loop), else `'unknown'`.
+     * @throws {PerformError} `ERR_CONFLUX_CLOSED`, `'not-applied'` or, if the call was in flight, `'unknown'`.
      * @throws {PerformError} the code of a failure of this node (see the event `error`), likewise.
-     * @throws {PerformError} `ERR_CONFLUX_FENCED`, likewise: this node is fenced (see the event `fenced`). A perform whose
-     *   action is committed, but not in the state of this node, ends so, too: `'unknown'`.
-     * @throws {PerformError} `ERR_CONFLUX_REMOVED`, `outcome: 'unknown'`: this node lost its seat meanwhile.
+     * @throws {PerformError} `ERR_CONFLUX_DIVERGED`, likewise: this node has diverged (see the event `diverged`). Also if
+     *   the action is committed, but not in the state of this node: `'unknown'`.
+     * @throws {PerformError} `ERR_CONFLUX_REMOVED`, `outcome: 'unknown'`: this node was removed while the call was in flight.
      * @throws {PerformError} `ERR_CONFLUX_FORGOTTEN`, `outcome: 'unknown'`: this node was away for so long that the
-     *   others no longer remember what became of it.
-     * @throws `ERR_CONFLUX_REENTRANT`, at once instead of by the promise: called inside a method or reducer, of this node or
-     *   of another one in the process.
+     *   others no longer have the outcome.
+     * @throws `ERR_CONFLUX_REENTRANT`, synchronously: called inside a method or reducer of this node or of another one
+     *   in the process.
      */
     perform<Name extends keyof Methods & string>(
       method: Name,
       ...rest: PerformArguments<Methods[Name]>
     ): Promise<Performed<Methods[Name]>>
 
-    /** The same with a callback, in its caller's async context. What the callback throws is an uncaught exception. */
+    /** The same with a callback, in its caller's async context. An error of the callback is an uncaught exception. */
     perform<Name extends keyof Methods & string>(
       method: Name,
       args: Readonly<Parameters<Methods[Name]>>,
@@ -439,13 +441,13 @@ declare namespace conflux {
     ): void
 
     /**
-     * Calls `listener` after every committed action, and once after a snapshot that brought many. What it throws stops
-     * neither the other listeners nor the node: it is an uncaught exception once all have run. On a node with `storage`
-     * none is called before the log is replayed, then each once.
+     * Calls `listener` after every committed action, and once after a snapshot that contains many. An error of a listener
+     * stops neither the other listeners nor the node: it becomes an uncaught exception once all have run. On a node with
+     * `storage` each listener is first called when the log is replayed, once.
      *
-     * @param listener gets the action and its index in the log. After a snapshot or the replay the action is undefined,
-     *   and the index the last one that is in the state.
-     * @returns `unsubscribe`, which ends this registration only, at once, also inside a listener; calling it again
+     * @param listener receives the action and its index in the log. After a snapshot or the replay the action is
+     *   undefined, and the index is the last one in the state.
+     * @returns `unsubscribe`, which ends only this registration, immediately, even inside a listener; calling it again
      *   does nothing.
      * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
@@ -471,17 +473,17 @@ declare namespace conflux {
     commits(options?: CommitsOptions | null): AsyncIterableIterator<Commit<Action<Methods>>>
 
     /**
-     * Calls `listener` when what `selector` makes of the state has changed: after the action, as `subscribe` does, and
-     * before the perform resolves. Thousands of watchers are fine: together they take at most 4 % of the time, and where
-     * that is not enough, they run a little later, once for all changes until then.
+     * Calls `listener` when the value of `selector` has changed: after the action, as `subscribe` does, and before the call
+     * resolves. Thousands of watchers are fine: together they take at most 4 % of the time; beyond that they run a little
+     * later, once for all changes until then.
      *
-     * What one of the functions throws is an uncaught exception once all have run. On a node with `storage` that is not
-     * replayed yet, the value before is `undefined`.
+     * An error of one of the functions becomes an uncaught exception once all have run. On a node with `storage` that has
+     * not replayed its log, the previous value is `undefined`.
      *
-     * @param selector the part that counts; called at once, and after changes. It must not take long.
+     * @param selector returns the watched part of the state; called immediately, and after changes. It must be fast.
      * @param options.equals whether two values are the same; default: `Object.is`.
-     * @param options.signal ends it.
-     * @returns `unwatch`, which ends it at once, also inside a listener; calling it again does nothing.
+     * @param options.signal ends the watch.
+     * @returns `unwatch`, which ends the watch immediately, even inside a listener; calling it again does nothing.
      * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: an argument or option is wrong.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
@@ -492,11 +494,11 @@ declare namespace conflux {
     ): () => void
 
     /**
-     * The committed state on this node; the same reference until the next action. It stays after the end. Another node
-     * may be ahead: `await node.sync()` before makes it current.
+     * The committed state on this node; the same reference until the next action. It remains readable after the node has
+     * ended. Another node may be ahead: after `await node.sync()` the state is current.
      *
-     * @throws `ERR_CONFLUX_NOT_READY`: this node has a `storage`, and its log is not replayed yet; `ready()` waits for
-     *   that. A node without one never throws.
+     * @throws `ERR_CONFLUX_NOT_READY`: this node has a `storage` and has not replayed its log; `ready()` waits for that. A
+     *   node without storage never throws.
      */
     getState(): State
 
@@ -509,82 +511,83 @@ declare namespace conflux {
     getProvisionalState(): State
 
     /**
-     * Resolves when this node has reduced everything that was committed before the call, on whatever node: `getState()`
-     * read after it is linearizable.
+     * Resolves when this node has reduced everything that was committed on any node before the call: `getState()` called
+     * next is linearizable.
      *
      * @param options.timeout milliseconds, from 0 to 2147483647; default: 10000.
-     * @throws `ERR_CONFLUX_NO_QUORUM`: within the time no majority of the voters confirmed what is current. Its message
-     *   says why; `error.waitingFor` is what this node waits for, or null. Likewise below.
-     * @throws `ERR_CONFLUX_FENCED`: this node is fenced (see the event `fenced`).
-     * @throws `ERR_CONFLUX_BUSY`: `maxPending` such calls wait already.
-     * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: nothing was asked. Likewise below.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: the timeout passed before a majority of the voters had confirmed the leader. The
+     *   message says why; `error.waitingFor` is what this node is waiting for, or null. Likewise below.
+     * @throws `ERR_CONFLUX_DIVERGED`: this node has diverged (see the event `diverged`).
+     * @throws `ERR_CONFLUX_BUSY`: `maxPending` operations are already pending.
+     * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: an argument is invalid, and nothing was started. Likewise below.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended. Likewise below.
-     * @throws `ERR_CONFLUX_REENTRANT`, at once: called inside a method or reducer. Likewise below.
+     * @throws `ERR_CONFLUX_REENTRANT`, synchronously: called inside a method or reducer. Likewise below.
      */
     sync(options?: AskOptions): Promise<void>
 
     /**
-     * Makes another voter the leader: the one with this id, or the one best suited. Resolves when it leads, at once if it
-     * does already. Any node may be asked; performs go on.
+     * Transfers leadership to the voter with this id, or to the most suitable one. Resolves when that voter leads,
+     * immediately if it already does. Works on any node; other calls continue.
      *
      * @throws `ERR_CONFLUX_UNKNOWN_MEMBER`: no member has this id.
-     * @throws `ERR_CONFLUX_NOT_A_VOTER`: it is a learner, or is being removed.
-     * @throws `ERR_CONFLUX_NO_QUORUM`: it did not come about within the time.
+     * @throws `ERR_CONFLUX_NOT_A_VOTER`: the member is a learner or is being removed.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: the operation timed out.
      */
     transferLeadership(options?: AskOptions): Promise<void>
     transferLeadership(id: string | null | undefined, options?: AskOptions): Promise<void>
 
     /**
-     * Takes its seat from the member with this id, whether it lives or not. A living one is told, and comes back as a
-     * new member: to be rid of it, end its process. Any node may be asked.
+     * Removes the member with this id, whether it is alive or not. A living node is notified and joins again as a new
+     * member: end its process first to keep it away. Works on any node.
      *
      * @throws `ERR_CONFLUX_UNKNOWN_MEMBER`: no member has this id.
-     * @throws `ERR_CONFLUX_LAST_VOTER`: it is the only voter.
-     * @throws `ERR_CONFLUX_NO_QUORUM`: it did not come about within the time.
+     * @throws `ERR_CONFLUX_LAST_VOTER`: the member is the only voter.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: the operation timed out.
      */
     remove(id: string, options?: AskOptions): Promise<void>
 
     /**
-     * Gives the cluster another size, from 1 to 99: learners become voters, or voters learners, one after the other.
-     * Resolves when the size is agreed on, which may be before there are so many voters. From then on a node that joins
-     * must be started with this `clusterSize`; those that are members need not be started again.
+     * Changes the size of the cluster, from 1 to 99: learners become voters, or voters become learners, one after the
+     * other. Resolves when the new size is committed, possibly before there are that many voters. From then on a new node
+     * must be started with this `clusterSize`; members need not be restarted.
      *
-     * @throws `ERR_CONFLUX_NO_QUORUM`: it did not come about within the time.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: the operation timed out.
      */
     resize(clusterSize: number, options?: AskOptions): Promise<void>
 
     /**
-     * For when half of the voters or more are gone for good: founds the cluster anew from the nodes that are left,
-     * with the log of the one that knows most. What only the missing ones knew is lost, also what was acknowledged; the
-     * warning `WARN_CONFLUX_RECOVERED` says who they were. One of them that lives after all joins the new cluster, and
-     * what only it knew is lost as well (`WARN_CONFLUX_SUPERSEDED`). Resolves when this node is in a cluster that has a
-     * leader. If the node on which the others agreed dies meanwhile, call it again 10 election timeouts later.
+     * Recovers the cluster when half of the voters or more are lost: the surviving nodes found it again with the longest
+     * log among them. Actions that only the missing nodes had are lost, even acknowledged ones; the warning
+     * `WARN_CONFLUX_RECOVERED` names these nodes. If one of them returns, it joins the recovered cluster, and the actions
+     * that only it had are lost too (`WARN_CONFLUX_SUPERSEDED`). Resolves when this node is in a cluster with a leader. If
+     * the node with the longest log dies meanwhile, call `recover` again 10 election timeouts later.
      *
      * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: without `iUnderstandThatActionsMayBeLost: true`.
-     * @throws `ERR_CONFLUX_QUORUM_NOT_LOST`: enough voters are there, or not missing for long enough.
-     * @throws `ERR_CONFLUX_NO_QUORUM`: it did not come about within the time.
+     * @throws `ERR_CONFLUX_QUORUM_NOT_LOST`: enough voters are active, or the others are not missing for long enough.
+     * @throws `ERR_CONFLUX_NO_QUORUM`: the operation timed out.
      */
     recover(options: { iUnderstandThatActionsMayBeLost: true } & AskOptions): Promise<void>
 
     /**
-     * Ends the node and releases everything, so that the process can exit. Once it is called, no listener of `subscribe`
-     * and no event but `error` and `close` is called. A leader hands over before. What is pending is committed if there
-     * is time, else rejected with `ERR_CONFLUX_CLOSED`. Calling it again changes nothing, and gives the same promise.
+     * Ends the node and releases everything, so that the process can exit. After this call, conflux calls no listener of
+     * `subscribe` and emits only `error` and `close`. A leader first transfers its leadership. Pending calls are
+     * committed if there is time, and otherwise reject with `ERR_CONFLUX_CLOSED`. Calling it again changes nothing and
+     * returns the same promise.
      *
-     * @param options.timeout how long it may take at most, in milliseconds, from 0 to 2147483647; default: 2000. Where a
-     *   log that is still read, a disk or a server holds it up, it ends a quarter of a second later all the same; the
-     *   directory of a `storage` is free once the disk has answered.
-     * @param options.leave true: the node gives up its seat, to a learner if there is one. false: it keeps its seat,
-     *   because it will come back with its storage; until then it counts as a voter that is missing. Default: true
-     *   without `storage`, false with one.
-     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`, at once: nothing is closed.
-     * @throws `ERR_CONFLUX_REENTRANT`, at once: called inside a method or reducer.
+     * @param options.timeout the maximal duration in milliseconds, from 0 to 2147483647; default: 2000. If the log is
+     *   still being read, or a disk or server does not respond, the node ends a quarter of a second later; the directory
+     *   of a `storage` is free once the disk has responded.
+     * @param options.leave true: the node gives up its membership, to a learner if there is one. false: it keeps its
+     *   vote, because it will return with its storage; until then it counts as a missing voter. Default: true without
+     *   `storage`, false with one.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`, synchronously: the node stays open.
+     * @throws `ERR_CONFLUX_REENTRANT`, synchronously: called inside a method or reducer.
      */
     close(options?: CloseOptions | null): Promise<void>
     close(callback: (error: null) => void): void
     close(options: CloseOptions | null | undefined, callback: (error: null) => void): void
 
-    /** The node as it sees itself and others right now. A plain object of its own. */
+    /** This node's present view of itself and of the others, as a new plain object. */
     status(): Status
 
     /** `JSON.stringify(node)` gives the status, and `console.log(node)` shows it. The state is not part of it. */
@@ -592,24 +595,24 @@ declare namespace conflux {
 
     /**
      * Resolves when the node is in a cluster with a leader and has caught up: everything that was committed when this
-     * node was admitted, or came back with its `storage`, is in `getState()`.
+     * node was admitted, or returned with its `storage`, is in `getState()`.
      *
      * @param options.timeout milliseconds; default: no limit.
      * @param options.signal aborts the call: it rejects with an `AbortError`. Likewise below.
-     * @param options.faultTolerance waits also until so many more voters may crash, as `status().faultTolerance` says:
-     *   with 1, a rolling deploy may stop the next process. Default: 0.
-     * @throws `ERR_CONFLUX_TIMEOUT`: its message, and `error.waitingFor`, say what is missing.
+     * @param options.faultTolerance waits also until this many more voters may crash (`status().faultTolerance`): with
+     *   1, a rolling deploy may stop the next process. Default: 0.
+     * @throws `ERR_CONFLUX_TIMEOUT`: the message and `error.waitingFor` say what is missing.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
     ready(options?: ReadyOptions): Promise<void>
 
     /**
-     * A node is an `EventEmitter` of Node: `events.once(node, 'leader', { signal })` and `events.on` work, too. What a
-     * listener throws stops neither the others nor the node: it is an uncaught exception once all have run. Any number of
-     * listeners is fine, and an `'error'` without a listener is no exception.
+     * A node is an `EventEmitter` of Node: `events.once(node, 'leader', { signal })` and `events.on` work too. An
+     * error of a listener stops neither the others nor the node: it becomes an uncaught exception once all have run. Any
+     * number of listeners is fine, and an `'error'` event without a listener throws nothing.
      */
     on<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
-    /** Calls `listener` on the next such event. */
+    /** Calls `listener` for the next event only. */
     once<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
     /** Ends one registration of `listener`. */
     off<Event extends keyof Events>(event: Event, listener: (...args: Events[Event]) => void): this
@@ -632,7 +635,7 @@ declare namespace conflux {
     setMaxListeners(count: number): this
     getMaxListeners(): number
 
-    /** Keeps the process alive while the node is open, as it does from the start. */
+    /** Keeps the process alive while the node is open; the default. */
     ref(): this
     /** Lets the process exit while the node is open. */
     unref(): this
@@ -644,7 +647,7 @@ declare namespace conflux {
   interface PerformOptions {
     /** Milliseconds, from 0 to 2147483647. Default: no limit. */
     timeout?: number | null | undefined
-    /** Aborts the call: it rejects with an `AbortError`, whose `outcome` says what became of it. */
+    /** Aborts the call: it rejects with an `AbortError`, with an `outcome`. */
     signal?: Signal | null | undefined
   }
 
@@ -661,7 +664,7 @@ declare namespace conflux {
     /** Milliseconds, from 0 to 2147483647. Default: 10000. */
     timeout?: number | null | undefined
     /**
-     * Aborts the call: it rejects with an `AbortError`. What was asked of the cluster may still be done then (`outcome:
+     * Aborts the call: it rejects with an `AbortError`. The cluster may still execute the operation (`outcome:
      * 'unknown'`).
      */
     signal?: Signal | null | undefined
@@ -688,7 +691,7 @@ declare namespace conflux {
     signal?: Signal | null | undefined
   }
 
-  /** Takes a message and its facts; pino and bunyan, which are told by their other functions, the facts and a message. */
+  /** Takes a message and its facts; the other functions of pino and bunyan take the facts and a message. */
   interface Logger {
     debug(...values: any[]): void
     info(...values: any[]): void
@@ -696,7 +699,7 @@ declare namespace conflux {
     error(...values: any[]): void
   }
 
-  /** An `AbortSignal`, of whatever library. */
+  /** An `AbortSignal` of any library. */
   interface Signal {
     readonly aborted: boolean
     readonly reason?: any
@@ -711,65 +714,65 @@ declare namespace conflux {
 
   type Callback<Result> = (error: PerformError | null, action?: Result) => void
 
-  /** The events of a node, and what their listeners get. */
+  /** The events of a node, and the arguments of their listeners. */
   interface Events {
     /** The id of the leader that this node knows, or null. */
     leader: [id: string | null]
     role: [role: Role]
-    /** Something recoverable. Where nobody listens, the first of each code goes to `process.emitWarning`. */
+    /** A recoverable fault. Without a listener, the first warning of each code goes to `process.emitWarning`. */
     warning: [warning: Warning]
     /**
-     * The node has failed, and ends. Emitted only where someone listens; else it is one line on stderr, and
-     * `process.exitCode` becomes 1 unless it is set already. Its codes:
+     * The node has failed and ends. Without a listener, the node writes one line to stderr and sets `process.exitCode` to 1
+     * unless it is already set. Its codes:
      *
-     * - `ERR_CONFLUX_RESOURCES`: the system gave no thread for the storage. (No thread or event queue for the first node of
-     *   a process: `conflux(options)` throws it.)
+     * - `ERR_CONFLUX_RESOURCES`: the operating system refused a thread for the storage. (If it refuses a thread or an event
+     *   queue for the first node of a process, `conflux(options)` throws this error.)
      * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`; the message says whether it is in this
-     *   process. One of this process that is closing is waited for instead.
-     * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster, without a leader, met another one with a leader.
-     * - `ERR_CONFLUX_OTHER_APPLICATION`: the cluster on its channel is of another application.
+     *   process. A node of this process that is closing is waited for instead.
+     * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster has no leader, and another cluster on the channel has one.
+     * - `ERR_CONFLUX_OTHER_APPLICATION`: the cluster on its channel belongs to another application.
      * - `ERR_CONFLUX_STORAGE_IN_USE`: another process has the directory of its `storage` open.
      * - `ERR_CONFLUX_STORAGE_COPIED`: its directory is a copy; another process with the same content is the member.
-     * - `ERR_CONFLUX_STORAGE_OUTDATED`: its directory is an older copy: the cluster has heard this member with a newer one.
-     * - `ERR_CONFLUX_STORAGE_DAMAGED`: what is in the directory is not what was written; the message says what to do.
+     * - `ERR_CONFLUX_STORAGE_OUTDATED`: its directory is an older copy: this member has run with a newer one.
+     * - `ERR_CONFLUX_STORAGE_DAMAGED`: the directory does not contain what was written; the message says what to do.
      *   Nothing was changed.
-     * - `ERR_CONFLUX_STORAGE`: the directory cannot be read or written (a full disk, say). Nothing was acknowledged that
-     *   is not kept.
+     * - `ERR_CONFLUX_STORAGE`: the directory cannot be read or written (for example, the disk is full). Everything that
+     *   was acknowledged is stored.
      * - `ERR_CONFLUX_PANIC`, `ERR_CONFLUX_INTERNAL`: a bug in conflux.
      */
     error: [error: Error & { code: ErrorCode }]
     /**
-     * The node is fenced, `ERR_CONFLUX_FENCED`: its state is not to be trusted from `index` on. Either its reducer threw
-     * on the committed `action`, or a snapshot could not be read (`cause` is what was thrown); or its state is another
-     * than that of most nodes. It stays a member that stores and votes but does not lead, its last good state can be
-     * read, and its performs reject with this code. It is healed once by the state of the leader; if it happens again, it
-     * stays fenced, and its log is cut behind snapshots of the leader's. Where nobody listens, it is the warning
-     * `WARN_CONFLUX_FENCED`.
+     * The node has diverged, `ERR_CONFLUX_DIVERGED`: its state is not to be trusted from `index` on. Its reducer threw on
+     * the committed `action`, or it could not read a snapshot (`cause` is what was thrown), or its state differs from that
+     * of most nodes. The node still stores entries and votes but does not lead, its last good state is readable, and its
+     * calls reject with this code. The leader's state restores it once; if it diverges again, it stays diverged and
+     * compacts its log by the leader's snapshots. Without a listener, conflux emits the warning
+     * `WARN_CONFLUX_DIVERGED`.
      */
-    fenced: [error: FencedError]
-    /** The node has got the state of the leader, and serves again. */
-    healed: []
+    diverged: [error: DivergedError]
+    /** The leader's state has replaced the state of this node, which serves again. */
+    restored: []
     /** The node has ended, by `close` or by a failure. */
     close: []
   }
 
-  interface FencedError extends Error {
-    code: 'ERR_CONFLUX_FENCED'
-    /** The state ends before this index of the log. */
+  interface DivergedError extends Error {
+    code: 'ERR_CONFLUX_DIVERGED'
+    /** The state is valid up to the action before this index of the log. */
     index: number
-    /** What the reducer threw on. */
+    /** The action on which the reducer threw. */
     action?: unknown
     cause?: unknown
   }
 
-  /** The part that a node plays in its term. */
+  /** The role of a node in its term. */
   type Role = 'follower' | 'candidate' | 'leader'
 
-  /** A recoverable fault, or news that an operator wants to see; its facts come as further properties. */
+  /** A recoverable fault, or information for an operator; its facts are further properties. */
   type Warning =
-    /** Fewer nodes than `clusterSize` are there to found a cluster. */
+    /** Fewer than `clusterSize` nodes are available to found a cluster. */
     | { code: 'WARN_CONFLUX_WAITING_FOR_NODES'; message: string; clusterSize: number; heard: string[] }
-    /** There is a cluster, and its leader has not let this node in yet. */
+    /** There is a cluster, and its leader has not admitted this node yet. */
     | { code: 'WARN_CONFLUX_WAITING_TO_JOIN'; message: string; cluster: string; clusterSize: number }
     /** A node, or a whole cluster, on the same channel has another `clusterSize`. */
     | {
@@ -780,7 +783,7 @@ declare namespace conflux {
         theirs: number
         ours: number
       }
-    /** A node or cluster on the same channel (`who`) is of another application. Both are described. */
+    /** A node or cluster on the same channel (`who`) belongs to another application. */
     | {
         code: 'WARN_CONFLUX_OTHER_APPLICATION'
         message: string
@@ -791,59 +794,59 @@ declare namespace conflux {
       }
     /** The member `id` has other methods and the same `version`: `ours` are those missing there, `theirs` those missing here. */
     | { code: 'WARN_CONFLUX_OTHER_METHODS'; message: string; id: string; ours: string; theirs: string }
-    /** This node gave up an attempt, and starts over as a new member. */
+    /** This node abandoned an attempt and starts over as a new member. */
     | { code: 'WARN_CONFLUX_STARTING_OVER'; message: string; why: string }
     /**
-     * This node founded `cluster` from the initial state, although `ids` belonged to the cluster `former` minutes ago: what
-     * that cluster held is lost, if no other node has it.
+     * This node founded `cluster` from the initial state, although `ids` belonged to the cluster `former` minutes ago:
+     * the state of that cluster is lost unless another node has it.
      */
     | { code: 'WARN_CONFLUX_STATE_LOST'; message: string; cluster: string; former: string; ids: string[] }
     /** Two clusters share one channel. */
     | { code: 'WARN_CONFLUX_TWO_CLUSTERS'; message: string; ours: string; theirs: string }
-    /** The channel does not work; it is tried again for ever. */
+    /** The channel does not work; the node retries without a limit. */
     | { code: 'WARN_CONFLUX_CHANNEL_BROKEN'; message: string; cause: string }
-    /** It still does not work, for another cause. */
+    /** The channel still does not work, for another cause. */
     | { code: 'WARN_CONFLUX_CHANNEL_STILL_BROKEN'; message: string; cause: string }
-    /** It works again: one for each `WARN_CONFLUX_CHANNEL_BROKEN`. */
+    /** The channel works again: one for each `WARN_CONFLUX_CHANNEL_BROKEN`. */
     | { code: 'WARN_CONFLUX_CHANNEL_RESTORED'; message: string }
-    /** A node on the same channel speaks another version of the protocol. */
+    /** A node on the same channel uses another version of the protocol. */
     | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }
-    /** The state cannot be kept as JSON; `why` names the place. The log is not cut, and grows. */
+    /** The state cannot be stored as JSON; `why` names the place. The log is not compacted, and grows. */
     | { code: 'WARN_CONFLUX_SNAPSHOT_FAILED'; message: string; why: string }
     /** Half of the voters or more are missing: nothing can be committed. */
     | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
     /**
-     * The storage has not answered a write for so long. A leader gives its leadership to a node whose storage does. The
-     * node serves its callers on, and counts for no majority until its storage answers.
+     * The storage has not answered a write for so long. A leader transfers leadership to a node whose storage responds. The
+     * node still serves its callers, and counts for no majority until its storage responds.
      */
     | { code: 'WARN_CONFLUX_STORAGE_SLOW'; message: string; milliseconds: number }
-    /** A process that runs with a copy of the directory of the member `id`, or with an older one, is refused. */
+    /** A process with a copy or an older state of the directory of the member `id` was refused. */
     | { code: 'WARN_CONFLUX_STORAGE_COPIED'; message: string; id: string }
     /** The states of nodes of one version differ, and no majority agrees. */
     | { code: 'WARN_CONFLUX_STATES_DIFFER'; message: string; index: number }
-    /** Enough of them are back. */
+    /** There is a quorum again. */
     | { code: 'WARN_CONFLUX_QUORUM_RESTORED'; message: string }
-    /** The cluster was founded anew from the log of the node `from`: what only the missing ones knew is lost. */
+    /** The cluster was recovered from the log of the node `from`: actions that only the missing nodes had are lost. */
     | { code: 'WARN_CONFLUX_RECOVERED'; message: string; cluster: string; from: string; missing: string[] }
     /**
-     * This node's cluster was recovered without it, and has ended: what it acknowledged after index `kept` may be lost.
-     * The node joins `successor`, and keeps its log until it is in.
+     * This node's cluster was recovered without it and has ended: what it acknowledged after index `kept` may be lost. The
+     * node joins `successor` and keeps its log until it has joined.
      */
     | { code: 'WARN_CONFLUX_SUPERSEDED'; message: string; ours: string; successor: string; kept: number }
-    /** The cluster that this one was recovered from went on meanwhile; its nodes join this one. */
+    /** The cluster that this one was recovered from continued meanwhile; its nodes join this one. */
     | { code: 'WARN_CONFLUX_FORMER_CLUSTER'; message: string; ours: string; former: string; kept: number }
-    /** One cluster was recovered twice, and both successors go on. */
+    /** One cluster was recovered twice, and both successors are active. */
     | { code: 'WARN_CONFLUX_TWO_SUCCESSORS'; message: string; ours: string; theirs: string; former: string }
-    /** This node gave way to a successor of which no node is heard: `recover` goes on without it. */
+    /** This node gave its recovery vote to a successor that has become silent: `recover` continues without it. */
     | { code: 'WARN_CONFLUX_SUCCESSOR_SILENT'; message: string; successor: string }
-    /** Two copies of conflux are loaded in this process (`paths`): on the memory channel, their nodes do not meet. */
+    /** Two copies of conflux are loaded in this process (`paths`): their nodes do not meet on the memory channel. */
     | { code: 'WARN_CONFLUX_TWO_COPIES'; message: string; paths: string[] }
-    /** A method of this leader threw an error without a `code` of its own. Each place is told of once. */
+    /** A method of this leader threw an error without its own `code`. Each place is reported once. */
     | { code: 'WARN_CONFLUX_METHOD_THREW'; message: string; method: string; stack?: string }
     /** The reducer of this leader threw on the action of a method. Likewise. */
     | { code: 'WARN_CONFLUX_REDUCER_THREW'; message: string; method: string; stack?: string }
-    /** This node is fenced, and nobody listens to the event `fenced`. */
-    | { code: 'WARN_CONFLUX_FENCED'; message: string; index: number }
+    /** This node has diverged, and the event `diverged` has no listener. */
+    | { code: 'WARN_CONFLUX_DIVERGED'; message: string; index: number }
 
   /** The codes of conflux's own errors: stable. */
   type ErrorCode =
@@ -851,8 +854,8 @@ declare namespace conflux {
     | 'ERR_CONFLUX_BUSY'
     | 'ERR_CONFLUX_CLOSED'
     | 'ERR_CONFLUX_COMPACTED'
+    | 'ERR_CONFLUX_DIVERGED'
     | 'ERR_CONFLUX_DUPLICATE_ID'
-    | 'ERR_CONFLUX_FENCED'
     | 'ERR_CONFLUX_FORGOTTEN'
     | 'ERR_CONFLUX_INTERNAL'
     | 'ERR_CONFLUX_INVALID_ARGUMENT'
@@ -887,83 +890,86 @@ declare namespace conflux {
 
   type WarningCode = Warning['code']
 
-  /** Why a perform was rejected. `conflux.isPerformError(error)` tells it from anything else. */
+  /** Why a call was rejected. `conflux.isPerformError(error)` tells it from anything else. */
   interface PerformError extends Error {
     /** Stable: one of conflux's own, or the method's. */
     code: ErrorCode | (string & {})
     /**
-     * - `refused`: the method, or the reducer on its action, said no, or one of them did what it must not do with the
+     * - `refused`: the method refused the call, the reducer threw on its action, or one of them violated a rule about the
      *   state; nothing was logged.
-     * - `not-applied`: it did not happen, and will not.
-     * - `unknown`: it may have happened, or may still happen.
+     * - `not-applied`: the call had no effect, and will have none.
+     * - `unknown`: the action may have been committed, or may still be.
      */
     outcome: 'refused' | 'not-applied' | 'unknown'
-    /** What was called. */
+    /** The method that was called. */
     method?: string
     /** The id of the leader that this node knew when the call was refused. */
     leader?: string | null
-    /** Where a method or the reducer threw by mistake (`ERR_CONFLUX_METHOD_THREW`, `ERR_CONFLUX_REDUCER`): on the leader. */
+    /** The stack on the leader of an error that a method or the reducer threw (`ERR_CONFLUX_METHOD_THREW`, `ERR_CONFLUX_REDUCER`). */
     remoteStack?: string
-    /** The facts, and the own data of a method's error. */
+    /** The facts, and the data of a method's error. */
     [fact: string]: unknown
   }
 
   interface Status {
     id: string
-    /** Names this start of the node. */
+    /** Identifies this start of the node. */
     incarnation: string
     state: 'open' | 'closing' | 'closed' | 'failed'
     /** Why the node failed. */
     failure: { code: ErrorCode; message: string } | null
-    /** Why the node is fenced (see the event `fenced`), in words; null if it is not. */
-    fenced: string | null
-    /** Names the cluster; null before the node is in one. */
+    /** Why the node has diverged (see the event `diverged`), as text; null if it has not. */
+    diverged: string | null
+    /** Identifies the cluster; null before the node is in one. */
     cluster: string | null
-    /** How many voters the cluster is to have. */
+    /** The intended number of voters. */
     clusterSize: number
     role: Role
     /** The id of the leader that this node knows. */
     leader: string | null
-    /** Counts the elections. */
+    /** The number of elections so far. */
     term: number
-    /** The last index of the log that is known to be on a quorum. */
+    /** The last index of the log that a quorum is known to have. */
     commitIndex: number
     /** The last index whose action is in `getState()`. */
     appliedIndex: number
     lastIndex: number
-    /** The last index that is in a snapshot of this node, and no longer in its log; 0 if there is none. */
+    /** The last index that this node's snapshot contains; 0 if there is no snapshot. */
     snapshotIndex: number
     quorum: {
-      /** Too few voters are heard to commit anything. */
+      /** Too few voters are active to commit anything. */
       lost: boolean
-      /** While it is lost: who is missing, and for how many milliseconds. */
-      missing: { id: string; since: number }[]
+      /** While the quorum is lost: the missing voters, and how long each has been silent. */
+      missing: { id: string; silentMs: number }[]
     }
-    /** How many more voters may crash now, and the cluster goes on: as the leader hears them, within an election timeout. */
+    /**
+     * How many more voters may crash now without stopping the cluster, according to what the leader received within an
+     * election timeout.
+     */
     faultTolerance: number
     /** Sorted by id; empty before the node is in a cluster. */
     members: Member[]
-    /** Performs of this node that have not ended. */
+    /** Calls of this node that have not ended. */
     pending: number
     /**
-     * What the node waits for, in words, while it is not in a cluster with a leader, or has not caught up with it. Of a
-     * snapshot that is on its way to it: `receiving the state: 12.0 of 40.0 MB`.
+     * What the node is waiting for, as text, while it is not in a cluster with a leader or has not caught up with it. While
+     * it receives a snapshot: `receiving the state: 12.0 of 40.0 MB`.
      */
     waitingFor: string | null
-    /** Everything that was committed when this node was admitted or came back is in `getState()`. */
+    /** Everything that was committed when this node was admitted or returned is in `getState()`. */
     caughtUp: boolean
   }
 
   interface Member {
     id: string
     incarnation: string
-    /** It counts in quorums; otherwise it only receives. */
+    /** Whether it counts in quorums; a learner only receives. */
     voter: boolean
-    /** It was heard within the last election timeout. Only the leader hears everyone. */
+    /** Whether this node received something from it within the last election timeout. Only the leader hears all members. */
     active: boolean
-    /** The option `version` of that node; null while this node has not heard it. */
+    /** The option `version` of that node; null while unknown. */
     version: string | null
-    /** Up to where its log is known to agree with the leader's; null everywhere but on the leader. */
+    /** The last index up to which its log is known to match the leader's; null except on the leader. */
     matchedIndex: number | null
   }
 }

@@ -1,4 +1,4 @@
-// This file is the package: `require('conflux')` is the function that opens a node. Its types are in index.d.ts.
+// The package: `require('conflux')` is the function that opens a node. Its types are in index.d.ts.
 
 'use strict'
 
@@ -11,7 +11,7 @@ const options = require('./lib/options')
 
 module.exports = function conflux(given) {
   try {
-    return new Node(options.check(given), open).face
+    return new Node(options.check(given), open).handle
   } catch (error) {
     // At the end of the stack, V8 may throw nothing at all.
     throw error == null ? new RangeError('Maximum call stack size exceeded') : error

@@ -1,4 +1,4 @@
-// This file lists the public API: what is not here is nobody's to use.
+// Lists the public API: what is not here is nobody's to use.
 
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file shows that what an application's code throws, wherever lib/ runs it or looks at an object of it, ends that
+ * Shows that what an application's code throws, wherever lib/ runs it or looks at an object of it, ends that
  * call and nothing else: all nodes of the cluster stay open, and their states stay equal.
  *
  * The table lists every such place.
@@ -34,7 +34,7 @@ const hostileObject = new Proxy(
 )
 const withGetter = (name, object = {}) => Object.defineProperty(object, name, getter)
 
-/** Methods that fail by what they throw, return, or are; each perform of them is refused. */
+/** Methods that fail by what they throw, return, or are; each call of them is refused. */
 const METHODS = {
   throwsHostile: () => {
     throw hostile
@@ -110,8 +110,8 @@ async function assertWhole(nodes) {
   await Promise.all(nodes.map(node => node.sync()))
   for (const node of nodes) {
     assert.deepEqual(node.getState(), nodes[0].getState())
-    const { state, fenced } = node.status()
-    assert.deepEqual([state, fenced], ['open', null])
+    const { state, diverged } = node.status()
+    assert.deepEqual([state, diverged], ['open', null])
   }
 }
 
@@ -165,7 +165,7 @@ test('methods that are a Proxy whose traps throw', async t => {
   await assertWhole(nodes)
 })
 
-test('a reducer that throws on a committed action and has made it unreadable fences its node only', async t => {
+test('a reducer that throws on a committed action and has made it unreadable makes its node alone diverge', async t => {
   const nodes = openCluster(t, 3, id => ({
     ...list,
     compareStates: false,
@@ -180,7 +180,7 @@ test('a reducer that throws on a committed action and has made it unreadable fen
   const { leader } = await elected(nodes)
   if (leader === nodes[2]) await leader.transferLeadership()
   await nodes[0].perform('append', [{ poison: true }])
-  await until('the fence', () => nodes[2].status().fenced !== null)
+  await until('the divergence', () => nodes[2].status().diverged !== null)
   await nodes[0].perform('append', ['after'])
   assert.deepEqual(
     nodes.map(node => node.status().state),

@@ -1,5 +1,5 @@
 /**
- * This file shows that two applications which use one channel by mistake stay apart and report it, and that deploys of
+ * Shows that two applications which use one channel by mistake stay apart and report it, and that deploys of
  * one application never look like that.
  *
  * CONFLUX_DEPLOYS sets how many rolling deploys of each kind run (default 4).

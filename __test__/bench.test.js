@@ -1,5 +1,5 @@
 /**
- * This file holds that the benchmark runs: one scenario for a fraction of a second, its books, and what is made of its
+ * Holds that the benchmark runs: one scenario for a fraction of a second, its ledger, and what is made of its
  * figures. No timing is looked at.
  */
 'use strict'
@@ -16,7 +16,7 @@ const latencyMemory = require('../benches/scenarios/latency-memory')
 const throughputRedis = require('../benches/scenarios/throughput-redis')
 const { startRedisServer } = require('../scripts/redis-server')
 
-test('a scenario gives figures, books and a row of the table', async t => {
+test('a scenario gives figures, ledger and a row of the table', async t => {
   const redis = await startRedisServer()
   t.after(() => redis.kill())
   const settings = { isQuick: true, redis, seconds: 0.2, rounds: 1 }
@@ -29,10 +29,10 @@ test('a scenario gives figures, books and a row of the table', async t => {
   assert.equal(latency.failed, undefined)
   assert.equal(throughput.failed, undefined)
   assert.deepEqual(Object.keys(latency.figures), ['leader p50', 'leader p99', 'follower p50', 'follower p99'])
-  for (const { books } of records) {
-    assert.ok(books.acknowledged > 0)
-    assert.equal(books.nodes, 3)
-    assert.equal(books.lost + books.doubled, 0)
+  for (const { ledger } of records) {
+    assert.ok(ledger.acknowledged > 0)
+    assert.equal(ledger.nodes, 3)
+    assert.equal(ledger.lost + ledger.doubled, 0)
   }
   assert.deepEqual(broken(records), [])
   assert.deepEqual(JSON.parse(JSON.stringify(records)), records)
@@ -54,9 +54,9 @@ test('a run that lost or doubled an acknowledged action is told', () => {
   for (const number of [2, 1, 2, 4]) applied.add(number)
   assert.equal(Seen.from(JSON.parse(JSON.stringify(applied))).lacks(acknowledged), 1)
   assert.equal(applied.doubled, 1)
-  assert.equal(broken([{ peer: 'conflux', books: { lost: 1, doubled: 0 } }]).length, 1)
-  assert.equal(broken([{ peer: 'conflux', books: { lost: 0, doubled: 1 } }]).length, 1)
-  assert.equal(broken([{ peer: 'conflux', books: { lost: 0, doubled: 0 } }]).length, 0)
+  assert.equal(broken([{ peer: 'conflux', ledger: { lost: 1, doubled: 0 } }]).length, 1)
+  assert.equal(broken([{ peer: 'conflux', ledger: { lost: 0, doubled: 1 } }]).length, 1)
+  assert.equal(broken([{ peer: 'conflux', ledger: { lost: 0, doubled: 0 } }]).length, 0)
 })
 
 test('what fails or hangs is told, and what it started is ended', async () => {

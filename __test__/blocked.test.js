@@ -1,5 +1,5 @@
 /**
- * This file shows what becomes of the others when one process blocks its event loop.
+ * Shows what becomes of the others when one process blocks its event loop.
  */
 'use strict'
 
@@ -24,7 +24,7 @@ async function clusterUnderLoad(t) {
   return { cluster, leader, others }
 }
 
-test('a leader that blocks its event loop for long hands over, and the others perform again', async t => {
+test('a leader that blocks its event loop for long transfers leadership, and the others are served again', async t => {
   const { cluster, leader, others } = await clusterUnderLoad(t)
   const start = Date.now()
   const blocked = leader.ask('block', LONG_MS)

@@ -1,5 +1,5 @@
 /**
- * This file is one process of `burst.js`: a node whose application takes as long, and gives as much, as each call says, and
+ * One process of `burst.js`: a node whose application takes as long, and gives as much, as each call says, and
  * a watch over its own event loop and memory.
  */
 'use strict'
@@ -56,7 +56,7 @@ if (subscriberMs > 0) node.subscribe(() => spin(subscriberMs))
 const warnings = []
 node.on('warning', ({ code }) => warnings.push(code))
 node.on('error', ({ code, message }) => warnings.push(`${code}: ${message}`))
-node.on('fenced', ({ code, message }) => warnings.push(`${code}: ${message}`))
+node.on('diverged', ({ code, message }) => warnings.push(`${code}: ${message}`))
 
 /**
  * The longest time between two turns of the event loop, and the most memory. Only as much of the time counts as this process
@@ -125,7 +125,7 @@ const verbs = {
     }
     return performance.now() - begun
   },
-  /** Performs something small again and again until `stopProbing`, and tells how long each took. */
+  /** Calls something small again and again until `stopProbing`, and tells how long each took. */
   probe() {
     isProbed = false
     probing = (async () => {

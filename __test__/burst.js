@@ -1,5 +1,5 @@
 /**
- * This file runs processes that are given bursts of calls, and watches them meanwhile: elections, warnings, event loops,
+ * Runs processes that are given bursts of calls, and watches them meanwhile: elections, warnings, event loops,
  * memory.
  *
  * Called by the tests of costs and sizes. `burst-node.js` is what runs in each process.

@@ -1,4 +1,4 @@
-// This file shows that what is pending is bounded, and that refusing more costs nothing that was accepted.
+// Shows that what is pending is bounded, and that refusing more costs nothing that was accepted.
 
 'use strict'
 
@@ -7,18 +7,18 @@ const test = require('node:test')
 
 const { openCluster, openOne, rejection } = require('./nodes')
 
-test('over maxPending a perform is refused at once, and accepted again when one has ended', async t => {
+test('over maxPending a call is refused immediately, and accepted again when one has ended', async t => {
   const node = openOne(t, { maxPending: 2 })
   const accepted = [node.perform('append', [1]), node.perform('append', [2])]
   const error = await rejection(node.perform('append', [3]))
   assert.deepEqual([error.code, error.outcome], ['ERR_CONFLUX_BUSY', 'not-applied'])
-  assert.match(error.message, /^2 performs of this node are pending/)
+  assert.match(error.message, /^this node has 2 pending calls/)
   assert.deepEqual(await Promise.all(accepted), [1, 2])
   assert.equal(await node.perform('append', [4]), 4)
   assert.deepEqual(node.getState(), [1, 2, 4])
 })
 
-test('of 200,000 performs at once those over the limit are refused, and all others are done in order', async t => {
+test('of 200,000 calls at once those over the limit are refused, and all others are done in order', async t => {
   const node = openOne(t, {
     reduce: (state, action) => (action === null ? { count: 0 } : { count: state.count + 1 })
   })
@@ -33,7 +33,7 @@ test('of 200,000 performs at once those over the limit are refused, and all othe
   assert.equal(node.status().pending, 0)
 })
 
-test('over 64 Mi characters of arguments a perform is refused', async t => {
+test('over 64 Mi characters of arguments a call is refused', async t => {
   // One of three nodes: it has no leader, so everything stays pending.
   const [node] = openCluster(t, 1, { clusterSize: 3 })
   const large = 'x'.repeat(1024 * 1024 - 4)

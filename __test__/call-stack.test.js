@@ -1,4 +1,4 @@
-// This file shows that whatever a call is rejected with leads to its caller.
+// Shows that whatever a call is rejected with leads to its caller.
 
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file shows that `await node.ready()` means caught up: under load a newcomer, and a node that comes back with its
+ * Shows that `await node.ready()` means caught up: under load a newcomer, and a node that comes back with its
  * disk, read right after it nothing older than what was acknowledged before they were started.
  *
  * CONFLUX_NEWCOMERS sets how many newcomers and how many restarts there are (default 4).
@@ -14,7 +14,7 @@ const path = require('node:path')
 const test = require('node:test')
 
 const { startRedisServer } = require('../scripts/redis-server')
-const { contains } = require('./books')
+const { contains } = require('./ledger')
 const { Cluster } = require('./cluster')
 const { elected, list, openCluster, openNode, rejection, until } = require('./nodes')
 
@@ -30,12 +30,12 @@ function makeFolder(t) {
   return folder
 }
 
-/** The newest thing that each process acknowledged: who has these has all, for each performs in order. */
+/** The newest thing that each process acknowledged: who has these has all, for each calls in order. */
 function newest(cluster) {
   return cluster.members.flatMap(({ acknowledged }) => acknowledged.slice(-1)).map(({ thing }) => thing)
 }
 
-const lacking = (books, things) => things.filter(thing => !contains(books, thing))
+const lacking = (ledger, things) => things.filter(thing => !contains(ledger, thing))
 
 test(`a newcomer under load is ready only when it has caught up, ${NEWCOMERS} times`, async t => {
   const redis = await startRedisServer()
@@ -49,8 +49,8 @@ test(`a newcomer under load is ready only when it has caught up, ${NEWCOMERS} ti
   for (let i = 0; i < NEWCOMERS; i++) {
     const floor = newest(cluster)
     const newcomer = cluster.start()
-    const books = await newcomer.ask('readyState')
-    assert.deepEqual(lacking(books, floor), [], `newcomer ${i + 1} read ${books.count} actions`)
+    const ledger = await newcomer.ask('readyState')
+    assert.deepEqual(lacking(ledger, floor), [], `newcomer ${i + 1} read ${ledger.count} actions`)
     await newcomer.close()
   }
   const { acknowledged } = await cluster.settle()
@@ -73,14 +73,14 @@ test(`a node that comes back with its disk likewise, ${NEWCOMERS} times, killed 
   await cluster.acknowledgements(2000)
 
   for (let i = 0; i < NEWCOMERS; i++) {
-    const victim = cluster.living[i % 3]
-    if (i % 2 === 0) await victim.kill()
-    else await victim.close()
+    const target = cluster.living[i % 3]
+    if (i % 2 === 0) await target.kill()
+    else await target.close()
     await cluster.acknowledgements(500)
     const floor = newest(cluster)
-    const back = cluster.start(victim.id)
-    const books = await back.ask('readyState')
-    assert.deepEqual(lacking(books, floor), [], `restart ${i + 1} read ${books.count} actions`)
+    const back = cluster.start(target.id)
+    const ledger = await back.ask('readyState')
+    assert.deepEqual(lacking(ledger, floor), [], `restart ${i + 1} read ${ledger.count} actions`)
     back.load({ inFlight: 50 })
     await cluster.whole()
   }
@@ -144,7 +144,7 @@ test('a newcomer that cannot catch up in time is told what is missing', async t 
   await elected(nodes)
   await Promise.all(Array.from({ length: 400 }, (_, i) => nodes[0].perform('append', [i])))
   const newcomer = openNode(t, { id: 'd', clusterSize: 3, channel, ...list, ...slow })
-  await until('a seat', () => newcomer.status().leader !== null)
+  await until('membership', () => newcomer.status().leader !== null)
   const error = await rejection(newcomer.ready({ timeout: 0 }))
   assert.equal(error.code, 'ERR_CONFLUX_TIMEOUT')
   assert.match(error.waitingFor, /^catching up with the leader: \d+ of \d+ applied$/)

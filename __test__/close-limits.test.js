@@ -1,5 +1,5 @@
 /**
- * This file tests that `close({ timeout })` ends within its timeout while a disk hangs on which the log is being read, and
+ * Tests that `close({ timeout })` ends within its timeout while a disk hangs on which the log is being read, and
  * while Redis is frozen.
  */
 'use strict'

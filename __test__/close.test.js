@@ -1,4 +1,4 @@
-// This file shows how a node ends when it is asked to.
+// Shows how a node ends when it is asked to.
 
 'use strict'
 
@@ -87,7 +87,7 @@ test('what never reached a leader did not happen', async t => {
   }
 })
 
-test('every pending perform is settled by close, and honestly', async t => {
+test('every pending call is settled by close, with an accurate outcome', async t => {
   const nodes = openCluster(t, 3)
   const { leader, followers } = await elected(nodes)
   const [closing, other] = followers

@@ -1,12 +1,12 @@
 /**
- * This file is one process of `cluster.js`: a node that performs as told and reports what it is told back.
+ * One process of `cluster.js`: a node that calls as told and reports what it is told back.
  */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')
 
 const conflux = require('..')
-const { reduce, withResult } = require('./books')
+const { reduce, withResult } = require('./ledger')
 
 /** A silence between two commits that is shorter is not worth telling. */
 const GAP_MS_MIN = 10
@@ -33,7 +33,7 @@ node.on('leader', id => {
 })
 node.on('warning', ({ code, message }) => process.send({ warning: { code, message } }))
 node.on('error', ({ code, message }) => process.send({ fault: { code, message } }))
-node.on('fenced', ({ code, message }) => process.send({ fault: { code, message } }))
+node.on('diverged', ({ code, message }) => process.send({ fault: { code, message } }))
 
 /** Silences between two commits as this node sees them: `{ from, to }`, in milliseconds since the epoch. */
 let gaps = []
@@ -73,7 +73,7 @@ const verbs = {
   status: () => node.status(),
   state: () => node.getState(),
   /** The state, once it holds so many things. */
-  books: ({ argument: count }) =>
+  ledger: ({ argument: count }) =>
     new Promise(resolve => {
       const check = () => node.getState().count >= count && (unsubscribe(), resolve(node.getState()))
       const unsubscribe = node.subscribe(check)
@@ -90,7 +90,7 @@ const verbs = {
     while (Date.now() < end);
   },
   transferLeadership: ({ argument: id }) => node.transferLeadership(id),
-  /** What its performs were answered with. */
+  /** What its calls were answered with. */
   results: () => results,
   gaps: () => {
     const taken = gaps

@@ -1,8 +1,8 @@
 /**
- * This file runs a cluster of OS processes over a real Redis and audits their books: what was acknowledged, what was
+ * Runs a cluster of OS processes over a real Redis and audits their ledger: what was acknowledged, what was
  * applied.
  *
- * Called by the tests that kill processes or break Redis. `cluster-node.js` is what runs in each process, `books.js`
+ * Called by the tests that kill processes or break Redis. `cluster-node.js` is what runs in each process, `ledger.js`
  * the state that they share.
  */
 'use strict'
@@ -13,7 +13,7 @@ const { randomUUID } = require('node:crypto')
 const { once } = require('node:events')
 const path = require('node:path')
 
-const { contains } = require('./books')
+const { contains } = require('./ledger')
 
 const PATIENCE_MS = 30_000
 
@@ -104,7 +104,7 @@ class Cluster {
     return statuses.map(({ incarnation }) => incarnation).sort()
   }
 
-  /** Every living member performs until `settle()`, as `Member.load` says. */
+  /** Every living member calls until `settle()`, as `Member.load` says. */
   load(options) {
     for (const member of this.living) member.load(options)
   }
@@ -133,36 +133,36 @@ class Cluster {
     assert.deepEqual(
       this.living.flatMap(member => member.rejected),
       [],
-      'a living node rejected performs'
+      'a living node rejected calls'
     )
     assert.deepEqual(
       this.living.flatMap(member => member.faults),
       [],
-      'a living node failed, or was fenced'
+      'a living node failed, or has diverged'
     )
 
-    const [books, ...others] = await this.books()
-    assert.deepEqual(books.faults, [], 'actions were applied twice')
-    for (const other of others) assert.deepEqual(other, books, 'two nodes applied different actions')
+    const [ledger, ...others] = await this.ledger()
+    assert.deepEqual(ledger.faults, [], 'actions were applied twice')
+    for (const other of others) assert.deepEqual(other, ledger, 'two nodes applied different actions')
     const { acknowledged } = this
-    const lost = acknowledged.filter(({ thing }) => !contains(books, thing))
+    const lost = acknowledged.filter(({ thing }) => !contains(ledger, thing))
     assert.deepEqual(lost, [], 'acknowledged actions were lost')
     for (const member of this.living) {
       const results = (await member.ask('results')) ?? undefined
       assert.equal(
         results,
-        books.results[member.origin],
+        ledger.results[member.origin],
         `${member.id} was told other results than the log has`
       )
     }
-    return { acknowledged: acknowledged.length, applied: books.count }
+    return { acknowledged: acknowledged.length, applied: ledger.count }
   }
 
-  /** The books of each living member, once all have applied equally much. */
-  async books() {
+  /** The ledger of each living member, once all have applied equally much. */
+  async ledger() {
     const states = await Promise.all(this.living.map(member => member.ask('state')))
     const count = Math.max(...states.map(state => state.count))
-    return Promise.all(this.living.map(member => member.ask('books', count)))
+    return Promise.all(this.living.map(member => member.ask('ledger', count)))
   }
 
   async close() {
@@ -182,12 +182,12 @@ class Member {
 
   constructor(options, env) {
     this.id = options.id
-    /** Names this process in the books; another one may have the same id. */
+    /** Names this process in the ledger; another one may have the same id. */
     this.origin = options.origin
     this.acknowledged = []
     this.rejected = []
     this.warnings = []
-    /** Why it failed or was fenced. */
+    /** Why it failed or has diverged. */
     this.faults = []
     this.leader = null
     /** Once the process has its node: when, and what `getState()` gave at once, or the code of its error. */
@@ -234,7 +234,7 @@ class Member {
     return promise
   }
 
-  /** Performs until it is told to stop, `inFlight` at a time, each of which rests for `pause` milliseconds in between. */
+  /** Calls until it is told to stop, `inFlight` at a time, each of which rests for `pause` milliseconds in between. */
   load({ inFlight = 50, pause = 0 } = {}) {
     this.tell({ verb: 'load', inFlight, pause })
   }
@@ -290,7 +290,7 @@ class Member {
 async function until(what, holds, patience = PATIENCE_MS) {
   const deadline = Date.now() + patience
   while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`waited ${patience / 1000} s in vain for ${what}`)
+    if (Date.now() > deadline) throw new Error(`waited ${patience / 1000} s for ${what}`)
     await new Promise(resolve => setTimeout(resolve, 5))
   }
 }

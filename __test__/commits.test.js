@@ -1,4 +1,4 @@
-// This file shows `node.commits`: the committed actions one by one, without a gap, as far as the log reaches back.
+// Shows `node.commits`: the committed actions one by one, without a gap, as far as the log reaches back.
 
 'use strict'
 

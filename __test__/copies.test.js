@@ -1,5 +1,5 @@
 /**
- * This file shows that a copied or an older storage directory is noticed by the other members and refused under load, that
+ * Shows that a copied or an older storage directory is noticed by the other members and refused under load, that
  * the rightful process serves on, that nothing is acknowledged on a copy's word, and that restarts and moves still work.
  *
  * CONFLUX_COPIES sets how many copies are tried (default 4).

@@ -1,6 +1,6 @@
-// This file shows what a bug in the core amounts to: a panic ends its node with an error, and nothing else.
+// Shows what a bug in the core amounts to: a panic ends its node with an error, and nothing else.
 //
-// The bug is one of the façade's, put in from outside: performs that are numbered with a gap, which the core asserts.
+// The bug is one of the façade's, put in from outside: calls that are numbered with a gap, which the core asserts.
 // `CONFLUX_PANICS=1000` is the long form.
 
 'use strict'
@@ -21,7 +21,7 @@ const AT_ONCE = 20
 function openFragile(given) {
   let native
   const open = (text, deliver) => (native = binding.open(text, deliver))
-  const node = new Node(options.check({ ...list, ...given }), open).face
+  const node = new Node(options.check({ ...list, ...given }), open).handle
   return { node, panic: () => [7000, 9000].forEach(first => native.perform(first, '["append",[]]', false)) }
 }
 

@@ -1,5 +1,5 @@
 /**
- * This file shows that an application which takes its time costs time, and nothing else: methods, reducers, subscribers and
+ * Shows that an application which takes its time costs time, and nothing else: methods, reducers, subscribers and
  * callers of 0.01 to 100 ms, with 1 to 5,000 calls in flight and states of 10 B to 1 MB, from the leader and from followers.
  * Every call ends, the leader stays, and the event loop turns.
  *

@@ -1,5 +1,5 @@
 /**
- * This file ends processes at named points of their own code, and starts them again from disk: nothing acknowledged is
+ * Ends processes at named points of their own code, and starts them again from disk: nothing acknowledged is
  * lost, nothing is done twice, and every start succeeds.
  *
  * CONFLUX_CRASHES sets how often at each point (default 1). The addon is one that is built for this test: only there can
@@ -15,7 +15,7 @@ const test = require('node:test')
 
 const { startRedisServer } = require('../scripts/redis-server')
 const { read, root } = require('../scripts/steps')
-const { contains } = require('./books')
+const { contains } = require('./ledger')
 const { Cluster, until } = require('./cluster')
 
 const CRASHES = Number(process.env.CONFLUX_CRASHES ?? 1)
@@ -45,7 +45,7 @@ const POINTS = {
   'after-truncation': 3
 }
 
-/** Passed only where a seat begins: by a process that has no directory yet. */
+/** Passed only where a replica begins: by a process that has no directory yet. */
 const POINTS_OF_A_NEW_SEAT = ['before-rename', 'between-renames', 'after-rename']
 
 /** Often enough for its points to be passed soon. */
@@ -78,11 +78,11 @@ test(`a crash at each of ${Object.keys(POINTS).length + POINTS_OF_A_NEW_SEAT.len
     await t.test(point, async t => {
       const cluster = await openCluster(t)
       for (let crash = 1; crash <= CRASHES; crash++) {
-        const [victim] = cluster.living
-        await victim.kill()
+        const [targetNode] = cluster.living
+        await targetNode.kill()
         await cluster.acknowledgements(20)
         const passages = 1 + Math.floor(Math.random() * passagesMax)
-        const doomed = cluster.start(victim.id, {}, crashAt(point, passages))
+        const doomed = cluster.start(targetNode.id, {}, crashAt(point, passages))
         doomed.load({ inFlight: 10, pause: 2 })
         // Every other time as the leader, if it lives to be one.
         if (crash % 2 === 0) {
@@ -93,7 +93,7 @@ test(`a crash at each of ${Object.keys(POINTS).length + POINTS_OF_A_NEW_SEAT.len
         }
         await crashed(doomed, point)
 
-        await assertStarts(cluster, doomed, [victim, doomed])
+        await assertStarts(cluster, doomed, [targetNode, doomed])
         total++
       }
       await cluster.whole()
@@ -103,7 +103,7 @@ test(`a crash at each of ${Object.keys(POINTS).length + POINTS_OF_A_NEW_SEAT.len
     })
   }
 
-  await t.test('the points of a new seat', async t => {
+  await t.test('the points of a new replica', async t => {
     const cluster = await openCluster(t)
     for (const point of POINTS_OF_A_NEW_SEAT) {
       for (let crash = 1; crash <= CRASHES; crash++) {
@@ -160,9 +160,9 @@ async function assertStarts(cluster, doomed, formers) {
   const again = cluster.start(doomed.id)
   again.load({ inFlight: 10, pause: 2 })
   await again.ask('ready')
-  const books = await again.ask('state')
+  const ledger = await again.ask('state')
   for (const former of formers) {
-    const missing = former.acknowledged.filter(({ thing }) => !contains(books, thing))
+    const missing = former.acknowledged.filter(({ thing }) => !contains(ledger, thing))
     assert.deepEqual(missing, [], `${again.origin} has lost what ${former.origin} had acknowledged`)
   }
   await cluster.acknowledgements(20, ({ thing }) => thing.startsWith(`${again.origin}:`))

@@ -1,5 +1,5 @@
 /**
- * This file cuts a cluster of OS processes in every shape, for long: whoever can still serve does, at full speed and
+ * Cuts a cluster of OS processes in every shape, for long: whoever can still serve does, at full speed and
  * without elections, and whoever can't says so in time.
  *
  * CONFLUX_CUT_SECONDS sets how long each cut is held (default 5); what was measured is printed at the end of each test.

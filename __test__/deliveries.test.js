@@ -1,4 +1,4 @@
-// This file shows the façade's side of what passes between it and the core: what it makes of a delivery, and what it
+// Shows the façade's side of what passes between it and the core: what it makes of a delivery, and what it
 // says back. The core here is a script, so that what takes a cluster months to come to can be said in a line.
 
 'use strict'
@@ -21,10 +21,10 @@ const KIND = {
   restore: 13,
   hash: 14,
   replayed: 15,
-  asked: 16,
-  askedFailed: 17,
-  fenced: 18,
-  healed: 19,
+  operationDone: 16,
+  operationFailed: 17,
+  diverged: 18,
+  restored: 19,
   settledDone: 20,
   reportProgress: 22,
   caughtUp: 23
@@ -49,7 +49,7 @@ function scripted(t, given = {}) {
       'snapshotFailed',
       'hashed',
       'reducerFailed',
-      'ask',
+      'beginOperation',
       'perform',
       'close',
       'kill'
@@ -66,7 +66,7 @@ function scripted(t, given = {}) {
     }
     return native
   }
-  const { face: node } = new Node(
+  const { handle: node } = new Node(
     options.check({ id: 'a', clusterSize: 3, channel: { name: 'memory' }, ...list, ...given }),
     open
   )
@@ -143,9 +143,13 @@ test('a restored state replaces all, and its subscribers are called once', t => 
 })
 
 for (const [name, text, why] of [
-  ['that is not text', null, /^the snapshot there cannot be read: it is not text$/],
-  ['that is not JSON', '{', /^the snapshot there cannot be read: .*JSON/],
-  ['that deserialize does not take', '1', /^the snapshot there cannot be read: `deserialize` threw: too old$/]
+  ['that is not text', null, /^the snapshot at that index cannot be read: it is not text$/],
+  ['that is not JSON', '{', /^the snapshot at that index cannot be read: .*JSON/],
+  [
+    'that deserialize does not take',
+    '1',
+    /^the snapshot at that index cannot be read: `deserialize` threw: too old$/
+  ]
 ]) {
   test(`a snapshot ${name} leaves the state as it is, until another comes`, t => {
     const deserialize = value => {
@@ -177,55 +181,55 @@ test('after an action that cannot be reduced nothing changes the state, and ever
       ...[KIND.committed, 11, 'z', KIND.evaluate, 'append', ['w'], KIND.takeSnapshot, KIND.hash, 11]
     ])
   )
-  // Those who awaited a perform go on in between.
+  // Those who awaited a call continue in between.
   await until('the end of the batch', () => micros.length === 1)
   assert.deepEqual(said.slice(0, 3), [
     ['reducerFailed', 9, 'the reducer threw on the action "poison": indigestible'],
-    ['snapshotFailed', 'the state ends before index 9', 0],
+    ['snapshotFailed', 'the state is valid only up to the action before index 9', 0],
     ['hashed', 11, null, 0]
   ])
   assert.match(said[3][1], /^\[2,\{"message":"indigestible"/)
   assert.equal(said.length, 4)
   assert.deepEqual([node.getState(), calls], [['x'], 1])
   for (const error of await Promise.all(performing)) {
-    assert.deepEqual([error.code, error.outcome, error.index], ['ERR_CONFLUX_FENCED', 'unknown', 9])
+    assert.deepEqual([error.code, error.outcome, error.index], ['ERR_CONFLUX_DIVERGED', 'unknown', 9])
     assert.equal(error.cause.message, 'indigestible')
   }
   deliver([KIND.committed, 12, 'later'])
   assert.deepEqual(node.getState(), ['x'])
-  deliver([KIND.restore, 12, 0, KIND.healed], ['["x","healed"]'])
-  assert.deepEqual(node.getState(), ['x', 'healed'])
+  deliver([KIND.restore, 12, 0, KIND.restored], ['["x","restored"]'])
+  assert.deepEqual(node.getState(), ['x', 'restored'])
 })
 
-test('a fence is an event, with what this node knows of its cause', t => {
+test('a divergence is an event, with what this node knows of its cause', t => {
   const { node, deliver } = scripted(t, fragile)
   const events = []
-  node.on('fenced', error => events.push(error))
-  node.on('healed', () => events.push('healed'))
+  node.on('diverged', error => events.push(error))
+  node.on('restored', () => events.push('restored'))
   deliver([KIND.committed, 9, 'poison'])
-  deliver([KIND.fenced, 'ERR_CONFLUX_FENCED', 'as the core says', 9])
-  deliver([KIND.healed])
-  const [error, healed] = events
+  deliver([KIND.diverged, 'ERR_CONFLUX_DIVERGED', 'as the core says', 9])
+  deliver([KIND.restored])
+  const [error, restored] = events
   assert.equal(String(error), 'Error: as the core says')
-  assert.deepEqual([error.code, error.index, error.action], ['ERR_CONFLUX_FENCED', 9, 'poison'])
+  assert.deepEqual([error.code, error.index, error.action], ['ERR_CONFLUX_DIVERGED', 9, 'poison'])
   assert.equal(error.cause.message, 'indigestible')
-  assert.equal(healed, 'healed')
+  assert.equal(restored, 'restored')
 
   // Another state than most nodes have: the reducer has nothing to say about it.
-  deliver([KIND.fenced, 'ERR_CONFLUX_FENCED', 'differs', 12])
-  assert.deepEqual({ ...events[2] }, { code: 'ERR_CONFLUX_FENCED', index: 12 })
+  deliver([KIND.diverged, 'ERR_CONFLUX_DIVERGED', 'differs', 12])
+  assert.deepEqual({ ...events[2] }, { code: 'ERR_CONFLUX_DIVERGED', index: 12 })
   assert.equal(node.status().state, 'open')
 })
 
-test('a fence that nobody listens for is a warning, each time', t => {
+test('a divergence that nobody listens for is a warning, each time', t => {
   const { node, deliver } = scripted(t)
   const warnings = []
   node.on('warning', warning => warnings.push(warning))
-  deliver([KIND.fenced, 'ERR_CONFLUX_FENCED', 'differs', 12])
-  deliver([KIND.healed, KIND.fenced, 'ERR_CONFLUX_FENCED', 'differs again', 20])
+  deliver([KIND.diverged, 'ERR_CONFLUX_DIVERGED', 'differs', 12])
+  deliver([KIND.restored, KIND.diverged, 'ERR_CONFLUX_DIVERGED', 'differs again', 20])
   assert.deepEqual(warnings, [
-    { code: 'WARN_CONFLUX_FENCED', message: 'differs', index: 12 },
-    { code: 'WARN_CONFLUX_FENCED', message: 'differs again', index: 20 }
+    { code: 'WARN_CONFLUX_DIVERGED', message: 'differs', index: 12 },
+    { code: 'WARN_CONFLUX_DIVERGED', message: 'differs again', index: 20 }
   ])
 })
 
@@ -279,7 +283,7 @@ test('without storage the state can be read at once', t => {
   assert.deepEqual(node.getState(), [])
 })
 
-test('a perform whose action came by a snapshot resolves with it', async t => {
+test('a call whose action came by a snapshot resolves with it', async t => {
   const { node, deliver } = scripted(t)
   const performing = node.perform('append', ['x'])
   await new Promise(setImmediate)
@@ -322,16 +326,25 @@ test('what is asked reaches the core after what was performed, and its answer co
   ]
   assert.deepEqual(said, [
     ['perform', 1, '["append",["x"]]', false],
-    ['ask', '[1,10000,"sync"]'],
-    ['ask', '[2,10000,{"transferLeadership":{"to":null}}]'],
-    ['ask', '[3,5,{"transferLeadership":{"to":null}}]'],
-    ['ask', '[4,1,{"transferLeadership":{"to":"b"}}]'],
-    ['ask', '[5,10000,{"transferLeadership":{"to":null}}]'],
-    ['ask', '[6,10000,{"remove":{"id":"b"}}]'],
-    ['ask', '[7,10000,{"resize":{"clusterSize":5}}]'],
-    ['ask', '[8,7,"recover"]']
+    ['beginOperation', '[1,10000,"sync"]'],
+    ['beginOperation', '[2,10000,{"transferLeadership":{"to":null}}]'],
+    ['beginOperation', '[3,5,{"transferLeadership":{"to":null}}]'],
+    ['beginOperation', '[4,1,{"transferLeadership":{"to":"b"}}]'],
+    ['beginOperation', '[5,10000,{"transferLeadership":{"to":null}}]'],
+    ['beginOperation', '[6,10000,{"remove":{"id":"b"}}]'],
+    ['beginOperation', '[7,10000,{"resize":{"clusterSize":5}}]'],
+    ['beginOperation', '[8,7,"recover"]']
   ])
-  deliver([KIND.asked, 2, KIND.askedFailed, 1, 'ERR_CONFLUX_NO_QUORUM', 'no quorum', KIND.asked, 99])
+  deliver([
+    KIND.operationDone,
+    2,
+    KIND.operationFailed,
+    1,
+    'ERR_CONFLUX_NO_QUORUM',
+    'no quorum',
+    KIND.operationDone,
+    99
+  ])
   assert.equal(await asking[1], undefined)
   const error = await rejection(asking[0])
   assert.equal(String(error), 'Error: no quorum')
@@ -350,20 +363,20 @@ test('no more is asked at once than maxPending allows', async t => {
   const { node, deliver } = scripted(t, { maxPending: 1 })
   const first = node.sync()
   assert.deepEqual((await rejection(node.sync())).code, 'ERR_CONFLUX_BUSY')
-  deliver([KIND.asked, 1])
+  deliver([KIND.operationDone, 1])
   await first
 })
 
 test('a quorum that is lost shows who is missing, until the node has ended', t => {
   const { node, status, deliver } = scripted(t)
   assert.deepEqual(node.status().quorum, { lost: false, missing: [] })
-  status.missing = [{ id: 'b', since: 1200 }]
-  assert.deepEqual(node.status().quorum, { lost: true, missing: [{ id: 'b', since: 1200 }] })
+  status.missing = [{ id: 'b', silentMs: 1200 }]
+  assert.deepEqual(node.status().quorum, { lost: true, missing: [{ id: 'b', silentMs: 1200 }] })
   deliver([KIND.stopped, 'ERR_CONFLUX_PANIC', 'x'])
   assert.deepEqual(node.status().quorum, { lost: false, missing: [] })
 })
 
-test('close tells the core how long it may take, and whether the seat is given up', t => {
+test('close tells the core how long it may take, and whether the membership is given up', t => {
   for (const [given, args, expected] of [
     [{}, [], [2000, true]],
     [{ storage: { path: 'x' } }, [], [2000, false]],
@@ -492,7 +505,7 @@ test('subscribers that compute for long let the event loop turn, too', async t =
   assert.ok(new Set(at).size >= 2, `turns of the event loop before each call: ${at}`)
 })
 
-test('callers that go on after a perform let the event loop turn, too, and the next delivery waits', async t => {
+test('callers that continue after a call let the event loop turn, too, and the next delivery waits', async t => {
   const { node, deliver } = scripted(t)
   let turns = 0
   let isOver = false

@@ -1,5 +1,5 @@
 /**
- * This file shows that with a storage a cluster outlives the kill of all its processes at once: started again from their
+ * Shows that with a storage a cluster outlives the kill of all its processes at once: started again from their
  * directories they have everything that was acknowledged, nothing twice, and serve soon.
  *
  * CONFLUX_CYCLES sets how often all are killed (default 3); how long they took to serve again is printed at the end.
@@ -13,7 +13,7 @@ const path = require('node:path')
 const test = require('node:test')
 
 const { startRedisServer } = require('../scripts/redis-server')
-const { contains } = require('./books')
+const { contains } = require('./ledger')
 const { Cluster, quantile } = require('./cluster')
 
 const CYCLES = Number(process.env.CONFLUX_CYCLES ?? 3)
@@ -47,8 +47,8 @@ function startAgain(cluster, member) {
 async function assertReplays(again, before) {
   await again.ask('ready')
   assert.equal(again.opened.state, 'ERR_CONFLUX_NOT_READY')
-  const books = await again.ask('state')
-  const missing = before.acknowledged.filter(({ thing }) => !contains(books, thing))
+  const ledger = await again.ask('state')
+  const missing = before.acknowledged.filter(({ thing }) => !contains(ledger, thing))
   assert.deepEqual(missing, [], `${again.id} has lost what it had acknowledged`)
 }
 
@@ -81,13 +81,13 @@ test('one process killed -9 comes back as the member that it was', async t => {
   const cluster = await durableCluster(t)
   for (const kind of ['the leader', 'a follower']) {
     const leader = await cluster.leader()
-    const victim = kind === 'the leader' ? leader : cluster.living.find(member => member !== leader)
-    const { incarnation } = await victim.ask('status')
-    await victim.kill()
+    const target = kind === 'the leader' ? leader : cluster.living.find(member => member !== leader)
+    const { incarnation } = await target.ask('status')
+    await target.kill()
     await cluster.acknowledgements(300)
 
-    const again = startAgain(cluster, victim)
-    await assertReplays(again, victim)
+    const again = startAgain(cluster, target)
+    await assertReplays(again, target)
     assert.equal((await again.ask('status')).incarnation, incarnation)
     await cluster.acknowledgements(100, ({ thing }) => thing.startsWith(`${again.origin}:`))
   }
@@ -97,12 +97,12 @@ test('one process killed -9 comes back as the member that it was', async t => {
 
 test('one process killed -9 whose directory is gone comes back as a new member', async t => {
   const cluster = await durableCluster(t)
-  const victim = cluster.living.at(-1)
-  const { incarnation } = await victim.ask('status')
-  await victim.kill()
-  fs.rmSync(cluster.directory(victim.id), { recursive: true })
+  const target = cluster.living.at(-1)
+  const { incarnation } = await target.ask('status')
+  await target.kill()
+  fs.rmSync(cluster.directory(target.id), { recursive: true })
 
-  const again = startAgain(cluster, victim)
+  const again = startAgain(cluster, target)
   await again.ask('ready')
   assert.notEqual((await again.ask('status')).incarnation, incarnation)
   await cluster.whole()
@@ -111,7 +111,7 @@ test('one process killed -9 whose directory is gone comes back as a new member',
   await cluster.close()
 })
 
-test('a process that is closed under load keeps its seat, and so does a cluster of which all are', async t => {
+test('a process that is closed under load stays a member, and so does a cluster of which all are', async t => {
   const cluster = await durableCluster(t)
   const before = await cluster.incarnations()
 

@@ -1,5 +1,5 @@
 /**
- * This file shows that the operator's page leaves nothing out: its examples run, it names every code and every field of
+ * Shows that the operator's page leaves nothing out: its examples run, it names every code and every field of
  * the status, and its links lead somewhere.
  */
 'use strict'

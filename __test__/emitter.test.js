@@ -1,4 +1,4 @@
-// This file shows that a node is an EventEmitter with all of Node's functions, and that no listener ends the process.
+// Shows that a node is an EventEmitter with all of Node's functions, and that no listener ends the process.
 
 'use strict'
 
@@ -49,7 +49,7 @@ test('events.once rejects when the node fails', async t => {
   const first = openOne(t, { channel })
   await first.ready()
   const second = openOne(t, { channel })
-  const error = await rejection(events.once(second, 'healed'))
+  const error = await rejection(events.once(second, 'restored'))
   assert.equal(error.code, 'ERR_CONFLUX_DUPLICATE_ID')
 })
 
@@ -58,19 +58,19 @@ test('the other functions of an emitter', async t => {
   const calls = []
   const [first, second, third] = [1, 2, 3].map(n => () => calls.push(n))
   const { addListener, prependListener, prependOnceListener, removeListener, emit } = node
-  assert.equal(addListener('healed', second), node)
-  assert.equal(prependListener('healed', first), node)
-  assert.equal(prependOnceListener('healed', third), node)
-  assert.deepEqual(node.listeners('healed'), [third, first, second])
-  assert.equal(node.listenerCount('healed'), 3)
-  assert.equal(node.rawListeners('healed')[0].listener, third)
-  assert.deepEqual(events.getEventListeners(node, 'healed'), [third, first, second])
-  assert.equal(emit('healed'), true)
-  assert.equal(emit('healed'), true)
+  assert.equal(addListener('restored', second), node)
+  assert.equal(prependListener('restored', first), node)
+  assert.equal(prependOnceListener('restored', third), node)
+  assert.deepEqual(node.listeners('restored'), [third, first, second])
+  assert.equal(node.listenerCount('restored'), 3)
+  assert.equal(node.rawListeners('restored')[0].listener, third)
+  assert.deepEqual(events.getEventListeners(node, 'restored'), [third, first, second])
+  assert.equal(emit('restored'), true)
+  assert.equal(emit('restored'), true)
   assert.deepEqual(calls, [3, 1, 2, 1, 2])
-  assert.equal(removeListener('healed', first), node)
-  assert.equal(node.removeAllListeners('healed'), node)
-  assert.equal(emit('healed'), false)
+  assert.equal(removeListener('restored', first), node)
+  assert.equal(node.removeAllListeners('restored'), node)
+  assert.equal(emit('restored'), false)
   node.on('role', first).on('leader', second)
   assert.deepEqual(node.eventNames(), ['role', 'leader'])
   node.removeAllListeners()
@@ -107,9 +107,9 @@ test('a listener that throws stops neither the others nor who emits', async () =
   const { code, stdout } = await runScript(`
     process.on('uncaughtException', error => console.log('uncaught', error.message))
     const node = conflux(options)
-    node.on('healed', () => { throw new Error('first') })
-    node.on('healed', () => console.log('second'))
-    console.log(node.emit('healed'))
+    node.on('restored', () => { throw new Error('first') })
+    node.on('restored', () => console.log('second'))
+    console.log(node.emit('restored'))
     node.close()
   `)
   assert.deepEqual([code, stdout], [0, 'second\ntrue\nuncaught first\n'])

@@ -1,5 +1,5 @@
 /**
- * This file shows that a node does not depend on what an application's tests replace: timers, clocks, ticks, microtasks,
+ * Shows that a node does not depend on what an application's tests replace: timers, clocks, ticks, microtasks,
  * stderr; whether they do so before conflux is loaded or while a node is open.
  */
 'use strict'

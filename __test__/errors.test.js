@@ -1,4 +1,4 @@
-// This file shows what a perform is rejected with, the same on every node.
+// Shows what a call is rejected with, the same on every node.
 
 'use strict'
 
@@ -143,7 +143,7 @@ test('an error too large to travel keeps its message and code', async t => {
   assert.equal(error.data, undefined)
 })
 
-test('a reducer that throws while a perform is evaluated refuses it, and nothing is logged', async t => {
+test('a reducer that throws while a call is evaluated refuses it, and nothing is logged', async t => {
   const nodes = openCluster(t, 3, {
     reduce(state, action) {
       if (action === 'poison') throw new Error('indigestible')

@@ -1,10 +1,11 @@
 /**
- * This file shows that a call may fail at any of its steps, and that is all: the next call works, and each promise ends
+ * Shows that a call may fail at any of its steps, and that is all: the next call works, and each promise ends
  * with what became of its call.
  *
  * Every public function is called again and again, and fails at its first step, its second, and so on until it has no
- * more. It fails in four ways: a step throws; all steps from there on throw, the handlers' too; a `vm` script is cut off
- * there by its time limit, which runs no `catch` and no `finally`; and the stack ends there, with the package as it is.
+ * more. It fails in four ways: a step throws; all steps from there on throw, the handlers' too; a `vm` script is cut
+ * off there by its time limit, which runs no `catch` and no `finally`; and the stack ends there, with the package as it
+ * is.
  */
 'use strict'
 
@@ -153,7 +154,7 @@ const settle = promise =>
     error => ({ error })
   )
 
-/** The end of a perform of `thing`, as its promise or callback tells it, agrees with the state. */
+/** The end of a call of `thing`, as its promise or callback tells it, agrees with the state. */
 function assertHonest(node, thing, end) {
   const count = node.getState().filter(one => one === thing).length
   if (end === 'cut off') assert.ok(count <= 1)
@@ -229,7 +230,7 @@ for (const [title, way] of Object.entries(WAYS)) {
       const node = await openReady(t, way.open)
       const expected = (await settle(call(node))).error?.code
       await exhaust(way, async (k, fails) => {
-        // What was performed before goes along, or later.
+        // What was called before goes along, or later.
         const before = node.perform('append', [k])
         const { returned, thrown } = fails(() => call(node))
         if (returned) {
@@ -321,7 +322,7 @@ for (const [title, way] of Object.entries(WAYS)) {
   })
 }
 
-/** A close may come before the answer: then what became of the perform is unknown. */
+/** A close may come before the answer: then what became of the call is unknown. */
 function toHonest({ value, error }) {
   return error === undefined || error.outcome === 'not-applied' ? { value, error } : 'cut off'
 }

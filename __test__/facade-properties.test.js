@@ -1,4 +1,4 @@
-// This file throws whatever JavaScript can express at the façade: names of methods, arguments, actions, errors, options.
+// Throws whatever JavaScript can express at the façade: names of methods, arguments, actions, errors, options.
 // Nothing ends a node, nothing pollutes, every rejection has a documented code, and all nodes keep one state.
 //
 // `CONFLUX_RUNS=10000` is the long form; a failure prints the seed and the path that replay it.
@@ -26,7 +26,7 @@ const thrower = name => () => {
   throw new Error(name)
 }
 
-/** What is hostile in the way it is looked at; made anew for each use. */
+/** What is hostile in the way it is looked at; recomputed for each use. */
 const TRAPS = {
   'a getter that throws': () => Object.defineProperty({}, 'x', { get: thrower('get'), enumerable: true }),
   'a toJSON that throws': () => ({ toJSON: thrower('toJSON') }),
@@ -155,7 +155,7 @@ function assertUnpolluted() {
   assert.deepEqual(Object.keys(Object.prototype), [])
 }
 
-test(`${RUNS} performs of anything end no node, and three nodes keep one state`, async t => {
+test(`${RUNS} calls of any kind end no node, and three nodes keep one state`, async t => {
   const nodes = openCluster(t, 3, { methods, reduce, snapshot: { entries: 200 } })
   await elected(nodes)
   const counts = { resolved: 0, refused: 0, 'not-applied': 0 }
@@ -188,7 +188,7 @@ test(`${RUNS} performs of anything end no node, and three nodes keep one state`,
   const count = nodes[0].getState().count
   for (const node of nodes) {
     await node.sync()
-    assert.equal(node.status().fenced, null)
+    assert.equal(node.status().diverged, null)
     assert.deepEqual(node.getState(), nodes[0].getState())
   }
   assert.ok(nodes[0].getState().count >= count && count > RUNS / 20)

@@ -1,5 +1,5 @@
 /**
- * This file shows the first promise: the leader's process is killed in mid-burst, and nothing acknowledged is lost,
+ * Shows the first promise: the leader's process is killed in mid-burst, and nothing acknowledged is lost,
  * nothing is done twice, and the survivors perform again.
  *
  * CONFLUX_KILLS sets how often for each size of cluster (default 3); the times from the kill to the next commit are

@@ -1,4 +1,4 @@
-// This file shows how many more voters may crash: `status().faultTolerance`, and `ready({ faultTolerance })`.
+// Shows how many more voters may crash: `status().faultTolerance`, and `ready({ faultTolerance })`.
 
 'use strict'
 
@@ -17,7 +17,7 @@ test('every node of five says two, then one, then none', async t => {
   const living = [...nodes]
   for (const count of [1, 0]) {
     const gone = living.pop()
-    // It keeps its seat, as one that was killed does.
+    // It stays a member, as one that was killed does.
     await gone.close({ leave: false })
     assert.equal(gone.status().faultTolerance, 0)
     await all(living, count)

@@ -1,8 +1,9 @@
 /**
- * This file shows that a delivery which cannot be handed over to JavaScript ends its node and every call of it, and nothing
+ * Shows that a delivery which cannot be transferred to JavaScript ends its node and every call of it, and nothing
  * else: neither the process nor the other nodes.
  *
- * What makes it fail is put in here: in a shipped package only a bug, or a text that is no string of JavaScript's, does.
+ * What makes it fail is put in here: in a shipped package only a bug, or a text that is no string of JavaScript's,
+ * does.
  */
 'use strict'
 
@@ -17,10 +18,10 @@ const broken = `
   const inboxes = []
   const { deliver } = Inbox.prototype
   let failures = 0
-  let victim = null
+  let target = null
   Inbox.prototype.deliver = function (...args) {
     if (!inboxes.includes(this)) inboxes.push(this)
-    if (this === victim && failures-- > 0) throw new Error('cannot be handed over')
+    if (this === target && failures-- > 0) throw new Error('cannot be handed over')
     return deliver.apply(this, args)
   }
   const open = id => conflux({ ...options, id, clusterSize: 3, methods: { add: x => x } })
@@ -36,7 +37,7 @@ test('a delivery that throws once on its way: the node fails, its calls end, the
       const broke = Promise.race(nodes.map(node => new Promise(resolve =>
         node.on('error', ({ code }) => resolve({ node, code })))))
       // Of which node it is shows only when it fails.
-      victim = inboxes[0]
+      target = inboxes[0]
       failures = 1
       const calls = new Map(nodes.map(node =>
         [node, [node.perform('add', [1]), node.sync({ timeout: 60000 })].map(ends)]))
@@ -67,7 +68,7 @@ test('a delivery that throws again and again ends no process', async () => {
       await Promise.all(nodes.map(node => node.ready()))
       const node = nodes.find(node => node.status().role !== 'leader')
       const others = nodes.filter(other => other !== node)
-      victim = [...inboxes][nodes.indexOf(node)]
+      target = [...inboxes][nodes.indexOf(node)]
       failures = Infinity
       node.on('error', () => {})
       node.perform('add', [1]).catch(() => {})

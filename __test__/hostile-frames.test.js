@@ -1,5 +1,5 @@
 /**
- * This file is an attacker who holds the Redis password: forged, cut, altered, repeated and foreign frames, ten thousand
+ * An attacker who holds the Redis password: forged, cut, altered, repeated and foreign frames, ten thousand
  * a second, on the topics of a cluster under load. No process ends, no leader changes, nothing is lost or doubled.
  *
  * What it can't show: a frame that is forged without a fault is believed. A secret that signs frames is a feature that

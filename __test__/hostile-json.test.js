@@ -1,4 +1,4 @@
-// This file shows that JSON is the data model: what it can't carry is refused by name, and what it can is carried as
+// Shows that JSON is the data model: what it can't carry is refused by name, and what it can is carried as
 // it is, also where JavaScript would stumble over it.
 
 'use strict'

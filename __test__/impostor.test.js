@@ -1,6 +1,6 @@
 /**
- * This file starts beside a cluster of processes what does not belong there: a second process with an id that is taken,
- * and one with another `clusterSize`. Each is told at once what is wrong, with both values; the cluster goes on.
+ * Starts beside a cluster of processes what does not belong there: a second process with an id that is taken,
+ * and one with another `clusterSize`. Each is told at once what is wrong, with both values; the cluster continues.
  */
 'use strict'
 
@@ -47,7 +47,7 @@ test('a second process under an id that is alive is refused, and the cluster goe
   const error = await new Promise(resolve => node.on('error', resolve))
   t.diagnostic(`refused after ${Date.now() - start} ms`)
   assert.equal(error.code, 'ERR_CONFLUX_DUPLICATE_ID')
-  assert.match(error.message, /`node-2` belongs to another live node/)
+  assert.match(error.message, /`node-2`: another live node of this cluster uses it/)
   const refused = await pending
   assert.equal(refused.code, 'ERR_CONFLUX_DUPLICATE_ID')
   // Unknown where the core had stopped before it heard of it.

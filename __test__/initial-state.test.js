@@ -1,4 +1,4 @@
-// This file shows the option `initialState`: a value or a function, and a reducer that is only called for actions.
+// Shows the option `initialState`: a value or a function, and a reducer that is only called for actions.
 
 'use strict'
 

@@ -1,6 +1,6 @@
 /**
- * This file makes reducers differ on one node, again and again: each time that node is fenced within two seconds and
- * healed, and no other one is ever accused.
+ * Makes reducers differ on one node, again and again: each time that node has diverged within two seconds and
+ * restored, and no other one is ever accused.
  *
  * CONFLUX_INJECTIONS sets how often (default 3), once in a cluster of its own and once between rolling changes of the
  * version; CONFLUX_ALIKE how many actions are reduced without a difference (default 20000).
@@ -16,41 +16,41 @@ const { elected, list, openCluster, openNode, until } = require('./nodes')
 
 const INJECTIONS = Number(process.env.CONFLUX_INJECTIONS ?? 3)
 const ALIKE = Number(process.env.CONFLUX_ALIKE ?? 20_000)
-const FENCED_WITHIN_MS = 2000
+const DIVERGED_WITHIN_MS = 2000
 const COMPARED_WITHIN_MS = 1200
 
 test(`${INJECTIONS} reducers that differ on one node`, async t => {
   const times = []
   for (let injection = 1; injection <= INJECTIONS; injection++) {
-    const victim = { id: null }
+    const target = { id: null }
     const nodes = openCluster(t, 3, id => ({
-      reduce: (state, action) => list.reduce(state, action === 'odd' && id === victim.id ? 'even' : action)
+      reduce: (state, action) => list.reduce(state, action === 'odd' && id === target.id ? 'even' : action)
     }))
     const { leader, followers } = await elected(nodes)
-    const fenced = []
-    for (const node of nodes) node.on('fenced', () => fenced.push(node))
+    const diverged = []
+    for (const node of nodes) node.on('diverged', () => diverged.push(node))
     // Where it is the leader that differs, too.
     const differing = injection % 3 === 0 ? leader : followers[injection % 2]
-    victim.id = differing.status().id
+    target.id = differing.status().id
     const start = performance.now()
     await leader.perform('append', ['odd'])
-    await until('it to be fenced', () => fenced.length > 0)
+    await until('it to diverge', () => diverged.length > 0)
     times.push(performance.now() - start)
-    assert.deepEqual(fenced, [differing])
-    victim.id = null
-    await until('it to be healed', () => differing.status().fenced === null)
+    assert.deepEqual(diverged, [differing])
+    target.id = null
+    await until('it to be restored', () => differing.status().diverged === null)
     await differing.sync()
     assert.deepEqual(differing.getState(), ['odd'])
     await Promise.all(nodes.map(node => node.close()))
   }
   const slowest = Math.max(...times)
-  t.diagnostic(`${INJECTIONS} injections; fenced after at most ${Math.round(slowest)} ms`)
-  assert.ok(slowest <= FENCED_WITHIN_MS, `fenced only after ${slowest} ms`)
+  t.diagnostic(`${INJECTIONS} injections; diverged after at most ${Math.round(slowest)} ms`)
+  assert.ok(slowest <= DIVERGED_WITHIN_MS, `diverged only after ${slowest} ms`)
 })
 
 test(`${INJECTIONS} reducers that differ on one node, each after a rolling change of the version`, async t => {
   const channelName = randomUUID()
-  const victim = { id: null }
+  const target = { id: null }
   const accused = []
   /** Every version reduces what earlier ones perform as they do, and knows a thing more: its own name. */
   const open = (id, version) => {
@@ -62,10 +62,10 @@ test(`${INJECTIONS} reducers that differ on one node, each after a rolling chang
       methods: list.methods,
       reduce(state, action) {
         if (action > version) return state
-        return list.reduce(state, action === 'odd' && id === victim.id ? 'even' : action)
+        return list.reduce(state, action === 'odd' && id === target.id ? 'even' : action)
       }
     })
-    node.on('fenced', () => accused.push(id))
+    node.on('diverged', () => accused.push(id))
     node.on('warning', ({ code }) => code === 'WARN_CONFLUX_STATES_DIFFER' && accused.push(code))
     return node
   }
@@ -81,11 +81,11 @@ test(`${INJECTIONS} reducers that differ on one node, each after a rolling chang
     // Followers first: then the old leader, whose state is another as soon as a new version has led.
     for (const id of ids.toSorted((x, y) => isOld(x) - isOld(y))) {
       if (isOld(id)) {
-        const heir = ids.find(other => !isOld(other))
-        await old.transferLeadership(heir)
-        await nodes.get(heir).perform('append', [version])
+        const transferTarget = ids.find(other => !isOld(other))
+        await old.transferLeadership(transferTarget)
+        await nodes.get(transferTarget).perform('append', [version])
         expected.push(version)
-        assert.deepEqual(nodes.get(heir).getState(), expected)
+        assert.deepEqual(nodes.get(transferTarget).getState(), expected)
         await old.sync()
         assert.deepEqual(
           old.getState(),
@@ -107,15 +107,15 @@ test(`${INJECTIONS} reducers that differ on one node, each after a rolling chang
 
     const { leader, followers } = await elected(all())
     const differing = version % 3 === 0 ? leader : followers[version % 2]
-    victim.id = differing.status().id
+    target.id = differing.status().id
     const start = performance.now()
     await leader.perform('append', ['odd'])
     expected.push('odd')
-    await until('it to be fenced', () => accused.length > 0)
+    await until('it to diverge', () => accused.length > 0)
     times.push(performance.now() - start)
-    assert.deepEqual(accused.splice(0), [victim.id])
-    victim.id = null
-    await until('it to be healed', () => differing.status().fenced === null)
+    assert.deepEqual(accused.splice(0), [target.id])
+    target.id = null
+    await until('it to be restored', () => differing.status().diverged === null)
     for (const node of all()) {
       await node.sync()
       assert.deepEqual(node.getState(), expected)
@@ -123,19 +123,19 @@ test(`${INJECTIONS} reducers that differ on one node, each after a rolling chang
   }
   const slowest = Math.max(...times)
   t.diagnostic(
-    `${INJECTIONS} versions, each on three nodes, and as many injections; fenced after at most ` +
+    `${INJECTIONS} versions, each on three nodes, and as many injections; diverged after at most ` +
       `${Math.round(slowest)} ms; nobody else was accused`
   )
-  assert.ok(slowest <= FENCED_WITHIN_MS, `fenced only after ${slowest} ms`)
+  assert.ok(slowest <= DIVERGED_WITHIN_MS, `diverged only after ${slowest} ms`)
 })
 
-test(`${ALIKE} actions without a difference: nobody is fenced`, async t => {
+test(`${ALIKE} actions without a difference: nobody has diverged`, async t => {
   const count = { methods: { add: number => number }, reduce: (sum = 0, number) => sum + (number ?? 0) }
   const nodes = openCluster(t, 3, count)
   await elected(nodes)
   const accused = []
   for (const node of nodes) {
-    node.on('fenced', error => accused.push(error))
+    node.on('diverged', error => accused.push(error))
     node.on('warning', warning => accused.push(warning))
   }
   for (let done = 0; done < ALIKE; done += 1000) {

@@ -1,5 +1,5 @@
 /**
- * This file loses the first frames of snapshots, and kills processes while they install one: each is caught up within
+ * Loses the first frames of snapshots, and kills processes while they install one: each is caught up within
  * three seconds once it is let.
  *
  * CONFLUX_INSTALLS sets how often (default 8): half of them newcomers, half of them members that come back from their

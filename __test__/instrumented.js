@@ -1,5 +1,5 @@
 /**
- * This file loads lib/ so that any step of it can be made to fail.
+ * Loads lib/ so that any step of it can be made to fail.
  *
  * A step is what an engine can interrupt: a call, the begin of a function, a turn of a loop. The end of the stack and the
  * time limit of a `vm` script strike nowhere else; assignments in a row are not torn apart.
@@ -36,7 +36,7 @@ function load(step) {
   const { open } = require(path.join(LIB, 'native.js'))
   return given => {
     step()
-    return new Node(options.check(given), open).face
+    return new Node(options.check(given), open).handle
   }
 }
 

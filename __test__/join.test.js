@@ -1,4 +1,4 @@
-// This file shows how nodes come to a cluster and go from it, and that who performs elsewhere notices nothing.
+// Shows how nodes come to a cluster and go from it, and that callers on other nodes notice nothing.
 
 'use strict'
 
@@ -31,7 +31,7 @@ async function founded(open) {
   return { nodes, ...(await elected(nodes)) }
 }
 
-test('a fourth node joins, has the state, and performs like any other', async t => {
+test('a fourth node joins, has the state, and makes calls like any other', async t => {
   const open = cluster(t, { snapshot: { entries: 100 } })
   const { nodes, leader } = await founded(open)
   await Promise.all(Array.from({ length: 1000 }, (_, i) => leader.perform('append', [i])))
@@ -61,7 +61,7 @@ test('a newcomer takes the place of a voter that died', async t => {
   const [dead, other] = followers
   open('d')
   await until('the newcomer to be a member', () => isMember(leader, 'd'))
-  // As a crash leaves it: the seat is kept, and nobody comes back.
+  // As a crash leaves it: the replica is kept, and nobody comes back.
   await dead.close({ timeout: 0, leave: false })
   const expected = ['a', 'b', 'c', 'd'].filter(id => id !== dead.status().id)
   await until('the newcomer to vote', () => String(voters(other)) === String(expected))
@@ -76,7 +76,7 @@ test('a new start under the same id replaces the old one; two that live are refu
   await dead.close({ timeout: 0, leave: false })
   const again = open(id)
   await again.ready()
-  await until('the new start to have the seat', () =>
+  await until('the new start to be a member', () =>
     leader
       .status()
       .members.some(member => member.id === id && member.voter && member.incarnation !== incarnation)
@@ -88,7 +88,7 @@ test('a new start under the same id replaces the old one; two that live are refu
   assert.equal(await alive.perform('append', ['x']), 'x')
 })
 
-test('close gives the seat to a spare, and the leader hands over before', async t => {
+test('close gives its vote to a spare, and the leader transfers leadership before', async t => {
   const open = cluster(t)
   const { leader, followers } = await founded(open)
   const spare = open('d')
@@ -116,7 +116,7 @@ test('without a spare voters shrink, and grow back', async t => {
   await until('three voters', () => voters(staying).length === 3)
 })
 
-test('a rolling restart under fresh ids loses nothing, and fails no perform made elsewhere', async t => {
+test('a rolling restart under fresh ids loses nothing, and fails no call made elsewhere', async t => {
   const open = cluster(t)
   let { nodes } = await founded(open)
   const performer = open('performer')

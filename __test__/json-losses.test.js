@@ -1,4 +1,4 @@
-// This file shows that what JSON would silently lose of arguments and actions is refused, with its place.
+// Shows that what JSON would silently lose of arguments and actions is refused, with its place.
 
 'use strict'
 

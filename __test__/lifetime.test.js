@@ -1,4 +1,4 @@
-// This file shows that a node lives exactly as long as it should: processes exit, workers take their voters along, and
+// Shows that a node lives exactly as long as it should: processes exit, workers take their voters along, and
 // nothing stays behind.
 
 'use strict'
@@ -44,7 +44,7 @@ test("an unref'd node lets its process exit, and its close is still finished", a
   assert.deepEqual([code, stdout], [0, 'closed\n'])
 })
 
-test('a process may end at any time, with performs on their way', async () => {
+test('a process may end at any time, with calls in flight', async () => {
   const { code, stderr } = await runScript(`
     const node = conflux(options)
     node.ready().then(() => {

@@ -1,5 +1,5 @@
 /**
- * This file stands between a process and Redis, and loses or repeats what Redis pushes to it: frames, each whole.
+ * Stands between a process and Redis, and loses or repeats what Redis pushes to it: frames, each whole.
  *
  * Called by the tests that need a bad network at the level of frames; TCP would make a delay of a packet that is dropped.
  * The echoes by which a link knows that it works always pass.

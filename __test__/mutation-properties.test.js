@@ -1,5 +1,5 @@
 /**
- * This file changes random states at random places, and lets random reducers that change none run with the check and
+ * Changes random states at random places, and lets random reducers that change none run with the check and
  * without it.
  *
  * CONFLUX_MUTATIONS sets how often (default 200).

@@ -1,5 +1,5 @@
 /**
- * This file shows that what changes a state in place is told so at once, with the path, and that nothing of it is kept.
+ * Shows that what changes a state in place is told so at once, with the path, and that nothing of it is kept.
  *
  * CONFLUX_MUTATIONS sets how many actions change the state in place in a cluster of three (default 200).
  */
@@ -272,30 +272,30 @@ test('what a reducer logged that changed the state in place, unchecked, is not r
     await unchecked.perform('good', ['x'])
     await unchecked.close()
     const checked = openNode(t, options)
-    const { cause } = await new Promise(resolve => checked.on('fenced', resolve))
+    const { cause } = await new Promise(resolve => checked.on('diverged', resolve))
     assert.equal(cause.path, 'state.users.a.name')
     await checked.close()
   }
 })
 
-test('a follower whose reducer changes the state in place is fenced, with the path; the others go on', async t => {
-  const victim = { id: null }
+test('a follower whose reducer changes the state in place has diverged, with the path; the others go on', async t => {
+  const target = { id: null }
   const nodes = openCluster(t, 3, id => ({
     methods,
     reduce(state, action) {
-      if (action?.x === 'odd' && id === victim.id) state.users.a.name = 'changed'
+      if (action?.x === 'odd' && id === target.id) state.users.a.name = 'changed'
       return reduce(state, action)
     }
   }))
   const { leader, followers } = await elected(nodes)
-  victim.id = followers[0].status().id
-  const fenced = new Promise(resolve => followers[0].on('fenced', resolve))
+  target.id = followers[0].status().id
+  const diverged = new Promise(resolve => followers[0].on('diverged', resolve))
   await leader.perform('good', ['odd'])
-  const { message, cause } = await fenced
+  const { message, cause } = await diverged
   assert.equal(cause.path, 'state.users.a.name')
   assert.match(message, /it changed the state in place \(`state\.users\.a\.name` was assigned\)/)
-  victim.id = null
-  await until('it to be healed', () => followers[0].status().fenced === null)
+  target.id = null
+  await until('it to be restored', () => followers[0].status().diverged === null)
   await followers[0].sync()
   for (const node of nodes) assert.equal(node.getState().users.a.name, 'A')
   assert.throws(() => (followers[0].getState().users.a.name = 'X'), TypeError)
@@ -306,7 +306,7 @@ test(`${MUTATIONS} actions that change the state in place, among good ones, in a
   await elected(nodes)
   const accused = []
   for (const node of nodes) {
-    node.on('fenced', error => accused.push(error))
+    node.on('diverged', error => accused.push(error))
     node.on('warning', warning => accused.push(warning))
   }
   const acknowledged = []

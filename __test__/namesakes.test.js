@@ -11,10 +11,33 @@ const path = require('node:path')
 const test = require('node:test')
 
 const conflux = require('..')
+const { LateNative } = require('../lib/late-native')
 const { cluster } = require('../testing')
 const { list, rejection, until } = require('./nodes')
 
 let count = 0
+
+/** What only the answer to a delivery calls: there is none before the core is opened. */
+const AFTER_DELIVERIES = [
+  'answered',
+  'hashed',
+  'progressed',
+  'reducerFailed',
+  'snapshotFailed',
+  'snapshotTaken'
+]
+
+test('what stands for the core has every function of it that may be called before a delivery', () => {
+  const lib = path.join(__dirname, '..', 'lib')
+  const text = fs
+    .readdirSync(lib)
+    .map(name => fs.readFileSync(path.join(lib, name), 'utf8'))
+    .join('')
+  const called = new Set([...text.matchAll(/\bthis\.#?native\.(\w+)\(/g)].map(([, name]) => name))
+  assert.ok(called.size > AFTER_DELIVERIES.length)
+  const missing = [...called].filter(name => typeof LateNative.prototype[name] !== 'function')
+  assert.deepEqual(missing.sort(), AFTER_DELIVERIES)
+})
 
 /** Opens nodes that are namesakes of each other. */
 function makeOpen(t, more) {
@@ -143,7 +166,7 @@ test('a namesake that stays open is named, with the place where it was opened', 
   assert.match(failure.message, /`globalThis`; docs\/guide\.md/)
   const { code, message } = await pending
   assert.equal(code, 'ERR_CONFLUX_DUPLICATE_ID')
-  assert.match(message, /^this node failed: the id `a` belongs to another live node/)
+  assert.match(message, /^this node failed: .*`a`/)
   await seen
   assert.equal(stateThen, 'failed')
 })

@@ -1,4 +1,4 @@
-// This file shows that the nemesis' checks find what they are for: each bad history is a good one with one thing changed.
+// Shows that the nemesis' checks find what they are for: each bad history is a good one with one thing changed.
 
 'use strict'
 
@@ -10,7 +10,7 @@ const test = require('node:test')
 
 const { abridge, methods, reduce } = require('../nemesis/application')
 const { checkOrder } = require('../nemesis/checks/order')
-const { buildChecker, registerHistory, runChecker } = require('../nemesis/checks/register')
+const { buildChecker, historyOfObjects, runChecker } = require('../nemesis/checks/linearizability')
 const { missingCoverage } = require('../nemesis/coverage')
 const { joinHistory } = require('../nemesis/history')
 const { Random } = require('../nemesis/random')
@@ -39,7 +39,7 @@ function goodLines() {
   const { count, digest } = state
   lines.b.push(['i', (at += 10), 'b:2', 'cas', [0, 'one', 'three']])
   lines.b.push(['x', (at += 10), 'b:2', 'refused', 'MISMATCH', count, digest, 'two'])
-  lines.a.push(['r', (at += 10), (at += 10), count, digest, 0, [['x'], 'two', null, null]])
+  lines.a.push(['r', (at += 10), (at += 10), count, digest, 0, [['x'], 'two', null, null, null]])
   lines.a.push(['i', (at += 10), 'a:3', 'add', [0, 1]])
   return { lines, states }
 }
@@ -218,13 +218,13 @@ for (const [what, [change, expected]] of Object.entries(BAD)) {
   })
 }
 
-test('the second opinion on registers agrees on a good history, and on a stale read', async t => {
+test('the second opinion agrees on a good history, and on what registers, locks and queues must not do', async t => {
   await buildChecker()
-  const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-nemesis-')), 'register.jsonl')
+  const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-nemesis-')), 'objects.jsonl')
   t.after(() => fs.rmSync(path.dirname(file), { recursive: true }))
   const opinionOn = async lines => {
-    const operations = registerHistory(joinHistory(lines))
-    assert.equal(operations.length, 4)
+    const operations = historyOfObjects(joinHistory(lines))
+    assert.ok(operations.length >= 6)
     fs.writeFileSync(file, operations.map(operation => JSON.stringify(operation)).join('\n'))
     return runChecker(file)
   }
@@ -233,8 +233,27 @@ test('the second opinion on registers agrees on a good history, and on a stale r
   lines.a.find(([kind]) => kind === 'r')[6][1] = 'one'
   assert.deepEqual(await opinionOn(lines), {
     code: 1,
-    output: 'the register of key 0 is not linearizable\n'
+    output: 'the register 0 is not linearizable\n'
   })
+  const calls = {
+    'the lock 0': [
+      ['i', 900, 'a:7', 'acquire', [0, 'one']],
+      ['a', 901, 'a:7', {}],
+      ['i', 902, 'a:8', 'acquire', [0, 'two']],
+      ['a', 903, 'a:8', {}]
+    ],
+    'the queue 0': [
+      ['i', 900, 'a:7', 'push', [0, 'x']],
+      ['a', 901, 'a:7', {}],
+      ['i', 902, 'a:8', 'take', [0]],
+      ['x', 903, 'a:8', 'refused', 'EMPTY', 9, 9, null]
+    ]
+  }
+  for (const [object, wrong] of Object.entries(calls)) {
+    const { lines: good } = goodLines()
+    good.a.push(...wrong)
+    assert.deepEqual(await opinionOn(good), { code: 1, output: `${object} is not linearizable\n` })
+  }
 })
 
 test('one seed gives one schedule, and every round has every fault', () => {

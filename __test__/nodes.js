@@ -1,4 +1,4 @@
-// This file opens nodes on the memory channel for a test, and closes them after it.
+// Opens nodes on the memory channel for a test, and closes them after it.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file shows that options are checked at once, and that all faults are named in one message.
+// Shows that options are checked at once, and that all faults are named in one message.
 
 'use strict'
 

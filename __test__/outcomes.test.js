@@ -1,5 +1,5 @@
 /**
- * This file shows that every perform ends, and ends as it says: thousands of them while leadership is handed on and nodes
+ * Shows that every call ends, and ends as it says: thousands of them while leadership is handed on and nodes
  * are closed. What "did not happen" is in no state, what is acknowledged is in all, once.
  *
  * CONFLUX_PROMISES sets how many (default 5000).
@@ -15,7 +15,7 @@ const { elected, list, openCluster, until } = require('./nodes')
 const PROMISES = Number(process.env.CONFLUX_PROMISES ?? 5000)
 const PER_CLUSTER = 5000
 
-test(`${PROMISES} performs while leaders change and nodes close: none hangs, none lies`, async t => {
+test(`${PROMISES} calls while leaders change and nodes close: none hangs, none has a wrong outcome`, async t => {
   const ends = {}
   for (let first = 0; first < PROMISES; first += PER_CLUSTER) {
     const nodes = openCluster(t, 3, { ...list, maxPending: 1000 })
@@ -41,7 +41,7 @@ test(`${PROMISES} performs while leaders change and nodes close: none hangs, non
       }
     })()
     await performing
-    await until('every perform to end', () => ended === PER_CLUSTER)
+    await until('every call to end', () => ended === PER_CLUSTER)
 
     const left = nodes.slice(1)
     await Promise.all(left.map(node => node.sync()))

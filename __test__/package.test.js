@@ -1,5 +1,5 @@
 /**
- * This file shows that the npm package installs and loads without Rust and without a registry.
+ * Shows that the npm package installs and loads without Rust and without a registry.
  */
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file shows what `perform` promises when all is well: its forms, its result, its order, its timeout.
+// Shows what `perform` promises when all is well: its forms, its result, its order, its timeout.
 
 'use strict'
 
@@ -127,7 +127,7 @@ test('what a caller does to its action is not seen in the state', async t => {
   }
 })
 
-test("one node's performs are evaluated in the order of their calls, also those held before there is a leader", async t => {
+test("one node's calls are evaluated in the order of their calls, also those held before there is a leader", async t => {
   const nodes = openCluster(t, 3)
   const numbers = Array.from({ length: 1000 }, (_, i) => i)
   await Promise.all(
@@ -154,7 +154,7 @@ test('a timeout ends the wait; what has gone nowhere by then is not applied', as
     assert.equal(error.code, 'ERR_CONFLUX_TIMEOUT')
     assert.equal(error.outcome, 'not-applied')
     assert.equal(error.timeout, timeout)
-    assert.match(error.message, /^performing `append`: no outcome within/)
+    assert.match(error.message, /^performing `append`: the call timed out after/)
   }
   const [error] = await new Promise(resolve => node.perform('append', [], 1, (...args) => resolve(args)))
   assert.equal(error.code, 'ERR_CONFLUX_TIMEOUT')

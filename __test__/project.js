@@ -1,5 +1,5 @@
 /**
- * This file makes an empty project outside of the repository in which `require('conflux')` is this package.
+ * Makes an empty project outside of the repository in which `require('conflux')` is this package.
  *
  * Called by tests that run code as a user would. It never writes into the repository.
  */

@@ -1,4 +1,4 @@
-// This file shows that a method which decides by the provisional state decides for the whole cluster.
+// Shows that a method which decides by the provisional state decides for the whole cluster.
 
 'use strict'
 

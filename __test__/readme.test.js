@@ -1,6 +1,6 @@
 /**
- * This file runs every JavaScript block of README.md and of pages about what goes with conflux, and every example,
- * as a user would, and compiles those of the README: checked as JavaScript, and pasted into TypeScript.
+ * Runs every JavaScript block of README.md and of the pages about what is used with conflux, and every example, as a
+ * user would, and compiles those of the README: checked as JavaScript, and pasted into TypeScript.
  */
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file shows that a recovered cluster stays who it is over restarts, and that it wins over the one it came from.
+// Shows that a recovered cluster stays who it is over restarts, and that it wins over the one it came from.
 //
 // `CONFLUX_RECOVERIES=100 npm test -- recover` repeats each test so often, with a snapshot behind the recovery and
 // without one in turn.

@@ -1,5 +1,5 @@
 /**
- * This file is a stranger at the Redis server of a cluster: it listens to everything and publishes what it likes, as
+ * A stranger at the Redis server of a cluster: it listens to everything and publishes what it likes, as
  * anybody can who has the password. It knows how a frame is laid out (src/raft/frame.rs), and can seal one.
  */
 'use strict'

@@ -1,6 +1,6 @@
 /**
- * This file breaks Redis under a running cluster in every way we know, and holds that nothing acknowledged is lost and
- * that performs go on within two seconds of its return.
+ * Breaks Redis under a running cluster in every way we know, and holds that nothing acknowledged is lost and
+ * that calls continue within two seconds of its return.
  */
 'use strict'
 
@@ -26,15 +26,15 @@ async function clusterUnderLoad(t, redis) {
   return cluster
 }
 
-/** Holds that performs go on in time after `heal`, and then everything else that is promised. */
+/** Holds that calls continue in time after `heal`, and then everything else that is promised. */
 async function assertHeals(t, cluster, heal) {
   const start = Date.now()
   await heal()
   const healedAt = Date.now()
   await cluster.acknowledgements(1, ({ at }) => at >= start)
   const resumedAfter = Math.max(0, Date.now() - healedAt)
-  t.diagnostic(`performs resumed ${resumedAfter} ms after the return of Redis`)
-  assert.ok(resumedAfter <= RESUMES_WITHIN_MS, `performs resumed only after ${resumedAfter} ms`)
+  t.diagnostic(`calls resumed ${resumedAfter} ms after the return of Redis`)
+  assert.ok(resumedAfter <= RESUMES_WITHIN_MS, `calls resumed only after ${resumedAfter} ms`)
   await cluster.acknowledgements(300)
   await cluster.settle()
   await cluster.close()

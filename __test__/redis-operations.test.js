@@ -1,5 +1,5 @@
 /**
- * This file holds that conflux lives with Redis as it is operated: failovers that keep old sockets open, passwords that
+ * Holds that conflux lives with Redis as it is operated: failovers that keep old sockets open, passwords that
  * rotate, servers that are full, users with few rights, certificates of one's own.
  */
 'use strict'

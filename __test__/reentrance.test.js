@@ -1,4 +1,4 @@
-// This file shows that methods and reducers only compute: what would act from inside one is told so.
+// Shows that methods and reducers must not call a node: what would act from inside one is told so.
 
 'use strict'
 
@@ -41,8 +41,14 @@ test('perform, close and what asks the cluster, inside a method, throw at once',
     caught.map(error => error.code),
     Array(8).fill('ERR_CONFLUX_REENTRANT')
   )
-  assert.equal(caught[0].message, '`perform` was called inside a method; methods and reducers only compute')
-  assert.equal(caught[2].message, '`close` was called inside a method; methods and reducers only compute')
+  assert.equal(
+    caught[0].message,
+    '`perform` was called inside a method; methods and reducers must not call a node'
+  )
+  assert.equal(
+    caught[2].message,
+    '`close` was called inside a method; methods and reducers must not call a node'
+  )
 
   const error = await rejection(node.perform('throws'))
   assert.deepEqual([error.code, error.outcome], ['ERR_CONFLUX_REENTRANT', 'refused'])

@@ -1,5 +1,5 @@
 /**
- * This file repeats and loses frames between real processes while leaders change, so that requests are sent again and
+ * Repeats and loses frames between real processes while leaders change, so that requests are sent again and
  * again: each is done once, and what its performer was told is what the log has.
  *
  * CONFLUX_REQUESTS sets how many (default 3000). Of 100 frames 30 come twice and 5 never; where they are lost, or the
@@ -29,9 +29,9 @@ test(`${REQUESTS} requests, ${REPEATED * 100} % of them repeated, while leaders 
   const seen = { frames: 0, repeated: 0, lost: 0 }
   const lossy = await LossyRedis.start(redis.url, () => {
     seen.frames++
-    const dice = Math.random()
-    if (dice < LOST) return ++seen.lost && 0
-    if (dice < LOST + REPEATED) return ++seen.repeated && 2
+    const drawn = Math.random()
+    if (drawn < LOST) return ++seen.lost && 0
+    if (drawn < LOST + REPEATED) return ++seen.repeated && 2
     return 1
   })
   t.after(() => lossy.close())
@@ -56,7 +56,7 @@ test(`${REQUESTS} requests, ${REPEATED * 100} % of them repeated, while leaders 
       await cluster.whole()
       fresh.load({ inFlight: 30, pause: 5 })
     } else {
-      // The order may be lost on its way, or the heir not be up to it: then it is another time.
+      // The order may be lost in flight, or the transfer target may be unable to lead: then another attempt follows.
       await leader.ask('transferLeadership').catch(() => {})
     }
     if ((await cluster.leader()) !== leader) leaders++

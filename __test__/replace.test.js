@@ -1,5 +1,5 @@
 /**
- * This file shows that a memory-only cluster outlives all its processes: they are killed one after another, each is
+ * Shows that a memory-only cluster outlives all its processes: they are killed one after another, each is
  * replaced by a fresh one, and in the end as many vote as in the beginning, with everything that was acknowledged.
  *
  * CONFLUX_DEATHS sets how many are killed, with the default election timeout, and five seconds before each is replaced.
@@ -33,9 +33,9 @@ test(`${DEATHS} of five processes killed -9, each replaced ${REPLACED_AFTER_MS} 
     await cluster.acknowledgements(100)
     const leader = await cluster.leader()
     // Leaders die sooner than they can know who is dead, and every third time it is the oldest of the others.
-    const victim = death % 3 === 0 ? cluster.living.find(member => member !== leader) : leader
-    if (victim === leader) leaders++
-    await victim.kill()
+    const target = death % 3 === 0 ? cluster.living.find(member => member !== leader) : leader
+    if (target === leader) leaders++
+    await target.kill()
     await delay(REPLACED_AFTER_MS)
     const fresh = cluster.start()
     await fresh.ask('ready')

@@ -1,5 +1,5 @@
 /**
- * This file shows that a node which the system refuses a file or a socket says so, with the cause; that nothing
+ * Shows that a node which the system refuses a file or a socket says so, with the cause; that nothing
  * hangs; and that the next node works once the system gives what it needs.
  */
 'use strict'
@@ -56,7 +56,7 @@ test('no file descriptor when the first node opens: it is refused, the next work
     tell(await works(open('a')))`
   )
   const refusal =
-    /^ERR_CONFLUX_RESOURCES starting a node: the system gives no event queue: .*\(os error 24\)$/
+    /^ERR_CONFLUX_RESOURCES starting a node: the operating system refused an event queue: .*\(os error 24\)$/
   assert.match(lines[0], refusal)
   assert.match(lines[1], refusal)
   assert.equal(lines[2], '2 closed')
@@ -149,7 +149,8 @@ test(
     assert.equal(lines.length, 13)
     const stored = lines.filter((_, i) => i % 2 === 0).slice(0, -1)
     const named = lines.filter((_, i) => i % 2 === 1)
-    const refusal = /^ERR_CONFLUX_RESOURCES starting a node: the system gives no thread.*\(os error 11\)$/
+    const refusal =
+      /^ERR_CONFLUX_RESOURCES starting a node: the operating system refused a thread.*\(os error 11\)$/
     for (const line of stored) assert.match(line, line === '2' ? /^2$/ : refusal)
     const gaveNone =
       /^WARN_CONFLUX_CHANNEL_BROKEN connecting to .*: OS can't spawn worker thread: .*\(os error 11\)$/

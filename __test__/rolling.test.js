@@ -1,5 +1,5 @@
 /**
- * This file shows that the processes of a cluster can be restarted one after the other for ever: nobody who performs
+ * Shows that the processes of a cluster can be restarted one after the other forever: nobody who performs
  * elsewhere is refused, nothing is lost or done twice, and the cluster pauses for no longer than an election takes.
  *
  * CONFLUX_RESTARTS sets how often (default 5); how long the cluster paused is printed at the end of each test.
@@ -24,7 +24,7 @@ const KILL_PAUSE_MS = 2000
 /** For as long as a silent voter is waited for: 10 of the longest election timeouts. */
 const PRESUMED_DEAD_MS = 5000
 
-/** Three processes, and a fourth that performs all the time. */
+/** Three processes, and a fourth that calls all the time. */
 async function clusterWithClient(t, { isDurable = false } = {}) {
   const redis = await startRedisServer()
   t.after(() => redis.kill())
@@ -37,7 +37,7 @@ async function clusterWithClient(t, { isDurable = false } = {}) {
   await cluster.leader()
   const client = cluster.start()
   await client.ask('ready')
-  // Some thousand a second: a hundred restarts are to fit into this process' books.
+  // Some thousand a second: a hundred restarts are to fit into this process' ledger.
   client.load({ pause: 10 })
   await cluster.acknowledgements(100)
   return { cluster, client }
@@ -48,12 +48,12 @@ async function nextToGo(cluster, client, restart) {
   const { members } = await client.ask('status')
   const hardCase = restart % 2 === 1
   const candidates = cluster.living.filter(member => member !== client)
-  const victim = candidates.find(
+  const target = candidates.find(
     ({ id }) => !hardCase || members.some(member => member.id === id && member.voter)
   )
-  if (hardCase) await client.ask('transferLeadership', victim.id)
+  if (hardCase) await client.ask('transferLeadership', target.id)
   await cluster.acknowledgements(100)
-  return victim
+  return target
 }
 
 /** Runs one restart; returns for how long the client saw no commit around it. */
@@ -85,11 +85,11 @@ for (const [how, { keepsId, isDurable }] of Object.entries({
     const { cluster, client } = await clusterWithClient(t, { isDurable })
     const pauses = []
     for (let restart = 1; restart <= RESTARTS; restart++) {
-      const victim = await nextToGo(cluster, client, restart)
+      const target = await nextToGo(cluster, client, restart)
       pauses.push(
         await pauseAround(cluster, client, async () => {
-          await victim.terminate()
-          await cluster.start(keepsId ? victim.id : undefined).ask('ready')
+          await target.terminate()
+          await cluster.start(keepsId ? target.id : undefined).ask('ready')
         })
       )
     }
@@ -101,13 +101,13 @@ test(`${RESTARTS} processes killed -9 and replaced, one after the other`, async 
   const { cluster, client } = await clusterWithClient(t)
   const pauses = []
   for (let restart = 1; restart <= RESTARTS; restart++) {
-    const victim = await nextToGo(cluster, client, restart)
+    const target = await nextToGo(cluster, client, restart)
     pauses.push(
       await pauseAround(cluster, client, async () => {
-        await victim.kill()
+        await target.kill()
         // Under the same id, under a fresh one, and only after the others have given the dead one up.
         if (restart % 3 === 0) await delay(PRESUMED_DEAD_MS + 1000)
-        await cluster.start(restart % 3 === 1 ? victim.id : undefined).ask('ready')
+        await cluster.start(restart % 3 === 1 ? target.id : undefined).ask('ready')
         // Two dead of three would be more than a cluster can bear.
         await cluster.whole()
       })

@@ -1,7 +1,7 @@
 /**
- * This file shows that an outcome never comes before the state that it was decided on: once a perform has resolved with its
- * action, resolved with nothing or been refused, `getState()` of the node that performed contains what the method saw; and
- * `status().appliedIndex` is never ahead of `getState()`.
+ * Shows that an outcome never comes before the state that it was decided on: once a call has resolved with
+ * its action, resolved with nothing or been refused, `getState()` of the calling node contains what the method
+ * saw; and `status().appliedIndex` is never ahead of `getState()`.
  *
  * CONFLUX_OUTCOMES sets how many outcomes are awaited in each of the kinds (default 600).
  */
@@ -55,7 +55,7 @@ for (const medium of ['memory', 'disk']) {
   for (const method of ['once', 'claim']) {
     for (const role of ['leader', 'followers']) {
       const ends = method === 'once' ? 'resolve with nothing' : 'are refused'
-      test(`performs that ${ends} do so behind what they saw: ${OUTCOMES}, ${medium}, ${role}`, async t => {
+      test(`calls that ${ends} do so behind what they saw: ${OUTCOMES}, ${medium}, ${role}`, async t => {
         const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-seen-'))
         const nodes = openCluster(t, 3, id => ({
           ...once,
@@ -84,7 +84,7 @@ for (const medium of ['memory', 'disk']) {
               if (count < action.count)
                 missing.push(`${key}: ${count} actions, where ${action.count} were seen`)
             } else ended[action === undefined ? 'nothing' : 'action']++
-            // Both performs of a key are made within a few actions, long before it is dropped.
+            // Both calls of a key are made within a few actions, long before it is dropped.
             if (keys[key] === undefined) missing.push(`${key} is not among ${count} actions`)
             if (action?.key && count <= action.count)
               missing.push(`${key} resolved before its action was reduced`)
@@ -128,8 +128,8 @@ for (const medium of ['memory', 'disk']) {
     })
     await elected(nodes)
     await Promise.all(nodes.map(node => node.ready()))
-    // What is not an action: the founding, the election, the starts of the processes. From here on there is nothing else in
-    // the log.
+    // What is not an action: the founding, the election, the starts of the processes. From here on there is nothing
+    // else in the log.
     const others = await restingIndex(nodes)
     await Promise.all(nodes.map(node => node.sync()))
     const { term } = nodes[0].status()

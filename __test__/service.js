@@ -1,5 +1,5 @@
 /**
- * This file starts examples/service.js as processes, as an orchestrator does, and performs at them over connections that
+ * Starts examples/service.js as processes, as an orchestrator does, and performs at them over connections that
  * stay open.
  *
  * Called by the tests of that example.
@@ -73,7 +73,7 @@ class Service {
           answers.push(await this.request(method, path, agent))
         } catch (error) {
           if (error.code === 'ECONNREFUSED') return
-          // The connection was closed while the request was on its way: what a client meets with any server that ends.
+          // The connection was closed while the request was in flight: what a client meets with any server that ends.
           if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') throw error
         }
       }

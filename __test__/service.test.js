@@ -1,5 +1,5 @@
 /**
- * This file holds what examples/service.js promises of its end: it is not ready first, answers what is under way, and exits
+ * Holds what examples/service.js promises of its end: it is not ready first, answers what is under way, and exits
  * by itself however busy its connections are.
  */
 'use strict'

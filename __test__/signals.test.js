@@ -1,4 +1,4 @@
-// This file shows the options of calls: `{ timeout, signal }`, what becomes of an aborted call, and that unknown ones throw.
+// Shows the options of calls: `{ timeout, signal }`, what becomes of an aborted call, and that unknown ones throw.
 
 'use strict'
 
@@ -183,7 +183,7 @@ test('a call that times out says what the node waits for', async t => {
   assert.match(error.waitingFor, /2 nodes/)
   assert.equal(
     error.message,
-    `performing \`append\`: no outcome within 20 ms: ${error.waitingFor}; it was not sent, and will not be`
+    `performing \`append\`: the call timed out after 20 ms: ${error.waitingFor}; the call was never sent`
   )
   assert.match(waitingFor, /2 nodes/)
   const sync = await rejection(node.sync({ timeout: 20 }))

@@ -1,6 +1,6 @@
 /**
- * This file shows that the cluster serves on while a disk hangs: a leader hands over, no node leads whose disk does not answer, and
- * what is performed on such a node is answered like what others perform. Syncs are delayed by a preloaded library
+ * Shows that the cluster serves on while a disk hangs: a leader hands over, no node leads whose disk does not answer,
+ * and what is called on such a node is answered like what others perform. Syncs are delayed by a preloaded library
  * (`nemesis/disk-delay.c`).
  *
  * CONFLUX_HANGS sets how often a disk hangs (default 2), a leader's and a follower's in turn, from 0.2 s to 2 s, or to

@@ -1,5 +1,5 @@
 /**
- * This file stops a follower's process under load: nobody else's memory grows for it, and it catches up soon.
+ * Stops a follower's process under load: nobody else's memory grows for it, and it catches up soon.
  *
  * CONFLUX_SLOW_SECONDS sets for how long (default 10).
  */

@@ -1,5 +1,5 @@
 /**
- * This file puts a newcomer, and a member that was away, behind a slow line while the cluster is written to: each gets the
+ * Puts a newcomer, and a member that was away, behind a slow line while the cluster is written to: each gets the
  * state once and the log behind it, and keeps its channel.
  *
  * CONFLUX_LINE_MB (default 4) is the size of the state, CONFLUX_LINE_MBIT (default 8) what the line carries a second.
@@ -28,7 +28,7 @@ const PATIENCE_MS = 3 * LINE_MS + 60_000
 /** Several come while the state travels. */
 const SNAPSHOT_ENTRIES = 300
 const LOAD = { inFlight: 3, pause: 5 }
-/** Who lags by less has caught up: that is on its way. */
+/** Who lags by less has caught up: that is in flight. */
 const LEVEL_ENTRIES = 200
 
 async function open(t) {

@@ -1,4 +1,4 @@
-// This file shows that a snapshot holds a state whole or not at all, and that what JSON would change is named.
+// Shows that a snapshot holds a state whole or not at all, and that what JSON would change is named.
 
 'use strict'
 

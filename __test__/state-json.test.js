@@ -1,4 +1,4 @@
-// This file shows that what JSON cannot carry is refused by the first action that would put it into the state.
+// Shows that what JSON cannot carry is refused by the first action that would put it into the state.
 
 'use strict'
 
@@ -201,18 +201,18 @@ test('checkState: false accepts it, until a snapshot', async t => {
   assert.ok(node.getState().items[0] instanceof Date)
 })
 
-test('a follower whose reducer makes it is fenced, with the path', async t => {
-  const victim = { id: null }
+test('a follower whose reducer makes it has diverged, with the path', async t => {
+  const target = { id: null }
   const nodes = openCluster(t, 3, id => ({
     methods: { append: x => x },
-    reduce: (state, action) => (action === null ? [] : [...state, id === victim.id ? new Date(0) : action])
+    reduce: (state, action) => (action === null ? [] : [...state, id === target.id ? new Date(0) : action])
   }))
   const { leader, followers } = await elected(nodes)
-  victim.id = followers[0].status().id
-  const fenced = new Promise(resolve => followers[0].on('fenced', resolve))
+  target.id = followers[0].status().id
+  const diverged = new Promise(resolve => followers[0].on('diverged', resolve))
   await leader.perform('append', ['x'])
-  const { message, cause } = await fenced
+  const { message, cause } = await diverged
   assert.equal(cause.path, 'state[0]')
   assert.match(message, /`state\[0\]` is a Date/)
-  assert.equal(followers[1].status().fenced, null)
+  assert.equal(followers[1].status().diverged, null)
 })

@@ -1,5 +1,5 @@
 /**
- * This file holds that a cluster without storage which is founded anew where another has just ended says so: its state is
+ * Holds that a cluster without storage which is founded again where another has just ended says so: its state is
  * gone, while every probe is content.
  */
 'use strict'

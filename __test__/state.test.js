@@ -1,4 +1,4 @@
-// This file shows what the two states are.
+// Shows what the two states are.
 
 'use strict'
 

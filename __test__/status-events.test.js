@@ -1,4 +1,4 @@
-// This file shows how a node is watched: status, events, readiness.
+// Shows how a node is watched: status, events, readiness.
 
 'use strict'
 
@@ -19,7 +19,7 @@ test('the status is a plain object that tells where the node stands', async t =>
     'incarnation',
     'state',
     'failure',
-    'fenced',
+    'diverged',
     'cluster',
     'clusterSize',
     'role',
@@ -48,7 +48,7 @@ test('the status is a plain object that tells where the node stands', async t =>
     ['a', 'b', 'c'].map(id => ({ id, voter: true, active: true }))
   )
   assert.deepEqual(
-    [status.fenced, status.clusterSize, status.snapshotIndex, status.quorum],
+    [status.diverged, status.clusterSize, status.snapshotIndex, status.quorum],
     [null, 3, 0, { lost: false, missing: [] }]
   )
   for (const member of status.members) {

@@ -1,4 +1,4 @@
-// This file shows that a node with storage comes back as who it was, with everything that was acknowledged, or says
+// Shows that a node with storage comes back as who it was, with everything that was acknowledged, or says
 // why not.
 
 'use strict'
@@ -92,7 +92,7 @@ test('a state that is more than JSON comes back by serialize and deserialize', a
   assert.deepEqual(again.getState(), state)
 })
 
-test('a cluster that was closed goes on where it was, with the seats that it had', async t => {
+test('a cluster that was closed goes on where it was, with the members that it had', async t => {
   const open = cluster(t, 3, directory(t))
   const ids = ['a', 'b', 'c']
   let nodes = ids.map(id => open(id))

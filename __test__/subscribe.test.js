@@ -1,4 +1,4 @@
-// This file shows when listeners are called, and that none can harm another.
+// Shows when listeners are called, and that none can harm another.
 
 'use strict'
 
@@ -81,7 +81,7 @@ test('what is no function is refused at once', t => {
   }
 })
 
-test('what a listener throws is an uncaught exception, once the others have run; the perform resolves', async () => {
+test('what a listener throws is an uncaught exception, once the others have run; the call resolves', async () => {
   const { code, stdout, stderr } = await runScript(`
     const node = conflux(options)
     process.on('uncaughtException', error => console.log('uncaught', error.message))

@@ -1,5 +1,5 @@
 /**
- * This file shows that a leader which stood still while others elected another one never takes what it has for current:
+ * Shows that a leader which stood still while others elected another one never takes what it has for current:
  * whatever was acknowledged elsewhere before `sync()` was called is in the state after it.
  *
  * CONFLUX_PAUSES sets how often a leader is stopped (default 3), each time for 2 to 10 election timeouts.
@@ -11,13 +11,13 @@ const test = require('node:test')
 const { setTimeout: delay } = require('node:timers/promises')
 
 const { startRedisServer } = require('../scripts/redis-server')
-const { contains } = require('./books')
+const { contains } = require('./ledger')
 const { Cluster } = require('./cluster')
 
 const PAUSES = Number(process.env.CONFLUX_PAUSES ?? 3)
 const ELECTION_TIMEOUT_MS = 400
 
-/** Reads that wait for the leader when it goes on, and for how long it is asked again and again after that. */
+/** Reads that wait for the leader when it continues, and for how long it is asked again and again after that. */
 const READS_AT_ONCE = 50
 const READS_FOR_MS = 1000
 const READ_EVERY_MS = 2
@@ -44,7 +44,7 @@ test(`sync() is current on a leader that was stopped by SIGSTOP, ${PAUSES} times
 
     const state = leader.ask('state')
     const answers = Array.from({ length: READS_AT_ONCE }, () => leader.ask('read'))
-    // These calls are made when the process goes on: what is acknowledged now was so before.
+    // These calls are made when the process continues: what is acknowledged now was so before.
     const floor = newest(cluster)
     leader.resume()
     const checks = answers.map(answer => assertCurrent(answer, floor))
@@ -65,16 +65,19 @@ test(`sync() is current on a leader that was stopped by SIGSTOP, ${PAUSES} times
   await cluster.close()
 })
 
-/** The newest thing that each member acknowledged: who has these has all, for each performs in order. */
+/** The newest thing that each member acknowledged: who has these has all, for each calls in order. */
 function newest(cluster) {
   return cluster.members.flatMap(({ acknowledged }) => acknowledged.slice(-1)).map(({ thing }) => thing)
 }
 
 async function assertCurrent(answer, floor) {
-  const books = await answer
-  assert.ok(isCurrent(books, floor), `read ${JSON.stringify(books.applied)} after ${floor} were acknowledged`)
+  const ledger = await answer
+  assert.ok(
+    isCurrent(ledger, floor),
+    `read ${JSON.stringify(ledger.applied)} after ${floor} were acknowledged`
+  )
 }
 
-function isCurrent(books, floor) {
-  return floor.every(thing => contains(books, thing))
+function isCurrent(ledger, floor) {
+  return floor.every(thing => contains(ledger, thing))
 }

@@ -1,4 +1,4 @@
-// This file shows that `conflux/testing` opens, breaks and heals a cluster for an application's
+// This file shows that `conflux/testing` opens, breaks and restores a cluster for an application's
 // test, and says what it waits for.
 
 'use strict'
@@ -88,28 +88,32 @@ const { NativeNode } = require('../binding.js')
 /** An addon that was built from older sources lacks it. */
 const skip = NativeNode.prototype.setIsolated === undefined && 'the addon cannot isolate nodes'
 
-test('an isolated leader commits nothing; the others elect another; healed, all agree', { skip }, async t => {
-  const c = await open(t)
-  const former = await c.leader()
-  await former.perform('append', ['before'])
-  c.isolate(former)
-  const lost = rejection(former.perform('append', ['lost'], { timeout: 1500 }))
-  const next = await c.leader()
-  assert.notEqual(next, former)
-  await next.perform('append', ['kept'])
-  await c.settled()
-  assert.deepEqual(former.getState(), ['before'])
-  assert.equal((await lost).outcome, 'unknown')
-  assert.notEqual(former.status().role, 'leader')
+test(
+  'an isolated leader commits nothing; the others elect another; restored, all agree',
+  { skip },
+  async t => {
+    const c = await open(t)
+    const former = await c.leader()
+    await former.perform('append', ['before'])
+    c.isolate(former)
+    const lost = rejection(former.perform('append', ['lost'], { timeout: 1500 }))
+    const next = await c.leader()
+    assert.notEqual(next, former)
+    await next.perform('append', ['kept'])
+    await c.settled()
+    assert.deepEqual(former.getState(), ['before'])
+    assert.equal((await lost).outcome, 'unknown')
+    assert.notEqual(former.status().role, 'leader')
 
-  c.heal()
-  await c.settled()
-  const [first, ...rest] = states(c)
-  assert.deepEqual(rest, [first, first])
-  assert.ok(first.includes('kept'))
-})
+    c.heal()
+    await c.settled()
+    const [first, ...rest] = states(c)
+    assert.deepEqual(rest, [first, first])
+    assert.ok(first.includes('kept'))
+  }
+)
 
-test('an isolated follower misses what is committed, and gets it when it is healed', { skip }, async t => {
+test('an isolated follower misses what is committed, and gets it when it is restored', { skip }, async t => {
   const c = await open(t)
   const leader = await c.leader()
   const follower = c.nodes.find(node => node !== leader)
@@ -133,7 +137,7 @@ test('an isolated follower misses what is committed, and gets it when it is heal
 })
 
 test(
-  'isolated from all: no call of any node is committed before the cluster is healed',
+  'isolated from all: no call of any node is committed before the cluster is restored',
   { skip },
   async t => {
     const c = await open(t)

@@ -1,5 +1,5 @@
 /**
- * This file shows that what an application throws ends no process and no cluster: methods and reducers that throw or
+ * Shows that what an application throws ends no process and no cluster: methods and reducers that throw or
  * give promises, thousands of times, and all states stay equal.
  *
  * CONFLUX_THROWS sets how often (default 1000).
@@ -13,7 +13,7 @@ const { elected, list, openCluster, rejection } = require('./nodes')
 
 const THROWS = Number(process.env.CONFLUX_THROWS ?? 1000)
 
-/** What the application does wrong, by the name of the method; and how the perform of it ends. */
+/** What the application does wrong, by the name of the method; and how the call of it ends. */
 const WRONG = {
   throws: { code: 'ERR_CONFLUX_METHOD_THREW', message: 'thrown by a method' },
   throwsNothing: { code: 'ERR_CONFLUX_METHOD_THREW' },
@@ -41,7 +41,7 @@ const application = {
   }
 }
 
-test(`${THROWS} performs that throw: each rejects with its cause, and what is between them is done`, async t => {
+test(`${THROWS} calls that throw: each rejects with its cause, and what is between them is done`, async t => {
   const nodes = openCluster(t, 3, application)
   await elected(nodes)
   const unhandled = []
@@ -67,8 +67,8 @@ test(`${THROWS} performs that throw: each rejects with its cause, and what is be
   const expected = Array.from({ length: Math.ceil(THROWS / batch) }, (_, i) => i * batch)
   for (const node of nodes) {
     assert.deepEqual(node.getState(), expected)
-    const { state, fenced } = node.status()
-    assert.deepEqual([state, fenced], ['open', null])
+    const { state, diverged } = node.status()
+    assert.deepEqual([state, diverged], ['open', null])
   }
   assert.deepEqual(unhandled, [])
 })

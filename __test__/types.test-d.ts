@@ -141,17 +141,17 @@ async function theRest() {
   node.on('leaders', () => {})
 
   expect<boolean>().toBe(status.quorum.lost)
-  expect<{ id: string; since: number }[]>().toBe(status.quorum.missing)
-  expect<string | null>().toBe(status.fenced)
+  expect<{ id: string; silentMs: number }[]>().toBe(status.quorum.missing)
+  expect<string | null>().toBe(status.diverged)
   expect<string | null>().toBe(status.members[0]!.version)
   expect<number | null>().toBe(status.members[0]!.matchedIndex)
 
   node
-    .on('fenced', error => {
-      expect<'ERR_CONFLUX_FENCED'>().toBe(error.code)
+    .on('diverged', error => {
+      expect<'ERR_CONFLUX_DIVERGED'>().toBe(error.code)
       expect<number>().toBe(error.index)
     })
-    .on('healed', () => {})
+    .on('restored', () => {})
 
   await node.ready()
   await node.ready({ timeout: 1000, signal: AbortSignal.timeout(100) })

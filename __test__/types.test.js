@@ -1,5 +1,5 @@
 /**
- * This file compiles the types with the oldest, the newest and another supported TypeScript, as Node and as bundlers
+ * Compiles the types with the oldest, the newest and another supported TypeScript, as Node and as bundlers
  * resolve them, and holds their lists against the sources.
  */
 'use strict'

@@ -1,5 +1,5 @@
 /**
- * This file runs conflux 1.1.8's own tests of its public API, unchanged, against this package.
+ * Runs conflux 1.1.8's own tests of its public API, unchanged, against this package.
  */
 'use strict'
 

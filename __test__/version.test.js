@@ -1,4 +1,4 @@
-// This file shows how new code is rolled out: what one version can and another cannot does not fail on the way.
+// Shows how new code is rolled out: what one version can and another cannot does not fail on the way.
 
 'use strict'
 
@@ -32,7 +32,7 @@ test('a method that only a newer version has waits for a leader of it', async t 
   const late = await rejection(newer.perform('add', [0], 300))
   assert.equal(late.code, 'ERR_CONFLUX_TIMEOUT')
   const adding = newer.perform('add', [1])
-  // What the old version can goes on meanwhile.
+  // Calls that the old version supports continue meanwhile.
   assert.equal(await old.perform('append', ['x']), 'x')
   await old.transferLeadership('b')
   assert.equal(await adding, 2)

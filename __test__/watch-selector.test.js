@@ -1,4 +1,4 @@
-// This file shows `node.watch`: a listener that is called when the part of the state that it selects has changed.
+// Shows `node.watch`: a listener that is called when the part of the state that it selects has changed.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file runs a node in a worker thread, for tests that terminate it.
+// Runs a node in a worker thread, for tests that terminate it.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-//! This file measures the limit that Redis sets: A publishes, B hears and publishes, A hears, in two processes, through
+//! Measures the limit that Redis sets: A publishes, B hears and publishes, A hears, in two processes, through
 //! the client that the Redis channel uses and nothing else.
 //!
 //! `cargo bench --bench bare_round_trip -- redis://… <seconds>`; it starts itself a second time, for B. Prints one line

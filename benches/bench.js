@@ -1,5 +1,5 @@
 /**
- * This file is `npm run bench`: conflux beside its peers and beside the limits of the machine, in one run, in turns.
+ * Is `npm run bench`: conflux beside its peers and beside the limits of the machine, in one run, in turns.
  *
  * It prints tables, leaves every figure in bench-results/, and fails if this tree lost or doubled an acknowledged
  * action. `-- --help` lists the options.
@@ -154,17 +154,17 @@ function report(run, scenarios, peers) {
   for (const { name, title, promise } of peers) {
     if (run.records.some(({ peer }) => peer === name)) console.log(`  ${title}: ${promise}`)
   }
-  const counted = run.records.filter(({ peer, books }) => peer === 'conflux' && books)
-  const acknowledged = counted.reduce((sum, { books }) => sum + books.acknowledged, 0)
+  const counted = run.records.filter(({ peer, ledger }) => peer === 'conflux' && ledger)
+  const acknowledged = counted.reduce((sum, { ledger }) => sum + ledger.acknowledged, 0)
   const faults = broken(run.records).length
   console.log(
     `\nBooks of conflux: ${acknowledged.toLocaleString('en')} acknowledged in ${counted.length} clusters, ` +
       (faults === 0 ? 'each applied once on every node.' : `WRONG in ${faults} of them.`)
   )
-  for (const { peer, scenario, case: title, books } of run.records) {
-    if (peer === 'conflux' || !books || books.lost + books.doubled === 0) continue
+  for (const { peer, scenario, case: title, ledger } of run.records) {
+    if (peer === 'conflux' || !ledger || ledger.lost + ledger.doubled === 0) continue
     console.log(
-      `  ${peer}, ${scenario} ${title}: ${books.lost} lost, ${books.doubled} doubled of ${books.acknowledged}`
+      `  ${peer}, ${scenario} ${title}: ${ledger.lost} lost, ${ledger.doubled} doubled of ${ledger.acknowledged}`
     )
   }
 }

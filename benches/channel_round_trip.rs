@@ -1,4 +1,4 @@
-//! This file measures what a channel adds to the way of a frame: there and back between two links, one frame at a time.
+//! Measures what a channel adds to the way of a frame: there and back between two links, one frame at a time.
 //!
 //! `cargo bench --bench channel_round_trip -- [redis://…]`, with a server that has nothing else to do. Everything runs
 //! on one thread, as in the driver. "bare" is the least that redis-rs can do: a publish that waits for no reply, and a

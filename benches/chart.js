@@ -1,5 +1,5 @@
 /**
- * This file draws a run as an SVG chart, with Vega and without a browser: what peers do in flight and one at a time, on
+ * Draws a run as an SVG chart, with Vega and without a browser: what peers do in flight and one at a time, on
  * logarithmic scales. Called by `docs.js`.
  */
 'use strict'
@@ -35,12 +35,12 @@ function specification(run, peers) {
     },
     vconcat: [
       bars(
-        'performs a second, 3,000 in flight (more is better)',
+        'calls per second, 3,000 in flight (more is better)',
         of('throughput-redis', '3,000', '/s'),
         ',.0f'
       ),
       bars(
-        'one perform from the leader, p50, ms (less is better)',
+        'one call from the leader, p50, ms (less is better)',
         of('latency-redis', '', 'leader p50'),
         ',.2f'
       ),

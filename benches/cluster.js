@@ -1,5 +1,5 @@
 /**
- * This file is what a scenario sees of a peer under test: its processes, who leads, and its books.
+ * What a scenario sees of a peer under test: its processes, who leads, and its ledger.
  *
  * Made by the peers. It kills every process that it started.
  */
@@ -51,7 +51,7 @@ class Cluster {
     return this.#hosts.find(host => host.ids.includes(id))
   }
 
-  /** The id of the leader, once a perform went through there; 1.1.8 refuses the first ones after an election. */
+  /** The id of the leader, once a call went through there; 1.1.8 refuses the first ones after an election. */
   async leader() {
     for (const deadline = Date.now() + START_PATIENCE_MS; Date.now() < deadline; await delay(30)) {
       const known = this.#leaderId ? [this.#leaderId] : await this.#leaders()
@@ -78,7 +78,7 @@ class Cluster {
   }
 
   /** Of what was acknowledged: how much a node lacks, or applied twice. */
-  async books() {
+  async ledger() {
     const ask = async verb => (await Promise.all(this.#hosts.map(host => host.process.ask(verb)))).flat()
     // One after the other: somebody may perform meanwhile, and what he is acknowledged now others apply a little later.
     const origins = await ask('acknowledged')

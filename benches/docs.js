@@ -1,5 +1,5 @@
 /**
- * This file writes the figures of a run into docs/performance.md, between its markers, and the chart beside it. Called by
+ * Writes the figures of a run into docs/performance.md, between its markers, and the chart beside it. Called by
  * `bench.js -- --write-docs`. The prose of that page is nobody's business here.
  */
 'use strict'

@@ -1,5 +1,5 @@
 /**
- * This file looks figures up in the records of a run. Called by the table, the targets and the chart.
+ * Looks figures up in the records of a run. Called by the table, the targets and the chart.
  */
 'use strict'
 

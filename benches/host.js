@@ -1,5 +1,5 @@
 /**
- * This file is one process of a peer under test: clients of its own kind (`peers/`), driven by the same code as every
+ * One process of a peer under test: clients of its own kind (`peers/`), driven by the same code as every
  * other's.
  *
  * A client has `perform()`, which resolves when what it did is acknowledged, and done where the peer promises that.
@@ -24,7 +24,7 @@ const verbs = {
     for (const id of options.ids) clients.set(id, await connect({ ...options, id }))
   },
 
-  /** Milliseconds from the start of the node to the end of its first perform. */
+  /** Milliseconds from the start of the node to the end of its first call. */
   coldStart: async ({ id }) => {
     const start = performance.now()
     const client = await connect({ ...options, id })
@@ -35,7 +35,7 @@ const verbs = {
 
   leaders: () => [...clients].filter(([, client]) => client.isLeader).map(([id]) => id),
 
-  /** Whether a perform went through within two seconds. */
+  /** Whether a call went through within two seconds. */
   warmUp: async ({ id }) => {
     const performed = clients.get(id).perform()
     return Promise.race([
@@ -47,7 +47,7 @@ const verbs = {
     ])
   },
 
-  /** Milliseconds of each perform, one after the other: how many, and two quantiles. */
+  /** Milliseconds of each call, one after the other: how many, and two quantiles. */
   sequential: async ({ id, seconds }) => {
     const client = clients.get(id)
     const latencies = []
@@ -59,7 +59,7 @@ const verbs = {
     return quantiles(latencies)
   },
 
-  /** Performs a second with `inFlight` outstanding all the time, counted after `warmUp` seconds. */
+  /** Calls a second with `inFlight` outstanding all the time, counted after `warmUp` seconds. */
   burst: async ({ id, inFlight, seconds, warmUp, patience }) => {
     const client = clients.get(id)
     let done = 0
@@ -95,7 +95,7 @@ const verbs = {
     return { perSecond, rejected, isDrained }
   },
 
-  /** So many performs, `inFlight` at a time. */
+  /** So many calls, `inFlight` at a time. */
   count: async ({ id, actions, inFlight }) => {
     const client = clients.get(id)
     let left = actions
@@ -105,7 +105,7 @@ const verbs = {
     await Promise.all(Array.from({ length: inFlight }, keepOne))
   },
 
-  /** One perform after the other, until the process ends. */
+  /** One call after the other, until the process ends. */
   trickle: ({ id }) => {
     const client = clients.get(id)
     const forever = async () => {
@@ -154,7 +154,7 @@ const verbs = {
     return process.memoryUsage.rss()
   },
 
-  /** Leaves so many performs without an end, where there is no quorum. */
+  /** Leaves so many calls without an end, where there is no quorum. */
   strand: async ({ id, count }) => {
     const client = clients.get(id)
     for (let i = 0; i < count; i++) client.perform().catch(() => {})

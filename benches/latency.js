@@ -1,5 +1,5 @@
 /**
- * This file measures one perform after the other: from the leader, then from a follower. Called by the scenarios of
+ * Measures one call after the other: from the leader, then from a follower. Called by the scenarios of
  * latency.
  */
 'use strict'

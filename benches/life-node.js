@@ -1,5 +1,5 @@
 /**
- * This file is one process of `life.js`: a node whose state is small, however many actions it has behind it, until it is
+ * One process of `life.js`: a node whose state is small, however many actions it has behind it, until it is
  * told to be large.
  */
 'use strict'
@@ -62,7 +62,7 @@ const verbs = {
 
   fill: bytes => node.perform('fill', [bytes]),
 
-  /** One perform every 10 ms, until the answer to `longestGap` is wanted. */
+  /** One call every 10 ms, until the answer to `longestGap` is wanted. */
   trickle: async () => {
     longestGap = 0
     committedAt = performance.now()

@@ -1,5 +1,5 @@
 /**
- * This file is `npm run bench:life`: what a long life costs. How long one who joins late or comes back from its disk
+ * Is `npm run bench:life`: what a long life costs. How long one who joins late or comes back from its disk
  * takes, how much memory a leader needs after many actions, and how a large state travels.
  *
  * `-- --quick` runs with a tenth of the actions and of the state. Three processes over Redis; it prints a table beside
@@ -50,7 +50,7 @@ async function measureMemory(redis, actions) {
     const perSecond = (actions - actions / 10) / ((performance.now() - start) / 1000)
     const after = await leader.ask('residentBytes')
 
-    print(`performs a second, ${count(IN_FLIGHT)} in flight, in memory`, count(perSecond))
+    print(`calls per second, ${count(IN_FLIGHT)} in flight, in memory`, count(perSecond))
     print(`leader's memory after ${count(actions / 10)} actions`, megabytes(before))
     print(`leader's memory after ${count(actions)} actions`, megabytes(after))
     print('  more', `${((after / before - 1) * 100).toFixed(1)} %`, after / before <= 1.2 || '> 20 %')
@@ -68,7 +68,7 @@ async function measureDisk(redis, actions, folder) {
     const start = performance.now()
     await leader.ask('burst', { actions, inFlight: IN_FLIGHT })
     print(
-      `performs a second, ${count(IN_FLIGHT)} in flight, on disk`,
+      `calls per second, ${count(IN_FLIGHT)} in flight, on disk`,
       count(actions / ((performance.now() - start) / 1000))
     )
     await measureRestarts(cluster, actions, 'from disk')
@@ -181,7 +181,7 @@ class Cluster {
 
 async function eventually(holds) {
   for (const deadline = Date.now() + 120_000; !(await holds()); await delay(20)) {
-    if (Date.now() > deadline) throw new Error('waited for two minutes in vain')
+    if (Date.now() > deadline) throw new Error('waited for two minutes')
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * This file tells on what a run was made: machine, versions, date. Called by `bench.js`.
+ * Tells on what a run was made: machine, versions, date. Called by `bench.js`.
  */
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file measures how much memory a node at rest adds to a bare Node process. Called by `bench.js`; run by itself
+ * Measures how much memory a node at rest adds to a bare Node process. Called by `bench.js`; run by itself
  * with a package's name, it is the process that is measured.
  */
 'use strict'

@@ -1,5 +1,5 @@
-//! This file measures the core alone, on one thread: what the codec of frames costs, and what three cores take to
-//! commit and apply, without JavaScript, channel, disk or clock. What is left of a perform's time is theirs.
+//! Measures the core alone, on one thread: what the codec of frames costs, and what three cores take to
+//! commit and apply, without JavaScript, channel, disk or clock. What is left of the time of a call is theirs.
 //!
 //! `cargo bench --bench micro`.
 
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use conflux::raft::frame::{Frame, Message, RequestItem, Requests};
 use conflux::raft::{
-    Answer, ChannelState, ClusterUuid, Delivery, Incarnation, Input, Node, Options, Perform, Role, Taken,
-    Target, Work,
+    ChannelState, ClusterUuid, Delivery, Incarnation, Input, MethodResult, Node, Options, Perform, Role,
+    TakenSnapshot, Target, Work,
 };
 use divan::{Bencher, black_box, counter::ItemsCount};
 
@@ -18,33 +18,33 @@ fn main() {
     divan::main();
 }
 
-/// How many performs share a turn: one alone, some, and as many as a busy event loop hands over.
-const PERFORMS: [usize; 3] = [1, 100, 1000];
+/// How many calls share a turn: one alone, some, and as many as a busy event loop hands over.
+const CALLS: [usize; 3] = [1, 100, 1000];
 
-#[divan::bench(args = PERFORMS)]
-fn frame_encode(bencher: Bencher, performs: usize) {
-    let frame = frame_of(performs);
-    bencher.counter(ItemsCount::new(performs)).bench(|| black_box(&frame).encode());
+#[divan::bench(args = CALLS)]
+fn frame_encode(bencher: Bencher, calls: usize) {
+    let frame = frame_of(calls);
+    bencher.counter(ItemsCount::new(calls)).bench(|| black_box(&frame).encode());
 }
 
-#[divan::bench(args = PERFORMS)]
-fn frame_decode(bencher: Bencher, performs: usize) {
-    let bytes = frame_of(performs).encode();
-    bencher.counter(ItemsCount::new(performs)).bench(|| Frame::decode(black_box(&bytes)));
+#[divan::bench(args = CALLS)]
+fn frame_decode(bencher: Bencher, calls: usize) {
+    let bytes = frame_of(calls).encode();
+    bencher.counter(ItemsCount::new(calls)).bench(|| Frame::decode(black_box(&bytes)));
 }
 
 /// From `Perform` on the leader until all three have applied.
-#[divan::bench(args = PERFORMS)]
-fn three_cores_from_the_leader(bencher: Bencher, performs: usize) {
+#[divan::bench(args = CALLS)]
+fn three_cores_from_the_leader(bencher: Bencher, calls: usize) {
     let mut cores = Cores::with_leader();
-    bencher.counter(ItemsCount::new(performs)).bench_local(|| cores.perform(0, performs));
+    bencher.counter(ItemsCount::new(calls)).bench_local(|| cores.perform(0, calls));
 }
 
 /// The same from a follower.
-#[divan::bench(args = PERFORMS)]
-fn three_cores_from_a_follower(bencher: Bencher, performs: usize) {
+#[divan::bench(args = CALLS)]
+fn three_cores_from_a_follower(bencher: Bencher, calls: usize) {
     let mut cores = Cores::with_leader();
-    bencher.counter(ItemsCount::new(performs)).bench_local(|| cores.perform(1, performs));
+    bencher.counter(ItemsCount::new(calls)).bench_local(|| cores.perform(1, calls));
 }
 
 /// Behind so many actions: nothing on the way of an action may grow with the log, or with the table of requests.
@@ -65,8 +65,8 @@ fn a_tick_of_three_cores(bencher: Bencher) {
     bencher.bench_local(|| cores.tick());
 }
 
-fn frame_of(performs: usize) -> Frame {
-    let requests = (1..=performs as u64).map(|sequence| RequestItem {
+fn frame_of(calls: usize) -> Frame {
+    let requests = (1..=calls as u64).map(|sequence| RequestItem {
         sequence,
         after: sequence - 1,
         method: "append".into(),
@@ -136,12 +136,12 @@ impl Cores {
         let member = &mut self.nodes[number];
         let first = member.performed + 1;
         member.performed += count as u64;
-        let performs = (first..=member.performed).map(|sequence| Perform {
+        let calls = (first..=member.performed).map(|sequence| Perform {
             sequence,
             method: self.method.clone(),
             args: Bytes::from_static(ARGS),
         });
-        member.node.handle(Input::Perform(performs.collect()));
+        member.node.handle(Input::Perform(calls.collect()));
         self.obey(number);
         self.travel();
         let status = self.nodes[number].node.status();
@@ -184,9 +184,12 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
     let mut answers = Vec::new();
     for delivery in batch {
         match delivery {
-            Delivery::Evaluate { args, .. } => answers.push(Answer::Action(args)),
+            Delivery::Evaluate { args, .. } => answers.push(MethodResult::Action(args)),
             Delivery::TakeSnapshot => {
-                node.handle(Input::SnapshotTaken(Taken { state: Ok(Bytes::from_static(b"0")), micros: 0 }));
+                node.handle(Input::SnapshotTaken(TakenSnapshot {
+                    state: Ok(Bytes::from_static(b"0")),
+                    micros: 0,
+                }));
             }
             Delivery::Role { .. }
             | Delivery::ResetProvisional
@@ -194,13 +197,13 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::Settled { .. }
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }
-            | Delivery::Wake
+            | Delivery::AppProbe
             | Delivery::ReportProgress
             | Delivery::CaughtUp(_)
             | Delivery::Replayed
-            | Delivery::Asked { .. }
-            | Delivery::Fenced(_)
-            | Delivery::Healed
+            | Delivery::OperationEnded { .. }
+            | Delivery::Diverged(_)
+            | Delivery::Restored
             | Delivery::Warning(_) => {}
         }
     }

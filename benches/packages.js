@@ -1,5 +1,5 @@
 /**
- * This file finds and installs what only the benchmark needs: packages of npm under `benches/peers/`, and servers of
+ * Finds and installs what only the benchmark needs: packages of npm under `benches/peers/`, and servers of
  * the system. Called by the peers, the chart, and `npm run bench -- --install-peers`.
  */
 'use strict'

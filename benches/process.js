@@ -1,5 +1,5 @@
 /**
- * This file starts a process of a benchmark and asks it things. Called by the peers and `life.js`; what runs in the
+ * Starts a process of a benchmark and asks it things. Called by the peers and `life.js`; what runs in the
  * process is `host.js` or `life-node.js`.
  */
 'use strict'

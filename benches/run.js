@@ -1,6 +1,6 @@
 /**
- * This file runs scenarios: each case on each of its peers in turns (A B A B …), over rounds, every measurement on a
- * fresh cluster, with a deadline, and with its books checked. Called by `bench.js` and by a test.
+ * Runs scenarios: each case on each of its peers in turns (A B A B …), over rounds, every measurement on a
+ * fresh cluster, with a deadline, and with its ledger checked. Called by `bench.js` and by a test.
  */
 'use strict'
 
@@ -24,7 +24,7 @@ class Run {
 /**
  * @param settings `isQuick`, `redis`, `seconds` of a window, `rounds`, `repeatUntil`: when only first rounds are run any
  *   more; handed to the scenario's `cases` and `measure`.
- * @returns one record for each measurement: `{ scenario, case, peer, round, figures, books }`, or `failed`.
+ * @returns one record for each measurement: `{ scenario, case, peer, round, figures, ledger }`, or `failed`.
  */
 async function runScenario(scenario, peers, settings, progress = () => {}) {
   const records = []
@@ -70,12 +70,14 @@ async function measureOnce(scenario, peer, which, settings) {
 async function measureAndAudit(scenario, peer, which, settings) {
   const start = options => peer.start({ redis: settings.redis, ...options }, settings.run)
   const { cluster, ...figures } = await scenario.measure({ peer, which, start, ...settings })
-  return cluster?.books ? { figures, books: await cluster.books() } : { figures }
+  return cluster?.ledger ? { figures, ledger: await cluster.ledger() } : { figures }
 }
 
-/** Records of this tree whose books are wrong: nothing else that a run says counts then. */
+/** Records of this tree whose ledger are wrong: nothing else that a run says counts then. */
 function broken(records) {
-  return records.filter(({ peer, books }) => peer === 'conflux' && books && books.lost + books.doubled > 0)
+  return records.filter(
+    ({ peer, ledger }) => peer === 'conflux' && ledger && ledger.lost + ledger.doubled > 0
+  )
 }
 
 module.exports = { broken, runScenario }

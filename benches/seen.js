@@ -1,7 +1,7 @@
 /**
- * This file counts numbered things exactly once: cheap while they come in order, right when they do not.
+ * Counts numbered things exactly once: cheap while they come in order, right when they do not.
  *
- * Used in the measured processes, so that checking the books costs less than what is measured.
+ * Used in the measured processes, so that checking the ledger costs less than what is measured.
  */
 'use strict'
 

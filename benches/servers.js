@@ -1,5 +1,5 @@
 /**
- * This file runs the servers of one peer, each a process of this run with a directory of its own, and ends them with the
+ * Runs the servers of one peer, each a process of this run with a directory of its own, and ends them with the
  * run. Called by the peers that have servers.
  */
 'use strict'

@@ -1,5 +1,5 @@
 /**
- * This file measures what the protection of the state costs (`checkState`): a process with it and one without perform in
+ * Measures what the protection of the state costs (`checkState`): a process with it and one without perform in
  * turns, and the processor time of an action is compared. Each has a heap of its own, so that each pays for its garbage.
  * V8 does not compile alike in every process: of several pairs of processes, the median counts.
  *

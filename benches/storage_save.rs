@@ -1,4 +1,4 @@
-//! This file measures the disk storage: a save of one entry and of many, and a load.
+//! Measures the disk storage: a save of one entry and of many, and a load.
 //!
 //! `cargo bench --bench storage_save -- [directory]`; a new directory in it is used, and removed. A disk without a
 //! battery-backed cache, or a real one at all, shows its own figures: what is measured is one sync.
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use conflux::{
-    raft::{ClusterUuid, Incarnation, Position, SeatRecord, SnapshotRecord, Write},
+    raft::{ClusterUuid, Incarnation, Position, ReplicaRecord, SnapshotRecord, Write},
     storage::{Storage, disk::Disk},
 };
 use raft_rs::eraftpb::{Entry, HardState};
@@ -59,14 +59,14 @@ fn loads(path: &Path) -> Vec<Duration> {
     (0..20).map(timed).collect()
 }
 
-/// A storage with a seat in it.
+/// A storage with a replica in it.
 fn opened(path: &Path) -> Disk {
     let mut disk = Disk::new(path, "a");
     disk.load().expect("the disk works");
     let incarnation = Incarnation::from_u128(1);
-    let seat = SeatRecord { incarnation, cluster: ClusterUuid::NONE, promise: None };
+    let replica = ReplicaRecord { incarnation, cluster: ClusterUuid::NONE, recovery_vote: None };
     let first = Write {
-        seat: Some(seat),
+        replica: Some(replica),
         snapshot: Some(SnapshotRecord { position: position(1), image: vec![0; 100].into() }),
         compacts_to: Some(position(1)),
         hard_state: Some(HardState { term: 1, commit: 1, ..HardState::default() }),

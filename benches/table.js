@@ -1,5 +1,5 @@
 /**
- * This file turns the records of a run into rows: a section for each scenario, a column for each peer, and with every
+ * Turns the records of a run into rows: a section for each scenario, a column for each peer, and with every
  * figure how many times better this tree is. Called by `bench.js` and `docs.js`. It only reads.
  */
 'use strict'

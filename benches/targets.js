@@ -1,5 +1,5 @@
 /**
- * This file holds what conflux sets itself to reach, and says of a run what it reached. Called by `bench.js` and
+ * Holds what conflux sets itself to reach, and says of a run what it reached. Called by `bench.js` and
  * `docs.js`. It only reads: a target that is missed is told, and fails nothing.
  */
 'use strict'

@@ -1,5 +1,5 @@
 /**
- * This file measures performs a second, so many outstanding all the time: from the leader, or from all nodes at once.
+ * Measures calls per second, so many outstanding all the time: from the leader, or from all nodes at once.
  * Called by the scenarios of throughput.
  */
 'use strict'

@@ -10,7 +10,7 @@ const nodes = ['a', 'b', 'c'].map(id =>
     clusterSize: 3,
     channel: { name: 'memory', channelName: 'lock-example' },
     methods: {
-      // The provisional state contains the grants that are still on their way, so two can never get the lock.
+      // The provisional state contains the grants that are still in flight, so two can never get the lock.
       acquire(owner) {
         const { holder } = this.getProvisionalState()
         return holder ? new Error(`held by ${holder}`) : { type: 'ACQUIRED', owner }

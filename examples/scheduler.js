@@ -1,7 +1,7 @@
-// scheduler.js: a job that runs on one node at a time, and goes on elsewhere when that node goes away
+// scheduler.js: a job that runs on one node at a time, and continues elsewhere when that node goes away
 //
 // Every node has the timer, the leader's does the work. What has been done is in the replicated state: a new leader
-// goes on where the old one stopped, and no run is taken twice.
+// continues where the old one stopped, and no run is taken twice.
 const conflux = require('conflux')
 
 const RUNS = 6

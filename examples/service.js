@@ -32,7 +32,7 @@ node.on('error', error => {
   console.error(error)
   process.exit(1)
 })
-for (const event of ['warning', 'fenced']) {
+for (const event of ['warning', 'diverged']) {
   node.on(event, ({ code, message }) => console.warn(code, message))
 }
 
@@ -51,11 +51,11 @@ const server = http.createServer(async ({ method, url }, response) => {
 })
 
 async function answer(method, url) {
-  const { state, fenced, caughtUp } = node.status()
+  const { state, diverged, caughtUp } = node.status()
   // A node that waits, for others or for Redis, is alive: to end its process would help nobody.
   if (url === '/live') return [state === 'failed' ? 503 : 200, state]
   // A node that still catches up would show an old state.
-  const isReady = caughtUp && state === 'open' && fenced === null && !isEnding
+  const isReady = caughtUp && state === 'open' && diverged === null && !isEnding
   if (url === '/ready') return [isReady ? 200 : 503, node.status()]
   if (method === 'POST') return [200, await node.perform('count', [url.slice(1)], 5000)]
   await node.sync({ timeout: 5000 }) // without it: what this node knows, at once

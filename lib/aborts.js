@@ -1,4 +1,4 @@
-// This file tells calls that the signal given to them was aborted.
+// Notifies pending calls that their `AbortSignal` was aborted.
 //
 // Called by whatever holds calls that can be aborted. One signal may be given to thousands of them: it has one listener,
 // and only while a call waits.

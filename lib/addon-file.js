@@ -1,5 +1,5 @@
-// This file looks whether a file of the native addon is whole: where a part of it is missing, Linux ends the process that
-// loads it (SIGBUS), instead of refusing.
+// Checks that a file of the native addon is complete: if a part of it is missing, Linux ends the process that loads it
+// (SIGBUS) instead of refusing it.
 
 'use strict'
 

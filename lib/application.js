@@ -1,7 +1,6 @@
-// This file calls the application's functions: methods, reducer, `serialize` and `deserialize`; and knows while one of
-// them runs.
+// Calls the application's functions: methods, reducer, `serialize` and `deserialize`. Records which of them is running.
 //
-// They only compute: what would start a perform or a close from inside one, on this node or on another of the process, is
+// They only compute: what would start a call or a close from inside one, on this node or on another of the process, is
 // told so (`ERR_CONFLUX_REENTRANT`).
 
 'use strict'

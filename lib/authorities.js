@@ -1,4 +1,4 @@
-// This file knows which certificates Node's own TLS trusts, and hands them to the addon's, which has a TLS of its own.
+// Reads the certificates that Node's own TLS trusts and passes them to the addon, which has its own TLS.
 
 'use strict'
 

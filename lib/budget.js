@@ -1,4 +1,4 @@
-// This file says when there is time to check an action thoroughly.
+// Decides whether there is time to check an action thoroughly.
 //
 // Called by state-check.js; `Budget` also by call-stack.js. All nodes of a thread share one event loop, and so they share this.
 

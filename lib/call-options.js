@@ -1,6 +1,6 @@
-// This file checks the options of a call: `{ timeout, signal }`, and what else the call knows.
+// Checks the options of a call, such as `{ timeout, signal }`.
 //
-// Called by node.js, performs.js, ready.js, asks.js and selections.js, before anything of the call has begun.
+// Called by node.js, pending-calls.js, ready.js, asks.js and selections.js, before anything of the call has begun.
 
 'use strict'
 

@@ -1,6 +1,6 @@
-// This file puts the caller's stack into what a call is rejected with.
+// Adds the caller's stack to the error that a call is rejected with.
 //
-// Called by performs.js, ready.js and asks.js. An error is made when the core has spoken: no frame of the caller is on
+// Called by pending-calls.js, ready.js and asks.js. An error is made when the core has spoken: no frame of the caller is on
 // the stack any more. Where an `async` function awaits the call, V8 finds its frames from within a promise that the
 // call's promise follows (`rejection`): that costs nothing unless a call is rejected. For a callback, and for `.catch`,
 // the frames must be captured when the call is made (`CallStacks.capture`). That takes a tenth to a half of what a small

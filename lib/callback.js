@@ -1,4 +1,4 @@
-// This file binds a callback of the application to the async context of its caller.
+// Binds a callback of the application to the async context of its caller.
 
 'use strict'
 

@@ -1,6 +1,6 @@
-// This file lets an application iterate over the committed actions: `for await (const { action, index } of node.commits())`.
+// Lets an application iterate over the committed actions: `for await (const { action, index } of node.commits())`.
 //
-// Used by replica.js. Nothing is queued for an iterator: what it is behind with, it reads from the core's log, as far as
+// Used by replicated-state.js. Nothing is queued for an iterator: what it is behind with, it reads from the core's log, as far as
 // that reaches back. So an iterator that is never read from costs nothing.
 
 'use strict'

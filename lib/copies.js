@@ -1,4 +1,4 @@
-// This file shows a small state as a copy that may be changed, and finds afterwards whether it was.
+// Gives a reducer or method a copy of a small state, and detects afterwards whether the copy was changed.
 //
 // Called by state-check.js. A frozen object ignores an assignment or a `delete` of sloppy-mode code in silence; a copy
 // does not, and a comparison finds it. For a small state that is several times faster than proxies (watch.js).

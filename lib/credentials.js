@@ -1,4 +1,4 @@
-// This file asks the application's functions for the username and the password of a Redis connection.
+// Calls the application's functions for the username and the password of a Redis connection.
 //
 // Called by the native addon before every connect. It must never throw, and no secret is part of an error.
 

@@ -1,4 +1,4 @@
-// This file makes a promise that is settled from outside.
+// Creates a promise that other code settles.
 
 'use strict'
 

@@ -1,6 +1,6 @@
-// This file reads a batch of the core: one flat array, a kind and what belongs to it, one after the other.
+// Executes a batch of the core: one flat array of deliveries, each a kind followed by its fields.
 //
-// Called by inbox.js; written by src/js/batch.rs, which says what each kind is followed by.
+// Called by inbox.js; written by src/js/batch.rs, which documents the fields of each kind.
 
 'use strict'
 
@@ -20,25 +20,25 @@ const TAKE_SNAPSHOT = 12
 const RESTORE = 13
 const HASH = 14
 const REPLAYED = 15
-const ASKED = 16
-const ASKED_FAILED = 17
-const FENCED = 18
-const HEALED = 19
+const OPERATION_DONE = 16
+const OPERATION_FAILED = 17
+const DIVERGED = 18
+const RESTORED = 19
 const SETTLED_DONE = 20
-/** That it is answered is all that is asked. */
-const WAKE = 21
+/** Needs only an answer. */
+const APP_PROBE = 21
 const REPORT_PROGRESS = 22
 const CAUGHT_UP = 23
 
-/** The answers to one batch become one string, and the core's next proposals: about so many characters. */
+/** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
 
-/** What `read` returns: the batch is done; performs were settled; the slice of time is over. */
+/** What `read` returns: the batch is done; calls were settled; the slice of time is over. */
 const DONE = 0
 const SETTLED = 1
 const OVER = 2
 
-/** A batch, and how far it is read. */
+/** A batch and its progress. */
 class Batch {
   /** Up to here everything is reduced, as far as it is known. */
   reducedIndex = 0
@@ -48,7 +48,7 @@ class Batch {
   #next = 0
   #states
   #evaluationStart = 0
-  /** Whether there is time, and room, for another evaluation. What is not evaluated is asked again. */
+  /** Whether there is time and space for another evaluation. The core delivers the others again. */
   #mayEvaluate = true
 
   /** @param states those to restore. */
@@ -58,8 +58,8 @@ class Batch {
   }
 
   /**
-   * Tells `node`, and `replica` of what is about its state, each delivery, in order, until all are told, the node has
-   * ended, so many performs are settled, or it is time to pause.
+   * Passes each delivery, in order, to `node`, or to `replica` if it concerns the state, until all are done, the node
+   * has ended, enough calls are settled, or it is time to pause.
    */
   read(node, replica, slice, settledMax) {
     const items = this.#items
@@ -149,19 +149,19 @@ class Batch {
         case REPLAYED:
           node.replayed()
           break
-        case ASKED:
-          node.asked(items[i++])
+        case OPERATION_DONE:
+          node.operationDone(items[i++])
           break
-        case ASKED_FAILED:
-          node.askedInVain(items[i++], items[i++], items[i++])
+        case OPERATION_FAILED:
+          node.operationFailed(items[i++], items[i++], items[i++])
           break
-        case FENCED:
-          node.fenced(items[i++], items[i++], items[i++])
+        case DIVERGED:
+          node.diverged(items[i++], items[i++], items[i++])
           break
-        case HEALED:
-          node.healed()
+        case RESTORED:
+          node.restored()
           break
-        case WAKE:
+        case APP_PROBE:
           break
         case REPORT_PROGRESS:
           node.progressed(0)

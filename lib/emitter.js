@@ -1,5 +1,5 @@
-// This file is the event emitter that a node is: Node's own, but no listener keeps another from running, and an 'error'
-// without a listener is no exception.
+// The event emitter of a node: Node's own, except that a listener cannot stop the others, and an 'error' event without
+// a listener throws nothing.
 //
 // Made by node.js, which gives it the functions of a node; events.js emits.
 

@@ -1,8 +1,8 @@
-// This file takes what lib/ needs of Node: once, when it is loaded.
+// Takes what lib/ needs from Node, once, when it is loaded.
 //
-// No other file of lib/ names a global of Node (`environment.test.js` sees to that). Tests of applications replace timers,
-// clocks and ticks; a node that is open meanwhile goes on by the real ones. What is replaced later is not seen here. What
-// was replaced before is recognized, and JavaScript's own means take its place.
+// No other file of lib/ names a global of Node (`environment.test.js` sees to that). Tests of applications replace
+// timers, clocks and ticks; a node that is open meanwhile continues by the real ones. What is replaced later is not
+// seen here. What was replaced before is recognized, and JavaScript's own means take its place.
 
 'use strict'
 

@@ -1,7 +1,7 @@
-// This file makes every error that the façade itself can meet, each with its stable code.
+// Creates every error that the façade itself detects, each with its stable code.
 //
-// The core's own are in src/error.rs and arrive with their code and text. An error's `name` stays `Error`; what an
-// application branches on is `code`, and for a perform `outcome`: `refused`, `not-applied` or `unknown`.
+// The core's errors are in src/error.rs and arrive with their code and text. An error's `name` stays `Error`; an
+// application branches on `code`, and for a call on `outcome`: `refused`, `not-applied` or `unknown`.
 
 'use strict'
 
@@ -13,8 +13,8 @@ const failure = (code, message, facts) => Object.assign(new Error(message), { co
 const REFUSED = { outcome: 'refused' }
 const NOT_APPLIED = { outcome: 'not-applied' }
 
-/** What became of a call whose caller waits no longer. */
-const AFTERWARDS = { unknown: 'it may still be committed', 'not-applied': 'it was not sent, and will not be' }
+/** The state of a call whose caller has stopped waiting. */
+const AFTERWARDS = { unknown: 'the action may still be committed', 'not-applied': 'the call was never sent' }
 
 const because = waitingFor => (waitingFor === null ? '' : `: ${waitingFor}`)
 
@@ -42,7 +42,7 @@ module.exports = {
   invalidOptions: faults =>
     failure('ERR_CONFLUX_INVALID_OPTIONS', `Invalid options: ${faults.join(', ')}`, { faults }),
 
-  /** What the core's edge threw: its text begins with the code (src/js/mod.rs). */
+  /** An error of the addon: its text begins with the code (src/js/mod.rs). */
   notOpened: error => {
     const [, code, message] = /^(ERR_CONFLUX_\w+) (.*)$/s.exec(messageOf(error)) ?? []
     if (code === undefined) return module.exports.internal(error)
@@ -52,19 +52,23 @@ module.exports = {
 
   noBinary: (message, cause) => failure('ERR_CONFLUX_NO_BINARY', message, { cause }),
 
-  /** For what is thrown at once. */
+  /** For an error that is thrown synchronously. */
   invalidArgument: message =>
     Object.assign(new TypeError(message), { code: 'ERR_CONFLUX_INVALID_ARGUMENT', ...NOT_APPLIED }),
 
-  /** For what a promise rejects with: its `name` stays `Error`, too. */
+  /** For a rejection: its `name` stays `Error`. */
   invalidCall: message => failure('ERR_CONFLUX_INVALID_ARGUMENT', message, NOT_APPLIED),
 
   /** Something threw before the call was recorded: the end of the stack, or a getter of an option. */
   notStarted: (what, cause) =>
-    failure('ERR_CONFLUX_NOT_STARTED', `\`${what}\` did not begin: ${messageOf(cause)}`, {
-      ...NOT_APPLIED,
-      cause
-    }),
+    failure(
+      'ERR_CONFLUX_NOT_STARTED',
+      `calling \`${what}\`: an error was thrown before the call began: ${messageOf(cause)}`,
+      {
+        ...NOT_APPLIED,
+        cause
+      }
+    ),
 
   notJson: (path, why) => failure('ERR_CONFLUX_NOT_JSON', `${path} is not JSON: ${why}`, { path }),
 
@@ -80,25 +84,25 @@ module.exports = {
   busy: (count, characters) =>
     failure(
       'ERR_CONFLUX_BUSY',
-      `${count} performs of this node are pending (${characters} characters of arguments); try again later`,
+      `this node has ${count} pending calls (${characters} characters of arguments), the maximum; try again later`,
       NOT_APPLIED
     ),
 
   busyAsking: count =>
     failure(
       'ERR_CONFLUX_BUSY',
-      `${count} calls of this node wait for the cluster; try again later`,
+      `this node has ${count} pending operations, the maximum; try again later`,
       NOT_APPLIED
     ),
 
   timeout: (method, timeout, outcome, waitingFor) =>
     failure(
       'ERR_CONFLUX_TIMEOUT',
-      `performing \`${method}\`: no outcome within ${timeout} ms${because(waitingFor)}; ${AFTERWARDS[outcome]}`,
+      `performing \`${method}\`: the call timed out after ${timeout} ms${because(waitingFor)}; ${AFTERWARDS[outcome]}`,
       { outcome, method, timeout, waitingFor }
     ),
 
-  /** As Node's own calls end: by this name and code, with the signal's reason as the cause. */
+  /** As in Node's own API: this name and code, with the signal's reason as the cause. */
   aborted: (what, outcome, cause) => {
     const error = failure('ABORT_ERR', `${what}: the call was aborted`, { outcome, cause })
     Object.defineProperty(error, 'name', { value: 'AbortError', writable: true, configurable: true })
@@ -112,11 +116,11 @@ module.exports = {
       waitingFor
     }),
 
-  /** The state of a node with storage is read too early. */
+  /** The state of a node with storage was read before the replay. */
   notReplayed: () =>
     failure(
       'ERR_CONFLUX_NOT_READY',
-      'the state cannot be read before the log on disk is replayed; `await node.ready()` waits for that'
+      'the state cannot be read before the log on disk is replayed; `await node.ready()` first'
     ),
 
   /** What an iterator over commits would read next is not in the log any more. */
@@ -130,18 +134,18 @@ module.exports = {
   closed: outcome =>
     failure(
       'ERR_CONFLUX_CLOSED',
-      outcome === 'unknown' ? 'this node was closed while the call was on its way' : 'this node is closed',
+      outcome === 'unknown' ? 'this node was closed while the call was in flight' : 'this node is closed',
       { outcome }
     ),
 
-  /** What a call of a failed node ends with: the failure, and what became of this call. */
+  /** For a call of a failed node: the failure, and the outcome of this call. */
   failed: (error, outcome) =>
     failure(error.code, `this node failed: ${error.message}`, { outcome, cause: error }),
 
   reentrant: (what, inside) =>
     failure(
       'ERR_CONFLUX_REENTRANT',
-      `\`${what}\` was called inside ${inside}; methods and reducers only compute`,
+      `\`${what}\` was called inside ${inside}; methods and reducers must not call a node`,
       NOT_APPLIED
     ),
 
@@ -156,7 +160,7 @@ module.exports = {
       REFUSED
     ),
 
-  /** The reducer threw at evaluation: the action is not logged, and the state stays. */
+  /** The reducer threw during evaluation: the action is not logged, and the state does not change. */
   reducer: (method, error) =>
     failure(
       'ERR_CONFLUX_REDUCER',
@@ -164,7 +168,7 @@ module.exports = {
       REFUSED
     ),
 
-  /** The reducer did to the state what it must not do: likewise. */
+  /** The reducer violated a rule about the state: likewise. */
   reducerState: (method, { message, path }) =>
     failure('ERR_CONFLUX_REDUCER', `the reducer failed on the action of \`${method}\`: ${message}`, {
       ...REFUSED,
@@ -187,7 +191,7 @@ module.exports = {
       path
     }),
 
-  /** The option `initialState` gives none. */
+  /** The option `initialState` is invalid. */
   initialStateOption: (fault, cause) =>
     failure(
       'ERR_CONFLUX_INVALID_OPTIONS',
@@ -195,11 +199,11 @@ module.exports = {
       cause === undefined ? { faults: [fault] } : { faults: [fault], cause }
     ),
 
-  /** This node performed what is committed, and cannot say what the state makes of it. */
-  unreduced: ({ index, action, cause }) =>
+  /** The action of a call of this node is committed, but this node could not reduce it. */
+  notApplied: ({ index, action, cause }) =>
     failure(
-      'ERR_CONFLUX_FENCED',
-      `this node's state ends before index ${index}, and the action of this perform is not in it: ${messageOf(cause)}`,
+      'ERR_CONFLUX_DIVERGED',
+      `the state of this node is valid only up to the action before index ${index} and does not contain the action of this call: ${messageOf(cause)}`,
       { outcome: 'unknown', index, action, cause }
     ),
 
@@ -224,7 +228,7 @@ module.exports = {
 
   isOwn,
 
-  /** Whether it says what became of a call. Also of another realm, or made by another copy of conflux. */
+  /** Whether an error has the outcome of a call. Also true for another realm and for another copy of conflux. */
   isOfPerform: error => {
     try {
       return module.exports.isError(error) && typeof error.code === 'string' && OUTCOMES.has(error.outcome)
@@ -238,14 +242,14 @@ module.exports = {
 
   messageOf,
 
-  /** What a listener throws is its application's: it surfaces as an uncaught exception, once all others have run. */
+  /** An error of a listener belongs to the application: it becomes an uncaught exception once all listeners have run. */
   surface: error =>
     nextTick(() => {
       throw error
     })
 }
 
-/** Whether it is one of these. Others are an application's, or the engine's, and may throw when they are looked at. */
+/** Whether conflux created the error. Errors of the application or the engine may throw when they are inspected. */
 function isOwn(thrown) {
   try {
     return aborts.has(thrown) || String(thrown.code).startsWith('ERR_CONFLUX_')
@@ -254,7 +258,7 @@ function isOwn(thrown) {
   }
 }
 
-/** A text for whatever was thrown. It never throws itself. */
+/** The text of a thrown value. Never throws. */
 function messageOf(thrown) {
   try {
     const message = thrown?.message

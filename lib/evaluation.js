@@ -1,6 +1,6 @@
-// This file evaluates a perform on the leader: method, then reducer, then the answer to the core.
+// Evaluates a call on the leader: runs the method, then the reducer, and encodes the result for the core.
 //
-// Nothing that an application's code does gets out of here but as an answer.
+// Nothing that an application's code does leaves this module except as an answer.
 
 'use strict'
 
@@ -39,7 +39,7 @@ function evaluate(application, store, { node, method, args }, onThrown) {
     onThrown('method', method, error)
     return REFUSED + encodeError(error, METHOD_THREW)
   }
-  // A `toJSON` that gives null has nothing to do.
+  // A `toJSON` that returns null means that there is nothing to do.
   if (text === 'null') return NOTHING
   try {
     // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
@@ -100,6 +100,9 @@ function encodeError(error, code, cause = code === undefined ? undefined : error
     copyData(error, data)
     const text = JSON.stringify(data)
     if (Buffer.byteLength(text) <= ERROR_BYTES_MAX) return text
+    // The stack repeats the message, and is the first to go.
+    const shorter = JSON.stringify({ ...data, remoteStack: undefined })
+    if (Buffer.byteLength(shorter) <= ERROR_BYTES_MAX) return shorter
   } catch {
     // It does not let itself be looked at, or would be the longest of all strings.
   }
@@ -127,7 +130,7 @@ function codeOf(code) {
 /** What an error is rebuilt with, or what must not be carried over. */
 const IDENTITY = new Set(['message', 'name', 'stack', 'outcome', '__proto__'])
 
-/** The error again, on the node that performed. */
+/** The error again, on the calling node. */
 function decodeError(data) {
   const error = withoutFrames(errors.messageOf(data))
   error.code = 'ERR_CONFLUX_REFUSED'

@@ -1,4 +1,4 @@
-// This file tells what happens to a node: to who listens, or, where nobody does, where Node tells such things.
+// Emits the events of a node; without a listener, warnings and failures go to Node's own channels.
 
 'use strict'
 
@@ -55,7 +55,7 @@ class Events {
   }
 
   /**
-   * A method or reducer threw by mistake, on this leader: each place is told of once.
+   * A method or reducer threw by mistake, on this leader: each place is reported once.
    *
    * @param what `'method'` or `'reducer'`.
    */
@@ -72,15 +72,15 @@ class Events {
     this.warn(code, `${where}: ${stack ?? messageOf(error)}`, { method, stack })
   }
 
-  /** A node that goes on with an old state must be seen: where nobody listens, it is a warning. */
-  fenced(error) {
-    if (this.#emitter.listenerCount('fenced') > 0) this.emit('fenced', error)
-    else this.warn('WARN_CONFLUX_FENCED', error.message, { index: error.index })
+  /** A node that continues with an old state must be seen: without a listener, it is a warning. */
+  diverged(error) {
+    if (this.#emitter.listenerCount('diverged') > 0) this.emit('diverged', error)
+    else this.warn('WARN_CONFLUX_DIVERGED', error.message, { index: error.index })
   }
 
-  healed() {
-    this.#warned.delete('WARN_CONFLUX_FENCED')
-    this.emit('healed')
+  restored() {
+    this.#warned.delete('WARN_CONFLUX_DIVERGED')
+    this.emit('restored')
   }
 
   /** A failure never takes the process with it, as an `error` without a listener would; but a supervisor sees it. */

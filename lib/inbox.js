@@ -1,6 +1,7 @@
-// This file works through what the core delivers, in order, and lets the event loop turn in between.
+// Executes the core's deliveries in order, and yields to the event loop in between.
 //
-// Called by node.js. The core has one batch with JavaScript at a time; what it delivers while this node pauses waits here.
+// Called by node.js. The core has one batch with JavaScript at a time; what it delivers while this node pauses waits
+// here.
 
 'use strict'
 
@@ -12,11 +13,11 @@ const SETTLED_MAX = 128
 
 class Inbox {
   #node
-  #replica
+  #replicatedState
   #slice = new Slice()
   #batches = []
   #isPaused = false
-  /** So many performs are settled before their callers go on: as many as take about half a slice together. */
+  /** So many calls are settled before their callers continue: as many as take about half a slice together. */
   #settledMax = 1
   #resume = () => this.#goOnAfterCallers()
   #renew = () => {
@@ -24,10 +25,10 @@ class Inbox {
     this.#goOn()
   }
 
-  /** @param node told what is delivered, when a batch is done, how far it has come, and what was thrown: a bug. */
+  /** @param node receives the deliveries, the end and the progress of a batch, and exceptions, which only a bug can cause. */
   constructor(node, replica) {
     this.#node = node
-    this.#replica = replica
+    this.#replicatedState = replica
   }
 
   deliver(text, states) {
@@ -61,7 +62,7 @@ class Inbox {
         // Parsed only when it is its turn: a text is smaller.
         if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text, batches[0].states)
         const batch = batches[0]
-        const pause = batch.read(this.#node, this.#replica, this.#slice, this.#settledMax)
+        const pause = batch.read(this.#node, this.#replicatedState, this.#slice, this.#settledMax)
         const isOver = this.#slice.stop()
         if (this.#node.hasEnded) batches.length = 0
         else this.#proceed(batch, pause, isOver)

@@ -6,17 +6,17 @@
 
 const { inspect } = require('node:util')
 
-/** @param face what the application holds. */
-function showAsStatus(face) {
+/** @param handle what the application holds. */
+function showAsStatus(handle) {
   const show = (depth, options) => {
-    const { id, ...status } = face.status()
+    const { id, ...status } = handle.status()
     if (depth < 0) return options.stylize(`[Node ${id}]`, 'special')
     const members = status.members.map(({ id, voter }) => (voter ? id : `${id} (learner)`))
     return `Node ${inspect(id, options)} ${inspect({ ...status, members }, options)}`
   }
-  Object.defineProperties(face, {
+  Object.defineProperties(handle, {
     [inspect.custom]: { value: show },
-    toJSON: { value: () => face.status() }
+    toJSON: { value: () => handle.status() }
   })
 }
 

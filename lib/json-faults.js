@@ -1,4 +1,4 @@
-// This file finds what JSON would not give back of a value, and says where it is and what JSON would make of it.
+// Finds a part of a value that does not survive JSON, and says where it is and what JSON turns it into.
 //
 // Called by snapshot.js for a whole state, and by state-check.js for the new parts of one.
 

@@ -1,4 +1,4 @@
-// This file makes the JSON text of arguments and actions, or says what stands in the way.
+// Encodes arguments and actions as JSON, or reports why that is impossible.
 //
 // A value is stringified once, and walked once, for what its text does not show.
 

@@ -9,7 +9,7 @@ const { nextTick } = require('./environment')
 class LateNative {
   #options
   #events
-  #asked = []
+  #recorded = []
   #isOver = false
 
   /**
@@ -35,35 +35,35 @@ class LateNative {
       return
     }
     this.#events.opened(native)
-    for (const [name, ...args] of this.#asked) native[name](...args)
+    for (const [name, ...args] of this.#recorded) native[name](...args)
   }
 
-  #ask(...call) {
-    this.#asked.push(call)
+  #record(...call) {
+    this.#recorded.push(call)
   }
 
   /** Nothing is evaluated at once. */
   perform(first, text) {
-    this.#ask('perform', first, text, false)
+    this.#record('perform', first, text, false)
     return null
   }
 
   /** It has not left this node. */
   withdraw(sequence) {
-    this.#ask('withdraw', sequence)
+    this.#record('withdraw', sequence)
     return true
   }
 
   abandon(text) {
-    this.#ask('abandon', text)
+    this.#record('abandon', text)
   }
 
-  ask(text) {
-    this.#ask('ask', text)
+  beginOperation(text) {
+    this.#record('beginOperation', text)
   }
 
   setIsolated(isIsolated) {
-    this.#ask('setIsolated', isIsolated)
+    this.#record('setIsolated', isIsolated)
   }
 
   turnOver() {}
@@ -97,7 +97,6 @@ class LateNative {
       lastIndex: 0,
       clusterSize,
       snapshotIndex: 0,
-      fenced: null,
       diverged: null,
       missing: [],
       members: [],

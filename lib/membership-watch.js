@@ -11,7 +11,7 @@ const { clearTimeout, setTimeout } = require('./environment')
 const PERIOD_MS = 250
 
 class MembershipWatch {
-  #face
+  #handle
   #log
   #members = null
   #timer = undefined
@@ -21,8 +21,8 @@ class MembershipWatch {
     this.check()
   }
 
-  constructor(face, log) {
-    this.#face = face
+  constructor(handle, log) {
+    this.#handle = handle
     this.#log = log
   }
 
@@ -39,7 +39,7 @@ class MembershipWatch {
   }
 
   #compare() {
-    const { id, members } = this.#face.status()
+    const { id, members } = this.#handle.status()
     const former = this.#members
     // A node that has lost its place in a cluster knows no members.
     if (members.length === 0) return
@@ -47,7 +47,7 @@ class MembershipWatch {
     const change = changeOf(former ?? [], members)
     if (change === null) return
     if (diagnostics.membership.hasSubscribers) {
-      diagnostics.membership.publish({ node: this.#face, id, members, ...change })
+      diagnostics.membership.publish({ node: this.#handle, id, members, ...change })
     }
     this.#log.write('info', describe(change), { event: 'membership', ...change })
   }

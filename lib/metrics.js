@@ -62,11 +62,11 @@ function isLearner({ id, members }) {
 
 const countVoters = ({ members }, condition) => members.filter(one => one.voter && condition(one)).length
 
-/** One for each registry and prefix: nodes of one process share the metrics, and differ in the label `node`. */
+/** One for each member list and prefix: nodes of one process share the metrics, and differ in the label `node`. */
 const collectors = new WeakMap()
 
 /**
- * Adds the metrics of a node to a registry, until the node has ended.
+ * Adds the metrics of a node to a member list, until the node has ended.
  *
  * @param options as those of prom-client's `collectDefaultMetrics`.
  * @returns a function that ends it before.
@@ -80,7 +80,7 @@ function collectMetrics(node, options = {}) {
   const { register = client.register, prefix = PREFIX_DEFAULT, labels = {} } = options
   if (!collectors.has(register)) collectors.set(register, new Map())
   const ofRegister = collectors.get(register)
-  // A registry may have been cleared.
+  // A member list may have been cleared.
   const isThere = ofRegister.has(prefix) && register.getSingleMetric(prefix + PROBE) !== undefined
   if (!isThere) ofRegister.set(prefix, new Collector(client, { ...options, register, prefix, labels }))
   return ofRegister.get(prefix).add(node, labels)

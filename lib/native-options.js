@@ -1,4 +1,4 @@
-// This file writes the options as the core reads them (src/js/options.rs).
+// Encodes the options for the core (src/js/options.rs).
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file loads the native addon, once per process, or says why there is none and what to do.
+// Loads the native addon once per process, or reports why that fails and what to do.
 //
 // `binding.js` is written by `npm run build`; it finds the addon beside itself or in the platform's own package.
 //

@@ -1,12 +1,13 @@
-// This file is a node: it lets the core's deliveries act on the state, the performs and the asks.
+// A node: its public handle, and the target of the core's deliveries, which act on the state, the calls and the
+// operations.
 //
-// Called by index.js, which hands out its public face, and by `deliveries.js` for each delivery. Nothing that an
-// application throws may leave `deliver`: what does is a bug, and ends this node, never the process.
+// Called by index.js, which hands out its public handle, and by `deliveries.js` for each delivery. No exception of an
+// application may leave `deliver`: an exception that does is a bug, and ends this node, never the process.
 
 'use strict'
 
 const { Application } = require('./application')
-const { Asks } = require('./asks')
+const { Operations } = require('./operations')
 const { callOptions } = require('./call-options')
 const { CallStacks } = require('./call-stack')
 const { trace } = require('./call-trace')
@@ -27,30 +28,30 @@ const { Log } = require('./log')
 const { MembershipWatch } = require('./membership-watch')
 const { Namesakes } = require('./namesakes')
 const { nativeOptions } = require('./native-options')
-const { Performs } = require('./performs')
+const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
-const { Replica } = require('./replica')
+const { ReplicatedState } = require('./replicated-state')
 const { TIMEOUT_MAX } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
 
-/** The core ends a close in its time; after so much more, something else holds it up: a disk, or a log that is long. */
+/** The core ends a close within its timeout; after this additional time, something else delays it: a disk, or a long log. */
 const CLOSE_GRACE_MS = 250
 
 const NO_STATES = []
 
 class Node {
-  /** What the application holds: `this` in its methods. */
-  face
+  /** The public object of the node: `this` in its methods. */
+  handle
   #application
-  #replica
+  #replicatedState
   #native
-  #performs
-  #asks
+  #calls
+  #operations
   #ready
   #events
   #keepAlive = null
-  /** What `ref` and `unref` said last. */
+  /** The last call of `ref` or `unref`. */
   #isKeptAlive = true
 
   /** `open`, `closing`, then `closed` or `failed`; `new` while it is made. */
@@ -87,12 +88,12 @@ class Node {
     this.#isDurable = options.storage !== undefined
     this.#channel = options.channel
     this.#id = options.id
-    this.face = this.#makeFace()
+    this.handle = this.#makeHandle()
     this.#log = new Log(options.id, options.logger)
-    this.#membership = new MembershipWatch(this.face, this.#log)
-    this.#events = new Events(options.id, this.face, this.#log)
+    this.#membership = new MembershipWatch(this.handle, this.#log)
+    this.#events = new Events(options.id, this.handle, this.#log)
     this.#application = new Application(options)
-    this.#replica = new Replica(
+    this.#replicatedState = new ReplicatedState(
       this.#application,
       {
         isReplayed: !this.#isDurable,
@@ -101,16 +102,16 @@ class Node {
       (index, why) => this.#native.reducerFailed(index, why),
       (index, characters) => this.#tellSnapshot('restored', { index, characters })
     )
-    this.#inbox = new Inbox(this, this.#replica)
+    this.#inbox = new Inbox(this, this.#replicatedState)
     const stacks = new CallStacks(options.captureStacks)
-    this.#performs = new Performs(
+    this.#calls = new PendingCalls(
       options,
       stacks,
       batch => this.#inbox.deliver(batch, NO_STATES),
       error => this.#fail(errors.internal(error)),
       () => this.#waitingFor()
     )
-    this.#asks = new Asks(options, stacks)
+    this.#operations = new Operations(options, stacks)
     this.#ready = new Ready(
       () => this.#waitingFor(),
       () => JSON.parse(this.#native.status()).faultTolerance,
@@ -127,7 +128,7 @@ class Node {
       former === undefined
         ? openCore(open, text, deliver, credentials)
         : this.#openLate(options, former, () => openCore(open, text, deliver, credentials))
-    this.#native = this.#performs.native = this.#asks.native = native
+    this.#native = this.#calls.native = this.#operations.native = native
     this.#state = 'open'
   }
 
@@ -135,7 +136,7 @@ class Node {
   #openLate(options, former, open) {
     return new LateNative(options, former, open, {
       opened: native => {
-        this.#native = this.#performs.native = this.#asks.native = native
+        this.#native = this.#calls.native = this.#operations.native = native
       },
       failed: error => this.#fail(error),
       stopped: () => this.#endUnopened()
@@ -144,35 +145,35 @@ class Node {
 
   /** Closed before there was a core: nothing has left this node. */
   #endUnopened() {
-    this.#performs.rejectAll(() => this.#endedError('not-applied'))
+    this.#calls.rejectAll(() => this.#endedError('not-applied'))
     this.#end('closed', null)
   }
 
   /** Every function of it stands for itself: `const { perform } = node` works. */
-  #makeFace() {
-    const face = new Emitter()
-    face.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
-    face.subscribe = listener => this.#subscribe(listener)
-    face.watch = (selector, listener, options) => this.#watch(selector, listener, options)
-    face.commits = options => this.#commits(options)
-    face.getState = () => this.#application.show(this.#replica.committed)
-    face.getProvisionalState = () => this.#application.show(this.#replica.provisional)
-    face.close = (options, callback) => this.#close(options, callback)
-    face.status = () => this.#status()
-    face.ready = options => this.#whenReady(options)
-    face.sync = options => this.#ask('sync', [options])
-    face.transferLeadership = (id, options) => this.#ask('transferLeadership', [id, options])
-    face.remove = (id, options) => this.#ask('remove', [id, options])
-    face.resize = (clusterSize, options) => this.#ask('resize', [clusterSize, options])
-    face.recover = options => this.#ask('recover', [options])
-    face.ref = () => this.#keepProcessAlive(true)
-    face.unref = () => this.#keepProcessAlive(false)
+  #makeHandle() {
+    const handle = new Emitter()
+    handle.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
+    handle.subscribe = listener => this.#subscribe(listener)
+    handle.watch = (selector, listener, options) => this.#watch(selector, listener, options)
+    handle.commits = options => this.#commits(options)
+    handle.getState = () => this.#application.show(this.#replicatedState.committed)
+    handle.getProvisionalState = () => this.#application.show(this.#replicatedState.provisional)
+    handle.close = (options, callback) => this.#close(options, callback)
+    handle.status = () => this.#status()
+    handle.ready = options => this.#whenReady(options)
+    handle.sync = options => this.#ask('sync', [options])
+    handle.transferLeadership = (id, options) => this.#ask('transferLeadership', [id, options])
+    handle.remove = (id, options) => this.#ask('remove', [id, options])
+    handle.resize = (clusterSize, options) => this.#ask('resize', [clusterSize, options])
+    handle.recover = options => this.#ask('recover', [options])
+    handle.ref = () => this.#keepProcessAlive(true)
+    handle.unref = () => this.#keepProcessAlive(false)
     // Where there is none (before Node 20.4), nothing can ask for it.
     if (Symbol.asyncDispose !== undefined) {
-      Object.defineProperty(face, Symbol.asyncDispose, { value: () => this.#close() })
+      Object.defineProperty(handle, Symbol.asyncDispose, { value: () => this.#close() })
     }
-    showAsStatus(face)
-    return face
+    showAsStatus(handle)
+    return handle
   }
 
   // What the application calls.
@@ -185,7 +186,7 @@ class Node {
     if (!diagnostics.isCallTraced() && !this.#log.isDebugging)
       return this.#call(method, args, options, callback)
     const isCallback = typeof callback === 'function'
-    const traced = { node: this.face, id: this.#id, method, args }
+    const traced = { node: this.handle, id: this.#id, method, args }
     return trace(traced, isCallback ? callback : undefined, this.#log, traced =>
       this.#call(method, args, options, isCallback ? traced : callback)
     )
@@ -199,7 +200,7 @@ class Node {
       if (callback !== undefined && callback !== null && !isCallback) {
         throw errors.invalidCall('the callback must be a function')
       }
-      return this.#performs.add(method, args, options, isCallback ? callback : undefined, this.face.perform)
+      return this.#calls.add(method, args, options, isCallback ? callback : undefined, this.handle.perform)
     } catch (thrown) {
       const error = errors.isOwn(thrown) ? thrown : errors.notStarted('perform', thrown)
       if (!isCallback) return Promise.reject(error)
@@ -210,30 +211,30 @@ class Node {
 
   #subscribe(listener) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replica.subscribers.add(listener)
+    return this.#replicatedState.subscribers.add(listener)
   }
 
   #watch(selector, listener, options) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replica.selections.add(selector, listener, options)
+    return this.#replicatedState.selections.add(selector, listener, options)
   }
 
   #commits(options) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replica.commits.iterate(options)
+    return this.#replicatedState.commits.iterate(options)
   }
 
   #ask(name, args) {
     this.#application.forbidInside(name)
     return this.#whileOpen(name, () => {
-      // What was performed before is told to the core before.
-      this.#performs.flush()
-      return this.#asks[name](...args, this.face[name])
+      // Earlier calls reach the core first.
+      this.#calls.flush()
+      return this.#operations[name](...args, this.handle[name])
     })
   }
 
   #whenReady(options) {
-    return this.#whileOpen('ready', () => this.#ready.wait(options, this.face.ready))
+    return this.#whileOpen('ready', () => this.#ready.wait(options, this.handle.ready))
   }
 
   /** The promise that `begin` returns, or one that is rejected with what it throws. */
@@ -259,8 +260,8 @@ class Node {
     const bound = callback ? bind(callback) : undefined
     if (this.hasEnded) return this.#hasClosed(bound)
     if (this.#state === 'open') {
-      // What was performed before is told to the core before.
-      this.#performs.flush()
+      // Earlier calls reach the core first.
+      this.#calls.flush()
       // It may have been opened in this very turn.
       this.#namesakes.add()
       nextTick(beginClosing, this)
@@ -269,8 +270,8 @@ class Node {
       this.#state = 'closing'
       this.#closeTimeout = timeout
       this.#events.isMuted = true
-      this.#replica.subscribers.isSilent = true
-      this.#replica.selections.isSilent = true
+      this.#replicatedState.subscribers.isSilent = true
+      this.#replicatedState.selections.isSilent = true
     }
     if (bound === undefined) return this.#closed.promise
     this.#closeCallbacks[this.#closeCallbacks.length] = bound
@@ -287,13 +288,13 @@ class Node {
   beginClosing() {
     if (this.#state !== 'closing') return
     this.#ready.reject(() => this.#endedError('not-applied'))
-    // Also an unref'd node takes its leave before the process exits; that is bounded in time.
+    // Even an unref'd node closes before the process exits, within the timeout.
     this.#keepAlive.ref()
     const limit = Math.min(this.#closeTimeout + CLOSE_GRACE_MS, TIMEOUT_MAX)
     this.#closeTimer ??= setTimeout(giveUpClosing, limit, this)
   }
 
-  /** A disk that hangs, or a log that is still being read, is left to itself. */
+  /** Stops waiting for a hanging disk or a log that is still being read. */
   giveUpClosing() {
     this.crash()
   }
@@ -321,7 +322,7 @@ class Node {
       incarnation: core.incarnation,
       state: this.#state,
       failure: this.#failure && { code: this.#failure.code, message: this.#failure.message },
-      fenced: core.fenced,
+      diverged: core.diverged,
       cluster: core.cluster,
       clusterSize: core.clusterSize,
       role: isAlive ? core.role : 'follower',
@@ -334,7 +335,7 @@ class Node {
       quorum: { lost: missing.length > 0, missing },
       faultTolerance: isAlive ? core.faultTolerance : 0,
       members: core.members,
-      pending: this.#performs.count,
+      pending: this.#calls.count,
       waitingFor: isAlive ? core.waitingFor : null,
       caughtUp: isAlive && core.caughtUp
     }
@@ -342,17 +343,17 @@ class Node {
 
   #waitingFor() {
     const { waitingFor } = JSON.parse(this.#native.status())
-    return waitingFor ?? (this.#replica.isReplayed ? null : 'replaying the log')
+    return waitingFor ?? (this.#replicatedState.isReplayed ? null : 'replaying the log')
   }
 
   #keepProcessAlive(isWanted) {
-    // A node that takes its leave is not to be cut short.
+    // A closing node must not be interrupted.
     if (this.#state === 'open') {
       if (isWanted) this.#keepAlive?.ref()
       else this.#keepAlive?.unref()
       this.#isKeptAlive = isWanted
     }
-    return this.face
+    return this.handle
   }
 
   /** A tick after it was opened, unless it could not be. */
@@ -391,10 +392,10 @@ class Node {
     this.#fail(errors.internal(error))
   }
 
-  /** A leader's core waits with its news of a commit for what those who awaited it perform now. */
+  /** A leader's core delays its commit updates for the calls that callers make in response to them. */
   #awaitTurn() {
     this.#hasPerformed = false
-    // Behind the microtasks of whoever awaited, and behind the flush of what they performed.
+    // After the microtasks of the callers, and after the flush of their new calls.
     if (this.#role === 'leader') nextTick(queueMicrotask, this.#afterMicrotasks)
   }
 
@@ -407,7 +408,7 @@ class Node {
   }
 
   role(role, term, leader) {
-    if (role !== 'leader' || term !== this.#term) this.#replica.dropProvisional()
+    if (role !== 'leader' || term !== this.#term) this.#replicatedState.dropProvisional()
     const isNewRole = role !== this.#role
     const isNewLeader = leader !== this.#leader
     const isNewTerm = term !== this.#term
@@ -416,7 +417,7 @@ class Node {
     this.#leader = leader
     this.#tellReady()
     if ((isNewRole || isNewLeader || isNewTerm) && diagnostics.election.hasSubscribers) {
-      diagnostics.election.publish({ node: this.face, id: this.#id, role, term, leader })
+      diagnostics.election.publish({ node: this.handle, id: this.#id, role, term, leader })
     }
     this.#membership.check()
     if (isNewRole) this.#events.emit('role', role)
@@ -424,7 +425,7 @@ class Node {
   }
 
   #tellReady() {
-    if (this.#leader !== null && this.#replica.isReplayed && this.#isCaughtUp) this.#ready.resolve()
+    if (this.#leader !== null && this.#replicatedState.isReplayed && this.#isCaughtUp) this.#ready.resolve()
     else this.#ready.reset()
   }
 
@@ -435,13 +436,13 @@ class Node {
 
   /** Returns the length of the answers so far. */
   evaluate(method, args) {
-    const answer = this.#replica.evaluate({ node: this.face, method, args }, this.#onThrown)
+    const answer = this.#replicatedState.evaluate({ node: this.handle, method, args }, this.#onThrown)
     this.#answers.push(answer)
     return (this.#answersLength += answer.length)
   }
 
   takeSnapshot() {
-    const { text, why, micros } = this.#replica.take()
+    const { text, why, micros } = this.#replicatedState.take()
     if (text !== null) this.#native.snapshotTaken(text, micros)
     else this.#native.snapshotFailed(why, micros)
     const milliseconds = micros / 1000
@@ -451,62 +452,62 @@ class Node {
 
   #tellSnapshot(what, facts) {
     if (diagnostics.snapshot.hasSubscribers) {
-      diagnostics.snapshot.publish({ node: this.face, id: this.#id, what, ...facts })
+      diagnostics.snapshot.publish({ node: this.handle, id: this.#id, what, ...facts })
     }
     this.#log.write('debug', `a snapshot was ${what}`, { event: 'snapshot', ...facts })
   }
 
   hash(index) {
-    const { text, micros } = this.#replica.take()
+    const { text, micros } = this.#replicatedState.take()
     this.#native.hashed(index, text, micros)
   }
 
   replayed() {
-    this.#replica.replayed()
+    this.#replicatedState.replayed()
     this.#tellReady()
   }
 
   performed(sequence, action, isReduced) {
     this.#hasPerformed = true
-    if (isReduced) this.#performs.resolve(sequence, action)
-    else this.#performs.reject(sequence, errors.unreduced(this.#replica.obstacle))
+    if (isReduced) this.#calls.resolve(sequence, action)
+    else this.#calls.reject(sequence, errors.notApplied(this.#replicatedState.applyError))
   }
 
   resolve(sequence, action) {
-    this.#performs.resolve(sequence, action)
+    this.#calls.resolve(sequence, action)
   }
 
   refused(sequence, data) {
-    this.#performs.refuse(sequence, decodeError(data), this.#leader)
+    this.#calls.refuse(sequence, decodeError(data), this.#leader)
   }
 
   failed(sequence, code, message, outcome) {
-    // The node stops with it next: a caller is to find it failed.
+    // The node stops next, with this error: callers are told then, and find the node failed.
     if (errors.isOfNode(code)) this.#lost.push([sequence, outcome])
-    else this.#performs.reject(sequence, errors.core(code, message, { outcome }))
+    else this.#calls.reject(sequence, errors.core(code, message, { outcome }))
   }
 
-  asked(ticket) {
-    this.#asks.done(ticket)
+  operationDone(ticket) {
+    this.#operations.done(ticket)
   }
 
-  askedInVain(ticket, code, message) {
+  operationFailed(ticket, code, message) {
     if (errors.isOfNode(code)) return
     const facts = code === 'ERR_CONFLUX_NO_QUORUM' ? { waitingFor: this.#waitingFor() } : undefined
-    this.#asks.failed(ticket, errors.core(code, message, facts))
+    this.#operations.failed(ticket, errors.core(code, message, facts))
   }
 
   warning(code, message, facts) {
     this.#events.warn(code, message, facts)
   }
 
-  fenced(code, message, index) {
-    const { obstacle } = this.#replica
-    this.#events.fenced(errors.core(code, message, obstacle?.index === index ? obstacle : { index }))
+  diverged(code, message, index) {
+    const { applyError } = this.#replicatedState
+    this.#events.diverged(errors.core(code, message, applyError?.index === index ? applyError : { index }))
   }
 
-  healed() {
-    this.#events.healed()
+  restored() {
+    this.#events.restored()
   }
 
   stopped(code, message) {
@@ -533,14 +534,14 @@ class Node {
     this.#membership.end()
     this.#namesakes.remove()
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
-    this.#replica.dropProvisional()
-    this.#replica.subscribers.clear()
-    this.#replica.selections.clear()
-    this.#replica.commits.end(failure === null ? undefined : this.#endedError('unknown'))
+    this.#replicatedState.dropProvisional()
+    this.#replicatedState.subscribers.clear()
+    this.#replicatedState.selections.clear()
+    this.#replicatedState.commits.end(failure === null ? undefined : this.#endedError('unknown'))
     this.#ready.reject(() => this.#endedError('not-applied'))
-    for (const [sequence, outcome] of this.#lost) this.#performs.reject(sequence, this.#endedError(outcome))
-    this.#performs.rejectAll(outcome => this.#endedError(outcome))
-    this.#asks.rejectAll(() => this.#endedError('unknown'))
+    for (const [sequence, outcome] of this.#lost) this.#calls.reject(sequence, this.#endedError(outcome))
+    this.#calls.rejectAll(outcome => this.#endedError(outcome))
+    this.#operations.rejectAll(() => this.#endedError('unknown'))
     this.#events.isMuted = false
     if (failure !== null) this.#events.failed(failure)
     this.#events.emit('close')
@@ -579,7 +580,7 @@ function giveUpClosing(node) {
   node.giveUpClosing()
 }
 
-/** A node that will not come back under its seat gives it up. */
+/** A node without storage cannot return to its membership, and gives it up. */
 function closeOptions(options, leaveDefault) {
   const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = callOptions(
     options,

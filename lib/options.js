@@ -1,4 +1,4 @@
-// This file checks the options of `conflux(options)` and fills in the defaults.
+// Checks the options of `conflux(options)` and fills in the defaults.
 //
 // All faults are found before any is reported, in the order of the tables below.
 

@@ -1,4 +1,4 @@
-// This file holds those who wait in `node.ready()` for a cluster with a leader.
+// Keeps the pending calls of `node.ready()`, which wait until the node has caught up with a leader.
 
 'use strict'
 
@@ -26,9 +26,9 @@ class Ready {
   }
 
   /**
-   * @param waitingFor says what the node waits for, in words, or null.
-   * @param faultTolerance says how many more voters may crash now.
-   * @param stacks knows who called.
+   * @param waitingFor returns what the node is waiting for, as text, or null.
+   * @param faultTolerance returns how many more voters may crash now.
+   * @param stacks records the callers.
    */
   constructor(waitingFor, faultTolerance, stacks) {
     this.#waitingFor = waitingFor
@@ -39,7 +39,7 @@ class Ready {
   /**
    * @param options `{ timeout, signal, faultTolerance }`; the timeout in milliseconds; none: for as long as it takes.
    * @param callee the function that the application called.
-   * @throws what is wrong with them.
+   * @throws an error about invalid options.
    */
   wait(options, callee) {
     const { timeout, signal, faultTolerance = 0 } = callOptions(options, OPTIONS)
@@ -77,7 +77,7 @@ class Ready {
     this.#isPolling = true
   }
 
-  /** There is none any more: who asks from here on waits. */
+  /** There is no leader any more: later calls wait. */
   reset() {
     this.#isReady = false
   }

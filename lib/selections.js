@@ -1,7 +1,6 @@
-// This file keeps the functions given to `node.watch`: each selects a part of the state, and one is called when that part
-// has changed.
+// Keeps the watchers of `node.watch`: each selects a part of the state and is called when that part has changed.
 //
-// Called by replica.js after every change of the state. Thousands of selectors after each action would cost more than the
+// Called by replicated-state.js after every change of the state. Thousands of selectors after each action would cost more than the
 // action: together they get a share of the time. Within it they run with the change; beyond it, once for many changes.
 
 'use strict'

@@ -1,7 +1,7 @@
-// This file says for how long a node may go on without letting the event loop turn.
+// Decides how long a node may work before it yields to the event loop.
 //
-// Used by inbox.js. Other work of the process (timers, sockets, other nodes) waits meanwhile, and a leader that gives no
-// sign for an election timeout counts as blocked.
+// Used by inbox.js. Other work of the process (timers, sockets, other nodes) waits meanwhile, and a leader that gives
+// no sign for an election timeout counts as blocked.
 
 'use strict'
 
@@ -30,7 +30,8 @@ class Slice {
   /** Work begins; to be ended by `stop`. */
   start() {
     const time = now()
-    // Between two batches callers go on, and nobody says when: the time counts, unless the event loop has turned since.
+    // Between two batches callers continue, and nobody says when: the time counts, unless the event loop has turned
+    // since.
     if (this.#isRenewalDue) this.#used += time - this.#stopped
     else if (time - this.#stopped >= SHORT_MS) this.#renewLater()
     this.#start = this.#read = time
@@ -58,7 +59,7 @@ class Slice {
     return this.isUsedUp
   }
 
-  /** Since work paused, callers went on, without a turn of the event loop. Returns for how long. */
+  /** Since work paused, callers continued, without a turn of the event loop. Returns for how long. */
   resume() {
     const time = now()
     const took = time - this.#stopped

@@ -1,4 +1,4 @@
-// This file makes the text of a state for a snapshot or a hash, and says what of the state JSON would not give back.
+// Encodes a state for a snapshot or a hash, and reports the part of it that does not survive JSON.
 //
 // Called by node.js. It blocks JavaScript: `JSON.stringify`, then one walk over the state, which is less.
 

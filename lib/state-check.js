@@ -1,4 +1,4 @@
-// This file protects states against mutation, and verifies that JSON gives back what a reducer puts into one.
+// Protects states against mutation, and verifies that what a reducer puts into a state survives JSON.
 //
 // Called by application.js around every call of the reducer and of a method. It knows nothing of Raft.
 //

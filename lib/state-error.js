@@ -1,4 +1,4 @@
-// This file is the error of a state that was changed in place, or that is not JSON.
+// The error of a state that was changed in place, or that is not JSON.
 
 'use strict'
 

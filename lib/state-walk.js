@@ -1,4 +1,4 @@
-// This file compares a new state with the former one, verifies that JSON gives back what is new, and freezes it.
+// Compares a new state with the previous one, verifies that the new parts survive JSON, and freezes them.
 //
 // Called by state-check.js. What is the same reference as before was verified before, and is not looked at.
 

@@ -1,7 +1,7 @@
-// This file holds the committed state and, on a leader, the provisional states on top of it.
+// Holds the committed state and, on a leader, the provisional states on top of it.
 //
-// An action is reduced once. A leader reduces it when it evaluates the perform, and keeps the result in a queue; when
-// the action is committed, the oldest result becomes the committed state. Reducing the uncommitted ones anew on every
+// An action is reduced once. A leader reduces it when it evaluates the call, and keeps the result in a queue; when
+// the action is committed, the oldest result becomes the committed state. Reducing the uncommitted ones again on every
 // call would cost the square of their number.
 
 'use strict'

@@ -1,4 +1,4 @@
-// This file keeps the functions given to `node.subscribe` and calls them.
+// Keeps the listeners of `node.subscribe` and calls them.
 
 'use strict'
 

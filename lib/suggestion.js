@@ -1,4 +1,4 @@
-// This file says which name a mistyped one probably meant.
+// Suggests the name that a mistyped one probably meant.
 //
 // Called by options.js for the options of a node, and by call-options.js for those of a call.
 

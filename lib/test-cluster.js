@@ -63,8 +63,8 @@ class TestCluster {
       const options = typeof given === 'function' ? given(id) : given
       const channel = { name: 'memory', channelName: this.channelName }
       const node = new Node(check({ ...options, id, clusterSize: this.#size, channel }), open)
-      this.#insides.set(node.face, node)
-      this.nodes.push(node.face)
+      this.#insides.set(node.handle, node)
+      this.nodes.push(node.handle)
     }
   }
 

@@ -1,4 +1,4 @@
-// This file knows what a timeout may be, for whatever takes one.
+// The rule for timeouts, shared by every call that takes one.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// This file shows a state through proxies that notice every attempt to change it, and know its path.
+// Shows a state through proxies that detect every attempt to change it, with the path.
 //
 // Called by state-check.js. A frozen object ignores an assignment or a `delete` of sloppy-mode code in silence; a
 // proxy's trap throws in both modes. What is not read costs nothing.

@@ -1,6 +1,6 @@
 /**
- * This file is the replicated application whose history is checked: lists, registers, locks and counters, each under
- * keys of which only the newest are kept.
+ * The replicated application whose history is checked: lists, registers, locks, queues and counters, each
+ * under keys of which only the newest are kept.
  *
  * Used by the processes under test as methods and reducer, and by the checks, which replay the log with the same
  * reducer. A method that refuses tells what it saw: that is an observation, and checked like a read.
@@ -10,13 +10,22 @@
 /** After so many actions the next key is used. Short lives keep lists short, and the register's search fast. */
 const ACTIONS_PER_KEY = 600
 
-/** A key that is older is dropped, and refused: performs may come late. */
+/** A key that is older is dropped, and refused: calls may come late. */
 const KEYS_KEPT = 6
 
 /** So many of the last actions are named in the state: a node that replays its log shows only the last state of it. */
 const RECENT_KEPT = 300
 
-const INITIAL = { count: 0, digest: 0, recent: [], lists: {}, registers: {}, locks: {}, counters: {} }
+const INITIAL = {
+  count: 0,
+  digest: 0,
+  recent: [],
+  lists: {},
+  registers: {},
+  locks: {},
+  queues: {},
+  counters: {}
+}
 
 const methods = {
   append(id, key, value) {
@@ -41,6 +50,15 @@ const methods = {
     return decide(this, key, state => {
       const value = state.locks[key] ?? null
       return value === owner ? { type: 'release', id, key, owner } : refusal('NOT_YOURS', state, value)
+    })
+  },
+  push(id, key, value) {
+    return decide(this, key, () => ({ type: 'push', id, key, value }))
+  },
+  take(id, key) {
+    return decide(this, key, state => {
+      const [value] = state.queues[key] ?? []
+      return value === undefined ? refusal('EMPTY', state, null) : { type: 'take', id, key, value }
     })
   },
   add(id, key, amount) {
@@ -115,6 +133,12 @@ function reduce(state = INITIAL, action) {
     case 'release':
       next.locks = { ...state.locks, [key]: null }
       break
+    case 'push':
+      next.queues = { ...state.queues, [key]: [...(state.queues[key] ?? []), action.value] }
+      break
+    case 'take':
+      next.queues = { ...state.queues, [key]: state.queues[key].slice(1) }
+      break
     case 'add':
       next.counters = { ...state.counters, [key]: (state.counters[key] ?? 0) + action.amount }
       break
@@ -134,12 +158,13 @@ function oldestKey(state) {
 function withoutOldKeys(state) {
   const kept = things =>
     Object.fromEntries(Object.entries(things).filter(([key]) => Number(key) >= oldestKey(state)))
-  const { lists, registers, locks, counters } = state
+  const { lists, registers, locks, queues, counters } = state
   return {
     ...state,
     lists: kept(lists),
     registers: kept(registers),
     locks: kept(locks),
+    queues: kept(queues),
     counters: kept(counters)
   }
 }

@@ -1,5 +1,5 @@
 /**
- * This file is the cluster under test: OS processes over a `Network`, what they are asked, and how they are started and
+ * The cluster under test: OS processes over a `Network`, what they are asked, and how they are started and
  * ended.
  *
  * Owned by `run.js`, handed to every fault. It decides nothing about faults.
@@ -146,12 +146,12 @@ class Cluster {
     return leader
   }
 
-  /** Resolves with the time until a perform made after the call was acknowledged, by any of these processes. */
+  /** Resolves with the time until a call made after the call was acknowledged, by any of these processes. */
   async serves(patience, members) {
     const start = Number(process.hrtime.bigint() / 1000n)
     let fresh
     await until(
-      'a perform to be acknowledged',
+      'a call to be acknowledged',
       async () => {
         const answers = await Promise.all(
           (members ?? this.living).map(member => member.ask('progress').catch(() => undefined))

@@ -1,5 +1,5 @@
 /**
- * This file holds that a run was what it was to be: every fault happened often enough, and met leaders on either side.
+ * Holds that a run was what it was to be: every fault happened often enough, and met leaders on either side.
  *
  * Called by `nemesis.js`. A nemesis that strikes nobody finds nothing, and says so.
  */

@@ -1,4 +1,4 @@
-/* This file makes a disk slow: preloaded, it delays fsync and fdatasync for as long as the file DISK_DELAY_FILE says, in
+/* Makes a disk slow: preloaded, it delays fsync and fdatasync for as long as the file DISK_DELAY_FILE says, in
  * milliseconds. The file is read again every 10 ms, so that a disk that hangs can be freed at any moment. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

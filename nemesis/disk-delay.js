@@ -1,5 +1,5 @@
 /**
- * This file makes disks slow: it builds the library `disk-delay.c`, which delays every sync of the processes that load it.
+ * Makes disks slow: it builds the library `disk-delay.c`, which delays every sync of the processes that load it.
  *
  * Called by `cluster.js`, the fault `slow-disk` and the tests of hanging disks.
  */

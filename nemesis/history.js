@@ -1,5 +1,5 @@
 /**
- * This file reads what the processes of a run wrote, and joins it to one history.
+ * Reads what the processes of a run wrote, and joins it to one history.
  *
  * Called by `run.js` and by the checks' own tests; `recorder.js` says what the lines mean.
  */

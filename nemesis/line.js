@@ -1,10 +1,10 @@
 /**
- * This file is the line between a process and its Redis server: a TCP proxy whose target can change and whose rate can
+ * The line between a process and its Redis server: a TCP proxy whose target can change and whose rate can
  * be limited.
  *
- * Owned by `network.js`, and used by the tests of slow lines. A connection stays with the server that was the target when
- * it was opened: after a failover that closes nothing, old connections are on the former primary, new ones on the next.
- * All connections share the rate, as those of one machine do: what is large delays what is small behind it.
+ * Owned by `network.js`, and used by the tests of slow lines. A connection stays with the server that was the target
+ * when it was opened: after a failover that closes nothing, old connections are on the former primary, new ones on the
+ * next. All connections share the rate, as those of one machine do: what is large delays what is small behind it.
  */
 'use strict'
 
@@ -12,7 +12,7 @@ const { once } = require('node:events')
 const net = require('node:net')
 
 const TURN_MS = 10
-/** What the line itself holds: what is on its way, and the buffers around it. */
+/** What the line itself holds: what is in flight, and the buffers around it. */
 const HELD_MS = 20
 
 class Line {

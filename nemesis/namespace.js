@@ -1,5 +1,5 @@
 /**
- * This file runs the nemesis in a network and a mount namespace of its own, where packets can be dropped and disks be
+ * Runs the nemesis in a network and a mount namespace of its own, where packets can be dropped and disks be
  * small without harm to anybody else on the machine.
  *
  * Called by `nemesis.js`, by the faults that need it, and by `run.js` for the small disk. Where there are no rights for

@@ -1,5 +1,5 @@
 /**
- * This file is `npm run nemesis`: clusters of OS processes over a real Redis, faults of every kind, and checkers that
+ * Is `npm run nemesis`: clusters of OS processes over a real Redis, faults of every kind, and checkers that
  * hold every observation against what conflux promises.
  *
  *   npm run nemesis                              a short run: 3 processes in memory, 5 with disks
@@ -15,7 +15,7 @@ const path = require('node:path')
 const { parseArgs } = require('node:util')
 
 const { Stop, main, root } = require('../scripts/steps')
-const { buildChecker } = require('./checks/register')
+const { buildChecker } = require('./checks/linearizability')
 const { missingCoverage } = require('./coverage')
 const faults = require('./faults')
 const { enterNamespace, isInNamespace, repeatInNamespace } = require('./namespace')

@@ -1,5 +1,5 @@
 /**
- * This file is the network of a run: a real redis-server with a replica, and each process's right to publish to each other.
+ * The network of a run: a real redis-server with a replica, and each process's right to publish to each other.
  *
  * Owned by `cluster.js`. Every process logs in as a user of its own, and what that user may publish is changed while it
  * is connected: Redis then drops its frames to some of the others, in one direction, and nobody is told.

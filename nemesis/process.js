@@ -1,5 +1,5 @@
 /**
- * This file is one process under test: a conflux node, and clients that perform on it and read it.
+ * One process under test: a conflux node, and clients that call on it and read it.
  *
  * Started by `cluster.js`, which talks to it by messages. Everything that happens is written to a history file before
  * anything else depends on it: the process may be killed at any moment, and what it did must still be known.
@@ -13,7 +13,7 @@ const conflux = require('..')
 const { abridge, currentKey, methods, oldestKey, reduce, spendTime } = require('./application')
 const { Recorder } = require('./recorder')
 
-/** Whoever waits longer gets an unknown outcome, and goes on. */
+/** Whoever waits longer gets an unknown outcome, and continues. */
 const PERFORM_TIMEOUT_MS = 5000
 const SYNC_TIMEOUT_MS = 5000
 
@@ -45,7 +45,7 @@ node.subscribe(() => {
   countSeen = count
 })
 node.on('warning', ({ code, message }) => history.event(code, message))
-node.on('fenced', ({ code, message }) => fault(code, message))
+node.on('diverged', ({ code, message }) => fault(code, message))
 // Its process is of no use any more; who started it starts another one.
 node.on('error', ({ code, message }) => {
   fault(code, message)
@@ -67,7 +67,7 @@ let isStopping = false
 /** This process ends by itself. */
 let isEnding = false
 let acknowledged = 0
-/** When the last perform was acknowledged that was made last: no older one says that the cluster serves. */
+/** When the last call was acknowledged that was made last: no older one says that the cluster serves. */
 let freshestInvocation = 0
 let number = 0
 
@@ -76,7 +76,7 @@ const running = node.ready().then(
   () => {}
 )
 
-/** One client after the other's end performs or reads, as the dice say. */
+/** One client after the other's end performs or reads, as the drawn number says. */
 async function client() {
   let lock = null
   while (!isStopping && node.status().state === 'open') {
@@ -86,14 +86,17 @@ async function client() {
     } else {
       const key = currentKey(node.getState())
       const id = nextId()
-      const dice = Math.random()
+      const drawn = Math.random()
       if (Math.random() < BULK_PART) await performBulk(id, key)
-      else if (dice < 0.2) {
+      else if (drawn < 0.2) {
         const outcome = await performAs(id, 'acquire', key, id)
         if (outcome === 'done') lock = { key, owner: id }
-      } else if (dice < 0.45) await performAs(id, 'append', key, id)
-      else if (dice < 0.6) await performAs(id, 'write', key, id)
-      else if (dice < 0.85) await performAs(id, 'cas', key, node.getState().registers[key] ?? null, id)
+      } else if (drawn < 0.4) await performAs(id, 'append', key, id)
+      else if (drawn < 0.44) await performAs(id, 'push', key, id)
+      // More than are pushed: some find it empty.
+      else if (drawn < 0.5) await performAs(id, 'take', key)
+      else if (drawn < 0.6) await performAs(id, 'write', key, id)
+      else if (drawn < 0.85) await performAs(id, 'cas', key, node.getState().registers[key] ?? null, id)
       else await performAs(id, 'add', key, 1 + Math.floor(Math.random() * 9))
     }
     await delay(pause * Math.random() * 2)
@@ -108,9 +111,9 @@ function anywhere(min, max) {
 async function performBulk(id, key) {
   const cost = Number(anywhere(COST_MS_MIN, COST_MS_MAX).toFixed(2))
   const bytes = Math.floor(anywhere(1, BYTES_MAX))
-  const dice = Math.random()
-  if (dice < 0.4) await performAs(id, 'bulk', key, 'x'.repeat(bytes), 10, cost)
-  else if (dice < 0.8) await performAs(id, 'bulk', key, '', bytes, cost)
+  const drawn = Math.random()
+  if (drawn < 0.4) await performAs(id, 'bulk', key, 'x'.repeat(bytes), 10, cost)
+  else if (drawn < 0.8) await performAs(id, 'bulk', key, '', bytes, cost)
   else await performAs(id, 'decline', key, Math.floor(anywhere(1, 2 * ERROR_BYTES_MAX)), cost)
 }
 

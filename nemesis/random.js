@@ -1,7 +1,7 @@
 /**
- * This file gives dice that fall the same way for the same seed.
+ * Gives drawn that fall the same way for the same seed.
  *
- * Called by the schedule and the faults; a process under test has dice of its own. What the machine does in between is
+ * Called by the schedule and the faults; a process under test has drawn of its own. What the machine does in between is
  * not repeated: a seed repeats the faults, not the run.
  */
 'use strict'

@@ -1,18 +1,18 @@
 /**
- * This file writes the history of one process, one JSON array a line.
+ * Writes the history of one process, one JSON array a line.
  *
  * Used by `process.js`; `history.js` reads it. A line is in the kernel's hands when a function returns, so that a kill
  * loses none; the clock is the machine's monotonic one, which all processes share and no fault moves.
  *
  * | line | meaning |
  * |---|---|
- * | `i`, time, id, method, arguments | a perform is about to be made |
+ * | `i`, time, id, method, arguments | a call is about to be made |
  * | `a`, time, id, action | it was acknowledged with that action |
  * | `x`, time, id, outcome, code, seen, digest, value | it was rejected; what the method saw, if it did |
  * | `s`, time, count, id, digest, earlier | this node's state has so many actions; the last is that, and before came … |
  * | `r`, invoked, time, count, digest, key, values | `sync()` and then a read |
  * | `e`, time, code, message | something worth telling |
- * | `f`, time, code, message | the node failed, or was fenced |
+ * | `f`, time, code, message | the node failed, or has diverged |
  */
 'use strict'
 
@@ -46,8 +46,8 @@ class Recorder {
     this.#write('s', count, last, digest, earlier)
   }
 
-  read(invokedAt, { count, digest, lists, registers, locks, counters }, key) {
-    const values = [lists[key], registers[key], locks[key], counters[key]].map(value => value ?? null)
+  read(invokedAt, { count, digest, lists, registers, locks, counters, queues }, key) {
+    const values = [lists, registers, locks, counters, queues].map(things => things[key] ?? null)
     const now = this.now()
     this.#line(['r', invokedAt, now, count, digest, key, values])
   }

@@ -1,5 +1,5 @@
 /**
- * This file makes the report of a nemesis: a table for people, and the same as an object for the file.
+ * Makes the report of a nemesis: a table for people, and the same as an object for the file.
  *
  * Called by `nemesis.js`.
  */

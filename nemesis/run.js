@@ -1,5 +1,5 @@
 /**
- * This file is one run: a cluster under load, faults one after the other, and at the end every check.
+ * One run: a cluster under load, faults one after the other, and at the end every check.
  *
  * Called by `nemesis.js`. After every fault the cluster must be whole and serve again: safety alone is easy.
  */
@@ -10,7 +10,7 @@ const path = require('node:path')
 const { setTimeout: delay } = require('node:timers/promises')
 
 const { checkOrder } = require('./checks/order')
-const { checkRegister } = require('./checks/register')
+const { checkLinearizability } = require('./checks/linearizability')
 const { Cluster } = require('./cluster')
 const { readHistory } = require('./history')
 const { Random } = require('./random')
@@ -20,7 +20,7 @@ const { schedule } = require('./schedule')
 const WHOLE_WITHIN_MS = 60_000
 const SERVES_WITHIN_MS = 20_000
 
-/** How long the load goes on without a fault between two. */
+/** How long the load continues without a fault between two. */
 const REST_MS = 300
 
 /**
@@ -63,9 +63,9 @@ async function run(plan, say) {
   const history = readHistory(folder)
   const order = checkOrder(history)
   anomalies.push(...order.anomalies)
-  const register = await checkRegister(history, folder)
-  anomalies.push(...register.anomalies)
-  return { anomalies, strikes, seconds, numbers: { ...order.numbers, ...register.numbers } }
+  const objects = await checkLinearizability(history, folder)
+  anomalies.push(...objects.anomalies)
+  return { anomalies, strikes, seconds, numbers: { ...order.numbers, ...objects.numbers } }
 }
 
 async function strikeAll({ plan, cluster, random, strikes, say }) {
@@ -78,8 +78,8 @@ async function strikeAll({ plan, cluster, random, strikes, say }) {
     const results = await Promise.allSettled(
       together.map((fault, i) => {
         // Dice of its own: which of two throws first is not in the seed.
-        const dice = new Random(Math.floor(random.next() * 2 ** 32))
-        return fault.strike({ cluster, random: dice, note: facts => (fresh[i].facts = facts) })
+        const faultRandom = new Random(Math.floor(random.next() * 2 ** 32))
+        return fault.strike({ cluster, random: faultRandom, note: facts => (fresh[i].facts = facts) })
       })
     )
     const names = together.map(({ name }) => name).join(' + ')

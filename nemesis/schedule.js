@@ -1,5 +1,5 @@
 /**
- * This file decides which faults come when: rounds in which every fault comes once, in an order of the dice, some of
+ * Decides which faults come when: rounds in which every fault comes once, in an order of the drawn, some of
  * them two at a time.
  *
  * Called by `run.js`. It knows no cluster.

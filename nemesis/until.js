@@ -1,4 +1,4 @@
-/** This file waits for conditions. */
+/** Waits for conditions. */
 'use strict'
 
 /** Resolves when `holds()`; rejects, naming what was awaited, if that takes too long. */

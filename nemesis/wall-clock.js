@@ -1,5 +1,5 @@
 /**
- * This file is the wall clock of the processes under test, which can be stepped: libfaketime stands between them and
+ * The wall clock of the processes under test, which can be stepped: libfaketime stands between them and
  * CLOCK_REALTIME, and leaves CLOCK_MONOTONIC alone.
  *
  * Called by `cluster.js` and the fault that steps it. The clock of the machine is never touched.

@@ -1,5 +1,5 @@
 /**
- * This file is `npm run build`: it makes the release addon beside index.js, and the loader that finds it.
+ * Is `npm run build`: it makes the release addon beside index.js, and the loader that finds it.
  */
 'use strict'
 

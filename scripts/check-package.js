@@ -1,5 +1,5 @@
 /**
- * This file says what the npm package holds, and what its manifest must not. `npm run check` calls it, after a build.
+ * Says what the npm package holds, and what its manifest must not. `npm run check` calls it, after a build.
  */
 'use strict'
 

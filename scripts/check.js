@@ -1,5 +1,5 @@
 /**
- * This file is `npm run check`: every check that reads and never writes. `npm run verify` is this, then `npm test`.
+ * Is `npm run check`: every check that reads and never writes. `npm run verify` is this, then `npm test`.
  */
 'use strict'
 

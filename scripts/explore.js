@@ -1,5 +1,5 @@
 /**
- * This file is `npm run explore`: it takes the core through every order of a few events, scenario by scenario, in
+ * Is `npm run explore`: it takes the core through every order of a few events, scenario by scenario, in
  * parallel, and prints what breaks a promise as a golden script.
  *
  *     npm run explore -- [--states 1000000] [--jobs 2] [--scenario removed]

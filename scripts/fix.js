@@ -1,5 +1,5 @@
 /**
- * This file is `npm run fix`: it formats Rust and JavaScript and applies what clippy can mend by itself.
+ * Is `npm run fix`: it formats Rust and JavaScript and applies what clippy can mend by itself.
  */
 'use strict'
 

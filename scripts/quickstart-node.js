@@ -1,5 +1,5 @@
 /**
- * This file is one node of the quickstart: a theatre's ticket office. It runs in a worker thread or in a process of its
+ * One node of the quickstart: a theatre's ticket office. It runs in a worker thread or in a process of its
  * own, and does what `quickstart.js` asks.
  */
 'use strict'

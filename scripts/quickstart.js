@@ -1,5 +1,5 @@
 /**
- * This file is `npm run quickstart`: three nodes elect a leader, perform, lose their leader and go on. `-- --redis
+ * Is `npm run quickstart`: three nodes elect a leader, perform, lose their leader and continue. `-- --redis
  * [url]` does it with three processes over Redis and a real kill -9, starting a redis-server when no url is given.
  *
  * It tells what each node sees and checks every word it says: it ends with exit code 0 only if all was so.
@@ -77,7 +77,7 @@ async function tell3(start, { deed }) {
     first.forEach(({ action }, i) => line(members[i % 3], `sold seat ${action.seat} to ${action.customer}`))
     await tellStates(members, customers.length)
 
-    chapter(3, `The leader dies in the middle of 20 performs: ${deed}`)
+    chapter(3, `The leader dies in the middle of 20 calls: ${deed}`)
     const survivors = members.filter(member => member !== leader)
     const start = Date.now()
     const inFlight = Promise.all(
@@ -90,9 +90,9 @@ async function tell3(start, { deed }) {
     const resolved = await inFlight
     check(
       resolved.every(({ action }) => action),
-      'a perform was not resolved'
+      'a call was not resolved'
     )
-    line(undefined, 'all 20 performs have resolved: conflux sent them again to the new leader')
+    line(undefined, 'all 20 calls have resolved: conflux sent them again to the new leader')
     await tellStates(survivors, customers.length + 20)
 
     chapter(4, 'Two nodes are a majority of three: the sale goes on, six customers for the last four seats')
@@ -127,7 +127,7 @@ async function electionAmong(members) {
   throw new Stop(`No leader was elected within ${PATIENCE_MS / 1000} seconds.`)
 }
 
-/** Waits until all have `count` seats sold, then shows and compares what getState() says on each. */
+/** Waits until all have `count` replicas sold, then shows and compares what getState() says on each. */
 async function tellStates(members, count) {
   const states = await Promise.all(members.map(member => member.ask('state', count)))
   for (const { seats } of states) {

@@ -1,5 +1,5 @@
 /**
- * This file finds, installs and runs a real redis-server, each on a port of its own.
+ * Finds, installs and runs a real redis-server, each on a port of its own.
  *
  * Called by the test runner, the tests, the quickstart and the benchmark. It may use nothing but Node's own modules,
  * and never touches a server that it did not start.

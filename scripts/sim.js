@@ -1,5 +1,5 @@
 /**
- * This file is `npm run sim`: it runs as many seeds of the simulations as you have time for, in parallel, and says how
+ * Is `npm run sim`: it runs as many seeds of the simulations as you have time for, in parallel, and says how
  * to replay the one that fails.
  *
  *     npm run sim -- --seeds 50000 [--from 0] [--jobs 2] [--test simulation]
@@ -140,7 +140,7 @@ async function tell(binary, { name, seed, text }) {
 }
 
 /**
- * Makes the run smaller as long as it fails: fewer ticks of faults, fewer kinds of them, fewer nodes, fewer that perform,
+ * Makes the run smaller as long as it fails: fewer ticks of faults, fewer kinds of them, fewer nodes, fewer that call,
  * and fewer ticks again.
  */
 async function shrink(binary, name, seed, text) {

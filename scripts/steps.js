@@ -1,5 +1,5 @@
 /**
- * This file holds the steps that the npm commands are made of: run a program, install, build, stop with one sentence.
+ * Holds the steps that the npm commands are made of: run a program, install, build, stop with one sentence.
  *
  * Called by every script of this folder. It may use nothing but Node's own modules: it runs before anything is
  * installed.

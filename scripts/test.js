@@ -1,5 +1,5 @@
 /**
- * This file is `npm test`: it installs, builds and runs everything. `npm test -- lock redis` runs only the JavaScript
+ * Is `npm test`: it installs, builds and runs everything. `npm test -- lock redis` runs only the JavaScript
  * tests whose file names contain one of the words.
  */
 'use strict'
@@ -27,7 +27,7 @@ main(async () => {
     await step(`JavaScript tests (${files.length} files)`, () =>
       run(process.execPath, ['--test', '--test-reporter=spec', ...files], {
         env,
-        // A few files may be asked to go on for long (docs/reliability.md).
+        // A few files may be asked to continue for long (docs/reliability.md).
         minutes: words.length > 0 ? 240 : 30
       })
     )

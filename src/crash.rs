@@ -1,4 +1,4 @@
-//! This file ends the process at a named point: what the test of crashes is made with (`__test__/crash-points.test.js`).
+//! Ends the process at a named point, for the crash tests (`__test__/crash-points.test.js`).
 //!
 //! Passed by `driver.rs` and `storage/`. Without the feature `crash-points`, which no shipped addon has, a point is
 //! nothing. With it, `CONFLUX_CRASH_POINT=after-sync:3` ends the process the third time that it passes this point.

@@ -1,18 +1,18 @@
-//! This file runs a core: it owns the only clock and the only `select!`, turns what happens into inputs and obeys the
-//! work that comes out. It decides nothing.
+//! Runs a core: owns the only clock and the only `select!`, turns events into inputs, and executes the resulting work.
+//! Decides nothing.
 //!
 //! Started by `js/`. All nodes of a process share one thread and one runtime on it, so that from a link to the core and
-//! back no thread is woken; the thread ends with the last node. What little JavaScript says at a time is handled on
-//! JavaScript's own thread (`desk.rs`), so that nothing is woken for that either.
+//! back no thread is woken; the thread ends with the last node. Small inputs of JavaScript are handled on JavaScript's
+//! own thread (`shared_core.rs`), so that they wake no thread either.
 
 mod clock;
-mod desk;
-mod keeper;
+#[cfg(test)]
+mod inline_tests;
 mod runtime;
+mod shared_core;
+mod storage_thread;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod visits;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -27,12 +27,12 @@ use crate::channel::{Channel, Health, Link};
 use crate::error::{Error, message_of};
 use crate::raft::{ChannelState, Delivery, Incarnation, Input, Node, Options, Status};
 use crate::storage::Storage;
-use desk::{Command, Core, Desk, Heard, Left};
-use keeper::{Reports, Saver};
+use shared_core::{Command, Deferred, LockedCore, SharedCore, TurnInputs};
+use storage_thread::{Reports, WriteHandle};
 
-pub use desk::Handle;
+pub use shared_core::Handle;
 
-/// What a driver calls. Calls come one after the other, from the thread that has the turn, and must not block.
+/// The callbacks of a driver. They come one after the other, from the thread that has the turn, and must not block.
 pub trait Application: Send + 'static {
     /// One batch, to be answered by exactly one `Input::Answered`.
     fn deliver(&self, batch: Vec<Delivery>);
@@ -49,26 +49,26 @@ pub fn start(
     storage: Box<dyn Storage>,
     application: impl Application,
 ) -> Result<Handle, Error> {
-    // Unbounded: the façade bounds performs (`maxPending`), and everything else comes one at a time.
+    // Unbounded: the façade bounds calls (`maxPending`), and everything else comes one at a time.
     let (mailbox, commands) = mpsc::unbounded_channel();
     let status = Status::starting(&options, "reading its storage");
-    let mut core = Core::new(Box::new(application), status);
+    let mut core = LockedCore::new(Box::new(application), status);
     let mut stored = Some(storage);
     if let Some(storage) = stored.take_if(|storage| !storage.is_durable()) {
-        core.begin(Node::new(options.clone(), None), Saver::Here(storage));
+        core.begin(Node::new(options.clone(), None), WriteHandle::Here(storage));
     }
-    let desk = Arc::new(Desk::new(core));
-    let handle = Handle::new(mailbox, desk.clone());
+    let shared_core = Arc::new(SharedCore::new(core));
+    let handle = Handle::new(mailbox, shared_core.clone());
     runtime::spawn(move || async move {
         let mut driver = Driver {
-            desk,
+            shared_core,
             commands,
             tick,
             timer: Box::pin(sleep(Duration::ZERO)),
             channel,
             reports: Reports::None,
             link: None,
-            heard: Heard::default(),
+            heard: TurnInputs::default(),
             frames: Vec::new(),
         };
         let begun = match stored {
@@ -85,7 +85,7 @@ pub fn start(
 }
 
 struct Driver {
-    desk: Arc<Desk>,
+    shared_core: Arc<SharedCore>,
     commands: UnboundedReceiver<Command>,
     tick: Duration,
     /// Wakes for the clock.
@@ -93,11 +93,11 @@ struct Driver {
     channel: Box<dyn Channel>,
     reports: Reports,
     link: Option<Link>,
-    heard: Heard,
+    heard: TurnInputs,
     frames: Vec<Bytes>,
 }
 
-/// What ended a driver.
+/// Why a driver ended.
 enum End {
     Stopped(Option<Error>),
     Killed,
@@ -110,9 +110,9 @@ impl End {
 }
 
 impl Driver {
-    /// Makes a core of what the storage kept.
+    /// Creates the core from the content of the storage.
     async fn recover(&mut self, options: Options, storage: Box<dyn Storage>) -> Result<(), End> {
-        let (saver, reports) = Reports::start(storage).map_err(End::failed)?;
+        let (write_handle, reports) = Reports::start(storage).map_err(End::failed)?;
         self.reports = reports;
         let loaded = loop {
             // What is sent meanwhile waits, unbounded as the mailbox is that it came from.
@@ -128,18 +128,18 @@ impl Driver {
         let recovered = loaded.map_err(End::failed)?;
         let begun = catch_unwind(AssertUnwindSafe(|| Node::new(options, recovered)));
         let node = begun.map_err(|panic| End::failed(Error::Panic { message: message_of(&*panic) }))?;
-        self.desk.lock().begin(node, saver);
+        self.shared_core.lock().begin(node, write_handle);
         Ok(())
     }
 
     async fn turns(&mut self) -> End {
         loop {
-            while let Some(left) = self.desk.turn(&mut self.heard) {
+            while let Some(left) = self.shared_core.turn(&mut self.heard) {
                 match left {
-                    Left::Join(incarnation) => self.join(incarnation),
-                    Left::Stop(error) => return End::Stopped(error),
+                    Deferred::Join(incarnation) => self.join(incarnation),
+                    Deferred::Stop(error) => return End::Stopped(error),
                     // A panic is a bug in the core. It ends this node, never the application's process.
-                    Left::Panic(message) => return End::failed(Error::Panic { message }),
+                    Deferred::Panic(message) => return End::failed(Error::Panic { message }),
                 }
             }
             self.set_timer();
@@ -149,10 +149,10 @@ impl Driver {
         }
     }
 
-    /// A timer that wakes too early is left alone, because setting one is a system call: at rest, others wake this thread
-    /// before the clock does.
+    /// A timer that wakes too early is left alone, because setting one is a system call: at rest, others wake this
+    /// thread before the clock does.
     fn set_timer(&mut self) {
-        let Some(due) = self.desk.lock().due().map(Instant::from_std) else { return };
+        let Some(due) = self.shared_core.lock().due().map(Instant::from_std) else { return };
         if due < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(due);
         }
@@ -164,7 +164,7 @@ impl Driver {
         let mut link = self.channel.join(incarnation);
         let health = link.health.borrow_and_update().clone();
         link.found.mark_unchanged();
-        self.desk.lock().joined(link.outbound.clone(), self.tick);
+        self.shared_core.lock().joined(link.outbound.clone(), self.tick);
         self.heard.inputs.push(Input::Channel(state_of(health)));
         self.link = Some(link);
     }
@@ -172,7 +172,7 @@ impl Driver {
     /// Waits until something happens; `false` if the node is to be killed.
     async fn hear(&mut self) -> bool {
         let Some(link) = &mut self.link else {
-            // Before the core has joined a channel there is nothing to hear; a node without a core's wish to join is
+            // Before the core has joined a channel there is nothing to hear; a node without a core's request to join is
             // only ever woken from outside.
             tokio::select! {
                 command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
@@ -180,13 +180,13 @@ impl Driver {
             }
             return true;
         };
-        let (wish, note) = self.desk.lock().of_cluster();
+        let (request, note) = self.shared_core.lock().marker_state();
         if let Some(note) = note {
             link.marker.set_note(note);
         }
-        link.marker.set_wish(wish);
+        link.marker.set_request(request);
         let inputs = &mut self.heard.inputs;
-        // Not biased: whatever comes often must not keep the clock or the others from being heard.
+        // Not biased: frequent events must not starve the clock or the others.
         tokio::select! {
             command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
             () = &mut self.timer => {}
@@ -209,14 +209,14 @@ impl Driver {
     }
 
     async fn end(mut self, end: End) {
-        let (application, saver) = self.desk.lock().end();
+        let (application, write_handle) = self.shared_core.lock().end();
         let End::Stopped(error) = end else { return };
         if let Some(link) = self.link.take() {
             link.close().await;
         }
         tokio::select! {
-            // A storage that fails now is news too: what the node wrote last may be missing in it.
-            saved = self.reports.end(saver) => {
+            // A failure of the storage must still be reported: the node's last write may be missing.
+            saved = self.reports.end(write_handle) => {
                 if let Some(application) = application {
                     application.stopped(error.or(saved.err()));
                 }
@@ -226,7 +226,7 @@ impl Driver {
     }
 }
 
-/// Waits for a kill, when nothing else counts any more.
+/// Waits for a kill, ignoring everything else.
 async fn killed(commands: &mut UnboundedReceiver<Command>) {
     loop {
         match commands.recv().await {

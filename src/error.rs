@@ -1,6 +1,6 @@
-//! This file is the one list of errors that a caller of conflux's core can meet, each with its stable code.
+//! Lists every error that a caller of conflux's core can encounter, each with its stable code.
 //!
-//! What only the façade can find wrong (options, arguments) has its codes in `lib/errors.js`.
+//! `lib/errors.js` has the errors that only the façade detects (options, arguments).
 
 use std::any::Any;
 use std::sync::Arc;
@@ -10,78 +10,78 @@ use crate::raft::ClusterUuid;
 /// A variant is a situation, its fields are the facts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The node was closed before the perform ended.
-    #[error("this node was closed before the perform ended")]
+    /// The node was closed before the call ended.
+    #[error("this node was closed before the call ended")]
     Closed,
-    /// This node started over as a new member while the perform was on its way.
-    #[error("this node left its cluster while the perform was on its way; the outcome is unknown")]
+    /// This node became a new member while the call was in flight: the action may still be committed (thesis §6.3).
+    #[error("this node left its cluster while the call was in flight; the outcome is unknown")]
     Removed,
     /// Another live process has the same id.
-    #[error("the id `{id}` belongs to another live node of this cluster; every node needs an id of its own")]
+    #[error("id `{id}`: another live node of this cluster uses it; every node needs its own id")]
     DuplicateId { id: String },
-    /// Another cluster, which has a leader, is on this channel; ours has none, and holds actions.
+    /// A cluster with a leader is on this channel; this node's cluster has actions and no leader.
     #[error(
-        "cluster {ours}, which has lost its leader, met cluster {theirs}, which has one, on the same channel; \
-         this node stops"
+        "this node's cluster {ours} has no leader, and another cluster on the same channel, {theirs}, has one; this node \
+         stops"
     )]
     OtherCluster { ours: ClusterUuid, theirs: ClusterUuid },
-    /// This node's application is not that of the cluster on its channel.
+    /// The cluster on this node's channel belongs to another application.
     #[error(
-        "this node is of {ours}, and the cluster on this channel is of {theirs}: two applications use the channelName \
-         `{channel_name}`; give one of them another"
+        "this node belongs to {ours}, and the cluster on this channel to {theirs}: two applications use the channelName \
+         `{channel_name}`; give one of them another channelName"
     )]
     OtherApplication { ours: Arc<str>, theirs: Arc<str>, channel_name: Arc<str> },
     /// No majority of the voters answered in time.
-    #[error("{what}: no quorum within the time given; {why}")]
+    #[error("{what}: the operation timed out without a quorum; {why}")]
     NoQuorum { what: &'static str, why: String },
     /// No member has this id.
     #[error("{what}: the cluster has no member `{id}`; its members are {}", members.join(", "))]
     UnknownMember { what: &'static str, id: String, members: Vec<String> },
-    /// Only a voter can lead, and none that is on its way out.
+    /// Only a voter that is not being removed can lead.
     #[error(
-        "transferring leadership: `{id}` is a learner or is being removed; only a voter that stays can lead"
+        "transferring leadership: `{id}` is a learner or is being removed; only a voter that stays a member can lead"
     )]
     NotAVoter { id: String },
     /// A cluster keeps at least one voter.
     #[error("removing `{id}`: it is the last voter of the cluster")]
     LastVoter { id: String },
-    /// `recover` was called where nothing is lost.
+    /// `recover` was called although the quorum is not lost.
     #[error("recovering: the quorum is not lost; {why}")]
     QuorumNotLost { why: String },
     /// The state of this node differs from the majority's, or its reducer threw on a committed action.
-    #[error("this node's state ends before index {index}: {why}")]
-    Fenced { index: u64, why: String },
-    /// The snapshot that this node received no longer tells what became of the perform.
-    #[error("the cluster no longer remembers what became of this perform; the outcome is unknown")]
+    #[error("the state of this node is valid only up to the action before index {index}: {why}")]
+    Diverged { index: u64, why: String },
+    /// The snapshot that this node received no longer contains the outcome of the call.
+    #[error("the cluster no longer has the outcome of this call, because this node was away for too long")]
     Forgotten,
     /// Another process has the storage open.
-    #[error("opening the storage `{path}`: another process has it open; every node needs a path of its own")]
+    #[error("opening the storage `{path}`: another process has it open; every node needs its own path")]
     StorageInUse { path: String },
-    /// The storage holds something that was never written, or is of another version.
+    /// The storage contains data that conflux did not write, or the format of another version.
     #[error("reading the storage `{path}`: {cause}; nothing was changed. {advice}")]
     StorageDamaged { path: String, cause: String, advice: &'static str },
     /// Another process runs with a copy of this node's directory.
     #[error(
-        "the storage directory of `{id}` is a copy: another process with the same content is a member already, and goes \
-         on; delete this directory, and start this node under an id of its own, or end the other first"
+        "the storage directory of `{id}` is a copy: another process with the same content is already a member, and \
+         continues; delete this directory and start this node under its own id, or end the other process first"
     )]
     StorageCopied { id: String },
-    /// The directory holds an older state than the cluster knows of it.
+    /// The directory contains an older state than this member has acknowledged.
     #[error(
-        "the storage directory of `{id}` is an older copy: the cluster has heard this member with a newer one, and what it \
-         acknowledged since is missing here; delete this directory, and start this node again: it joins as a new member"
+        "the storage directory of `{id}` is an older copy: this member has run with a newer one, and what it acknowledged \
+         since then is missing here; delete this directory and start this node again: it joins as a new member"
     )]
     StorageOutdated { id: String },
     /// The storage cannot be read or written.
     #[error("{what} the storage `{path}`: {cause}")]
     Storage { what: &'static str, path: String, cause: String },
-    /// The channel cannot make sense of its options.
+    /// The options of the channel are invalid.
     #[error("\"channel\": {cause}")]
     InvalidChannel { cause: String },
-    /// The system refuses a node what it needs to run: a thread, an event queue.
-    #[error("starting a node: the system gives no {what}: {cause}")]
+    /// The operating system refuses a resource that a node needs: a thread, an event queue.
+    #[error("starting a node: the operating system refused {what}: {cause}")]
     Resources { what: &'static str, cause: String },
-    /// A bug: the core panicked. The node is dead, the process lives.
+    /// A bug: the core panicked. The node has ended, the process continues.
     #[error("the core failed: {message}")]
     Panic { message: String },
 }
@@ -100,7 +100,7 @@ impl Error {
             Error::NotAVoter { .. } => "ERR_CONFLUX_NOT_A_VOTER",
             Error::LastVoter { .. } => "ERR_CONFLUX_LAST_VOTER",
             Error::QuorumNotLost { .. } => "ERR_CONFLUX_QUORUM_NOT_LOST",
-            Error::Fenced { .. } => "ERR_CONFLUX_FENCED",
+            Error::Diverged { .. } => "ERR_CONFLUX_DIVERGED",
             Error::Forgotten => "ERR_CONFLUX_FORGOTTEN",
             Error::StorageInUse { .. } => "ERR_CONFLUX_STORAGE_IN_USE",
             Error::StorageDamaged { .. } => "ERR_CONFLUX_STORAGE_DAMAGED",
@@ -114,7 +114,7 @@ impl Error {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())

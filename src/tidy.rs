@@ -1,7 +1,7 @@
-//! This file holds the rules of the house that a compiler can't check, as tests.
+//! Project rules that a compiler cannot check, as tests.
 //!
-//! It reads the whole tree as text. A rule is a function from a text to its faults; beside each stands a test that
-//! shows it a bad text, so that no rule can pass by looking at nothing.
+//! They read the whole tree as text. A rule is a function from a text to its faults; a second test gives each rule a bad
+//! text, so that no rule can pass by checking nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +16,9 @@ struct Text {
 }
 
 impl Text {
-    /// Without line comments, and without what is compiled for tests only: what the rules about rooms look at.
+    /// Without line comments, and without what is compiled for tests only: what the import rules look at.
     fn production_code(&self) -> String {
-        let is_for_tests = ["/testing", "/simulation"].iter().any(|room| self.path.contains(room))
+        let is_for_tests = ["/testing", "/simulation"].iter().any(|folder| self.path.contains(folder))
             || self.path.ends_with("tests.rs");
         if is_for_tests || self.path.ends_with("contract.rs") {
             return String::new();
@@ -31,16 +31,16 @@ impl Text {
             .join("\n")
     }
 
-    fn is_in(&self, room: &str) -> bool {
-        self.path.starts_with(room)
+    fn is_in(&self, folder: &str) -> bool {
+        self.path.starts_with(folder)
     }
 }
 
 #[test]
-fn rooms_import_in_one_direction() {
+fn modules_import_in_one_direction() {
     let sources = rust_sources();
     assert!(sources.iter().any(|source| source.is_in("src/raft/")), "found no source of the core");
-    assert_no_faults(sources.iter().flat_map(faults_of_room));
+    assert_no_faults(sources.iter().flat_map(faults_of_imports));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn the_import_rule_sees_every_forbidden_direction() {
         ("src/raft/node.rs", "use crate::channel::Channel;"),
         ("src/raft/node.rs", "use crate::{driver, error};"),
         ("src/raft/node.rs", "use anyhow::Context;"),
-        ("src/raft/node.rs", "let dice = rand::thread_rng();"),
+        ("src/raft/node.rs", "let rng = rand::thread_rng();"),
         ("src/channel/redis/mod.rs", "use crate::js::open;"),
         ("src/channel/memory.rs", "use crate::raft::Frame;"),
         ("src/channel/memory.rs", "use crate::raft::{Incarnation, Status};"),
@@ -62,7 +62,7 @@ fn the_import_rule_sees_every_forbidden_direction() {
         ("src/driver.rs", "use napi::Env;"),
         ("src/driver.rs", "crate::js::deliver();"),
     ] {
-        assert!(!faults_of_room(&text(path, line)).is_empty(), "not seen in {path}: {line}");
+        assert!(!faults_of_imports(&text(path, line)).is_empty(), "not seen in {path}: {line}");
     }
     for (path, line) in [
         ("src/raft/node.rs", "use crate::error::Error; // tokio may be named in a comment"),
@@ -72,7 +72,7 @@ fn the_import_rule_sees_every_forbidden_direction() {
         ("src/driver.rs", "tokio::select! { a = b => c }"),
         ("src/js/mod.rs", "use napi::Env; use crate::driver;"),
     ] {
-        assert_no_faults(faults_of_room(&text(path, line)));
+        assert_no_faults(faults_of_imports(&text(path, line)));
     }
 }
 
@@ -96,7 +96,7 @@ const CRATES_OF_CORE: [&str; 16] = [
     "thiserror",
 ];
 
-/// Clocks, dice, threads, files, sockets, JavaScript, and orders that differ from run to run.
+/// Clocks, random generator, threads, files, sockets, JavaScript, and orders that differ from run to run.
 const FORBIDDEN_IN_CORE: [&str; 16] = [
     "std::time",
     "std::thread",
@@ -116,7 +116,7 @@ const FORBIDDEN_IN_CORE: [&str; 16] = [
     "unsafe",
 ];
 
-fn faults_of_room(source: &Text) -> Vec<String> {
+fn faults_of_imports(source: &Text) -> Vec<String> {
     let code = source.production_code();
     let mut faults = Vec::new();
     let mut forbid = |words: &[&str]| {
@@ -132,9 +132,9 @@ fn faults_of_room(source: &Text) -> Vec<String> {
         for name in foreign {
             faults.push(format!("{}: the core may not use the crate `{name}`", source.path));
         }
-        let rooms =
-            names_after(&code, "crate::").into_iter().filter(|room| room != "error" && room != "raft");
-        faults.extend(rooms.map(|room| format!("{}: the core may not name `crate::{room}`", source.path)));
+        let modules = names_after(&code, "crate::").into_iter();
+        let modules = modules.filter(|module| module != "error" && module != "raft");
+        faults.extend(modules.map(|name| format!("{}: the core may not name `crate::{name}`", source.path)));
     } else if source.is_in("src/channel/") {
         forbid(&["crate::js", "crate::driver", "crate::storage", "napi", "select!"]);
         let names =
@@ -157,7 +157,7 @@ fn files_are_short_and_say_what_they_are() {
 
 #[test]
 fn the_file_rule_sees_long_and_headless_and_unfinished_files() {
-    let head = "//! This file is short.\n";
+    let head = "//! A short file.\n";
     for bad in ["fn main() {}\n".to_owned(), head.repeat(LINES_MAX + 1), format!("{head}{}!()\n", "todo")] {
         assert!(
             !faults_of_file(&text("src/x.rs", &bad)).is_empty(),
@@ -166,21 +166,21 @@ fn the_file_rule_sees_long_and_headless_and_unfinished_files() {
         );
     }
     assert_no_faults(faults_of_file(&text("src/x.rs", head)));
-    assert_no_faults(faults_of_file(&text("lib/x.js", "'use strict'\n\n// This file is short too.\n")));
+    assert_no_faults(faults_of_file(&text("lib/x.js", "'use strict'\n\n// Another short file.\n")));
 }
 
 fn faults_of_file(source: &Text) -> Vec<String> {
     let mut faults = Vec::new();
     let line_count = source.text.lines().count();
     if line_count > LINES_MAX {
-        faults.push(format!("{}: {line_count} lines; a file holds one noun", source.path));
+        faults.push(format!("{}: {line_count} lines; a file has one main type", source.path));
     }
-    let says_what_it_is =
-        source.text.lines().take(4).any(|line| {
-            ["This file ", "This room ", "This folder "].iter().any(|start| line.contains(start))
-        });
+    let says_what_it_is = source.text.lines().take(4).any(|line| {
+        let text = line.trim_start().trim_start_matches(['/', '!', '*', ' ']);
+        line.trim_start().starts_with(['/', '*']) && text.starts_with(|c: char| c.is_uppercase() || c == '`')
+    });
     if !says_what_it_is {
-        faults.push(format!("{}: its head does not say what this file is", source.path));
+        faults.push(format!("{}: its head does not say what it does", source.path));
     }
     for mark in [concat!("todo", "!("), concat!("dbg", "!("), concat!("TO", "DO"), concat!("FIX", "ME")] {
         if source.text.contains(mark) {
@@ -191,12 +191,12 @@ fn faults_of_file(source: &Text) -> Vec<String> {
 }
 
 #[test]
-fn no_file_names_a_path_of_somebodys_machine() {
+fn no_file_names_a_path_of_one_machine() {
     assert_no_faults(tree().iter().flat_map(faults_of_paths));
 }
 
 #[test]
-fn the_path_rule_sees_homes_and_workshops() {
+fn the_path_rule_sees_home_and_work_folders() {
     for folder in MACHINE_FOLDERS {
         assert!(
             !faults_of_paths(&text("README.md", &format!("see {folder}x"))).is_empty(),
@@ -230,7 +230,7 @@ fn both_manifests_have_one_version() {
     );
 }
 
-/// What a program may act on is told to its author: in the types.
+/// The types document everything that a program may act on.
 #[test]
 fn every_code_is_documented_and_every_documented_code_exists() {
     let documented = codes_in(&read("index.d.ts"));
@@ -310,7 +310,7 @@ fn rust_sources() -> Vec<Text> {
     tree().into_iter().filter(|source| source.is_in("src/") && source.path.ends_with(".rs")).collect()
 }
 
-/// Every source a person reads, in either language; types are one long document.
+/// Every source that people read, in either language, without the types, which are one long document.
 fn written_by_hand() -> Vec<Text> {
     let is_source = |path: &str| [".rs", ".js", ".mjs", ".cjs"].iter().any(|ending| path.ends_with(ending));
     // `lib.rs` is the map, `build.rs` one line, `examples/` are written for their readers' own projects.
@@ -326,7 +326,7 @@ fn tree() -> Vec<Text> {
     texts
 }
 
-/// What git keeps: made and installed things are left out by name.
+/// The files in git; generated and installed files are excluded by name.
 fn collect(folder: &Path, texts: &mut Vec<Text>) {
     const NOT_OURS: [&str; 10] = [
         ".git",

@@ -1,4 +1,4 @@
-//! This file is the least that redis-rs can do: a publish that waits for no reply, and a read of the next message.
+//! The least that redis-rs can do: a publish that waits for no reply, and a read of the next message.
 //!
 //! Called by `channel_round_trip.rs` and `bare_round_trip.rs`.
 

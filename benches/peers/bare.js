@@ -1,5 +1,5 @@
 /**
- * This file is the limit as a peer: a bare round trip between two processes over the same Redis, through the same
+ * The limit as a peer: a bare round trip between two processes over the same Redis, through the same
  * client (`bare_round_trip.rs`). No consensus can be quicker from a leader; from a follower its floor is twice that.
  */
 'use strict'

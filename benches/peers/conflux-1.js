@@ -1,5 +1,5 @@
 /**
- * This file is conflux 1.1.8 as a peer. It acknowledges before it applies; measured is until it has applied too.
+ * Is conflux 1.1.8 as a peer. It acknowledges before it applies; measured is until it has applied too.
  */
 'use strict'
 
@@ -66,7 +66,7 @@ class Client {
     this.#waiting.delete(number)
   }
 
-  /** Waits until nothing has come in for a while, as there is no way to ask; and not for ever. */
+  /** Waits until nothing has come in for a while, as there is no way to ask; and not forever. */
   async settle() {
     const count = () => [...this.#applied.values()].reduce((sum, seen) => sum + seen.count, 0)
     const deadline = Date.now() + SETTLE_PATIENCE_MS

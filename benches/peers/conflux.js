@@ -1,5 +1,5 @@
 /**
- * This file is this tree as a peer: nodes of conflux, in one process or in one each.
+ * Is this tree as a peer: nodes of conflux, in one process or in one each.
  */
 'use strict'
 
@@ -108,9 +108,9 @@ class Client {
 
   /** Of each origin, what is in the state. Its requests take effect in order: a last number says all. */
   applied() {
-    const { books, doubled } = this.#node.getState()
+    const { ledger, doubled } = this.#node.getState()
     return Object.fromEntries(
-      books.map(({ origin, last, holes }) => {
+      ledger.map(({ origin, last, holes }) => {
         // What is missing in the order shows as a hole at the end: it was not applied, and can not be any more.
         return [origin, { next: last + 1 - holes, beyond: [], doubled }]
       })
@@ -118,22 +118,22 @@ class Client {
   }
 }
 
-/** Copies one level, as reducers do, and checks the books as it goes: a list, because an object is copied by name. */
-function reduce(state = { count: 0, last: null, books: [], doubled: 0, rows: [] }, action) {
+/** Copies one level, as reducers do, and checks the ledger as it goes: a list, because an object is copied by name. */
+function reduce(state = { count: 0, last: null, ledger: [], doubled: 0, rows: [] }, action) {
   if (action === null) return state
   if (action.bytes !== undefined) return { ...state, rows: rowsOf(action.bytes) }
   const { o: origin, n: number } = action
-  const books = state.books.slice()
-  let place = books.findIndex(book => book.origin === origin)
-  if (place === -1) place = books.push({ origin, last: 0, holes: 0 }) - 1
-  const { last, holes } = books[place]
+  const ledger = state.ledger.slice()
+  let place = ledger.findIndex(book => book.origin === origin)
+  if (place === -1) place = ledger.push({ origin, last: 0, holes: 0 }) - 1
+  const { last, holes } = ledger[place]
   const isNew = number > last
-  if (isNew) books[place] = { origin, last: number, holes: holes + number - last - 1 }
+  if (isNew) ledger[place] = { origin, last: number, holes: holes + number - last - 1 }
   return {
     ...state,
     count: state.count + 1,
     last: number,
-    books,
+    ledger,
     doubled: isNew ? state.doubled : state.doubled + 1
   }
 }

@@ -1,5 +1,5 @@
 /**
- * This file is etcd as a peer: three members, one process each, as Debian has them, spoken to through the npm package
+ * Is etcd as a peer: three members, one process each, as Debian has them, spoken to through the npm package
  * etcd3.
  */
 'use strict'
@@ -56,7 +56,7 @@ async function leaderOf(urls) {
   return header && IDS[ids.indexOf(leader)]
 }
 
-/** Every key that this member has: each perform put one of its own. */
+/** Every key that this member has: each call put one of its own. */
 async function audit(url) {
   const base64 = text => Buffer.from(text).toString('base64')
   const applied = {}

@@ -1,5 +1,5 @@
 /**
- * This file is `INCR` on one Redis as a peer: no replication, no log, and what a counter costs without conflux.
+ * Is `INCR` on one Redis as a peer: no replication, no log, and what a counter costs without conflux.
  */
 'use strict'
 

@@ -1,4 +1,4 @@
-/** This file is a loop in plain JavaScript as a peer: the scenario does all there is. */
+/** A loop in plain JavaScript as a peer: the scenario does all there is. */
 'use strict'
 
 module.exports = {

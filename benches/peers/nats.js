@@ -1,5 +1,5 @@
 /**
- * This file is NATS JetStream as a peer: three servers, one process each, as Debian has them, and a stream with three
+ * Is NATS JetStream as a peer: three servers, one process each, as Debian has them, and a stream with three
  * replicas, published to through the npm package nats.
  */
 'use strict'

@@ -1,5 +1,5 @@
 /**
- * This file says why zmq-raft 0.5 is no peer yet: its zeromq 5.2 has no binary for Node 20, and building it downloads
+ * Says why zmq-raft 0.5 is no peer yet: its zeromq 5.2 has no binary for Node 20, and building it downloads
  * the sources of libzmq from where npm does not reach.
  */
 'use strict'

@@ -1,4 +1,4 @@
-/** This file measures the start of the last of three nodes until its first perform is done. */
+/** Measures the start of the last of three nodes until its first call is done. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

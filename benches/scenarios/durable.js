@@ -1,4 +1,4 @@
-/** This file measures storage on disk beside none, and a sync of that disk beside both. */
+/** Measures storage on disk beside none, and a sync of that disk beside both. */
 'use strict'
 
 const fs = require('node:fs')

@@ -1,4 +1,4 @@
-/** This file measures the gap that kill -9 of the leader leaves: the longest pause between two commits of a survivor. */
+/** Measures the gap that kill -9 of the leader leaves: the longest pause between two commits of a survivor. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

@@ -1,4 +1,4 @@
-/** This file measures throughput with every node performing. */
+/** Measures throughput with every node performing. */
 'use strict'
 
 const { measureThroughput } = require('../throughput')

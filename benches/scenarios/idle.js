@@ -1,4 +1,4 @@
-/** This file measures what a cluster costs that has nothing to do. */
+/** Measures what a cluster costs that has nothing to do. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

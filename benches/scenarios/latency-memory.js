@@ -1,4 +1,4 @@
-/** This file measures one perform after the other where all three nodes share a process. */
+/** Measures one call after the other where all three nodes share a process. */
 'use strict'
 
 const { measureLatency } = require('../latency')

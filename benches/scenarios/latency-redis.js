@@ -1,4 +1,4 @@
-/** This file measures one perform after the other over Redis, each node in a process of its own. */
+/** Measures one call after the other over Redis, each node in a process of its own. */
 'use strict'
 
 const { measureLatency } = require('../latency')

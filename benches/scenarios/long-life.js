@@ -1,4 +1,4 @@
-/** This file measures whether a million actions behind it slow a leader down, or make it larger. */
+/** Measures whether a million actions behind it slow a leader down, or make it larger. */
 'use strict'
 
 const { burst } = require('../throughput')

@@ -1,4 +1,4 @@
-/** This file measures the memory of a node at rest, and of a perform on its way. */
+/** Measures the memory of a node at rest, and of a call in flight. */
 'use strict'
 
 const { addedByNodeAtRest } = require('../memory')
@@ -14,13 +14,13 @@ module.exports = {
   measure: async ({ peer, start }) => {
     const figures = { 'a node at rest adds (MB)': (await addedByNodeAtRest(peer.name)) / 1e6 }
     if (peer.name !== 'conflux') return figures
-    // Without the others there is no quorum: performs wait, and can be weighed.
+    // Without the others there is no quorum: calls wait, and can be weighed.
     const cluster = await start({ isLazy: true, execArgv: ['--expose-gc'] })
     const [id] = cluster.ids
     await cluster.openOne(id)
     const before = await cluster.ask(id, 'residentBytes')
     await cluster.ask(id, 'strand', { count: STRANDED })
     const after = await cluster.ask(id, 'residentBytes')
-    return { ...figures, 'a perform in flight adds (bytes)': (after - before) / STRANDED }
+    return { ...figures, 'a call in flight adds (bytes)': (after - before) / STRANDED }
   }
 }

@@ -1,4 +1,4 @@
-/** This file measures what it costs to have the package: loading it, its binary, what it brings along. */
+/** Measures what it costs to have the package: loading it, its binary, what it brings along. */
 'use strict'
 
 const { execFileSync } = require('node:child_process')

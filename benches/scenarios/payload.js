@@ -1,4 +1,4 @@
-/** This file measures how throughput falls as actions grow. */
+/** Measures how throughput falls as actions grow. */
 'use strict'
 
 const { measureThroughput } = require('../throughput')

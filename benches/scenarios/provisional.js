@@ -1,4 +1,4 @@
-/** This file measures what `getProvisionalState()` in every method costs with 3,000 uncommitted before it. */
+/** Measures what `getProvisionalState()` in every method costs with 3,000 uncommitted before it. */
 'use strict'
 
 const { measureThroughput } = require('../throughput')

@@ -1,4 +1,4 @@
-/** This file measures the limit that JavaScript sets: JSON in, a reducer, and a listener, in a loop. */
+/** Measures the limit that JavaScript sets: JSON in, a reducer, and a listener, in a loop. */
 'use strict'
 
 module.exports = {

@@ -1,4 +1,4 @@
-/** This file measures how throughput falls as the cluster grows. */
+/** Measures how throughput falls as the cluster grows. */
 'use strict'
 
 const { measureThroughput } = require('../throughput')

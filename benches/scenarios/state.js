@@ -1,4 +1,4 @@
-/** This file measures whether throughput depends on the size of the state, with a reducer that copies one level. */
+/** Measures whether throughput depends on the size of the state, with a reducer that copies one level. */
 'use strict'
 
 const { measureThroughput } = require('../throughput')

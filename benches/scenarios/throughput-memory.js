@@ -1,4 +1,4 @@
-/** This file measures throughput where all three nodes share a process. */
+/** Measures throughput where all three nodes share a process. */
 'use strict'
 
 const { measureThroughput } = require('../throughput')

@@ -1,4 +1,4 @@
-/** This file measures throughput from the leader over Redis, each node in a process of its own. */
+/** Measures throughput from the leader over Redis, each node in a process of its own. */
 'use strict'
 
 const { measureThroughput } = require('../throughput')

@@ -1,4 +1,4 @@
-//! This file is a fuzz target: a snapshot that arrives in parts.
+//! A fuzz target: a snapshot that arrives in parts.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| conflux::raft::fuzzing::chunk(bytes));

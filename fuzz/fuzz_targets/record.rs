@@ -1,4 +1,4 @@
-//! This file is a fuzz target: a value of the database.
+//! A fuzz target: a value of the database.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| conflux::storage::disk::fuzzing::record(bytes));

@@ -1,4 +1,4 @@
-//! This file is a fuzz target: a snapshot's image.
+//! A fuzz target: a snapshot's image.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| conflux::raft::fuzzing::snapshot(bytes));

@@ -1,10 +1,15 @@
-//! This file checks that a history of registers is linearizable.
+//! Checks that a history of registers and queues is linearizable.
 //!
-//! Run by the nemesis (`nemesis/checks/register.js`) with a file of JSON lines, one operation each:
-//! `{ key, call, return, write | cas | read }`. The search is `todc_utils`' (Wing and Gong's, with Lowe's memory); this
-//! file only says what a register does. It must know nothing of conflux: it is the second opinion.
+//! Run by the nemesis (`nemesis/checks/linearizability.js`) with a file of JSON lines, one operation each:
+//! `{ object, call, return, write | cas | read | push | take | list }`. The search is
+//! `todc_utils`' (Wing and Gong's, with Lowe's memory); this file only says what a register and a queue do. It must know nothing of conflux: it is the second opinion.
 
-use std::{collections::BTreeMap, env, fs, process::ExitCode, thread};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    env, fs,
+    process::ExitCode,
+    thread,
+};
 
 use serde::Deserialize;
 use todc_utils::{
@@ -18,7 +23,7 @@ use todc_utils::{
 /// One operation of a client. Without `return` nobody knows whether it happened: it may have, at any later time.
 #[derive(Clone, Debug, Deserialize)]
 struct Operation {
-    key: u64,
+    object: String,
     call: u64,
     r#return: Option<u64>,
     #[serde(flatten)]
@@ -31,6 +36,12 @@ enum What {
     Write(Value),
     Cas(Value, Value),
     Read(Value),
+    /// At the end of a queue.
+    Push(String),
+    /// What was at its front; nothing: it was empty, or that is not known.
+    Take(Value),
+    /// All that is in the queue.
+    List(VecDeque<String>),
 }
 
 /// What a register holds; nothing at first.
@@ -43,23 +54,42 @@ struct Step {
     is_known: bool,
 }
 
-struct Register;
+/// What an object holds: a register its value, a queue its items.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct State {
+    value: Value,
+    items: VecDeque<String>,
+}
 
-impl Specification for Register {
-    type State = Value;
+struct Object;
+
+impl Specification for Object {
+    type State = State;
     type Operation = Step;
 
-    fn init() -> Value {
-        None
+    fn init() -> State {
+        State::default()
     }
 
-    fn apply(Step { what, is_known }: &Step, state: &Value) -> (bool, Value) {
+    fn apply(Step { what, is_known }: &Step, state: &State) -> (bool, State) {
+        let holding = |value: &Value| State { value: value.clone(), items: state.items.clone() };
         match what {
-            What::Write(value) => (true, value.clone()),
-            What::Cas(from, to) if from == state => (true, to.clone()),
+            What::Write(value) => (true, holding(value)),
+            What::Cas(from, to) if *from == state.value => (true, holding(to)),
             // One of which nobody knows may as well have been refused.
             What::Cas(..) => (!is_known, state.clone()),
-            What::Read(value) => (value == state, state.clone()),
+            What::Read(value) => (*value == state.value, state.clone()),
+            What::Push(item) => {
+                let mut next = state.clone();
+                next.items.push_back(item.clone());
+                (true, next)
+            }
+            What::Take(item) => {
+                let mut next = state.clone();
+                let front = next.items.pop_front();
+                (!is_known || front == *item, next)
+            }
+            What::List(items) => (*items == state.items, state.clone()),
         }
     }
 }
@@ -76,9 +106,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let wrong = wrong_keys(operations);
-    for key in &wrong {
-        println!("the register of key {key} is not linearizable");
+    let wrong = wrong_objects(operations);
+    for object in &wrong {
+        println!("the {object} is not linearizable");
     }
     if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -87,29 +117,29 @@ fn read(file: &str) -> Result<Vec<Operation>, Box<dyn std::error::Error>> {
     Ok(fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
-/// Linearizability is local: each register is checked alone.
-fn wrong_keys(operations: Vec<Operation>) -> Vec<u64> {
-    let mut by_key: BTreeMap<u64, Vec<Operation>> = BTreeMap::new();
+/// Linearizability is local: each object is checked alone.
+fn wrong_objects(operations: Vec<Operation>) -> Vec<String> {
+    let mut by_object: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
     for operation in operations {
-        by_key.entry(operation.key).or_default().push(operation);
+        by_object.entry(operation.object.clone()).or_default().push(operation);
     }
-    let keys: Vec<_> = by_key.into_iter().collect();
+    let objects: Vec<_> = by_object.into_iter().collect();
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let mut wrong: Vec<u64> = thread::scope(|scope| {
+    let mut wrong: Vec<String> = thread::scope(|scope| {
         let workers: Vec<_> = (0..workers)
             .map(|worker| {
-                let share = keys.iter().skip(worker).step_by(workers);
+                let share = objects.iter().skip(worker).step_by(workers);
                 scope.spawn(move || {
                     share
                         .filter(|(_, operations)| !is_linearizable(operations))
-                        .map(|(key, _)| *key)
+                        .map(|(object, _)| object.clone())
                         .collect()
                 })
             })
             .collect();
         workers
             .into_iter()
-            .flat_map(|worker| -> Vec<u64> { worker.join().expect("a checker does not panic") })
+            .flat_map(|worker| -> Vec<String> { worker.join().expect("a checker does not panic") })
             .collect()
     });
     wrong.sort_unstable();
@@ -127,7 +157,7 @@ fn is_linearizable(operations: &[Operation]) -> bool {
     events.sort_by_key(|(at, number, _)| (*at, *number));
     // To the library every operation is a process of its own: then one without an answer holds up no other.
     let actions = events.into_iter().map(|(_, number, action)| (number, action)).collect();
-    WGLChecker::<Register>::is_linearizable(History::from_actions(actions))
+    WGLChecker::<Object>::is_linearizable(History::from_actions(actions))
 }
 
 #[cfg(test)]
@@ -153,12 +183,12 @@ mod tests {
     /// Whether this history, each as call, return (0: unknown) and operation, is taken for right.
     fn accepts(history: &[(u64, u64, What)]) -> bool {
         let operations = history.iter().map(|(call, end, what)| Operation {
-            key: 1,
+            object: "register 1".into(),
             call: *call,
             r#return: (*end != 0).then_some(*end),
             what: what.clone(),
         });
-        wrong_keys(operations.collect()).is_empty()
+        wrong_objects(operations.collect()).is_empty()
     }
 
     #[test]
@@ -220,8 +250,40 @@ mod tests {
     }
 
     #[test]
-    fn names_the_register_that_is_wrong() {
-        let operation = |key, what| Operation { key, call: 1, r#return: Some(2), what };
-        assert_eq!(wrong_keys(vec![operation(1, read("-")), operation(2, read("z"))]), [2]);
+    fn names_the_object_that_is_wrong() {
+        let operation =
+            |object: &str, what| Operation { object: object.into(), call: 1, r#return: Some(2), what };
+        let operations = vec![operation("register 1", read("-")), operation("register 2", read("z"))];
+        assert_eq!(wrong_objects(operations), ["register 2"]);
+    }
+
+    fn push(item: &str) -> What {
+        What::Push(item.into())
+    }
+
+    fn take(item: &str) -> What {
+        What::Take(value(item))
+    }
+
+    #[test]
+    fn accepts_what_a_queue_may_do() {
+        assert!(accepts(&[(1, 2, take("-")), (3, 4, push("a")), (5, 6, push("b")), (7, 8, take("a"))]));
+        // Of two that overlap either may be first, and one without an answer may have taken one.
+        assert!(accepts(&[(1, 4, push("a")), (1, 4, push("b")), (5, 6, take("b")), (7, 8, take("a"))]));
+        assert!(accepts(&[(1, 2, push("a")), (3, 0, take("-")), (4, 5, take("-"))]));
+        assert!(accepts(&[(1, 2, push("a")), (3, 0, take("-")), (4, 5, take("a"))]));
+        assert!(accepts(&[(1, 2, push("a")), (3, 4, What::List(VecDeque::from(["a".to_string()])))]));
+    }
+
+    #[test]
+    fn finds_an_item_that_was_taken_twice_or_out_of_order() {
+        assert!(!accepts(&[(1, 2, push("a")), (3, 6, take("a")), (4, 5, take("a"))]));
+        assert!(!accepts(&[(1, 2, push("a")), (3, 4, push("b")), (5, 6, take("b"))]));
+    }
+
+    #[test]
+    fn finds_a_queue_that_was_called_empty_and_was_not() {
+        assert!(!accepts(&[(1, 2, push("a")), (3, 4, take("-"))]));
+        assert!(!accepts(&[(1, 2, push("a")), (3, 4, What::List(VecDeque::new()))]));
     }
 }

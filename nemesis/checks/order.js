@@ -1,5 +1,5 @@
 /**
- * This file holds the log, as the processes saw it, against every single observation: exact, and in linear time.
+ * Holds the log, as the processes saw it, against every single observation: exact, and in linear time.
  *
  * Called by `run.js`. The log needs no search: every process tells which action made which of its states, so the order
  * is known, and what remains is to hold that there is one order, and that nothing contradicts it.
@@ -199,8 +199,8 @@ function compare({ what, digest, key, values, refused }, state, operations, repo
       answer instanceof Error && answer.code === operation.code && answer.value === operation.value
     if (!isRight) report(`${what}, ${operation.code}, is wrong after ${state.count} actions`)
   } else if (key !== null) {
-    const { lists, registers, locks, counters } = state
-    const right = [lists[key], registers[key], locks[key], counters[key]].map(value => value ?? null)
+    const { lists, registers, locks, counters, queues } = state
+    const right = [lists, registers, locks, counters, queues].map(things => things[key] ?? null)
     if (!isDeepStrictEqual(values, right))
       report(`${what} saw ${JSON.stringify(values)} after ${state.count} actions`)
   }

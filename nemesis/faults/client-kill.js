@@ -1,4 +1,4 @@
-/** This file is the fault: Redis drops connections of its clients, of those who listen or those who publish. */
+/** The fault: Redis drops connections of its clients, of those who listen or those who publish. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

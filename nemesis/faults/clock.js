@@ -1,4 +1,4 @@
-/** This file is the fault: the wall clock of a process is stepped by up to an hour, forth or back. */
+/** The fault: the wall clock of a process is stepped by up to an hour, forth or back. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')
@@ -13,17 +13,17 @@ function isImpossible() {
 
 async function strike({ cluster, random, note }) {
   const leader = await cluster.leader()
-  const victim = random.chance(0.6) ? leader : random.pick(cluster.living)
+  const target = random.chance(0.6) ? leader : random.pick(cluster.living)
   const seconds = Math.round(random.between(HOUR_S / 2, HOUR_S)) * (random.chance(0.5) ? 1 : -1)
   try {
-    writeClock(cluster.clockOf(victim.id), seconds)
-    const stepped = ((await victim.ask('wallClock')) - Date.now()) / 1000
+    writeClock(cluster.clockOf(target.id), seconds)
+    const stepped = ((await target.ask('wallClock')) - Date.now()) / 1000
     if (Math.abs(stepped - seconds) > 60)
       throw new Error(`the clock was stepped by ${stepped} s, not ${seconds} s`)
-    note({ victim: victim.id, wasLeader: victim === leader, seconds })
+    note({ target: target.id, wasLeader: target === leader, seconds })
     await delay(random.between(500, 3000))
   } finally {
-    writeClock(cluster.clockOf(victim.id), 0)
+    writeClock(cluster.clockOf(target.id), 0)
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * This file is the faults of the network between the processes: cuts of every shape, made by what their users may
+ * The faults of the network between the processes: cuts of every shape, made by what their users may
  * publish.
  *
  * `leaderIn` says on which side the leader is: coverage wants it on either.

@@ -1,5 +1,5 @@
 /**
- * This file is the fault: the replica of Redis becomes the primary, connections stay where they are, and the former primary
+ * The fault: the replica of Redis becomes the primary, connections stay where they are, and the former primary
  * becomes a replica a moment later. Before, between or after, as many newcomers start as could found a cluster of their own.
  */
 'use strict'

@@ -1,5 +1,5 @@
 /**
- * This file is the fault: the disk of a process is full. Its node fails and says why; with room again it comes back from
+ * The fault: the disk of a process is full. Its node fails and says why; with room again it comes back from
  * what it had kept.
  *
  * The disk is a small tmpfs in the mount namespace of the run, under the storage of the last process. It is emptied
@@ -26,20 +26,20 @@ async function strike({ cluster, note }) {
   for (const name of fs.readdirSync(cluster.storageOf(id))) {
     fs.rmSync(path.join(cluster.storageOf(id), name), { recursive: true })
   }
-  const victim = cluster.start(id)
-  await until(`${victim.origin} to be a member`, async () => {
-    const status = await victim.ask('status').catch(() => null)
+  const target = cluster.start(id)
+  await until(`${target.origin} to be a member`, async () => {
+    const status = await target.ask('status').catch(() => null)
     return status !== null && status.appliedIndex > 0
   })
   const filler = path.join(cluster.storageOf(id), 'filler')
   fill(filler)
   try {
-    await until(`${victim.origin} to fail`, () => !victim.isAlive)
+    await until(`${target.origin} to fail`, () => !target.isAlive)
   } finally {
     fs.rmSync(filler)
   }
-  if (victim.exit !== 3) throw new Error(`${victim.origin} ended with ${victim.exit} when its disk was full`)
-  note({ victim: id, expects: [`${victim.origin} ERR_CONFLUX_STORAGE`] })
+  if (target.exit !== 3) throw new Error(`${target.origin} ended with ${target.exit} when its disk was full`)
+  note({ target: id, expects: [`${target.origin} ERR_CONFLUX_STORAGE`] })
   cluster.start(id)
 }
 

@@ -1,4 +1,4 @@
-/** This file lists the faults. */
+/** Lists the faults. */
 'use strict'
 
 module.exports = [

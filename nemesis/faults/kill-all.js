@@ -1,4 +1,4 @@
-/** This file is the fault: all processes are killed -9 at once, and started again from their disks. */
+/** The fault: all processes are killed -9 at once, and started again from their disks. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')
@@ -8,10 +8,10 @@ function isImpossible({ isDurable }) {
 }
 
 async function strike({ cluster, random, note }) {
-  const victims = cluster.living
-  await Promise.all(victims.map(victim => victim.kill()))
-  note({ victims: victims.length })
-  for (const { id } of random.shuffle(victims)) {
+  const targets = cluster.living
+  await Promise.all(targets.map(target => target.kill()))
+  note({ targets: targets.length })
+  for (const { id } of random.shuffle(targets)) {
     await delay(random.between(0, 200))
     cluster.start(id)
   }

@@ -1,4 +1,4 @@
-/** This file is the fault: a process is killed -9, and started again, as a new member or from its disk. */
+/** The fault: a process is killed -9, and started again, as a new member or from its disk. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')
@@ -6,11 +6,11 @@ const { setTimeout: delay } = require('node:timers/promises')
 async function strike({ cluster, random, note }) {
   const leader = await cluster.leader()
   const isLeader = random.chance(0.6)
-  const victim = isLeader ? leader : random.pick(cluster.living.filter(member => member !== leader))
-  await victim.kill()
-  note({ victim: victim.id, wasLeader: victim === leader })
+  const target = isLeader ? leader : random.pick(cluster.living.filter(member => member !== leader))
+  await target.kill()
+  note({ target: target.id, wasLeader: target === leader })
   await delay(random.between(0, 2500))
-  cluster.start(victim.id)
+  cluster.start(target.id)
 }
 
 module.exports = { name: 'kill', strike, endsProcesses: true }

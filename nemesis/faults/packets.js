@@ -1,4 +1,4 @@
-/** This file is the fault: a fifth of the packets between a process and Redis are dropped; to TCP, and so to us, delays. */
+/** The fault: a fifth of the packets between a process and Redis are dropped; to TCP, and so to us, delays. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')
@@ -13,13 +13,13 @@ function isImpossible() {
 }
 
 async function strike({ cluster, random, note }) {
-  const victims = random.chance(0.5) ? cluster.ids : [random.pick(cluster.ids)]
+  const targets = random.chance(0.5) ? cluster.ids : [random.pick(cluster.ids)]
   try {
     drop(
-      victims.map(id => loopbackOf(cluster.ids.indexOf(id))),
+      targets.map(id => loopbackOf(cluster.ids.indexOf(id))),
       LOSS_PERCENT
     )
-    note({ victims: victims.length, percent: LOSS_PERCENT })
+    note({ targets: targets.length, percent: LOSS_PERCENT })
     await delay(random.between(1000, 5000))
   } finally {
     dropNothing()

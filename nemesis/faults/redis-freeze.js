@@ -1,4 +1,4 @@
-/** This file is the fault: Redis stands still for a while, and keeps all connections. */
+/** The fault: Redis stands still for a while, and keeps all connections. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

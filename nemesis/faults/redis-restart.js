@@ -1,4 +1,4 @@
-/** This file is the fault: Redis is killed, and comes back after a while. */
+/** The fault: Redis is killed, and comes back after a while. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

@@ -1,5 +1,5 @@
 /**
- * This file is the fault: the leader, or one voter after the other until one is left, are removed from the cluster while they
+ * The fault: the leader, or one voter after the other until one is left, are removed from the cluster while they
  * live. Each is told, and comes back as a new member.
  */
 'use strict'
@@ -10,15 +10,15 @@ async function strike({ cluster, random, note }) {
   const leader = await cluster.leader()
   const others = random.shuffle(cluster.living.filter(member => member !== leader))
   const isAllButOne = random.chance(0.5)
-  const victims = isAllButOne ? random.shuffle([leader, ...others.slice(1)]) : [leader]
+  const targets = isAllButOne ? random.shuffle([leader, ...others.slice(1)]) : [leader]
   const removed = []
-  for (const victim of victims) {
+  for (const target of targets) {
     try {
-      await others[0].ask('remove', victim.id, ORDER_TIMEOUT_MS)
-      removed.push(victim.id)
+      await others[0].ask('remove', target.id, ORDER_TIMEOUT_MS)
+      removed.push(target.id)
     } catch ({ code }) {
       // What else is broken meanwhile may keep an order from being carried out.
-      if (code !== 'ERR_CONFLUX_NO_QUORUM') throw new Error(`removing ${victim.id}: ${code}`)
+      if (code !== 'ERR_CONFLUX_NO_QUORUM') throw new Error(`removing ${target.id}: ${code}`)
     }
   }
   if (removed.length > 0) note({ removed })

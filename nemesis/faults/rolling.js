@@ -1,13 +1,13 @@
-/** This file is the fault: every process in turn gets a SIGTERM, closes its node, and is started again. */
+/** The fault: every process in turn gets a SIGTERM, closes its node, and is started again. */
 'use strict'
 
 async function strike({ cluster, random, note }) {
-  const victims = random.shuffle(cluster.living)
-  note({ victims: victims.length })
-  for (const victim of victims) {
-    await victim.terminate()
-    if (victim.exit !== 0) throw new Error(`${victim.origin} ended with ${victim.exit} after SIGTERM`)
-    cluster.start(victim.id)
+  const targets = random.shuffle(cluster.living)
+  note({ targets: targets.length })
+  for (const target of targets) {
+    await target.terminate()
+    if (target.exit !== 0) throw new Error(`${target.origin} ended with ${target.exit} after SIGTERM`)
+    cluster.start(target.id)
     await cluster.whole()
   }
 }

@@ -1,4 +1,4 @@
-/** This file is the fault: every process's password changes, and the connections that used the former one end. */
+/** The fault: every process's password changes, and the connections that used the former one end. */
 'use strict'
 
 async function strike({ cluster, note }) {

@@ -1,4 +1,4 @@
-/** This file is the fault: every sync of one process takes 0.2 to 8 s; the leader's or another's. */
+/** The fault: every sync of one process takes 0.2 to 8 s; the leader's or another's. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')
@@ -15,14 +15,14 @@ function isImpossible({ isDurable }) {
 
 async function strike({ cluster, random, note }) {
   const leader = await cluster.leader()
-  const victim = random.chance(0.6) ? leader : random.pick(cluster.living)
+  const target = random.chance(0.6) ? leader : random.pick(cluster.living)
   const milliseconds = Math.round(random.between(DELAY_MS_MIN, DELAY_MS_MAX))
-  note({ victim: victim.id, wasLeader: victim === leader, milliseconds })
+  note({ target: target.id, wasLeader: target === leader, milliseconds })
   try {
-    writeDiskDelay(cluster.diskDelayOf(victim.id), milliseconds)
+    writeDiskDelay(cluster.diskDelayOf(target.id), milliseconds)
     await delay(random.between(1000, 5000))
   } finally {
-    writeDiskDelay(cluster.diskDelayOf(victim.id), 0)
+    writeDiskDelay(cluster.diskDelayOf(target.id), 0)
   }
 }
 

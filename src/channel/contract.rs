@@ -1,4 +1,4 @@
-//! This file holds what every channel must do, as tests that run over each implementation.
+//! The contract of a channel, as tests that run over each implementation.
 //!
 //! What must not be heard is shown without waiting: a later frame on the same way, the fence, arrives alone.
 

@@ -1,4 +1,4 @@
-//! This file is what a link and its node tell each other about clusters that may be out of hearing.
+//! What a link and its node exchange about clusters that this node may be unable to reach.
 //!
 //! After a failover the members of a cluster and newcomers may be on different servers for a moment. A channel that can
 //! keep something for a few seconds keeps a marker there while a leader asks for it; whoever finds it does not found.
@@ -25,7 +25,7 @@ pub(super) const NOTE_IS_KEPT: Duration = Duration::from_secs(300);
 
 /// What a node wants of the marker at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wish {
+pub enum MarkerRequest {
     #[default]
     Nothing,
     /// It leads a cluster: keep the marker.
@@ -37,8 +37,8 @@ pub enum Wish {
 #[derive(Default)]
 pub struct Marker {
     /// What tells this channel from others of the process; none: it keeps no notes.
-    place: Option<String>,
-    wish: AtomicU8,
+    channel_key: Option<String>,
+    request: AtomicU8,
     is_found: watch::Sender<bool>,
     note: Mutex<Bytes>,
     noted: watch::Sender<Option<Bytes>>,
@@ -47,17 +47,17 @@ pub struct Marker {
 }
 
 /// What nodes of this process left at places: their cluster's note, and when they left.
-static LEFT: Mutex<BTreeMap<String, (Bytes, Instant)>> = Mutex::new(BTreeMap::new());
+static DEPARTED: Mutex<BTreeMap<String, (Bytes, Instant)>> = Mutex::new(BTreeMap::new());
 
 impl Marker {
-    pub(super) fn at(place: String) -> Self {
-        let mut left = lock(&LEFT);
+    pub(super) fn at(channel_key: String) -> Self {
+        let mut left = lock(&DEPARTED);
         left.retain(|_, (_, at)| at.elapsed() < NOTE_IS_KEPT);
-        let note = left.get(&place).map(|(note, _)| note.clone());
-        Self { place: Some(place), noted: watch::Sender::new(note), ..Self::default() }
+        let note = left.get(&channel_key).map(|(note, _)| note.clone());
+        Self { channel_key: Some(channel_key), noted: watch::Sender::new(note), ..Self::default() }
     }
 
-    /// The members of the node's cluster. To be set before the wish.
+    /// The members of the node's cluster. To be set before the request.
     pub fn set_note(&self, note: Bytes) {
         *lock(&self.note) = note;
     }
@@ -79,14 +79,14 @@ impl Marker {
     /// The node leaves the channel.
     pub(super) fn leave(&self) {
         let note = self.note();
-        if let Some(place) = self.place.as_ref().filter(|_| !note.is_empty()) {
-            lock(&LEFT).insert(place.clone(), (note, Instant::now()));
+        if let Some(channel_key) = self.channel_key.as_ref().filter(|_| !note.is_empty()) {
+            lock(&DEPARTED).insert(channel_key.clone(), (note, Instant::now()));
         }
     }
 
-    pub fn set_wish(&self, wish: Wish) {
-        let former = self.wish.swap(wish as u8, Ordering::Relaxed);
-        if wish == Wish::Keep && former != wish as u8 {
+    pub fn set_request(&self, request: MarkerRequest) {
+        let former = self.request.swap(request as u8, Ordering::Relaxed);
+        if request == MarkerRequest::Keep && former != request as u8 {
             self.is_urgent.notify_one();
         }
     }
@@ -95,11 +95,11 @@ impl Marker {
         self.is_urgent.notified().await;
     }
 
-    pub(super) fn wish(&self) -> Wish {
-        match self.wish.load(Ordering::Relaxed) {
-            wish if wish == Wish::Keep as u8 => Wish::Keep,
-            wish if wish == Wish::Look as u8 => Wish::Look,
-            _ => Wish::Nothing,
+    pub(super) fn request(&self) -> MarkerRequest {
+        match self.request.load(Ordering::Relaxed) {
+            request if request == MarkerRequest::Keep as u8 => MarkerRequest::Keep,
+            request if request == MarkerRequest::Look as u8 => MarkerRequest::Look,
+            _ => MarkerRequest::Nothing,
         }
     }
 

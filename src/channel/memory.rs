@@ -1,4 +1,4 @@
-//! This file carries frames between the nodes of one process, worker threads included.
+//! Carries frames between the nodes of one process, including its worker threads.
 //!
 //! Joined by `driver.rs`. A frame goes straight into its receivers' queues, without a copy, a task or a lock that is
 //! held while anyone waits. It must never lose a frame but by a full queue.
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue, Sender, lock, marker::Marker,
+    Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue, Sender, lock, marker::Marker,
 };
 use crate::raft::{Incarnation, Target};
 
@@ -31,8 +31,8 @@ impl Memory {
 impl Channel for Memory {
     fn join(&self, me: Incarnation) -> Link {
         let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
-        let room = Room::enter(&self.name, me, inbound.clone());
-        let seat = Seat {
+        let hub = Hub::enter(&self.name, me, inbound.clone());
+        let attachment = MemoryAttachment {
             name: self.name.clone(),
             me,
             inbound: inbound.clone(),
@@ -40,32 +40,32 @@ impl Channel for Memory {
         };
         let marker = Arc::new(Marker::default());
         Link {
-            outbound: Outbound(Arc::new(Door { room, me })),
+            outbound: Outbound(Arc::new(MemorySender { hub, me })),
             inbound: Inbound(inbound),
-            health: seat.health.subscribe(),
+            health: attachment.health.subscribe(),
             found: marker.found(),
             noted: marker.noted(),
             marker,
-            membership: Box::new(seat),
+            attachment: Box::new(attachment),
         }
     }
 }
 
-/// All rooms in which somebody is, by name. Who enters or leaves holds this lock before the room's own.
-static ROOMS: Mutex<BTreeMap<Arc<str>, Arc<Room>>> = Mutex::new(BTreeMap::new());
+/// All hubs in which somebody is, by name. Who enters or leaves holds this lock before the hub's own.
+static HUBS: Mutex<BTreeMap<Arc<str>, Arc<Hub>>> = Mutex::new(BTreeMap::new());
 
 /// Those who joined under one name. Of copies of a directory several join under one incarnation: all of them hear.
 #[derive(Default)]
-struct Room {
+struct Hub {
     inbounds: Mutex<BTreeMap<Incarnation, Vec<Arc<Queue<Bytes>>>>>,
 }
 
-impl Room {
+impl Hub {
     fn enter(name: &Arc<str>, me: Incarnation, inbound: Arc<Queue<Bytes>>) -> Arc<Self> {
-        let mut rooms = lock(&ROOMS);
-        let room = rooms.entry(name.clone()).or_default().clone();
-        lock(&room.inbounds).entry(me).or_default().push(inbound);
-        room
+        let mut hubs = lock(&HUBS);
+        let hub = hubs.entry(name.clone()).or_default().clone();
+        lock(&hub.inbounds).entry(me).or_default().push(inbound);
+        hub
     }
 
     fn send(&self, from: Incarnation, to: Target, frame: Bytes) {
@@ -83,39 +83,39 @@ impl Room {
     }
 }
 
-/// Where a link speaks into its room.
-struct Door {
-    room: Arc<Room>,
+/// Where a link speaks into its hub.
+struct MemorySender {
+    hub: Arc<Hub>,
     me: Incarnation,
 }
 
-impl Sender for Door {
+impl Sender for MemorySender {
     fn send(&self, to: Target, frame: Bytes) {
-        self.room.send(self.me, to, frame);
+        self.hub.send(self.me, to, frame);
     }
 }
 
-/// A link's entry in its room; dropping it clears the entry, and the room if it is then empty.
-struct Seat {
+/// A link's entry in its hub; dropping it clears the entry, and the hub if it is then empty.
+struct MemoryAttachment {
     name: Arc<str>,
     me: Incarnation,
     inbound: Arc<Queue<Bytes>>,
-    /// Kept so that the link's receiver waits for ever instead of hearing that nobody will report any more.
+    /// Kept so that the link's receiver waits forever instead of hearing that nobody will report any more.
     health: watch::Sender<Health>,
 }
 
-impl Membership for Seat {
+impl Attachment for MemoryAttachment {
     fn leave(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         drop(self);
         Box::pin(std::future::ready(()))
     }
 }
 
-impl Drop for Seat {
+impl Drop for MemoryAttachment {
     fn drop(&mut self) {
-        let mut rooms = lock(&ROOMS);
-        let Some(room) = rooms.get(&self.name) else { return };
-        let mut inbounds = lock(&room.inbounds);
+        let mut hubs = lock(&HUBS);
+        let Some(hub) = hubs.get(&self.name) else { return };
+        let mut inbounds = lock(&hub.inbounds);
         // Whoever joined since under the same incarnation stays.
         if let Some(mine) = inbounds.get_mut(&self.me) {
             mine.retain(|inbound| !Arc::ptr_eq(inbound, &self.inbound));
@@ -124,7 +124,7 @@ impl Drop for Seat {
         let is_empty = inbounds.is_empty();
         drop(inbounds);
         if is_empty {
-            rooms.remove(&self.name);
+            hubs.remove(&self.name);
         }
         self.inbound.close();
     }
@@ -135,9 +135,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_room_lasts_as_long_as_somebody_is_in_it() {
-        let memory = Memory::new("a room lasts as long as somebody is in it");
-        let exists = || lock(&ROOMS).contains_key(&memory.name);
+    async fn a_hub_lasts_as_long_as_somebody_is_in_it() {
+        let memory = Memory::new("a hub lasts as long as somebody is in it");
+        let exists = || lock(&HUBS).contains_key(&memory.name);
         let first = memory.join(Incarnation::from_u128(1));
         let second = memory.join(Incarnation::from_u128(2));
         first.close().await;

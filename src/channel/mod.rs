@@ -1,4 +1,4 @@
-//! This room carries frames between nodes.
+//! Carries frames between nodes.
 //!
 //! Called by `driver.rs`. A channel may lose, delay, repeat and reorder frames; it never alters one and never hands
 //! one to somebody else. Everything that conflux says is a frame, so no channel ever learns what a frame means, and
@@ -25,7 +25,7 @@ use queue::{Limits, Queue};
 
 /// A way for frames to travel, set up once per node.
 pub trait Channel: Send + Sync {
-    /// Starts to hear and to be heard as `me`. Returns at once; the link connects by itself and tries for ever.
+    /// Starts to hear and to be heard as `me`. Returns at once; the link connects by itself and tries forever.
     /// Must be called on the driver's runtime, on which the link's tasks then run until the link is dropped.
     fn join(&self, me: Incarnation) -> Link;
 }
@@ -42,18 +42,18 @@ pub struct Link {
     pub found: watch::Receiver<bool>,
     /// What the channel keeps of a cluster that is, or was moments ago, on it.
     pub noted: watch::Receiver<Option<Bytes>>,
-    membership: Box<dyn Membership>,
+    attachment: Box<dyn Attachment>,
 }
 
 impl Link {
     /// Sends what is queued, for at most half a second, then leaves the channel.
     pub async fn close(self) {
-        self.membership.leave().await;
+        self.attachment.leave().await;
     }
 }
 
-/// The way out, from any thread. Frames queue up here, bounded in number and bytes; when it is full, the oldest are lost.
-/// Clones are one way.
+/// The way out, from any thread. Frames queue up here, bounded in number and bytes; when it is full, the oldest are
+/// lost. Clones are one way.
 #[derive(Clone)]
 pub struct Outbound(Arc<dyn Sender>);
 
@@ -102,17 +102,17 @@ pub enum Health {
     Connecting,
     /// What this link sends, it would hear.
     Healthy,
-    /// It does not work, and is tried again for ever. `cause` is a sentence for people; it never holds a password.
+    /// It does not work, and is tried again forever. `cause` is a sentence for people; it never holds a password.
     Broken { cause: String },
 }
 
 /// What keeps a link on its channel; dropping it leaves at once.
-trait Membership: Send {
+trait Attachment: Send {
     /// Sends what is queued, for a bounded time, then leaves.
     fn leave(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// Nothing that runs under a lock of this room panics: a poisoned one still guards a sound value.
+/// Nothing that runs under a lock of this module panics: a poisoned one still guards a sound value.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
-//! This file is the clock of a driver: it says how many ticks have passed, and when somebody must look at it again. It never
-//! makes up for ticks that were missed.
+//! The clock of a driver: counts the ticks that have passed, and says when the next turn is due. Missed ticks are not
+//! made up for.
 //!
-//! Read at the begin of every turn, on whichever thread has it (`desk.rs`), so that the core has always heard of all the
-//! time before what happens in it.
+//! Read at the beginning of every turn, on either thread (`shared_core.rs`), so that the core counts the elapsed ticks
+//! before it handles inputs.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ pub struct Clock {
     tick: Duration,
     /// When the next tick has passed.
     next: Instant,
-    /// After so many ticks, at least 1, somebody looks at the clock.
+    /// The number of ticks, at least 1, after which the next turn is due.
     rest: u32,
 }
 
@@ -21,8 +21,8 @@ impl Clock {
         Self { tick, next: now, rest: 1 }
     }
 
-    /// How many ticks have passed since the last call. To whoever looks later than was agreed, no more than that: to Raft,
-    /// time in which a process was stopped is none, and a burst of ticks would be an election without a cause.
+    /// The number of ticks since the last call, at most the agreed number: time in which the process was stopped must
+    /// not count for Raft, and a burst of ticks would cause a needless election.
     pub fn passed(&mut self, now: Instant) -> u32 {
         if now < self.next {
             return 0;
@@ -37,12 +37,12 @@ impl Clock {
         ticks
     }
 
-    /// So many ticks, at least 1, may pass until somebody looks again.
+    /// Sets the number of ticks, at least 1, until the next turn is due.
     pub fn rest(&mut self, ticks: u64) {
         self.rest = u32::try_from(ticks).unwrap_or(u32::MAX);
     }
 
-    /// When somebody must look again.
+    /// When the next turn is due.
     pub fn due(&self) -> Instant {
         self.next + self.tick * (self.rest - 1)
     }

@@ -1,5 +1,5 @@
-//! This file gives all nodes of a process one thread with one runtime: it starts with the first node and ends with
-//! the last, so that a closed conflux leaves no thread behind.
+//! One thread and one runtime for all nodes of a process: starts with the first node and ends with the last, so that no
+//! thread remains after the last `close`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -45,7 +45,7 @@ fn start_thread(first: Event) -> Result<UnboundedSender<Event>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::Resources { what: "event queue", cause: error.to_string() })?;
+        .map_err(|error| Error::Resources { what: "an event queue", cause: error.to_string() })?;
     // Unbounded: it holds no more than the nodes that the application opens.
     let (events, queue) = mpsc::unbounded_channel();
     let _ = events.send(first);
@@ -53,7 +53,7 @@ fn start_thread(first: Event) -> Result<UnboundedSender<Event>, Error> {
     std::thread::Builder::new()
         .name("conflux".into())
         .spawn(move || run(&runtime, queue, back))
-        .map_err(|error| Error::Resources { what: "thread", cause: error.to_string() })?;
+        .map_err(|error| Error::Resources { what: "a thread", cause: error.to_string() })?;
     Ok(events)
 }
 

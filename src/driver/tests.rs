@@ -1,11 +1,13 @@
-//! This file tries the driver with storages that are slow, or fail.
+//! Tests the driver with storages that are slow or fail.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex};
 
 use super::*;
 use crate::channel::memory::Memory;
-use crate::raft::{Answer, Answered, ClusterUuid, Incarnation, Perform, Recovered, SeatRecord, Write};
+use crate::raft::{
+    Answered, ClusterUuid, Incarnation, MethodResult, Perform, ReplicaRecord, StoredState, Write,
+};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -89,7 +91,7 @@ impl Gate {
 }
 
 impl Storage for Gated {
-    fn load(&mut self) -> Result<Option<Recovered>, Error> {
+    fn load(&mut self) -> Result<Option<StoredState>, Error> {
         let _ = self.events.send(Event::Loading);
         self.gate.pass(&self.events).map(|()| None)
     }
@@ -168,7 +170,7 @@ pub(super) fn perform(sequence: u64) -> Input {
 
 pub(super) fn answers_to(batch: &[Delivery]) -> Answered {
     let evaluations = batch.iter().filter(|delivery| matches!(delivery, Delivery::Evaluate { .. }));
-    Answered::from(evaluations.map(|_| Answer::Action("1".into())).collect::<Vec<_>>())
+    Answered::from(evaluations.map(|_| MethodResult::Action("1".into())).collect::<Vec<_>>())
 }
 
 fn is_commit(event: &Event) -> bool {
@@ -293,34 +295,34 @@ fn a_storage_that_fails_while_a_node_closes_is_told() {
     world.perform(2);
     world.wait_for(|event| matches!(event, Event::Held).then_some(()));
     world.handle.send(Input::Close { ticks: 0, leaves: false });
-    // The core has given up its perform and stopped; only the write is on its way.
+    // The core has given up its call and stopped; only the write is in flight.
     world.wait_for(|event| is_settled(event).then_some(()));
     world.gate.fail(Failure::Error);
     assert_eq!(world.wait_for(stopped), Some(failure()));
 }
 
 #[tokio::test]
-async fn writes_that_wait_are_saved_together_and_a_former_seat_is_not_reported() {
+async fn writes_that_wait_are_saved_together_and_a_former_replica_is_not_reported() {
     let gate = Gate::default();
     let (events, receiver) = channel();
     gate.set(true);
-    let (mut saver, mut reports) =
+    let (mut write_handle, mut reports) =
         Reports::start(Box::new(Gated { gate: gate.clone(), events, has_failed: false })).unwrap();
     assert_eq!(reports.load().await, Ok(None));
     gate.set(false);
-    saver.save(7, Write::default());
+    write_handle.save(7, Write::default());
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Loading)));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Saving(1))));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Held)));
-    let seat = SeatRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE);
-    saver.save(8, Write::default());
-    // A new seat numbers its writes anew.
-    saver.save(1, Write { seat: Some(seat), ..Write::default() });
-    saver.save(2, Write::default());
+    let replica = ReplicaRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE);
+    write_handle.save(8, Write::default());
+    // A new replica numbers its writes again.
+    write_handle.save(1, Write { replica: Some(replica), ..Write::default() });
+    write_handle.save(2, Write::default());
     gate.set(true);
     assert!(matches!(reports.next().await, Input::Persisted(2)));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Saving(3))));
-    assert_eq!(reports.end(Some(saver)).await, Ok(()));
+    assert_eq!(reports.end(Some(write_handle)).await, Ok(()));
     assert!(matches!(receiver.recv_timeout(PATIENCE), Ok(Event::Released)));
 }
 

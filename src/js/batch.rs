@@ -1,4 +1,4 @@
-//! This file writes a batch of deliveries as the one JSON text that JavaScript is handed per turn.
+//! Encodes a batch of deliveries as the JSON text that JavaScript receives once per turn.
 //!
 //! Called by `mod.rs` on the driver's thread; read by `lib/deliveries.js`, which knows the same numbers. The text is
 //! one flat array: a kind, then what belongs to it. Arguments, actions and errors are spliced in as they came over
@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
 use crate::error::Error;
-use crate::raft::events::ErrorOutcome;
-use crate::raft::{Commits, Delivery, Settlement, Warning};
+use crate::raft::events::FailureOutcome;
+use crate::raft::{CallOutcome, Commits, Delivery, Warning};
 
 /// What begins a delivery in the flat array, and what follows it.
 mod kind {
@@ -46,13 +46,13 @@ mod kind {
     pub const HASH: u8 = 14;
     pub const REPLAYED: u8 = 15;
     /// ticket: done
-    pub const ASKED: u8 = 16;
+    pub const OPERATION_DONE: u8 = 16;
     /// ticket, code, message
-    pub const ASKED_FAILED: u8 = 17;
+    pub const OPERATION_FAILED: u8 = 17;
     /// code, message, index or null
-    pub const FENCED: u8 = 18;
-    pub const HEALED: u8 = 19;
-    pub const WAKE: u8 = 21;
+    pub const DIVERGED: u8 = 18;
+    pub const RESTORED: u8 = 19;
+    pub const APP_PROBE: u8 = 21;
     /// sequence, action: resolve with it
     pub const SETTLED_DONE: u8 = 20;
     pub const REPORT_PROGRESS: u8 = 22;
@@ -106,7 +106,7 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
             Delivery::Committed { index, own, is_provisional: false, action } => {
                 committed(&mut items, *index, *own, action);
             }
-            Delivery::Settled { sequence, settlement } => settled(&mut items, *sequence, settlement),
+            Delivery::Settled { sequence, call_outcome } => settled(&mut items, *sequence, call_outcome),
             Delivery::TakeSnapshot => _ = items.number(kind::TAKE_SNAPSHOT.into()),
             Delivery::Restore { index, state } => {
                 items.number(kind::RESTORE.into()).number(*index);
@@ -120,27 +120,27 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
             }
             Delivery::Hash { index } => _ = items.number(kind::HASH.into()).number(*index),
             Delivery::Replayed => _ = items.number(kind::REPLAYED.into()),
-            Delivery::Asked { ticket, result: Ok(()) } => {
-                items.number(kind::ASKED.into()).number(*ticket);
+            Delivery::OperationEnded { ticket, result: Ok(()) } => {
+                items.number(kind::OPERATION_DONE.into()).number(*ticket);
             }
-            Delivery::Asked { ticket, result: Err(error) } => {
-                items.number(kind::ASKED_FAILED.into()).number(*ticket);
+            Delivery::OperationEnded { ticket, result: Err(error) } => {
+                items.number(kind::OPERATION_FAILED.into()).number(*ticket);
                 items.string(error.code()).string(&error.to_string());
             }
-            Delivery::Fenced(error) => {
-                items.number(kind::FENCED.into()).string(error.code()).string(&error.to_string());
-                if let Error::Fenced { index, .. } = error {
+            Delivery::Diverged(error) => {
+                items.number(kind::DIVERGED.into()).string(error.code()).string(&error.to_string());
+                if let Error::Diverged { index, .. } = error {
                     items.number(*index);
                 } else {
                     items.json("null");
                 }
             }
-            Delivery::Wake => _ = items.number(kind::WAKE.into()),
+            Delivery::AppProbe => _ = items.number(kind::APP_PROBE.into()),
             Delivery::ReportProgress => _ = items.number(kind::REPORT_PROGRESS.into()),
             Delivery::CaughtUp(is_caught_up) => {
                 items.number(kind::CAUGHT_UP.into()).number((*is_caught_up).into());
             }
-            Delivery::Healed => _ = items.number(kind::HEALED.into()),
+            Delivery::Restored => _ = items.number(kind::RESTORED.into()),
             Delivery::Warning(warning) => {
                 items.number(kind::WARNING.into()).string(warning.code()).string(&warning.to_string());
                 items.json(&facts(warning).to_string());
@@ -186,21 +186,21 @@ fn committed(items: &mut Items, index: u64, own: Option<u64>, action: &[u8]) {
     }
 }
 
-fn settled(items: &mut Items, sequence: u64, settlement: &Settlement) {
-    match settlement {
-        Settlement::Nothing => _ = items.number(kind::SETTLED_NOTHING.into()).number(sequence),
-        Settlement::Refused(error) => {
+fn settled(items: &mut Items, sequence: u64, call_outcome: &CallOutcome) {
+    match call_outcome {
+        CallOutcome::Nothing => _ = items.number(kind::SETTLED_NOTHING.into()).number(sequence),
+        CallOutcome::Refused(error) => {
             let error = text_opening_with(b'{', error, DEPTH_MAX).unwrap_or(REFUSED_WITHOUT_REASON);
             items.number(kind::SETTLED_REFUSED.into()).number(sequence).json(error);
         }
-        Settlement::Done(action) => {
+        CallOutcome::Done(action) => {
             items.number(kind::SETTLED_DONE.into()).number(sequence);
             items.json(text(action, DEPTH_MAX).unwrap_or("null"));
         }
-        Settlement::Failed { error, outcome } => {
+        CallOutcome::Failed { error, outcome } => {
             let outcome = match outcome {
-                ErrorOutcome::NotApplied => "not-applied",
-                ErrorOutcome::Unknown => "unknown",
+                FailureOutcome::NotApplied => "not-applied",
+                FailureOutcome::Unknown => "unknown",
             };
             items.number(kind::SETTLED_FAILED.into()).number(sequence);
             items.string(error.code()).string(&error.to_string()).string(outcome);
@@ -331,26 +331,32 @@ mod tests {
             committed(None, false, "\"x\""),
             committed(Some(8), false, "\"x\""),
             committed(Some(8), false, "[1]"),
-            Delivery::Settled { sequence: 5, settlement: Settlement::Nothing },
-            Delivery::Settled { sequence: 6, settlement: Settlement::Refused(r#"{"message":"no"}"#.into()) },
+            Delivery::Settled { sequence: 5, call_outcome: CallOutcome::Nothing },
+            Delivery::Settled {
+                sequence: 6,
+                call_outcome: CallOutcome::Refused(r#"{"message":"no"}"#.into()),
+            },
             Delivery::Settled {
                 sequence: 7,
-                settlement: Settlement::Failed { error: Error::Closed, outcome: ErrorOutcome::NotApplied },
+                call_outcome: CallOutcome::Failed {
+                    error: Error::Closed,
+                    outcome: FailureOutcome::NotApplied,
+                },
             },
             Delivery::Warning(Warning::WaitingForNodes { cluster_size: 3, heard: vec!["a".into()] }),
             Delivery::TakeSnapshot,
             Delivery::Hash { index: 9 },
             Delivery::Replayed,
-            Delivery::Asked { ticket: 3, result: Ok(()) },
-            Delivery::Asked { ticket: 4, result: Err(Error::Forgotten) },
-            Delivery::Fenced(Error::Fenced { index: 9, why: "\"".into() }),
-            Delivery::Healed,
-            Delivery::Wake,
+            Delivery::OperationEnded { ticket: 3, result: Ok(()) },
+            Delivery::OperationEnded { ticket: 4, result: Err(Error::Forgotten) },
+            Delivery::Diverged(Error::Diverged { index: 9, why: "\"".into() }),
+            Delivery::Restored,
+            Delivery::AppProbe,
             Delivery::ReportProgress,
             Delivery::CaughtUp(true),
-            Delivery::Settled { sequence: 8, settlement: Settlement::Done("[1]".into()) },
+            Delivery::Settled { sequence: 8, call_outcome: CallOutcome::Done("[1]".into()) },
         ];
-        let fenced = Error::Fenced { index: 9, why: "\"".into() }.to_string();
+        let diverged = Error::Diverged { index: 9, why: "\"".into() }.to_string();
         assert_eq!(
             items(&deliveries),
             json!([
@@ -358,7 +364,7 @@ mod tests {
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
-                17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_FENCED", fenced, 9,
+                17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_DIVERGED", diverged, 9,
                 19, 21, 22, 23, 1, 20, 8, [1],
             ])
         );
@@ -440,8 +446,8 @@ mod tests {
                 Delivery::Committed { index: 1, own: None, is_provisional: false, action: bytes.clone() },
                 Delivery::Committed { index: 2, own: Some(1), is_provisional: false, action: bytes.clone() },
                 Delivery::Committed { index: 3, own: Some(2), is_provisional: true, action: bytes.clone() },
-                Delivery::Settled { sequence: 3, settlement: Settlement::Refused(bytes.clone()) },
-                Delivery::Settled { sequence: 4, settlement: Settlement::Done(bytes.clone()) },
+                Delivery::Settled { sequence: 3, call_outcome: CallOutcome::Refused(bytes.clone()) },
+                Delivery::Settled { sequence: 4, call_outcome: CallOutcome::Done(bytes.clone()) },
                 Delivery::Restore { index: 4, state: Some(bytes) },
                 Delivery::ResetProvisional,
             ];

@@ -1,4 +1,4 @@
-//! This file asks JavaScript for the username and the password of a Redis connection.
+//! Requests the username and the password of a Redis connection from JavaScript.
 //!
 //! Called by the channel on every connect, through [`Credentials`]. It has a thread-safe function of its own: no order
 //! between credentials and deliveries matters. What it hears is never part of an error.

@@ -1,20 +1,20 @@
-//! This file opens the edge's readers to the targets in `fuzz/`. It is in no release.
+//! Exposes the readers of this module to the targets in `fuzz/`. Not part of a release.
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::{batch, turn};
-use crate::raft::{Delivery, Settlement};
+use crate::raft::{CallOutcome, Delivery};
 
-/// What came over the network, on its way to JavaScript: the batch is always one JSON text.
+/// Input from the network, in a batch for JavaScript: the batch is always one JSON text.
 pub fn batch(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let deliveries = [
         Delivery::Evaluate { method: "m".into(), args: bytes.clone() },
         Delivery::Committed { index: 1, own: None, is_provisional: false, action: bytes.clone() },
         Delivery::Committed { index: 2, own: Some(1), is_provisional: true, action: bytes.clone() },
-        Delivery::Settled { sequence: 3, settlement: Settlement::Refused(bytes.clone()) },
-        Delivery::Settled { sequence: 4, settlement: Settlement::Done(bytes) },
+        Delivery::Settled { sequence: 3, call_outcome: CallOutcome::Refused(bytes.clone()) },
+        Delivery::Settled { sequence: 4, call_outcome: CallOutcome::Done(bytes) },
     ];
     let text = batch::encode(&deliveries).text;
     // A number may be too large for Rust: JavaScript reads Infinity.
@@ -24,9 +24,9 @@ pub fn batch(bytes: &[u8]) {
 /// What JavaScript says in a turn.
 pub fn turn(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = turn::performs(1, text);
+    let _ = turn::calls(1, text);
     let _ = turn::sequences(text);
-    let _ = turn::ask(text);
+    let _ = turn::operation(text);
     let _ = turn::answers(text, &[0]);
 }
 

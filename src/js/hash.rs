@@ -1,4 +1,4 @@
-//! This file hashes a state: two of them hash alike if their JSON texts differ in nothing but the order of keys.
+//! Hashes a state: two states have the same hash if their JSON texts differ only in the order of keys.
 //!
 //! Called by `mod.rs` on JavaScript's thread, with what `JSON.stringify` made: it writes a number and a string in one
 //! way only, so that texts are compared, not values. It must give the same hash for a state on every node of a version,

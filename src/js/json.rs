@@ -1,4 +1,4 @@
-//! This file decides whether bytes that came over the network may stand inside a batch for JavaScript.
+//! Decides whether bytes from the network may be part of a batch for JavaScript.
 //!
 //! Called by `batch.rs`. It gives the same verdict on every node: whether an action is reduced must not depend on
 //! where it is read.

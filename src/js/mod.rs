@@ -1,4 +1,4 @@
-//! This room is the edge to JavaScript, and the only one that knows it.
+//! The boundary to JavaScript, and the only module that knows it.
 //!
 //! Called by the façade (`lib/native.js`), and by `driver.rs` through [`Application`]. Whatever crosses is one JSON
 //! text a turn, each way, and beside it the states of snapshots; nothing here waits, decides, or runs a method. A node
@@ -26,7 +26,7 @@ use napi_derive::napi;
 
 use crate::driver::{self, Application, Handle};
 use crate::error::Error;
-use crate::raft::events::{Answered, Hashed, Taken};
+use crate::raft::events::{Answered, Hashed, TakenSnapshot};
 use crate::raft::{Delivery, Input};
 use batch::Batch;
 
@@ -38,7 +38,7 @@ type Arguments = FnArgs<(String, Vec<Option<String>>)>;
 type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, false, true, 0>;
 
 /// What JavaScript says in more bytes than this is handled on the driver's thread: JavaScript has enough to do.
-const VISIT_BYTES_MAX: usize = 4 << 10;
+const INLINE_BYTES_MAX: usize = 4 << 10;
 
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
 /// nor end without calling `answered`. `credentials`, if given, is called before every connect of the channel. The text
@@ -86,16 +86,16 @@ pub struct NativeNode {
 
 #[napi]
 impl NativeNode {
-    /// Performs, numbered from `first` on: `["method",[…args],"method",[…args],…]`. If methods may run now, a leader that
+    /// Calls, numbered from `first` on: `["method",[…args],"method",[…args],…]`. If methods may run now, a leader that
     /// has nothing else to do returns the batch that asks to evaluate them: it is delivered so, and no other way.
     #[napi(catch_unwind)]
     pub fn perform(&self, first: f64, text: String, may_evaluate: bool) -> napi::Result<Option<String>> {
-        let performs = turn::performs(first as u64, &text).map_err(napi::Error::from_reason)?;
-        if !may_evaluate || text.len() > VISIT_BYTES_MAX {
-            self.handle.send(Input::Perform(performs));
+        let calls = turn::calls(first as u64, &text).map_err(napi::Error::from_reason)?;
+        if !may_evaluate || text.len() > INLINE_BYTES_MAX {
+            self.handle.send(Input::Perform(calls));
             return Ok(None);
         }
-        let evaluations = self.handle.visit_and_evaluate(Input::Perform(performs));
+        let evaluations = self.handle.run_inline_and_evaluate(Input::Perform(calls));
         Ok(evaluations.map(|batch| self.turn.encode(&batch).text))
     }
 
@@ -107,10 +107,10 @@ impl NativeNode {
         let refused = std::mem::take(&mut *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner));
         let answers = turn::answers(&text, &refused).map_err(napi::Error::from_reason)?;
         let input = Input::Answered(Answered { answers, micros: micros as u64 });
-        if text.len() > VISIT_BYTES_MAX {
+        if text.len() > INLINE_BYTES_MAX {
             self.handle.send(input);
         } else {
-            self.handle.visit(input);
+            self.handle.run_inline(input);
         }
         Ok(())
     }
@@ -118,26 +118,26 @@ impl NativeNode {
     /// JavaScript works on the delivered batch, and has reduced everything up to this index; 0: it does not know.
     #[napi(catch_unwind)]
     pub fn progressed(&self, index: f64) {
-        self.handle.visit(Input::Progressed { index: index as u64 });
+        self.handle.run_inline(Input::Progressed { index: index as u64 });
     }
 
     /// The turn of the event loop in which a batch was delivered is over.
     #[napi(catch_unwind)]
     pub fn turn_over(&self) {
-        self.handle.visit(Input::TurnOver);
+        self.handle.run_inline(Input::TurnOver);
     }
 
     /// The snapshot that the delivered batch asks for: the state's text, and how long it took, in microseconds.
     #[napi(catch_unwind)]
     pub fn snapshot_taken(&self, state: String, micros: f64) {
-        let taken = Taken { state: Ok(Bytes::from(state)), micros: micros as u64 };
+        let taken = TakenSnapshot { state: Ok(Bytes::from(state)), micros: micros as u64 };
         self.handle.send(Input::SnapshotTaken(taken));
     }
 
     /// Why there is no snapshot.
     #[napi(catch_unwind)]
     pub fn snapshot_failed(&self, why: String, micros: f64) {
-        self.handle.send(Input::SnapshotTaken(Taken { state: Err(why), micros: micros as u64 }));
+        self.handle.send(Input::SnapshotTaken(TakenSnapshot { state: Err(why), micros: micros as u64 }));
     }
 
     /// The state's text for the hash that the delivered batch asks for, null if it has none, and how long it took, in
@@ -150,21 +150,21 @@ impl NativeNode {
         self.handle.send(Input::Hashed(Hashed { index: index as u64, hash, micros }));
     }
 
-    /// The state cannot go on from the delivered batch's index.
+    /// The state cannot continue from the delivered batch's index.
     #[napi(catch_unwind)]
     pub fn reducer_failed(&self, index: f64, why: String) {
         self.handle.send(Input::ReducerFailed { index: index as u64, why });
     }
 
-    /// Asks something of the cluster: `[ticket,milliseconds,ask]`.
+    /// Asks something of the cluster: `[ticket,milliseconds,operation]`.
     #[napi(catch_unwind)]
-    pub fn ask(&self, text: String) -> napi::Result<()> {
-        let (ticket, timeout, ask) = turn::ask(&text).map_err(napi::Error::from_reason)?;
-        self.handle.send(Input::Ask { ticket, ask, ticks: options::ticks(timeout, self.tick) });
+    pub fn begin_operation(&self, text: String) -> napi::Result<()> {
+        let (ticket, timeout, operation) = turn::operation(&text).map_err(napi::Error::from_reason)?;
+        self.handle.send(Input::Operation { ticket, operation, ticks: options::ticks(timeout, self.tick) });
         Ok(())
     }
 
-    /// Nobody waits for these performs any longer: `[sequence,…]`.
+    /// Nobody waits for these calls any longer: `[sequence,…]`.
     #[napi(catch_unwind)]
     pub fn abandon(&self, text: String) -> napi::Result<()> {
         let sequences = turn::sequences(&text).map_err(napi::Error::from_reason)?;
@@ -172,7 +172,8 @@ impl NativeNode {
         Ok(())
     }
 
-    /// Nobody waits for this perform any longer. Returns whether it has ended with that: it has gone nowhere, and will not.
+    /// Nobody waits for this call any longer. Returns whether it has ended with that: it has gone nowhere, and will
+    /// not.
     #[napi(catch_unwind)]
     pub fn withdraw(&self, sequence: f64) -> bool {
         self.handle.withdraw(sequence as u64)
@@ -191,8 +192,8 @@ impl NativeNode {
         batch::encode_commits(&self.handle.commits(from as u64, until as u64))
     }
 
-    /// Ends gracefully within so many milliseconds, giving up the seat or keeping it; the last delivery says when it is
-    /// done.
+    /// Ends gracefully within so many milliseconds, leaving the cluster or staying a member; the last delivery says
+    /// when it is done.
     #[napi(catch_unwind)]
     pub fn close(&self, timeout: f64, leaves: bool) {
         self.handle.send(Input::Close { ticks: options::ticks(timeout as u64, self.tick), leaves });
@@ -206,7 +207,7 @@ impl NativeNode {
 }
 
 /// The façade holds the object for as long as its node is open, so it goes only with its environment: when a worker
-/// is terminated, or the process ends. Native tasks outlive both; without this a dead worker's voter went on voting.
+/// is terminated, or the process ends. Native tasks outlive both; without this a dead worker's voter continued voting.
 impl Drop for NativeNode {
     fn drop(&mut self) {
         self.handle.kill();
@@ -237,9 +238,9 @@ struct Edge {
 impl Edge {
     fn call(&self, text: String, states: Vec<Bytes>) {
         let (turn, deliver) = (self.turn.clone(), self.deliver.clone());
-        // The façade catches whatever its application throws. What still gets here is a bug of the façade, a text that is
-        // no string of JavaScript's, or a worker being terminated in the middle of it: this node ends, the process does
-        // not; and the façade is told, so that every call of this node ends.
+        // The façade catches whatever its application throws. What still gets here is a bug of the façade, a text that
+        // is no string of JavaScript's, or a worker being terminated in the middle of it: this node ends, the process
+        // does not; and the façade is told, so that every call of this node ends.
         self.deliver.call_with_return_value(
             (text, states),
             ThreadsafeFunctionCallMode::NonBlocking,

@@ -1,4 +1,4 @@
-//! This file turns the façade's options into the core's, the driver's, a channel and a storage.
+//! Turns the façade's options into those of the core, the driver, a channel and a storage.
 //!
 //! Called by `mod.rs`. The façade has checked them and filled in the defaults (`lib/options.js`); what is wrong here
 //! is its bug, or something that only a channel can see.
@@ -50,7 +50,7 @@ struct Given {
     /// The names of the application's methods.
     methods: Vec<String>,
     compare_states: bool,
-    /// Milliseconds without a quorum; none: wait for ever.
+    /// Milliseconds without a quorum; none: wait forever.
     recover_after: Option<u64>,
     /// 64 hexadecimal digits, drawn by the façade.
     seed: String,

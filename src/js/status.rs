@@ -1,4 +1,4 @@
-//! This file writes a node's status as the JSON text that `node.status()` parses.
+//! Encodes a node's status as the JSON text that `node.status()` parses.
 //!
 //! Called by `mod.rs`. Numbers are terms and indexes, which the core keeps below 2^53, so that each is exact in
 //! JavaScript.
@@ -23,7 +23,7 @@ struct Json<'a> {
     last_index: u64,
     cluster_size: usize,
     snapshot_index: u64,
-    fenced: Option<&'a str>,
+    diverged: Option<&'a str>,
     /// Who is missing for a quorum; empty while there is one.
     missing: Vec<JsonMissing<'a>>,
     members: Vec<JsonMember<'a>>,
@@ -44,10 +44,11 @@ struct JsonMember<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct JsonMissing<'a> {
     id: &'a str,
     /// Milliseconds.
-    since: u64,
+    silent_ms: u64,
 }
 
 pub fn encode(status: &Status, tick: Duration) -> String {
@@ -62,7 +63,7 @@ pub fn encode(status: &Status, tick: Duration) -> String {
     let missing = status
         .missing
         .iter()
-        .map(|(id, ticks)| JsonMissing { id, since: ticks.saturating_mul(tick.as_millis() as u64) });
+        .map(|(id, ticks)| JsonMissing { id, silent_ms: ticks.saturating_mul(tick.as_millis() as u64) });
     let json = Json {
         id: &status.id,
         incarnation: status.incarnation.to_string(),
@@ -75,7 +76,7 @@ pub fn encode(status: &Status, tick: Duration) -> String {
         last_index: status.last_index,
         cluster_size: status.cluster_size,
         snapshot_index: status.snapshot_index,
-        fenced: status.fenced.as_deref(),
+        diverged: status.diverged.as_deref(),
         missing: missing.collect(),
         members: members.collect(),
         fault_tolerance: status.fault_tolerance,
@@ -111,7 +112,7 @@ mod tests {
             members: [].into(),
             cluster_size: 3,
             snapshot_index: 0,
-            fenced: None,
+            diverged: None,
             missing: [].into(),
             fault_tolerance: 1,
             pending: 0,
@@ -127,7 +128,7 @@ mod tests {
         status.role = Role::Leader;
         status.term = (1 << 53) - 1;
         status.snapshot_index = 7;
-        status.fenced = Some("why".into());
+        status.diverged = Some("why".into());
         status.missing = [("c".into(), 12)].into();
         status.members = [Member {
             id: "a\"b".into(),
@@ -150,8 +151,8 @@ mod tests {
         );
         assert_eq!((&json["clusterSize"], &json["snapshotIndex"]), (&json!(3), &json!(7)));
         assert_eq!(
-            (&json["fenced"], &json["missing"]),
-            (&json!("why"), &json!([{ "id": "c", "since": 120 }]))
+            (&json["diverged"], &json["missing"]),
+            (&json!("why"), &json!([{ "id": "c", "silentMs": 120 }]))
         );
     }
 }

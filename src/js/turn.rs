@@ -1,4 +1,4 @@
-//! This file reads what JavaScript says in one turn: performs, answers, abandoned performs, asks.
+//! Decodes the text that JavaScript hands over once per turn: calls, results of methods, abandoned calls, operations.
 //!
 //! Called by `mod.rs` on JavaScript's thread. The texts are the façade's own: a fault in one is a bug of the façade,
 //! and its description is for whoever mends it. Arguments and actions stay text; no value is ever built of them.
@@ -12,23 +12,23 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::raft::events::Ask;
-use crate::raft::{Answer, Perform};
+use crate::raft::events::Operation;
+use crate::raft::{MethodResult, Perform};
 
 /// `["method",[…args],"method",[…args],…]`, numbered from `first` on.
-pub fn performs(first: u64, text: &str) -> Result<Vec<Perform>, String> {
-    read(text, Performs { first })
+pub fn calls(first: u64, text: &str) -> Result<Vec<Perform>, String> {
+    read(text, Calls { first })
 }
 
 /// Borrowed, unless something in it is escaped.
 #[derive(Deserialize)]
 struct Method<'a>(#[serde(borrow)] Cow<'a, str>);
 
-struct Performs {
+struct Calls {
     first: u64,
 }
 
-impl<'de> Visitor<'de> for Performs {
+impl<'de> Visitor<'de> for Calls {
     type Value = Vec<Perform>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -36,16 +36,15 @@ impl<'de> Visitor<'de> for Performs {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut performs: Vec<Perform> = Vec::new();
+        let mut calls: Vec<Perform> = Vec::new();
         while let Some(Method(method)) = items.next_element()? {
-            let args =
-                items.next_element::<&RawValue>()?.ok_or_else(|| A::Error::custom("half a perform"))?;
+            let args = items.next_element::<&RawValue>()?.ok_or_else(|| A::Error::custom("half a call"))?;
             // Most turns perform one method again and again.
-            let last = performs.last().map(|last| &last.method).filter(|last| ***last == *method);
+            let last = calls.last().map(|last| &last.method).filter(|last| ***last == *method);
             let method = last.cloned().unwrap_or_else(|| method.into());
-            performs.push(Perform { sequence: self.first + performs.len() as u64, method, args: copy(args) });
+            calls.push(Perform { sequence: self.first + calls.len() as u64, method, args: copy(args) });
         }
-        Ok(performs)
+        Ok(calls)
     }
 }
 
@@ -54,23 +53,23 @@ pub fn sequences(text: &str) -> Result<Vec<u64>, String> {
     parse(text)
 }
 
-/// `[ticket,milliseconds,ask]`
-pub fn ask(text: &str) -> Result<(u64, u64, Ask), String> {
-    let (ticket, timeout, ask): (u64, u64, GivenAsk) = parse(text)?;
-    let ask = match ask {
-        GivenAsk::Sync => Ask::Sync,
-        GivenAsk::TransferLeadership { to } => Ask::TransferLeadership { to },
-        GivenAsk::Remove { id } => Ask::Remove { id },
-        GivenAsk::Resize { cluster_size } => Ask::Resize { cluster_size },
-        GivenAsk::Recover => Ask::Recover,
+/// `[ticket,milliseconds,operation]`
+pub fn operation(text: &str) -> Result<(u64, u64, Operation), String> {
+    let (ticket, timeout, operation): (u64, u64, GivenOperation) = parse(text)?;
+    let operation = match operation {
+        GivenOperation::Sync => Operation::Sync,
+        GivenOperation::TransferLeadership { to } => Operation::TransferLeadership { to },
+        GivenOperation::Remove { id } => Operation::Remove { id },
+        GivenOperation::Resize { cluster_size } => Operation::Resize { cluster_size },
+        GivenOperation::Recover => Operation::Recover,
     };
-    Ok((ticket, timeout, ask))
+    Ok((ticket, timeout, operation))
 }
 
 /// `"sync"`, `{"remove":{"id":"a"}}` and so on.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum GivenAsk {
+enum GivenOperation {
     Sync,
     TransferLeadership { to: Option<Arc<str>> },
     Remove { id: Arc<str> },
@@ -80,12 +79,12 @@ enum GivenAsk {
 
 /// The answers of JavaScript, `[0,1,action,2,error,3,error,…]`, with our own put in at the positions `refused`. It may
 /// have stopped before the end of its batch: what comes behind its last answer is not answered either.
-pub fn answers(text: &str, refused: &[usize]) -> Result<Vec<Answer>, String> {
+pub fn answers(text: &str, refused: &[usize]) -> Result<Vec<MethodResult>, String> {
     let mut answers = read(text, Answers)?;
     // Positions rise, so each one is already its place among all answers.
     for &position in refused {
         if position <= answers.len() {
-            answers.insert(position, Answer::Refused(NOT_JSON.into()));
+            answers.insert(position, MethodResult::Refused(NOT_JSON.into()));
         }
     }
     Ok(answers)
@@ -97,7 +96,7 @@ const NOT_JSON: &str =
 struct Answers;
 
 impl<'de> Visitor<'de> for Answers {
-    type Value = Vec<Answer>;
+    type Value = Vec<MethodResult>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a flat array of answers")
@@ -109,10 +108,10 @@ impl<'de> Visitor<'de> for Answers {
             let mut text =
                 || items.next_element::<&RawValue>()?.ok_or_else(|| A::Error::custom("half an answer"));
             answers.push(match kind {
-                0 => Answer::Nothing,
-                1 => Answer::Action(copy(text()?)),
-                2 => Answer::Refused(copy(text()?)),
-                3 => Answer::Unknown(copy(text()?)),
+                0 => MethodResult::Nothing,
+                1 => MethodResult::Action(copy(text()?)),
+                2 => MethodResult::Refused(copy(text()?)),
+                3 => MethodResult::Unknown(copy(text()?)),
                 _ => return Err(A::Error::custom(format!("no kind of answer: {kind}"))),
             });
         }
@@ -149,46 +148,49 @@ mod tests {
     #[test]
     fn performs_keep_their_arguments_as_text() {
         let text = r#"["append",["a", {"x":1}],"n\"o",[],"n\"o",[2]]"#;
-        let performs = performs(7, text).unwrap();
-        assert_eq!(performs.iter().map(|perform| perform.sequence).collect::<Vec<_>>(), [7, 8, 9]);
-        assert_eq!((performs[0].sequence, &*performs[0].method), (7, "append"));
-        assert_eq!(performs[0].args, r#"["a", {"x":1}]"#);
-        assert_eq!(&*performs[1].method, "n\"o");
-        assert_eq!((&*performs[2].method, &*performs[2].args), ("n\"o", &b"[2]"[..]));
+        let calls = calls(7, text).unwrap();
+        assert_eq!(calls.iter().map(|perform| perform.sequence).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!((calls[0].sequence, &*calls[0].method), (7, "append"));
+        assert_eq!(calls[0].args, r#"["a", {"x":1}]"#);
+        assert_eq!(&*calls[1].method, "n\"o");
+        assert_eq!((&*calls[2].method, &*calls[2].args), ("n\"o", &b"[2]"[..]));
     }
 
     #[test]
     fn answers_come_back_in_order_around_those_given_here() {
-        let action = Answer::Action(r#"{"a":[1]}"#.into());
-        let error = Answer::Refused(r#"{"message":"no"}"#.into());
-        let ours = Answer::Refused(NOT_JSON.into());
+        let action = MethodResult::Action(r#"{"a":[1]}"#.into());
+        let error = MethodResult::Refused(r#"{"message":"no"}"#.into());
+        let ours = MethodResult::Refused(NOT_JSON.into());
         let text = r#"[1,{"a":[1]},0,2,{"message":"no"}]"#;
-        assert_eq!(answers(text, &[]).unwrap(), [action.clone(), Answer::Nothing, error.clone()]);
-        assert_eq!(answers("[3,{},0]", &[]).unwrap(), [Answer::Unknown("{}".into()), Answer::Nothing]);
+        assert_eq!(answers(text, &[]).unwrap(), [action.clone(), MethodResult::Nothing, error.clone()]);
+        assert_eq!(
+            answers("[3,{},0]", &[]).unwrap(),
+            [MethodResult::Unknown("{}".into()), MethodResult::Nothing]
+        );
         assert_eq!(
             answers(text, &[0, 2, 5]).unwrap(),
-            [ours.clone(), action, ours.clone(), Answer::Nothing, error, ours.clone()]
+            [ours.clone(), action, ours.clone(), MethodResult::Nothing, error, ours.clone()]
         );
         assert_eq!(answers("[]", &[0, 1]).unwrap(), [ours.clone(), ours.clone()]);
         // JavaScript stopped after its first answer.
-        assert_eq!(answers("[0]", &[0, 3]).unwrap(), [ours, Answer::Nothing]);
+        assert_eq!(answers("[0]", &[0, 3]).unwrap(), [ours, MethodResult::Nothing]);
     }
 
     #[test]
     fn an_ask_names_its_ticket_its_time_and_what_is_asked() {
         let cases = [
-            (r#""sync""#, Ask::Sync),
-            (r#"{"transferLeadership":{"to":null}}"#, Ask::TransferLeadership { to: None }),
-            (r#"{"transferLeadership":{"to":"b"}}"#, Ask::TransferLeadership { to: Some("b".into()) }),
-            (r#"{"remove":{"id":"b"}}"#, Ask::Remove { id: "b".into() }),
-            (r#"{"resize":{"clusterSize":5}}"#, Ask::Resize { cluster_size: 5 }),
-            (r#""recover""#, Ask::Recover),
+            (r#""sync""#, Operation::Sync),
+            (r#"{"transferLeadership":{"to":null}}"#, Operation::TransferLeadership { to: None }),
+            (r#"{"transferLeadership":{"to":"b"}}"#, Operation::TransferLeadership { to: Some("b".into()) }),
+            (r#"{"remove":{"id":"b"}}"#, Operation::Remove { id: "b".into() }),
+            (r#"{"resize":{"clusterSize":5}}"#, Operation::Resize { cluster_size: 5 }),
+            (r#""recover""#, Operation::Recover),
         ];
         for (text, expected) in cases {
-            assert_eq!(ask(&format!("[7,1000,{text}]")), Ok((7, 1000, expected)));
+            assert_eq!(operation(&format!("[7,1000,{text}]")), Ok((7, 1000, expected)));
         }
-        assert!(ask(r#"[7,1000,"rest"]"#).is_err());
-        assert!(ask(r#"[7,-1,"sync"]"#).is_err());
+        assert!(operation(r#"[7,1000,"rest"]"#).is_err());
+        assert!(operation(r#"[7,-1,"sync"]"#).is_err());
     }
 
     #[test]
@@ -197,9 +199,9 @@ mod tests {
         assert!(answers("[7]", &[]).unwrap_err().starts_with("no kind of answer: 7"));
         assert!(answers("[0", &[]).is_err());
         assert!(answers("[0]]", &[]).is_err());
-        assert!(performs(1, r#"["a"]"#).unwrap_err().starts_with("half a perform"));
-        assert!(performs(1, r#"[1,[]]"#).is_err());
-        assert!(performs(1, r#"["a",[]"#).is_err());
+        assert!(calls(1, r#"["a"]"#).unwrap_err().starts_with("half a call"));
+        assert!(calls(1, r#"[1,[]]"#).is_err());
+        assert!(calls(1, r#"["a",[]"#).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! This file says of which application a node is: by a name, or else by the names of its methods.
+//! The application of a node: identified by a name, or else by the names of its methods.
 //!
-//! Nodes of two applications that share a channel by mistake must not become one cluster. Used by `membership/` for
+//! Nodes of two applications that share a channel by mistake must not become one cluster. Used by `bootstrap/` for
 //! nodes without a cluster, and by `node/applications.rs` within one.
 
 use std::collections::BTreeMap;

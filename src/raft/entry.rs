@@ -1,4 +1,4 @@
-//! This file says what an entry of the log carries.
+//! The content of an entry of the log.
 //!
 //! raft-rs gives an entry two byte strings. Of an action, `data` is its JSON text, untouched from the method's answer
 //! to the reducer, and `context` the [`Request`] below. Of what conflux itself logs, `data` is empty and `context` says
@@ -22,7 +22,7 @@ pub enum Context {
     Resize { cluster_size: u32, after: u64 },
     /// Every node hashes the state that it has here.
     Check,
-    /// The quorum was lost; the cluster goes on from this log under another name, with one voter.
+    /// The quorum was lost; the cluster continues from this log under another name, with one voter.
     /// What the former cluster committed up to the index `kept` is certainly in this log.
     Epoch { cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, missing: Vec<Arc<str>>, kept: u64 },
     /// Outcomes that the entry of the next action of the same origin has no room for: see [`Request::observed`].
@@ -38,14 +38,14 @@ pub struct Admission {
     pub id: Arc<str>,
 }
 
-/// Whose perform an entry belongs to (thesis §6.3: a client's id and serial number).
+/// Whose call an entry belongs to (thesis §6.3: a client's id and serial number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId {
     /// The incarnation that performed, as its raft id.
     pub origin: RaftId,
     /// Rises with every start of a node that kept its log, so that a restarted node never repeats an id.
     pub start: u64,
-    /// Counts the performs of one start, from 1.
+    /// Counts the calls of one start, from 1.
     pub sequence: u64,
 }
 
@@ -58,7 +58,7 @@ pub struct Request {
     /// Outcomes of the same origin's earlier requests that became no entry and that the origin may not have heard.
     ///
     /// They were evaluated before this action, so once it is committed they stand: a later leader repeats them. If it
-    /// evaluated them again, the origin's performs would have been evaluated out of their order.
+    /// evaluated them again, the origin's calls would have been evaluated out of their order.
     pub observed: Vec<(u64, Outcome)>,
 }
 
@@ -78,7 +78,7 @@ impl Admission {
         postcard::to_allocvec(self).expect("an admission is plain data: encoding it cannot fail")
     }
 
-    /// `None` if nobody is let in.
+    /// `None` if no node is admitted.
     pub fn decode(context: &Bytes) -> Option<Self> {
         postcard::from_bytes(context).ok()
     }

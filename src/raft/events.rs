@@ -1,7 +1,7 @@
-//! This file lists what goes into the core ([`Input`]) and what comes out of it ([`Work`]).
+//! The inputs ([`Input`]) and outputs ([`Work`]) of the core.
 //!
-//! Both are plain data. The driver translates: clocks, links, disks and JavaScript become inputs, and work becomes
-//! sends, writes and deliveries.
+//! Both are plain data. The driver translates: ticks, frames, finished writes and JavaScript's answers become inputs,
+//! and work becomes sends, writes and deliveries.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,66 +15,65 @@ use crate::error::Error;
 /// What can happen to a core.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// The channel has found out whether there may be a cluster that this node does not hear.
+    /// The channel reports whether there may be a cluster from which this node receives nothing.
     ClusterFound(bool),
-    /// The channel knows of a cluster that is, or was moments ago, on it: what `Node::note` gave there. It may be anything.
+    /// The channel has the note of a cluster that is, or was moments ago, on it (`Node::note`). Unchecked input.
     Noted(Bytes),
     /// One tick of the driver's clock has passed.
     Tick,
-    /// A frame arrived from the channel. It may be anything: the core checks it.
+    /// A frame arrived from the channel. Unchecked input.
     Frame(Bytes),
-    /// The application performed, in this order; sequence numbers rise without a gap from 1.
+    /// Calls of the application, in this order; sequence numbers rise without a gap from 1.
     Perform(Vec<Perform>),
-    /// The application no longer waits for these performs (their timeout passed); their outcome is unknown.
+    /// The application no longer waits for these calls (their timeout passed); their outcome is unknown.
     Abandon(Vec<u64>),
     /// JavaScript is done with the delivered batch. The next batch is delivered only after this.
     Answered(Answered),
-    /// JavaScript works on the delivered batch, and has reduced everything up to `index`, as far as it knows (0: it does
-    /// not). It says so whenever it has worked for a while, and where the batch asks for it.
+    /// JavaScript is working on the delivered batch and has reduced everything up to `index` (0: unknown). It reports
+    /// this at intervals, and where the batch asks for it.
     Progressed { index: u64 },
-    /// What the application did on hearing the batch that was answered last has been told: it performs no more at once.
+    /// The application has handed over every call that it made in response to the last batch.
     TurnOver,
     /// JavaScript's answer to `Delivery::TakeSnapshot`, before `Answered` of the same batch.
-    SnapshotTaken(Taken),
+    SnapshotTaken(TakenSnapshot),
     /// JavaScript's answer to `Delivery::Hash`, before `Answered` of the same batch.
     Hashed(Hashed),
-    /// The reducer threw on the committed action at `index`; before `Answered` of the same batch, of whose rest nothing
-    /// was reduced.
+    /// The reducer threw on the committed action at `index`, and nothing after it in the batch was reduced. Comes
+    /// before `Answered` of the same batch.
     ReducerFailed { index: u64, why: String },
-    /// The application asks something of the cluster. `Delivery::Asked` with the same ticket answers it, at the latest
-    /// after so many ticks.
-    Ask { ticket: u64, ask: Ask, ticks: u64 },
+    /// The application starts an operation. `Delivery::OperationEnded` with the same ticket answers it within `ticks`.
+    Operation { ticket: u64, operation: Operation, ticks: u64 },
     /// All writes up to this number are durable.
     Persisted(u64),
     /// A write failed: nothing may be acknowledged any more.
     StorageFailed(Error),
-    /// The channel's state changed. Silence of others means nothing while our own channel does not work.
+    /// The channel's state changed. While this node's own channel does not work, the silence of others means nothing.
     Channel(ChannelState),
     /// The application closes the node: leave gracefully, for at most so many ticks, then stop. `leaves`: give up the
-    /// seat, because this incarnation will not come back.
+    /// replica, because this incarnation will not come back.
     Close { ticks: u64, leaves: bool },
 }
 
 /// The answers to a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// One for each `Delivery::Evaluate` of the batch, in the same order, up to the one at which JavaScript stopped because
-    /// its time was over or its answers had become large: the rest was not evaluated, and comes again.
-    pub answers: Vec<Answer>,
+    /// One for each `Delivery::Evaluate` of the batch, in the same order, up to the one at which JavaScript stopped
+    /// because its time was over or its answers had become large: the rest was not evaluated, and comes again.
+    pub answers: Vec<MethodResult>,
     /// How long JavaScript took for these evaluations.
     pub micros: u64,
 }
 
-impl From<Vec<Answer>> for Answered {
+impl From<Vec<MethodResult>> for Answered {
     /// Answers that took no time.
-    fn from(answers: Vec<Answer>) -> Self {
+    fn from(answers: Vec<MethodResult>) -> Self {
         Self { answers, micros: 0 }
     }
 }
 
 /// A snapshot of the application's state, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct TakenSnapshot {
     /// The state as text; what it means is the façade's business. The error is a sentence that names the part of the
     /// state that cannot be kept.
     pub state: Result<Bytes, String>,
@@ -95,18 +94,18 @@ pub struct Hashed {
 /// 128 bits of a state's canonical text.
 pub type StateHash = [u8; 16];
 
-/// What an application can ask of its cluster, on any node.
+/// An operation that an application can start on any node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum Operation {
     /// Answered when this node has reduced everything that was committed before (thesis §6.4).
     Sync,
-    /// Leadership is to go to this member, or to the best one.
+    /// Transfer leadership to this member, or to the most suitable one.
     TransferLeadership { to: Option<Arc<str>> },
-    /// The member is to lose its seat.
+    /// Remove the member with this id.
     Remove { id: Arc<str> },
-    /// The cluster is to have so many voters.
+    /// Change the number of voters.
     Resize { cluster_size: usize },
-    /// The quorum is gone for good: found the cluster anew from what is left.
+    /// The quorum is lost for good: recover the cluster from the surviving nodes.
     Recover,
 }
 
@@ -132,7 +131,7 @@ pub struct Perform {
 
 /// What a method returned on the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum MethodResult {
     /// An action to replicate: JSON text.
     Action(Bytes),
     /// `null` or `undefined`: there is nothing to do.
@@ -140,7 +139,7 @@ pub enum Answer {
     /// An error: JSON text of an object that the façade of the origin turns into an `Error` again.
     Refused(Bytes),
     /// This node has no such method: the JSON text of the error that says so. Where nodes of several versions are
-    /// members, the perform waits for a leader that has it.
+    /// members, the call waits for a leader that has it.
     Unknown(Bytes),
 }
 
@@ -166,14 +165,14 @@ pub enum Target {
     One(Incarnation),
 }
 
-/// What must survive a crash before the frames that rest on it may leave (paper §5, Figure 2: persistent state). It is
-/// carried out whole or not at all, in the order of its fields.
+/// What must survive a crash before the frames that depend on it may leave (paper §5, Figure 2: persistent state). It
+/// is applied atomically, in the order of its fields.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Write {
-    /// This is the first write of a new seat: what is kept of a former one is set aside, never deleted.
-    pub seat: Option<SeatRecord>,
-    /// Replaces the record of the present seat; its log stays.
-    pub record: Option<SeatRecord>,
+    /// This is the first write of a new replica: what is kept of a former one is set aside, never deleted.
+    pub replica: Option<ReplicaRecord>,
+    /// Replaces the record of the present replica; its log stays.
+    pub record: Option<ReplicaRecord>,
     /// Replaces the snapshot that is kept.
     pub snapshot: Option<SnapshotRecord>,
     /// Every entry that is kept goes: the snapshot does not continue the log.
@@ -187,24 +186,24 @@ pub struct Write {
 
 /// Whose log it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeatRecord {
+pub struct ReplicaRecord {
     pub incarnation: Incarnation,
     pub cluster: ClusterUuid,
     /// While this stands, the incarnation neither votes nor leads in `cluster`.
-    pub promise: Option<Promise>,
+    pub recovery_vote: Option<RecoveryVote>,
 }
 
-impl SeatRecord {
-    /// Of a seat that has promised nothing.
+impl ReplicaRecord {
+    /// Of a replica that has promised nothing.
     pub fn new(incarnation: Incarnation, cluster: ClusterUuid) -> Self {
-        Self { incarnation, cluster, promise: None }
+        Self { incarnation, cluster, recovery_vote: None }
     }
 }
 
-/// What a replica promises when its cluster has lost its quorum, or was replaced: `survivor` may go on as `cluster`,
+/// What a replica promises when its cluster has lost its quorum, or was replaced: `survivor` may continue as `cluster`,
 /// and this replica takes no more part in its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Promise {
+pub struct RecoveryVote {
     pub survivor: Incarnation,
     pub cluster: ClusterUuid,
 }
@@ -233,8 +232,8 @@ pub struct Position {
 
 /// What a storage kept over a restart.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recovered {
-    pub seat: SeatRecord,
+pub struct StoredState {
+    pub replica: ReplicaRecord,
     /// Rises with every load, and is durable before `load` returns: no restarted node repeats a request id.
     pub start: u64,
     /// The newest starts with this log, the present one last.
@@ -247,7 +246,7 @@ pub struct Recovered {
     pub hard_state: eraftpb::HardState,
 }
 
-impl Recovered {
+impl StoredState {
     /// Where the log ends.
     pub fn last_index(&self) -> u64 {
         let last = self.entries.last().map_or(0, |entry| entry.index);
@@ -255,7 +254,7 @@ impl Recovered {
     }
 }
 
-/// What JavaScript is told. Within a node, deliveries are handled strictly in order.
+/// An output for JavaScript, which handles the deliveries of a node strictly in order.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// This node's role, term or known leader changed. A node that is not the leader holds no provisional states.
@@ -274,8 +273,8 @@ pub enum Delivery {
         /// The JSON text of the action.
         action: Bytes,
     },
-    /// A perform of this node ended without an action of its own being delivered.
-    Settled { sequence: u64, settlement: Settlement },
+    /// A call of this node ended without an action of its own being delivered.
+    Settled { sequence: u64, call_outcome: CallOutcome },
     /// Take a snapshot of the committed state as it is after everything before this in the batch.
     TakeSnapshot,
     /// The committed state becomes that of a snapshot at `index`, `None` for the initial state. Provisional states are
@@ -283,48 +282,48 @@ pub enum Delivery {
     Restore { index: u64, state: Option<Bytes> },
     /// Hash the committed state as it is after everything before this in the batch.
     Hash { index: u64 },
-    /// Nothing to do but to answer: so that it is known whether JavaScript does.
-    Wake,
-    /// Say `Input::Progressed` before going on: an evaluation that follows may take longer than an election timeout.
+    /// An empty delivery: its answer shows that JavaScript's event loop responds.
+    AppProbe,
+    /// Say `Input::Progressed` before continuing: an evaluation that follows may take longer than an election timeout.
     ReportProgress,
-    /// Whether the state contains everything that was committed when this node was admitted to its cluster or came back to
-    /// it.
+    /// Whether the state contains everything that was committed when this node was admitted to its cluster or came back
+    /// to it.
     CaughtUp(bool),
     /// What the log held at the start is reduced: the state may be read.
     Replayed,
-    /// The answer to `Input::Ask`.
-    Asked { ticket: u64, result: Result<(), Error> },
-    /// This node's state is not to be trusted: it stays as it is, and its performs end, until `Healed`.
-    Fenced(Error),
+    /// The answer to `Input::Operation`.
+    OperationEnded { ticket: u64, result: Result<(), Error> },
+    /// This node's state is not to be trusted: it does not change, and calls of this node fail, until `Restored`.
+    Diverged(Error),
     /// The state was restored from the leader's: this node serves again.
-    Healed,
-    /// Something recoverable is wrong, or worth knowing.
+    Restored,
+    /// A recoverable fault, or information for an operator.
     Warning(Warning),
 }
 
-/// How a perform ended, other than by the delivery of its action.
+/// How a call ended, other than by the delivery of its action.
 #[derive(Clone, Debug)]
-pub enum Settlement {
+pub enum CallOutcome {
     /// The method returned nothing; nothing was logged.
     Nothing,
     /// The method refused: the JSON text of its error.
     Refused(Bytes),
     /// The action, already in the state that a snapshot brought.
     Done(Bytes),
-    /// conflux itself gave up.
-    Failed { error: Error, outcome: ErrorOutcome },
+    /// conflux could not complete the call.
+    Failed { error: Error, outcome: FailureOutcome },
 }
 
-/// What became of a perform that conflux gave up. It is never guessed.
+/// The outcome of a call that conflux could not complete. It is never guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorOutcome {
+pub enum FailureOutcome {
     /// It did not happen, and will not.
     NotApplied,
     /// It had been sent to a leader: it may still be committed (thesis §6.3).
     Unknown,
 }
 
-/// The part that a node plays in its term (paper §5.1). A node without a cluster is a follower of nobody.
+/// The role of a node in its term (paper §5.1). A node without a cluster is a follower without a leader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
     #[default]
@@ -343,38 +342,38 @@ impl Role {
     }
 }
 
-/// A recoverable fault, or news that an operator wants to see. Its text comes from `Display`.
+/// A recoverable fault, or information for an operator. Its text comes from `Display`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// Not enough nodes to found a cluster yet.
     #[error("waiting for {cluster_size} nodes, heard {}: {}", heard.len(), heard.join(", "))]
     WaitingForNodes { cluster_size: usize, heard: Vec<Arc<str>> },
-    /// There is a cluster, and its leader has not let this node in.
-    #[error("waiting to join cluster {cluster} of {cluster_size}: its leader has not let this node in yet")]
+    /// There is a cluster, and its leader has not admitted this node.
+    #[error("waiting to join cluster {cluster} of {cluster_size}: its leader has not admitted this node yet")]
     WaitingToJoin { cluster: ClusterUuid, cluster_size: usize },
     /// A node on the same channel was started with another `clusterSize`.
-    #[error("node `{id}` was started with clusterSize {theirs}, this node with {ours}; it is not counted")]
+    #[error("node `{id}` was started with clusterSize {theirs}, this node with {ours}; this node ignores it")]
     OtherClusterSize { id: Arc<str>, theirs: usize, ours: usize },
     /// A node or a cluster of another application is on this channel.
     #[error(
-        "{who} is of {theirs}, this node of {ours}: two applications use the channelName `{channel_name}`, and do not \
-         mix; give one of them another"
+        "{who} belongs to {theirs}, this node to {ours}: two applications use the channelName `{channel_name}`, and \
+         cannot form one cluster; give one of them another channelName"
     )]
     OtherApplication { who: String, theirs: Arc<str>, ours: Arc<str>, channel_name: Arc<str> },
     /// The methods of two members differ, and their `version` does not say so.
     #[error(
-        "node `{id}` has other methods than this node, and the same `version`: missing there are {ours}, missing here \
-         {theirs}; give every change of the methods another `version`"
+        "node `{id}` has the same `version` as this node, and other methods: it lacks {ours}, this node lacks {theirs}; \
+         change `version` with every change of the methods"
     )]
     OtherMethods { id: Arc<str>, ours: Arc<str>, theirs: Arc<str> },
-    /// This node gave up an attempt and starts over as a new member.
+    /// This node abandoned an attempt and starts over as a new member.
     #[error("starting over as a new member: {why}")]
     StartingOver { why: String },
-    /// This node founded a cluster with nodes that were in another one moments ago. What that one held is gone, unless other
-    /// nodes of it go on out of hearing.
+    /// This node founded a cluster with nodes that were in another one moments ago. The state of that cluster is lost
+    /// unless other nodes of it continue where this node does not receive them.
     #[error(
-        "cluster {cluster} was founded from the initial state, although {} belonged to cluster {former} moments ago: \
-         the state of that cluster is lost, if no other node has it",
+        "this node founded cluster {cluster} from the initial state, although {} belonged to cluster {former} moments \
+         ago: the state of that cluster is lost unless another node has it",
         ids.join(", ")
     )]
     StateLost { cluster: ClusterUuid, former: ClusterUuid, ids: Vec<Arc<str>> },
@@ -384,70 +383,72 @@ pub enum Warning {
          give one of them another channelName"
     )]
     TwoClusters { ours: ClusterUuid, theirs: ClusterUuid },
-    /// The channel does not work at present; it is tried again for ever.
-    #[error("the channel is broken: {cause}; trying again")]
+    /// The channel does not work; the node retries without a limit.
+    #[error("the channel is broken: {cause}; retrying")]
     ChannelBroken { cause: String },
     /// The channel still does not work, for another cause.
-    #[error("the channel is still broken: {cause}; trying again")]
+    #[error("the channel is still broken: {cause}; retrying")]
     ChannelStillBroken { cause: String },
     /// The channel works again. There is one of these for each `ChannelBroken`.
     #[error("the channel works again")]
     ChannelRestored,
-    /// A node of another version of the protocol speaks on this channel.
+    /// A node on this channel uses another version of the protocol.
     #[error(
-        "a node on this channel speaks protocol version {theirs}, this node {ours}; its frames are ignored"
+        "a node on this channel uses protocol version {theirs}, this node {ours}; this node ignores its frames"
     )]
     OtherVersion { theirs: u8, ours: u8 },
-    /// This node's state cannot be kept as a snapshot, so that its log grows: joiners get all of it.
+    /// No snapshot can be taken of this node's state, so its log grows, and newcomers receive all of it.
     #[error("taking a snapshot: {why}; the log is not compacted")]
     SnapshotFailed { why: String },
-    /// A majority of the voters has not been heard for so long that they may be gone for good.
+    /// A majority of the voters has been silent for so long that they may never return.
     #[error("no quorum for {milliseconds} ms: of {voters} voters {} are missing: {}", missing.len(), missing.join(", "))]
     QuorumLost { voters: usize, missing: Vec<Arc<str>>, milliseconds: u64 },
-    /// The storage has not answered a write for so long that a leader gives its leadership away.
-    #[error("the storage has not answered a write for {milliseconds} ms: it hangs, or is very slow")]
+    /// The storage has not answered a write for so long that a leader transfers its leadership.
+    #[error("the storage has not answered a write for {milliseconds} ms: it hangs or is very slow")]
     StorageSlow { milliseconds: u64 },
     /// A process that runs with a copy of a member's directory, or with an older one, is refused.
     #[error(
-        "a process that runs with a copy of the storage directory of `{id}`, or with an older one, is refused; the \
-         member itself is not touched"
+        "a process with a copy or an older state of the storage directory of `{id}` was refused; the member itself is \
+         not affected"
     )]
     StorageCopied { id: Arc<str> },
-    /// Two voters of one version have different states, and no majority has one: nobody can say who is right.
-    #[error("the states of nodes of one version differ at index {index}, and none is a majority's")]
+    /// Voters of one version have different states, and no majority agrees, so no node can tell which one is right.
+    #[error("the states of nodes of one version differ at index {index}, and no majority has the same state")]
     StatesDiffer { index: u64 },
-    /// The quorum is back.
-    #[error("the quorum is back")]
+    /// There is a quorum again.
+    #[error("the quorum is restored")]
     QuorumRestored,
-    /// The cluster was founded anew from what was left of it; what only the missing knew is lost.
-    #[error("the cluster was founded anew as {cluster} from the log of `{from}`; actions that only {} knew may be lost", missing.join(", "))]
+    /// The cluster was recovered from the surviving nodes; actions that only the missing ones had are lost.
+    #[error("the cluster was recovered as {cluster} from the log of `{from}`; actions that only {} had may be lost", missing.join(", "))]
     Recovered { cluster: ClusterUuid, from: Arc<str>, missing: Vec<Arc<str>> },
     /// This node's cluster has ended: it was recovered without this node, which joins the successor.
     #[error(
-        "cluster {ours} was replaced by cluster {successor}, which keeps its log up to index {kept}: what {ours} \
-         acknowledged after that may be lost; this node joins {successor}, and keeps its own log until it has that one's"
+        "cluster {successor} replaced this node's cluster {ours} and has its log up to index {kept}: what {ours} \
+         acknowledged after that index may be lost; this node joins {successor}, and keeps its own log until it has joined"
     )]
     Superseded { ours: ClusterUuid, successor: ClusterUuid, kept: u64 },
-    /// The cluster that this one replaced went on in the meantime; its nodes join this one.
+    /// The cluster that this one replaced continued in the meantime; its nodes join this one.
     #[error(
-        "cluster {former}, which was recovered as {ours}, has a leader again: its nodes join {ours}; what it \
+        "cluster {former}, which was recovered as {ours}, has a leader again; its nodes join {ours}, and what it \
          acknowledged after index {kept} may be lost"
     )]
     FormerCluster { ours: ClusterUuid, former: ClusterUuid, kept: u64 },
-    /// One cluster was recovered twice, apart from each other.
+    /// Two groups of nodes that could not reach each other recovered the same cluster.
     #[error(
-        "cluster {ours} and cluster {theirs} were both recovered from cluster {former}, and both go on; decide which \
-         to keep, stop all nodes of the other, and start them again with empty storage directories"
+        "cluster {ours} and cluster {theirs} were both recovered from cluster {former}, and both are active; decide which \
+         one to keep, stop all nodes of the other, and start them again with empty storage directories"
     )]
     TwoSuccessors { ours: ClusterUuid, theirs: ClusterUuid, former: ClusterUuid },
-    /// This node promised to leave it to another to go on, and that one is not heard any more.
+    /// This node gave its recovery vote to a node that has become silent.
     #[error(
-        "this node gave way to cluster {successor}, of which no node has been heard for {milliseconds} ms; \
-         `recover` goes on without it"
+        "this node gave its recovery vote to cluster {successor}, of which no node has been heard for {milliseconds} ms; \
+         call `recover` to continue without it"
     )]
     SuccessorSilent { successor: ClusterUuid, milliseconds: u64 },
     /// A cluster on the same channel was founded with another `clusterSize`.
-    #[error("cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; they do not mix")]
+    #[error(
+        "cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; this node cannot join it"
+    )]
     ClusterOfOtherSize { cluster: ClusterUuid, theirs: usize, ours: usize },
 }
 

@@ -1,4 +1,4 @@
-//! This file gives frames their bytes: what one node says to another in one turn.
+//! The frame that a node sends to others in one turn, its messages, and their encoding.
 //!
 //! A frame is `magic (2) | version (1) | CRC32C of the rest (4, little endian) | postcard of the header and the
 //! messages`. Decoding accepts any bytes: what is no frame of ours is an error, never a panic.
@@ -18,133 +18,142 @@ pub const VERSION: u8 = 1;
 const MAGIC: [u8; 2] = *b"cx";
 const HEADER_BYTES: usize = 7;
 
-/// What one node says to another, or to all, in one turn.
+/// What one node sends to another, or to all, in one turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
     /// The sender's cluster; [`ClusterUuid::NONE`] while it has none.
     pub cluster: ClusterUuid,
     pub from: Incarnation,
-    /// `None`: the sender keeps nothing over a restart, so that there is no other process under its incarnation.
+    /// `None`: the sender has no storage, so there is no other process of its incarnation.
     pub start: Option<Started>,
     /// `None`: to all.
     pub to: Option<Incarnation>,
     pub messages: Vec<Message>,
 }
 
-/// Which start of its incarnation a sender is, and which one its directory knew before that.
+/// The start of a sender, and the one that its directory knew before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
     pub start: Start,
     pub former: Option<Start>,
 }
 
-/// One thing said. New variants go to the end: the position is the encoding.
+/// A message. New variants are added at the end: the position is the encoding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
-    /// "I have no cluster." Said to all, with jitter; answered by everyone who can help. `members_index`: what the leader
-    /// of the cluster that the sender waits for said last of itself; 0 before.
-    Hello { id: Arc<str>, cluster_size: u32, version: Arc<str>, application: Application, members_index: u64 },
-    /// "I accept this roster", the sender's one promise. The proposer says it first: that is the proposal.
+    /// "I have no cluster." Broadcast with jitter; every node that can help answers. `members_index`: the last value
+    /// from the leader of the cluster that the sender wants to join; 0 before.
+    Discover {
+        id: Arc<str>,
+        cluster_size: u32,
+        version: Arc<str>,
+        application: Application,
+        members_index: u64,
+    },
+    /// "I accept this roster", at most one per incarnation. The first one, from the proposer, is the proposal.
     Accept(Roster),
-    /// "There is a cluster": the answer of a member to a HELLO, and what its leader says to all now and then.
-    Here(Here),
-    /// "That id is mine, and I am alive": the answer to a HELLO under the sender's own id.
-    Taken { id: Arc<str> },
-    /// "I am closing": hand me no leadership and no seat. `leaves`: and take mine. Repeated until the sender stops.
+    /// "There is a cluster": a member's answer to a Discover, and the leader's broadcast at intervals.
+    ClusterAnnouncement(ClusterAnnouncement),
+    /// "That id is mine, and I am alive": the answer to a Discover under the sender's own id.
+    IdInUse { id: Arc<str> },
+    /// "I am closing": transfer neither leadership nor a vote to me. `leaves`: and remove me. Repeated until the sender
+    /// stops.
     Closing { leaves: bool },
     /// A message between raft-rs peers.
     Raft(RaftMessage),
-    /// Performs on their way to the leader of `term`.
+    /// Requests to the leader of `term`.
     Requests(Requests),
-    /// Outcomes on their way back, for requests of one start of their origin that became no entry. Each holds for the state
-    /// at `index`, which the origin has to have before it ends a perform with it.
+    /// Outcomes for requests of one start of their origin that became no entry. Each is valid for the state at `index`,
+    /// which the origin needs before it ends the call.
     Outcomes { term: u64, start: u64, index: u64, outcomes: Vec<(u64, Outcome)> },
     /// "In this term I have your requests up to this sequence number, without a gap."
     Received { term: u64, start: u64, sequence: u64 },
-    /// A member's version and application: sent to all when a leader appears, and to new members. `asks`: answer with yours.
-    About { version: Arc<str>, application: Application, asks: bool },
-    /// "You are no member": the leader's answer to whoever was removed. `term` is the leader's; `cluster_size` is what to
-    /// say to be let in again.
+    /// A member's version and application: sent to all when a leader appears, and to new members. `asks`: answer with
+    /// yours.
+    MemberInfo { version: Arc<str>, application: Application, asks: bool },
+    /// "You are not a member": the leader's notification to a removed node. `term` is the leader's; `cluster_size` is
+    /// the size to use to join again.
     Removed { term: u64, cluster_size: u32 },
     /// A part of a snapshot.
     Chunk(Chunk),
     /// "Of this transfer I have so many bytes, and these parts behind them"; all of them: the snapshot is installed.
     ChunkReceived { transfer: u64, bytes: u64, held: Vec<(u64, u64)> },
     /// A question to the leader of `term`; `attempt` is never used again by the sender.
-    Ask { term: u64, attempt: u64, question: Question },
+    OperationRequest { term: u64, request_id: u64, request: OperationRequest },
     /// The leader's answer.
-    Answer { attempt: u64, answer: ReadAt },
+    OperationReply { request_id: u64, answer: OperationReply },
     /// The hash of the sender's state at a check's index; `version` is that of its code.
     StateHash { index: u64, version: Arc<str>, hash: StateHash },
     /// "Your state at this index is not what a majority has."
     Disagrees { index: u64, ours: StateHash, theirs: StateHash },
-    /// "My state is not to be trusted": and a snapshot at `index` or later would heal it.
-    Fenced { index: Option<u64> },
-    /// "Let us go on without the missing": to the survivor with the highest log.
+    /// "My state is not to be trusted", and a snapshot at `index` or later would restore it.
+    Diverged { index: Option<u64> },
+    /// "Recover the cluster without the missing nodes": to the survivor with the highest log.
     Recover,
-    /// From that survivor: "promise me that you will not go on without me". Names its log.
-    Yield { term: u64, index: u64 },
-    /// "I promise": the sender votes no more under this incarnation.
-    Yielded,
-    /// "My log is higher than yours": the answer to a `Yield` that is not promised.
-    Outranks { term: u64, index: u64 },
-    /// "Does your JavaScript answer?", from a leader whose own does not.
-    Wake,
-    /// "It does."
-    Awake,
-    /// From the leader to all, while somebody is silent: who, and for how many ticks. Silence outlives a leadership.
-    Silent { members: Vec<(RaftId, u64)> },
-    /// "I leave it to another survivor to go on": whoever promised the sender is free of that promise.
+    /// From that survivor: "give me your recovery vote". Contains its last log position.
+    RecoveryVoteRequest { term: u64, index: u64 },
+    /// "You have my recovery vote": the sender no longer votes under this incarnation.
+    RecoveryVoteGranted,
+    /// "My log is higher than yours": the rejection of a `RecoveryVoteRequest`.
+    RecoveryVoteRejected { term: u64, index: u64 },
+    /// "Does your JavaScript event loop respond?", from a leader whose own does not.
+    AppProbe,
+    /// "It responds."
+    AppProbeReply,
+    /// From the leader to all: the silent members, and for how many ticks. The information survives a change of leader.
+    Unreachable { members: Vec<(RaftId, u64)> },
+    /// "Another survivor recovers the cluster": releases the recovery votes for the sender.
     Released,
-    /// "You are of another application": the leader's answer to such a node. `theirs` is what its members have.
+    /// "You belong to another application": the leader's answer to such a node. `theirs` is the application of its
+    /// members.
     OtherApplication { cluster: ClusterUuid, theirs: Application },
-    /// "Who is there?", to all processes under an incarnation of which a new start is heard. `known` is the last one that
-    /// the sender knows: a directory that has not kept it is an older copy.
-    AskStart { token: u64, known: Option<Start> },
-    /// "I am", and the frame says which start. `last_index`: where the log ended at that start.
-    ToldStart { token: u64, last_index: u64 },
-    /// "You are not heard", to this start of the receiver's incarnation.
-    RefusedStart { start: Start, why: Refused },
+    /// Query to all processes of an incarnation when a new start appears. `known` is the last start that the sender
+    /// knows: a directory without it is an older copy.
+    StartQuery { token: u64, known: Option<Start> },
+    /// The reply; the frame names the start. `last_index`: the end of the log at that start.
+    StartReply { token: u64, last_index: u64 },
+    /// "You are refused", to this start of the receiver's incarnation.
+    StartRefused { start: Start, why: Refused },
 }
 
 /// Why a process is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refused {
-    /// Another process under the same incarnation lives.
+    /// Another process of the same incarnation is alive.
     Copy,
     /// Its log ends before what its incarnation has acknowledged.
     Outdated,
 }
 
-/// What a node asks the leader.
+/// A request to the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Question {
-    /// Up to which index is everything committed that was committed when you got this?
+pub enum OperationRequest {
+    /// Requests the commit index, confirmed after this message arrived.
     Read,
     TransferLeadership {
         to: Option<Arc<str>>,
     },
-    /// These are to be removed, as far as they are members.
+    /// Removes these nodes, if they are members.
     Remove {
         members: Vec<RaftId>,
     },
-    /// The cluster is to have so many voters, unless an entry after this index has resized it.
+    /// Changes the number of voters, unless an entry after this index has already done so.
     Resize {
         cluster_size: u32,
         after: u64,
     },
 }
 
-/// What the leader answers.
+/// The leader's reply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReadAt {
-    Index(u64),
+pub enum OperationReply {
+    ReadIndex(u64),
     /// No member has the id.
-    Unknown,
+    UnknownMember,
     /// The member is a learner, or is being removed.
-    Learner,
+    NotAVoter,
     /// The member is the last voter.
-    Last,
+    LastVoter,
 }
 
 /// A part of a snapshot's image.
@@ -160,9 +169,9 @@ pub struct Chunk {
     /// Where in the image this part begins.
     pub offset: u64,
     pub bytes: Bytes,
-    /// It heals the state of a fenced member: the log stays as it is.
-    pub heals: bool,
-    /// So many images were begun before this one, and the log was cut behind them before they had arrived.
+    /// Restores the state of a diverged member, whose log does not change.
+    pub restores: bool,
+    /// The number of earlier images that became obsolete because the log was compacted before they had arrived.
     pub overtaken: u32,
 }
 
@@ -180,12 +189,12 @@ impl Roster {
     }
 }
 
-/// What is told about a cluster to those outside it.
+/// The description of a cluster for nodes outside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Here {
+pub struct ClusterAnnouncement {
     pub cluster: ClusterUuid,
-    /// What the cluster was before it lost its quorum and was founded anew, oldest first. That it was is committed: the
-    /// ancestors have ended.
+    /// The clusters that this one was recovered from, oldest first. The recovery is committed: the ancestors have
+    /// ended.
     pub ancestors: Vec<Ancestor>,
     pub cluster_size: u32,
     /// An action of the cluster is committed, as far as the sender knows.
@@ -194,8 +203,8 @@ pub struct Here {
     pub has_leader: bool,
     /// The sender's.
     pub application: Application,
-    /// As a leader's: where its log last changed who is a member; 0 from others. A leader lets in only who has heard that:
-    /// a HELLO that was long under way may be of a member that was removed since.
+    /// From a leader: the index at which its log last changed the members; 0 from others. A leader admits only a node
+    /// that repeats this index: a delayed Discover may come from a member that was removed since.
     pub members_index: u64,
 }
 
@@ -203,11 +212,11 @@ pub struct Here {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ancestor {
     pub cluster: ClusterUuid,
-    /// What it committed up to here is certainly in its successor's log.
+    /// Everything that it committed up to here is in its successor's log.
     pub kept: u64,
 }
 
-/// Performs of one origin, in call order.
+/// Calls of one origin, in call order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Requests {
     /// The term of the leader they are meant for; any other leader drops them.
@@ -219,7 +228,7 @@ pub struct Requests {
     pub requests: Vec<RequestItem>,
 }
 
-/// One perform on its way to the leader.
+/// A request of an origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestItem {
     pub sequence: u64,
@@ -228,8 +237,8 @@ pub struct RequestItem {
     pub method: Arc<str>,
     /// The text of a JSON array.
     pub args: Bytes,
-    /// To how many earlier leaders it was sent. One of them may have lost its leadership because this very request takes
-    /// long.
+    /// To how many earlier leaders it was sent. One of them may have lost its leadership because this very request
+    /// takes long.
     pub attempts: u32,
 }
 
@@ -239,12 +248,13 @@ pub enum Outcome {
     Nothing,
     /// The JSON text of the method's error.
     Refused(Bytes),
-    /// It is over, but what became of it is no longer known: the request table had to make room (`requests/table.rs`).
+    /// It has ended, but the outcome is no longer known: the session table had to drop it
+    /// (`requests/session_table.rs`).
     Forgotten,
 }
 
 impl Outcome {
-    /// About how much it takes in a frame.
+    /// Its approximate size in a frame.
     pub fn bytes(&self) -> usize {
         const SMALL: usize = 16;
         match self {
@@ -266,8 +276,8 @@ pub enum RaftKind {
     RequestPreVote,
     RequestPreVoteResponse,
     TimeoutNow,
-    /// "Up to `index` I have received your log, and not saved it": from a member whose storage is overdue. With `reject`, and
-    /// then what an `AppendResponse` has: the append behind `index` does not fit.
+    /// "Up to `index` I have received your log, and not saved it": from a member whose storage is overdue. With
+    /// `reject`, and then what an `AppendResponse` has: the append behind `index` does not fit.
     Receipt,
 }
 
@@ -286,7 +296,7 @@ pub struct RaftMessage {
     pub entries: Vec<WireEntry>,
 }
 
-/// An entry of the log on its way.
+/// An entry of the log on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WireEntry {
     pub term: u64,
@@ -297,10 +307,10 @@ pub struct WireEntry {
     pub context: Bytes,
 }
 
-/// Why bytes are no frame.
+/// Why bytes are not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// Not ours at all, or damaged on its way.
+    /// Not ours at all, or damaged in flight.
     NoFrame,
     /// A frame of another version of the protocol.
     OtherVersion(u8),

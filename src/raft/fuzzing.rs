@@ -1,18 +1,18 @@
-//! This file opens the core's decoders to whoever throws bytes at them: the targets in `fuzz/`, and the test below, which
-//! does the same with a stable compiler. It is in no release.
+//! Exposes the core's decoders to the targets in `fuzz/`, and to the test below, which does the same with a stable
+//! compiler. Not part of a release.
 //!
 //! Each door takes any bytes, and panics only if there is a bug.
 
 use bytes::Bytes;
 
+use super::bootstrap::Note;
 use super::entry::{Admission, Context};
 use super::events::{Delivery, Input, Work};
 use super::frame::{Chunk, Frame, VERSION};
 use super::identity::Incarnation;
-use super::membership::Note;
+use super::membership::members::Members;
 use super::node::Node;
 use super::options::Options;
-use super::registry::Registry;
 use super::snapshot::Snapshot;
 use super::transfer::{Received, Reception};
 
@@ -44,13 +44,13 @@ pub fn entry(bytes: &[u8]) {
 }
 
 /// Who is in a cluster, as it stands in a snapshot.
-pub fn registry(bytes: &[u8]) {
-    let Ok(mut registry) = postcard::from_bytes::<Registry>(bytes) else { return };
+pub fn members(bytes: &[u8]) {
+    let Ok(mut members) = postcard::from_bytes::<Members>(bytes) else { return };
     let incarnation = Incarnation::from_u128(1);
-    registry.admit(incarnation, "x".into());
-    assert!(registry.contains(incarnation) && registry.named("x").count() > 0);
-    registry.renew(registry.cluster(), incarnation, "x".into(), 2);
-    assert_eq!(registry.members().len(), 1);
+    members.admit(incarnation, "x".into());
+    assert!(members.contains(incarnation) && members.named("x").count() > 0);
+    members.become_new_incarnation(members.cluster(), incarnation, "x".into(), 2);
+    assert_eq!(members.iter().len(), 1);
 }
 
 /// A snapshot's image, as it is kept and sent; and with its head's length put right.
@@ -60,7 +60,7 @@ pub fn snapshot(bytes: &[u8]) {
         let Some(snapshot) = Snapshot::decode(&image) else { continue };
         let again = Snapshot::decode(&snapshot.encode().image).expect("an image gives one back");
         assert_eq!((again.position, again.conf_state), (snapshot.position, snapshot.conf_state));
-        assert_eq!((again.registry, again.table), (snapshot.registry, snapshot.table));
+        assert_eq!((again.members, again.table), (snapshot.members, snapshot.table));
         assert_eq!(again.state, snapshot.state);
     }
 }
@@ -79,7 +79,7 @@ pub fn chunk(bytes: &[u8]) {
             checksum: crc32c::crc32c(image) ^ u32::from(head[3] == 1),
             offset: if head[1] == 2 { u64::MAX } else { offset },
             bytes: Bytes::copy_from_slice(part),
-            heals: false,
+            restores: false,
             overtaken: 0,
         };
         match reception.take(&chunk) {
@@ -122,7 +122,7 @@ fn turn(node: &mut Node, input: Input) {
             Work::Deliver(batch) => {
                 let evaluations =
                     batch.iter().filter(|delivery| matches!(delivery, Delivery::Evaluate { .. }));
-                let answers: Vec<_> = evaluations.map(|_| super::Answer::Nothing).collect();
+                let answers: Vec<_> = evaluations.map(|_| super::MethodResult::Nothing).collect();
                 node.handle(Input::Answered(answers.into()));
             }
         }
@@ -183,7 +183,7 @@ mod tests {
         fn no_bytes_make_a_decoder_of_the_core_panic(bytes in prop_oneof![any::<Vec<u8>>(), changed(), changed()]) {
             frame(&bytes);
             entry(&bytes);
-            registry(&bytes);
+            members(&bytes);
             snapshot(&bytes);
             chunk(&bytes);
         }

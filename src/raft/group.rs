@@ -1,14 +1,14 @@
-//! This file is the one place that holds raft-rs: a replica's term, vote, log and peers.
+//! Owns raft-rs's `RawNode`: a replica's term, vote, log and peers.
 //!
 //! Called by `node.rs`. It steps guarded messages, proposes, and turns raft-rs's `Ready` into writes, messages and
 //! committed entries. It knows nothing of requests, JavaScript or founding.
 
+mod append_flow;
 mod configuration;
 #[cfg(test)]
-mod inspection;
-mod line;
+mod injected_bugs;
 #[cfg(test)]
-mod mistakes;
+mod inspection;
 mod receipts;
 mod unsaved;
 mod window;
@@ -32,7 +32,7 @@ use super::snapshot::{self, Snapshot};
 #[cfg(test)]
 use super::testing::bugs::{Bug, is_back};
 use super::{guard, wire};
-use line::Line;
+use append_flow::AppendFlow;
 use unsaved::{Installing, Unsaved};
 pub use unsaved::{Storage, UNSAVED_BYTES_MAX};
 
@@ -43,9 +43,9 @@ pub const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
 const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 
 /// One replica.
-pub struct Group {
+pub struct RaftGroup {
     raw: RawNode<Log>,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
     election_timeout_ticks: std::ops::RangeInclusive<u64>,
     /// The (term, role) for which the election timeout was drawn.
     drawn_for: (u64, StateRole),
@@ -54,25 +54,25 @@ pub struct Group {
     /// About what these writes hold in memory.
     unsaved_bytes: u64,
     out: Vec<Message>,
-    /// What this node tells its leader while its storage is overdue.
+    /// Receipts for the leader while this node's storage is overdue.
     receipts: Vec<(RaftId, RaftMessage)>,
-    /// In which term, and up to which index, the log was found to be the leader's.
+    /// The term in which, and the index up to which, the log is known to match the leader's.
     received: (u64, u64),
     /// The last append response of this tick: to whom, in which term, up to which index.
     acknowledged: Option<(RaftId, u64, u64)>,
     committed: VecDeque<Entry>,
     /// The configuration contains every change up to this index.
     conf_index: u64,
-    /// Who is to get the snapshot, as raft-rs wishes.
+    /// The members to which raft-rs wants a snapshot sent.
     wants_snapshot: Vec<RaftId>,
     /// The last entry that was put into `committed`.
     taken_index: u64,
-    /// The last entry that JavaScript has reduced. raft-rs hears of what is durable alone.
+    /// The last entry that JavaScript has reduced. raft-rs learns only of durable ones.
     reduced_index: u64,
-    /// A leader's snapshot on its way to the storage.
+    /// A leader's snapshot in flight to the storage.
     installing: Option<Installing>,
     has_installed: bool,
-    /// The commit index is saved along with whatever must be: alone it need not survive (paper, Figure 2).
+    /// The commit index is saved together with the next required write: alone it need not survive (paper, Figure 2).
     has_unsaved_commit: bool,
     holds_committed_actions: bool,
     confirmed: Vec<u64>,
@@ -80,25 +80,25 @@ pub struct Group {
     /// As a leader: up to here the log may hold entries larger than [`APPEND_BYTES_MAX`].
     large_until: u64,
     /// As a leader: appends to each peer.
-    lines: BTreeMap<RaftId, Line>,
-    /// Of a line that is not known yet.
+    append_flows: BTreeMap<RaftId, AppendFlow>,
+    /// The pace of a link that is not measured yet.
     pace: Pace,
     /// Ticks so far.
     now: u64,
     /// The commit index that is durable.
     saved_commit: u64,
-    /// For how long this leader has waited for a quorum to know of a change.
+    /// For how long this leader has waited until a quorum has the commit of a change.
     waiting_ticks: u64,
 }
 
-impl Group {
+impl RaftGroup {
     /// The replica over a log; what the log's snapshot covers counts as applied.
-    pub fn new(log: Log, me: RaftId, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+    pub fn new(log: Log, me: RaftId, options: &Options, rng: &mut ChaCha8Rng) -> Self {
         let applied = log.snapshot().position.index;
-        Self::from(log, applied, me, options, dice)
+        Self::from(log, applied, me, options, rng)
     }
 
-    /// Goes on over the same log as the only voter, with `entry` at its end and all of it committed.
+    /// Continues with the same log as the only voter, with `entry` at its end and all of it committed.
     pub fn found_anew(
         &mut self,
         entry: Entry,
@@ -106,15 +106,15 @@ impl Group {
         applied: u64,
         me: RaftId,
         options: &Options,
-        dice: &mut ChaCha8Rng,
+        rng: &mut ChaCha8Rng,
     ) {
         let log = std::mem::replace(self.raw.mut_store(), Log::nothing());
         let index = entry.index;
-        *self = Self::from(log.found_anew(entry, hard_state, me), applied, me, options, dice);
+        *self = Self::from(log.found_anew(entry, hard_state, me), applied, me, options, rng);
         self.conf_index = index;
     }
 
-    fn from(mut log: Log, applied: u64, me: RaftId, options: &Options, dice: &mut ChaCha8Rng) -> Self {
+    fn from(mut log: Log, applied: u64, me: RaftId, options: &Options, rng: &mut ChaCha8Rng) -> Self {
         configuration::stay(me, log.conf_state_mut());
         let holds_committed_actions = log.holds_actions() && applied > FOUNDING_INDEX;
         let config = Config {
@@ -141,10 +141,10 @@ impl Group {
         let raw = RawNode::new(&config, log, &nobody)
             .expect("the façade checked the timeouts, and whoever made the log checked it");
         let mut seed = [0; 32];
-        dice.fill_bytes(&mut seed);
+        rng.fill_bytes(&mut seed);
         let mut group = Self {
             raw,
-            dice: ChaCha8Rng::from_seed(seed),
+            rng: ChaCha8Rng::from_seed(seed),
             election_timeout_ticks: options.election_timeout_ticks_min..=options.election_timeout_ticks_max,
             drawn_for: (0, StateRole::Follower),
             unsaved: VecDeque::new(),
@@ -165,7 +165,7 @@ impl Group {
             confirmed: Vec::new(),
             read_context: 0,
             large_until: 0,
-            lines: BTreeMap::new(),
+            append_flows: BTreeMap::new(),
             pace: Self::first_pace(options),
             now: 0,
             saved_commit,
@@ -203,7 +203,7 @@ impl Group {
         self.raw.raft.raft_log.last_index()
     }
 
-    /// An entry of the cluster is committed, so a leader was elected: this is no mere founding any more.
+    /// An entry of the cluster is committed, so a leader was elected.
     pub fn has_seen_commit(&self) -> bool {
         self.commit_index() > FOUNDING_INDEX
     }
@@ -217,7 +217,7 @@ impl Group {
         self.holds_committed_actions
     }
 
-    /// Whether a proposal would be taken now: not while leadership is being handed over, nor over the bound.
+    /// Whether a proposal would be accepted now: not during a leadership transfer, nor beyond the limit.
     pub fn accepts_proposals(&self) -> bool {
         let raft = &self.raw.raft;
         self.is_leader()
@@ -251,7 +251,7 @@ impl Group {
         self.raw.raft.prs().get(id).is_some_and(|progress| progress.recent_active)
     }
 
-    /// The voter whose log is furthest, of those that may be asked; none that is about to lose its vote.
+    /// The voter with the longest log, of those that may lead; none that is about to lose its vote.
     pub fn most_advanced(&self, may: impl Fn(RaftId) -> bool) -> Option<RaftId> {
         let me = self.raw.raft.id;
         let others = self.raw.raft.prs().iter().filter(|(id, progress)| {
@@ -262,9 +262,9 @@ impl Group {
 
     pub fn tick(&mut self) {
         self.acknowledged = None;
-        self.tick_lines();
+        self.tick_append_flows();
         if self.installing.is_some() {
-            // raft-rs would look for entries that the snapshot covers, were an election to begin now.
+            // If an election began now, raft-rs would look for entries that the snapshot covers.
             return;
         }
         self.raw.tick();
@@ -272,9 +272,9 @@ impl Group {
         self.draw_election_timeout();
     }
 
-    /// A leader whose next voters do not answer is none to them: it steps down, as it does where its present ones are
-    /// silent (thesis §6.2), and goes by the new configuration like everybody else. Otherwise it would lead and apply
-    /// nothing, and nobody could be told that the quorum is lost.
+    /// If the next voters do not answer, the leader steps down, as it does when the present ones are silent (thesis
+    /// §6.2), and uses the new configuration like all other nodes. Otherwise it would lead and apply nothing, and no
+    /// node could report that the quorum is lost.
     fn doubt_change(&mut self) {
         let is_waiting = self.committed.front().is_some_and(|entry| self.must_wait(entry));
         self.waiting_ticks = if is_waiting { self.waiting_ticks + 1 } else { 0 };
@@ -291,32 +291,32 @@ impl Group {
         raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed()) as u64
     }
 
-    /// As anybody else, if no leader is heard.
+    /// As any other node, if no leader is heard.
     pub fn ticks_until_election(&self) -> u64 {
         let raft = &self.raw.raft;
         raft.randomized_election_timeout().saturating_sub(raft.election_elapsed) as u64
     }
 
-    /// Follows nobody from here on, and forgets what it was about to say: the replica takes no more part in its cluster.
+    /// Follows no leader from now on, and drops its pending messages: the replica takes no more part in its cluster.
     pub fn step_down(&mut self) {
         let term = self.raw.raft.term;
         self.raw.raft.become_follower(term, raft_rs::INVALID_ID);
         self.draw_election_timeout();
     }
 
-    /// Whether raft-rs has nothing under way that the log does not hold yet, nor the log what is not applied.
+    /// Whether raft-rs has nothing pending that is not in the log, and the log nothing that is not applied.
     pub fn is_settled(&mut self) -> bool {
         self.installing.is_none() && !self.has_installed && !self.raw.has_ready()
     }
 
     pub fn campaign(&mut self) {
-        // Fails only where there is nothing to campaign for: we are the leader, or no voter.
+        // Fails only if there is no reason to campaign: this node is the leader, or not a voter.
         let _ = self.raw.campaign();
         self.draw_election_timeout();
     }
 
-    /// Who was told to take over, and has not done so yet.
-    pub fn heir(&self) -> Option<RaftId> {
+    /// The target of a leadership transfer that is pending.
+    pub fn transfer_target(&self) -> Option<RaftId> {
         self.raw.raft.lead_transferee
     }
 
@@ -325,7 +325,7 @@ impl Group {
         self.draw_election_timeout();
     }
 
-    /// Steps a message of a peer; whatever the guard does not admit changes nothing.
+    /// Steps a message of a peer; a message that the guard rejects changes nothing.
     pub fn step(&mut self, from: RaftId, message: RaftMessage) {
         if message.kind == RaftKind::TimeoutNow && self.installing.is_some() {
             return;
@@ -333,11 +333,12 @@ impl Group {
         #[cfg(test)]
         self.counts_twice(from, &message);
         if message.kind == RaftKind::Receipt {
-            return self.hear_receipt(from, message);
+            return self.handle_receipt(from, message);
         }
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
-            // raft-rs refuses what it can't use, e.g. a response from a former member; that is no fault of ours.
+            // raft-rs rejects messages that it cannot use, such as a response of a former member; that is not an error
+            // here.
             if message.get_msg_type() == MessageType::MsgAppendResponse {
                 self.step_append_response(message);
             } else {
@@ -390,13 +391,13 @@ impl Group {
         }
     }
 
-    /// raft-rs waits for this after every snapshot that it wished to be sent.
+    /// raft-rs waits for this after every snapshot that it requested.
     pub fn report_snapshot(&mut self, to: RaftId, is_installed: bool) {
         let status = if is_installed { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
         self.raw.report_snapshot(to, status);
     }
 
-    /// Who is to get the snapshot.
+    /// The member that needs a snapshot.
     pub fn take_wants_snapshot(&mut self) -> Vec<RaftId> {
         std::mem::take(&mut self.wants_snapshot)
     }
@@ -406,18 +407,19 @@ impl Group {
         std::mem::take(&mut self.has_installed)
     }
 
-    /// What is committed behind `index` is to be taken again.
+    /// Makes the committed entries behind `index` available again.
     pub fn rewind(&mut self, index: u64) {
         let taken_index = self.taken_index;
         let again = self.raw.store().entries_from(index + 1).take_while(|entry| entry.index <= taken_index);
         self.committed = again.cloned().collect();
     }
 
-    /// Asks a quorum whether this leader still leads; [`Self::take_confirmed`] gives the number back when it does.
+    /// Starts a round that confirms the leadership; [`Self::take_confirmed`] returns its number when a quorum has
+    /// answered.
     ///
-    /// The number is never used again, and the question is never forwarded: raft-rs 0.7.0 otherwise takes a late
-    /// answer to an earlier question for one to this (thesis §6.4). A leader that does not vote is never confirmed:
-    /// raft-rs answers at once where one voter is left, also if that is another node, which may lead by now.
+    /// The number is never reused, and the request is never forwarded: otherwise raft-rs 0.7.0 would accept a late
+    /// answer to an earlier round (thesis §6.4). A leader without a vote is never confirmed: with a single voter
+    /// raft-rs confirms immediately, even if that voter is another node, which may lead by now.
     pub fn confirm_leadership(&mut self) -> u64 {
         self.read_context += 1;
         #[cfg(test)]
@@ -457,7 +459,7 @@ impl Group {
                 let context = <[u8; 8]>::try_from(state.request_ctx.as_slice());
                 self.confirmed.extend(context.map(u64::from_le_bytes));
             }
-            // A node that led until now has appends among these.
+            // A former leader has appends among these.
             let unsaved = ready.take_persisted_messages();
             let unsaved: Vec<Message> =
                 unsaved.into_iter().filter_map(|message| self.naming_what_it_follows(message)).collect();
@@ -472,7 +474,7 @@ impl Group {
             }
             self.raw.advance_append_async(ready);
             if commits_change && self.committed.iter().any(|entry| self.must_wait(entry)) {
-                // The answers say who knows of it.
+                // The answers tell which members have it.
                 self.raw.ping();
             }
             let is_long_held = storage == Storage::Overdue && (must_save || !self.unsaved.is_empty());
@@ -482,7 +484,7 @@ impl Group {
                 return Some(write);
             }
             match self.unsaved.back_mut() {
-                // Nothing of its own to save, but it must not overtake what waits.
+                // It has nothing to save, but must not overtake earlier writes.
                 Some(waiting) => {
                     waiting.ready_number = number;
                     waiting.messages.extend(unsaved);
@@ -499,8 +501,8 @@ impl Group {
         None
     }
 
-    /// Whether this commits a change of the configuration. That must be saved: a leader counts on those that know of the
-    /// commit, and a node that is back from its disk would otherwise go by the configuration before it.
+    /// Whether this commits a change of the configuration. That must be saved: a leader relies on the members that know
+    /// of the commit, and a restarted node would otherwise use the previous configuration.
     fn commits_change(&self, ready: &Ready) -> bool {
         #[cfg(test)]
         if is_back(Bug::ForgetsCommitOfChange) {
@@ -563,12 +565,12 @@ impl Group {
             }
             let raft = &mut self.raw.raft;
             let (min, max) = (*self.election_timeout_ticks.start(), *self.election_timeout_ticks.end());
-            let drawn = min + self.dice.next_u64() % (max - min + 1);
+            let drawn = min + self.rng.next_u64() % (max - min + 1);
             raft.set_randomized_election_timeout(drawn as usize);
         }
     }
 }
 
-/// raft-rs did not take a proposal: it is in no log and never will be.
+/// raft-rs rejected a proposal: it is in no log and never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dropped;

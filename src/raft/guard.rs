@@ -1,5 +1,5 @@
-//! This file stands in front of raft-rs, which trusts its peers: a message that no correct peer sends would end the
-//! process in a panic, so here it is refused.
+//! Checks messages before raft-rs, which trusts its peers: a message that no correct peer sends would panic there, and
+//! is rejected here.
 //!
 //! Called by `group.rs` before every step.
 
@@ -93,7 +93,7 @@ fn is_wellformed_append(raw: &RawNode<Log>, message: &Message) -> bool {
     message.log_term <= message.term && index < NUMBER_MAX && !leads_twice(raw, message)
 }
 
-/// A change of the configuration is one that raft-rs can apply; nobody is number 0.
+/// A change of the configuration is one that raft-rs can apply; no node is number 0.
 fn is_wellformed(entry: &Entry) -> bool {
     entry.entry_type == EntryType::EntryNormal
         || ConfChangeV2::parse_from_bytes(&entry.data)

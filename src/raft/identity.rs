@@ -1,5 +1,5 @@
-//! This file names things: a start of a node ([`Incarnation`]), its number in Raft ([`RaftId`]), and the cluster
-//! that a roster of incarnations founded ([`ClusterUuid`]).
+//! Identifiers: a start of a node ([`Incarnation`]), its number in Raft ([`RaftId`]), and the cluster that a roster of
+//! incarnations founded ([`ClusterUuid`]).
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use uuid::Uuid;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(Uuid);
 
-/// The number by which raft-rs knows an incarnation: 63 bits of it, never 0 (raft-rs's "nobody").
+/// The number by which raft-rs knows an incarnation: 63 bits of it, never 0 (raft-rs's "no node").
 pub type RaftId = u64;
 
 impl Incarnation {
     /// Draws a fresh incarnation; 122 random bits, so that two never meet.
-    pub fn draw(dice: &mut ChaCha8Rng) -> Self {
+    pub fn draw(rng: &mut ChaCha8Rng) -> Self {
         let mut bytes = [0; 16];
-        dice.fill_bytes(&mut bytes);
+        rng.fill_bytes(&mut bytes);
         Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
@@ -53,7 +53,7 @@ impl fmt::Debug for Incarnation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Start {
     pub number: u64,
-    /// Drawn anew by each process.
+    /// Drawn again by each process.
     pub nonce: u64,
 }
 
@@ -79,7 +79,7 @@ impl ClusterUuid {
         Self(Uuid::new_v5(&Self::NAMESPACE, &bytes))
     }
 
-    /// The name of a cluster that goes on, from one survivor's log, after its quorum was lost.
+    /// The name of a cluster that continues, from one survivor's log, after its quorum was lost.
     pub fn of_epoch(former: Self, survivor: Incarnation) -> Self {
         let bytes = [former.0.as_bytes().as_slice(), survivor.as_bytes()].concat();
         Self(Uuid::new_v5(&Self::NAMESPACE, &bytes))

@@ -1,4 +1,4 @@
-//! This file keeps the log in memory, and is what raft-rs reads from: no decision ever waits for a disk.
+//! The log in memory, which raft-rs reads: no decision ever waits for a disk.
 //!
 //! Written by `group.rs` as entries arrive; durable storage gets the same writes as `Work::Persist`.
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot as RaftSnapshot};
 use raft_rs::{Error, GetEntriesContext, RaftState, Result, StorageError, util::limit_size};
 
-use super::events::{Position, Recovered, SnapshotRecord};
+use super::events::{Position, SnapshotRecord, StoredState};
 use super::identity::RaftId;
 use super::snapshot::{self, Snapshot};
 #[cfg(test)]
@@ -41,7 +41,7 @@ pub struct Log {
     snapshot_has_state: bool,
     /// raft-rs starts from this configuration instead of the snapshot's.
     starts_from: Option<ConfState>,
-    /// Somebody needs a snapshot that names him as a member, and ours does not.
+    /// A node needs a snapshot that names him as a member, and ours does not.
     is_snapshot_wanted: std::cell::Cell<bool>,
 }
 
@@ -80,7 +80,7 @@ impl Log {
     }
 
     /// The log of a node that comes back; `snapshot` is the decoded image of what was recovered.
-    pub fn recover(snapshot: &Snapshot, recovered: Recovered) -> Self {
+    pub fn resume(snapshot: &Snapshot, recovered: StoredState) -> Self {
         let mut log = Self::start(snapshot, recovered.snapshot, 0);
         log.compacted = recovered.compacted;
         log.hard_state = recovered.hard_state;
@@ -127,7 +127,7 @@ impl Log {
         self.compacted
     }
 
-    /// Somebody asked for a snapshot that we do not have; asking resets it.
+    /// A node asked for a snapshot that we do not have; asking resets it.
     pub fn takes_wish_for_snapshot(&self) -> bool {
         self.is_snapshot_wanted.take()
     }
@@ -221,8 +221,8 @@ impl Log {
         self.entries_from(first.max(self.compacted.index + 1)).map(size).sum()
     }
 
-    /// Drops what the snapshot covers, but for what is behind `needed`, and for at most so many entries and bytes; where the
-    /// log begins now.
+    /// Drops what the snapshot covers, but for what is behind `needed`, and for at most so many entries and bytes;
+    /// where the log begins now.
     pub fn compact_behind_snapshot(
         &mut self,
         slack_entries: u64,

@@ -1,4 +1,4 @@
-//! This room decides what a replica does, and nothing else.
+//! The core: decides what a replica does, and nothing else.
 //!
 //! Called by `driver.rs`, which feeds it [`Input`]s and obeys the [`Work`] that comes out. It must never touch a
 //! clock, a thread, a file, a socket, JavaScript or unseeded randomness: two runs with the same seed and the same
@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod application;
+pub mod bootstrap;
 pub mod entry;
 pub mod events;
 pub mod frame;
@@ -15,16 +16,14 @@ mod group;
 mod guard;
 pub mod identity;
 mod log;
-pub mod membership;
+mod membership;
 mod node;
 pub mod options;
 mod outbox;
 mod pace;
-mod registry;
 mod requests;
 mod snapshot;
 pub mod status;
-mod steward;
 #[cfg(test)]
 mod testing;
 mod transfer;
@@ -32,8 +31,9 @@ mod wire;
 
 pub use application::Application;
 pub use events::{
-    Answer, Answered, Ask, ChannelState, Delivery, ErrorOutcome, Hashed, Input, Perform, Position, Promise,
-    Recovered, Role, SeatRecord, Settlement, SnapshotRecord, StateHash, Taken, Target, Warning, Work, Write,
+    Answered, CallOutcome, ChannelState, Delivery, FailureOutcome, Hashed, Input, MethodResult, Operation,
+    Perform, Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StateHash, StoredState,
+    TakenSnapshot, Target, Warning, Work, Write,
 };
 pub use identity::{ClusterUuid, Incarnation, RaftId, Start};
 pub use node::{Commits, Node};

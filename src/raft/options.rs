@@ -1,4 +1,4 @@
-//! This file holds what the core is told once, at its start. Times are in ticks: only the driver knows milliseconds.
+//! The settings of a core. Times are in ticks: only the driver knows milliseconds.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub struct Options {
     /// The election timeout is drawn from `min..=max` (paper §5.2).
     pub election_timeout_ticks_min: u64,
     pub election_timeout_ticks_max: u64,
-    /// A leader's heartbeat, and the pace of HELLOs while founding.
+    /// A leader's heartbeat, and the pace of Discover while founding.
     pub heartbeat_ticks: u64,
     /// A snapshot is taken when so many entries, or bytes of actions, are in the log since the last one.
     pub snapshot_entries: u64,
@@ -28,11 +28,11 @@ pub struct Options {
     pub application: Application,
     /// What the channel is called: said where two applications share one.
     pub channel_name: Arc<str>,
-    /// Compare the states of all nodes now and then, while this one leads.
+    /// Compare the states of all nodes at intervals, while this one leads.
     pub compares_states: bool,
-    /// Whether the log survives a restart, so that this node keeps its seat when it closes.
+    /// Whether the log survives a restart, so that this node keeps its replica when it closes.
     pub is_durable: bool,
-    /// After so many ticks without a quorum the survivors found the cluster anew by themselves; `None`: never.
+    /// After so many ticks without a quorum the survivors recover the cluster by themselves; `None`: never.
     pub recover_ticks: Option<u64>,
     /// The length of a tick: turns what JavaScript took into ticks, and ticks into what a person reads.
     pub tick_micros: u64,

@@ -1,4 +1,4 @@
-//! This file collects what a node says in one turn, so that each peer gets one frame of it.
+//! Collects the messages of one turn, so that each peer receives one frame.
 
 use bytes::Bytes;
 
@@ -74,30 +74,30 @@ fn size(message: &Message) -> usize {
         Message::ChunkReceived { held, .. } => SMALL + held.len() * 16,
         // A chunk fills a frame, so that a large state never travels in larger pieces.
         Message::Chunk(chunk) => FRAME_BYTES_MAX.max(chunk.bytes.len()),
-        Message::Hello { .. }
+        Message::Discover { .. }
         | Message::Accept(_)
-        | Message::Here(_)
-        | Message::Taken { .. }
+        | Message::ClusterAnnouncement(_)
+        | Message::IdInUse { .. }
         | Message::Closing { .. }
         | Message::Received { .. }
-        | Message::About { .. }
+        | Message::MemberInfo { .. }
         | Message::Removed { .. }
-        | Message::Ask { .. }
-        | Message::Answer { .. }
+        | Message::OperationRequest { .. }
+        | Message::OperationReply { .. }
         | Message::StateHash { .. }
         | Message::Disagrees { .. }
-        | Message::Fenced { .. }
+        | Message::Diverged { .. }
         | Message::Recover
-        | Message::Yield { .. }
-        | Message::Yielded
-        | Message::Outranks { .. }
+        | Message::RecoveryVoteRequest { .. }
+        | Message::RecoveryVoteGranted
+        | Message::RecoveryVoteRejected { .. }
         | Message::Released
-        | Message::Wake
-        | Message::Awake
-        | Message::Silent { .. }
+        | Message::AppProbe
+        | Message::AppProbeReply
+        | Message::Unreachable { .. }
         | Message::OtherApplication { .. }
-        | Message::AskStart { .. }
-        | Message::ToldStart { .. }
-        | Message::RefusedStart { .. } => SMALL,
+        | Message::StartQuery { .. }
+        | Message::StartReply { .. }
+        | Message::StartRefused { .. } => SMALL,
     }
 }

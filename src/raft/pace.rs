@@ -1,13 +1,13 @@
-//! This file says how many bytes may be on their way to a peer: about as many as its line carries within a short time.
+//! Limits the bytes in flight to a peer to what its link carries within a short time.
 //!
-//! Used by `transfer.rs` for chunks and by `group/window.rs` for appends. A slow line keeps in a queue what it is given too
-//! fast, and heartbeats and the channel's echoes wait in that queue. So the queue is measured by the delay of
+//! Used by `transfer.rs` for chunks and by `group/window.rs` for appends. A slow line keeps in a queue what it is given
+//! too fast, and heartbeats and the channel's echoes wait in that queue. So the queue is measured by the delay of
 //! acknowledgements, beyond what the line takes without one, and kept short (as LEDBAT does, RFC 6817).
 
 use super::options::Options;
 
-/// A window begins with so many bytes, and about doubles with each one that is acknowledged, until the line's queue grows.
-/// A peer whose disk is slow acknowledges late as well: this much it gets in any case.
+/// A window begins with so many bytes, and about doubles with each one that is acknowledged, until the line's queue
+/// grows. A peer whose disk is slow acknowledges late as well: this much it gets in any case.
 const BYTES_MIN: usize = 16 << 10;
 /// What is not acknowledged may be lost after so many heartbeats, or twice as long as the last took; each time that it
 /// seems so, the next takes twice as long, but so often only.
@@ -16,7 +16,7 @@ const FAILURES_MAX: u32 = 3;
 /// A window is sent in so many pieces: what is acknowledged of one tells how the others do.
 const PIECES: usize = 4;
 
-/// What may be on its way to one peer.
+/// What may be in flight to one peer.
 ///
 /// Invariant: `outstanding` is the sum of the bytes of all flights that have not ended.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Pace {
 pub struct Flight {
     bytes: usize,
     sent_at: u64,
-    /// What was on its way then, this included.
+    /// What was in flight then, this included.
     outstanding: usize,
 }
 
@@ -77,7 +77,7 @@ impl Pace {
         }
     }
 
-    /// The same line, for something else: nothing of that is on its way yet.
+    /// The same line, for something else: nothing of that is in flight yet.
     pub fn anew(&self, bytes_max: usize) -> Self {
         let bytes_min = BYTES_MIN.min(bytes_max);
         let window = self.window.clamp(bytes_min, bytes_max);
@@ -125,7 +125,7 @@ impl Pace {
         Flight { bytes, sent_at: now, outstanding: self.outstanding }
     }
 
-    /// Nothing is known of it but that it is not on its way any more.
+    /// Nothing is known of it but that it is not in flight any more.
     pub fn ended(&mut self, flight: Flight) {
         self.outstanding -= flight.bytes;
     }
@@ -165,7 +165,8 @@ impl Pace {
         }
     }
 
-    /// The line took `queue` ticks for `outstanding` bytes. One measurement says little: a process may have been stopped.
+    /// The line took `queue` ticks for `outstanding` bytes. One measurement says little: a process may have been
+    /// stopped.
     fn narrow(&mut self, outstanding: usize, queue: u64, now: u64) {
         let carried = (outstanding as u64 * self.queue_ticks_max / queue) as usize;
         let half = self.window.min(outstanding) / 2;
@@ -184,8 +185,8 @@ mod tests {
         Pace::new(&Options::new("any", 3, [0; 32]), bytes_max)
     }
 
-    /// A line that carries so many bytes a tick and takes `delay` ticks besides; how many it carried in 2,000 ticks, and
-    /// the longest time that anything took of what was sent in the second half.
+    /// A line that carries so many bytes a tick and takes `delay` ticks besides; how many it carried in 2,000 ticks,
+    /// and the longest time that anything took of what was sent in the second half.
     fn carry(bytes_a_tick: usize, delay: u64) -> (usize, u64) {
         let (mut pace, mut flights, mut free_at, mut carried, mut longest) =
             (pace(1 << 20), VecDeque::<(Flight, usize, u64)>::new(), 0.0_f64, 0, 0);
@@ -240,7 +241,7 @@ mod tests {
         assert!(rounds <= 12, "{rounds}");
     }
 
-    /// What takes long with little on its way is no queue.
+    /// What takes long with little in flight is no queue.
     #[test]
     fn a_peer_that_was_stopped_or_a_disk_that_was_slow_costs_half_at_most() {
         let mut pace = pace(8 << 20);
@@ -255,7 +256,7 @@ mod tests {
         assert!(pace.window >= 512 << 10, "{}", pace.window);
     }
 
-    /// A line that became longer is not taken for one with a queue for ever.
+    /// A line that became longer is not taken for one with a queue forever.
     #[test]
     fn a_line_that_takes_longer_from_now_on_is_used_again() {
         let mut pace = pace(1 << 20);

@@ -1,5 +1,5 @@
-//! This file gives a snapshot its form: the application's state, and with it everything else that is a function of the
-//! log up to one index (paper §7; thesis §6.3 for the request table).
+//! The encoding of a snapshot: the application's state, and everything else that is a function of the log up to one
+//! index (paper §7; thesis §6.3 for the session table).
 //!
 //! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. The head
 //! ends with the members' starts. It is
@@ -16,8 +16,8 @@ use super::frame::Roster;
 use super::guard::NUMBER_MAX;
 use super::identity::{RaftId, Start};
 use super::log::{FOUNDING_INDEX, FOUNDING_TERM};
-use super::registry::Registry;
-use super::requests::Table;
+use super::membership::members::Members;
+use super::requests::SessionTable;
 
 const LENGTH_BYTES: usize = 4;
 
@@ -26,8 +26,8 @@ const LENGTH_BYTES: usize = 4;
 pub struct Snapshot {
     pub position: Position,
     pub conf_state: ConfState,
-    pub registry: Registry,
-    pub table: Table,
+    pub members: Members,
+    pub table: SessionTable,
     /// `None`: the initial state, which the reducer makes.
     pub state: Option<Bytes>,
 }
@@ -41,15 +41,15 @@ struct Head {
     learners: Vec<RaftId>,
     learners_next: Vec<RaftId>,
     auto_leave: bool,
-    registry: Registry,
-    table: Table,
+    members: Members,
+    table: SessionTable,
     has_state: bool,
 }
 
 impl Snapshot {
     /// Where a cluster's log starts: the founders are its voters, and the state is the initial one.
     pub fn found(roster: &Roster) -> Self {
-        let mut table = Table::default();
+        let mut table = SessionTable::default();
         for (incarnation, _) in &roster.0 {
             table.admit(incarnation.raft_id());
         }
@@ -58,7 +58,7 @@ impl Snapshot {
             ..ConfState::default()
         };
         let position = Position { index: FOUNDING_INDEX, term: FOUNDING_TERM };
-        Self { position, conf_state, registry: Registry::found(roster), table, state: None }
+        Self { position, conf_state, members: Members::found(roster), table, state: None }
     }
 
     pub fn encode(&self) -> SnapshotRecord {
@@ -70,13 +70,13 @@ impl Snapshot {
             learners: self.conf_state.learners.clone(),
             learners_next: self.conf_state.learners_next.clone(),
             auto_leave: self.conf_state.auto_leave,
-            registry: self.registry.clone(),
+            members: self.members.clone(),
             table: self.table.clone(),
             has_state: self.state.is_some(),
         };
         let plain = "a snapshot's head is plain data: encoding it cannot fail";
         let head = postcard::to_allocvec(&head).expect(plain);
-        let head = postcard::to_extend(self.registry.starts(), head).expect(plain);
+        let head = postcard::to_extend(self.members.starts(), head).expect(plain);
         let state = self.state.as_deref().unwrap_or_default();
         let mut image = Vec::with_capacity(LENGTH_BYTES + head.len() + state.len());
         image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
@@ -109,7 +109,7 @@ impl Snapshot {
                 auto_leave: head.auto_leave,
                 ..ConfState::default()
             },
-            registry: head.registry.with_starts(starts),
+            members: head.members.with_starts(starts),
             table: head.table,
             state: head.has_state.then_some(state),
         };
@@ -167,7 +167,7 @@ mod tests {
             let snapshot = snapshot(state);
             let again = Snapshot::decode(&snapshot.encode().image).expect("it is an image");
             assert_eq!(again.state, snapshot.state);
-            assert_eq!((again.position, again.registry), (snapshot.position, snapshot.registry));
+            assert_eq!((again.position, again.members), (snapshot.position, snapshot.members));
             assert_eq!(again.conf_state, snapshot.conf_state);
         }
     }
@@ -200,11 +200,11 @@ mod tests {
         former.extend_from_slice(&image[LENGTH_BYTES..LENGTH_BYTES + length - 1]);
         former.extend_from_slice(b"[1]");
         let again = Snapshot::decode(&former.into()).expect("it is an image");
-        assert_eq!((again.state, &again.registry), (Some("[1]".into()), &snapshot.registry));
+        assert_eq!((again.state, &again.members), (Some("[1]".into()), &snapshot.members));
         let member = Incarnation::from_u128(1).raft_id();
-        snapshot.registry.set_start(member, Start { number: 3, nonce: 7 });
+        snapshot.members.set_start(member, Start { number: 3, nonce: 7 });
         let again = Snapshot::decode(&snapshot.encode().image).expect("it is an image");
-        assert_eq!(again.registry.start(member), Some(Start { number: 3, nonce: 7 }));
+        assert_eq!(again.members.start(member), Some(Start { number: 3, nonce: 7 }));
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! This file holds what a node tells about itself: plain data, copied out of the core after each turn.
+//! The status of a node: plain data, copied out of the core after each turn.
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ pub struct Status {
     pub cluster_size: usize,
     /// The index of the newest snapshot; 0 if there is none but the founding one.
     pub snapshot_index: u64,
-    /// Why this node is fenced.
-    pub fenced: Option<Arc<str>>,
+    /// Why this node is diverged.
+    pub diverged: Option<Arc<str>>,
     /// While too few voters are heard to commit anything: who is missing, and for how many ticks.
     pub missing: Arc<[(Arc<str>, u64)]>,
     /// How many more voters may crash now without the loss of the quorum, as the leader hears them.
     pub fault_tolerance: usize,
-    /// Performs of this node that have not ended yet.
+    /// Calls of this node that have not ended yet.
     pub pending: usize,
     /// What the node is waiting for, in words, while it is not in a cluster with a leader.
     pub waiting_for: Option<Arc<str>>,
@@ -57,7 +57,7 @@ impl Status {
             members: Arc::from([]),
             cluster_size: options.cluster_size,
             snapshot_index: 0,
-            fenced: None,
+            diverged: None,
             missing: Arc::from([]),
             fault_tolerance: 0,
             pending: 0,

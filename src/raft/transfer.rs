@@ -1,9 +1,9 @@
-//! This file sends a snapshot's image in chunks, and puts it together again.
+//! Sends a snapshot's image in chunks, and reassembles it.
 //!
-//! Called by `node/snapshots.rs`. Few bytes are on their way at a time, however large the state is: as many as the line
-//! carries at once (`pace.rs`), so that no channel's buffer overflows and nothing waits behind them for long. A chunk is
-//! sent again until it is acknowledged; what arrives out of order is kept (as RFC 2018 does), so that only what is missing
-//! is sent again.
+//! Called by `node/snapshots.rs`. Few bytes are in flight at a time, however large the state is: as many as the line
+//! carries at once (`pace.rs`), so that no channel's buffer overflows and nothing waits behind them for long. A chunk
+//! is sent again until it is acknowledged; what arrives out of order is kept (as RFC 2018 does), so that only what is
+//! missing is sent again.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +19,16 @@ use super::testing::bugs::{Bug, is_back};
 
 /// A chunk holds so much at most.
 pub const CHUNK_BYTES: usize = 256 << 10;
-/// So many of the largest chunks may be on their way, or be kept behind one that is missing.
+/// So many of the largest chunks may be in flight, or be kept behind one that is missing.
 const WINDOW_CHUNKS: usize = 4;
 /// The same at the receiver, which does not know how large the sender's chunks are.
 const HELD_BYTES_MAX: usize = WINDOW_CHUNKS * CHUNK_BYTES;
 /// So many parts behind the first gap are acknowledged; the others may be sent again.
-const PARTS_TOLD_MAX: usize = 16;
+const PARTS_REPORTED_MAX: usize = 16;
 /// An image beyond this is not one of ours: no JavaScript string is as long.
 const IMAGE_BYTES_MAX: u64 = 2 << 30;
 
-/// A snapshot on its way to a member.
+/// A snapshot in flight to a member.
 ///
 /// Invariants:
 /// - what is before `acknowledged` has arrived, and what is from `cut` on has not been sent;
@@ -43,15 +43,15 @@ pub struct Transfer {
     pub index: u64,
     /// So many images before this one were overtaken by the log: it was cut behind them.
     pub overtaken: u32,
-    pub heals: bool,
+    pub restores: bool,
     term: u64,
     image: Bytes,
     chunk_bytes: usize,
     checksum: u32,
     pace: Pace,
     acknowledged: usize,
-    /// As the receiver said last, in bytes and in parts behind them: less than before if it has lost what it had, or if the
-    /// word is late.
+    /// As the receiver said last, in bytes and in parts behind them: less than before if it has lost what it had, or if
+    /// the word is late.
     reported: (usize, Vec<(u64, u64)>),
     cut: usize,
     /// By where they begin.
@@ -68,7 +68,7 @@ pub struct Transfer {
 struct Sent {
     end: usize,
     flight: Flight,
-    /// It counts as on its way.
+    /// It counts as in flight.
     flies: bool,
     /// The receiver keeps it.
     is_held: bool,
@@ -92,7 +92,7 @@ impl Transfer {
         receiver: Incarnation,
         (index, image): (u64, Bytes),
         options: &Options,
-        heals: bool,
+        restores: bool,
     ) -> Self {
         let checksum = crc32c::crc32c(&image);
         Self {
@@ -101,7 +101,7 @@ impl Transfer {
             number,
             index,
             overtaken: 0,
-            heals,
+            restores,
             term,
             image,
             chunk_bytes: options.chunk_bytes,
@@ -162,7 +162,7 @@ impl Transfer {
             checksum: self.checksum,
             offset: start as u64,
             bytes: self.image.slice(start..end),
-            heals: self.heals,
+            restores: self.restores,
             overtaken: self.overtaken,
         }
     }
@@ -292,8 +292,8 @@ impl Reception {
         self.from == from && self.transfer == transfer
     }
 
-    /// Whether a chunk is of this transfer, or of a later one: of a later leader, or of the same sender, which numbers its
-    /// transfers in order.
+    /// Whether a chunk is of this transfer, or of a later one: of a later leader, or of the same sender, which numbers
+    /// its transfers in order.
     pub fn gives_way_to(&self, from: Incarnation, chunk: &Chunk) -> bool {
         #[cfg(test)]
         if is_back(Bug::AnyChunkEndsReception) {
@@ -334,7 +334,7 @@ impl Reception {
             let end = start + bytes.len() as u64;
             if let Some((_, last)) = parts.last_mut().filter(|(_, last)| start <= last) {
                 *last = end.max(*last);
-            } else if parts.len() < PARTS_TOLD_MAX {
+            } else if parts.len() < PARTS_REPORTED_MAX {
                 parts.push((*start, end));
             }
         }

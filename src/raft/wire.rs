@@ -1,5 +1,6 @@
-//! This file translates between raft-rs's messages and ours. What raft-rs never sends between peers of conflux has no
-//! form on the wire, and so can never arrive. A snapshot travels in chunks of our own (`transfer.rs`).
+//! Converts between raft-rs's messages and the wire format. Messages that raft-rs never sends between peers of conflux
+//! have no encoding, so they can never arrive.
+//! A snapshot travels in its own chunks (`transfer.rs`).
 
 use raft_rs::eraftpb::{Entry, EntryType, Message, MessageType};
 

@@ -1,11 +1,11 @@
-//! This file holds what every storage must do, as tests that run over each implementation.
+//! The contract of a storage, as tests that run over each implementation.
 
 use tempfile::TempDir;
 
 use super::Storage;
 use super::disk::Disk;
 use super::memory::Memory;
-use super::testing::model::{Model, append, entry, life, seat};
+use super::testing::model::{Model, append, entry, life, replica};
 
 /// Where the contract is tried: opening again gives the storage of the same node.
 trait Place {
@@ -65,7 +65,7 @@ fn saves_follow_one_another_without_opening_again(place: &impl Place) {
 fn no_two_starts_have_one_number(place: &impl Place) {
     let mut storage = place.open();
     storage.load().unwrap();
-    storage.save(&[seat(1)]).unwrap();
+    storage.save(&[replica(1)]).unwrap();
     let is_durable = storage.is_durable();
     drop(storage);
     // The first start is the one that had nothing to load.
@@ -73,10 +73,10 @@ fn no_two_starts_have_one_number(place: &impl Place) {
     for _ in 0..3 {
         starts.extend(place.open().load().unwrap().map(|recovered| recovered.start));
     }
-    // A seat that was taken later by the same process belongs to the same start.
+    // A replica that was taken later by the same process belongs to the same start.
     let mut storage = place.open();
     starts.extend(storage.load().unwrap().map(|recovered| recovered.start));
-    storage.save(&[seat(2), append(vec![entry(2, 1, "x")])]).unwrap();
+    storage.save(&[replica(2), append(vec![entry(2, 1, "x")])]).unwrap();
     drop(storage);
     starts.extend(place.open().load().unwrap().map(|recovered| recovered.start));
     assert!(starts.is_sorted_by(|one, next| one < next), "{starts:?}");

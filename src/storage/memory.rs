@@ -1,18 +1,18 @@
-//! This file is the storage that keeps nothing beyond the process: the log in the core's memory is all there is.
+//! The storage that keeps nothing beyond the process: the log exists only in the core's memory.
 //!
 //! A node that uses it starts every time as a new incarnation, and never votes under an old one, so
 //! forgetting is a crash to the cluster and not a lie.
 
 use super::Storage;
 use crate::error::Error;
-use crate::raft::{Recovered, Write};
+use crate::raft::{StoredState, Write};
 
 /// Keeps nothing.
 #[derive(Debug, Default)]
 pub struct Memory;
 
 impl Storage for Memory {
-    fn load(&mut self) -> Result<Option<Recovered>, Error> {
+    fn load(&mut self) -> Result<Option<StoredState>, Error> {
         Ok(None)
     }
 

@@ -1,4 +1,4 @@
-//! This room keeps what must survive a restart.
+//! Keeps what must survive a restart.
 //!
 //! Called by `driver.rs` alone, with the writes that the core orders. No decision reads a storage: the core reads its
 //! own log, in memory. A storage must never name anything of the core but the records that it keeps.
@@ -11,18 +11,18 @@ pub mod memory;
 mod testing;
 
 use crate::error::Error;
-use crate::raft::{Recovered, Write};
+use crate::raft::{StoredState, Write};
 
 /// Where a replica's term, vote, log and snapshot are kept (paper §5, Figure 2: persistent state). Dropping it closes
 /// it: another can then be opened at the same place.
 pub trait Storage: Send + 'static {
     /// What was kept; `None` if nothing ever was. Called once, before any `save`.
-    fn load(&mut self) -> Result<Option<Recovered>, Error>;
+    fn load(&mut self) -> Result<Option<StoredState>, Error>;
 
     /// Carries out the writes, in their order, all or none; they are durable when this returns. After an error nothing
     /// is saved any more: every later call gives an error too.
     ///
-    /// Of writes before one that begins a seat, none needs to be carried out: they are the former seat's.
+    /// Of writes before one that begins a replica, none needs to be carried out: they are the former replica's.
     fn save(&mut self, writes: &[Write]) -> Result<(), Error>;
 
     /// Verifies that what was saved is still where the next start looks for it. After an error nothing is saved any more.

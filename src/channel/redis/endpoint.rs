@@ -1,4 +1,4 @@
-//! This file knows the server: how to connect to it, and how to speak of it without giving its password away.
+//! Connects to the server, and describes the server without its password.
 //!
 //! Used by the supervisor. Nothing that leaves this file for a person's eyes may hold a secret.
 

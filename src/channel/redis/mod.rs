@@ -1,4 +1,4 @@
-//! This room carries frames over the pub/sub of a Redis server.
+//! Carries frames over the pub/sub of a Redis server.
 //!
 //! Joined by `driver.rs`. A link is one supervisor task ([`supervisor`]) that connects, starts tasks which wait on one
 //! thing each ([`publisher`], [`subscriber`], [`watchdog`]), and starts over when the first of them ends. It
@@ -8,13 +8,13 @@ mod endpoint;
 mod options;
 #[cfg(test)]
 mod outages;
-mod outlet;
 mod publisher;
 mod refusal;
 mod role;
 #[cfg(test)]
 pub(super) mod server;
 mod socket;
+mod socket_writer;
 mod subscriber;
 mod supervisor;
 mod topics;
@@ -28,17 +28,17 @@ use bytes::Bytes;
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
-    Channel, Health, Inbound, Limits, Link, Membership, Outbound, Queue,
-    marker::{Marker, Wish},
+    Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue,
+    marker::{Marker, MarkerRequest},
 };
 use crate::raft::{Incarnation, Target};
 use endpoint::Endpoint;
-use outlet::Outlet;
+use socket_writer::SocketWriter;
 use supervisor::{Backoff, Supervisor};
 use topics::Topics;
 
-/// A frame on its way out.
-type Parcel = (Target, Bytes);
+/// A frame in flight out.
+type OutboundFrame = (Target, Bytes);
 
 /// A channel over a Redis server, shared by all who name the same server, db and channel.
 pub struct Redis {
@@ -58,7 +58,7 @@ impl Redis {
 impl Channel for Redis {
     fn join(&self, me: Incarnation) -> Link {
         let topics = Topics::new(self.endpoint.db(), &self.channel_name, me);
-        let outlet = Arc::new(Outlet::new(topics.clone()));
+        let writer = Arc::new(SocketWriter::new(topics.clone()));
         let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
         let health = Arc::new(watch::Sender::new(Health::Connecting));
         let heard_health = health.subscribe();
@@ -68,7 +68,7 @@ impl Channel for Redis {
             endpoint: self.endpoint.clone(),
             topics: topics.clone(),
             patience: self.patience,
-            outlet: outlet.clone(),
+            writer: writer.clone(),
             inbound: inbound.clone(),
             health,
             backoff: Backoff::new(*me.as_bytes()),
@@ -77,18 +77,18 @@ impl Channel for Redis {
         let connection = Connection {
             marker: marker.clone(),
             topics,
-            outlet: outlet.clone(),
+            writer: writer.clone(),
             health: heard_health.clone(),
             task,
         };
         Link {
-            outbound: Outbound(outlet),
+            outbound: Outbound(writer),
             inbound: Inbound(inbound),
             health: heard_health,
             found: marker.found(),
             noted: marker.noted(),
             marker,
-            membership: Box::new(connection),
+            attachment: Box::new(connection),
         }
     }
 }
@@ -97,7 +97,7 @@ impl Channel for Redis {
 struct Connection {
     marker: Arc<Marker>,
     topics: Topics,
-    outlet: Arc<Outlet>,
+    writer: Arc<SocketWriter>,
     health: watch::Receiver<Health>,
     task: JoinHandle<()>,
 }
@@ -106,14 +106,14 @@ impl Connection {
     const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 }
 
-impl Membership for Connection {
+impl Attachment for Connection {
     fn leave(mut self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let can_flush = *self.health.borrow() == Health::Healthy;
             if can_flush {
-                // No newcomer is to wait for a cluster that ends here. If it goes on, its next leader marks it anew.
-                let keeps = self.marker.wish() == Wish::Keep;
-                self.outlet.close(keeps.then(|| self.topics.unmark()));
+                // No newcomer is to wait for a cluster that ends here. If it continues, its next leader marks it again.
+                let keeps = self.marker.request() == MarkerRequest::Keep;
+                self.writer.close(keeps.then(|| self.topics.unmark()));
                 // When the time is over, what is still queued is lost: the drop below ends the task.
                 let _ = tokio::time::timeout(Self::FLUSH_TIMEOUT, &mut self.task).await;
             }

@@ -1,4 +1,4 @@
-//! This file turns the options of a Redis channel into a client, or says what is wrong with them.
+//! Turns the options of a Redis channel into a client, or reports their faults.
 //!
 //! Filled in by the edge, whose `channel: {name: 'redis', …}` has the same fields in camelCase. No error of this file
 //! may repeat a connection string or a password.
@@ -41,7 +41,7 @@ pub struct RedisOptions {
     /// Trusted by TLS where `tls` has no `ca`, one certificate in PEM each; none: Mozilla's list. What is not fit to be
     /// an authority is skipped, as the lists of operating systems hold such.
     pub authorities: Vec<String>,
-    /// How long a link may not hear its own echo before it connects anew; about two election timeouts. Default: 1 s.
+    /// How long a link may not hear its own echo before it reconnects; about two election timeouts. Default: 1 s.
     pub patience: Duration,
 }
 

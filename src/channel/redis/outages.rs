@@ -1,4 +1,4 @@
-//! This file breaks a real server in every way known to us, and shows that links say so and heal by themselves.
+//! Breaks a real server in every way known to us, and shows that links say so and heal by themselves.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ async fn heal(links: &mut [Link; 2]) {
     for link in links.iter_mut() {
         healthy(link).await;
     }
-    assert!(begin.elapsed() < HEALED_WITHIN, "healed after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < HEALED_WITHIN, "restored after {:?}", begin.elapsed());
     let [one, two] = links;
     one.outbound.say(Target::One(incarnation(2)), Bytes::from("ping"));
     assert_eq!(heard(two, 1).await, ["ping"]);

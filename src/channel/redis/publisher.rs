@@ -1,8 +1,8 @@
-//! This file sees to it that frames reach the server.
+//! Publishes the frames that the writing thread could not write itself.
 //!
-//! Run by the supervisor as two tasks per session. Over a socket, those who have turns write by themselves: what is left is
-//! to wait for room when there is none, and to notice the end. Over TLS, one of the tasks writes. It waits for the
-//! outbound queue and for room in the connection, never for a reply. It must never reorder frames.
+//! Run by the supervisor as two tasks per session. Over a socket, those who have turns write by themselves: what is
+//! left is to wait for room when there is none, and to notice the end. Over TLS, one of the tasks writes. It waits for
+//! the outbound queue and for room in the connection, never for a reply. It must never reorder frames.
 
 use std::{io, sync::Arc};
 
@@ -14,23 +14,23 @@ use tokio_util::codec::Decoder;
 use super::{
     super::Sender as _,
     endpoint::Publishing,
-    outlet::Outlet,
     role::{Question, Role},
     socket::Socket,
+    socket_writer::SocketWriter,
     supervisor::Ended,
     topics::Topics,
 };
 
 /// How many frames wait in a connection over TLS while the server takes none. The rest waits, bounded, in the outbound
-/// queue, where the oldest are dropped. Replies that are outstanding need no bound of their own: nothing is kept for them
-/// but a place in a list, and the buffers of the sockets hold only so many commands.
+/// queue, where the oldest are dropped. Replies that are outstanding need no bound of their own: nothing is kept for
+/// them but a place in a list, and the buffers of the sockets hold only so many commands.
 pub(super) const FRAMES_IN_CONNECTION_MAX: usize = 64;
 
 /// Publishes until the connection fails, or the queue is closed and the server has taken all of it.
-pub(super) async fn run(publishing: Publishing, topics: Topics, outlet: Arc<Outlet>) -> Ended {
+pub(super) async fn run(publishing: Publishing, topics: Topics, writer: Arc<SocketWriter>) -> Ended {
     let result = match publishing {
-        Publishing::Socket(socket) => attend(&socket, &outlet).await.map_err(Into::into),
-        Publishing::Client(connection) => publish(connection, &topics, &outlet).await,
+        Publishing::Socket(socket) => attend(&socket, &writer).await.map_err(Into::into),
+        Publishing::Client(connection) => publish(connection, &topics, &writer).await,
     };
     match result {
         Ok(()) => Ended::Closed,
@@ -38,28 +38,28 @@ pub(super) async fn run(publishing: Publishing, topics: Topics, outlet: Arc<Outl
     }
 }
 
-async fn attend(socket: &Socket, outlet: &Outlet) -> io::Result<()> {
-    outlet.open(socket.clone(), &Topics::silence());
-    while !outlet.is_done() {
-        outlet.stuck().await;
-        if let Some(error) = outlet.error() {
+async fn attend(socket: &Socket, writer: &SocketWriter) -> io::Result<()> {
+    writer.open(socket.clone(), &Topics::silence());
+    while !writer.is_done() {
+        writer.stuck().await;
+        if let Some(error) = writer.error() {
             return Err(error);
         }
         socket.writable().await?;
-        outlet.flush();
+        writer.flush();
     }
     socket.shut_down()?;
     // The server closes when it has read all of it: `listen` hears that.
     std::future::pending().await
 }
 
-/// Reads what the server says to a socket, until it closes: what its role is, whenever the watchdog asks, and more only if
-/// it goes on answering. Ends as soon as the server has become a replica.
+/// Reads what the server says to a socket, until it closes: what its role is, whenever the watchdog asks, and more only
+/// if it continues answering. Ends as soon as the server has become a replica.
 pub(super) async fn listen(
     publishing: Publishing,
     question: Option<Question>,
     marked: watch::Sender<Option<bool>>,
-    outlet: Arc<Outlet>,
+    writer: Arc<SocketWriter>,
 ) -> Ended {
     let Publishing::Socket(socket) = publishing else { return std::future::pending().await };
     let (mut codec, mut bytes) = (ValueCodec::default(), BytesMut::new());
@@ -81,7 +81,7 @@ pub(super) async fn listen(
                     Err(error) => return failed(error),
                 }
             },
-            Ok(0) if outlet.is_done() => return Ended::Closed,
+            Ok(0) if writer.is_done() => return Ended::Closed,
             Ok(0) => return failed(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Err(error) => return failed(error.into()),
         }
@@ -95,17 +95,17 @@ fn failed(error: RedisError) -> Ended {
 async fn publish(
     mut connection: MultiplexedConnection,
     topics: &Topics,
-    outlet: &Outlet,
+    writer: &SocketWriter,
 ) -> redis::RedisResult<()> {
-    let mut parcels = Vec::new();
-    while outlet.queue.take(&mut parcels).await {
-        for parcel in parcels.drain(..) {
+    let mut frames = Vec::new();
+    while writer.queue.take(&mut frames).await {
+        for frame in frames.drain(..) {
             // A server that refuses a frame (by an ACL, say) has lost a frame; that it refuses everything is for the
             // watchdog to find.
-            connection.send_packed_command(&topics.publish(&parcel)).await?;
+            connection.send_packed_command(&topics.publish(&frame)).await?;
         }
     }
-    if let Some(last) = outlet.take_last() {
+    if let Some(last) = writer.take_last() {
         connection.send_packed_command(&last).await?;
     }
     // A connection is served in order: the reply to this says that all before it was taken. Without a reply there is

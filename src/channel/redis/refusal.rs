@@ -1,4 +1,4 @@
-//! This file lets a future panic without a word on stderr, for what is no bug.
+//! Catches a panic of a future without output on stderr, for panics that are not bugs.
 //!
 //! Used by the supervisor. Looking up a name needs a thread, and where the system gives none, tokio panics: that is a cause
 //! to report, and to try again.

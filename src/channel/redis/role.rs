@@ -1,4 +1,4 @@
-//! This file asks a server whether it is a replica, and reads the answer.
+//! Determines whether a server is a replica.
 //!
 //! Used by the endpoint on every connect, and by the watchdog with every echo. PUBLISH on a replica succeeds, and reaches
 //! only those who subscribed there or further down: the echo returns, and half of the cluster hears nothing.

@@ -1,6 +1,6 @@
-//! This file runs a real redis-server for a test, on a port of its own.
+//! Runs a real redis-server for a test, on its own port.
 //!
-//! Used by the tests of this room. It must never leave a server behind, nor touch one that it did not start.
+//! Used by the tests of this module. It must never leave a server behind, nor touch one that it did not start.
 
 use std::{
     net::{TcpListener, TcpStream},

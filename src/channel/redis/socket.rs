@@ -1,6 +1,6 @@
-//! This file is a socket that any thread may write to, and that redis-rs can log in over.
+//! A socket to which any thread may write, and over which redis-rs can log in.
 //!
-//! Opened by the endpoint, written to by the outlet. TLS is not for it: what a turn says would have to be encrypted
+//! Opened by the endpoint, written to by the socket writer. TLS is not for it: what a turn says would have to be encrypted
 //! under a lock that reads hold as well.
 
 use std::{

@@ -1,4 +1,4 @@
-//! This file reads messages from the server.
+//! Receives messages from the server.
 //!
 //! Run by the supervisor as one task per session. redis-rs keeps what nobody has read without a bound, so this task
 //! must never wait for anything but the next message: the inbound queue has the bound.
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{
     Queue,
     supervisor::Ended,
-    topics::{Heard, Topics},
+    topics::{Received, Topics},
 };
 
 /// Moves frames to `inbound` and the number of the newest echo to `echo`, until the connection ends.
@@ -30,8 +30,8 @@ pub(super) async fn run(
     while let Some(message) = messages.next().await {
         received.fetch_add(1, Ordering::Relaxed);
         match topics.read(&message) {
-            Some(Heard::Frame(frame)) => inbound.push(frame),
-            Some(Heard::Echo(number)) => drop(echo.send_replace(number)),
+            Some(Received::Frame(frame)) => inbound.push(frame),
+            Some(Received::Echo(number)) => drop(echo.send_replace(number)),
             None => {}
         }
     }

@@ -1,4 +1,4 @@
-//! This file keeps a link connected: it connects, runs a session until something in it ends, and starts over.
+//! Keeps a link connected: connects, runs a session until a part of it ends, and starts again.
 //!
 //! Spawned by [`super::Redis`], one task per link. It must never end but by being closed or dropped.
 
@@ -16,9 +16,9 @@ use super::{
     super::{Health, marker::Marker},
     Queue,
     endpoint::{Connections, Endpoint},
-    outlet::Outlet,
     publisher,
     refusal::refusable,
+    socket_writer::SocketWriter,
     subscriber,
     topics::Topics,
     watchdog::Watchdog,
@@ -30,7 +30,7 @@ pub(super) struct Supervisor {
     pub(super) topics: Topics,
     pub(super) patience: Duration,
     pub(super) marker: Arc<Marker>,
-    pub(super) outlet: Arc<Outlet>,
+    pub(super) writer: Arc<SocketWriter>,
     pub(super) inbound: Arc<Queue<Bytes>>,
     pub(super) health: Arc<watch::Sender<Health>>,
     pub(super) backoff: Backoff,
@@ -59,7 +59,7 @@ impl Supervisor {
             });
             sleep(self.backoff.next()).await;
             // Raft has repeated what matters of this by now, and would have to read it all before the present.
-            self.outlet.queue.clear();
+            self.writer.queue.clear();
         }
     }
 
@@ -92,8 +92,8 @@ impl Supervisor {
             echo,
             received.clone(),
         ));
-        tasks.spawn(publisher::run(publishing.clone(), self.topics.clone(), self.outlet.clone()));
-        tasks.spawn(publisher::listen(publishing.clone(), question, marked.clone(), self.outlet.clone()));
+        tasks.spawn(publisher::run(publishing.clone(), self.topics.clone(), self.writer.clone()));
+        tasks.spawn(publisher::listen(publishing.clone(), question, marked.clone(), self.writer.clone()));
         let watchdog = Watchdog {
             publishing,
             question,
@@ -101,7 +101,7 @@ impl Supervisor {
             sees_mark,
             marked,
             returns: session > 0,
-            outlet: self.outlet.clone(),
+            writer: self.writer.clone(),
             endpoint: endpoint.clone(),
             topics: self.topics.clone(),
             heard,
@@ -117,7 +117,7 @@ impl Supervisor {
             Some(Err(error)) => Ended::Crashed { error },
             None => unreachable!("tasks were just spawned"),
         };
-        self.outlet.shut();
+        self.writer.shut();
         ended
     }
 }
@@ -180,8 +180,8 @@ impl Ended {
 /// How long to wait before the next attempt: 20 ms, doubled with every failure up to half a second, of which the upper
 /// half is jitter, so that the nodes of a cluster don't come back in step.
 pub(super) struct Backoff {
-    /// An incarnation is random, and each has its own: its bytes are the dice.
-    dice: [u8; 16],
+    /// An incarnation is random, and each has its own: its bytes are the random generator.
+    rng: [u8; 16],
     failures: usize,
 }
 
@@ -189,14 +189,14 @@ impl Backoff {
     const DELAY_MIN: Duration = Duration::from_millis(20);
     const DELAY_MAX: Duration = Duration::from_millis(500);
 
-    pub(super) fn new(dice: [u8; 16]) -> Self {
-        Self { dice, failures: 0 }
+    pub(super) fn new(rng: [u8; 16]) -> Self {
+        Self { rng, failures: 0 }
     }
 
     fn next(&mut self) -> Duration {
         let doublings = self.failures.min(8) as u32;
         let delay = (Self::DELAY_MIN * 2_u32.pow(doublings)).min(Self::DELAY_MAX);
-        let die = self.dice[self.failures % self.dice.len()];
+        let die = self.rng[self.failures % self.rng.len()];
         self.failures += 1;
         delay / 2 + delay / 2 * u32::from(die) / u32::from(u8::MAX)
     }

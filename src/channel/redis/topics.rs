@@ -1,4 +1,4 @@
-//! This file names the topics of a channel and lays out what is published in them.
+//! Names the topics of a channel and encodes what is published in them.
 //!
 //! Used by the publisher, the subscriber and the watchdog. The db number is part of every name: pub/sub knows no db,
 //! and without it a staging cluster in db 1 would join production in db 0.
@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use redis::{Cmd, Msg, Value};
 
-use super::Parcel;
+use super::OutboundFrame;
 use crate::raft::{Incarnation, Target};
 
 /// The topics of one link.
@@ -33,7 +33,7 @@ pub(super) struct Topics {
 
 /// What was heard.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Received {
     Frame(Bytes),
     Echo(u64),
 }
@@ -120,7 +120,7 @@ impl Topics {
     }
 
     /// The command that publishes a frame. Nobody waits for its reply.
-    pub(super) fn publish(&self, (to, frame): &Parcel) -> Cmd {
+    pub(super) fn publish(&self, (to, frame): &OutboundFrame) -> Cmd {
         let mut command = Cmd::with_capacity(3, frame.len() + self.echo.len() + 32);
         command.arg("PUBLISH");
         match to {
@@ -134,7 +134,7 @@ impl Topics {
     }
 
     /// The command after which the server answers no command of the connection any more. Nobody reads the replies, and
-    /// each would wake us. A server that does not know it goes on answering.
+    /// each would wake us. A server that does not know it continues answering.
     pub(super) fn silence() -> Cmd {
         let mut command = Cmd::new();
         command.arg("CLIENT").arg("REPLY").arg("OFF");
@@ -166,7 +166,7 @@ impl Topics {
 
     /// Reads a message. `None` for what this link sent to all itself, and for what nobody of ours could have sent:
     /// anyone may publish anything into our topics.
-    pub(super) fn read(&self, message: &Msg) -> Option<Heard> {
+    pub(super) fn read(&self, message: &Msg) -> Option<Received> {
         let topic = message.get_channel_name();
         let mut payload = Bytes::copy_from_slice(message.get_payload_bytes());
         if topic == self.all {
@@ -174,11 +174,11 @@ impl Topics {
                 return None;
             }
             let sender = payload.split_to(self.me.as_bytes().len());
-            (sender != self.me.as_bytes().as_slice()).then_some(Heard::Frame(payload))
+            (sender != self.me.as_bytes().as_slice()).then_some(Received::Frame(payload))
         } else if topic == self.mine {
-            Some(Heard::Frame(payload))
+            Some(Received::Frame(payload))
         } else if topic == self.echo && payload.len() == 8 {
-            Some(Heard::Echo(payload.get_u64()))
+            Some(Received::Echo(payload.get_u64()))
         } else {
             None
         }
@@ -206,7 +206,7 @@ mod tests {
             .collect()
     }
 
-    fn sent_by_one_and_read_by_other(to: Target, one: &Topics, other: &Topics) -> Option<Heard> {
+    fn sent_by_one_and_read_by_other(to: Target, one: &Topics, other: &Topics) -> Option<Received> {
         let arguments = arguments(&one.publish(&(to, Bytes::from("frame"))));
         let topic = String::from_utf8(arguments[1].clone()).expect("topics are text");
         other.names().contains(&topic.as_str()).then(|| other.read(&message(&topic, &arguments[2])))?
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn reads_what_another_published_and_not_what_it_published_itself() {
         let [one, two] = [1, 2].map(|number| Topics::new(3, "name", Incarnation::from_u128(number)));
-        let heard = Some(Heard::Frame(Bytes::from("frame")));
+        let heard = Some(Received::Frame(Bytes::from("frame")));
         assert_eq!(sent_by_one_and_read_by_other(Target::All, &one, &two), heard);
         assert_eq!(sent_by_one_and_read_by_other(Target::All, &one, &one), None);
         assert_eq!(sent_by_one_and_read_by_other(Target::One(two.me), &one, &two), heard);
@@ -226,7 +226,7 @@ mod tests {
     fn reads_its_echo() {
         let topics = Topics::new(0, "name", Incarnation::from_u128(1));
         let arguments = arguments(&topics.publish_echo(7));
-        assert_eq!(topics.read(&message(&topics.echo, &arguments[2])), Some(Heard::Echo(7)));
+        assert_eq!(topics.read(&message(&topics.echo, &arguments[2])), Some(Received::Echo(7)));
     }
 
     #[test]

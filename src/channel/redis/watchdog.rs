@@ -1,4 +1,4 @@
-//! This file finds out whether a session works, by publishing an echo to itself and hearing it.
+//! Checks that a session works, by publishing an echo to itself and waiting for it.
 //!
 //! Run by the supervisor as one task per session. Nothing less will do: a frozen server keeps both connections open,
 //! one that cut off our subscriber still takes what we publish, and frames from others say nothing about ours. It must
@@ -20,11 +20,11 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     super::{
         Health,
-        marker::{Marker, NOTE_IS_KEPT, Wish},
+        marker::{Marker, MarkerRequest, NOTE_IS_KEPT},
     },
     endpoint::{Endpoint, Publishing},
-    outlet::Outlet,
     role::{Question, Role},
+    socket_writer::SocketWriter,
     supervisor::Ended,
     topics::Topics,
 };
@@ -33,12 +33,12 @@ use super::{
 /// process that was itself stopped for a while finds its timer over and its echo unread, and this gives it the time
 /// to read it.
 const ECHOES_UNHEARD_MAX: u32 = 4;
-/// As long as anything else arrives, an echo may only be late, behind what is large on a slow line. But whatever arrives
-/// says nothing of what this link sends: after so many times as long, that counts as lost.
+/// As long as anything else arrives, an echo may only be late, behind what is large on a slow line. But whatever
+/// arrives says nothing of what this link sends: after so many times as long, that counts as lost.
 const BUSY_FACTOR: u32 = 10;
 
-/// How many times `patience` the marker lives after its last refresh. Two servers may both take themselves for the primary
-/// for as long; a cluster whose processes were all killed waits as long until it is founded anew.
+/// How many times `patience` the marker lives after its last refresh. Two servers may both take themselves for the
+/// primary for as long; a cluster whose processes were all killed waits as long until it is founded again.
 const MARKER_PATIENCES: u32 = 5;
 
 /// How often the note is given to the server: seldom enough to cost nothing.
@@ -54,7 +54,7 @@ pub(super) struct Watchdog {
     pub(super) marked: watch::Sender<Option<bool>>,
     /// This session follows another, or attempts that failed.
     pub(super) returns: bool,
-    pub(super) outlet: Arc<Outlet>,
+    pub(super) writer: Arc<SocketWriter>,
     pub(super) endpoint: Endpoint,
     pub(super) topics: Topics,
     pub(super) heard: watch::Receiver<u64>,
@@ -122,7 +122,7 @@ impl Watchdog {
                 let asked = self.question.map(Question::command).into_iter().chain(look);
                 let asked: Vec<Cmd> = asked.flat_map(Topics::aloud).collect();
                 let commands: Vec<Cmd> = [command].into_iter().chain(mark).chain(note).chain(asked).collect();
-                self.outlet.commands(&commands);
+                self.writer.commands(&commands);
             }
             Publishing::Client(connection) => {
                 let reply = connection.send_packed_command(&command).await;
@@ -155,13 +155,13 @@ impl Watchdog {
     }
 
     fn mark(&self) -> Option<Cmd> {
-        let keeps = self.marker.wish() == Wish::Keep && self.may_mark();
+        let keeps = self.marker.request() == MarkerRequest::Keep && self.may_mark();
         keeps.then(|| self.topics.mark(MARKER_PATIENCES * self.patience))
     }
 
     /// What keeps the note, if the server has not got it or may have lost it.
     fn note(&mut self) -> Option<Cmd> {
-        if self.marker.wish() != Wish::Keep || !self.may_mark() {
+        if self.marker.request() != MarkerRequest::Keep || !self.may_mark() {
             self.noted = None;
             return None;
         }
@@ -176,7 +176,7 @@ impl Watchdog {
     }
 
     fn look(&self) -> Option<Cmd> {
-        (self.marker.wish() == Wish::Look && self.may_mark()).then(|| self.topics.look())
+        (self.marker.request() == MarkerRequest::Look && self.may_mark()).then(|| self.topics.look())
     }
 
     /// Why the last echo was not heard, if it is the server that refuses it: a socket does not hear that.

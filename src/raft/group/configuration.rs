@@ -1,23 +1,23 @@
-//! This file asks raft-rs who votes and who learns, and changes it (paper §6, thesis §4).
+//! Reads the configuration of raft-rs, and changes it (paper §6, thesis §4).
 //!
-//! Part of `group.rs`. When to change it is decided in `steward.rs`.
+//! Part of `group.rs`. `planner.rs` decides when to change it.
 
 use protobuf::Message as _;
 use raft_rs::Changer;
 use raft_rs::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType};
 
-use super::{Dropped, Group};
+use super::{Dropped, RaftGroup};
 use crate::raft::identity::RaftId;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-impl Group {
+impl RaftGroup {
     /// The configuration as of the last change that was applied.
     pub fn conf_state(&self) -> ConfState {
         self.raw.raft.prs().conf().to_conf_state()
     }
 
-    /// raft-rs goes by a leader's snapshot, and [`Self::take_installed`] has not said so yet.
+    /// raft-rs uses a leader's snapshot that [`Self::take_installed`] has not reported yet.
     pub fn is_installing(&self) -> bool {
         self.installing.as_ref().is_some_and(|installing| !installing.is_followed) || self.has_installed
     }
@@ -31,7 +31,7 @@ impl Group {
         self.raw.raft.prs().has_quorum(&members.collect())
     }
 
-    /// Votes, also when a joint configuration is left, and when what the log says of it is applied.
+    /// Whether the member votes, also after a joint configuration is left and after pending changes are applied.
     pub fn stays_voter(&self, id: RaftId) -> bool {
         let takes_vote = |single: &ConfChangeSingle| {
             single.node_id == id && single.get_change_type() != ConfChangeType::AddNode
@@ -54,18 +54,18 @@ impl Group {
         self.raw.raft.prs().get(id).is_some()
     }
 
-    /// Between two configurations (paper §6).
+    /// In a joint configuration (paper §6).
     pub fn is_joint(&self) -> bool {
         !self.conf_state().voters_outgoing.is_empty()
     }
 
-    /// A change may be in the log that is not applied here: another one proposed now would vanish in silence.
+    /// The log may contain an unapplied change: raft-rs would silently drop another one.
     pub fn has_pending_change(&self) -> bool {
         self.raw.raft.has_pending_conf()
     }
 
-    /// Proposes a change of the configuration; to be called only while none is pending. Of several changes raft-rs makes
-    /// a joint configuration, which its leader leaves by itself (paper §6, thesis §4.3).
+    /// Proposes a change of the configuration; to be called only while none is pending. Of several changes raft-rs
+    /// makes a joint configuration, which its leader leaves by itself (paper §6, thesis §4.3).
     pub fn propose_change(
         &mut self,
         changes: &[(ConfChangeType, RaftId)],
@@ -77,7 +77,7 @@ impl Group {
         self.step_proposal(vec![Entry { entry_type, data, context, ..Entry::default() }])
     }
 
-    /// Where the log last changed who is a member, as far as that is applied; never 0.
+    /// The index of the last applied change of the members; never 0.
     pub fn members_index(&self) -> u64 {
         self.conf_index + 1
     }
@@ -89,7 +89,7 @@ impl Group {
         }
         self.conf_index = entry.index;
         let Some(change) = self.change_in(entry) else { return };
-        // raft-rs refuses what makes no sense in the present configuration; it does so on every node alike.
+        // raft-rs rejects changes that are invalid in the present configuration, the same on every node.
         let _ = self.raw.apply_conf_change(&change);
         self.bound_windows();
     }
@@ -98,7 +98,7 @@ impl Group {
         let mut change = ConfChangeV2::parse_from_bytes(&entry.data).ok()?;
         let me = self.raw.raft.id;
         for single in change.changes.iter_mut().filter(|single| single.node_id == me) {
-            // Others go; this node stays a learner to itself (`stay`).
+            // Other nodes are removed; for itself this node stays a learner (`stay`).
             if single.get_change_type() == ConfChangeType::RemoveNode {
                 single.set_change_type(ConfChangeType::AddLearnerNode);
             }
@@ -106,12 +106,12 @@ impl Group {
         Some(change)
     }
 
-    /// Whether a leader must not apply this committed entry yet: it changes who votes, and a quorum of those who vote then
-    /// does not know that it is committed. raft-rs changes the configuration when an entry is applied, the paper when it
-    /// is appended (§6). Were the leader to go on by the new one and die, those that are left might be a majority of it
-    /// that all go by the one before, in which they are none. Until then it needs the quorum of the present
-    /// configuration, of both halves if that is joint: every quorum of the one before, and of the new one, meets that.
-    /// A joint configuration is entered at once, for its quorum is the stricter one.
+    /// Whether a leader must not apply this committed entry yet: it changes the voters, and a quorum of the new voters
+    /// does not know that it is committed. raft-rs changes the configuration when an entry is applied, the paper when
+    /// it is appended (§6). If the leader used the new configuration and died, the remaining nodes might be a majority
+    /// of the new one that all use the previous one, in which they are not a majority. Until then it needs the quorum
+    /// of the present configuration, of both halves if that is joint: every quorum of the one before, and of the new
+    /// one, meets that. A joint configuration is entered immediately, because its quorum is stricter.
     pub(super) fn must_wait(&self, entry: &Entry) -> bool {
         if entry.entry_type == EntryType::EntryNormal || !self.is_leader() || entry.index <= self.conf_index {
             return false;
@@ -125,14 +125,14 @@ impl Group {
         knowing <= next.len() / 2
     }
 
-    /// Who will vote when the change is applied that waits for others to know of it, if that is the only one in the log.
+    /// The voters after the change whose commit others must know first, if it is the only one in the log.
     #[cfg(test)]
     pub fn voters_awaited(&self) -> Option<Vec<RaftId>> {
         let waiting = self.committed.front().filter(|entry| self.must_wait(entry))?;
         if self.unapplied_changes().count() == 1 { self.voters_after(waiting) } else { None }
     }
 
-    /// Who votes when this change is applied; `None` if it leads to a joint configuration, or changes nothing about that.
+    /// The voters after this change; `None` if it leads to a joint configuration, or does not change the voters.
     fn voters_after(&self, entry: &Entry) -> Option<Vec<RaftId>> {
         let change = self.change_in(entry)?;
         let mut changer = Changer::new(self.raw.raft.prs());
@@ -151,7 +151,7 @@ impl Group {
         (voters != next || !former.voters_outgoing.is_empty()).then_some(next)
     }
 
-    /// Whether a member will know after a restart, too, that the log up to `index` is committed.
+    /// Whether a member knows, even after a restart, that the log up to `index` is committed.
     fn knows(&self, member: RaftId, index: u64) -> bool {
         if member == self.raw.raft.id {
             return self.saved_commit >= index;
@@ -159,15 +159,15 @@ impl Group {
         self.raw.raft.prs().get(member).is_some_and(|progress| progress.committed_index >= index)
     }
 
-    /// A quorum knows that the present configuration is committed, as far as this leader knows. Until then others may
-    /// still go by the one before.
+    /// Whether, to this leader's knowledge, a quorum knows that the present configuration is committed. Until then
+    /// other nodes may still use the previous one.
     pub fn is_change_known(&self) -> bool {
         let members = self.raw.raft.prs();
         let know = members.iter().map(|(id, _)| *id).filter(|id| self.knows(*id, self.conf_index));
         members.has_quorum(&know.collect())
     }
 
-    /// The configuration becomes that of one voter, whatever it was: the cluster was recovered (`entry.rs`).
+    /// Replaces any configuration by that of one voter: the cluster was recovered (`entry.rs`).
     pub fn force_sole_voter(&mut self, sole: RaftId, index: u64) {
         if index <= self.conf_index {
             return;
@@ -188,9 +188,9 @@ impl Group {
     }
 }
 
-/// To itself, a node that is removed stays in the configuration, as a learner: a leader that goes has to commit what it
-/// appended, and raft-rs panics where a leader that is nowhere in the configuration commits. Learners count nowhere; images
-/// do not name it.
+/// For itself, a removed node stays in the configuration as a learner: a leader that is removed must commit what it
+/// appended, and raft-rs panics if a leader outside the configuration commits. Learners do not count, and images do not
+/// name it.
 pub fn stay(me: RaftId, conf: &mut ConfState) {
     if conf.voters_outgoing.contains(&me) && !conf.voters.contains(&me) && !conf.learners_next.contains(&me) {
         conf.learners_next.push(me);

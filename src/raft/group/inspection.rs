@@ -1,14 +1,14 @@
-//! This file shows the whole state of a group to the tests: what it will do is a function of it. Nothing in a build that
-//! is shipped.
+//! Prints the whole state of a group for the tests, which rely on it to predict the group's behavior. Not part of a
+//! release.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Group;
+use super::RaftGroup;
 
 /// Equal text, equal behavior: hash maps are sorted, and of raft-rs's own state nothing is left out that a later step
 /// reads. What `RawNode` keeps in private follows from that state once no `Ready` is left to take.
-impl fmt::Debug for Group {
+impl fmt::Debug for RaftGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let raft = &self.raw.raft;
         let log = &raft.raft_log;
@@ -36,14 +36,7 @@ impl fmt::Debug for Group {
                 &log.unstable.snapshot,
             ))
             .field(&(self.log(), peers, votes, reads, &raft.read_only.read_index_queue, conf))
-            .field(&(
-                &self.dice,
-                self.drawn_for,
-                &self.unsaved,
-                self.unsaved_bytes,
-                &self.out,
-                &self.receipts,
-            ))
+            .field(&(&self.rng, self.drawn_for, &self.unsaved, self.unsaved_bytes, &self.out, &self.receipts))
             .field(&(
                 self.received,
                 self.acknowledged,
@@ -58,7 +51,7 @@ impl fmt::Debug for Group {
                 &self.confirmed,
                 self.read_context,
             ))
-            .field(&(self.large_until, &self.lines, &self.pace, self.saved_commit, self.waiting_ticks))
+            .field(&(self.large_until, &self.append_flows, &self.pace, self.saved_commit, self.waiting_ticks))
             .finish()
     }
 }

@@ -1,21 +1,21 @@
-//! This file keeps a member whose storage is overdue supplied with entries: it tells its leader how far it has received
-//! them, and the leader sends on.
+//! Supplies a member whose storage is overdue with entries: it reports to its leader how far it has received them, and
+//! the leader continues to send.
 //!
-//! Part of `group.rs`. Such a member's answers wait for its disk, so that the leader's window for it would fill. A receipt
-//! frees that window, and nothing else: it acknowledges nothing, confirms no leadership, and is no sign of an active
-//! voter. It comes with each heartbeat, and at once where an append did not fit to the log.
+//! Part of `group.rs`. Such a member's answers wait for its disk, so that the leader's window for it would fill. A
+//! receipt frees that window, and nothing else: it acknowledges nothing, confirms no leadership, and is no sign of an
+//! active voter. It comes with each heartbeat, and at once where an append did not fit to the log.
 
 use raft_rs::eraftpb::{Message, MessageType};
 use raft_rs::{Progress, ProgressState};
 
-use super::{Group, UNSAVED_BYTES_MAX};
+use super::{RaftGroup, UNSAVED_BYTES_MAX};
 use crate::raft::frame::{RaftKind, RaftMessage};
 use crate::raft::identity::RaftId;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::{guard, wire};
 
-impl Group {
+impl RaftGroup {
     /// An answer to an append says how far the log is the leader's, and in its term that stays so.
     pub(super) fn note_received(&mut self, answers: &[Message]) {
         let appends = answers.iter().filter(|answer| answer.get_msg_type() == MessageType::MsgAppendResponse);
@@ -59,7 +59,7 @@ impl Group {
     }
 
     /// A member has received entries that it has not saved. It is believed within this node's own log and term.
-    pub(super) fn hear_receipt(&mut self, from: RaftId, receipt: RaftMessage) {
+    pub(super) fn handle_receipt(&mut self, from: RaftId, receipt: RaftMessage) {
         #[cfg(test)]
         if is_back(Bug::CountsReceipts) && !receipt.reject && receipt.index > 0 {
             return self.step(from, RaftMessage { kind: RaftKind::AppendResponse, ..receipt });
@@ -108,7 +108,7 @@ fn answer_in(receipt_heard: &RaftMessage) -> RaftMessage {
     }
 }
 
-/// Sends go on behind what was received, and what is acknowledged stays as it is.
+/// Sends continue behind what was received, and what is acknowledged stays as it is.
 fn follow(progress: &mut Progress, receipt: &RaftMessage) {
     let next_idx = receipt.index + 1;
     match progress.state {

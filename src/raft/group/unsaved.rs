@@ -1,22 +1,21 @@
-//! This file follows which writes are not durable yet, what rests on them, and what may be done without them.
+//! Tracks which writes are not durable yet, what depends on them, and what is allowed without them.
 //!
-//! Part of `group.rs`. Nothing of a node counts for the others before it is durable: no vote, no acknowledgement. But
-//! what is committed is kept by a majority that has saved it. While its storage is overdue, a node applies that as far
-//! as its log in memory reaches, so that its callers are answered. If it loses its power then, it comes back
-//! with what its disk has, as a member that was away.
+//! Part of `group.rs`. A vote or acknowledgement of a node counts only once it is durable. But a majority has saved
+//! everything that is committed. While its storage is overdue, a node applies committed entries from its log in memory,
+//! so that its calls end. If it then loses power, it returns with the content of its disk, as a member that was away.
 
 use raft_rs::eraftpb::{Entry, EntryType, Message};
 
-use super::Group;
+use super::RaftGroup;
 use crate::raft::events::Write;
 use crate::raft::log;
 
-/// A node whose storage is overdue asks for no more entries while those that wait for it take more than this.
+/// A node whose storage is overdue requests no more entries while the unsaved ones take more than this.
 pub const UNSAVED_BYTES_MAX: u64 = if cfg!(test) { 24 << 20 } else { 256 << 20 };
 /// What a write takes beside its entries: it waits here, with a message, and in the storage's queue.
 const WRITE_BYTES: u64 = 1 << 10;
 
-/// Whether the storage answers in time.
+/// Whether the storage responds in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     Answers,
@@ -39,11 +38,11 @@ pub(super) struct Unsaved {
 #[derive(Debug)]
 pub(super) struct Installing {
     pub(super) write_number: u64,
-    /// The application goes by it already, for the storage is overdue.
+    /// The application already uses it, because the storage is overdue.
     pub(super) is_followed: bool,
 }
 
-impl Group {
+impl RaftGroup {
     /// These messages may leave when the write is durable.
     pub(super) fn await_write(
         &mut self,
@@ -97,9 +96,9 @@ impl Group {
         }
     }
 
-    /// Takes what is committed and not durable here, a leader's snapshot included. A leader waits with a change of the
-    /// configuration until it has saved it: it counts the members that know of it, and they know once they have saved it. A
-    /// follower may apply it, for it has no vote until all of that is durable.
+    /// Takes what is committed and not durable here, a leader's snapshot included. A leader applies a change of the
+    /// configuration only after saving it: it counts the members that have saved the change. A follower may apply it,
+    /// because it has no vote until all of that is durable.
     pub(super) fn take_unsaved(&mut self) {
         if let Some(installing) = &mut self.installing {
             self.has_installed |= !std::mem::replace(&mut installing.is_followed, true);
@@ -120,11 +119,11 @@ impl Group {
         self.report_applied();
     }
 
-    /// Tells raft-rs what is applied, as far as that is durable: it knows of nothing else.
+    /// Reports applied entries to raft-rs, up to the durable ones.
     fn report_applied(&mut self) {
         let log = &self.raw.raft.raft_log;
         let index = self.reduced_index.min(log.committed).min(log.persisted);
-        // A node that was healed reduces again what was applied before.
+        // A node that was restored reduces again what was applied before.
         if index > log.applied {
             self.raw.advance_apply_to(index);
         }

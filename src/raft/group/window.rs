@@ -1,12 +1,12 @@
-//! This file bounds how many bytes of appends are on their way to a peer, unacknowledged.
+//! Limits the bytes of unacknowledged appends to a peer.
 //!
-//! Part of `group.rs`. raft-rs counts messages (`max_inflight_msgs`), and an entry may be much larger than what is put into
-//! one append otherwise. A channel that is given more than it can carry drops what Raft needs next, or is dropped itself:
-//! Redis disconnects a subscriber that is 32 MB behind.
+//! Part of `group.rs`. raft-rs counts messages (`max_inflight_msgs`), and an entry may be much larger than what is put
+//! into one append otherwise. An overloaded channel drops what Raft needs next, or is dropped itself: Redis disconnects
+//! a subscriber that is 32 MB behind.
 
 use raft_rs::eraftpb::{Entry, Message};
 
-use super::{APPEND_BYTES_MAX, Group};
+use super::{APPEND_BYTES_MAX, RaftGroup};
 use crate::raft::frame::{RaftMessage, WireEntry};
 use crate::raft::identity::RaftId;
 use crate::raft::log;
@@ -14,7 +14,7 @@ use crate::raft::requests::in_pages;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// Appends on their way to one peer: 8 MiB of them.
+/// Appends in flight to one peer: 8 MiB of them.
 pub const APPENDS_MAX: usize = 32;
 /// The same where each may hold one entry of the largest size: an action, and the outcomes recorded beside it.
 const LARGE_APPENDS_MAX: usize = 6;
@@ -22,8 +22,8 @@ const LARGE_BYTES_MAX: usize = 1_400 << 10;
 /// To all peers together.
 const LEAVING_BYTES_MAX: usize = 48 << 20;
 
-/// Cuts an append into parts of about [`APPEND_BYTES_MAX`]: raft-rs puts all that it has for a peer in one turn into one
-/// message (`batch_append`), of any size.
+/// Cuts an append into parts of about [`APPEND_BYTES_MAX`]: raft-rs puts all that it has for a peer in one turn into
+/// one message (`batch_append`), of any size.
 pub fn in_parts(message: RaftMessage) -> Vec<RaftMessage> {
     let size = |entry: &WireEntry| entry.data.len() + entry.context.len();
     if message.entries.iter().map(size).sum::<usize>() <= APPEND_BYTES_MAX as usize {
@@ -40,7 +40,7 @@ pub fn in_parts(message: RaftMessage) -> Vec<RaftMessage> {
     parts.collect()
 }
 
-impl Group {
+impl RaftGroup {
     /// An append that names the entry which its first one follows; none if this node does not have that any more.
     ///
     /// raft-rs puts entries into an append to the same peer that carries none yet, and may be about a later place
@@ -58,9 +58,9 @@ impl Group {
         self.raw.raft.prs().get(id).map_or(0, |progress| progress.matched)
     }
 
-    /// This node leads from here on.
+    /// This node becomes leader.
     pub(super) fn begin_windows(&mut self) {
-        self.lines.clear();
+        self.append_flows.clear();
         let large = self.raw.store().entries_from(0).rev().find(|entry| log::size(entry) > APPEND_BYTES_MAX);
         self.large_until = large.map_or(0, |entry| entry.index);
         self.bound_windows();
@@ -74,7 +74,7 @@ impl Group {
         }
     }
 
-    /// A peer has answered: if it has all large entries, it may have more appends on their way.
+    /// A peer has answered: if it has all large entries, it may have more appends in flight.
     pub(super) fn widen_window(&mut self, peer: RaftId) {
         if self.large_until > 0 {
             self.bound_window(peer);

@@ -1,13 +1,13 @@
-//! This file keeps nodes of other applications out of a cluster: the leader judges newcomers and members by the members
-//! that live.
+//! Keeps nodes of other applications out of a cluster: the leader compares newcomers and members with the living
+//! members.
 //!
 //! Part of `node.rs`. Over several deploys an application may come to have none of the methods that it was founded with, so
-//! that nothing older than the last word of each member counts. Founding is `membership/applications.rs`.
+//! that nothing older than the last word of each member counts. Founding is `bootstrap/applications.rs`.
 
 use std::sync::Arc;
 
 use super::Node;
-use super::seat::Seat;
+use super::replica::Replica;
 use crate::error::Error;
 use crate::raft::application::{Application, Difference};
 use crate::raft::events::{Target, Warning};
@@ -19,13 +19,13 @@ use crate::raft::testing::bugs::{Bug, is_back};
 /// No more differences than these are reported.
 const REPORTED_MAX: usize = 64;
 
-impl Seat {
+impl Replica {
     /// The members that live, with what they have said of their application.
     fn living(&self, me: RaftId, election_ticks: u64) -> Vec<(Incarnation, Option<&Application>)> {
         let lives = |member: RaftId| {
             member == me || self.heard.get(&member).is_some_and(|heard| heard + election_ticks > self.now)
         };
-        let members = self.registry.members().filter(|(member, ..)| lives(*member));
+        let members = self.members.iter().filter(|(member, ..)| lives(*member));
         members.map(|(member, incarnation, _)| (incarnation, self.applications.get(&member))).collect()
     }
 }
@@ -34,34 +34,34 @@ impl Node {
     /// What this node tells the members of itself.
     pub(super) fn about(&self, asks: bool) -> Message {
         let (version, application) = (self.options.version.clone(), self.options.application.clone());
-        Message::About { version, application, asks }
+        Message::MemberInfo { version, application, asks }
     }
 
     /// A member has said of which application it is.
-    pub(super) fn hear_about(&mut self, from: Incarnation, application: Application, asks: bool) {
+    pub(super) fn handle_member_info(&mut self, from: Incarnation, application: Application, asks: bool) {
         if asks {
             let about = self.about(false);
             self.outbox.push(Target::One(from), about);
         }
         self.compare_methods(from, &application);
-        let Some(seat) = &mut self.seat else { return };
-        seat.applications.insert(from.raft_id(), application);
+        let Some(replica) = &mut self.replica else { return };
+        replica.applications.insert(from.raft_id(), application);
         self.judge_members();
     }
 
     /// A leader and a member of the same version each warn once if their methods differ.
     fn compare_methods(&mut self, from: Incarnation, application: &Application) {
         let peer = from.raft_id();
-        let Some(seat) = &self.seat else { return };
-        let leads = seat.group.is_leader();
-        let is_same_version = seat.versions.get(&peer) == Some(&self.options.version);
-        if !is_same_version || !leads && seat.group.leader() != Some(peer) {
+        let Some(replica) = &self.replica else { return };
+        let leads = replica.group.is_leader();
+        let is_same_version = replica.versions.get(&peer) == Some(&self.options.version);
+        if !is_same_version || !leads && replica.group.leader() != Some(peer) {
             return;
         }
         let Some(Difference { ours, theirs }) = self.options.application.difference(application) else {
             return;
         };
-        let Some(id) = seat.registry.id(peer).cloned() else { return };
+        let Some(id) = replica.members.id(peer).cloned() else { return };
         if leads {
             let about = self.about(false);
             self.outbox.push(Target::One(from), about);
@@ -80,9 +80,11 @@ impl Node {
     /// A member that has come back with its log may be of another application by now. Where that is said of the leader by
     /// two others, it is the leader that stops.
     fn judge_members(&mut self) {
-        let (me, ours) = (self.membership.me(), self.options.application.clone());
-        let Some(seat) = self.seat.as_ref().filter(|seat| seat.care.is_some()) else { return };
-        let living = seat.living(me.raft_id(), self.options.election_timeout_ticks_max);
+        let (me, ours) = (self.bootstrap.me(), self.options.application.clone());
+        let Some(replica) = self.replica.as_ref().filter(|replica| replica.leader_state.is_some()) else {
+            return;
+        };
+        let living = replica.living(me.raft_id(), self.options.election_timeout_ticks_max);
         // One against one would be decided for the leader, where a third may show that it is the leader's that differs.
         if living.iter().any(|(_, application)| application.is_none()) {
             return;
@@ -99,7 +101,7 @@ impl Node {
         }
         let refused = known.iter().filter(|(member, _)| *member != me).filter_map(|(member, application)| {
             let theirs = others(*member);
-            let id = seat.registry.id(member.raft_id())?.clone();
+            let id = replica.members.id(member.raft_id())?.clone();
             (!application.goes_with(&theirs)).then(|| (*member, id, (*application).clone(), theirs))
         });
         for (member, id, application, theirs) in refused.collect::<Vec<_>>() {
@@ -110,9 +112,9 @@ impl Node {
     /// As a leader: asks the members that live and have not said of which application they are, and judges the others
     /// again. Words may be lost.
     pub(super) fn watch_applications(&mut self) {
-        let me = self.membership.me().raft_id();
-        let Some(seat) = self.seat.as_ref() else { return };
-        let living = seat.living(me, self.options.election_timeout_ticks_max);
+        let me = self.bootstrap.me().raft_id();
+        let Some(replica) = self.replica.as_ref() else { return };
+        let living = replica.living(me, self.options.election_timeout_ticks_max);
         if living.iter().all(|(_, application)| *application == Some(&self.options.application)) {
             return;
         }
@@ -126,15 +128,12 @@ impl Node {
 
     /// Whether a newcomer is of the cluster's application; otherwise the leader refuses it as soon as it knows of all
     /// members that live.
-    pub(super) fn may_be_welcome(
-        &mut self,
-        from: Incarnation,
-        id: &Arc<str>,
-        application: &Application,
-    ) -> bool {
-        let me = self.membership.me().raft_id();
-        let Some(seat) = self.seat.as_ref().filter(|seat| seat.care.is_some()) else { return true };
-        let living = seat.living(me, self.options.election_timeout_ticks_max);
+    pub(super) fn may_join(&mut self, from: Incarnation, id: &Arc<str>, application: &Application) -> bool {
+        let me = self.bootstrap.me().raft_id();
+        let Some(replica) = self.replica.as_ref().filter(|replica| replica.leader_state.is_some()) else {
+            return true;
+        };
+        let living = replica.living(me, self.options.election_timeout_ticks_max);
         let cluster = Application::union(living.iter().filter_map(|(_, application)| *application));
         #[cfg(test)]
         if is_back(Bug::WelcomesEveryApplication) {
@@ -151,17 +150,17 @@ impl Node {
 
     /// Tells a node that it is of another application than the members, and this one's operator.
     fn refuse(&mut self, to: Incarnation, id: &Arc<str>, application: &Application, theirs: Application) {
-        let Some(cluster) = self.seat.as_ref().map(|seat| seat.cluster) else { return };
+        let Some(cluster) = self.replica.as_ref().map(|replica| replica.cluster) else { return };
         self.outbox.push(Target::One(to), Message::OtherApplication { cluster, theirs });
         if self.is_news(id, &application.describe(), &"".into()) {
-            let warning = self.membership.other_application(&format!("node `{id}`"), application);
+            let warning = self.bootstrap.other_application(&format!("node `{id}`"), application);
             self.warn(warning);
         }
     }
 
     /// This member is of another application than the rest, as its leader says.
-    pub(super) fn hear_other_application(&mut self, cluster: ClusterUuid, theirs: &Application) {
-        let is_ours = self.seat.as_ref().is_some_and(|seat| seat.cluster == cluster);
+    pub(super) fn handle_other_application(&mut self, cluster: ClusterUuid, theirs: &Application) {
+        let is_ours = self.replica.as_ref().is_some_and(|replica| replica.cluster == cluster);
         if is_ours && !self.options.application.goes_with(theirs) {
             self.fail_as_foreign(theirs);
         }

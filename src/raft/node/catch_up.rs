@@ -1,39 +1,40 @@
-//! This file finds out when a node that got its seat, or came back to it, has caught up: when its application has reduced
-//! everything that was committed then.
+//! Detects that a node has caught up: its application has reduced everything that was committed when the node became a
+//! member or returned.
 //!
-//! Part of `node.rs`. The node asks its leader as for a `sync` (thesis §6.4), without a limit of time, on behalf of nobody.
+//! Part of `node.rs`. The node sends its leader a read as for `sync` (thesis §6.4), without a timeout and without a
+//! caller.
 
 use super::Node;
-use super::asks::Asking;
-use crate::raft::events::{Ask, Delivery};
+use super::operations::PendingOperation;
+use crate::raft::events::{Delivery, Operation};
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// Which no application draws: the façade counts its tickets from 1.
+/// Never used by an application: the façade counts its tickets from 1.
 pub(super) const OWN_TICKET: u64 = 0;
 
 impl Node {
-    /// The node has a seat from here on, and asks what it has missed.
+    /// The node has a replica now, and requests the commit index to catch up with.
     pub(super) fn begin_catch_up(&mut self) {
         self.fall_behind();
         #[cfg(test)]
         if is_back(Bug::CatchesUpAtOnce) {
             return self.caught_up();
         }
-        self.asks.push(Asking::new(OWN_TICKET, Ask::Sync, u64::MAX));
+        self.operations.push(PendingOperation::new(OWN_TICKET, Operation::Sync, u64::MAX));
     }
 
-    /// The state lacks something, or nobody knows.
+    /// The state is, or may be, incomplete.
     pub(super) fn fall_behind(&mut self) {
-        self.asks.retain(|asking| asking.ticket() != OWN_TICKET);
+        self.operations.retain(|pending| pending.ticket() != OWN_TICKET);
         if std::mem::take(&mut self.is_caught_up) {
-            self.news.push(Delivery::CaughtUp(false));
+            self.pending_deliveries.push(Delivery::CaughtUp(false));
         }
     }
 
-    /// Everything that was committed when the node asked is reduced.
+    /// Everything that was committed when the node sent the read is reduced.
     pub(super) fn caught_up(&mut self) {
         self.is_caught_up = true;
-        self.news.push(Delivery::CaughtUp(true));
+        self.pending_deliveries.push(Delivery::CaughtUp(true));
     }
 }

@@ -1,6 +1,6 @@
-//! This file gives the actions back that are committed and delivered, as far as the log reaches back.
+//! Gives the actions back that are committed and delivered, as far as the log reaches back.
 //!
-//! For an application that follows the actions itself, and goes on where it was.
+//! For an application that follows the actions itself, and continues where it was.
 
 use std::collections::BTreeSet;
 
@@ -50,21 +50,21 @@ impl History {
 impl Node {
     /// The actions from index `from` on, at most up to `until`, which JavaScript has reduced.
     pub fn commits(&self, from: u64, until: u64) -> Commits {
-        let Some(seat) = &self.seat else {
+        let Some(replica) = &self.replica else {
             return Commits { first_index: until + 1, read_index: until, actions: Vec::new() };
         };
-        let log = seat.group.log();
-        let unknown = log.compacted().index.max(seat.history.begins_behind);
+        let log = replica.group.log();
+        let unknown = log.compacted().index.max(replica.history.begins_behind);
         // A cluster is founded without an action.
         let first_index = if unknown == FOUNDING_INDEX { 1 } else { unknown + 1 };
-        let until = until.min(seat.delivered_index);
+        let until = until.min(replica.delivered_index);
         let mut commits = Commits { first_index, read_index: until, actions: Vec::new() };
         let mut bytes = 0;
         let entries = log.entries_from(from.max(unknown + 1)).take_while(|entry| entry.index <= until);
         for entry in
             entries.filter(|entry| !entry.data.is_empty() && entry.entry_type == EntryType::EntryNormal)
         {
-            if seat.history.ignored.contains(&entry.index) {
+            if replica.history.ignored.contains(&entry.index) {
                 continue;
             }
             if bytes > 0 && bytes + entry.data.len() > READ_BYTES_MAX {

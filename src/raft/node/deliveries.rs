@@ -1,15 +1,15 @@
-//! This file makes the batches for JavaScript: news, then committed actions, then what it is to evaluate.
+//! Makes the batches for JavaScript: pending deliveries, then committed actions, then evaluations.
 
 use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
 use crate::raft::entry::Context;
-use crate::raft::events::{Delivery, Settlement, Work};
+use crate::raft::events::{CallOutcome, Delivery, Work};
 use crate::raft::identity::RaftId;
-use crate::raft::requests::Effect;
+use crate::raft::requests::ApplyResult;
 
-/// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and is
-/// parsed in one go.
+/// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
+/// is parsed in one go.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCH_ENTRIES_MAX: usize = 4_096;
 
@@ -23,7 +23,7 @@ impl Node {
         let mut batch = Vec::new();
         self.take_news(&mut batch);
         // What happened first is told first, and the rest of it fills the next batch.
-        if self.news.is_empty() {
+        if self.pending_deliveries.is_empty() {
             self.apply_committed(&mut batch);
             self.tell_replayed(&mut batch);
             self.settle_decided();
@@ -31,7 +31,7 @@ impl Node {
             self.evaluate(&mut batch);
             self.take_news(&mut batch);
         }
-        let Some(seat) = &mut self.seat else {
+        let Some(replica) = &mut self.replica else {
             if !batch.is_empty() {
                 self.delivering = Some(0);
                 self.note_batch(&batch);
@@ -41,10 +41,10 @@ impl Node {
         };
         if batch.is_empty() {
             // Only what JavaScript need not see.
-            seat.reduced(seat.delivered_index);
+            replica.reduced(replica.delivered_index);
             return;
         }
-        let until = seat.delivered_index;
+        let until = replica.delivered_index;
         self.delivering = Some(until);
         self.note_batch(&batch);
         self.note_own(&batch, until);
@@ -59,31 +59,34 @@ impl Node {
             bytes += payload_bytes(delivery);
             had_room
         };
-        let count = self.news.iter().take_while(has_room).count();
-        let rest = self.news.split_off(count);
-        batch.append(&mut std::mem::replace(&mut self.news, rest));
+        let count = self.pending_deliveries.iter().take_while(has_room).count();
+        let rest = self.pending_deliveries.split_off(count);
+        batch.append(&mut std::mem::replace(&mut self.pending_deliveries, rest));
     }
 
     fn apply_committed(&mut self, batch: &mut Vec<Delivery>) {
         let (mut bytes, mut entries) = (batch.iter().map(payload_bytes).sum::<usize>(), 0);
         while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX {
-            let Some(entry) = self.seat.as_mut().and_then(|seat| seat.group.next_committed()) else { return };
+            let Some(entry) = self.replica.as_mut().and_then(|replica| replica.group.next_committed()) else {
+                return;
+            };
             bytes += entry.data.len();
             entries += 1;
             self.apply(entry, batch);
         }
     }
 
-    /// Applies one committed entry. What it changes is decided here, by the log alone, so that every node decides alike.
+    /// Applies one committed entry. What it changes is decided here, by the log alone, so that every node decides
+    /// alike.
     fn apply(&mut self, entry: Entry, batch: &mut Vec<Delivery>) {
-        let Some(seat) = &mut self.seat else { return };
+        let Some(replica) = &mut self.replica else { return };
         assert!(
-            entry.index == seat.delivered_index + 1,
+            entry.index == replica.delivered_index + 1,
             "applying index {} after {}",
             entry.index,
-            seat.delivered_index
+            replica.delivered_index
         );
-        seat.delivered_index = entry.index;
+        replica.delivered_index = entry.index;
         if entry.entry_type != EntryType::EntryNormal {
             return self.apply_change(&entry);
         }
@@ -93,17 +96,17 @@ impl Node {
         }
         match context {
             None => {
-                let leadership = seat.leadership.as_mut();
-                if let Some(leadership) = leadership.filter(|leadership| leadership.term() == entry.term) {
-                    leadership.open();
+                let sessions = replica.sessions.as_mut();
+                if let Some(sessions) = sessions.filter(|sessions| sessions.term() == entry.term) {
+                    sessions.open();
                 }
             }
             Some(Context::Resize { cluster_size, after }) => {
-                seat.registry.resize(cluster_size, after, entry.index);
-                self.membership.resized(seat.registry.cluster_size());
+                replica.members.resize(cluster_size, after, entry.index);
+                self.bootstrap.resized(replica.members.cluster_size());
             }
             Some(Context::Check) => {
-                if self.options.compares_states && !seat.fence.is_fenced() {
+                if self.options.compares_states && !replica.divergence.is_diverged() {
                     batch.push(Delivery::Hash { index: entry.index });
                 }
             }
@@ -111,28 +114,28 @@ impl Node {
                 self.apply_epoch(entry.index, cluster, survivor, id, missing, kept);
             }
             Some(Context::Observed { origin, start, observed }) => {
-                let is_ours = origin == self.membership.me().raft_id() && start == self.origin.start();
-                if seat.table.observe(origin, start, &observed) && is_ours {
+                let is_ours = origin == self.bootstrap.me().raft_id() && start == self.client_session.start();
+                if replica.table.observe(origin, start, &observed) && is_ours {
                     for (sequence, outcome) in observed {
                         self.settle_observed(sequence, outcome);
                     }
                 }
             }
             Some(Context::Started { starts }) => self.apply_started(starts),
-            // A request without an action is nobody's.
+            // A request without an action is no node's.
             Some(Context::Request(_)) => {}
         }
     }
 
     fn apply_action(&mut self, entry: Entry, context: Option<Context>, batch: &mut Vec<Delivery>) {
-        let me = self.membership.me().raft_id();
-        let Some(seat) = &mut self.seat else { return };
+        let me = self.bootstrap.me().raft_id();
+        let Some(replica) = &mut self.replica else { return };
         let is_provisional =
-            seat.leadership.as_mut().is_some_and(|leadership| leadership.takes_provisional(entry.index));
+            replica.sessions.as_mut().is_some_and(|sessions| sessions.takes_provisional(entry.index));
         let applied = match context {
-            Some(Context::Request(request)) => match seat.table.apply(&request, &entry.data) {
-                Effect::Applied => Some(request),
-                Effect::Ignored => None,
+            Some(Context::Request(request)) => match replica.table.apply(&request, &entry.data) {
+                ApplyResult::Applied => Some(request),
+                ApplyResult::Ignored => None,
             },
             Some(
                 Context::Resize { .. }
@@ -144,67 +147,70 @@ impl Node {
             | None => None,
         };
         let Some(request) = applied else {
-            seat.history.ignore(entry.index, seat.group.log().compacted().index);
-            if is_provisional && let Some(leadership) = &mut seat.leadership {
+            replica.history.ignore(entry.index, replica.group.log().compacted().index);
+            if is_provisional && let Some(sessions) = &mut replica.sessions {
                 // JavaScript's provisional states rest on an action that changes nothing.
-                leadership.drop_provisional(seat.group.last_index());
+                sessions.drop_provisional(replica.group.last_index());
                 batch.push(Delivery::ResetProvisional);
             }
             return;
         };
-        seat.last_action = entry.index;
-        seat.snapshots.note_action(entry.data.len() + entry.context.len());
-        let is_ours = request.id.origin == me && request.id.start == self.origin.start();
-        let own =
-            Some(request.id.sequence).filter(|sequence| is_ours && self.origin.end(*sequence).is_some());
-        let is_fenced = seat.fence.is_fenced();
+        replica.last_action = entry.index;
+        replica.snapshots.note_action(entry.data.len() + entry.context.len());
+        let is_ours = request.id.origin == me && request.id.start == self.client_session.start();
+        let own = Some(request.id.sequence)
+            .filter(|sequence| is_ours && self.client_session.end(*sequence).is_some());
+        let is_diverged = replica.divergence.is_diverged();
         if is_ours {
             for (sequence, outcome) in request.observed {
                 self.settle_observed(sequence, outcome);
             }
         }
-        if !is_fenced {
+        if !is_diverged {
             self.is_pristine = false;
             batch.push(Delivery::Committed { index: entry.index, own, is_provisional, action: entry.data });
         }
     }
 
-    /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader that
-    /// was elected since has put in its place.
+    /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader
+    /// that was elected since has put in its place.
     fn tell_replayed(&mut self, batch: &mut Vec<Delivery>) {
-        let Some(seat) = &mut self.seat else {
+        let Some(replica) = &mut self.replica else {
             if std::mem::take(&mut self.is_replaying) {
                 batch.push(Delivery::Replayed);
             }
             return;
         };
-        let delivered = seat.delivered_index;
-        let is_replayed = seat.replays_until.is_none_or(|until| {
+        let delivered = replica.delivered_index;
+        let is_replayed = replica.replays_until.is_none_or(|until| {
             delivered >= until.index
-                || seat.group.log().term_at(delivered).is_some_and(|term| term > until.term)
+                || replica.group.log().term_at(delivered).is_some_and(|term| term > until.term)
         });
         if is_replayed && std::mem::take(&mut self.is_replaying) {
-            seat.replays_until = None;
+            replica.replays_until = None;
             batch.push(Delivery::Replayed);
         }
     }
 
     fn evaluate(&mut self, batch: &mut Vec<Delivery>) {
-        let Some(seat) = &mut self.seat else { return };
-        if seat.group.has_committed() || !seat.group.accepts_proposals() || seat.fence.is_fenced() {
+        let Some(replica) = &mut self.replica else { return };
+        if replica.group.has_committed()
+            || !replica.group.accepts_proposals()
+            || replica.divergence.is_diverged()
+        {
             return;
         }
-        let going: Vec<RaftId> = seat
-            .leadership
+        let going: Vec<RaftId> = replica
+            .sessions
             .iter()
-            .flat_map(|leadership| leadership.origins())
-            .filter(|origin| seat.goes(*origin))
+            .flat_map(|sessions| sessions.origins())
+            .filter(|origin| replica.is_being_removed(*origin))
             .collect();
-        let Some(leadership) = &mut seat.leadership else { return };
-        leadership.forget(&going);
-        let term = leadership.term();
-        let (evaluations, told) = leadership.take_evaluations(seat.delivered_index, &seat.table);
-        if leadership.attempts() > 0 {
+        let Some(sessions) = &mut replica.sessions else { return };
+        sessions.forget(&going);
+        let term = sessions.term();
+        let (evaluations, told) = sessions.take_evaluations(replica.delivered_index, &replica.table);
+        if sessions.attempts() > 0 {
             batch.push(Delivery::ReportProgress);
         }
         batch.extend(
@@ -222,22 +228,23 @@ pub(in crate::raft) fn payload_bytes(delivery: &Delivery) -> usize {
         Delivery::Committed { own: Some(_), action, .. } => 2 * action.len(),
         Delivery::Committed { own: None, action, .. } => action.len(),
         Delivery::Settled {
-            settlement: Settlement::Refused(payload) | Settlement::Done(payload), ..
+            call_outcome: CallOutcome::Refused(payload) | CallOutcome::Done(payload),
+            ..
         } => payload.len(),
         Delivery::Evaluate { args, .. } => args.len(),
-        Delivery::Settled { settlement: Settlement::Nothing | Settlement::Failed { .. }, .. }
+        Delivery::Settled { call_outcome: CallOutcome::Nothing | CallOutcome::Failed { .. }, .. }
         | Delivery::Role { .. }
         | Delivery::ResetProvisional
         | Delivery::TakeSnapshot
         | Delivery::Restore { .. }
         | Delivery::Hash { .. }
-        | Delivery::Wake
+        | Delivery::AppProbe
         | Delivery::ReportProgress
         | Delivery::CaughtUp(_)
         | Delivery::Replayed
-        | Delivery::Asked { .. }
-        | Delivery::Fenced(_)
-        | Delivery::Healed
+        | Delivery::OperationEnded { .. }
+        | Delivery::Diverged(_)
+        | Delivery::Restored
         | Delivery::Warning(_) => 0,
     }
 }

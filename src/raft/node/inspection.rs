@@ -1,4 +1,4 @@
-//! This file lets the tests look into a node; nothing in a build that is shipped.
+//! Gives the tests access to the state of a node. Not part of a release.
 
 use super::Node;
 use crate::raft::events::Delivery;
@@ -8,28 +8,30 @@ use crate::raft::transfer::Reception;
 
 impl Node {
     /// What JavaScript has not been told yet.
-    pub fn news(&self) -> impl Iterator<Item = &Delivery> {
-        self.news.iter()
+    pub fn pending_deliveries(&self) -> impl Iterator<Item = &Delivery> {
+        self.pending_deliveries.iter()
     }
 
     /// This leader has applied what it knows to be committed, but for a change that not enough others know of.
     pub fn only_awaits_knowledge(&self) -> bool {
-        self.seat.as_ref().is_some_and(|seat| seat.group.voters_awaited().is_some())
+        self.replica.as_ref().is_some_and(|replica| replica.group.voters_awaited().is_some())
     }
 
     /// The voters of the configuration, or of both halves of a joint one, and of the one that is to be applied next.
     pub fn voter_halves(&self) -> Vec<Vec<Incarnation>> {
-        let Some(seat) = &self.seat else { return Vec::new() };
-        let conf = seat.group.conf_state();
-        let awaited = seat.group.voters_awaited().unwrap_or_default();
+        let Some(replica) = &self.replica else { return Vec::new() };
+        let conf = replica.group.conf_state();
+        let awaited = replica.group.voters_awaited().unwrap_or_default();
         let halves = [conf.voters, conf.voters_outgoing, awaited].into_iter().filter(|half| !half.is_empty());
-        halves.map(|half| half.into_iter().filter_map(|id| seat.incarnation(id)).collect()).collect()
+        halves.map(|half| half.into_iter().filter_map(|id| replica.incarnation(id)).collect()).collect()
     }
 
-    /// The transfers on their way to others.
+    /// The transfers in flight to others.
     pub fn transfers(&self) -> Vec<u64> {
-        let care = self.seat.as_ref().and_then(|seat| seat.care.as_ref());
-        care.map_or(Vec::new(), |care| care.transfers.values().map(|transfer| transfer.number).collect())
+        let leader_state = self.replica.as_ref().and_then(|replica| replica.leader_state.as_ref());
+        leader_state.map_or(Vec::new(), |leader_state| {
+            leader_state.snapshot_transfers.values().map(|transfer| transfer.number).collect()
+        })
     }
 
     /// Which transfer arrives, and how much of it is here.
@@ -38,10 +40,10 @@ impl Node {
     }
 
     /// Whether the node with this id, as a survivor, promised this one to take no more part.
-    pub fn was_promised_by(&self, id: &str) -> bool {
-        self.seat
-            .as_ref()
-            .is_some_and(|seat| seat.registry.named(id).any(|member| self.loss.is_promised_by(member)))
+    pub fn has_recovery_vote_from(&self, id: &str) -> bool {
+        self.replica.as_ref().is_some_and(|replica| {
+            replica.members.named(id).any(|member| self.quorum_recovery.has_recovery_vote_from(member))
+        })
     }
 
     /// Whether the log is put aside of a cluster whose successor this node waits for.
@@ -51,10 +53,10 @@ impl Node {
 
     /// What this node's cluster was called before it was recovered, oldest first.
     pub fn ancestors(&self) -> Vec<Ancestor> {
-        self.membership.ancestors().to_vec()
+        self.bootstrap.ancestors().to_vec()
     }
 
     pub fn log(&self) -> Option<&crate::raft::log::Log> {
-        self.seat.as_ref().map(|seat| seat.group.log())
+        self.replica.as_ref().map(|replica| replica.group.log())
     }
 }

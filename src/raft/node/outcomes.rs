@@ -1,49 +1,49 @@
-//! This file carries requests to the leader and their outcomes back to their origins, also where the two are one node.
+//! Sends requests to the leader and outcomes back to their origins, also if both are the same node.
 
 use std::collections::BTreeMap;
 
 use super::Node;
 use crate::error::Error;
-use crate::raft::events::{Delivery, ErrorOutcome, Settlement, Target};
+use crate::raft::events::{CallOutcome, Delivery, FailureOutcome, Target};
 use crate::raft::frame::{Message, Outcome, Requests};
 use crate::raft::identity::{Incarnation, RaftId};
-use crate::raft::requests::{Pending, Reply, Told, in_pages};
+use crate::raft::requests::{DueOutcome, Pending, Reply, in_pages};
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 
-/// A method's error may carry much data, and a batch has many: a message holds about this much of them.
+/// A method's error may contain much data, and a batch has many: the size of a message with outcomes, approximately.
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;
 
 impl Node {
-    /// Ends a perform if it has gone nowhere yet: then it never will.
+    /// Ends a call that was not sent yet, and then never will be.
     pub fn withdraw(&mut self, sequence: u64) -> bool {
-        self.origin.end_if_unsent(sequence)
+        self.client_session.end_if_unsent(sequence)
     }
 
-    /// Tells what may be told now of requests that became no entry.
-    pub(super) fn tell_outcomes(&mut self) {
-        let Some(seat) = &mut self.seat else { return };
-        let confirmed = seat.group.take_confirmed();
-        if !seat.group.votes() {
+    /// Reports the outcomes that are due of requests without an entry.
+    pub(super) fn send_due_outcomes(&mut self) {
+        let Some(replica) = &mut self.replica else { return };
+        let confirmed = replica.group.take_confirmed();
+        if !replica.group.votes() {
             return;
         }
-        let Some(leadership) = &mut seat.leadership else { return };
+        let Some(sessions) = &mut replica.sessions else { return };
         for round in &confirmed {
-            leadership.confirmed(*round);
+            sessions.confirmed(*round);
         }
-        let told = leadership.take_outcomes(seat.group.commit_index());
-        let term = leadership.term();
-        self.send_outcomes(term, told);
+        let due = sessions.take_outcomes(replica.group.commit_index());
+        let term = sessions.term();
+        self.send_outcomes(term, due);
         self.answer_reads(&confirmed);
     }
 
-    pub(super) fn send_outcomes(&mut self, term: u64, told: Vec<Told>) {
-        let mut by_origin: BTreeMap<(RaftId, u64), Vec<Told>> = BTreeMap::new();
-        for told in told {
-            by_origin.entry((told.id.origin, told.id.start)).or_default().push(told);
+    pub(super) fn send_outcomes(&mut self, term: u64, due: Vec<DueOutcome>) {
+        let mut by_origin: BTreeMap<(RaftId, u64), Vec<DueOutcome>> = BTreeMap::new();
+        for due in due {
+            by_origin.entry((due.id.origin, due.id.start)).or_default().push(due);
         }
         for ((origin, start), outcomes) in by_origin {
-            let peer = self.seat.as_ref().and_then(|seat| seat.registry.incarnation(origin));
+            let peer = self.replica.as_ref().and_then(|replica| replica.members.incarnation(origin));
             if let Some(peer) = peer {
                 self.reply(peer, term, vec![Reply::Outcomes { start, outcomes }]);
             }
@@ -51,23 +51,22 @@ impl Node {
     }
 
     pub(super) fn reply(&mut self, to: Incarnation, term: u64, replies: Vec<Reply>) {
-        let is_me = to == self.membership.me();
+        let is_me = to == self.bootstrap.me();
         for reply in replies {
             match reply {
                 Reply::Outcomes { start, outcomes } if is_me => {
-                    for Told { id, index, outcome } in outcomes {
-                        self.hear_outcome(term, start, id.sequence, index, outcome);
+                    for DueOutcome { id, index, outcome } in outcomes {
+                        self.handle_outcome(term, start, id.sequence, index, outcome);
                     }
                 }
                 Reply::Outcomes { start, outcomes } => {
-                    for page in in_pages(outcomes, OUTCOMES_BYTES_MAX, |told| told.outcome.bytes()) {
-                        let index = page.iter().map(|told| told.index).max().unwrap_or(0);
-                        let outcomes =
-                            page.into_iter().map(|told| (told.id.sequence, told.outcome)).collect();
+                    for page in in_pages(outcomes, OUTCOMES_BYTES_MAX, |due| due.outcome.bytes()) {
+                        let index = page.iter().map(|due| due.index).max().unwrap_or(0);
+                        let outcomes = page.into_iter().map(|due| (due.id.sequence, due.outcome)).collect();
                         self.outbox.push(Target::One(to), Message::Outcomes { term, start, index, outcomes });
                     }
                 }
-                Reply::Received { sequence, .. } if is_me => self.origin.received(term, sequence),
+                Reply::Received { sequence, .. } if is_me => self.client_session.received(term, sequence),
                 Reply::Received { start, sequence } => {
                     self.outbox.push(Target::One(to), Message::Received { term, start, sequence });
                 }
@@ -76,26 +75,26 @@ impl Node {
     }
 
     pub(super) fn send_requests(&mut self, requests: Requests) {
-        let me = self.membership.me();
-        let Some(seat) = &mut self.seat else { return };
-        let Some(leader) = seat.leader() else { return };
-        if requests.term != seat.group.term() {
+        let me = self.bootstrap.me();
+        let Some(replica) = &mut self.replica else { return };
+        let Some(leader) = replica.leader() else { return };
+        if requests.term != replica.group.term() {
             return;
         }
         if leader == me.raft_id() {
-            let Some(leadership) = &mut seat.leadership else { return };
-            let term = leadership.term();
-            let replies = leadership.receive(leader, requests, &seat.table);
+            let Some(sessions) = &mut replica.sessions else { return };
+            let term = sessions.term();
+            let replies = sessions.receive(leader, requests, &replica.table);
             self.reply(me, term, replies);
-        } else if let Some(leader) = seat.incarnation(leader) {
+        } else if let Some(leader) = replica.incarnation(leader) {
             self.outbox.push(Target::One(leader), Message::Requests(requests));
         }
     }
 
-    /// The leader of `term` told an outcome, which holds for the state at `index`. It counts only if that is the leader the
-    /// perform was last sent to: an earlier one may have been deposed before it answered. Nor is it for what this node
-    /// performed before a restart.
-    pub(super) fn hear_outcome(
+    /// The leader of `term` reported an outcome, which is valid for the state at `index`. It counts only if the call
+    /// was last sent to that leader: an earlier one may have been deposed before it answered. It does not count for
+    /// calls from before a restart.
+    pub(super) fn handle_outcome(
         &mut self,
         term: u64,
         start: u64,
@@ -105,57 +104,58 @@ impl Node {
     ) {
         #[cfg(test)]
         let index = if is_back(Bug::SettlesBeforeItsState) { 0 } else { index };
-        if start == self.origin.start() && self.origin.awaits(sequence, term) {
-            self.origin.decide(sequence, index, outcome);
+        if start == self.client_session.start() && self.client_session.awaits(sequence, term) {
+            self.client_session.decide(sequence, index, outcome);
         }
     }
 
-    /// Ends the performs whose outcome holds for what this node has delivered: behind those deliveries, so that the
+    /// Ends the calls whose outcome holds for what this node has delivered: behind those deliveries, so that the
     /// application's state contains what the method saw.
     pub(super) fn settle_decided(&mut self) {
-        let delivered = self.seat.as_ref().map_or(0, |seat| seat.delivered_index);
-        for (sequence, outcome) in self.origin.take_decided(delivered) {
+        let delivered = self.replica.as_ref().map_or(0, |replica| replica.delivered_index);
+        for (sequence, outcome) in self.client_session.take_decided(delivered) {
             self.settle(sequence, outcome);
         }
     }
 
-    /// The cluster goes on from another log: the state that an outcome holds for may never be, and what was decided stands.
+    /// The cluster continues from another log: the state that an outcome holds for may never be, and what was decided
+    /// stands.
     pub(super) fn settle_all_decided(&mut self) {
-        for (sequence, outcome) in self.origin.take_decided(u64::MAX) {
+        for (sequence, outcome) in self.client_session.take_decided(u64::MAX) {
             self.settle(sequence, outcome);
         }
     }
 
-    /// An outcome that the log holds ends its perform.
+    /// Ends the call of an outcome that the log contains.
     pub(super) fn settle_observed(&mut self, sequence: u64, outcome: Outcome) {
-        if self.origin.end(sequence).is_some() {
+        if self.client_session.end(sequence).is_some() {
             self.settle(sequence, outcome);
         }
     }
 
     fn settle(&mut self, sequence: u64, outcome: Outcome) {
-        let settlement = match outcome {
-            Outcome::Nothing => Settlement::Nothing,
-            Outcome::Refused(error) => Settlement::Refused(error),
+        let call_outcome = match outcome {
+            Outcome::Nothing => CallOutcome::Nothing,
+            Outcome::Refused(error) => CallOutcome::Refused(error),
             Outcome::Forgotten => {
-                Settlement::Failed { error: Error::Forgotten, outcome: ErrorOutcome::Unknown }
+                CallOutcome::Failed { error: Error::Forgotten, outcome: FailureOutcome::Unknown }
             }
         };
-        self.news.push(Delivery::Settled { sequence, settlement });
+        self.pending_deliveries.push(Delivery::Settled { sequence, call_outcome });
     }
 
-    /// These end without having happened, or without anybody knowing; what a leader has told already stands.
+    /// Ends calls without effect or with an unknown outcome; an outcome that a leader has already reported stands.
     pub(super) fn settle_failed(&mut self, pending: Vec<Pending>, error: &Error) {
         for pending in pending {
             let sequence = pending.sequence;
             let outcome =
-                if pending.was_dispatched() { ErrorOutcome::Unknown } else { ErrorOutcome::NotApplied };
+                if pending.was_dispatched() { FailureOutcome::Unknown } else { FailureOutcome::NotApplied };
             if let Some(outcome) = pending.into_outcome() {
                 self.settle(sequence, outcome);
                 continue;
             }
-            let settlement = Settlement::Failed { error: error.clone(), outcome };
-            self.news.push(Delivery::Settled { sequence, settlement });
+            let call_outcome = CallOutcome::Failed { error: error.clone(), outcome };
+            self.pending_deliveries.push(Delivery::Settled { sequence, call_outcome });
         }
     }
 }

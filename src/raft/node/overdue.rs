@@ -1,5 +1,4 @@
-//! This file counts for how long this node's storage has not answered, and lets a leader with such a storage hand over.
-//! What the node does without its storage meanwhile stands in `group/unsaved.rs`.
+//! Measures how long this node's storage has not responded, and makes a leader with such a storage transfer leadership.
 //!
 //! Part of `node.rs`. A disk that hangs gives no error, and heartbeats need no disk: without this, a leader that can
 //! save nothing would lead on, and its followers would never campaign.
@@ -15,7 +14,7 @@ use crate::raft::testing::bugs::{Bug, is_back};
 pub(super) struct Overdue {
     /// For how many ticks it has been under way.
     ticks: u64,
-    /// The application was told of it.
+    /// It was reported to the application.
     is_reported: bool,
 }
 
@@ -43,7 +42,8 @@ impl Node {
         if self.is_storage_overdue() { Storage::Overdue } else { Storage::Answers }
     }
 
-    /// A tick has passed. The first heir may not take over, for its own disk may be slow too: a leader asks again.
+    /// A tick has passed. The first transfer target may not take over, for its own disk may be slow too: a leader asks
+    /// again.
     pub(super) fn tick_overdue(&mut self) {
         if self.saved == self.writes {
             self.overdue = Overdue::default();
@@ -57,8 +57,8 @@ impl Node {
             let milliseconds = self.options.milliseconds(self.overdue.ticks);
             self.warn(Warning::StorageSlow { milliseconds });
         }
-        if self.seat.as_ref().is_some_and(|seat| seat.group.is_leader()) {
-            self.hand_over(None);
+        if self.replica.as_ref().is_some_and(|replica| replica.group.is_leader()) {
+            self.transfer_leadership(None);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! This file says which part of the log a leader keeps for members that do not have it yet.
+//! Decides which part of the log a leader keeps for members that do not have it yet.
 //!
 //! Part of `node.rs`. Behind a snapshot whose image is under way, the log is what its receiver needs next: were it cut
 //! meanwhile, each image would arrive too late, and the next one would begin. So it is kept until the receiver has it,
 //! within a bound.
 
-use super::seat::Seat;
+use super::replica::Replica;
 use crate::raft::identity::RaftId;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
@@ -13,7 +13,7 @@ use crate::raft::testing::bugs::{Bug, is_back};
 const KEPT_BYTES_MIN: u64 = 64 << 20;
 const KEPT_IMAGES: u64 = 2;
 
-impl Seat {
+impl Replica {
     /// How long the log may get that is kept for others, in bytes of memory.
     fn kept_bytes_max(&self) -> u64 {
         KEPT_BYTES_MIN.max(KEPT_IMAGES * self.group.log().snapshot().image.len() as u64)
@@ -25,8 +25,9 @@ impl Seat {
         if is_back(Bug::CutsLogBehindImage) {
             return false;
         }
-        let has_arrivals = self.care.as_ref().is_some_and(|care| {
-            !care.arrived.is_empty() || care.transfers.values().any(|transfer| !transfer.heals)
+        let has_arrivals = self.leader_state.as_ref().is_some_and(|leader_state| {
+            !leader_state.arrived.is_empty()
+                || leader_state.snapshot_transfers.values().any(|transfer| !transfer.restores)
         });
         has_arrivals && self.group.log().bytes() < self.kept_bytes_max()
     }
@@ -37,10 +38,10 @@ impl Seat {
         if is_back(Bug::CutsLogBehindImage) {
             return None;
         }
-        let care = self.care.as_ref()?;
-        let needed = self.registry.members().filter_map(|(member, ..)| {
-            let transfer = care.transfers.get(&member).filter(|transfer| !transfer.heals);
-            let arrived = care.arrived.get(&member).map(|arrived| arrived.index);
+        let leader_state = self.leader_state.as_ref()?;
+        let needed = self.members.iter().filter_map(|(member, ..)| {
+            let transfer = leader_state.snapshot_transfers.get(&member).filter(|transfer| !transfer.restores);
+            let arrived = leader_state.arrived.get(&member).map(|arrived| arrived.index);
             transfer.map(|transfer| transfer.index).or_else(|| {
                 let matched = self.group.matched(member).filter(|_| self.group.is_active(member));
                 matched.max(arrived)
@@ -53,18 +54,22 @@ impl Seat {
 
     /// A tick has passed: a member that got an image, and has the log behind it by now or is silent, needs it no more.
     pub(super) fn tick_arrived(&mut self, me: RaftId, silent_ticks_max: u64) {
-        let Some(care) = self.care.as_ref().filter(|care| !care.arrived.is_empty()) else { return };
+        let Some(leader_state) =
+            self.leader_state.as_ref().filter(|leader_state| !leader_state.arrived.is_empty())
+        else {
+            return;
+        };
         let (slack, _) = self.snapshots.slack();
-        let since = care.since();
-        let mut arrived = care.arrived.clone();
+        let since = leader_state.since();
+        let mut arrived = leader_state.arrived.clone();
         arrived.retain(|member, _| {
             let matched = self.group.matched(*member).unwrap_or(0);
-            self.registry.incarnation(*member).is_some()
+            self.members.incarnation(*member).is_some()
                 && self.silent_ticks(*member, me, since) < silent_ticks_max
                 && matched + slack < self.group.last_index()
         });
-        if let Some(care) = &mut self.care {
-            care.arrived = arrived;
+        if let Some(leader_state) = &mut self.leader_state {
+            leader_state.arrived = arrived;
         }
     }
 }

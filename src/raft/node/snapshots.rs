@@ -1,71 +1,71 @@
-//! This file takes snapshots, drops the log that they cover, sends them to who lacks it, and takes over a leader's
-//! (paper §7).
+//! Takes snapshots, compacts the log that they cover, sends them to lagging members, and installs a leader's (paper
+//! §7).
 //!
 //! Part of `node.rs`.
 
 use bytes::Bytes;
 
 use super::Node;
-use super::care::Arrived;
-use super::seat::Seat;
+use super::leader_state::Arrived;
+use super::replica::Replica;
 use crate::error::Error;
 use crate::raft::events::{
-    Delivery, ErrorOutcome, Position, Settlement, SnapshotRecord, Taken, Target, Warning, Work, Write,
+    CallOutcome, Delivery, FailureOutcome, Position, SnapshotRecord, TakenSnapshot, Target, Warning, Work,
+    Write,
 };
 use crate::raft::frame::{Chunk, Message, Outcome};
 use crate::raft::guard::NUMBER_MAX;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
-use crate::raft::requests::Known;
+use crate::raft::requests::RequestStatus;
 use crate::raft::snapshot::Snapshot;
 #[cfg(test)]
 use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::transfer::{Patience, Received, Reception, Transfer};
 
-/// A snapshot blocks JavaScript: none is taken sooner than so many times what the last one took.
+/// A snapshot blocks JavaScript: a node waits at least this many times as long as the last one took.
 const PAUSE_FACTOR: u64 = 100;
-/// A leader first hands over where it would be blocked for longer.
+/// A leader that would be blocked for longer first transfers leadership.
 const LEADER_MICROS_MAX: u64 = 100_000;
-/// What JavaScript is assumed to take where nothing was measured yet.
+/// The assumed duration if nothing was measured yet.
 const MICROS_PER_MIB: u64 = 8_000;
-/// After a state that could not be kept, so long until the next try: it costs as much, and will hardly succeed.
+/// The pause after a failed snapshot: a retry costs as much and will probably fail again.
 const FAILURE_PAUSE_MICROS: u64 = 30_000_000;
-/// Of what makes a snapshot due, a quarter stays in the log behind it, for followers that are slightly behind.
+/// A quarter of what makes a snapshot due stays in the log behind it, for slightly lagging followers.
 const SLACK_DIVISOR: u64 = 4;
 
 /// When a node takes its next snapshot.
 #[derive(Debug)]
-pub(super) struct Taking {
+pub(super) struct SnapshotSchedule {
     entries_max: u64,
     bytes_max: u64,
-    /// Every node waits a little longer than the options say, each for another while, so that not all are blocked at
-    /// once; in thousandths.
+    /// A different extra delay for every node, so that they are not all blocked at the same time; in thousandths.
     offset: u64,
     /// Of actions, since the last one.
     bytes: u64,
-    /// Somebody needs one now.
+    /// A member needs one now.
     is_wanted: bool,
     earliest: u64,
     last_micros: Option<u64>,
-    /// JavaScript was told to take it: everything else that belongs to it.
+    /// The rest of the snapshot that JavaScript was asked to take.
     pending: Option<Snapshot>,
-    /// Leadership is being handed over because of it, and not before this will that be tried again.
-    hands_over_again: u64,
+    /// Leadership is being transferred because of it; the next attempt is not before this tick.
+    transfers_leadership_again_at: u64,
     failure: Option<String>,
 }
 
-impl Taking {
-    pub(super) fn new(options: &Options, dice: u64) -> Self {
+impl SnapshotSchedule {
+    pub(super) fn new(options: &Options, rng: u64) -> Self {
         Self {
             entries_max: options.snapshot_entries,
             bytes_max: options.snapshot_bytes,
-            offset: dice % 500,
+            offset: rng % 500,
             bytes: 0,
             is_wanted: false,
             earliest: 0,
             last_micros: None,
             pending: None,
-            hands_over_again: 0,
+            transfers_leadership_again_at: 0,
             failure: None,
         }
     }
@@ -78,7 +78,7 @@ impl Taking {
         self.is_wanted = true;
     }
 
-    /// This node's state is not to be kept.
+    /// No snapshot of this node's state is to be taken.
     pub(super) fn want_nothing(&mut self) {
         (self.is_wanted, self.pending) = (false, None);
     }
@@ -94,7 +94,7 @@ impl Taking {
             && (self.is_wanted || self.is_long(entries))
     }
 
-    /// So many entries and bytes stay in the log behind a snapshot, for followers that are slightly behind.
+    /// The entries and bytes that stay in the log behind a snapshot, for slightly lagging followers.
     pub(super) fn slack(&self) -> (u64, u64) {
         (self.entries_max / SLACK_DIVISOR, self.bytes_max / SLACK_DIVISOR)
     }
@@ -110,143 +110,159 @@ impl Node {
     /// Adds the taking of a snapshot to the batch, if one is due.
     pub(super) fn take_snapshot(&mut self, batch: &mut Vec<Delivery>) {
         let election_ticks = self.options.election_timeout_ticks_max;
-        let Some(seat) = &mut self.seat else { return };
-        let last = seat.group.log().snapshot();
+        let Some(replica) = &mut self.replica else { return };
+        let last = replica.group.log().snapshot();
         // A leader's snapshot may be in the log already, and not delivered yet.
-        let entries = seat.delivered_index.saturating_sub(last.position.index);
-        // What a snapshot covers has to be durable: raft-rs knows of nothing else as applied, and the log is cut behind it.
-        let is_saved = seat.delivered_index <= seat.group.saved_index();
-        if seat.fence.is_fenced() || !is_saved || !seat.snapshots.is_due(seat.now, entries) {
+        let entries = replica.delivered_index.saturating_sub(last.position.index);
+        // What a snapshot covers has to be durable: raft-rs knows of nothing else as applied, and the log is cut behind
+        // it.
+        let is_saved = replica.delivered_index <= replica.group.saved_index();
+        if replica.divergence.is_diverged() || !is_saved || !replica.snapshots.is_due(replica.now, entries) {
             return;
         }
         let estimated = (last.image.len() as u64 * MICROS_PER_MIB) >> 20;
-        let micros = seat.snapshots.last_micros.unwrap_or(estimated);
-        let blocks_leader = seat.group.is_leader() && micros > LEADER_MICROS_MAX;
-        if blocks_leader && seat.keeps_log() && !seat.snapshots.is_wanted {
+        let micros = replica.snapshots.last_micros.unwrap_or(estimated);
+        let blocks_leader = replica.group.is_leader() && micros > LEADER_MICROS_MAX;
+        if blocks_leader && replica.keeps_log() && !replica.snapshots.is_wanted {
             // The images under way would end with the leadership, and the log would not be shorter.
             return;
         }
-        if blocks_leader && seat.now >= seat.snapshots.hands_over_again {
-            seat.snapshots.hands_over_again = seat.now + 10 * election_ticks;
-            seat.snapshots.earliest = seat.now + election_ticks;
-            return self.hand_over(None);
+        if blocks_leader && replica.now >= replica.snapshots.transfers_leadership_again_at {
+            replica.snapshots.transfers_leadership_again_at = replica.now + 10 * election_ticks;
+            replica.snapshots.earliest = replica.now + election_ticks;
+            return self.transfer_leadership(None);
         }
-        let index = seat.delivered_index;
-        let table = seat.table.clone();
+        let index = replica.delivered_index;
+        let table = replica.table.clone();
         #[cfg(test)]
-        let table = if is_back(Bug::ForgetsRequestTable) { seat.table.without_requests() } else { table };
-        let term =
-            seat.group.log().term_at(index).expect("what was delivered is in the log until it is compacted");
-        seat.snapshots.pending = Some(Snapshot {
+        let table = if is_back(Bug::ForgetsRequestTable) { replica.table.without_requests() } else { table };
+        let term = replica
+            .group
+            .log()
+            .term_at(index)
+            .expect("what was delivered is in the log until it is compacted");
+        replica.snapshots.pending = Some(Snapshot {
             position: Position { index, term },
-            conf_state: seat.conf_state(),
-            registry: seat.registry.clone(),
+            conf_state: replica.conf_state(),
+            members: replica.members.clone(),
             table,
             state: None,
         });
-        seat.snapshots.bytes = 0;
+        replica.snapshots.bytes = 0;
         batch.push(Delivery::TakeSnapshot);
     }
 
-    /// JavaScript took the snapshot that it was told to, or could not.
-    pub(super) fn snapshot_taken(&mut self, taken: Taken) {
+    /// JavaScript took the requested snapshot, or failed to.
+    pub(super) fn snapshot_taken(&mut self, taken: TakenSnapshot) {
         let tick_micros = self.options.tick_micros.max(1);
-        let Some(seat) = &mut self.seat else { return };
-        let Some(mut snapshot) = seat.snapshots.pending.take() else { return };
+        let Some(replica) = &mut self.replica else { return };
+        let Some(mut snapshot) = replica.snapshots.pending.take() else { return };
         let pause = PAUSE_FACTOR * taken.micros;
         match taken.state {
             Ok(state) => {
-                seat.snapshots.last_micros = Some(taken.micros);
-                seat.snapshots.earliest = seat.now + pause.div_ceil(tick_micros);
-                seat.snapshots.is_wanted = false;
-                seat.snapshots.failure = None;
+                replica.snapshots.last_micros = Some(taken.micros);
+                replica.snapshots.earliest = replica.now + pause.div_ceil(tick_micros);
+                replica.snapshots.is_wanted = false;
+                replica.snapshots.failure = None;
                 // A leader's snapshot may have overtaken it.
-                if snapshot.position.index <= seat.group.log().snapshot().position.index {
+                if snapshot.position.index <= replica.group.log().snapshot().position.index {
                     return;
                 }
                 snapshot.state = Some(state);
                 // What is compacted must be applied, as raft-rs sees it.
-                seat.reduced(snapshot.position.index);
-                let write = seat.keep(&snapshot);
+                replica.reduced(snapshot.position.index);
+                let write = replica.keep(&snapshot);
                 self.persist(write);
             }
             Err(why) => {
                 let pause = pause.max(FAILURE_PAUSE_MICROS);
-                seat.snapshots.earliest = seat.now + pause.div_ceil(tick_micros);
-                if seat.snapshots.failure.as_ref() != Some(&why) {
-                    seat.snapshots.failure = Some(why.clone());
+                replica.snapshots.earliest = replica.now + pause.div_ceil(tick_micros);
+                if replica.snapshots.failure.as_ref() != Some(&why) {
+                    replica.snapshots.failure = Some(why.clone());
                     self.warn(Warning::SnapshotFailed { why });
                 }
             }
         }
     }
 
-    /// Sends the newest snapshot to a member, unless it is on its way. What heals a state gives way to what a log lacks,
-    /// never the other way round: raft-rs waits for the end of that, and it heals as well.
-    pub(super) fn send_snapshot(&mut self, to: RaftId, is_reported: bool, heals: bool) {
-        let Some(seat) = &mut self.seat else { return };
-        let SnapshotRecord { position: Position { index, .. }, image } = seat.group.log().snapshot().clone();
-        let term = seat.group.term();
-        let Some(receiver) = seat.registry.incarnation(to) else { return };
-        // Whoever joins a recovered cluster gives up a log for this image: one from before the recovery may lack what that
-        // log has. Where none can be taken, the log behind the image has to do.
-        let is_older = seat.group.log().snapshot().position.index < seat.epoch_index;
+    /// Sends the newest snapshot to a member, unless it is already being sent. A transfer that restores a state gives
+    /// way to one that a log needs, never the reverse: raft-rs waits for the end of the latter, which restores as well.
+    pub(super) fn send_snapshot(&mut self, to: RaftId, is_reported: bool, restores: bool) {
+        let Some(replica) = &mut self.replica else { return };
+        let SnapshotRecord { position: Position { index, .. }, image } =
+            replica.group.log().snapshot().clone();
+        let term = replica.group.term();
+        let Some(receiver) = replica.members.incarnation(to) else { return };
+        // A node that joins a recovered cluster gives up a log for this image: one from before the recovery may lack
+        // what that log has. Where none can be taken, the log behind the image has to do.
+        let is_older = replica.group.log().snapshot().position.index < replica.epoch_index;
         #[cfg(test)]
         let is_older = is_older && !is_back(Bug::SendsImageOfFormerCluster);
-        if is_older && seat.snapshots.failure.is_none() {
-            return seat.snapshots.want();
+        if is_older && replica.snapshots.failure.is_none() {
+            return replica.snapshots.want();
         }
-        let Some(care) = &mut seat.care else { return };
-        let running = care.transfers.get_mut(&to).filter(|transfer| heals || !transfer.heals);
+        let Some(leader_state) = &mut replica.leader_state else { return };
+        let running =
+            leader_state.snapshot_transfers.get_mut(&to).filter(|transfer| restores || !transfer.restores);
         if let Some(transfer) = running {
             transfer.is_reported |= is_reported;
             return;
         }
-        self.transfers += 1;
+        self.last_transfer_number += 1;
         let mut transfer =
-            Transfer::new(self.transfers, term, receiver, (index, image), &self.options, heals);
+            Transfer::new(self.last_transfer_number, term, receiver, (index, image), &self.options, restores);
         transfer.is_reported = is_reported;
-        if !heals && let Some(former) = care.arrived.remove(&to) {
+        if !restores && let Some(former) = leader_state.arrived.remove(&to) {
             transfer.overtaken = former.overtaken + 1;
         }
-        care.transfers.insert(to, transfer);
+        leader_state.snapshot_transfers.insert(to, transfer);
     }
 
-    /// Sends the newest image instead of each one that lacks what the log does not have any more.
+    /// Replaces each transfer whose image no longer connects to the log by one of the newest image.
     fn overtake_transfers(&mut self) {
-        let Some(seat) = &mut self.seat else { return };
-        let Some(care) = &mut seat.care else { return };
-        let (first, term) = (seat.group.log().compacted().index, seat.group.term());
-        let SnapshotRecord { position, image } = seat.group.log().snapshot().clone();
+        let Some(replica) = &mut self.replica else { return };
+        let Some(leader_state) = &mut replica.leader_state else { return };
+        let (first, term) = (replica.group.log().compacted().index, replica.group.term());
+        let SnapshotRecord { position, image } = replica.group.log().snapshot().clone();
         #[cfg(test)]
         let first = if is_back(Bug::RestartsTransfer) { position.index } else { first };
-        for (to, transfer) in &mut care.transfers {
-            if transfer.heals || transfer.index >= first {
+        for (to, transfer) in &mut leader_state.snapshot_transfers {
+            if transfer.restores || transfer.index >= first {
                 continue;
             }
-            self.transfers += 1;
+            self.last_transfer_number += 1;
             let image = (position.index, image.clone());
-            let next = Transfer::new(self.transfers, term, transfer.receiver, image, &self.options, false);
+            let next = Transfer::new(
+                self.last_transfer_number,
+                term,
+                transfer.receiver,
+                image,
+                &self.options,
+                false,
+            );
             let former = std::mem::replace(transfer, next.overtakes(transfer));
             if former.is_reported {
                 // It will wish another.
-                seat.group.report_snapshot(*to, false);
+                replica.group.report_snapshot(*to, false);
             }
         }
     }
 
-    /// Starts what raft-rs wishes, and sends what may go.
-    pub(super) fn carry_on_transfers(&mut self) {
-        let Some(seat) = &mut self.seat else { return };
-        if seat.group.log().takes_wish_for_snapshot() {
-            seat.snapshots.want();
+    /// Starts the transfers that raft-rs requests, and sends the chunks that are due.
+    pub(super) fn continue_transfers(&mut self) {
+        let Some(replica) = &mut self.replica else { return };
+        if replica.group.log().takes_wish_for_snapshot() {
+            replica.snapshots.want();
         }
-        for to in seat.group.take_wants_snapshot() {
+        for to in replica.group.take_wants_snapshot() {
             self.send_snapshot(to, true, false);
         }
         self.overtake_transfers();
-        let Some(care) = self.seat.as_mut().and_then(|seat| seat.care.as_mut()) else { return };
-        for transfer in care.transfers.values_mut() {
+        let Some(leader_state) = self.replica.as_mut().and_then(|replica| replica.leader_state.as_mut())
+        else {
+            return;
+        };
+        for transfer in leader_state.snapshot_transfers.values_mut() {
             for chunk in transfer.chunks() {
                 self.outbox.push(Target::One(transfer.receiver), Message::Chunk(chunk));
             }
@@ -255,60 +271,60 @@ impl Node {
 
     pub(super) fn tick_transfers(&mut self) {
         let patience = 10 * self.options.election_timeout_ticks_max;
-        let me = self.membership.me().raft_id();
+        let me = self.bootstrap.me().raft_id();
         // Its sender gave up as well, or is gone: another may send.
         self.reception.take_if(|reception| reception.tick(patience) == Patience::Over);
-        let Some(seat) = &mut self.seat else { return };
-        seat.tick_arrived(me, patience);
-        let Some(care) = &mut seat.care else { return };
-        care.transfers.retain(|to, transfer| {
+        let Some(replica) = &mut self.replica else { return };
+        replica.tick_arrived(me, patience);
+        let Some(leader_state) = &mut replica.leader_state else { return };
+        leader_state.snapshot_transfers.retain(|to, transfer| {
             let is_over = transfer.tick(patience) == Patience::Over;
             if is_over && transfer.is_reported {
-                seat.group.report_snapshot(*to, false);
+                replica.group.report_snapshot(*to, false);
             }
             !is_over
         });
     }
 
     pub(super) fn chunk_received(&mut self, from: Incarnation, number: u64, bytes: u64, held: &[(u64, u64)]) {
-        let Some(seat) = &mut self.seat else { return };
-        let Some(care) = &mut seat.care else { return };
+        let Some(replica) = &mut self.replica else { return };
+        let Some(leader_state) = &mut replica.leader_state else { return };
         let to = from.raft_id();
-        let transfer = care.transfers.get_mut(&to);
+        let transfer = leader_state.snapshot_transfers.get_mut(&to);
         let Some(transfer) =
             transfer.filter(|transfer| transfer.number == number && transfer.receiver == from)
         else {
             return;
         };
-        seat.heard.insert(to, seat.now);
+        replica.heard.insert(to, replica.now);
         if !transfer.acknowledge(bytes, held) {
             return;
         }
-        let Some(transfer) = care.transfers.remove(&to) else { return };
+        let Some(transfer) = leader_state.snapshot_transfers.remove(&to) else { return };
         let is_reported = transfer.is_reported;
         #[cfg(test)]
         let is_reported = is_reported && !is_back(Bug::ReportsNoSnapshot);
         if is_reported {
-            seat.group.report_snapshot(to, true);
+            replica.group.report_snapshot(to, true);
         }
-        if !transfer.heals {
+        if !transfer.restores {
             let arrived = Arrived { index: transfer.index, overtaken: transfer.overtaken };
-            care.arrived.insert(to, arrived);
-            seat.group.begin_behind_image(to, transfer.index, transfer.pace());
+            leader_state.arrived.insert(to, arrived);
+            replica.group.begin_behind_image(to, transfer.index, transfer.pace());
         }
     }
 
     /// A part of a snapshot arrived: for a newcomer its way into the cluster, for a member what its log lacks.
-    pub(super) fn hear_chunk(&mut self, from: Incarnation, cluster: ClusterUuid, chunk: &Chunk) {
-        let is_expected = match &self.seat {
-            Some(seat) => {
-                let leader = seat.group.leader().filter(|_| chunk.term == seat.group.term());
-                seat.cluster == cluster
-                    && chunk.term >= seat.group.term()
-                    && !seat.is_bound()
+    pub(super) fn handle_chunk(&mut self, from: Incarnation, cluster: ClusterUuid, chunk: &Chunk) {
+        let is_expected = match &self.replica {
+            Some(replica) => {
+                let leader = replica.group.leader().filter(|_| chunk.term == replica.group.term());
+                replica.cluster == cluster
+                    && chunk.term >= replica.group.term()
+                    && !replica.is_frozen()
                     && leader.is_none_or(|leader| leader == from.raft_id())
             }
-            None => self.membership.may_be_admitted_to(cluster) && !cluster.is_none(),
+            None => self.bootstrap.may_be_admitted_to(cluster) && !cluster.is_none(),
         };
         if !is_expected || chunk.term >= NUMBER_MAX {
             return;
@@ -345,21 +361,22 @@ impl Node {
         snapshot: Snapshot,
         image: Bytes,
     ) {
-        let me = self.membership.me();
-        let Some(seat) = &mut self.seat else {
-            let cluster_size = snapshot.registry.cluster_size();
+        let me = self.bootstrap.me();
+        let Some(replica) = &mut self.replica else {
+            let cluster_size = snapshot.members.cluster_size();
             let state = snapshot.state.clone();
             let index = snapshot.position.index;
-            let (mut seat, mut write) = Seat::start(snapshot, chunk.term, me, &self.options, &mut self.dice);
+            let (mut replica, mut write) =
+                Replica::start(snapshot, chunk.term, me, &self.options, &mut self.rng);
             // The snapshot may be older than the cluster's present name.
-            seat.cluster = cluster;
-            if let Some(record) = &mut write.seat {
+            replica.cluster = cluster;
+            if let Some(record) = &mut write.replica {
                 record.cluster = cluster;
             }
-            seat.meet(from);
-            self.membership.admitted(cluster, cluster_size);
-            self.membership.renamed(cluster, seat.lineage().0);
-            self.seat = Some(seat);
+            replica.remember_peer(from);
+            self.bootstrap.admitted(cluster, cluster_size);
+            self.bootstrap.renamed(cluster, replica.lineage().0);
+            self.replica = Some(replica);
             // With the successor's image in hand, and on the disk before the former log is set aside.
             self.former = None;
             self.persist(write);
@@ -367,70 +384,71 @@ impl Node {
             self.begin_catch_up();
             return;
         };
-        if chunk.heals {
-            return self.heal(snapshot, image);
+        if chunk.restores {
+            return self.restore_from_leader(snapshot, image);
         }
-        if seat.meet(from) {
+        if replica.remember_peer(from) {
             let record = SnapshotRecord { position: snapshot.position, image };
-            seat.group.step_snapshot(from.raft_id(), chunk.term, &record, &snapshot.conf_state);
+            replica.group.step_snapshot(from.raft_id(), chunk.term, &record, &snapshot.conf_state);
         }
     }
 
-    /// raft-rs took over a leader's snapshot, and it is durable: the application follows.
+    /// raft-rs has installed a leader's snapshot, and it is durable: the application follows.
     pub(super) fn follow_installed(&mut self) {
-        let Some(seat) = &mut self.seat else { return };
-        if !seat.group.take_installed() {
+        let Some(replica) = &mut self.replica else { return };
+        if !replica.group.take_installed() {
             return;
         }
-        let record = seat.group.log().snapshot().clone();
-        let snapshot = seat.restore(&record);
-        seat.snapshots.drop_pending();
-        self.membership.resized(seat.registry.cluster_size());
+        let record = replica.group.log().snapshot().clone();
+        let snapshot = replica.restore(&record);
+        replica.snapshots.drop_pending();
+        self.bootstrap.resized(replica.members.cluster_size());
         self.restore_if_trusted(snapshot.position.index, snapshot.state);
     }
 
-    /// JavaScript gets the state of a snapshot. Performs of this node that are in it have ended.
+    /// Delivers the state of a snapshot to JavaScript. Calls of this node that it contains have ended.
     pub(super) fn restore(&mut self, index: u64, state: Option<Bytes>) {
         if state.is_some() || !self.is_pristine {
             self.is_pristine &= state.is_none();
-            self.news.push(Delivery::Restore { index, state });
+            self.pending_deliveries.push(Delivery::Restore { index, state });
         }
-        let origin = self.membership.me().raft_id();
-        let start = self.origin.start();
-        for sequence in self.origin.dispatched() {
-            let Some(seat) = &self.seat else { return };
-            let settlement = match seat.table.knows(origin, start, sequence) {
-                Known::New => continue,
-                Known::Applied(action) => Settlement::Done(action.clone()),
-                Known::Observed(Outcome::Nothing) => Settlement::Nothing,
-                Known::Observed(Outcome::Refused(error)) => Settlement::Refused(error.clone()),
-                Known::Observed(Outcome::Forgotten) | Known::Past => {
-                    Settlement::Failed { error: Error::Forgotten, outcome: ErrorOutcome::Unknown }
+        let origin = self.bootstrap.me().raft_id();
+        let start = self.client_session.start();
+        for sequence in self.client_session.dispatched() {
+            let Some(replica) = &self.replica else { return };
+            let call_outcome = match replica.table.status_of(origin, start, sequence) {
+                RequestStatus::New => continue,
+                RequestStatus::Applied(action) => CallOutcome::Done(action.clone()),
+                RequestStatus::Observed(Outcome::Nothing) => CallOutcome::Nothing,
+                RequestStatus::Observed(Outcome::Refused(error)) => CallOutcome::Refused(error.clone()),
+                RequestStatus::Observed(Outcome::Forgotten) | RequestStatus::Past => {
+                    CallOutcome::Failed { error: Error::Forgotten, outcome: FailureOutcome::Unknown }
                 }
             };
-            if self.origin.end(sequence).is_some() {
-                self.news.push(Delivery::Settled { sequence, settlement });
+            if self.client_session.end(sequence).is_some() {
+                self.pending_deliveries.push(Delivery::Settled { sequence, call_outcome });
             }
         }
     }
 
-    /// Hands a write to the storage that nothing rests on but what comes later.
+    /// Orders a write on which only later frames depend.
     pub(super) fn persist(&mut self, write: Write) {
         self.writes += 1;
         self.work.push_back(Work::Persist(self.writes, Box::new(write)));
     }
 }
 
-impl Seat {
-    /// Keeps this node's own snapshot, and drops what it covers but for the slack.
+impl Replica {
+    /// Stores this node's own snapshot, and drops the entries that it covers except the slack.
     fn keep(&mut self, snapshot: &Snapshot) -> Write {
         self.keep_record(snapshot, snapshot.encode())
     }
 
-    /// Keeps the leader's snapshot of a past of this log, if it is newer than what is kept; drops what it covers.
+    /// Stores the leader's snapshot of a prefix of this log, if it is newer than the stored one; drops the entries that
+    /// it covers.
     pub(super) fn keep_leaders(&mut self, snapshot: &Snapshot, image: Bytes) -> Option<Write> {
         #[cfg(test)]
-        if is_back(Bug::FencedKeepsLog) {
+        if is_back(Bug::DivergedKeepsLog) {
             return None;
         }
         if snapshot.position.index <= self.group.log().snapshot().position.index {

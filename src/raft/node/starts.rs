@@ -1,16 +1,17 @@
-//! This file tells the processes of one incarnation from each other: of copies of a directory at most one is heard, and no
-//! older one than the cluster knows.
+//! Distinguishes the processes of one incarnation: of several copies of a directory at most one is accepted, and none
+//! that is older than the cluster knows.
 //!
-//! Part of `node.rs`. A copy has the incarnation, the log and the votes of a member, and has forgotten what that did since:
-//! to count it would be to count a vote twice, or an entry that is not there (paper §5.2, Figure 2). So every frame says
-//! which start of its incarnation it is from. A start that continues the last one is heard at once if that one is silent.
-//! Otherwise all processes of the incarnation are asked: a directory that does not know the last start is an older copy
-//! and stops by itself, and one whose predecessor answers too is refused. The leader records the starts in the log.
+//! Part of `node.rs`. A copy has the incarnation, the log and the votes of a member, but not what that member did
+//! since: counting it would count a vote twice, or an entry that does not exist (paper §5.2, Figure 2). Therefore every
+//! frame names the start of its incarnation. A start that continues the last one is accepted immediately if that one is
+//! silent. Otherwise all processes of the incarnation are queried: a directory that does not know the last start is an
+//! older copy and stops by itself, and one whose predecessor also answers is refused. The leader records the starts in
+//! the log.
 
 use bytes::Bytes;
 
 use super::Node;
-use super::seat::Seat;
+use super::replica::Replica;
 use crate::error::Error;
 use crate::raft::entry::Context;
 use crate::raft::events::{Target, Warning};
@@ -44,29 +45,29 @@ impl OwnStarts {
     }
 }
 
-/// What a node has heard of the starts of a member.
+/// What a node knows about the starts of a member.
 #[derive(Debug, Default)]
 pub(super) struct HeardStarts {
-    /// Frames of this start are heard.
+    /// Frames of this start are accepted.
     accepted: Option<Start>,
     heard_at: u64,
     challenger: Option<Challenger>,
 }
 
-/// Another start that wants to be heard.
+/// Another start that wants to be accepted.
 #[derive(Debug)]
 struct Challenger {
     start: Start,
-    /// Of the newest question; all since the first are answered by who lives.
+    /// The token of the newest query; a living process answers all since the first.
     token: u64,
     first_token: u64,
     since: u64,
     asked_at: u64,
-    /// It has answered, and so its directory knows the last start.
+    /// It has answered, so its directory knows the last start.
     has_answered: bool,
 }
 
-impl Seat {
+impl Replica {
     /// What the incarnation has acknowledged for certain before the present start, as this leader knows.
     fn acknowledged(&self, member: RaftId) -> u64 {
         if !self.group.is_leader() {
@@ -75,7 +76,7 @@ impl Seat {
         self.group.acknowledged(member).min(self.group.commit_index())
     }
 
-    /// Whether frames of this start of a member are heard from here on.
+    /// Whether frames of this start of a member are accepted from now on.
     fn accepts(
         &mut self,
         member: RaftId,
@@ -89,7 +90,7 @@ impl Seat {
             return true;
         }
         let continues = last
-            .or(self.registry.start(member))
+            .or(self.members.start(member))
             .is_none_or(|last| last.is_same(start) || former.is_some_and(|former| former.is_same(last)));
         let is_complete = last.is_none() || self.acknowledged(member) == 0;
         let challenger = self.starts.get(&member).and_then(|heard| heard.challenger.as_ref());
@@ -97,11 +98,12 @@ impl Seat {
             challenger.is_some_and(|challenger| challenger.start.is_same(start) && challenger.has_answered);
         let is_known = continues && is_complete || has_answered;
         let is_free = self.is_free(member, start, election_ticks);
-        // An image brings the record without its entry. What was accepted beside the record may have been a copy; but an
-        // older start that the record still names may be heard of by a frame that was long under way: it must answer.
+        // An image brings the record without its entry. What was accepted beside the record may have been a copy; but
+        // an older start that the record still names may be heard of by a frame that was long under way: it must
+        // answer.
         #[cfg(test)]
         let has_answered = has_answered || is_back(Bug::HearsFormerStart) && is_free;
-        let is_recorded = self.registry.start(member).is_some_and(|record| {
+        let is_recorded = self.members.start(member).is_some_and(|record| {
             record.is_same(start) && last.is_none_or(|last| has_answered || last.number <= record.number)
         });
         // Where there is a leader, it decides who takes the place of another start: its record tells the others.
@@ -120,14 +122,14 @@ impl Seat {
         silent_since + election_ticks <= self.now || self.is_closing(member, election_ticks)
     }
 
-    /// Frames of this start are heard from here on.
+    /// Accepts frames of this start from now on.
     fn accept_start(&mut self, member: RaftId, start: Start) {
         let heard = HeardStarts { accepted: Some(start), heard_at: self.now, challenger: None };
         if self.starts.insert(member, heard).is_some_and(|former| former.accepted.is_some()) {
             // Another process may run other code.
             self.applications.remove(&member);
         }
-        self.group.begin_line(member);
+        self.group.begin_append_flow(member);
         self.closing.retain(|closing, going| *closing != member || going.leaves);
     }
 }
@@ -140,9 +142,9 @@ impl Node {
         Some(Started { start: own.current(), former })
     }
 
-    /// Whether a frame is heard, as far as it depends on which process of a member has sent it.
-    pub(super) fn hears_start(&mut self, frame: &Frame) -> bool {
-        let is_ours = self.seat.as_ref().is_some_and(|seat| seat.cluster == frame.cluster);
+    /// Whether the process of a member that has sent a frame is accepted.
+    pub(super) fn is_from_accepted_start(&mut self, frame: &Frame) -> bool {
+        let is_ours = self.replica.as_ref().is_some_and(|replica| replica.cluster == frame.cluster);
         #[cfg(test)]
         if is_back(Bug::HearsEveryStart) {
             return true;
@@ -151,51 +153,52 @@ impl Node {
             return true;
         }
         for message in &frame.messages {
-            self.hear_of_starts(frame.from, frame.start.map(|started| started.start), message);
+            self.handle_start_messages(frame.from, frame.start.map(|started| started.start), message);
         }
         let Some(started) = frame.start else { return !self.is_stopped };
-        let me = self.membership.me();
+        let me = self.bootstrap.me();
         if frame.from == me {
-            self.hear_twin(started.start);
+            self.handle_same_incarnation(started.start);
             return false;
         }
         let election_ticks = self.options.election_timeout_ticks_max;
-        let Some(seat) = self.seat.as_mut().filter(|seat| seat.registry.contains(frame.from)) else {
+        let Some(replica) = self.replica.as_mut().filter(|replica| replica.members.contains(frame.from))
+        else {
             return !self.is_stopped;
         };
         let member = frame.from.raft_id();
-        let was_heard = seat.starts.get(&member).is_some_and(|heard| {
+        let was_heard = replica.starts.get(&member).is_some_and(|heard| {
             heard.challenger.is_some()
                 || heard.accepted.is_some_and(|accepted| !accepted.is_same(started.start))
         });
-        if !seat.accepts(member, started, me.raft_id(), election_ticks) {
-            self.ask_starts(frame.from, started.start);
+        if !replica.accepts(member, started, me.raft_id(), election_ticks) {
+            self.query_starts(frame.from, started.start);
             return false;
         }
-        let accepted = seat.starts.get(&member).and_then(|heard| heard.accepted);
+        let accepted = replica.starts.get(&member).and_then(|heard| heard.accepted);
         if accepted.is_none_or(|accepted| !accepted.is_same(started.start)) {
-            seat.accept_start(member, started.start);
+            replica.accept_start(member, started.start);
             if was_heard {
-                self.ask_about(frame.from);
+                self.query_member_info(frame.from);
             }
         }
         !self.is_stopped
     }
 
-    /// What it said of itself before it was heard is lost.
-    fn ask_about(&mut self, member: Incarnation) {
+    /// The information that it sent before it was accepted is lost.
+    fn query_member_info(&mut self, member: Incarnation) {
         let about = self.about(true);
         self.outbox.push(Target::One(member), about);
     }
 
-    /// Asks all processes of an incarnation which start they are, now and then.
-    fn ask_starts(&mut self, to: Incarnation, start: Start) {
-        let Some(seat) = &mut self.seat else { return };
-        let (now, interval) = (seat.now, self.options.heartbeat_ticks);
-        let record = seat.registry.start(to.raft_id());
-        let heard = seat.starts.entry(to.raft_id()).or_default();
+    /// Queries all processes of an incarnation for their start, at intervals.
+    fn query_starts(&mut self, to: Incarnation, start: Start) {
+        let Some(replica) = &mut self.replica else { return };
+        let (now, interval) = (replica.now, self.options.heartbeat_ticks);
+        let record = replica.members.start(to.raft_id());
+        let heard = replica.starts.entry(to.raft_id()).or_default();
         let known = heard.accepted.or(record);
-        let token = self.attempts + 1;
+        let token = self.last_request_id + 1;
         match heard.challenger.as_mut().filter(|challenger| challenger.start.is_same(start)) {
             Some(challenger) if now < challenger.asked_at + interval => return,
             Some(challenger) => (challenger.token, challenger.asked_at) = (token, now),
@@ -205,43 +208,44 @@ impl Node {
                     Some(Challenger { start, token, first_token, since, asked_at, has_answered: false });
             }
         }
-        self.attempts = token;
-        self.outbox.push(Target::One(to), Message::AskStart { token, known });
+        self.last_request_id = token;
+        self.outbox.push(Target::One(to), Message::StartQuery { token, known });
     }
 
-    /// These are accepted from every node of our cluster, also from a start that is not accepted: it may be the only one that
-    /// is left, and a log that lags behind does not know all members.
-    fn hear_of_starts(&mut self, from: Incarnation, start: Option<Start>, message: &Message) {
+    /// These are accepted from every node of our cluster, also from a start that is not accepted: it may be the only
+    /// one that is left, and a log that lags behind does not know all members.
+    fn handle_start_messages(&mut self, from: Incarnation, start: Option<Start>, message: &Message) {
         let own = self.starts.as_ref();
         let is_own = |start| own.is_some_and(|own| own.current().is_same(start));
         match *message {
-            Message::AskStart { token, known } => {
+            Message::StartQuery { token, known } => {
                 let Some(own) = own.filter(|_| !start.is_some_and(is_own)) else { return };
                 if known.is_some_and(|known| !own.knows(known)) {
                     return self.fail_as(Refused::Outdated);
                 }
-                self.outbox.push(Target::One(from), Message::ToldStart { token, last_index: own.last_index });
+                self.outbox
+                    .push(Target::One(from), Message::StartReply { token, last_index: own.last_index });
             }
-            Message::ToldStart { token, last_index } => {
+            Message::StartReply { token, last_index } => {
                 if let Some(start) = start.filter(|start| !is_own(*start)) {
-                    self.hear_told(from, start, token, last_index);
+                    self.handle_start_reply(from, start, token, last_index);
                 }
             }
-            Message::RefusedStart { start, why } if is_own(start) => self.fail_as(why),
+            Message::StartRefused { start, why } if is_own(start) => self.fail_as(why),
             _ => {}
         }
     }
 
-    /// A process has answered: the one that is heard, and so its challenger is refused; or the challenger.
-    fn hear_told(&mut self, from: Incarnation, start: Start, token: u64, last_index: u64) {
+    /// A process has answered: if it is the accepted one, its challenger is refused; otherwise it is the challenger.
+    fn handle_start_reply(&mut self, from: Incarnation, start: Start, token: u64, last_index: u64) {
         let member = from.raft_id();
         let election_ticks = self.options.election_timeout_ticks_max;
-        let Some(seat) = &mut self.seat else { return };
-        let acknowledged = seat.acknowledged(member);
-        let is_free = seat.is_free(member, start, election_ticks);
-        let record = seat.registry.start(member);
-        let now = seat.now;
-        let Some(heard) = seat.starts.get_mut(&member) else { return };
+        let Some(replica) = &mut self.replica else { return };
+        let acknowledged = replica.acknowledged(member);
+        let is_free = replica.is_free(member, start, election_ticks);
+        let record = replica.members.start(member);
+        let now = replica.now;
+        let Some(heard) = replica.starts.get_mut(&member) else { return };
         let accepted = heard.accepted;
         let Some(challenger) = heard
             .challenger
@@ -254,7 +258,8 @@ impl Node {
             #[cfg(test)]
             let now = if is_back(Bug::HearsFormerStart) { challenger.since } else { now };
             challenger.since = now;
-            // A node that has just started may have heard the copy first: only the cluster's choice is held against others.
+            // A node that has just started may have heard the copy first: only the cluster's choice is held against
+            // others.
             record.is_none_or(|record| record.is_same(accepted)).then_some(Refused::Copy)
         } else if !challenger.start.is_same(start) {
             None
@@ -273,8 +278,8 @@ impl Node {
     }
 
     fn refuse_start(&mut self, from: Incarnation, start: Start, why: Refused) {
-        self.outbox.push(Target::One(from), Message::RefusedStart { start, why });
-        let id = self.seat.as_ref().and_then(|seat| seat.registry.id(from.raft_id()).cloned());
+        self.outbox.push(Target::One(from), Message::StartRefused { start, why });
+        let id = self.replica.as_ref().and_then(|replica| replica.members.id(from.raft_id()).cloned());
         if let Some(id) = id
             && self.reported_starts.len() < REPORTED_MAX
             && self.reported_starts.insert(start)
@@ -285,75 +290,77 @@ impl Node {
 
     /// A frame under this node's own incarnation. In a cluster of others they see to it; one that is alone does itself,
     /// and the later start stops.
-    fn hear_twin(&mut self, start: Start) {
-        let me = self.membership.me();
+    fn handle_same_incarnation(&mut self, start: Start) {
+        let me = self.bootstrap.me();
         let Some(current) = self.starts.as_ref().map(OwnStarts::current) else { return };
-        let Some(seat) = &mut self.seat else { return };
-        if start.is_same(current) || seat.registry.members().len() > 1 {
+        let Some(replica) = &mut self.replica else { return };
+        if start.is_same(current) || replica.members.iter().len() > 1 {
             return;
         }
-        let heard = seat.starts.entry(me.raft_id()).or_default();
+        let heard = replica.starts.entry(me.raft_id()).or_default();
         if heard.challenger.as_ref().is_some_and(|twin| twin.start.is_same(start) && twin.has_answered) {
             if start < current {
                 self.fail_as(Refused::Copy);
             }
             return;
         }
-        self.ask_starts(me, start);
+        self.query_starts(me, start);
     }
 
-    /// The log says which starts are heard.
+    /// Applies the recorded starts.
     pub(super) fn apply_started(&mut self, starts: Vec<(RaftId, Start)>) {
-        let me = self.membership.me().raft_id();
+        let me = self.bootstrap.me().raft_id();
         let mut changed = Vec::new();
-        let Some(seat) = &mut self.seat else { return };
+        let Some(replica) = &mut self.replica else { return };
         for (member, start) in starts {
-            seat.registry.set_start(member, start);
-            let accepted = seat.starts.get(&member).and_then(|heard| heard.accepted);
+            replica.members.set_start(member, start);
+            let accepted = replica.starts.get(&member).and_then(|heard| heard.accepted);
             if member != me
-                && seat.registry.start(member) == Some(start)
+                && replica.members.start(member) == Some(start)
                 && accepted
                     .is_some_and(|accepted| accepted.number <= start.number && !accepted.is_same(start))
             {
-                seat.accept_start(member, start);
-                changed.extend(seat.registry.incarnation(member));
+                replica.accept_start(member, start);
+                changed.extend(replica.members.incarnation(member));
             }
         }
-        changed.into_iter().for_each(|member| self.ask_about(member));
+        changed.into_iter().for_each(|member| self.query_member_info(member));
         self.check_own_start();
     }
 
     /// A start of this incarnation that its directory does not know was another directory's.
     pub(super) fn check_own_start(&mut self) {
-        let me = self.membership.me().raft_id();
-        let recorded = self.seat.as_ref().and_then(|seat| seat.registry.start(me));
+        let me = self.bootstrap.me().raft_id();
+        let recorded = self.replica.as_ref().and_then(|replica| replica.members.start(me));
         let is_unknown = |own: &OwnStarts| recorded.is_some_and(|recorded| !own.knows(recorded));
         if self.starts.as_ref().is_some_and(is_unknown) {
             self.fail_as(Refused::Outdated);
         }
     }
 
-    /// As a leader: has the log say which starts are heard.
+    /// As a leader: records the accepted starts in the log.
     pub(super) fn record_starts(&mut self) {
-        let me = self.membership.me().raft_id();
+        let me = self.bootstrap.me().raft_id();
         let current = self.starts.as_ref().map(OwnStarts::current);
-        let Some(seat) = self.seat.as_mut().filter(|seat| seat.group.accepts_proposals()) else { return };
-        let Some(care) = &mut seat.care else { return };
-        let is_open = seat.leadership.as_ref().is_some_and(|leadership| leadership.is_open());
-        if !is_open || seat.delivered_index < care.recorded_at {
+        let Some(replica) = self.replica.as_mut().filter(|replica| replica.group.accepts_proposals()) else {
+            return;
+        };
+        let Some(leader_state) = &mut replica.leader_state else { return };
+        let is_open = replica.sessions.as_ref().is_some_and(|sessions| sessions.is_open());
+        if !is_open || replica.delivered_index < leader_state.recorded_at {
             return;
         }
         let heard = |member: RaftId| match member == me {
             true => current,
-            false => seat.starts.get(&member).and_then(|heard| heard.accepted),
+            false => replica.starts.get(&member).and_then(|heard| heard.accepted),
         };
-        let starts = seat.registry.members().filter_map(|(member, ..)| Some((member, heard(member)?)));
+        let starts = replica.members.iter().filter_map(|(member, ..)| Some((member, heard(member)?)));
         let starts: Vec<(RaftId, Start)> =
-            starts.filter(|(member, start)| seat.registry.start(*member) != Some(*start)).collect();
+            starts.filter(|(member, start)| replica.members.start(*member) != Some(*start)).collect();
         if !starts.is_empty()
-            && seat.group.propose(vec![(Context::Started { starts }.encode(), Bytes::new())]).is_ok()
+            && replica.group.propose(vec![(Context::Started { starts }.encode(), Bytes::new())]).is_ok()
         {
-            care.recorded_at = seat.group.last_index();
+            leader_state.recorded_at = replica.group.last_index();
         }
     }
 

@@ -1,4 +1,4 @@
-//! This file describes a node to its application.
+//! Describes a node to its application.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ impl Node {
     pub fn status(&self) -> Status {
         let mut status = Status {
             id: self.options.id.clone(),
-            incarnation: self.membership.me(),
+            incarnation: self.bootstrap.me(),
             cluster: ClusterUuid::NONE,
             role: Role::Follower,
             term: 0,
@@ -20,21 +20,21 @@ impl Node {
             applied_index: 0,
             last_index: 0,
             members: Arc::from([]),
-            cluster_size: self.membership.cluster_size(),
+            cluster_size: self.bootstrap.cluster_size(),
             snapshot_index: 0,
-            fenced: None,
+            diverged: None,
             missing: self.missing().into(),
             fault_tolerance: 0,
-            pending: self.origin.len(),
-            waiting_for: self.membership.waiting_for().map(Arc::from),
+            pending: self.client_session.len(),
+            waiting_for: self.bootstrap.waiting_for().map(Arc::from),
             is_caught_up: self.is_caught_up,
         };
-        if let Some(seat) = &self.seat {
-            seat.describe(&mut status);
+        if let Some(replica) = &self.replica {
+            replica.describe(&mut status);
             let election_ticks = self.options.election_timeout_ticks_max;
-            status.fault_tolerance = seat.fault_tolerance(self.membership.me().raft_id(), election_ticks);
+            status.fault_tolerance = replica.fault_tolerance(self.bootstrap.me().raft_id(), election_ticks);
         }
-        if let Some(reception) = self.reception.as_ref().filter(|_| status.fenced.is_none()) {
+        if let Some(reception) = self.reception.as_ref().filter(|_| status.diverged.is_none()) {
             status.waiting_for = Some(reception.describe().into());
         }
         status

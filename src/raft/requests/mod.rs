@@ -1,21 +1,21 @@
-//! This folder makes a perform happen exactly once (thesis §6.3), in three nouns:
+//! Makes a call take effect exactly once (thesis §6.3), with three types:
 //!
-//! - [`Origin`]: what this node's application performed and has not heard the end of;
-//! - [`Leadership`]: what a leader, in one term, has evaluated of everybody's requests;
-//! - [`Table`]: what the log, on every node alike, says was applied.
+//! - [`ClientSession`]: the requests of this node that have not ended;
+//! - [`LeaderSessions`]: what a leader has evaluated in its term, for every origin;
+//! - [`SessionTable`]: what the log, on every node alike, says was applied.
 //!
 //! Used by `node.rs` alone.
 
-mod leadership;
+mod client_session;
+mod leader_sessions;
 #[cfg(test)]
-mod leadership_tests;
-mod origin;
+mod leader_sessions_tests;
 mod session;
-mod table;
+mod session_table;
 
-pub use leadership::{Leadership, Reply, Told};
-pub use origin::{Origin, Pending};
-pub use table::{Effect, Known, Table};
+pub use client_session::{ClientSession, Pending};
+pub use leader_sessions::{DueOutcome, LeaderSessions, Reply};
+pub use session_table::{ApplyResult, RequestStatus, SessionTable};
 
 /// Cuts items into pages of about `bytes_max`, in their order; each page has at least one.
 pub fn in_pages<T>(items: Vec<T>, bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {

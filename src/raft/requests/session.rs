@@ -1,7 +1,7 @@
-//! This file is what a leader has of one origin in its term: what waits for evaluation, and the outcomes of what was
-//! evaluated.
+//! What a leader has of one origin in its term: the requests that wait for evaluation, and the outcomes of evaluated
+//! ones.
 //!
-//! Used by `leadership.rs` alone, which decides whose turn it is.
+//! Used only by `leader_sessions.rs`, which decides which origin is next.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::raft::entry::RequestId;
 use crate::raft::frame::Outcome;
 use crate::raft::identity::RaftId;
 
-/// An origin whose outcomes take more than this, and that has not said that it has heard them, is not evaluated for.
+/// Evaluation for an origin pauses while its unacknowledged outcomes take more than this.
 const KEPT_OUTCOME_BYTES_MAX: usize = 4 << 20;
 /// What the leader has of one origin in this term.
 #[derive(Debug, Default)]
@@ -23,11 +23,11 @@ pub struct Session {
     pub(super) received: u64,
     /// Not evaluated yet, in the order of the calls.
     pub(super) waiting: VecDeque<Evaluation>,
-    /// Told outcomes, kept to be repeated until the floor passes them, each with the index at which it holds.
+    /// Reported outcomes, kept for repetition until the floor passes them, each with the index at which it is valid.
     pub(super) outcomes: BTreeMap<u64, (u64, Outcome)>,
-    /// Outcomes, told or not, since this origin's last entry: the next one records them in the log.
+    /// Outcomes, reported or not, since this origin's last entry: the next entry records them in the log.
     pub(super) unrecorded: BTreeMap<u64, Outcome>,
-    /// The sizes of outcomes above the floor, told or not, by sequence number, and their sum.
+    /// The sizes of outcomes above the floor, reported or not, by sequence number, and their sum.
     pub(super) kept: VecDeque<(u64, usize)>,
     pub(super) kept_bytes: usize,
     /// This request names a method that only another version of the code has: it waits for a leader that has it, or
@@ -68,12 +68,12 @@ impl Session {
         }
     }
 
-    /// It may not while its origin has not heard the outcomes of much that was evaluated for it.
+    /// Whether it may be queued: not while too many of its outcomes are unacknowledged.
     pub(super) fn may_have_turn(&self) -> bool {
         !self.has_turn && self.has_next()
     }
 
-    /// Something of it may be evaluated.
+    /// Whether it has a request that may be evaluated.
     pub(super) fn has_next(&self) -> bool {
         self.kept_bytes < KEPT_OUTCOME_BYTES_MAX
             && self
@@ -88,7 +88,7 @@ impl Session {
         self.kept_bytes += bytes;
     }
 
-    /// Outcomes from this one on are no more: their requests are evaluated again.
+    /// Removes the outcomes from this one on: their requests are evaluated again.
     pub(super) fn discount(&mut self, first: u64) {
         while let Some((_, bytes)) = self.kept.back().filter(|(sequence, _)| *sequence >= first) {
             self.kept_bytes -= bytes;

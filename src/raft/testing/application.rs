@@ -1,5 +1,5 @@
-//! This file stands for the JavaScript side of a node: it keeps committed and provisional states as the façade does,
-//! runs methods and notes how each perform ended.
+//! Stands for the JavaScript side of a node: it keeps committed and provisional states as the façade does,
+//! runs methods and notes how each call ended.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -7,9 +7,9 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::raft::{Answer, Delivery, Hashed, Input, Role, Settlement, Taken, Warning};
+use crate::raft::{CallOutcome, Delivery, Hashed, Input, MethodResult, Role, TakenSnapshot, Warning};
 
-/// How a perform ended.
+/// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     Resolved(String),
@@ -84,7 +84,7 @@ const BALLAST: &str = "*";
 /// What stands before the number of actions that a refusing method saw.
 const SEEN: &str = "after ";
 
-/// What a perform is refused with whose method threw.
+/// What a call is refused with whose method threw.
 pub const THROWN: &str = "the method threw";
 
 /// One node's application.
@@ -100,7 +100,7 @@ pub struct Application {
     /// Where the state ended, and how often this node had moved, when the application was informed: a later delivery may be
     /// that of a node that starts over.
     pub answered_at: BTreeMap<u64, (u64, usize)>,
-    pub is_fenced: bool,
+    pub is_diverged: bool,
     /// How often the reducer will throw from here on, or change the state wrongly.
     pub throws: bool,
     /// The next method that runs throws.
@@ -128,7 +128,7 @@ pub struct Application {
 
 impl Application {
     /// Handles a batch as the façade does; gives an answer for each evaluation in it.
-    pub fn handle(&mut self, batch: Vec<Delivery>) -> Vec<Answer> {
+    pub fn handle(&mut self, batch: Vec<Delivery>) -> Vec<MethodResult> {
         let mut answers = Vec::new();
         let evaluations_max = self.evaluations_max.take().unwrap_or(usize::MAX);
         for delivery in batch {
@@ -185,18 +185,18 @@ impl Application {
                         self.end(sequence, End::Resolved(action));
                     }
                 }
-                Delivery::Settled { sequence, settlement } => {
-                    if let Settlement::Refused(error) = &settlement {
+                Delivery::Settled { sequence, call_outcome } => {
+                    if let CallOutcome::Refused(error) = &call_outcome {
                         self.check_seen(&text(error));
                     }
-                    let end = match settlement {
-                        Settlement::Nothing => End::Nothing,
-                        Settlement::Done(action) => End::Resolved(text(&action)),
-                        Settlement::Refused(error) => End::Refused(text(&error)),
-                        Settlement::Failed { outcome: crate::raft::ErrorOutcome::NotApplied, .. } => {
+                    let end = match call_outcome {
+                        CallOutcome::Nothing => End::Nothing,
+                        CallOutcome::Done(action) => End::Resolved(text(&action)),
+                        CallOutcome::Refused(error) => End::Refused(text(&error)),
+                        CallOutcome::Failed { outcome: crate::raft::FailureOutcome::NotApplied, .. } => {
                             End::NotApplied
                         }
-                        Settlement::Failed { outcome: crate::raft::ErrorOutcome::Unknown, .. } => {
+                        CallOutcome::Failed { outcome: crate::raft::FailureOutcome::Unknown, .. } => {
                             End::Unknown
                         }
                     };
@@ -210,7 +210,7 @@ impl Application {
                     } else {
                         Ok(self.state.encode(self.ballast))
                     };
-                    self.inputs.push(Input::SnapshotTaken(Taken {
+                    self.inputs.push(Input::SnapshotTaken(TakenSnapshot {
                         state,
                         micros: self.snapshot_micros.unwrap_or(100),
                     }));
@@ -229,20 +229,20 @@ impl Application {
                     let hash = Some(hash).filter(|_| !self.is_failed);
                     self.inputs.push(Input::Hashed(Hashed { index, hash, micros: 100 }));
                 }
-                Delivery::Wake | Delivery::ReportProgress => {}
+                Delivery::AppProbe | Delivery::ReportProgress => {}
                 Delivery::CaughtUp(is_caught_up) => self.is_caught_up = is_caught_up,
                 Delivery::Replayed => self.is_replayed = true,
-                Delivery::Asked { ticket, result } => {
+                Delivery::OperationEnded { ticket, result } => {
                     let index = self.applied.last().map_or(0, |applied| applied.index);
                     self.answered_at.insert(ticket, (index, self.moves()));
                     let former = self.answered.insert(ticket, result);
                     assert!(former.is_none(), "ask {ticket} was answered twice");
                 }
-                Delivery::Fenced(_) => {
-                    self.is_fenced = true;
+                Delivery::Diverged(_) => {
+                    self.is_diverged = true;
                     self.provisional.clear();
                 }
-                Delivery::Healed => self.is_fenced = false,
+                Delivery::Restored => self.is_diverged = false,
                 Delivery::Warning(warning) => self.warnings.push(warning),
             }
         }
@@ -261,8 +261,8 @@ impl Application {
         self.warnings.iter().filter(has_left).count()
     }
 
-    /// A refusal says how many actions its method saw: they are in this state, unless the node lost its seat or closes, or its
-    /// state is not to be trusted: then what a leader told ends a perform at once.
+    /// A refusal says how many actions its method saw: they are in this state, unless the node is no member any more or
+    /// closes, or its state is not to be trusted: then what a leader told ends a call at once.
     fn check_seen(&self, error: &str) {
         let Some((_, seen)) = error.rsplit_once(SEEN) else { return };
         let seen: u64 = seen.parse().expect("a refusal ends with a number");
@@ -272,10 +272,10 @@ impl Application {
                 Warning::StartingOver { .. } | Warning::Superseded { .. } | Warning::Recovered { .. }
             )
         });
-        let is_behind = self.is_fenced || self.is_failed || self.is_closing || has_left;
+        let is_behind = self.is_diverged || self.is_failed || self.is_closing || has_left;
         assert!(
             self.state.count >= seen || is_behind,
-            "`{error}` ends a perform whose node has reduced {} actions",
+            "`{error}` ends a call whose node has reduced {} actions",
             self.state.count
         );
     }
@@ -286,13 +286,13 @@ impl Application {
         }
     }
 
-    fn evaluate(&mut self, method: &str, args: &str) -> Answer {
+    fn evaluate(&mut self, method: &str, args: &str) -> MethodResult {
         self.evaluated.push(format!("{method} {args}"));
         if self.is_failed {
-            return Answer::Nothing;
+            return MethodResult::Nothing;
         }
         if std::mem::take(&mut self.method_throws) {
-            return Answer::Refused(Bytes::from_static(THROWN.as_bytes()));
+            return MethodResult::Refused(Bytes::from_static(THROWN.as_bytes()));
         }
         let state = self.provisional.back().unwrap_or(&self.state);
         let action = match method {
@@ -300,17 +300,17 @@ impl Application {
             "lock" if state.holder.is_none() => format!("lock {args}"),
             "lock" => {
                 let holder = state.holder.as_deref().unwrap_or_default();
-                return Answer::Refused(format!("{holder} holds it {SEEN}{}", state.count).into());
+                return MethodResult::Refused(format!("{holder} holds it {SEEN}{}", state.count).into());
             }
             "unlock" if state.holder.as_deref() == Some(args) => format!("unlock {args}"),
-            "unlock" => return Answer::Refused(Bytes::from_static(b"not yours")),
-            "nothing" => return Answer::Nothing,
-            "refuse" => return Answer::Refused(format!("{args} {SEEN}{}", state.count).into()),
+            "unlock" => return MethodResult::Refused(Bytes::from_static(b"not yours")),
+            "nothing" => return MethodResult::Nothing,
+            "refuse" => return MethodResult::Refused(format!("{args} {SEEN}{}", state.count).into()),
             other => panic!("the test knows no method `{other}`"),
         };
         let next = state.reduce(&action);
         self.provisional.push_back(next);
-        Answer::Action(action.into())
+        MethodResult::Action(action.into())
     }
 }
 

@@ -1,5 +1,5 @@
-//! This file puts known bugs back, one at a time, to see whether the simulations catch them: a checker that nothing
-//! ever fails proves nothing.
+//! Reintroduces known bugs, one at a time, to verify that the simulations detect them: a checker that never fails
+//! proves nothing.
 //!
 //! The core asks [`is_back`] at the few places where a bug can live, under `#[cfg(test)]` alone: a build that is
 //! shipped could not even name it. The switch is the thread's own, so that tests beside this one are not touched.
@@ -13,12 +13,12 @@ use super::{
     churn, copies, hanging_disks, load, losses, orders, recoveries, removals, script, simulation, slow_links,
     steadiness, strangers,
 };
+use crate::raft::bootstrap::simulation as founding;
 use crate::raft::entry::Context;
-use crate::raft::membership::simulation as founding;
-use crate::raft::requests::Origin;
-use crate::raft::{Delivery, RaftId, Settlement};
+use crate::raft::requests::ClientSession;
+use crate::raft::{CallOutcome, Delivery, RaftId};
 
-/// A mistake that somebody's consensus has made.
+/// A mistake that a node's consensus has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// The leader tells the origin when the entry is in its own log.
@@ -33,7 +33,7 @@ pub enum Bug {
     ForgetsRequestTable,
     /// What was evaluated in an earlier leadership is proposed in a later one.
     ProposesStaleEvaluation,
-    /// A node that hears nobody raises its term at once.
+    /// A node that receives nothing raises its term immediately.
     CampaignsWithoutPreVote,
     /// Half of an even number of voters is a quorum.
     CountsHalfAsQuorum,
@@ -49,7 +49,7 @@ pub enum Bug {
     RefusesBeforeCommit,
     /// The guard believes only members, whatever they say.
     GuardAdmitsMembersOnly,
-    /// An outcome ends a perform before its node has the state that the method saw.
+    /// An outcome ends a call before its node has the state that the method saw.
     SettlesBeforeItsState,
     /// A node has caught up as soon as it is a member.
     CatchesUpAtOnce,
@@ -67,39 +67,40 @@ pub enum Bug {
     AppliesChangeAtOnce,
     /// That a change of the configuration is committed is saved along with the next entry.
     ForgetsCommitOfChange,
-    /// A leader that has no vote is confirmed by whoever has.
+    /// A leader that has no vote is confirmed by a node that has.
     ConfirmsWithoutVote,
-    /// A leader hands over to a member that it removes.
+    /// A leader transfers leadership to a member that it removes.
     HandsOverToRemoved,
-    /// A node that was told that its state differs, and healed, believes it again when it is told again.
+    /// A node that was told that its state differs, and restored, believes it again when it is told again.
     RemembersComparedState,
     /// With every hash that comes the leader tells all that differ.
     TellsDisagreementAgain,
-    /// A node that stays fenced keeps its whole log.
-    FencedKeepsLog,
+    /// A node that stays diverged keeps its whole log.
+    DivergedKeepsLog,
     /// A chunk of another transfer ends the one that is under way, whosoever it is.
     AnyChunkEndsReception,
     /// A recovered cluster is known to its own disk under its former name.
     ForgetsSuccessorName,
-    /// A survivor judges by the former registry whether it is a member of the cluster that it founded anew.
+    /// A survivor judges by the former member list whether it is a member of the cluster that it recovered.
     SurvivorTakesItselfForRemoved,
     /// Whether the quorum is lost is asked of all voters of a joint configuration together.
     CountsVotersOfBothHalves,
     /// A member that has no actions starts over, although others of its cluster have some.
     LeavesActionsOfOthers,
-    /// A leader admits a node for a HELLO from before its removal.
+    /// A leader admits a node for a Discover from before its removal.
     LetsInByOldHello,
     /// A recovered cluster serves before the write that founds it is durable.
     FoundsBeforeSaving,
     /// A survivor promises its vote, and has not kept that.
     PromisesBeforeSaving,
-    /// A promise to a survivor that died binds for ever.
+    /// A promise to a survivor that died binds forever.
     KeepsPromiseToTheDead,
-    /// Who goes to the successor has nothing left, should it not be let in.
+    /// Who goes to the successor has nothing left, should it not be admitted.
     DropsLogBeforeSuccessor,
-    /// Whoever joins a recovered cluster gets a snapshot from before the recovery, and gives up a longer log for it.
+    /// A node that joins a recovered cluster gets a snapshot from before the recovery, and gives up a longer log for
+    /// it.
     SendsImageOfFormerCluster,
-    /// A cluster that has a leader does not end, whoever has replaced it.
+    /// A cluster that has a leader does not end, even if it was replaced.
     OutlivesItsSuccessor,
     /// An order to resize that is given again undoes what was ordered since.
     RepeatsOrders,
@@ -107,7 +108,7 @@ pub enum Bug {
     LeadsWithoutStorage,
     /// The log behind an image under way is cut as any other.
     CutsLogBehindImage,
-    /// A transfer begins anew when a snapshot is taken.
+    /// A transfer begins again when a snapshot is taken.
     RestartsTransfer,
     /// Whatever a peer has not acknowledged, more is sent.
     IgnoresLine,
@@ -117,13 +118,13 @@ pub enum Bug {
     HearsEveryStart,
     /// A start that the record names is heard although a later one is, and whatever it has to say for itself.
     HearsFormerStart,
-    /// Members of any application are let in.
+    /// Members of any application are admitted.
     WelcomesEveryApplication,
     /// A roster holds nodes of any application.
     FoundsWithEveryApplication,
     /// A chunk of an image that comes before the one that it follows is dropped.
     DropsWhatComesEarly,
-    /// A learner goes on to know a member as its leader that campaigns.
+    /// A learner continues to know a member as its leader that campaigns.
     TakesCandidateForLeader,
 }
 
@@ -137,15 +138,19 @@ pub fn is_back(bug: Bug) -> bool {
 }
 
 /// Of [`Bug::AcknowledgesBeforeCommit`]: what the leader itself performed ends with its proposal.
-pub fn acknowledged_early(entries: &[(Vec<u8>, Bytes)], me: RaftId, origin: &mut Origin) -> Vec<Delivery> {
+pub fn acknowledged_early(
+    entries: &[(Vec<u8>, Bytes)],
+    me: RaftId,
+    origin: &mut ClientSession,
+) -> Vec<Delivery> {
     let mut news = Vec::new();
     for (context, action) in entries {
         if let Some(Context::Request(request)) = Context::decode(&context.clone().into())
             && request.id.origin == me
             && origin.end(request.id.sequence).is_some()
         {
-            let settlement = Settlement::Done(action.clone());
-            news.push(Delivery::Settled { sequence: request.id.sequence, settlement });
+            let call_outcome = CallOutcome::Done(action.clone());
+            news.push(Delivery::Settled { sequence: request.id.sequence, call_outcome });
         }
     }
     news
@@ -209,7 +214,7 @@ fn bug_of_reporting_no_snapshot_is_caught() {
     assert_caught(Bug::ReportsNoSnapshot, 0.., churn::live_through);
 }
 
-/// Not by seeds, of which 200 do not make a deposed leader ask anew just before late answers arrive, but by the script
+/// Not by seeds, of which 200 do not make a deposed leader ask again just before late answers arrive, but by the script
 /// that does.
 #[test]
 fn bug_of_reusing_a_read_context_is_caught() {
@@ -221,7 +226,7 @@ fn bug_of_reusing_a_read_context_is_caught() {
 fn bug_of_confirming_without_a_vote_is_caught() {
     assert_caught_by_script(
         Bug::ConfirmsWithoutVote,
-        "a_demoted_leader_of_two_hands_over_and_confirms_nothing",
+        "a_demoted_leader_of_two_transfers_leadership_and_confirms_nothing",
     );
 }
 
@@ -326,7 +331,7 @@ fn bug_of_a_guard_that_admits_members_only_is_caught() {
     assert_caught(Bug::GuardAdmitsMembersOnly, LATER.., churn::live_through);
 }
 
-/// The story in which a recovered cluster restarts, from its 60th seed on.
+/// The scenario in which a recovered cluster restarts, from its 60th seed on.
 #[test]
 fn bug_of_forgetting_a_successors_name_is_caught() {
     assert_caught(Bug::ForgetsSuccessorName, 60.., recoveries::a_successor_restarts);
@@ -347,8 +352,8 @@ fn bug_of_counting_the_voters_of_both_halves_is_caught() {
 }
 
 #[test]
-fn bug_of_letting_in_by_an_old_hello_is_caught() {
-    assert_caught(Bug::LetsInByOldHello, 0.., removals::an_old_hello_comes_late);
+fn bug_of_letting_in_by_an_old_discover_is_caught() {
+    assert_caught(Bug::LetsInByOldHello, 0.., removals::an_old_discover_comes_late);
 }
 
 #[test]

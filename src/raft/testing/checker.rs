@@ -1,7 +1,8 @@
-//! This file says what must hold in a simulated cluster after every step.
+//! Says what must hold in a simulated cluster after every step.
 //!
 //! Of the paper's Figure 3: election safety, and state machine safety (as one sequence of actions per cluster that
-//! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms and indexes never fall, that an action is applied once, and that each origin's actions keep call order.
+//! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms
+//! and indexes never fall, that an action is applied once, and that each origin's actions keep call order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,10 +24,11 @@ pub struct Checker {
     last: BTreeMap<String, Seen>,
     /// How much of what each node applied is checked.
     checked: BTreeMap<String, usize>,
-    /// The cluster that each node's JavaScript knows to be in, and how often it had moved: it hears later than the core.
+    /// The cluster that each node's JavaScript knows to be in, and how often it had moved: it hears later than the
+    /// core.
     told: BTreeMap<String, (ClusterUuid, usize)>,
     logs: Logs,
-    /// Recovered clusters whose survivor's log was not looked at yet.
+    /// StoredState clusters whose survivor's log was not looked at yet.
     unlisted: BTreeSet<ClusterUuid>,
 }
 
@@ -37,7 +39,7 @@ struct Seen {
     term: u64,
     commit_index: u64,
     applied_index: u64,
-    is_fenced: bool,
+    is_diverged: bool,
 }
 
 /// What a cluster's log amounts to, as its nodes applied it.
@@ -109,11 +111,11 @@ impl Checker {
 
     /// The log of a node whose status was checked.
     pub fn check_log(&mut self, name: &str, status: &Status, application: &Application, log: &Log) {
-        // A leader's snapshot is the whole log until JavaScript has its state, which that of a fenced node may never get; one
-        // that is healed may not even have heard that it was fenced.
+        // A leader's snapshot is the whole log until JavaScript has its state, which that of a diverged node may never
+        // get; one that is restored may not even have heard that it was diverged.
         let is_ahead = log.compacted() == log.snapshot().position
-            || status.fenced.is_some()
-            || application.is_fenced
+            || status.diverged.is_some()
+            || application.is_diverged
             || !status.is_caught_up;
         assert!(
             status.snapshot_index <= status.commit_index
@@ -123,8 +125,8 @@ impl Checker {
         self.logs.check(name, status, log);
     }
 
-    /// `ancestors`: what the node's cluster was before it was recovered, oldest first. `is_told`: its JavaScript has heard
-    /// of every cluster that it left.
+    /// `ancestors`: what the node's cluster was before it was recovered, oldest first. `is_told`: its JavaScript has
+    /// heard of every cluster that it left.
     pub fn check(
         &mut self,
         name: &str,
@@ -158,7 +160,7 @@ impl Checker {
             assert!(
                 seen.term <= status.term
                     && seen.commit_index <= status.commit_index
-                    && (seen.applied_index <= status.applied_index || seen.is_fenced),
+                    && (seen.applied_index <= status.applied_index || seen.is_diverged),
                 "{name}: term, commit and applied index never fall, but {seen:?} became {status:?}"
             );
         }
@@ -168,7 +170,7 @@ impl Checker {
             term: status.term,
             commit_index: status.commit_index,
             applied_index: status.applied_index,
-            is_fenced: status.fenced.is_some(),
+            is_diverged: status.diverged.is_some(),
         };
         self.last.insert(name.to_string(), seen);
     }
@@ -245,7 +247,7 @@ impl Checker {
     }
 }
 
-/// Locks come again; everything else is performed once in a test.
+/// Locks come again; everything else is called once in a test.
 fn is_unique(action: &str) -> bool {
     !action.contains("lock")
 }

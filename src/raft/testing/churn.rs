@@ -1,4 +1,4 @@
-//! This file runs clusters from seeds whose members come and go under faults: newcomers, deaths, restarts from disk,
+//! Runs clusters from seeds whose members come and go under faults: newcomers, deaths, restarts from disk,
 //! graceful closes, removals, other sizes, and reducers that throw.
 //!
 //! `CONFLUX_SEED=7 cargo test churn` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
@@ -10,7 +10,7 @@ use super::disk::Disk;
 use super::faults::{Fault, RATE};
 use super::run::{Run, options};
 use super::seeds::{self, for_seeds};
-use crate::raft::{Ask, Incarnation, Input, Role, Status};
+use crate::raft::{Incarnation, Input, Operation, Role, Status};
 
 /// The life of a cluster: the run, and the processes that are to come back.
 pub(super) struct Life {
@@ -20,7 +20,7 @@ pub(super) struct Life {
     /// Ids of processes that are gone for good.
     pub(super) free_ids: Vec<String>,
     started: u64,
-    /// When somebody was last lost, and when a size was last asked for.
+    /// When a node was last lost, and when a size was last asked for.
     lost_at: u64,
     resized_at: u64,
     /// Who is being removed, and until when that may still be carried out.
@@ -102,7 +102,7 @@ impl Life {
                 119..122 => self.close(name),
                 122 => self.resize(name),
                 123..125 if Fault::Transfers.strikes() => {
-                    self.run.cluster.ask(name, Ask::TransferLeadership { to: None }, 100);
+                    self.run.cluster.operation(name, Operation::TransferLeadership { to: None }, 100);
                 }
                 125..130 => self.run.sync(name),
                 130 => self.run.partition(),
@@ -172,7 +172,7 @@ impl Life {
     }
 
     /// An operator removes a member that lives, the leader as often as all others together, down to one voter; it comes
-    /// back as a newcomer. Somebody asks meanwhile for what is current, and so does the member that goes.
+    /// back as a newcomer. A node asks meanwhile for what is current, and so does the member that goes.
     fn remove(&mut self, name: &str) {
         let statuses = self.run.cluster.statuses();
         let Some((leader, _)) = statuses.iter().find(|(_, status)| status.role == Role::Leader) else {
@@ -182,7 +182,7 @@ impl Life {
         let asked = self.run.cluster.roll(statuses.len() as u64) as usize;
         let asked = statuses.keys().nth(asked).expect("it runs").clone();
         let Some(incarnation) = self.run.cluster.replicas[&name].incarnation else { return };
-        // Whoever is left must be able to go on; one that died before it was removed still counts against that.
+        // A node that is left must be able to continue; one that died before it was removed still counts against that.
         let halves = self.run.cluster.replicas[leader].node.voter_halves();
         let goes =
             |other: &Incarnation| *other == incarnation || self.is_removed(*other) && self.lives(*other);
@@ -194,13 +194,17 @@ impl Life {
             return;
         }
         self.removed.push((incarnation, self.run.cluster.now + 2 * REMOVAL_TICKS));
-        self.run.cluster.ask(&asked, Ask::Remove { id: statuses[&name].id.clone() }, REMOVAL_TICKS);
+        self.run.cluster.operation(
+            &asked,
+            Operation::Remove { id: statuses[&name].id.clone() },
+            REMOVAL_TICKS,
+        );
         self.run.sync(&asked);
         self.run.sync(&name);
     }
 
-    /// A reducer throws here, and not elsewhere: the node is fenced, and healed once. One that has a disk stays fenced the
-    /// second time, until its process is started again.
+    /// A reducer throws here, and not elsewhere: the node is diverged, and restored once. One that has a disk stays
+    /// diverged the second time, until its process is started again.
     fn diverge(&mut self, name: &str) {
         let replicas = &self.run.cluster.replicas;
         let is_wrong =
@@ -234,7 +238,8 @@ impl Life {
         })
     }
 
-    /// A cluster that is being made smaller bears fewer losses with each step: nobody is lost shortly before or meanwhile.
+    /// A cluster that is being made smaller bears fewer losses with each step: no node is lost shortly before or
+    /// meanwhile.
     fn resize(&mut self, name: &str) {
         let now = self.run.cluster.now;
         if now < self.lost_at + 100 || !Fault::Resizes.strikes() {
@@ -242,11 +247,11 @@ impl Life {
         }
         self.resized_at = now;
         let cluster_size = 3 + self.run.cluster.roll(5) as usize;
-        self.run.cluster.ask(name, Ask::Resize { cluster_size }, 400);
+        self.run.cluster.operation(name, Operation::Resize { cluster_size }, 400);
     }
 
-    /// Whether what was committed, and the power to go on, stays with those who are left: in the newest leader's
-    /// configuration, in each half of it, a majority is neither gone nor going, and no other is on its way.
+    /// Whether what was committed, and the power to continue, stays with those who are left: in the newest leader's
+    /// configuration, in each half of it, a majority is neither gone nor going, and no other is in flight.
     fn may_lose(&mut self, name: &str) -> bool {
         if self.is_resizing() {
             return false;
@@ -259,7 +264,7 @@ impl Life {
         let lost = &self.run.cluster.replicas[name].incarnation;
         let is_learner =
             !leads.members.iter().any(|member| member.is_voter && Some(member.incarnation) == *lost);
-        // One that votes alone lets in a second, and does not hear that it is just going: then it cannot go on.
+        // One that votes alone admits a second, and does not hear that it is just going: then it cannot continue.
         if is_learner && (self.run.cluster.now < self.lost_at + 20 || voters == 1) {
             return false;
         }
@@ -274,8 +279,8 @@ impl Life {
         let stays = |incarnation| {
             Some(incarnation) != *lost && self.lives(incarnation) && !self.is_removed(incarnation)
         };
-        // The leader says which majorities are needed, of both halves of a joint configuration: what it says counts also
-        // where it is the one that dies next, and nobody else has heard of it.
+        // The leader says which majorities are needed, of both halves of a joint configuration: what it says counts
+        // also where it is the one that dies next, and no other node has heard of it.
         let may = self.run.cluster.replicas[leader].node.voter_halves().into_iter().all(|half| {
             let voters = half.len();
             half.into_iter().filter(|incarnation| stays(*incarnation)).count() > voters / 2
@@ -302,14 +307,15 @@ impl Life {
         }
     }
 
-    /// A node that stays fenced is started again, and has the leader's state and what came after that.
-    fn restart_fenced(&mut self) {
-        let stays_fenced = |name: &&String| {
+    /// A node that stays diverged is started again, and has the leader's state and what came after that.
+    fn restart_diverged(&mut self) {
+        let stays_diverged = |name: &&String| {
             self.run.cluster.replicas[*name].application.is_failed()
                 && self.thrown.get(*name).is_some_and(|count| *count > 1)
         };
-        let fenced: Vec<String> = self.run.cluster.replicas.keys().filter(stays_fenced).cloned().collect();
-        for name in fenced {
+        let diverged: Vec<String> =
+            self.run.cluster.replicas.keys().filter(stays_diverged).cloned().collect();
+        for name in diverged {
             let id = self.run.cluster.replicas[&name].node.status().id.to_string();
             let disk = self.run.crash(&name).and_then(|replica| replica.disk).expect("it has a disk");
             self.away.push((id, disk.crash(0), 0));
@@ -323,8 +329,8 @@ impl Life {
         statuses.into_values().max_by_key(|status| (status.applied_index, status.term))
     }
 
-    /// All faults stop: within a bounded time everybody who lives is a member, as many as can vote do, and everything
-    /// that was performed has ended.
+    /// All faults stop: within a bounded time every node who lives is a member, as many as can vote do, and everything
+    /// that was called has ended.
     pub(super) fn heal(&mut self) {
         self.run.cluster.network = Network::default();
         self.away.iter_mut().for_each(|(.., due)| *due = 0);
@@ -340,7 +346,7 @@ impl Life {
             self.run.step();
             self.return_who_is_due();
         }
-        self.restart_fenced();
+        self.restart_diverged();
         if self.loses {
             self.recover();
         }
@@ -352,7 +358,7 @@ impl Life {
             .into_iter()
             .filter(|(_, status)| status.cluster.is_none() && status.cluster_size != size);
         for name in outside.map(|(name, _)| name).collect::<Vec<_>>() {
-            // It was started for a cluster of another size, and waits for ever.
+            // It was started for a cluster of another size, and waits forever.
             self.run.crash(&name);
         }
         self.run.until("all are members, and every perform has ended", 4_000, |run| {

@@ -1,4 +1,4 @@
-//! This file is the world of simulated nodes: it delivers their frames, ticks their clocks and answers for their
+//! The world of simulated nodes: it delivers their frames, ticks their clocks and answers for their
 //! JavaScript, all from one seed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,7 +19,7 @@ use super::link::{Fate, Link, Outage};
 use super::slow_disks::SlowDisks;
 use crate::raft::node::payload_bytes;
 use crate::raft::{
-    Answered, Ask, Delivery, Incarnation, Input, Node, Options, Perform, Status, Target, Warning, Work,
+    Answered, Delivery, Incarnation, Input, Node, Operation, Options, Perform, Status, Target, Warning, Work,
 };
 
 /// How the network treats frames.
@@ -41,7 +41,7 @@ const STRAGGLER_TICKS_MAX: u64 = 200;
 const FRAME_BYTES_MAX: usize = 5 << 19;
 const BATCH_BYTES_MAX: usize = 5 << 20;
 
-/// Nodes whose answers make each other answer would go on for ever where frames take no time.
+/// Nodes whose answers make each other answer would continue forever where frames take no time.
 const FRAMES_A_TICK_MAX: u64 = 20_000;
 
 /// A hundredth of a tick of 10 ms.
@@ -53,7 +53,7 @@ pub struct Cluster {
     pub network: Network,
     /// (from, to): frames of the first do not reach the second.
     pub cuts: BTreeSet<(String, String)>,
-    /// Frames on their way, by arrival, then by order of sending.
+    /// Frames in flight, by arrival, then by order of sending.
     pub frames: BTreeMap<(u64, u64), Sent>,
     pub checker: Checker,
     /// Nodes are told of ticks as by a driver: all that have passed, when they want to be told or hear something.
@@ -69,12 +69,12 @@ pub struct Cluster {
     sent: u64,
     /// What was sent before this tick.
     sent_before: u64,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
     pub echoes: Echoes,
     pub slow_disks: SlowDisks,
     /// What happened to each process so far, if a test wants to repeat it.
     pub journal: Option<Vec<(String, Noted)>>,
-    /// The network is the test's: frames end up here instead of on their way.
+    /// The network is the test's: frames end up here instead of in flight.
     pub outbox: Option<Vec<(Target, Bytes)>>,
 }
 
@@ -85,7 +85,7 @@ pub enum Noted {
     Input(Input),
 }
 
-/// A frame on its way.
+/// A frame in flight.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub from: String,
@@ -124,7 +124,8 @@ pub struct Replica {
     is_closing: bool,
 }
 
-/// A batch that JavaScript works on. It answers what it has evaluated when a slice of its time is over, as the façade does.
+/// A batch that JavaScript works on. It answers what it has evaluated when a slice of its time is over, as the façade
+/// does.
 struct Working {
     batch: Vec<Delivery>,
     evaluations: usize,
@@ -139,7 +140,7 @@ impl Replica {
     pub fn is_told(&self) -> bool {
         let working = self.working.iter().map(|working| &working.batch);
         let waiting = self.batches.iter().chain(working).flatten();
-        !waiting.chain(self.node.news()).any(|delivery| {
+        !waiting.chain(self.node.pending_deliveries()).any(|delivery| {
             matches!(delivery, Delivery::Warning(Warning::StartingOver { .. } | Warning::Superseded { .. }))
         })
     }
@@ -152,7 +153,7 @@ impl Replica {
         }
     }
 
-    /// The numbers of the next perform and of the next ask.
+    /// The numbers of the next call and of the next ask.
     pub fn next_numbers(&self) -> (u64, u64) {
         (self.next_sequence, self.next_ticket)
     }
@@ -178,7 +179,7 @@ impl Cluster {
             now: 0,
             sent: 0,
             sent_before: 0,
-            dice: ChaCha8Rng::seed_from_u64(seed),
+            rng: ChaCha8Rng::seed_from_u64(seed),
             echoes: Echoes::new(seed),
             slow_disks: SlowDisks::new(seed),
             journal: None,
@@ -188,11 +189,11 @@ impl Cluster {
 
     /// A number below `bound`.
     pub fn roll(&mut self, bound: u64) -> u64 {
-        self.dice.next_u64() % bound
+        self.rng.next_u64() % bound
     }
 
-    /// Starts a process under a name that is its place in the world, with the disk that a former process left behind, or
-    /// an empty one.
+    /// Starts a process under a name that is its place in the world, with the disk that a former process left behind,
+    /// or an empty one.
     pub fn start(&mut self, name: &str, options: Options, mut disk: Option<Disk>) {
         if let Some(journal) = &mut self.journal {
             let start = Noted::Start { options: options.clone(), has_disk: disk.is_some() };
@@ -225,7 +226,7 @@ impl Cluster {
 
     pub fn draw_seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
-        self.dice.fill_bytes(&mut seed);
+        self.rng.fill_bytes(&mut seed);
         seed
     }
 
@@ -250,7 +251,7 @@ impl Cluster {
     }
 
     pub fn perform(&mut self, name: &str, method: &str, args: &str) -> u64 {
-        let replica = self.replicas.get_mut(name).expect("the test performs on a node that runs");
+        let replica = self.replicas.get_mut(name).expect("the test calls on a node that runs");
         let sequence = replica.next_sequence;
         replica.next_sequence += 1;
         let perform = Perform { sequence, method: method.into(), args: args.to_string().into() };
@@ -258,11 +259,11 @@ impl Cluster {
         sequence
     }
 
-    pub fn ask(&mut self, name: &str, ask: Ask, ticks: u64) -> u64 {
+    pub fn operation(&mut self, name: &str, operation: Operation, ticks: u64) -> u64 {
         let replica = self.replicas.get_mut(name).expect("the test asks a node that runs");
         let ticket = replica.next_ticket;
         replica.next_ticket += 1;
-        self.handle(name, Input::Ask { ticket, ask, ticks });
+        self.handle(name, Input::Operation { ticket, operation, ticks });
         ticket
     }
 
@@ -300,7 +301,7 @@ impl Cluster {
 
     fn pass_tick(&mut self, name: &str) {
         let Some(replica) = self.replicas.get_mut(name) else { return };
-        if self.rests && replica.untold + 1 < replica.node.rest_ticks() {
+        if self.rests && replica.untold + 1 < replica.node.ticks_until_wakeup() {
             replica.untold += 1;
         } else {
             self.handle(name, Input::Tick);
@@ -310,9 +311,9 @@ impl Cluster {
     /// An outage of Redis for these nodes.
     pub fn break_links(&mut self, outage: Outage, ticks: u64, is_struck: impl Fn(&str) -> bool) {
         let now = self.now;
-        let dice = &mut self.dice;
+        let rng = &mut self.rng;
         for (_, replica) in self.replicas.iter_mut().filter(|(name, _)| is_struck(name)) {
-            replica.link.strike(outage, now, ticks, &mut |bound| dice.next_u64() % bound);
+            replica.link.strike(outage, now, ticks, &mut |bound| rng.next_u64() % bound);
         }
     }
 
@@ -368,7 +369,7 @@ impl Cluster {
     fn run(&mut self, name: &str) {
         loop {
             while let Some(work) = self.replicas.get_mut(name).and_then(|replica| replica.node.poll()) {
-                self.obey(name, work);
+                self.execute(name, work);
             }
             let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.is_in_turn) else {
                 break;
@@ -382,8 +383,8 @@ impl Cluster {
             let status = replica.node.status();
             let ancestors = replica.node.ancestors();
             self.checker.check(name, &status, &replica.application, &ancestors, replica.is_told());
-            let news = replica.application.warnings.iter().rev();
-            let has_given_way = news.filter_map(|warning| match warning {
+            let pending_deliveries = replica.application.warnings.iter().rev();
+            let has_given_way = pending_deliveries.filter_map(|warning| match warning {
                 Warning::Superseded { .. } => Some(true),
                 Warning::StartingOver { .. } => Some(false),
                 _ => None,
@@ -401,7 +402,7 @@ impl Cluster {
         }
     }
 
-    fn obey(&mut self, name: &str, work: Work) {
+    fn execute(&mut self, name: &str, work: Work) {
         let replica = self.replicas.get_mut(name).expect("a node that works runs");
         match work {
             Work::Join(incarnation) => replica.incarnation = Some(incarnation),
@@ -440,7 +441,7 @@ impl Cluster {
         replica.working = Some(Working { batch, evaluations, ends_at: self.now + ticks });
     }
 
-    /// A tick has passed for JavaScript: it says now and then that it works, until it is done.
+    /// A tick has passed for JavaScript: it says at intervals that it works, until it is done.
     fn work(&mut self, name: &str) {
         let now = self.now;
         let Some(replica) = self.replicas.get_mut(name) else { return };

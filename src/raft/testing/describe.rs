@@ -1,4 +1,4 @@
-//! This file puts frames, deliveries and answers into the words of the golden scripts.
+//! Puts frames, deliveries and answers into the words of the golden scripts.
 
 use bytes::Bytes;
 use protobuf::Message as _;
@@ -6,7 +6,7 @@ use raft_rs::eraftpb::ConfChangeV2;
 
 use crate::raft::entry::Context;
 use crate::raft::frame::{Frame, Message, WireEntry};
-use crate::raft::{Answer, Delivery};
+use crate::raft::{Delivery, MethodResult};
 
 pub fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {
     let frame = Frame::decode(bytes).expect("a core sends frames");
@@ -16,23 +16,26 @@ pub fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {
 
 fn describe_message(message: &Message) -> String {
     match message {
-        Message::Hello { cluster_size, .. } => format!("Hello {cluster_size}"),
+        Message::Discover { cluster_size, .. } => format!("Discover {cluster_size}"),
         Message::Accept(roster) => {
             let ids: Vec<&str> = roster.0.iter().map(|(_, id)| &**id).collect();
             format!("Accept {}", ids.join(" "))
         }
-        Message::Here(here) => format!("Here actions={} leader={}", here.holds_actions, here.has_leader),
-        Message::Taken { id } => format!("Taken {id}"),
+        Message::ClusterAnnouncement(announcement) => format!(
+            "ClusterAnnouncement actions={} leader={}",
+            announcement.holds_actions, announcement.has_leader
+        ),
+        Message::IdInUse { id } => format!("IdInUse {id}"),
         Message::Closing { leaves } => if *leaves { "Closing and leaving" } else { "Closing" }.into(),
-        Message::About { asks, .. } => if *asks { "About?" } else { "About" }.into(),
-        Message::AskStart { .. } => "AskStart".into(),
-        Message::ToldStart { .. } => "ToldStart".into(),
-        Message::RefusedStart { why, .. } => format!("RefusedStart {why:?}"),
+        Message::MemberInfo { asks, .. } => if *asks { "MemberInfo?" } else { "MemberInfo" }.into(),
+        Message::StartQuery { .. } => "StartQuery".into(),
+        Message::StartReply { .. } => "StartReply".into(),
+        Message::StartRefused { why, .. } => format!("StartRefused {why:?}"),
         Message::OtherApplication { .. } => "OtherApplication".into(),
         Message::Removed { term, .. } => format!("Removed term={term}"),
         Message::Chunk(chunk) => format!(
             "Chunk {}{}..{} of {} term={}",
-            if chunk.heals { "healing " } else { "" },
+            if chunk.restores { "restoring " } else { "" },
             chunk.offset,
             chunk.offset + chunk.bytes.len() as u64,
             chunk.total,
@@ -42,21 +45,27 @@ fn describe_message(message: &Message) -> String {
             let parts = held.iter().map(|(start, end)| format!(" {start}..{end}"));
             format!("ChunkReceived {bytes}{}", parts.collect::<String>())
         }
-        Message::Ask { term, attempt, question } => {
-            format!("Ask {} term={term} {question:?}", attempt & 0xffff_ffff)
+        Message::OperationRequest { term, request_id, request } => {
+            format!("OperationRequest {} term={term} {request:?}", request_id & 0xffff_ffff)
         }
-        Message::Answer { attempt, answer } => format!("Answer {} {answer:?}", attempt & 0xffff_ffff),
+        Message::OperationReply { request_id, answer } => {
+            format!("OperationReply {} {answer:?}", request_id & 0xffff_ffff)
+        }
         Message::StateHash { index, .. } => format!("StateHash index={index}"),
         Message::Disagrees { index, .. } => format!("Disagrees index={index}"),
-        Message::Fenced { index } => format!("Fenced index={index:?}"),
+        Message::Diverged { index } => format!("Diverged index={index:?}"),
         Message::Recover => "Recover".into(),
-        Message::Yield { term, index } => format!("Yield term={term} index={index}"),
-        Message::Yielded => "Yielded".into(),
+        Message::RecoveryVoteRequest { term, index } => {
+            format!("RecoveryVoteRequest term={term} index={index}")
+        }
+        Message::RecoveryVoteGranted => "RecoveryVoteGranted".into(),
         Message::Released => "Released".into(),
-        Message::Wake => "Wake".into(),
-        Message::Awake => "Awake".into(),
-        Message::Silent { members } => format!("Silent {}", members.len()),
-        Message::Outranks { term, index } => format!("Outranks term={term} index={index}"),
+        Message::AppProbe => "AppProbe".into(),
+        Message::AppProbeReply => "AppProbeReply".into(),
+        Message::Unreachable { members } => format!("Unreachable {}", members.len()),
+        Message::RecoveryVoteRejected { term, index } => {
+            format!("RecoveryVoteRejected term={term} index={index}")
+        }
         Message::Raft(raft) => {
             let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);
             if raft.commit > 0 {
@@ -119,7 +128,7 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
             let kept = if *is_provisional { " (kept)" } else { "" };
             format!("reduces {} at {index}{kept}{own}", String::from_utf8_lossy(action))
         }
-        Delivery::Settled { sequence, settlement } => format!("settles {sequence}: {settlement:?}"),
+        Delivery::Settled { sequence, call_outcome } => format!("settles {sequence}: {call_outcome:?}"),
         Delivery::TakeSnapshot => "takes a snapshot".into(),
         Delivery::Restore { index, state } => {
             let state =
@@ -127,23 +136,23 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
             format!("restores {state} at {index}")
         }
         Delivery::Hash { index } => format!("hashes its state at {index}"),
-        Delivery::Wake => "is to answer".into(),
+        Delivery::AppProbe => "is to answer".into(),
         Delivery::ReportProgress => "is to report progress".into(),
         Delivery::CaughtUp(true) => "has caught up".into(),
         Delivery::CaughtUp(false) => "is behind".into(),
         Delivery::Replayed => "has replayed its log".into(),
-        Delivery::Asked { ticket, result } => format!("is answered {ticket}: {result:?}"),
-        Delivery::Fenced(error) => format!("is fenced: {error}"),
-        Delivery::Healed => "is healed".into(),
+        Delivery::OperationEnded { ticket, result } => format!("is answered {ticket}: {result:?}"),
+        Delivery::Diverged(error) => format!("is diverged: {error}"),
+        Delivery::Restored => "is restored".into(),
         Delivery::Warning(warning) => format!("warns: {warning}"),
     }
 }
 
-pub fn describe_answer(answer: &Answer) -> String {
+pub fn describe_answer(answer: &MethodResult) -> String {
     match answer {
-        Answer::Action(action) => format!("action {}", String::from_utf8_lossy(action)),
-        Answer::Nothing => "nothing".into(),
-        Answer::Unknown(error) => format!("unknown {}", String::from_utf8_lossy(error)),
-        Answer::Refused(error) => format!("refused {}", String::from_utf8_lossy(error)),
+        MethodResult::Action(action) => format!("action {}", String::from_utf8_lossy(action)),
+        MethodResult::Nothing => "nothing".into(),
+        MethodResult::Unknown(error) => format!("unknown {}", String::from_utf8_lossy(error)),
+        MethodResult::Refused(error) => format!("refused {}", String::from_utf8_lossy(error)),
     }
 }

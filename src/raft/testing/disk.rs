@@ -1,4 +1,4 @@
-//! This file is the disk of a simulated node: what was written is durable only after a sync, and a crash may leave any
+//! The disk of a simulated node: what was written is durable only after a sync, and a crash may leave any
 //! prefix of what was not.
 
 use std::collections::VecDeque;
@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use raft_rs::eraftpb::{Entry, HardState};
 
 use super::bugs::{Bug, is_back};
-use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Start, Write};
+use crate::raft::{Position, ReplicaRecord, SnapshotRecord, Start, StoredState, Write};
 
-/// What is durable, and what is on its way.
+/// What is durable, and what is in flight.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     durable: Kept,
@@ -19,7 +19,7 @@ pub struct Disk {
 
 #[derive(Clone, Debug, Default)]
 struct Kept {
-    seat: Option<SeatRecord>,
+    replica: Option<ReplicaRecord>,
     start: u64,
     starts: Vec<Start>,
     snapshot: Option<SnapshotRecord>,
@@ -33,7 +33,7 @@ impl Disk {
         self.unsynced.push_back((number, write));
     }
 
-    /// Nothing is on its way.
+    /// Nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.unsynced.is_empty()
     }
@@ -60,7 +60,7 @@ impl Disk {
     }
 
     /// By a process with this nonce.
-    pub fn load(&mut self, nonce: u64) -> Option<Recovered> {
+    pub fn load(&mut self, nonce: u64) -> Option<StoredState> {
         let kept = &mut self.durable;
         kept.start += 1;
         kept.starts.push(Start { number: kept.start, nonce });
@@ -72,8 +72,8 @@ impl Disk {
             let Position { index: commit, term } = snapshot.position;
             kept.hard_state = HardState { term, commit, ..HardState::default() };
         }
-        Some(Recovered {
-            seat: kept.seat?,
+        Some(StoredState {
+            replica: kept.replica?,
             start: kept.start,
             starts: kept.starts.clone(),
             snapshot: kept.snapshot.clone()?,
@@ -86,16 +86,16 @@ impl Disk {
 
 impl Kept {
     fn carry_out(&mut self, write: Write) {
-        if let Some(seat) = write.seat {
+        if let Some(replica) = write.replica {
             *self = Self {
-                seat: Some(seat),
+                replica: Some(replica),
                 start: self.start,
                 starts: self.starts.last().copied().into_iter().collect(),
                 ..Self::default()
             };
         }
         if let Some(record) = write.record {
-            self.seat = Some(record);
+            self.replica = Some(record);
         }
         if let Some(snapshot) = write.snapshot {
             self.snapshot = Some(snapshot);

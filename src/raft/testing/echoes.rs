@@ -1,6 +1,6 @@
-//! This file is the memory of a bad network: any frame may come again, from any earlier moment of the run.
+//! The memory of a bad network: any frame may come again, from any earlier moment of the run.
 //!
-//! It has dice of its own: a seed without echoes runs as it would without this file.
+//! It has a random generator of its own: a seed without echoes runs as it would without this file.
 
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
@@ -26,12 +26,12 @@ pub struct Echoes {
     per_mille: u64,
     kept: Vec<Echo>,
     seen: u64,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
 }
 
 impl Echoes {
     pub fn new(seed: u64) -> Self {
-        Self { per_mille: 0, kept: Vec::new(), seen: 0, dice: ChaCha8Rng::seed_from_u64(!seed) }
+        Self { per_mille: 0, kept: Vec::new(), seen: 0, rng: ChaCha8Rng::seed_from_u64(!seed) }
     }
 
     /// How often frames come again from here on; never in a third of the seeds.
@@ -63,6 +63,6 @@ impl Echoes {
     }
 
     fn roll(&mut self, bound: u64) -> u64 {
-        self.dice.next_u64() % bound
+        self.rng.next_u64() % bound
     }
 }

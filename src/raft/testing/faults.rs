@@ -1,7 +1,7 @@
-//! This file holds the faults that the simulations share, each under a name by which it can be switched off.
+//! Holds the faults that the simulations share, each under a name by which it can be switched off.
 //!
-//! `CONFLUX_WITHOUT=drift,outages` leaves these out, so that `npm run sim` finds what a failing seed needs. The dice
-//! are thrown nevertheless: until the fault would have struck, the seed is the same.
+//! `CONFLUX_WITHOUT=drift,outages` leaves these out, so that `npm run sim` finds what a failing seed needs. The random
+//! generator are thrown nevertheless: until the fault would have struck, the seed is the same.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -150,15 +150,16 @@ impl Run {
         cluster.echoes.draw();
     }
 
-    /// An evaluation takes this node from a tenth of a millisecond to longer than an election timeout, or no time again.
+    /// An evaluation takes this node from a tenth of a millisecond to longer than an election timeout, or no time
+    /// again.
     pub fn slow_down(&mut self, name: &str) {
         let cost = [0, 1, 10, 100, 1_000, 8_000][self.cluster.roll(6) as usize];
         let replica = self.cluster.replicas.get_mut(name).expect("what strikes a node finds it running");
         replica.cost = if cost > 0 && Fault::Costs.strikes() { cost } else { 0 };
     }
 
-    /// What is sent to this node comes over a slow line, or over a fast one again. A line that one large action keeps busy
-    /// for long is not asked for what is due at once.
+    /// What is sent to this node comes over a slow line, or over a fast one again. A line that one large action keeps
+    /// busy for long is not asked for what is due at once.
     pub fn slow_link(&mut self, name: &str) {
         let rates = if self.cluster.is_large { [50_000, 100_000, 200_000] } else { [1_000, 5_000, 20_000] };
         let rate = rates[self.cluster.roll(3) as usize];
@@ -168,7 +169,7 @@ impl Run {
         line.bytes_a_tick = is_slow.then_some(rate);
     }
 
-    /// The process stops, or goes on.
+    /// The process stops, or continues.
     pub fn pause(&mut self, name: &str) {
         let replica = self.cluster.replicas.get_mut(name).expect("what strikes a node finds it running");
         replica.is_paused = !replica.is_paused && Fault::Pauses.strikes();
@@ -242,14 +243,14 @@ impl Run {
         }
     }
 
-    /// Nobody reaches this node, nor it anybody.
+    /// No node reaches this node, nor it any node.
     pub fn isolate(&mut self, name: &str) {
         if Fault::Cuts.strikes() {
             self.cluster.cut_apart(|one, other| (one == name) != (other == name));
         }
     }
 
-    /// Replaces all cuts by a partition into halves, or by one in which everybody is alone. From that into halves, an
+    /// Replaces all cuts by a partition into halves, or by one in which every node is alone. From that into halves, an
     /// election begins on both sides at once.
     pub fn partition(&mut self) {
         let mut sides: Vec<String> = self.cluster.replicas.keys().cloned().collect();

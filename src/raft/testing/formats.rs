@@ -1,4 +1,4 @@
-//! This file holds the bytes that outlive the program which wrote them, or that another version reads: frames, entries of
+//! Holds the bytes that outlive the program which wrote them, or that another version reads: frames, entries of
 //! the log, snapshot images. The disk's own are in `storage/disk/record.rs`.
 //!
 //! `formats.txt` beside it has them as version 1 of the protocol writes them, a line each. A line that changes is a
@@ -13,10 +13,10 @@ use crate::raft::application::Application;
 use crate::raft::entry::{Admission, Context, Request, RequestId};
 use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::frame::{
-    Ancestor, Chunk, Frame, Here, Malformed, Message, Outcome, Question, RaftKind, RaftMessage, ReadAt,
-    Refused, RequestItem, Requests, Roster, Started, VERSION, WireEntry,
+    Ancestor, Chunk, ClusterAnnouncement, Frame, Malformed, Message, OperationReply, OperationRequest,
+    Outcome, RaftKind, RaftMessage, Refused, RequestItem, Requests, Roster, Started, VERSION, WireEntry,
 };
-use crate::raft::registry::Registry;
+use crate::raft::membership::members::Members;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Start, Warning, Work};
 
@@ -72,8 +72,8 @@ fn messages() -> Vec<Message> {
     let outcomes = vec![(4, Outcome::Nothing), (5, Outcome::Refused("{}".into()))];
     let item =
         RequestItem { sequence: 9, after: 8, method: "append".into(), args: "[1]".into(), attempts: 1 };
-    let ask = |question| Message::Ask { term: 3, attempt: 1 << 32, question };
-    let answer = |answer| Message::Answer { attempt: 1 << 32, answer };
+    let operation = |request| Message::OperationRequest { term: 3, request_id: 1 << 32, request };
+    let answer = |answer| Message::OperationReply { request_id: 1 << 32, answer };
     let chunk = Chunk {
         transfer: 7,
         term: 3,
@@ -81,11 +81,11 @@ fn messages() -> Vec<Message> {
         checksum: 0xdead_beef,
         offset: 4,
         bytes: "image".into(),
-        heals: true,
+        restores: true,
         overtaken: 2,
     };
     let mut messages = vec![
-        Message::Hello {
+        Message::Discover {
             id: "a".into(),
             cluster_size: 3,
             version: "v".into(),
@@ -93,7 +93,7 @@ fn messages() -> Vec<Message> {
             members_index: 300,
         },
         Message::Accept(roster()),
-        Message::Here(Here {
+        Message::ClusterAnnouncement(ClusterAnnouncement {
             cluster,
             ancestors: vec![Ancestor { cluster: ClusterUuid::of_epoch(cluster, incarnation(1)), kept: 300 }],
             cluster_size: 3,
@@ -102,47 +102,47 @@ fn messages() -> Vec<Message> {
             application: Application::new(None, []),
             members_index: 300,
         }),
-        Message::Taken { id: "a".into() },
+        Message::IdInUse { id: "a".into() },
         Message::Closing { leaves: true },
         Message::Requests(Requests { term: 3, start: 2, floor: 8, requests: vec![item] }),
         Message::Outcomes { term: 3, start: 2, index: 300, outcomes },
         Message::Received { term: 3, start: 2, sequence: 9 },
-        Message::About { version: "v".into(), application: application(), asks: true },
+        Message::MemberInfo { version: "v".into(), application: application(), asks: true },
         Message::Removed { term: 3, cluster_size: 5 },
         Message::Chunk(chunk),
         Message::ChunkReceived { transfer: 7, bytes: 9, held: vec![(11, 13)] },
-        ask(Question::Read),
-        ask(Question::TransferLeadership { to: None }),
-        ask(Question::TransferLeadership { to: Some("a".into()) }),
-        ask(Question::Remove { members: vec![1, 300] }),
-        ask(Question::Resize { cluster_size: 5, after: 300 }),
-        answer(ReadAt::Index(300)),
-        answer(ReadAt::Unknown),
-        answer(ReadAt::Learner),
-        answer(ReadAt::Last),
+        operation(OperationRequest::Read),
+        operation(OperationRequest::TransferLeadership { to: None }),
+        operation(OperationRequest::TransferLeadership { to: Some("a".into()) }),
+        operation(OperationRequest::Remove { members: vec![1, 300] }),
+        operation(OperationRequest::Resize { cluster_size: 5, after: 300 }),
+        answer(OperationReply::ReadIndex(300)),
+        answer(OperationReply::UnknownMember),
+        answer(OperationReply::NotAVoter),
+        answer(OperationReply::LastVoter),
         Message::StateHash { index: 300, version: "v".into(), hash: [7; 16] },
         Message::Disagrees { index: 300, ours: [7; 16], theirs: [8; 16] },
-        Message::Fenced { index: Some(300) },
+        Message::Diverged { index: Some(300) },
         Message::Recover,
-        Message::Yield { term: 3, index: 300 },
-        Message::Yielded,
-        Message::Outranks { term: 3, index: 300 },
-        Message::Wake,
-        Message::Awake,
-        Message::Silent { members: vec![(1, 2)] },
+        Message::RecoveryVoteRequest { term: 3, index: 300 },
+        Message::RecoveryVoteGranted,
+        Message::RecoveryVoteRejected { term: 3, index: 300 },
+        Message::AppProbe,
+        Message::AppProbeReply,
+        Message::Unreachable { members: vec![(1, 2)] },
         Message::Released,
         Message::OtherApplication { cluster, theirs: application() },
-        Message::AskStart { token: 300, known: Some(Start { number: 2, nonce: 3 }) },
-        Message::ToldStart { token: 300, last_index: 400 },
-        Message::RefusedStart { start: Start { number: 2, nonce: 3 }, why: Refused::Copy },
-        Message::RefusedStart { start: Start { number: 2, nonce: 3 }, why: Refused::Outdated },
+        Message::StartQuery { token: 300, known: Some(Start { number: 2, nonce: 3 }) },
+        Message::StartReply { token: 300, last_index: 400 },
+        Message::StartRefused { start: Start { number: 2, nonce: 3 }, why: Refused::Copy },
+        Message::StartRefused { start: Start { number: 2, nonce: 3 }, why: Refused::Outdated },
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
 }
 
 fn frame(message: &Message) -> Frame {
-    let to = (*message != Message::Wake).then(|| incarnation(2));
+    let to = (*message != Message::AppProbe).then(|| incarnation(2));
     Frame {
         cluster: roster().uuid(),
         from: incarnation(1),
@@ -155,36 +155,36 @@ fn frame(message: &Message) -> Frame {
 /// The place of a variant in the encoding. The compiler asks for a new one here, and the test for a message of it.
 fn place(message: &Message) -> u8 {
     match message {
-        Message::Hello { .. } => 0,
+        Message::Discover { .. } => 0,
         Message::Accept(_) => 1,
-        Message::Here(_) => 2,
-        Message::Taken { .. } => 3,
+        Message::ClusterAnnouncement(_) => 2,
+        Message::IdInUse { .. } => 3,
         Message::Closing { .. } => 4,
         Message::Raft(_) => 5,
         Message::Requests(_) => 6,
         Message::Outcomes { .. } => 7,
         Message::Received { .. } => 8,
-        Message::About { .. } => 9,
+        Message::MemberInfo { .. } => 9,
         Message::Removed { .. } => 10,
         Message::Chunk(_) => 11,
         Message::ChunkReceived { .. } => 12,
-        Message::Ask { .. } => 13,
-        Message::Answer { .. } => 14,
+        Message::OperationRequest { .. } => 13,
+        Message::OperationReply { .. } => 14,
         Message::StateHash { .. } => 15,
         Message::Disagrees { .. } => 16,
-        Message::Fenced { .. } => 17,
+        Message::Diverged { .. } => 17,
         Message::Recover => 18,
-        Message::Yield { .. } => 19,
-        Message::Yielded => 20,
-        Message::Outranks { .. } => 21,
-        Message::Wake => 22,
-        Message::Awake => 23,
-        Message::Silent { .. } => 24,
+        Message::RecoveryVoteRequest { .. } => 19,
+        Message::RecoveryVoteGranted => 20,
+        Message::RecoveryVoteRejected { .. } => 21,
+        Message::AppProbe => 22,
+        Message::AppProbeReply => 23,
+        Message::Unreachable { .. } => 24,
         Message::Released => 25,
         Message::OtherApplication { .. } => 26,
-        Message::AskStart { .. } => 27,
-        Message::ToldStart { .. } => 28,
-        Message::RefusedStart { .. } => 29,
+        Message::StartQuery { .. } => 27,
+        Message::StartReply { .. } => 28,
+        Message::StartRefused { .. } => 29,
     }
 }
 
@@ -223,21 +223,26 @@ fn admission() -> Admission {
     Admission { incarnation: incarnation(3), id: "c".into() }
 }
 
-fn registry() -> Registry {
-    let mut registry = Registry::found(&roster());
-    registry.renew(ClusterUuid::of_epoch(roster().uuid(), incarnation(1)), incarnation(1), "a".into(), 300);
-    registry.admit(incarnation(3), "c".into());
-    registry.set_leaving(vec![incarnation(1).raft_id()]);
-    registry.resize(5, 0, 300);
-    registry.set_start(incarnation(3).raft_id(), Start { number: 2, nonce: 3 });
-    registry
+fn members() -> Members {
+    let mut members = Members::found(&roster());
+    members.become_new_incarnation(
+        ClusterUuid::of_epoch(roster().uuid(), incarnation(1)),
+        incarnation(1),
+        "a".into(),
+        300,
+    );
+    members.admit(incarnation(3), "c".into());
+    members.set_leaving(vec![incarnation(1).raft_id()]);
+    members.resize(5, 0, 300);
+    members.set_start(incarnation(3).raft_id(), Start { number: 2, nonce: 3 });
+    members
 }
 
 fn snapshot() -> Snapshot {
     let mut snapshot = Snapshot::found(&roster());
     snapshot.position = Position { index: 300, term: 3 };
     snapshot.table.apply(&request(), &"\"x\"".into());
-    snapshot.registry = registry();
+    snapshot.members = members();
     snapshot.conf_state.voters_outgoing = snapshot.conf_state.voters.clone();
     snapshot.conf_state.learners = vec![77];
     snapshot.conf_state.auto_leave = true;
@@ -304,7 +309,7 @@ fn formats_of_before_are_read() {
     {
         let read = Snapshot::decode(bytes).expect("it is an image");
         assert_eq!((read.position, read.conf_state), (expected.position, expected.conf_state));
-        assert_eq!((read.registry, read.table), (expected.registry, expected.table));
+        assert_eq!((read.members, read.table), (expected.members, expected.table));
         assert_eq!(read.state, expected.state);
     }
 }

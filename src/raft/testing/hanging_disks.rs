@@ -1,53 +1,53 @@
-//! This file tells of disks that hang: they take writes, give no error, and do not answer.
+//! Tells of disks that hang: they take writes, give no error, and do not answer.
 
 use super::application::End;
 use super::cluster::Network;
 use super::disk::Disk;
 use super::run::PADDING;
-use super::tale::Tale;
+use super::scenario::Scenario;
 use crate::raft::group::UNSAVED_BYTES_MAX;
-use crate::raft::{Ask, Role, Warning};
+use crate::raft::{Operation, Role, Warning};
 
 /// Within so many ticks the others are served again: a write is overdue after 100, and an election takes up to 50.
 const GAP_TICKS_MAX: u64 = 200;
 
-fn hang(tale: &mut Tale, name: &str, hangs: bool) {
-    let replica = tale.cluster.replicas.get_mut(name).expect("it runs");
+fn hang(scenario: &mut Scenario, name: &str, hangs: bool) {
+    let replica = scenario.cluster.replicas.get_mut(name).expect("it runs");
     replica.disk.as_mut().expect("it has a disk").hangs = hangs;
 }
 
-fn is_served_within(tale: &mut Tale, name: &str, ticks: u64) -> bool {
-    let (sequence, _) = tale.append(name);
-    tale.holds_within(ticks, |tale| tale.end(name, sequence).is_some())
+fn is_served_within(scenario: &mut Scenario, name: &str, ticks: u64) -> bool {
+    let (sequence, _) = scenario.append(name);
+    scenario.holds_within(ticks, |scenario| scenario.end(name, sequence).is_some())
 }
 
-fn slow_warnings(tale: &Tale, name: &str) -> usize {
-    let warnings = &tale.cluster.replicas[name].application.warnings;
+fn slow_warnings(scenario: &Scenario, name: &str) -> usize {
+    let warnings = &scenario.cluster.replicas[name].application.warnings;
     warnings.iter().filter(|warning| matches!(warning, Warning::StorageSlow { .. })).count()
 }
 
 /// The disks of the leader and of all but two followers hang: one of these two leads, and serves.
 pub fn a_leader_gives_way(seed: u64) {
     let size = 3 + 2 * (seed % 2) as usize;
-    let mut tale = Tale::found(seed, size, true);
-    let leader = tale.leader().expect("it was found");
-    let followers = tale.followers();
+    let mut scenario = Scenario::found(seed, size, true);
+    let leader = scenario.leader().expect("it was found");
+    let followers = scenario.followers();
     let slow = &followers[..size / 2 - 1];
     let quick = &followers[size / 2 - 1..];
-    hang(&mut tale, &leader, true);
-    slow.iter().for_each(|name| hang(&mut tale, name, true));
+    hang(&mut scenario, &leader, true);
+    slow.iter().for_each(|name| hang(&mut scenario, name, true));
     // Something for the disk to hang on.
-    tale.append(&quick[0]);
-    tale.ticks(GAP_TICKS_MAX);
-    let next = quick.iter().find(|name| tale.status(name).role == Role::Leader);
-    assert!(next.is_some(), "no node with a disk that answers leads: {:#?}", tale.cluster.statuses());
-    assert!(is_served_within(&mut tale, &quick[0], GAP_TICKS_MAX), "the quick followers are not served");
-    tale.ticks(500);
-    assert_eq!(slow_warnings(&tale, &leader), 1, "it is told once");
-    assert!(quick.iter().all(|name| slow_warnings(&tale, name) == 0));
-    hang(&mut tale, &leader, false);
-    slow.iter().for_each(|name| hang(&mut tale, name, false));
-    tale.serve();
+    scenario.append(&quick[0]);
+    scenario.ticks(GAP_TICKS_MAX);
+    let next = quick.iter().find(|name| scenario.status(name).role == Role::Leader);
+    assert!(next.is_some(), "no node with a disk that answers leads: {:#?}", scenario.cluster.statuses());
+    assert!(is_served_within(&mut scenario, &quick[0], GAP_TICKS_MAX), "the quick followers are not served");
+    scenario.ticks(500);
+    assert_eq!(slow_warnings(&scenario, &leader), 1, "it is told once");
+    assert!(quick.iter().all(|name| slow_warnings(&scenario, name) == 0));
+    hang(&mut scenario, &leader, false);
+    slow.iter().for_each(|name| hang(&mut scenario, name, false));
+    scenario.serve();
 }
 
 #[test]
@@ -59,39 +59,40 @@ fn a_leader_whose_disk_hangs_gives_way_to_one_whose_disk_answers() {
 #[test]
 fn a_disk_that_answers_in_time_keeps_its_leader() {
     for seed in 0..10 {
-        let mut tale = Tale::found(seed, 3, true);
-        let leader = tale.leader().expect("it was found");
-        let term = tale.status(&leader).term;
+        let mut scenario = Scenario::found(seed, 3, true);
+        let leader = scenario.leader().expect("it was found");
+        let term = scenario.status(&leader).term;
         for _ in 0..5 {
-            hang(&mut tale, &leader, true);
-            tale.append(&leader);
-            tale.ticks(80);
-            hang(&mut tale, &leader, false);
-            tale.ticks(10);
+            hang(&mut scenario, &leader, true);
+            scenario.append(&leader);
+            scenario.ticks(80);
+            hang(&mut scenario, &leader, false);
+            scenario.ticks(10);
         }
-        tale.serve();
-        assert_eq!((tale.leader(), tale.status(&leader).term), (Some(leader.clone()), term));
-        assert_eq!(slow_warnings(&tale, &leader), 0);
+        scenario.serve();
+        assert_eq!((scenario.leader(), scenario.status(&leader).term), (Some(leader.clone()), term));
+        assert_eq!(slow_warnings(&scenario, &leader), 0);
     }
 }
 
 const OVERDUE_TICKS: u64 = 100;
-/// A perform on a node whose disk hangs takes a few heartbeats, or, where the leader changes meanwhile, an election.
+/// A call on a node whose disk hangs takes a few heartbeats, or, where the leader changes meanwhile, an election.
 const ANSWER_TICKS_MAX: u64 = 60;
 
-/// Everybody performs, and the node whose disk hangs is served: each of its performs ends with its action. Gives those
+/// Every node calls, and the node whose disk hangs is served: each of its calls ends with its action. Gives those
 /// actions.
-fn serve_meanwhile(tale: &mut Tale, hung: &str, ticks: u64) -> Vec<String> {
+fn serve_meanwhile(scenario: &mut Scenario, hung: &str, ticks: u64) -> Vec<String> {
     let mut acknowledged = Vec::new();
     for _ in 0..ticks / 10 {
-        tale.names().iter().for_each(|name| _ = tale.append(name));
-        tale.ticks(10);
+        scenario.names().iter().for_each(|name| _ = scenario.append(name));
+        scenario.ticks(10);
     }
     for _ in 0..5 {
-        let (sequence, action) = tale.append(hung);
-        let is_done = |tale: &Tale| tale.end(hung, sequence) == Some(&End::Resolved(action.clone()));
-        let is_served = tale.holds_within(ANSWER_TICKS_MAX, is_done);
-        assert!(is_served, "{hung} is not served: {:#?}", tale.cluster.statuses());
+        let (sequence, action) = scenario.append(hung);
+        let is_done =
+            |scenario: &Scenario| scenario.end(hung, sequence) == Some(&End::Resolved(action.clone()));
+        let is_served = scenario.holds_within(ANSWER_TICKS_MAX, is_done);
+        assert!(is_served, "{hung} is not served: {:#?}", scenario.cluster.statuses());
         acknowledged.push(action);
     }
     acknowledged
@@ -99,47 +100,48 @@ fn serve_meanwhile(tale: &mut Tale, hung: &str, ticks: u64) -> Vec<String> {
 
 /// The disk answers, or its machine has lost power, with nothing of what waited: the node is what it was, and nothing
 /// acknowledged is lost.
-fn end_hang(tale: &mut Tale, hung: &str, loses_power: bool, acknowledged: &[String]) {
+fn end_hang(scenario: &mut Scenario, hung: &str, loses_power: bool, acknowledged: &[String]) {
     if loses_power {
-        let id = tale.status(hung).id.to_string();
-        let disk = tale.crash(hung, 0);
-        tale.ticks(30);
-        tale.start_anew(&id, disk);
+        let id = scenario.status(hung).id.to_string();
+        let disk = scenario.crash(hung, 0);
+        scenario.ticks(30);
+        scenario.start_anew(&id, disk);
     }
-    tale.names().iter().for_each(|name| hang(tale, name, false));
-    tale.until("all are members again", |tale| tale.leader().is_some());
-    tale.serve();
-    for name in tale.names() {
+    scenario.names().iter().for_each(|name| hang(scenario, name, false));
+    scenario.until("all are members again", |scenario| scenario.leader().is_some());
+    scenario.serve();
+    for name in scenario.names() {
         for action in acknowledged {
-            assert!(tale.holds(&name, action), "{name} lacks `{action}`, which {hung} was told is kept");
+            assert!(scenario.holds(&name, action), "{name} lacks `{action}`, which {hung} was told is kept");
         }
     }
 }
 
-fn found_and_hang(seed: u64, is_leader: bool) -> (Tale, String) {
-    let mut tale = Tale::found(seed, 3 + 2 * (seed % 2) as usize, true);
-    let hung = if is_leader { tale.leader().expect("it was found") } else { tale.followers()[0].clone() };
-    hang(&mut tale, &hung, true);
+fn found_and_hang(seed: u64, is_leader: bool) -> (Scenario, String) {
+    let mut scenario = Scenario::found(seed, 3 + 2 * (seed % 2) as usize, true);
+    let hung =
+        if is_leader { scenario.leader().expect("it was found") } else { scenario.followers()[0].clone() };
+    hang(&mut scenario, &hung, true);
     // Three disks of five are enough.
     if seed % 6 == 1 {
-        let another = tale.followers().into_iter().rfind(|name| *name != hung).expect("there are four");
-        hang(&mut tale, &another, true);
+        let another = scenario.followers().into_iter().rfind(|name| *name != hung).expect("there are four");
+        hang(&mut scenario, &another, true);
     }
     for _ in 0..2 * OVERDUE_TICKS / 5 {
-        tale.names().iter().for_each(|name| _ = tale.append(name));
-        tale.ticks(5);
+        scenario.names().iter().for_each(|name| _ = scenario.append(name));
+        scenario.ticks(5);
     }
-    (tale, hung)
+    (scenario, hung)
 }
 
 fn who_hangs_is_served(seed: u64) {
-    let (mut tale, hung) = found_and_hang(seed, seed % 4 < 2);
-    let acknowledged = serve_meanwhile(&mut tale, &hung, 1_000);
-    let sync = tale.cluster.ask(&hung, Ask::Sync, 100);
-    tale.until("a read on it is current", |tale| {
-        matches!(tale.cluster.replicas[&hung].application.answered.get(&sync), Some(Ok(())))
+    let (mut scenario, hung) = found_and_hang(seed, seed % 4 < 2);
+    let acknowledged = serve_meanwhile(&mut scenario, &hung, 1_000);
+    let sync = scenario.cluster.operation(&hung, Operation::Sync, 100);
+    scenario.until("a read on it is current", |scenario| {
+        matches!(scenario.cluster.replicas[&hung].application.answered.get(&sync), Some(Ok(())))
     });
-    end_hang(&mut tale, &hung, seed % 8 < 4, &acknowledged);
+    end_hang(&mut scenario, &hung, seed % 8 < 4, &acknowledged);
 }
 
 #[test]
@@ -151,35 +153,35 @@ fn performs_end_on_a_node_whose_disk_hangs() {
 #[test]
 fn performs_end_on_a_node_whose_disk_hangs_while_leaders_change() {
     for seed in 0..20 {
-        let (mut tale, hung) = found_and_hang(seed, seed % 4 < 2);
+        let (mut scenario, hung) = found_and_hang(seed, seed % 4 < 2);
         let mut acknowledged = Vec::new();
         for _ in 0..3 {
-            let leader = tale.leader().expect("one leads");
-            tale.cluster.ask(&leader, Ask::TransferLeadership { to: None }, 100);
-            tale.ticks(GAP_TICKS_MAX);
-            acknowledged.extend(serve_meanwhile(&mut tale, &hung, 100));
+            let leader = scenario.leader().expect("one leads");
+            scenario.cluster.operation(&leader, Operation::TransferLeadership { to: None }, 100);
+            scenario.ticks(GAP_TICKS_MAX);
+            acknowledged.extend(serve_meanwhile(&mut scenario, &hung, 100));
         }
-        let leader = tale.leader().filter(|_| tale.names().len() == 5 && seed % 6 != 1);
+        let leader = scenario.leader().filter(|_| scenario.names().len() == 5 && seed % 6 != 1);
         if let Some(leader) = leader {
-            tale.crash(&leader, 0);
-            tale.until("another leads", |tale| tale.leader().is_some());
-            acknowledged.extend(serve_meanwhile(&mut tale, &hung, 100));
+            scenario.crash(&leader, 0);
+            scenario.until("another leads", |scenario| scenario.leader().is_some());
+            acknowledged.extend(serve_meanwhile(&mut scenario, &hung, 100));
         }
-        end_hang(&mut tale, &hung, seed % 8 < 4, &acknowledged);
+        end_hang(&mut scenario, &hung, seed % 8 < 4, &acknowledged);
     }
 }
 
-/// A newcomer is let in, and the node whose disk hangs hears of it.
+/// A newcomer is admitted, and the node whose disk hangs hears of it.
 #[test]
 fn performs_end_on_a_node_whose_disk_hangs_while_members_change() {
     for seed in 0..20 {
-        let (mut tale, hung) = found_and_hang(seed, seed % 4 < 2);
-        tale.start("p1", "p1", Some(Disk::default()));
-        tale.until("the newcomer is a member", |tale| tale.status("p1").is_caught_up);
-        let acknowledged = serve_meanwhile(&mut tale, &hung, 300);
-        let knows = tale.status(&hung).members.iter().any(|member| &*member.id == "p1");
+        let (mut scenario, hung) = found_and_hang(seed, seed % 4 < 2);
+        scenario.start("p1", "p1", Some(Disk::default()));
+        scenario.until("the newcomer is a member", |scenario| scenario.status("p1").is_caught_up);
+        let acknowledged = serve_meanwhile(&mut scenario, &hung, 300);
+        let knows = scenario.status(&hung).members.iter().any(|member| &*member.id == "p1");
         assert!(knows, "{hung} has not heard of the newcomer");
-        end_hang(&mut tale, &hung, seed % 8 < 4, &acknowledged);
+        end_hang(&mut scenario, &hung, seed % 8 < 4, &acknowledged);
     }
 }
 
@@ -187,79 +189,79 @@ fn performs_end_on_a_node_whose_disk_hangs_while_members_change() {
 #[test]
 fn performs_end_on_a_node_whose_disk_hangs_under_large_actions() {
     for seed in 0..4 {
-        let (mut tale, hung) = found_and_hang(seed, seed % 2 == 0);
-        let others: Vec<String> = tale.names().into_iter().filter(|name| *name != hung).collect();
+        let (mut scenario, hung) = found_and_hang(seed, seed % 2 == 0);
+        let others: Vec<String> = scenario.names().into_iter().filter(|name| *name != hung).collect();
         for number in 0..40 {
             let args = format!("{}/{}{}", others[0], 1_000 + number, PADDING.repeat(300_000));
-            tale.cluster.perform(&others[0], "append", &args);
-            tale.ticks(5);
+            scenario.cluster.perform(&others[0], "append", &args);
+            scenario.ticks(5);
         }
-        let acknowledged = serve_meanwhile(&mut tale, &hung, 100);
-        end_hang(&mut tale, &hung, seed % 4 < 2, &acknowledged);
+        let acknowledged = serve_meanwhile(&mut scenario, &hung, 100);
+        end_hang(&mut scenario, &hung, seed % 4 < 2, &acknowledged);
     }
 }
 
-/// Until a write is overdue, the leader's log is cut behind what fits into its window. The node gets the leader's image, and
-/// goes by that too before it has saved it.
+/// Until a write is overdue, the leader's log is cut behind what fits into its window. The node gets the leader's
+/// image, and goes by that too before it has saved it.
 #[test]
 fn a_node_whose_disk_hangs_goes_by_an_image_that_it_has_not_saved() {
     for seed in 0..10 {
-        let mut tale = Tale::found(seed, 3, true);
-        let hung = tale.followers()[0].clone();
-        let leader = tale.leader().expect("it was found");
-        hang(&mut tale, &hung, true);
+        let mut scenario = Scenario::found(seed, 3, true);
+        let hung = scenario.followers()[0].clone();
+        let leader = scenario.leader().expect("it was found");
+        hang(&mut scenario, &hung, true);
         for _ in 0..OVERDUE_TICKS {
-            tale.append(&leader);
-            tale.tick();
+            scenario.append(&leader);
+            scenario.tick();
         }
-        let had = tale.status(&hung).applied_index;
-        let acknowledged = serve_meanwhile(&mut tale, &hung, 100);
-        let covered = tale.status(&hung).snapshot_index;
+        let had = scenario.status(&hung).applied_index;
+        let acknowledged = serve_meanwhile(&mut scenario, &hung, 100);
+        let covered = scenario.status(&hung).snapshot_index;
         assert!(had < covered, "{hung} had its log up to {had}, and has an image up to {covered}");
-        end_hang(&mut tale, &hung, seed % 2 == 0, &acknowledged);
+        end_hang(&mut scenario, &hung, seed % 2 == 0, &acknowledged);
     }
 }
 
-/// What waits for a disk takes up memory: over a bound the node gets no more, and goes on when its disk answers.
+/// What waits for a disk takes up memory: over a bound the node gets no more, and continues when its disk answers.
 #[test]
 fn a_node_whose_disk_hangs_keeps_no_more_in_memory_than_is_allowed() {
     const ACTION_BYTES: u64 = 300_000;
-    /// What its leader sends without an answer (`group/window.rs`), and a few that were on their way.
+    /// What its leader sends without an answer (`group/window.rs`), and a few that were in flight.
     const WINDOW_BYTES_MAX: u64 = 10 << 20;
-    let mut tale = Tale::found(0, 3, true);
-    let (leader, hung) = (tale.leader().expect("it was found"), tale.followers()[0].clone());
-    hang(&mut tale, &hung, true);
-    tale.append(&leader);
-    tale.ticks(2 * OVERDUE_TICKS);
-    let before = tale.status(&hung).last_index;
+    let mut scenario = Scenario::found(0, 3, true);
+    let (leader, hung) = (scenario.leader().expect("it was found"), scenario.followers()[0].clone());
+    hang(&mut scenario, &hung, true);
+    scenario.append(&leader);
+    scenario.ticks(2 * OVERDUE_TICKS);
+    let before = scenario.status(&hung).last_index;
     let allowed = (UNSAVED_BYTES_MAX + WINDOW_BYTES_MAX) / ACTION_BYTES;
     for number in 0..2 * allowed {
         let args = format!("{leader}/{}{}", 1_000 + number, PADDING.repeat(ACTION_BYTES as usize));
-        tale.cluster.perform(&leader, "append", &args);
-        tale.ticks(5);
+        scenario.cluster.perform(&leader, "append", &args);
+        scenario.ticks(5);
     }
-    let received = tale.status(&hung).last_index - before;
+    let received = scenario.status(&hung).last_index - before;
     assert!(received >= UNSAVED_BYTES_MAX / ACTION_BYTES, "{hung} has received {received} actions");
     assert!(received <= allowed, "{hung} has received {received} actions, and {allowed} are allowed");
-    end_hang(&mut tale, &hung, false, &[]);
+    end_hang(&mut scenario, &hung, false, &[]);
 }
 
 /// What is lost on the way is found out, and sent again from there on: the node has the rest, and needs no image.
 #[test]
 fn what_is_lost_on_the_way_to_a_node_whose_disk_hangs_is_sent_again() {
     for seed in 0..10 {
-        let (mut tale, hung) = found_and_hang(6 * seed, true);
-        serve_meanwhile(&mut tale, &hung, 10);
-        let leader = tale.leader().expect("another leads");
-        tale.cluster.trace = Some(Vec::new());
-        tale.cluster.cuts.insert((leader.clone(), hung.clone()));
-        tale.append(&leader);
-        tale.ticks(2);
-        tale.cluster.cuts.clear();
-        tale.append(&leader);
-        let (sequence, _) = tale.append(&hung);
-        assert!(tale.holds_within(ANSWER_TICKS_MAX, |tale| tale.end(&hung, sequence).is_some()));
-        let trace = tale.cluster.trace.take().expect("it was switched on");
+        let (mut scenario, hung) = found_and_hang(6 * seed, true);
+        serve_meanwhile(&mut scenario, &hung, 10);
+        let leader = scenario.leader().expect("another leads");
+        scenario.cluster.trace = Some(Vec::new());
+        scenario.cluster.cuts.insert((leader.clone(), hung.clone()));
+        scenario.append(&leader);
+        scenario.ticks(2);
+        scenario.cluster.cuts.clear();
+        scenario.append(&leader);
+        let (sequence, _) = scenario.append(&hung);
+        assert!(scenario.holds_within(ANSWER_TICKS_MAX, |scenario| scenario.end(&hung, sequence).is_some()));
+        let trace = scenario.cluster.trace.take().expect("it was switched on");
         assert!(trace.iter().any(|line| line.contains("reject")), "nothing was lost");
         let image = trace.iter().find(|line| line.contains("Chunk"));
         assert_eq!(image, None, "one lost frame costs an image");
@@ -270,16 +272,16 @@ fn what_is_lost_on_the_way_to_a_node_whose_disk_hangs_is_sent_again() {
 #[test]
 fn performs_end_on_a_node_whose_disk_hangs_on_a_bad_network() {
     for seed in 0..20 {
-        let (mut tale, hung) = found_and_hang(seed, seed % 4 < 2);
-        tale.cluster.network = Network { loss: 10, repeats: 10, delay_ticks_max: 5, stragglers: 3 };
+        let (mut scenario, hung) = found_and_hang(seed, seed % 4 < 2);
+        scenario.cluster.network = Network { loss: 10, repeats: 10, delay_ticks_max: 5, stragglers: 3 };
         for _ in 0..20 {
-            let (sequence, _) = tale.append(&hung);
-            let is_served =
-                tale.holds_within(10 * ANSWER_TICKS_MAX, |tale| tale.end(&hung, sequence).is_some());
-            assert!(is_served, "{hung} is not served: {:#?}", tale.cluster.statuses());
+            let (sequence, _) = scenario.append(&hung);
+            let is_served = scenario
+                .holds_within(10 * ANSWER_TICKS_MAX, |scenario| scenario.end(&hung, sequence).is_some());
+            assert!(is_served, "{hung} is not served: {:#?}", scenario.cluster.statuses());
         }
-        tale.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
-        end_hang(&mut tale, &hung, seed % 8 < 4, &[]);
+        scenario.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
+        end_hang(&mut scenario, &hung, seed % 8 < 4, &[]);
     }
 }
 
@@ -287,43 +289,44 @@ fn performs_end_on_a_node_whose_disk_hangs_on_a_bad_network() {
 #[test]
 fn a_leader_that_hears_receipts_alone_steps_down() {
     for seed in 0..10 {
-        let mut tale = Tale::found(seed, 3, true);
-        let leader = tale.leader().expect("it was found");
-        let [hung, gone] = <[String; 2]>::try_from(tale.followers()).expect("two of three follow");
-        hang(&mut tale, &hung, true);
-        tale.append(&leader);
-        tale.ticks(2 * OVERDUE_TICKS);
-        let id = tale.status(&gone).id.to_string();
-        let disk = tale.crash(&gone, 0);
-        tale.append(&leader);
-        let steps_down = tale.holds_within(OVERDUE_TICKS, |tale| tale.status(&leader).role != Role::Leader);
+        let mut scenario = Scenario::found(seed, 3, true);
+        let leader = scenario.leader().expect("it was found");
+        let [hung, gone] = <[String; 2]>::try_from(scenario.followers()).expect("two of three follow");
+        hang(&mut scenario, &hung, true);
+        scenario.append(&leader);
+        scenario.ticks(2 * OVERDUE_TICKS);
+        let id = scenario.status(&gone).id.to_string();
+        let disk = scenario.crash(&gone, 0);
+        scenario.append(&leader);
+        let steps_down =
+            scenario.holds_within(OVERDUE_TICKS, |scenario| scenario.status(&leader).role != Role::Leader);
         assert!(steps_down, "{leader} leads with receipts alone");
-        tale.start_anew(&id, disk);
-        hang(&mut tale, &hung, false);
-        tale.until("one leads again", |tale| tale.leader().is_some());
-        tale.serve();
+        scenario.start_anew(&id, disk);
+        hang(&mut scenario, &hung, false);
+        scenario.until("one leads again", |scenario| scenario.leader().is_some());
+        scenario.serve();
     }
 }
 
 /// What the node has received and not saved makes no majority, and what it applies is what others have saved.
 pub fn receipts_count_for_nothing(seed: u64) {
-    let mut tale = Tale::found(seed, 3, true);
-    let leader = tale.leader().expect("it was found");
-    let [hung, cut_off] = <[String; 2]>::try_from(tale.followers()).expect("two of three follow");
-    hang(&mut tale, &hung, true);
-    tale.append(&leader);
-    tale.ticks(2 * OVERDUE_TICKS);
-    hang(&mut tale, &cut_off, true);
-    let (sequence, action) = tale.append(&leader);
-    tale.ticks(OVERDUE_TICKS / 2);
-    assert_eq!(tale.end(&leader, sequence), None, "`{action}` was acknowledged with one disk of three");
-    tale.ticks(3 * OVERDUE_TICKS);
-    assert_eq!(tale.end(&leader, sequence), None, "`{action}` was acknowledged with one disk of three");
-    assert!(!tale.holds(&hung, &action));
-    hang(&mut tale, &cut_off, false);
-    tale.until("it is served", |tale| tale.end(&leader, sequence).is_some());
-    hang(&mut tale, &hung, false);
-    tale.serve();
+    let mut scenario = Scenario::found(seed, 3, true);
+    let leader = scenario.leader().expect("it was found");
+    let [hung, cut_off] = <[String; 2]>::try_from(scenario.followers()).expect("two of three follow");
+    hang(&mut scenario, &hung, true);
+    scenario.append(&leader);
+    scenario.ticks(2 * OVERDUE_TICKS);
+    hang(&mut scenario, &cut_off, true);
+    let (sequence, action) = scenario.append(&leader);
+    scenario.ticks(OVERDUE_TICKS / 2);
+    assert_eq!(scenario.end(&leader, sequence), None, "`{action}` was acknowledged with one disk of three");
+    scenario.ticks(3 * OVERDUE_TICKS);
+    assert_eq!(scenario.end(&leader, sequence), None, "`{action}` was acknowledged with one disk of three");
+    assert!(!scenario.holds(&hung, &action));
+    hang(&mut scenario, &cut_off, false);
+    scenario.until("it is served", |scenario| scenario.end(&leader, sequence).is_some());
+    hang(&mut scenario, &hung, false);
+    scenario.serve();
 }
 
 #[test]
@@ -334,21 +337,21 @@ fn what_is_received_and_not_saved_makes_no_majority() {
 /// While all is well, and up to the limit, no receipt is given.
 #[test]
 fn a_disk_that_answers_in_time_gives_no_receipt() {
-    let mut tale = Tale::found(3, 3, true);
-    let follower = tale.followers()[0].clone();
-    tale.cluster.trace = Some(Vec::new());
-    tale.serve();
-    hang(&mut tale, &follower, true);
-    tale.append(&follower);
-    tale.ticks(80);
-    hang(&mut tale, &follower, false);
-    tale.serve();
+    let mut scenario = Scenario::found(3, 3, true);
+    let follower = scenario.followers()[0].clone();
+    scenario.cluster.trace = Some(Vec::new());
+    scenario.serve();
+    hang(&mut scenario, &follower, true);
+    scenario.append(&follower);
+    scenario.ticks(80);
+    hang(&mut scenario, &follower, false);
+    scenario.serve();
     let is_receipt = |line: &String| line.contains("Receipt");
     assert_eq!(
-        tale.cluster.trace.as_ref().expect("it was switched on").iter().find(|line| is_receipt(line)),
+        scenario.cluster.trace.as_ref().expect("it was switched on").iter().find(|line| is_receipt(line)),
         None
     );
-    hang(&mut tale, &follower, true);
-    serve_meanwhile(&mut tale, &follower, 300);
-    assert!(tale.cluster.trace.as_ref().expect("it was switched on").iter().any(is_receipt));
+    hang(&mut scenario, &follower, true);
+    serve_meanwhile(&mut scenario, &follower, 300);
+    assert!(scenario.cluster.trace.as_ref().expect("it was switched on").iter().any(is_receipt));
 }

@@ -1,4 +1,4 @@
-//! This file is the connection of a simulated node to Redis: it breaks, freezes or falls silent, and the node is told
+//! The connection of a simulated node to Redis: it breaks, freezes or falls silent, and the node is told
 //! late, as the driver tells it.
 
 use crate::raft::ChannelState;

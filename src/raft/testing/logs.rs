@@ -1,4 +1,4 @@
-//! This file says what must hold of the logs in a simulated cluster after every step: of the paper's Figure 3, leader
+//! Says what must hold of the logs in a simulated cluster after every step: of the paper's Figure 3, leader
 //! append-only, log matching and leader completeness.
 //!
 //! Called by `checker.rs`, which checks what became of the logs.

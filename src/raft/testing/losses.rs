@@ -1,8 +1,8 @@
-//! This file adds to the lives of `churn.rs` that quorums are lost, for good or for long, and recovered: on command, by
+//! Adds to the lives of `churn.rs` that quorums are lost, for good or for long, and recovered: on command, by
 //! themselves, twice at once.
 //!
-//! In the end one cluster must be left, and have everything that was acknowledged in it, or that the log held from which
-//! it was recovered. `CONFLUX_SEED=7 cargo test losses` replays one seed.
+//! In the end one cluster must be left, and have everything that was acknowledged in it, or that the log held from
+//! which it was recovered. `CONFLUX_SEED=7 cargo test losses` replays one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::churn::Life;
 use super::cluster::Cluster;
 use super::faults::Fault;
 use super::seeds::{self, for_seeds};
-use crate::raft::{Ask, ClusterUuid, Role, Status};
+use crate::raft::{ClusterUuid, Operation, Role, Status};
 
 #[test]
 fn losses_of_quorums_end_in_one_cluster_that_has_what_was_kept() {
@@ -55,7 +55,7 @@ impl Life {
         let statuses = self.run.cluster.statuses();
         let Some(status) = statuses.get(survivor).filter(|status| !status.cluster.is_none()) else { return };
         // A cluster without an action is not kept: what is left of it waits for as many as found another.
-        // Nor is one of which nobody stays.
+        // Nor is one of which no node stays.
         let replica = &self.run.cluster.replicas[survivor];
         let holds_actions = replica.node.log().is_some_and(|log| log.holds_actions());
         if !holds_actions || replica.is_closing() || !Fault::Losses.strikes() {
@@ -99,7 +99,7 @@ impl Life {
         let statuses = self.run.cluster.statuses();
         let is_lost = statuses.get(name).is_some_and(|status| !status.missing.is_empty());
         if is_lost && Fault::Losses.strikes() {
-            self.run.cluster.ask(name, Ask::Recover, 400);
+            self.run.cluster.operation(name, Operation::Recover, 400);
         }
     }
 
@@ -171,7 +171,7 @@ impl Life {
     }
 }
 
-/// Everybody is in one cluster that has a leader, but for those that were started for one of another size.
+/// Every node is in one cluster that has a leader, but for those that were started for one of another size.
 fn is_one(statuses: &BTreeMap<String, Status>) -> bool {
     let Some(leads) = statuses.values().find(|status| status.role == Role::Leader) else { return false };
     statuses.values().all(|status| {

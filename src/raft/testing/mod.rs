@@ -1,8 +1,8 @@
-//! This room breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
+//! Breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
 //! `application` stands for the façade, `cluster` for the world (with each node's `disk`, which may be one of the `slow_disks`, its `link` to Redis, and the network's `echoes`),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
-//! scripts of `../scripts/`, `stories`, `fences`, `removals`, `recoveries`, `load`, `copies`, `strangers` and
+//! scripts of `../scripts/`, `scenarios`, `divergences`, `removals`, `recoveries`, `load`, `copies`, `strangers` and
 //! `hanging_disks` tell longer ones. `simulation` runs seeds under faults, `churn` under faults while members come and go,
 //! `losses` while quorums are lost and recovered, `steadiness`
 //! under faults that a cluster must bear without an election. `exploration` draws nothing: it goes through all schedules
@@ -18,10 +18,10 @@ mod cluster;
 mod copies;
 mod describe;
 mod disk;
+mod divergences;
 mod echoes;
 pub mod exploration;
 mod faults;
-mod fences;
 pub(super) mod formats;
 mod hanging_disks;
 mod hostile;
@@ -33,12 +33,12 @@ mod orders;
 mod recoveries;
 mod removals;
 mod run;
+mod scenario;
+mod scenarios;
 mod script;
 pub mod seeds;
 mod simulation;
 mod slow_disks;
 mod slow_links;
 mod steadiness;
-mod stories;
 mod strangers;
-mod tale;

@@ -1,4 +1,4 @@
-//! This file runs the golden scripts: commands, `---`, and the full consequence, as the paper would tell it.
+//! Runs the golden scripts: commands, `---`, and the full consequence, as the paper would tell it.
 //!
 //! `UPDATE_GOLDENFILES=1 cargo test` rewrites them.
 
@@ -10,7 +10,7 @@ use goldenscript::{Command, Context, Runner};
 use super::cluster::{Cluster, Sent};
 use super::disk::Disk;
 use crate::raft::identity::Incarnation;
-use crate::raft::{Ask, Input, Options, Role};
+use crate::raft::{Input, Operation, Options, Role};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -170,13 +170,13 @@ fn seed_for(name: &str, restarts: usize) -> [u8; 32] {
 }
 
 /// What is asked, in a script's words.
-pub fn ask_of(what: &str, about: Option<&str>) -> Result<Ask, Box<dyn Error>> {
+pub fn ask_of(what: &str, about: Option<&str>) -> Result<Operation, Box<dyn Error>> {
     Ok(match (what, about) {
-        ("sync", None) => Ask::Sync,
-        ("recover", None) => Ask::Recover,
-        ("resize", Some(size)) => Ask::Resize { cluster_size: size.parse()? },
-        ("remove", Some(id)) => Ask::Remove { id: id.into() },
-        ("transfer", to) => Ask::TransferLeadership { to: to.map(Into::into) },
+        ("sync", None) => Operation::Sync,
+        ("recover", None) => Operation::Recover,
+        ("resize", Some(size)) => Operation::Resize { cluster_size: size.parse()? },
+        ("remove", Some(id)) => Operation::Remove { id: id.into() },
+        ("transfer", to) => Operation::TransferLeadership { to: to.map(Into::into) },
         (what, about) => return Err(format!("nothing to ask: {what} {about:?}").into()),
     })
 }
@@ -189,9 +189,9 @@ fn seed_of(number: u64) -> [u8; 32] {
 
 /// The first digit of the incarnation that a core draws from this seed.
 fn first_nibble(seed: [u8; 32]) -> u8 {
-    let mut dice = ChaCha8Rng::from_seed(seed);
+    let mut rng = ChaCha8Rng::from_seed(seed);
     let mut inner = [0; 32];
-    dice.fill_bytes(&mut inner);
+    rng.fill_bytes(&mut inner);
     Incarnation::draw(&mut ChaCha8Rng::from_seed(inner)).as_bytes()[0] >> 4
 }
 
@@ -238,8 +238,8 @@ impl Runner for Script {
                 let names = if names.is_empty() { self.all() } else { names };
                 self.ticks(&names, count);
             }
-            // deliver [from=NAME] [to=NAME] [rounds=N]: frames on their way arrive; rounds=1 by default, so that what
-            // they cause stays on its way.
+            // deliver [from=NAME] [to=NAME] [rounds=N]: frames in flight arrive; rounds=1 by default, so that what
+            // they cause stays in flight.
             "deliver" => {
                 let (from, to) = (key(&mut args, "from"), key(&mut args, "to"));
                 let rounds = key(&mut args, "rounds").map_or(Ok(1), |rounds| rounds.parse())?;
@@ -248,7 +248,7 @@ impl Runner for Script {
                 };
                 self.deliver(|f, t| is(&from, f) && is(&to, t), rounds);
             }
-            // lose [from=NAME] [to=NAME]: frames on their way are lost.
+            // lose [from=NAME] [to=NAME]: frames in flight are lost.
             "lose" => {
                 let (from, to) = (key(&mut args, "from"), key(&mut args, "to"));
                 let is = |wanted: &Option<String>, name: &str| {
@@ -256,7 +256,8 @@ impl Runner for Script {
                 };
                 self.cluster.frames.retain(|_, sent| !(is(&from, &sent.from) && is(&to, &sent.to)));
             }
-            // next FROM TO [N] / drop FROM TO [N]: the oldest frame from one to the other, or the Nth, arrives / is lost.
+            // next FROM TO [N] / drop FROM TO [N]: the oldest frame from one to the other, or the Nth, arrives / is
+            // lost.
             what @ ("next" | "drop") => {
                 let from = args.next_pos().ok_or("the frame is from a node")?.to_string();
                 let to = args.next_pos().ok_or("the frame is for a node")?.to_string();
@@ -266,7 +267,7 @@ impl Runner for Script {
                     self.cluster.deliver(sent);
                 }
             }
-            // repeat: every frame on its way will arrive twice.
+            // repeat: every frame in flight will arrive twice.
             "repeat" => {
                 let copies: Vec<_> = self.cluster.frames.values().cloned().collect();
                 let last = self.cluster.frames.keys().next_back().copied().unwrap_or_default();
@@ -312,8 +313,8 @@ impl Runner for Script {
             "ask" => {
                 let name = args.next_pos().ok_or("ask needs a node")?.to_string();
                 let what = args.next_pos().ok_or("ask needs a question")?.to_string();
-                let ask = ask_of(&what, args.next_pos())?;
-                self.cluster.ask(&name, ask, ASK_TICKS);
+                let operation = ask_of(&what, args.next_pos())?;
+                self.cluster.operation(&name, operation, ASK_TICKS);
             }
             "status" => {
                 let statuses = self.cluster.statuses();

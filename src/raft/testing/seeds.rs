@@ -1,8 +1,8 @@
-//! This file says which seeds a simulation runs, as its environment asks.
+//! Says which seeds a simulation runs, as its environment asks.
 //!
 //! `CONFLUX_SEED` is one to run alone; `CONFLUX_FROM` and `CONFLUX_SEEDS` are the first and how many. To find the
 //! smallest run that still fails, `CONFLUX_TICKS` ends its faults early, `CONFLUX_NODES` and `CONFLUX_CLIENTS` say how
-//! many nodes there are at most and on how many of them is performed, and `CONFLUX_WITHOUT` leaves faults out
+//! many nodes there are at most and on how many of them is called, and `CONFLUX_WITHOUT` leaves faults out
 //! (`faults.rs`).
 
 use std::ops::Range;
@@ -34,7 +34,7 @@ pub fn nodes(nodes: usize) -> usize {
     number("CONFLUX_NODES").map_or(nodes, |most| nodes.min(most.max(1) as usize))
 }
 
-/// Of `nodes`, on how many is performed.
+/// Of `nodes`, on how many is called.
 pub fn clients(nodes: usize) -> usize {
     number("CONFLUX_CLIENTS").map_or(nodes, |most| nodes.min(most.max(1) as usize))
 }

@@ -1,4 +1,4 @@
-//! This file runs whole clusters from seeds under faults, then heals them and asks for everything that was promised.
+//! Runs whole clusters from seeds under faults, then restores them and asks for everything that was promised.
 //!
 //! `CONFLUX_SEED=7 cargo test simulation` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 
@@ -14,7 +14,7 @@ struct Life {
     /// So many more may be lost: what a majority knew is lost with it.
     losses_left: usize,
     /// The one whose reducer threw.
-    victim: Option<String>,
+    target: Option<String>,
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn simulation_keeps_every_promise_where_nodes_rest() {
 #[test]
 fn nodes_rest_until_a_heartbeat_is_due_and_not_while_something_is_under_way() {
     let mut run = Run::found_of(Cluster::new(1), 3, &|_| false);
-    let rest = |run: &Run, name: &str| run.cluster.replicas[name].node.rest_ticks();
+    let rest = |run: &Run, name: &str| run.cluster.replicas[name].node.ticks_until_wakeup();
     run.until("the cluster is at rest", 1_000, |run| {
         run.cluster.replicas.keys().all(|name| rest(run, name) > 1)
     });
@@ -48,7 +48,7 @@ fn nodes_rest_until_a_heartbeat_is_due_and_not_while_something_is_under_way() {
     run.cluster.cut_apart(|_, _| true);
     run.perform(follower);
     assert_eq!(rest(&run, follower), 1);
-    // Nobody is heard: each tick may be the one that begins an election, or comes before it.
+    // No node is heard: each tick may be the one that begins an election, or comes before it.
     for _ in 0..200 {
         run.step();
         assert_eq!(rest(&run, follower), 1);
@@ -92,7 +92,7 @@ impl Life {
         let mut cluster = Cluster::new(seed);
         cluster.rests = rests;
         let run = Run::found_of(cluster, size, &|_| false);
-        Self { run, losses_left: (size - 1) / 2, victim: None }
+        Self { run, losses_left: (size - 1) / 2, target: None }
     }
 
     /// Faults of every kind while clients perform.
@@ -143,19 +143,19 @@ impl Life {
         }
     }
 
-    /// A reducer that throws where others' does not: the node is fenced, and healed once. There must be another.
+    /// A reducer that throws where others' does not: the node is diverged, and restored once. There must be another.
     fn throw_in_reducer(&mut self, name: &str) {
         let cluster = &mut self.run.cluster;
-        if self.victim.is_some() || cluster.replicas.len() < 2 || !Fault::Throws.strikes() {
+        if self.target.is_some() || cluster.replicas.len() < 2 || !Fault::Throws.strikes() {
             return;
         }
-        self.victim = Some(name.to_string());
+        self.target = Some(name.to_string());
         self.run.excused.insert(name.to_string());
         cluster.replicas.get_mut(name).expect("it was just listed").application.throws = true;
     }
 
     /// The network stays as bad as it was, and a minority stays cut off, deaf or mute: a majority is connected, and
-    /// everybody in it must be served.
+    /// every node in it must be served.
     fn serve_on_a_bad_network(&mut self) {
         let mut names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
         self.run.mend(&names);
@@ -180,7 +180,7 @@ impl Life {
         });
     }
 
-    /// All faults stop: within a bounded time everything that was performed by the living has ended.
+    /// All faults stop: within a bounded time everything that was called by the living has ended.
     fn heal(&mut self) {
         self.run.cluster.network = Network::default();
         let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
@@ -192,7 +192,7 @@ impl Life {
             leads.is_some_and(|leads| {
                 statuses.values().all(|status| {
                     status.pending == 0
-                        && status.fenced.is_none()
+                        && status.diverged.is_none()
                         && status.applied_index == leads.last_index
                         && status.leader.as_deref() == Some(&*leads.id)
                 })

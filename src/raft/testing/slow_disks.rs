@@ -1,6 +1,6 @@
-//! This file makes disks slow: they take writes and give no error, and answer after tens or hundreds of ticks.
+//! Makes disks slow: they take writes and give no error, and answer after tens or hundreds of ticks.
 //!
-//! It has dice of its own: a seed without slow disks runs as it would without this file.
+//! It has a random generator of its own: a seed without slow disks runs as it would without this file.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::faults::Fault;
 const PER_MILLE_MAX: u64 = 20;
 /// A write is overdue after 100 ticks: about half of the hangs are below.
 const HANG_TICKS_MAX: [u64; 2] = [100, 500];
-/// Tells these dice from those of the network's echoes.
+/// Tells this random generator from those of the network's echoes.
 const SALT: u64 = 0x736c_6f77_6469_736b;
 
 pub struct SlowDisks {
@@ -22,14 +22,14 @@ pub struct SlowDisks {
     per_mille: u64,
     /// Until when each of them hangs.
     until: BTreeMap<String, u64>,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
 }
 
 impl SlowDisks {
     pub fn new(seed: u64) -> Self {
         let is_absent = seed / 8 % 2 == 1;
-        let dice = ChaCha8Rng::seed_from_u64(seed ^ SALT);
-        Self { is_absent, per_mille: 0, until: BTreeMap::new(), dice }
+        let rng = ChaCha8Rng::seed_from_u64(seed ^ SALT);
+        Self { is_absent, per_mille: 0, until: BTreeMap::new(), rng }
     }
 
     /// How often a disk hangs from here on.
@@ -58,6 +58,6 @@ impl SlowDisks {
     }
 
     fn roll(&mut self, bound: u64) -> u64 {
-        self.dice.next_u64() % bound
+        self.rng.next_u64() % bound
     }
 }

@@ -1,21 +1,21 @@
-//! This file tells of nodes on slow lines: they get a large state once, and the log behind it, while the cluster is written
+//! Tells of nodes on slow lines: they get a large state once, and the log behind it, while the cluster is written
 //! to, and what keeps a node in its cluster is never long behind what is large.
 
-use super::stories::Story;
+use super::scenarios::Scenario;
 use crate::raft::Role;
 
 /// The state takes the line so long.
 const STATE_TICKS: u64 = 400;
 /// From 1 to 32 Mbit/s, at 10 ms a tick.
 const BYTES_A_TICK: [u64; 4] = [1_250, 5_000, 12_500, 40_000];
-/// To be let in, and to hear of it.
+/// To be admitted, and to hear of it.
 const JOIN_TICKS: u64 = 60;
-/// Nothing waits in a line for longer; a channel is given up after 100. At 1 Mbit/s a window that has just begun takes 13,
-/// and doubles before the first answer says that the line is slow.
+/// Nothing waits in a line for longer; a channel is given up after 100. At 1 Mbit/s a window that has just begun takes
+/// 13, and doubles before the first answer says that the line is slow.
 const QUEUE_TICKS_MAX: u64 = 40;
 
 struct Slow {
-    story: Story,
+    scenario: Scenario,
     leader: String,
     term: u64,
     ballast: u64,
@@ -28,42 +28,42 @@ impl Slow {
     fn found(seed: u64) -> Self {
         let bytes_a_tick = BYTES_A_TICK[(seed % 4) as usize];
         let ballast = STATE_TICKS * bytes_a_tick;
-        let mut story = Story::found(seed, 3, |_| {});
-        for replica in story.cluster.replicas.values_mut() {
+        let mut scenario = Scenario::found(seed, 3, |_| {});
+        for replica in scenario.cluster.replicas.values_mut() {
             replica.application.ballast = ballast as usize;
             replica.application.snapshot_micros = Some(2_000);
         }
-        story.serve();
-        story.serve();
-        story.serve();
+        scenario.serve();
+        scenario.serve();
+        scenario.serve();
         let mut slow =
-            Self { story, leader: String::new(), term: 0, ballast, bytes_a_tick, performed: 1_000 };
+            Self { scenario, leader: String::new(), term: 0, ballast, bytes_a_tick, performed: 1_000 };
         slow.settle();
         slow
     }
 
     fn settle(&mut self) {
-        self.story.until("a node leads", |story| story.leader().is_some());
-        self.leader = self.story.leader().expect("it leads");
+        self.scenario.until("a node leads", |scenario| scenario.leader().is_some());
+        self.leader = self.scenario.leader().expect("it leads");
         self.term = self.status(&self.leader).term;
     }
 
     fn status(&self, name: &str) -> crate::raft::Status {
-        self.story.cluster.replicas[name].node.status()
+        self.scenario.cluster.replicas[name].node.status()
     }
 
     fn slow_down(&mut self, name: &str) {
-        let replica = self.story.cluster.replicas.get_mut(name).expect("it runs");
+        let replica = self.scenario.cluster.replicas.get_mut(name).expect("it runs");
         replica.link.line().bytes_a_tick = Some(self.bytes_a_tick);
     }
 
     /// A fifth of what the line carries is written: four snapshots of the usual length and more.
     fn write(&mut self) {
         let bytes = self.bytes_a_tick as usize;
-        if self.story.cluster.now.is_multiple_of(8) {
+        if self.scenario.cluster.now.is_multiple_of(8) {
             self.performed += 1;
             let args = format!("{}/{}{}", self.leader, self.performed, "x".repeat(bytes));
-            self.story.cluster.perform(&self.leader.clone(), "append", &args);
+            self.scenario.cluster.perform(&self.leader.clone(), "append", &args);
         }
     }
 
@@ -79,9 +79,9 @@ impl Slow {
         let mut told = std::collections::BTreeSet::new();
         while !self.is_level(name) {
             ticks += 1;
-            assert!(ticks < 6_000, "it never has everything: {:#?}", self.story.cluster.statuses());
+            assert!(ticks < 6_000, "it never has everything: {:#?}", self.scenario.cluster.statuses());
             self.write();
-            self.story.ticks(1);
+            self.scenario.ticks(1);
             told.extend(self.status(name).waiting_for);
         }
         assert!(told.iter().filter(|text| text.contains("receiving the state: ")).count() >= 4, "{told:?}");
@@ -93,7 +93,7 @@ impl Slow {
         let status = self.status(&self.leader);
         assert_eq!((status.role, status.term), (Role::Leader, self.term), "nothing disturbs the leader");
         let rate = self.bytes_a_tick;
-        let line = *self.story.cluster.replicas.get_mut(name).expect("it runs").link.line();
+        let line = *self.scenario.cluster.replicas.get_mut(name).expect("it runs").link.line();
         assert!(ticks <= STATE_TICKS * 3 / 2 + JOIN_TICKS, "at {rate} bytes a tick it took {ticks} ticks");
         let state = self.ballast;
         let carried = line.carried_bytes;
@@ -105,7 +105,7 @@ impl Slow {
 
 pub fn a_newcomer_gets_the_state(seed: u64) {
     let mut slow = Slow::found(seed);
-    slow.story.start("n3", 3, |_| {});
+    slow.scenario.start("n3", 3, |_| {});
     slow.slow_down("n3");
     let ticks = slow.bring_in("n3");
     slow.check("n3", ticks);
@@ -121,13 +121,13 @@ fn a_newcomer_on_a_slow_line_gets_the_state_once_and_the_log_behind_it() {
 fn a_follower_on_a_slow_line_gets_the_state_once_and_the_log_behind_it() {
     for seed in 0..12 {
         let mut slow = Slow::found(seed);
-        let name = slow.story.followers().remove(0);
-        slow.story.cluster.cut_apart(|one, other| one == name || other == name);
+        let name = slow.scenario.followers().remove(0);
+        slow.scenario.cluster.cut_apart(|one, other| one == name || other == name);
         while slow.status(&slow.leader).snapshot_index < slow.status(&name).last_index + 10 {
             slow.write();
-            slow.story.ticks(1);
+            slow.scenario.ticks(1);
         }
-        slow.story.cluster.cuts.clear();
+        slow.scenario.cluster.cuts.clear();
         slow.slow_down(&name);
         let ticks = slow.bring_in(&name);
         slow.check(&name, ticks);
@@ -137,21 +137,21 @@ fn a_follower_on_a_slow_line_gets_the_state_once_and_the_log_behind_it() {
 /// More is written at once than its line carries within many election timeouts.
 pub fn a_follower_gets_the_log(seed: u64) {
     let mut slow = Slow::found(seed);
-    let name = slow.story.followers().remove(0);
+    let name = slow.scenario.followers().remove(0);
     slow.slow_down(&name);
     for _ in 0..100 {
         slow.performed += 1;
         let bytes = slow.bytes_a_tick as usize * 2;
         let args = format!("{}/{}{}", slow.leader, slow.performed, "x".repeat(bytes));
-        slow.story.cluster.perform(&slow.leader.clone(), "append", &args);
+        slow.scenario.cluster.perform(&slow.leader.clone(), "append", &args);
     }
     let mut ticks = 0;
     while slow.status(&name).last_index < slow.status(&slow.leader).last_index
         || slow.status(&slow.leader).pending > 0
     {
         ticks += 1;
-        assert!(ticks < 6_000, "it never has everything: {:#?}", slow.story.cluster.statuses());
-        slow.story.ticks(1);
+        assert!(ticks < 6_000, "it never has everything: {:#?}", slow.scenario.cluster.statuses());
+        slow.scenario.ticks(1);
     }
     slow.check(&name, ticks);
 }

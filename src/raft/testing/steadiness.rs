@@ -1,5 +1,5 @@
-//! This file holds a bad network on a cluster whose leader keeps a majority, and asks that it leads on: what is cut off
-//! must disturb nobody, neither while it is apart nor when it comes back (thesis §9.6).
+//! Holds a bad network on a cluster whose leader keeps a majority, and asks that it leads on: what is cut off
+//! must disturb no node, neither while it is apart nor when it comes back (thesis §9.6).
 //!
 //! `CONFLUX_SEED=7 cargo test steadiness` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 
@@ -10,7 +10,7 @@ use crate::raft::Role;
 
 /// So many ticks a cut lasts: three times the longest election timeout.
 const CUT_TICKS: u64 = 150;
-/// A perform ends within so many ticks on whoever reaches the leader both ways.
+/// A call ends within so many ticks on a node that reaches the leader both ways.
 const SERVED_WITHIN: u64 = 150;
 
 #[test]

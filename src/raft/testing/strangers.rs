@@ -1,8 +1,8 @@
-//! This file tells of nodes of another application that come upon a cluster, and of deploys that only look like that.
+//! Tells of nodes of another application that come upon a cluster, and of deploys that only look like that.
 
 use super::cluster::Network;
+use super::scenario::Scenario;
 use super::seeds::{self, for_seeds};
-use super::tale::Tale;
 use crate::error::Error;
 use crate::raft::{Application, Warning};
 
@@ -17,24 +17,24 @@ fn named(name: &str) -> Application {
     Application::new(Some(name), ["append"])
 }
 
-fn worsen(tale: &mut Tale, seed: u64) {
+fn worsen(scenario: &mut Scenario, seed: u64) {
     let loss = if seed.is_multiple_of(2) { 8 } else { 0 };
-    tale.cluster.network = Network { loss, repeats: loss, delay_ticks_max: 3, stragglers: loss / 4 };
+    scenario.cluster.network = Network { loss, repeats: loss, delay_ticks_max: 3, stragglers: loss / 4 };
 }
 
-fn assert_refused(tale: &mut Tale, name: &str) {
-    let stopped = |tale: &Tale| tale.cluster.replicas[name].stopped.clone().map(Option::unwrap);
-    tale.holds_within(REFUSED_TICKS_MAX, |tale| stopped(tale).is_some());
-    let error = stopped(tale);
+fn assert_refused(scenario: &mut Scenario, name: &str) {
+    let stopped = |scenario: &Scenario| scenario.cluster.replicas[name].stopped.clone().map(Option::unwrap);
+    scenario.holds_within(REFUSED_TICKS_MAX, |scenario| stopped(scenario).is_some());
+    let error = stopped(scenario);
     assert!(
         matches!(error, Some(Error::OtherApplication { .. })),
         "{error:?}: {:#?}",
-        tale.cluster.statuses()
+        scenario.cluster.statuses()
     );
-    tale.cluster.crash(name);
-    tale.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
-    tale.until("a leader that all know", |tale| tale.leader().is_some());
-    tale.serve();
+    scenario.cluster.crash(name);
+    scenario.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
+    scenario.until("a leader that all know", |scenario| scenario.leader().is_some());
+    scenario.serve();
 }
 
 /// Newcomers of another application come to a cluster, one after the other.
@@ -43,15 +43,15 @@ pub fn a_stranger_knocks(seed: u64) {
     let (ours, theirs) =
         if is_named { (named("shop"), named("chat")) } else { (with(&["append", "lock"]), with(&["say"])) };
     let size = 3 + 2 * (seed % 2) as usize;
-    let mut tale = Tale::found_as(seed, size, false, ours);
-    worsen(&mut tale, seed);
+    let mut scenario = Scenario::found_as(seed, size, false, ours);
+    worsen(&mut scenario, seed);
     for id in ["x", "n1"] {
-        tale.application = theirs.clone();
-        let name = tale.start_anew(id, None);
-        assert_refused(&mut tale, &name);
+        scenario.application = theirs.clone();
+        let name = scenario.start_anew(id, None);
+        assert_refused(&mut scenario, &name);
         let is_told = |warning: &Warning| matches!(warning, Warning::OtherApplication { .. });
-        assert!(tale.names().iter().any(|name| tale.has_warned(name, is_told)), "no node has warned");
-        assert!(tale.names().iter().all(|name| tale.status(name).members.len() == size));
+        assert!(scenario.names().iter().any(|name| scenario.has_warned(name, is_told)), "no node has warned");
+        assert!(scenario.names().iter().all(|name| scenario.status(name).members.len() == size));
     }
 }
 
@@ -65,24 +65,26 @@ fn a_stranger_is_refused_and_its_cluster_serves_on() {
 fn a_member_that_returns_as_a_stranger_is_refused() {
     for seed in seeds::chosen(0..SEEDS) {
         let shop = with(&["append", "lock"]);
-        let mut tale = Tale::found_as(seed, 3, true, shop.clone());
-        let victim = if seed.is_multiple_of(2) {
-            tale.leader().expect("it was found")
+        let mut scenario = Scenario::found_as(seed, 3, true, shop.clone());
+        let target = if seed.is_multiple_of(2) {
+            scenario.leader().expect("it was found")
         } else {
-            tale.names()[0].clone()
+            scenario.names()[0].clone()
         };
-        let disk = tale.crash(&victim, 4);
-        worsen(&mut tale, seed);
-        tale.application = with(&["say"]);
-        let stranger = tale.start_anew(&victim, disk);
-        tale.application = shop;
-        tale.holds_within(REFUSED_TICKS_MAX, |tale| tale.cluster.replicas[&stranger].stopped.is_some());
-        let disk = tale.cluster.replicas[&stranger].disk.clone().map(|disk| disk.crash(4));
-        assert_refused(&mut tale, &stranger);
+        let disk = scenario.crash(&target, 4);
+        worsen(&mut scenario, seed);
+        scenario.application = with(&["say"]);
+        let stranger = scenario.start_anew(&target, disk);
+        scenario.application = shop;
+        scenario.holds_within(REFUSED_TICKS_MAX, |scenario| {
+            scenario.cluster.replicas[&stranger].stopped.is_some()
+        });
+        let disk = scenario.cluster.replicas[&stranger].disk.clone().map(|disk| disk.crash(4));
+        assert_refused(&mut scenario, &stranger);
         // Corrected, it is welcome.
-        tale.start_anew(&victim, disk);
-        tale.until("a leader that all know", |tale| tale.leader().is_some());
-        tale.serve();
+        scenario.start_anew(&target, disk);
+        scenario.until("a leader that all know", |scenario| scenario.leader().is_some());
+        scenario.serve();
     }
 }
 
@@ -92,20 +94,20 @@ fn deploys_may_change_all_methods() {
     for seed in seeds::chosen(0..SEEDS) {
         let names: Vec<String> = (0..8).map(|number| format!("m{number}")).collect();
         let version = |number: usize| with(&[&names[number], &names[number + 1]]);
-        let mut tale = Tale::found_as(seed, 3, true, version(0));
-        worsen(&mut tale, seed);
+        let mut scenario = Scenario::found_as(seed, 3, true, version(0));
+        worsen(&mut scenario, seed);
         for number in 1..6 {
-            tale.application = version(number);
+            scenario.application = version(number);
             for id in ["n0", "n1", "n2"] {
-                let names = tale.names();
+                let names = scenario.names();
                 let name = names.iter().find(|name| name.starts_with(id)).expect("it runs").clone();
-                let disk = tale.crash(&name, 4);
-                tale.start_anew(id, disk);
-                tale.until("a leader that all know", |tale| tale.leader().is_some());
+                let disk = scenario.crash(&name, 4);
+                scenario.start_anew(id, disk);
+                scenario.until("a leader that all know", |scenario| scenario.leader().is_some());
             }
         }
-        tale.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
-        tale.serve();
-        assert!(tale.cluster.replicas.values().all(|replica| replica.stopped.is_none()));
+        scenario.cluster.network = Network { delay_ticks_max: 2, ..Network::default() };
+        scenario.serve();
+        assert!(scenario.cluster.replicas.values().all(|replica| replica.stopped.is_none()));
     }
 }

@@ -1,4 +1,4 @@
-//! This file tests that an image arrives, whatever happens to its chunks.
+//! Tests that an image arrives, whatever happens to its chunks.
 
 use super::*;
 use crate::raft::frame::Roster;

@@ -1,4 +1,4 @@
-//! This file cuts the power, or fails the device, at every single operation of a disk storage's life.
+//! Cuts the power, or fails the device, at every single operation of a disk storage's life.
 //!
 //! It runs over `testing::folder`, where what was not synced is partly lost and partly torn. `CONFLUX_CRASH_SEEDS` sets
 //! how often each point is tried.
@@ -6,7 +6,7 @@
 use super::*;
 use crate::raft::Incarnation;
 use crate::storage::testing::folder::{Fails, Machine};
-use crate::storage::testing::model::{Model, append, entry, life, seat};
+use crate::storage::testing::model::{Model, append, entry, life, replica};
 
 fn seeds() -> u64 {
     std::env::var("CONFLUX_CRASH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
@@ -28,7 +28,7 @@ impl Run {
     }
 }
 
-/// The whole life, reopened now and then, until something fails.
+/// The whole life, reopened at intervals, until something fails.
 fn live(machine: &Machine) -> Run {
     let mut run = Run { saved: Model::default(), attempted: Model::default(), start: 0, has_failed: false };
     for session in life().chunks(3) {
@@ -71,16 +71,16 @@ fn find(machine: &Machine, run: &Run, context: &str) {
     };
     let (disk, found) = open();
     assert!(run.allows(&found), "{context}: found {found:?}\nsaved {:?}", run.saved);
-    // The files of former seats stay.
-    let seats = found.0.as_ref().map_or(0, |recovered| recovered.seat.incarnation.raft_id());
-    for former in 1..seats {
+    // The files of former replicas stay.
+    let replicas = found.0.as_ref().map_or(0, |recovered| recovered.replica.incarnation.raft_id());
+    for former in 1..replicas {
         let name = format!("conflux-{}.redb", Incarnation::from_u128(former.into()));
         assert!(machine.names().contains(&name), "{context}: {name} is not among {:?}", machine.names());
     }
     drop(disk);
     let (mut disk, again) = open();
     assert_eq!(found, again, "{context}");
-    let writes = [seat(99), append(vec![entry(2, 1, "of another life")])];
+    let writes = [replica(99), append(vec![entry(2, 1, "of another life")])];
     disk.save(&writes).unwrap_or_else(|error| panic!("{context}: {error}"));
     let mut model = found;
     model.save(&writes);

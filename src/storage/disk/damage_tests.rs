@@ -1,4 +1,4 @@
-//! This file damages the files of a disk storage: every damage is reported, or it is where nothing is kept.
+//! Damages the files of a disk storage: every damage is reported, or it is where nothing is kept.
 //!
 //! `CONFLUX_DAMAGE_SAMPLES` sets how many flips are tried.
 
@@ -64,7 +64,7 @@ fn is_noticed(content: Vec<u8>, model: &Model, context: &str) -> bool {
 
 #[test]
 fn a_flipped_bit_is_noticed_or_where_nothing_is_kept() {
-    let mut dice = ChaCha8Rng::seed_from_u64(5);
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut noticed = 0;
     for (saves, is_clean) in [(6, true), (6, false), (8, true), (8, false)] {
         let sample = sample(saves, is_clean);
@@ -73,11 +73,11 @@ fn a_flipped_bit_is_noticed_or_where_nothing_is_kept() {
             (0..sample.content.len()).filter(|byte| sample.content[*byte] != 0).collect();
         for number in 0..samples() / 4 {
             let byte = match number % 4 {
-                0 => dice.next_u32() as usize % sample.content.len(),
-                1 => dice.next_u32() as usize % HEADER_BYTES,
-                _ => written[dice.next_u32() as usize % written.len()],
+                0 => rng.next_u32() as usize % sample.content.len(),
+                1 => rng.next_u32() as usize % HEADER_BYTES,
+                _ => written[rng.next_u32() as usize % written.len()],
             };
-            let bit = dice.next_u32() % 8;
+            let bit = rng.next_u32() % 8;
             let mut content = sample.content.clone();
             content[byte] ^= 1 << bit;
             let context = format!("{saves} saves, clean: {is_clean}, bit {bit} of byte {byte}");

@@ -1,4 +1,4 @@
-//! This file keeps one seat in one redb file: it carries out writes, and reads back what was kept or says what is wrong.
+//! One replica in one redb file: executes writes, and reads the content back or reports its faults.
 //!
 //! Called by `mod.rs`. Every commit is synced once. Every opening verifies every page that counts, so that nothing is
 //! believed that was not written, and `header.rs` sees to it that nothing which was durable is taken back.
@@ -16,7 +16,7 @@ use super::fault::{Fault, said_by};
 use super::header::Guarded;
 use super::record::{self, FORMAT, Head, Place};
 use crate::crash;
-use crate::raft::{Position, Recovered, SeatRecord, SnapshotRecord, Start, Write};
+use crate::raft::{Position, ReplicaRecord, SnapshotRecord, Start, StoredState, Write};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
@@ -39,7 +39,7 @@ const CACHE_BYTES: usize = 16 << 20;
 const FILE_FACTOR_MAX: u64 = 3;
 const FILE_BYTES_KEPT: u64 = 16 << 20;
 
-/// The open file of a seat.
+/// The open file of a replica.
 #[derive(Debug)]
 pub struct Database {
     redb: redb::Database,
@@ -54,16 +54,16 @@ pub struct Owner<'a> {
 }
 
 impl Database {
-    /// Fills an empty file with a seat's first writes.
+    /// Fills an empty file with a replica's first writes.
     pub fn create(
         file: Box<dyn StorageBackend>,
         owner: Owner,
-        seat: SeatRecord,
+        replica: ReplicaRecord,
         start: u64,
         writes: &[Write],
     ) -> Result<Self, Fault> {
         let redb = builder().create_with_backend(Guarded::create(file))?;
-        let mut database = Self { redb, head: Head::new(seat, start) };
+        let mut database = Self { redb, head: Head::new(replica, start) };
         let starts = [Start { number: start, nonce: owner.nonce }];
         database.commit(writes, Some((owner.id, &starts)))?;
         Ok(database)
@@ -74,7 +74,7 @@ impl Database {
     /// redb repairs what a crash left behind: its list of free pages, of which no content depends, and a commit that was
     /// not durable yet, which is taken back. What counts is in pages under checksums: where one is damaged redb gives an
     /// error, or panics, or wants to take back what is noted as durable, which the guard refuses.
-    pub fn open(file: Box<dyn StorageBackend>, owner: Owner) -> Result<(Self, Recovered), Fault> {
+    pub fn open(file: Box<dyn StorageBackend>, owner: Owner) -> Result<(Self, StoredState), Fault> {
         let file_bytes = file.len()?;
         let (file, commits) = Guarded::check(file)?.map_err(Fault::damage)?;
         let opened = catch_unwind(AssertUnwindSafe(move || -> Result<_, Fault> {
@@ -101,8 +101,8 @@ impl Database {
         Ok((database, recovered))
     }
 
-    pub fn seat(&self) -> SeatRecord {
-        self.head.seat
+    pub fn replica(&self) -> ReplicaRecord {
+        self.head.replica
     }
 
     /// Carries out all the writes, or none.
@@ -153,7 +153,7 @@ impl Head {
         snapshot: &mut Table<u64, &'static [u8]>,
     ) -> Result<(), Fault> {
         if let Some(record) = write.record {
-            self.seat = record;
+            self.replica = record;
         }
         if let Some(SnapshotRecord { position, image }) = &write.snapshot {
             crash::point("before-snapshot");
@@ -203,7 +203,7 @@ impl Head {
 }
 
 /// About how much the content takes in a file without gaps.
-fn needed_bytes(recovered: &Recovered) -> u64 {
+fn needed_bytes(recovered: &StoredState) -> u64 {
     let entries = recovered.entries.iter().map(|entry| entry.data.len() + entry.context.len());
     (recovered.snapshot.image.len() + entries.sum::<usize>()) as u64
 }
@@ -213,7 +213,7 @@ fn last_index(log: &Table<u64, &'static [u8]>) -> Result<Option<u64>, Fault> {
 }
 
 /// What the file holds, with every checksum checked.
-fn read(transaction: &ReadTransaction, id: &str) -> Result<(Head, Recovered), Fault> {
+fn read(transaction: &ReadTransaction, id: &str) -> Result<(Head, StoredState), Fault> {
     let meta = transaction.open_table(META)?;
     let content = |key: &str, place| {
         let value = meta.get(key)?.ok_or_else(|| Fault::damage(format!("`{key}` is missing")))?;
@@ -239,8 +239,8 @@ fn read(transaction: &ReadTransaction, id: &str) -> Result<(Head, Recovered), Fa
         // A version that did not keep them wrote the file.
         false => Vec::new(),
     };
-    let recovered = Recovered {
-        seat: head.seat,
+    let recovered = StoredState {
+        replica: head.replica,
         start: head.start,
         starts,
         snapshot: read_snapshot(transaction, &head)?,
@@ -285,8 +285,8 @@ fn read_entries(transaction: &ReadTransaction) -> Result<Vec<Entry>, Fault> {
 
 /// What holds of every log that was written, whatever the checksums say. The commit index may be behind the snapshot:
 /// it is saved only along with something else.
-fn check(recovered: &Recovered) -> Result<(), String> {
-    let Recovered { snapshot: SnapshotRecord { position: snapshot, .. }, hard_state, .. } = recovered;
+fn check(recovered: &StoredState) -> Result<(), String> {
+    let StoredState { snapshot: SnapshotRecord { position: snapshot, .. }, hard_state, .. } = recovered;
     let mut last = recovered.compacted;
     for entry in &recovered.entries {
         if entry.index != last.index + 1 {
@@ -324,9 +324,9 @@ mod tests {
     use crate::raft::{ClusterUuid, Incarnation};
     use crate::storage::testing::model::{entry, voted};
 
-    fn recovered() -> Recovered {
-        Recovered {
-            seat: SeatRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE),
+    fn recovered() -> StoredState {
+        StoredState {
+            replica: ReplicaRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE),
             start: 2,
             starts: Vec::new(),
             snapshot: SnapshotRecord { position: Position { index: 5, term: 2 }, image: Bytes::new() },
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_log_that_makes_no_sense_is_refused() {
         assert_eq!(check(&recovered()), Ok(()));
-        type Spoil = fn(&mut Recovered);
+        type Spoil = fn(&mut StoredState);
         let spoilt: [(&str, Spoil); 9] = [
             ("a gap behind what is compacted", |kept| drop(kept.entries.remove(0))),
             ("a gap", |kept| drop(kept.entries.remove(2))),

@@ -1,4 +1,4 @@
-//! This file sorts what can go wrong with a database file, before it becomes an error that names the path.
+//! Classifies the faults of a database file, before they become errors that name the path.
 //!
 //! Used by the files beside it.
 

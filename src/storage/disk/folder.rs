@@ -1,4 +1,4 @@
-//! This file is what the disk storage needs of a file system: a handful of names in one directory.
+//! What the disk storage needs from a file system: a few names in one directory.
 //!
 //! Used by `mod.rs`. What is done to the content of a file is redb's; here are its name and its owner.
 

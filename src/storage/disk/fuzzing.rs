@@ -1,4 +1,4 @@
-//! This file opens the disk's decoders to the targets in `fuzz/`. It is in no release.
+//! Exposes the disk's decoders to the targets in `fuzz/`. Not part of a release.
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -35,7 +35,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::raft::SeatRecord;
+    use crate::raft::ReplicaRecord;
     use crate::raft::{ClusterUuid, Incarnation};
 
     proptest! {
@@ -47,9 +47,9 @@ mod tests {
         ) {
             record(&bytes);
             header(&bytes);
-            let seat = SeatRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE);
+            let replica = ReplicaRecord::new(Incarnation::from_u128(1), ClusterUuid::NONE);
             let entry = raft_rs::eraftpb::Entry { index: 1, term: 1, data: bytes.into(), ..Default::default() };
-            for mut value in [Head::new(seat, 1).encode(), record::encode_entry(&entry), b"redb\x1A\x0A\xA9\x0D\x0A\x04\xfb".to_vec()] {
+            for mut value in [Head::new(replica, 1).encode(), record::encode_entry(&entry), b"redb\x1A\x0A\xA9\x0D\x0A\x04\xfb".to_vec()] {
                 let at = at.index(value.len());
                 value[at] = byte;
                 record(&value);

@@ -1,5 +1,5 @@
-//! This file guards what redb itself cannot check of its header: which of its two last commits counts, and that it is the
-//! last one.
+//! Guards the header of redb, which redb itself cannot check completely: which of the last two commits is valid, and
+//! that it is the last one.
 //!
 //! Used by `database.rs`, between redb and the file. redb's header has two commit slots, each under a checksum, and a
 //! byte of flags that says which is the newer; the older one is whole too.

@@ -1,14 +1,14 @@
-//! This folder keeps a replica in a directory: in one redb file, which is made whole before it gets its name.
+//! Keeps a replica in a directory: in one redb file, which is completed before it gets its name.
 //!
 //! Made by `js/`, called by the driver's storage thread. It deletes nothing that ever counted, and repairs no content:
 //! what is damaged is reported, with what to do.
 //!
 //! | name | what it is |
 //! |---|---|
-//! | `conflux.redb` | the seat that counts |
-//! | `conflux-<incarnation>.redb` | a former seat, set aside |
-//! | `conflux.redb.next` | a new seat, whole, on its way to its name |
-//! | `conflux.redb.new` | a new seat that is being written; it never counted |
+//! | `conflux.redb` | the replica that counts |
+//! | `conflux-<incarnation>.redb` | a former replica, set aside |
+//! | `conflux.redb.next` | a new replica, whole, in flight to its name |
+//! | `conflux.redb.new` | a new replica that is being written; it never counted |
 //! | `conflux.lock` | locked while the directory is in use |
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use super::Storage;
 use crate::crash;
 use crate::error::Error;
-use crate::raft::{Recovered, SeatRecord, Write};
+use crate::raft::{ReplicaRecord, StoredState, Write};
 use database::{Database, Owner};
 use fault::{Fault, said_by};
 use folder::Directory;
@@ -54,7 +54,7 @@ pub struct Disk {
     id: Arc<str>,
     /// Tells this process from others that open the directory, or a copy.
     nonce: u64,
-    /// Belongs to this process, not to a seat: no seat that it takes may repeat a request id of an earlier start.
+    /// Belongs to this process, not to a replica: no place that it takes may repeat a request id of an earlier start.
     start: u64,
     /// Why nothing is done any more. A failed sync must not be retried: what the system could not write it may have
     /// dropped, and then the next sync succeeds over a hole.
@@ -101,7 +101,7 @@ impl Disk {
         })
     }
 
-    fn open(&mut self) -> Result<Option<Recovered>, Fault> {
+    fn open(&mut self) -> Result<Option<StoredState>, Fault> {
         if !self.folder.acquire()? {
             return Err(Fault::InUse);
         }
@@ -118,7 +118,7 @@ impl Disk {
     /// Brings to its end, or takes back, what a crash interrupted in `begin`.
     fn finish_names(&mut self) -> Result<(), Fault> {
         if !self.folder.holds(CURRENT)? && self.folder.holds(NEXT)? {
-            // The former seat is set aside already, or there was none.
+            // The former replica is set aside already, or there was none.
             self.folder.rename(NEXT, CURRENT)?;
             self.folder.sync()?;
         }
@@ -131,17 +131,17 @@ impl Disk {
         Ok(())
     }
 
-    /// Begins a seat in a file of its own. Whenever this is interrupted, `finish_names` finds the former seat or this
-    /// one, whole.
-    fn begin(&mut self, seat: SeatRecord, writes: &[Write]) -> Result<(), Fault> {
-        Database::create(self.folder.create(NEW)?, self.owner(), seat, self.start, writes)?.close()?;
+    /// Begins a replica in a file of its own. Whenever this is interrupted, `finish_names` finds the former replica or
+    /// this one, whole.
+    fn begin(&mut self, replica: ReplicaRecord, writes: &[Write]) -> Result<(), Fault> {
+        Database::create(self.folder.create(NEW)?, self.owner(), replica, self.start, writes)?.close()?;
         crash::point("before-rename");
         self.folder.rename(NEW, NEXT)?;
         self.folder.sync()?;
         crash::point("between-renames");
         // Some systems rename no open file, so that all are closed on all systems.
         if let Some(former) = self.database.take() {
-            let name = self.free_name(former.seat())?;
+            let name = self.free_name(former.replica())?;
             former.close()?;
             self.folder.rename(CURRENT, &name)?;
             self.folder.sync()?;
@@ -165,31 +165,31 @@ impl Disk {
         )))
     }
 
-    /// Under which a former seat is set aside. An incarnation has one seat ever, but a directory may be put back.
-    fn free_name(&self, seat: SeatRecord) -> Result<String, Fault> {
+    /// Under which a former replica is set aside. An incarnation has one replica ever, but a directory may be put back.
+    fn free_name(&self, replica: ReplicaRecord) -> Result<String, Fault> {
         let mut number = 1;
-        let mut name = format!("conflux-{}.redb", seat.incarnation);
+        let mut name = format!("conflux-{}.redb", replica.incarnation);
         while self.folder.holds(&name)? {
             number += 1;
-            name = format!("conflux-{}-{number}.redb", seat.incarnation);
+            name = format!("conflux-{}-{number}.redb", replica.incarnation);
         }
         Ok(name)
     }
 }
 
 impl Storage for Disk {
-    fn load(&mut self) -> Result<Option<Recovered>, Error> {
+    fn load(&mut self) -> Result<Option<StoredState>, Error> {
         self.attempt("opening", Self::open)
     }
 
     fn save(&mut self, writes: &[Write]) -> Result<(), Error> {
-        let first = writes.iter().rposition(|write| write.seat.is_some()).unwrap_or(0);
+        let first = writes.iter().rposition(|write| write.replica.is_some()).unwrap_or(0);
         let writes = &writes[first..];
         self.attempt("writing", |disk| {
-            match (writes.first().and_then(|write| write.seat), &mut disk.database) {
-                (Some(seat), _) => disk.begin(seat, writes),
+            match (writes.first().and_then(|write| write.replica), &mut disk.database) {
+                (Some(replica), _) => disk.begin(replica, writes),
                 (None, Some(database)) => database.save(writes),
-                (None, None) => panic!("the first write of all begins no seat"),
+                (None, None) => panic!("the first write of all begins no replica"),
             }?;
             // Costs little beside a sync, and so nothing is ever acknowledged that no restart can find.
             disk.check_place()

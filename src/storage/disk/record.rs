@@ -1,4 +1,4 @@
-//! This file turns what is kept into bytes and back, each value under its own checksum.
+//! Encodes what is stored, each value under its own checksum.
 //!
 //! Called by `database.rs`. A checksum covers the value and the place it belongs to, so that a value at another's place
 //! is noticed like a flipped bit. The bytes are a format that later versions must read: the tests hold them.
@@ -7,7 +7,7 @@ use protobuf::Message;
 use raft_rs::eraftpb::{Entry, HardState};
 use serde::{Deserialize, Serialize};
 
-use crate::raft::{ClusterUuid, Incarnation, Position, Promise, SeatRecord, Start};
+use crate::raft::{ClusterUuid, Incarnation, Position, RecoveryVote, ReplicaRecord, Start};
 
 /// Rises with every change that an older version could not read.
 pub const FORMAT: u32 = 1;
@@ -63,7 +63,7 @@ pub fn open(place: Place, value: &[u8]) -> Option<&[u8]> {
 /// Everything that is kept but the entries and the snapshot's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    pub seat: SeatRecord,
+    pub replica: ReplicaRecord,
     pub start: u64,
     pub compacted: Position,
     pub snapshot: Position,
@@ -85,16 +85,16 @@ struct HeadFields {
     term: u64,
     vote: u64,
     commit: u64,
-    /// The survivor, and the cluster as which it may go on.
-    promise: Option<(Incarnation, ClusterUuid)>,
+    /// The survivor, and the cluster as which it may continue.
+    recovery_vote: Option<(Incarnation, ClusterUuid)>,
 }
 
 impl Head {
-    /// Of a seat in which nothing has happened yet.
-    pub fn new(seat: SeatRecord, start: u64) -> Self {
+    /// Of a replica in which nothing has happened yet.
+    pub fn new(replica: ReplicaRecord, start: u64) -> Self {
         let nowhere = Position::default();
         Self {
-            seat,
+            replica,
             start,
             compacted: nowhere,
             snapshot: nowhere,
@@ -116,8 +116,8 @@ impl Head {
 
     pub fn encode(&self) -> Vec<u8> {
         let fields = HeadFields {
-            incarnation: self.seat.incarnation,
-            cluster: self.seat.cluster,
+            incarnation: self.replica.incarnation,
+            cluster: self.replica.cluster,
             start: self.start,
             compacted: (self.compacted.index, self.compacted.term),
             snapshot: (self.snapshot.index, self.snapshot.term),
@@ -125,7 +125,10 @@ impl Head {
             term: self.term,
             vote: self.vote,
             commit: self.commit,
-            promise: self.seat.promise.map(|promise| (promise.survivor, promise.cluster)),
+            recovery_vote: self
+                .replica
+                .recovery_vote
+                .map(|recovery_vote| (recovery_vote.survivor, recovery_vote.cluster)),
         };
         postcard::to_allocvec(&fields).expect("a head is plain data: encoding it cannot fail")
     }
@@ -134,10 +137,12 @@ impl Head {
         let fields: HeadFields = postcard::from_bytes(bytes).ok()?;
         let position = |(index, term)| Position { index, term };
         Some(Self {
-            seat: SeatRecord {
+            replica: ReplicaRecord {
                 incarnation: fields.incarnation,
                 cluster: fields.cluster,
-                promise: fields.promise.map(|(survivor, cluster)| Promise { survivor, cluster }),
+                recovery_vote: fields
+                    .recovery_vote
+                    .map(|(survivor, cluster)| RecoveryVote { survivor, cluster }),
             },
             start: fields.start,
             compacted: position(fields.compacted),
@@ -184,10 +189,13 @@ mod tests {
 
     fn head() -> Head {
         Head {
-            seat: SeatRecord {
+            replica: ReplicaRecord {
                 incarnation: Incarnation::from_u128(0x0102_0304),
                 cluster: ClusterUuid::of_roster([Incarnation::from_u128(7)].into_iter()),
-                promise: Some(Promise { survivor: Incarnation::from_u128(9), cluster: ClusterUuid::NONE }),
+                recovery_vote: Some(RecoveryVote {
+                    survivor: Incarnation::from_u128(9),
+                    cluster: ClusterUuid::NONE,
+                }),
             },
             start: 3,
             compacted: Position { index: 90, term: 4 },

@@ -1,12 +1,12 @@
-//! This file tries the disk storage on the file system at hand.
+//! Tests the disk storage on the real file system.
 
 use std::fs;
 
 use super::*;
 use crate::raft::{Incarnation, Position};
-use crate::storage::testing::model::{Model, append, entry, seat, snapshot, voted};
+use crate::storage::testing::model::{Model, append, entry, replica, snapshot, voted};
 
-fn loaded(path: &std::path::Path) -> (Disk, Option<Recovered>) {
+fn loaded(path: &std::path::Path) -> (Disk, Option<StoredState>) {
     let mut disk = Disk::new(path, "a");
     let recovered = disk.load().unwrap();
     (disk, recovered)
@@ -20,7 +20,7 @@ fn a_directory_is_one_storages_at_a_time() {
     let (mut first, _) = loaded(path);
     let in_use = Err(Error::StorageInUse { path: path.display().to_string() });
     assert_eq!(Disk::new(path, "a").load(), in_use);
-    first.save(&[seat(1)]).unwrap();
+    first.save(&[replica(1)]).unwrap();
     assert_eq!(Disk::new(path, "a").load(), in_use);
     first.save(&[append(vec![entry(2, 1, "x")])]).unwrap();
     drop(first);
@@ -29,14 +29,14 @@ fn a_directory_is_one_storages_at_a_time() {
 }
 
 #[test]
-fn a_former_seat_is_set_aside_and_can_be_read() {
+fn a_former_replica_is_set_aside_and_can_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let mut models = Vec::new();
     let (mut disk, _) = loaded(path);
-    // The same seat twice: a directory was put back by hand. Neither may take the place of the other.
+    // The same replica twice: a directory was put back by hand. Neither may take the place of the other.
     for (number, content) in [(1, "first"), (1, "again"), (2, "last")] {
-        let writes = [seat(number), append(vec![entry(2, 1, content)])];
+        let writes = [replica(number), append(vec![entry(2, 1, content)])];
         disk.save(&writes).unwrap();
         let mut model = Model::default();
         model.save(&writes);
@@ -58,11 +58,11 @@ fn a_write_that_cannot_follow_what_is_kept_changes_nothing_and_is_the_last() {
     let mut disk = loaded(directory.path()).0;
     let error = disk.save(&[append(vec![entry(2, 1, "x")])]).unwrap_err();
     assert_eq!(error.code(), "ERR_CONFLUX_STORAGE");
-    assert_eq!(disk.save(&[seat(1)]), Err(error));
+    assert_eq!(disk.save(&[replica(1)]), Err(error));
     drop(disk);
 
     let mut disk = loaded(directory.path()).0;
-    disk.save(&[seat(1)]).unwrap();
+    disk.save(&[replica(1)]).unwrap();
     let vote = Write { hard_state: Some(voted(9, 9, 1)), ..Write::default() };
     assert!(disk.save(&[vote.clone(), append(vec![entry(3, 1, "behind a gap")])]).is_err());
     assert!(disk.save(&[vote]).is_err());
@@ -90,7 +90,7 @@ fn a_snapshot_of_any_size_comes_back() {
         let record = snapshot(Position { index, term: 1 }, length);
         let (mut disk, recovered) = loaded(directory.path());
         if recovered.is_none() {
-            disk.save(&[seat(1)]).unwrap();
+            disk.save(&[replica(1)]).unwrap();
         }
         let replaced = Write {
             drops_entries: true,

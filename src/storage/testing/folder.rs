@@ -1,4 +1,4 @@
-//! This file is a directory on a machine that can lose its power at any moment: the file system of the crash tests.
+//! A directory on a machine that can lose its power at any moment: the file system of the crash tests.
 //!
 //! What was not synced may survive a crash or not, each write and each change of a name by itself: no order is kept. A
 //! write may be torn too, between two words of eight bytes, as no disk tears a word.
@@ -86,7 +86,7 @@ impl Machine {
         MachineFolder { machine: self.clone(), has_taken: false }
     }
 
-    /// From here on, counting operations anew.
+    /// From here on, counting operations again.
     pub fn fail(&self, fails: Fails) {
         let mut state = self.state();
         (state.operations, state.fails) = (0, fails);
@@ -109,13 +109,13 @@ impl Machine {
 
     /// The power goes and comes back. Nobody may have a file open.
     pub fn crash(&self, seed: u64) {
-        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut state = self.state();
         for file in &mut state.files {
-            file.crash(&mut dice);
+            file.crash(&mut rng);
         }
         for change in std::mem::take(&mut state.unsynced_names) {
-            if dice.next_u32().is_multiple_of(2) {
+            if rng.next_u32().is_multiple_of(2) {
                 apply(&mut state.kept_names, change);
             }
         }
@@ -153,16 +153,16 @@ impl FileState {
         }
     }
 
-    fn crash(&mut self, dice: &mut ChaCha8Rng) {
+    fn crash(&mut self, rng: &mut ChaCha8Rng) {
         for mut change in std::mem::take(&mut self.unsynced) {
-            if dice.next_u32().is_multiple_of(2) {
+            if rng.next_u32().is_multiple_of(2) {
                 continue;
             }
             if let FileChange::Wrote(offset, data) = &mut change
-                && dice.next_u32().is_multiple_of(4)
+                && rng.next_u32().is_multiple_of(4)
             {
                 assert_eq!(*offset % WORD_BYTES, 0, "a database writes from the beginning of a page");
-                let words = dice.next_u64() % (data.len() as u64 / WORD_BYTES + 1);
+                let words = rng.next_u64() % (data.len() as u64 / WORD_BYTES + 1);
                 data.truncate((words * WORD_BYTES) as usize);
             }
             alter(&mut self.kept, &change);

@@ -1,4 +1,4 @@
-//! This folder holds what the storage's tests are made of.
+//! Holds what the storage's tests are made of.
 
 pub mod folder;
 pub mod model;

@@ -1,4 +1,4 @@
-//! This file is the least storage there can be: what a list of writes amounts to, and writes to try.
+//! The least storage there can be: what a list of writes amounts to, and writes to try.
 //!
 //! Used by the contract and the crash tests. It shares nothing with an implementation but the types.
 
@@ -6,24 +6,24 @@ use bytes::Bytes;
 use raft_rs::eraftpb::{Entry, HardState};
 
 use crate::raft::{
-    ClusterUuid, Incarnation, Position, Promise, Recovered, SeatRecord, SnapshotRecord, Write,
+    ClusterUuid, Incarnation, Position, RecoveryVote, ReplicaRecord, SnapshotRecord, StoredState, Write,
 };
 
 /// What a storage must give back: everything but the starts.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Model(pub Option<Recovered>);
+pub struct Model(pub Option<StoredState>);
 
 impl Model {
     /// Of what a storage gave back.
-    pub fn of(recovered: Option<Recovered>) -> Self {
-        Self(recovered.map(|recovered| Recovered { start: 0, starts: Vec::new(), ..recovered }))
+    pub fn of(recovered: Option<StoredState>) -> Self {
+        Self(recovered.map(|recovered| StoredState { start: 0, starts: Vec::new(), ..recovered }))
     }
 
     pub fn save(&mut self, writes: &[Write]) {
         for write in writes {
-            if let Some(seat) = write.seat {
-                self.0 = Some(Recovered {
-                    seat,
+            if let Some(replica) = write.replica {
+                self.0 = Some(StoredState {
+                    replica,
                     start: 0,
                     starts: Vec::new(),
                     snapshot: SnapshotRecord { position: Position::default(), image: Bytes::new() },
@@ -32,14 +32,14 @@ impl Model {
                     hard_state: HardState::default(),
                 });
             }
-            carry_out(self.0.as_mut().expect("the first write begins a seat"), write);
+            carry_out(self.0.as_mut().expect("the first write begins a replica"), write);
         }
     }
 }
 
-fn carry_out(kept: &mut Recovered, write: &Write) {
+fn carry_out(kept: &mut StoredState, write: &Write) {
     if let Some(record) = write.record {
-        kept.seat = record;
+        kept.replica = record;
     }
     if let Some(snapshot) = &write.snapshot {
         kept.snapshot = snapshot.clone();
@@ -66,11 +66,11 @@ pub fn entry(index: u64, term: u64, data: &str) -> Entry {
 }
 
 /// What a member writes first.
-pub fn seat(number: u128) -> Write {
+pub fn replica(number: u128) -> Write {
     let incarnation = Incarnation::from_u128(number);
     let position = Position { index: 1, term: 1 };
     Write {
-        seat: Some(SeatRecord::new(incarnation, ClusterUuid::of_roster([incarnation].into_iter()))),
+        replica: Some(ReplicaRecord::new(incarnation, ClusterUuid::of_roster([incarnation].into_iter()))),
         snapshot: Some(snapshot(position, 100)),
         compacts_to: Some(position),
         hard_state: Some(voted(1, 0, 1)),
@@ -78,12 +78,12 @@ pub fn seat(number: u128) -> Write {
     }
 }
 
-fn promised(number: u128, is_promised: bool) -> SeatRecord {
+fn promised(number: u128, is_promised: bool) -> ReplicaRecord {
     let incarnation = Incarnation::from_u128(number);
     let cluster = ClusterUuid::of_roster([incarnation].into_iter());
     let survivor = Incarnation::from_u128(50);
-    let promise = Promise { survivor, cluster: ClusterUuid::of_epoch(cluster, survivor) };
-    SeatRecord { incarnation, cluster, promise: Some(promise).filter(|_| is_promised) }
+    let recovery_vote = RecoveryVote { survivor, cluster: ClusterUuid::of_epoch(cluster, survivor) };
+    ReplicaRecord { incarnation, cluster, recovery_vote: Some(recovery_vote).filter(|_| is_promised) }
 }
 
 /// Bytes that differ with the position and along the image.
@@ -101,11 +101,11 @@ pub fn append(entries: Vec<Entry>) -> Write {
 }
 
 /// The life of a member, each step one save: appends, votes, entries of a deposed leader replaced, a snapshot of its
-/// own, one of its leader's, saves of several writes, and a second seat in the same directory.
+/// own, one of its leader's, saves of several writes, and a second replica in the same directory.
 pub fn life() -> Vec<Vec<Write>> {
     let at = |index, term| Position { index, term };
     vec![
-        vec![seat(1)],
+        vec![replica(1)],
         vec![Write { hard_state: Some(voted(2, 7, 1)), ..Write::default() }],
         vec![append(vec![entry(2, 2, ""), entry(3, 2, "one"), entry(4, 2, "two")])],
         vec![
@@ -141,9 +141,9 @@ pub fn life() -> Vec<Vec<Write>> {
         // It promises its vote to another, and takes that back.
         vec![Write { record: Some(promised(1, true)), ..Write::default() }],
         vec![Write { record: Some(promised(1, false)), ..Write::default() }],
-        vec![seat(2)],
-        vec![append(vec![entry(2, 1, "of the second seat")])],
-        // What precedes a seat in one save is the former seat's.
-        vec![append(vec![entry(3, 1, "never kept")]), seat(3), append(vec![entry(2, 1, "of the third")])],
+        vec![replica(2)],
+        vec![append(vec![entry(2, 1, "of the second replica")])],
+        // What precedes a replica in one save is the former replica's.
+        vec![append(vec![entry(3, 1, "never kept")]), replica(3), append(vec![entry(2, 1, "of the third")])],
     ]
 }

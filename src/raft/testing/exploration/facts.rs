@@ -1,4 +1,4 @@
-//! This file holds what the promises need to know of a process in one state: copied once, compared often.
+//! Holds what the promises need to know of a process in one state: copied once, compared often.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -28,7 +28,7 @@ pub struct Facts {
     pub compacted_index: u64,
     pub log: Vec<LogEntry>,
     pub voters: Vec<Incarnation>,
-    pub is_fenced: bool,
+    pub is_diverged: bool,
     /// What became of the state, in order.
     pub applied: Vec<Applied>,
     /// How often its application was told that the node left a cluster, and that it knows all of that.
@@ -37,7 +37,7 @@ pub struct Facts {
     pub ends: Vec<(u64, Ended)>,
     /// Asks that were answered well, and up to which index the state went then.
     pub answered: Vec<(u64, u64)>,
-    /// Performs and asks that have no end.
+    /// Calls and asks that have no end.
     pub pending: usize,
     pub next_sequence: u64,
     pub next_ticket: u64,
@@ -45,7 +45,7 @@ pub struct Facts {
     pub is_writing: bool,
     pub is_busy: bool,
     /// For so many ticks it does nothing by itself.
-    pub rest_ticks: u16,
+    pub ticks_until_wakeup: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,14 +60,14 @@ pub struct LogEntry {
 pub struct Applied {
     pub index: u64,
     pub action: Option<u64>,
-    /// Locks come again; any other action is performed once.
+    /// Locks come again; any other action is called once.
     pub is_unique: bool,
     pub state: u64,
     /// How many actions the state contains.
     pub count: u64,
 }
 
-/// How a perform ended.
+/// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// With this action.
@@ -97,7 +97,7 @@ impl Facts {
             compacted_index: 0,
             log: Vec::new(),
             voters: Vec::new(),
-            is_fenced: false,
+            is_diverged: false,
             applied: Vec::new(),
             moves: 0,
             is_told: true,
@@ -108,7 +108,7 @@ impl Facts {
             next_ticket: 1,
             is_writing: false,
             is_busy: false,
-            rest_ticks: 1,
+            ticks_until_wakeup: 1,
         }
     }
 
@@ -132,7 +132,7 @@ impl Facts {
             state: digest(&(&applied.state.holder, applied.state.digest)),
             count: applied.state.count,
         });
-        let is_fenced = status.fenced.is_some() || application.is_fenced;
+        let is_diverged = status.diverged.is_some() || application.is_diverged;
         let answered = application.answered.iter().filter(|(_, result)| result.is_ok());
         Self {
             is_up: true,
@@ -147,13 +147,13 @@ impl Facts {
             commit_index: status.commit_index,
             last_index: status.last_index,
             snapshot_index: status.snapshot_index,
-            is_ahead: is_fenced
+            is_ahead: is_diverged
                 || !status.is_caught_up
                 || replica.node.log().is_some_and(|log| log.compacted() == log.snapshot().position),
             compacted_index: replica.node.log().map_or(0, |log| log.compacted().index),
             log: log.collect(),
             voters: status.members.iter().filter(|m| m.is_voter).map(|m| m.incarnation).collect(),
-            is_fenced,
+            is_diverged,
             applied: applied.collect(),
             moves: application.moves(),
             is_told: replica.is_told(),
@@ -164,7 +164,7 @@ impl Facts {
             next_ticket,
             is_writing: replica.disk.as_ref().is_some_and(|disk| !disk.is_idle()),
             is_busy: replica.is_busy,
-            rest_ticks: replica.node.rest_ticks().min(u64::from(u16::MAX)) as u16,
+            ticks_until_wakeup: replica.node.ticks_until_wakeup().min(u64::from(u16::MAX)) as u16,
         }
     }
 

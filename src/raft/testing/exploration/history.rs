@@ -1,4 +1,4 @@
-//! This file keeps what has happened in an explored world as far as a promise depends on it, and says which promise a
+//! Keeps what has happened in an explored world as far as a promise depends on it, and says which promise a
 //! step breaks.
 //!
 //! Of the paper's Figure 3: election safety, leader append-only, log matching, leader completeness and state machine
@@ -22,7 +22,7 @@ pub struct History {
     told: Vec<Option<(ClusterUuid, usize)>>,
     /// What a client of each cluster knows: the last action that was acknowledged, by index and count.
     acknowledged: Vec<(ClusterUuid, u64, u64)>,
-    questions: Vec<Question>,
+    questions: Vec<TrackedOperation>,
 }
 
 #[derive(Clone, Copy, Debug, Hash)]
@@ -33,9 +33,9 @@ struct Committed {
     term: u64,
 }
 
-/// A read or a perform without an end: its answer contains whatever was acknowledged before.
+/// A read or a call without an end: its answer contains whatever was acknowledged before.
 #[derive(Clone, Copy, Debug, Hash)]
-struct Question {
+struct TrackedOperation {
     node: usize,
     number: u64,
     is_read: bool,
@@ -55,12 +55,12 @@ impl History {
     }
 
     /// A client asks this node.
-    pub fn ask(&mut self, node: usize, facts: &Facts, is_read: bool) {
+    pub fn operation(&mut self, node: usize, facts: &Facts, is_read: bool) {
         let Some((cluster, _)) = self.told[node] else { return };
         let known = self.acknowledged.iter().find(|(of, ..)| *of == cluster);
         let (least_index, least_count) = known.map_or((0, 0), |(_, index, count)| (*index, *count));
         let number = if is_read { facts.next_ticket } else { facts.next_sequence };
-        self.questions.push(Question { node, number, is_read, cluster, least_index, least_count });
+        self.questions.push(TrackedOperation { node, number, is_read, cluster, least_index, least_count });
     }
 
     /// One process has made a step; `others` are as they were.
@@ -219,8 +219,10 @@ impl History {
         }
     }
 
-    fn take_question(&mut self, node: usize, number: u64, is_read: bool) -> Option<Question> {
-        let is = |asked: &Question| asked.node == node && asked.number == number && asked.is_read == is_read;
+    fn take_question(&mut self, node: usize, number: u64, is_read: bool) -> Option<TrackedOperation> {
+        let is = |asked: &TrackedOperation| {
+            asked.node == node && asked.number == number && asked.is_read == is_read
+        };
         let place = self.questions.iter().position(is)?;
         Some(self.questions.remove(place))
     }
@@ -299,7 +301,7 @@ fn check_indexes(before: &Facts, after: &Facts) -> Result<(), String> {
     }
     let has_fallen = after.term < before.term
         || commit_index < before.commit_index
-        || (applied_index < before.applied_index && !before.is_fenced);
+        || (applied_index < before.applied_index && !before.is_diverged);
     if has_fallen {
         return Err("a term, a commit index or an applied index fell".to_string());
     }

@@ -1,10 +1,10 @@
-//! This file explores, instead of drawing seeds: it takes a cluster of two or three nodes through every order of a few
+//! Explores, instead of drawing seeds: it takes a cluster of two or three nodes through every order of a few
 //! events, with frames that are lost or late, disks and JavaScript that are slow, clocks that run ahead, a node that is
 //! cut off and one that crashes.
 //!
-//! In the usual schedule nothing goes wrong. Then come all schedules that differ from it in one step, in two, and so on,
-//! until there are no more or so many states were visited. A state is that of the whole world: of every node with its
-//! disk and application, of every frame on its way, and of what clients heard. It is visited once.
+//! In the usual schedule nothing goes wrong. Then come all schedules that differ from it in one step, in two, and so
+//! on, until there are no more or so many states were visited. A state is that of the whole world: of every node with
+//! its disk and application, of every frame in flight, and of what clients heard. It is visited once.
 //!
 //! `processes` executes single nodes, `world` puts them together, `facts` and `history` say what must hold after every
 //! step, `scenarios` lists what is explored, and `report` prints what broke as a golden script.
@@ -51,7 +51,7 @@ pub struct Visited {
     pub differences: usize,
     /// Nothing is left to visit.
     pub is_all: bool,
-    /// States of single processes, events that were executed, and processes that were made anew for that.
+    /// States of single processes, events that were executed, and processes that were recomputed for that.
     pub process_states: usize,
     pub executed: u64,
     pub replayed: u64,
@@ -126,7 +126,7 @@ impl<'a> Explorer<'a> {
     }
 
     fn run(&mut self, states_max: u64) -> Result<(), Broken> {
-        let mut dice = ChaCha8Rng::seed_from_u64(1);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
         self.seen.insert(self.root.digest());
         self.visited.states = 1;
         self.go_on(self.root.clone(), 0, 0, states_max)?;
@@ -136,7 +136,7 @@ impl<'a> Explorer<'a> {
                 break;
             };
             self.visited.differences = differences;
-            let place = dice.next_u64() as usize % self.open[differences].len();
+            let place = rng.next_u64() as usize % self.open[differences].len();
             let (at, step) = self.open[differences].swap_remove(place);
             let mut world = self.world(at);
             if let Some(next) = self.visit(&mut world, at, step)? {
@@ -163,8 +163,8 @@ impl<'a> Explorer<'a> {
             let Some(step) = usual else {
                 self.visited.schedules += 1;
                 if differences <= HEALED_DIFFERENCES || self.visited.schedules.is_multiple_of(HEALED_EVERY) {
-                    let healed = world.heal(&mut self.processes, self.scenario);
-                    healed.map_err(|text| (self.steps_to(at), text))?;
+                    let restored = world.heal(&mut self.processes, self.scenario);
+                    restored.map_err(|text| (self.steps_to(at), text))?;
                 }
                 break;
             };

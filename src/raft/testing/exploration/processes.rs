@@ -1,8 +1,8 @@
-//! This file knows the states that single processes can be in, and where each event leads from there.
+//! Knows the states that single processes can be in, and where each event leads from there.
 //!
 //! A core is pure, so a process in one state answers one event in one way, whatever the other processes do: each is
 //! executed once, and found in a table from then on. A core cannot be copied; one that is needed again in an earlier
-//! state is made anew from the events that lead there.
+//! state is recomputed from the events that lead there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use super::facts::{Facts, digest};
 use crate::raft::testing::cluster::{Cluster, Noted};
 use crate::raft::testing::disk::Disk;
 use crate::raft::testing::script;
-use crate::raft::{Ask, Input, Options, Role, Target};
+use crate::raft::{Input, Operation, Options, Role, Target};
 
 /// Numbers of a state of one process, and of a frame's bytes.
 pub type StateId = u32;
@@ -41,7 +41,7 @@ pub enum Event {
     Act(u8),
     /// JavaScript holds its batches from here on, and answers them.
     Busy,
-    Answer,
+    MethodResult,
     /// Only what is durable is left.
     Crash,
     Restart,
@@ -51,7 +51,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub enum Act {
     Perform { method: String, args: String },
-    Ask(Ask),
+    Operation(Operation),
     Close,
 }
 
@@ -173,7 +173,7 @@ impl Processes {
         Ok(Outcome { state, ticks, sent: sent.into() })
     }
 
-    /// Makes the process anew in this state.
+    /// Makes the process again in this state.
     fn replay(&mut self, state: StateId) -> Instance {
         self.replayed += 1;
         let mut events = Vec::new();
@@ -213,7 +213,7 @@ impl Processes {
             }
             Event::Sync => instance.cluster.sync(&instance.name),
             Event::Busy => instance.set_busy(true),
-            Event::Answer => {
+            Event::MethodResult => {
                 instance.set_busy(false);
                 instance.cluster.answer(&instance.name);
             }
@@ -257,13 +257,15 @@ impl Instance {
                 self.cluster.start(&self.name, options, has_disk.then(Disk::default));
             }
             Noted::Input(Input::Persisted(_)) => self.cluster.sync(&self.name),
-            Noted::Input(Input::Perform(performs)) => {
-                for perform in performs {
+            Noted::Input(Input::Perform(calls)) => {
+                for perform in calls {
                     let args = String::from_utf8(perform.args.to_vec()).expect("the tests speak text");
                     self.cluster.perform(&self.name, &perform.method, &args);
                 }
             }
-            Noted::Input(Input::Ask { ask, ticks, .. }) => _ = self.cluster.ask(&self.name, ask, ticks),
+            Noted::Input(Input::Operation { operation, ticks, .. }) => {
+                _ = self.cluster.operation(&self.name, operation, ticks)
+            }
             Noted::Input(input) => self.input(input),
         }
     }
@@ -276,7 +278,9 @@ impl Instance {
         let leaves = self.cluster.replicas.get(&self.name).is_some_and(|replica| replica.disk.is_none());
         match act {
             Act::Perform { method, args } => _ = self.cluster.perform(&self.name, method, args),
-            Act::Ask(ask) => _ = self.cluster.ask(&self.name, ask.clone(), script::ASK_TICKS),
+            Act::Operation(operation) => {
+                _ = self.cluster.operation(&self.name, operation.clone(), script::ASK_TICKS)
+            }
             Act::Close => self.input(Input::Close { ticks: script::CLOSE_TICKS, leaves }),
         }
     }

@@ -1,4 +1,4 @@
-//! This file prints what broke a promise as a golden script, as short as it was found to be.
+//! Prints what broke a promise as a golden script, as short as it was found to be.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +36,7 @@ impl Violation {
         text: String,
         visited: Visited,
     ) -> Self {
-        let mut replay = Replay { scenario, processes, root, heals: text.starts_with(NOBODY_SERVES) };
+        let mut replay = Replay { scenario, processes, root, restores: text.starts_with(NOBODY_SERVES) };
         let steps = replay.names(&steps);
         let steps = replay.shrink(steps, &text);
         let (_, commands) = replay.run(&steps);
@@ -59,7 +59,7 @@ struct Replay<'a> {
     processes: &'a mut Processes,
     root: &'a World,
     /// What was broken shows when nothing goes wrong any more.
-    heals: bool,
+    restores: bool,
 }
 
 impl Replay<'_> {
@@ -86,8 +86,8 @@ impl Replay<'_> {
                 return (Some(text), commands);
             }
         }
-        let healed = if self.heals { world.heal(self.processes, self.scenario) } else { Ok(()) };
-        (healed.err(), commands)
+        let restored = if self.restores { world.heal(self.processes, self.scenario) } else { Ok(()) };
+        (restored.err(), commands)
     }
 
     /// Leaves out steps, one by one, as long as the rest breaks the same promise.

@@ -1,4 +1,4 @@
-//! This file lists what is explored: how each scenario begins, what is done in it, and for how long it goes on.
+//! Lists what is explored: how each scenario begins, what is done in it, and for how long it continues.
 
 use super::processes::{Act, Processes};
 use super::world::NodeId;
@@ -45,8 +45,8 @@ fn parse(act: &str) -> Act {
     let words: Vec<&str> = act.split(' ').collect();
     match words[..] {
         ["perform", _, method, args] => Act::Perform { method: method.into(), args: args.into() },
-        ["ask", _, what] => Act::Ask(ask_of(what, None).expect("it can be asked")),
-        ["ask", _, what, about] => Act::Ask(ask_of(what, Some(about)).expect("it can be asked")),
+        ["ask", _, what] => Act::Operation(ask_of(what, None).expect("it can be asked")),
+        ["ask", _, what, about] => Act::Operation(ask_of(what, Some(about)).expect("it can be asked")),
         ["close", _] => Act::Close,
         _ => panic!("no command of a scenario: {act}"),
     }
@@ -191,7 +191,7 @@ pub const SCENARIOS: [Scenario; 20] = [
         crash: Crash::ForGood,
         must_serve: true,
     },
-    // Its followers' answers to a read are on their way to it, twice over, and another leads.
+    // Its followers' answers to a read are in flight to it, twice over, and another leads.
     Scenario {
         name: "a leader that was deposed reads",
         setup: "found a b c\nask a sync\ndeliver to=b\ndeliver to=c\nrepeat\ntick 31 c\ntick 55 b\ndeliver from=b to=c\ndeliver from=c to=b\ndeliver from=b to=c\ndeliver from=c to=b\ndeliver from=b to=c\ndeliver from=c to=b",

@@ -1,4 +1,4 @@
-//! This file runs the explorations: a short one of every scenario with the tests, a long one on demand.
+//! Runs the explorations: a short one of every scenario with the tests, a long one on demand.
 
 use std::time::Instant;
 
@@ -124,7 +124,7 @@ const ALL: [Bug; 52] = [
     Bug::HandsOverToRemoved,
     Bug::RemembersComparedState,
     Bug::TellsDisagreementAgain,
-    Bug::FencedKeepsLog,
+    Bug::DivergedKeepsLog,
     Bug::AnyChunkEndsReception,
     Bug::ForgetsSuccessorName,
     Bug::SurvivorTakesItselfForRemoved,

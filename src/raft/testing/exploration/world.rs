@@ -1,4 +1,4 @@
-//! This file is a world of processes and frames in one state: what can happen next, and where that leads.
+//! A world of processes and frames in one state: what can happen next, and where that leads.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -11,18 +11,18 @@ use crate::raft::{Role, Target};
 
 /// What was asked ends within so many ticks in which nothing goes wrong. Nodes whose founding failed wait the longest.
 const HEALING_TICKS: u16 = 3_000;
-/// How a text begins that says of a healed world that what was asked has no end.
+/// How a text begins that says of a restored world that what was asked has no end.
 pub const NOBODY_SERVES: &str = "a majority lives, but not all that was asked has ended";
 
 /// A number of a node: its place among the names.
 pub type NodeId = u8;
 
-/// One step of a schedule. Frames are named by their place among those on their way.
+/// One step of a schedule. Frames are named by their place among those in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Deliver(u16),
     Lose(u16),
-    /// The frame waits until nothing else is on its way.
+    /// The frame waits until nothing else is in flight.
     Hold(u16),
     Sync(NodeId),
     /// The disk answers only when nothing else happens.
@@ -33,27 +33,27 @@ pub enum Step {
     Restart(NodeId),
     /// JavaScript of the node is busy until nothing else happens.
     Busy(NodeId),
-    Answer(NodeId),
+    MethodResult(NodeId),
     /// The clock of one node runs until it says something.
     Ahead(NodeId),
     /// It runs until the node's role changes, or for an election timeout. Of what the node says meanwhile only the last
     /// arrives.
     Lapse(NodeId),
-    /// All clocks run until a frame is on its way or a disk is asked to write.
+    /// All clocks run until a frame is in flight or a disk is asked to write.
     Wait,
     /// Frames from and to the node wait until it is joined again.
     Cut(NodeId),
     Join,
 }
 
-/// Whether what a process has on its way arrives although it crashed.
+/// Whether what a process has in flight arrives although it crashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastWords {
     Arrive,
     AreLost,
 }
 
-/// All nodes, and what is on its way between them.
+/// All nodes, and what is in flight between them.
 #[derive(Clone, Debug)]
 pub struct World {
     pub processes: Vec<StateId>,
@@ -79,7 +79,7 @@ pub struct Named {
     frame: Option<Flight>,
 }
 
-/// A frame on its way.
+/// A frame in flight.
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     from: NodeId,
@@ -89,7 +89,7 @@ struct Flight {
 }
 
 impl World {
-    /// After the scenario's setup, with these frames on their way.
+    /// After the scenario's setup, with these frames in flight.
     pub fn begin(
         scenario: &Scenario,
         processes: &mut Processes,
@@ -133,8 +133,8 @@ impl World {
         hasher.finish()
     }
 
-    /// What happens if nothing goes wrong: disks answer, frames arrive as they were sent, commands follow when nothing is
-    /// on its way, and then time passes. `None`: the schedule has come to its end.
+    /// What happens if nothing goes wrong: disks answer, frames arrive as they were sent, commands follow when nothing
+    /// is in flight, and then time passes. `None`: the schedule has come to its end.
     pub fn usual(&self, processes: &Processes, scenario: &Scenario) -> Option<Step> {
         if let Some(step) = self.pending(processes) {
             return Some(step);
@@ -156,8 +156,8 @@ impl World {
 
     /// What else may happen: each is one difference from the usual.
     ///
-    /// Steps at different nodes commute. So a frame need not overtake others but by holding those back, is lost only where
-    /// it would arrive, and what befalls a node alone does so right after a step of that node.
+    /// Steps at different nodes commute. So a frame need not overtake others but by holding those back, is lost only
+    /// where it would arrive, and what befalls a node alone does so right after a step of that node.
     pub fn unusual(&self, processes: &Processes, scenario: &Scenario) -> Vec<Step> {
         let usual = self.usual(processes, scenario);
         let mut steps = Vec::new();
@@ -206,8 +206,8 @@ impl World {
         steps
     }
 
-    /// By how many differences a step that is not the usual one counts. When nothing is on its way, that time passes before
-    /// the next command is as usual as the command.
+    /// By how many differences a step that is not the usual one counts. When nothing is in flight, that time passes
+    /// before the next command is as usual as the command.
     pub fn differences(&self, step: Step, usual: Option<Step>) -> usize {
         usize::from(step != Step::Wait || usual != Some(Step::Act))
     }
@@ -224,7 +224,7 @@ impl World {
         self.cut.is_some_and(|node| [flight.from, flight.to].contains(&node))
     }
 
-    /// What is on its way and does not wait for anything.
+    /// What is in flight and does not wait for anything.
     fn pending(&self, processes: &Processes) -> Option<Step> {
         let is_writing = |node: &NodeId| {
             processes.facts(self.processes[usize::from(*node)]).is_writing && !self.stalled.contains(node)
@@ -248,7 +248,7 @@ impl World {
             flight.is_held && !self.is_cut(&flight) && !self.frames[..*place].iter().any(is_before)
         };
         let frames = (0..self.frames.len()).filter(is_first).map(|place| Step::Deliver(place as u16));
-        syncs.map(|node| Step::Sync(*node)).chain(busy.map(Step::Answer)).chain(frames)
+        syncs.map(|node| Step::Sync(*node)).chain(busy.map(Step::MethodResult)).chain(frames)
     }
 
     /// Takes a step; `Err` says which promise it breaks.
@@ -286,7 +286,7 @@ impl World {
             }
             Step::Restart(node) => self.happen(node, Event::Restart, processes),
             Step::Busy(node) => self.happen(node, Event::Busy, processes),
-            Step::Answer(node) => self.happen(node, Event::Answer, processes),
+            Step::MethodResult(node) => self.happen(node, Event::MethodResult, processes),
             Step::Ahead(node) => self.happen(node, Event::TickUntilHeard, processes),
             Step::Lapse(node) => {
                 let before = self.frames.len();
@@ -317,7 +317,7 @@ impl World {
             return Ok(());
         }
         if act.starts_with("perform") || act.ends_with(" sync") {
-            self.history.ask(node.into(), &facts, act.starts_with("ask"));
+            self.history.operation(node.into(), &facts, act.starts_with("ask"));
         }
         self.happen(node, Event::Act(number), processes)
     }
@@ -392,7 +392,7 @@ impl World {
             let facts = self.nodes().filter(|node| self.cut != Some(*node));
             let facts = facts.map(|node| processes.facts(self.processes[usize::from(node)]));
             // Until then each node would do nothing of its own.
-            let rest = facts.filter(|facts| facts.is_running()).map(|facts| facts.rest_ticks).min();
+            let rest = facts.filter(|facts| facts.is_running()).map(|facts| facts.ticks_until_wakeup).min();
             let rest = rest.unwrap_or(SILENCE_TICKS_MAX).clamp(1, SILENCE_TICKS_MAX - *ticks);
             *ticks += rest;
             for node in self.nodes() {
@@ -441,7 +441,7 @@ impl World {
         }
     }
 
-    /// The step, by a name that means the same where other frames are on their way.
+    /// The step, by a name that means the same where other frames are in flight.
     pub fn name(&self, step: Step) -> Named {
         let frame = match step {
             Step::Deliver(place) | Step::Lose(place) | Step::Hold(place) => {
@@ -471,7 +471,9 @@ impl World {
             Step::Wait => self.waits_left > 0,
             Step::Join => self.cut.is_some(),
             Step::Restart(node) => self.can_restart(processes, scenario, node),
-            Step::Sync(node) | Step::Stall(node) | Step::Busy(node) | Step::Answer(node) => is_running(node),
+            Step::Sync(node) | Step::Stall(node) | Step::Busy(node) | Step::MethodResult(node) => {
+                is_running(node)
+            }
             Step::Ahead(node) | Step::Lapse(node) => is_running(node),
             Step::Crash(node, _) => is_running(node) && self.crashes_left > 0,
             Step::Cut(_) => self.cuts_left > 0,
@@ -497,7 +499,7 @@ impl World {
             }
             Step::Restart(node) => vec![format!("restart {}", name(node))],
             Step::Busy(node) => vec![format!("busy {}", name(node))],
-            Step::Answer(node) => vec![format!("answer {}", name(node))],
+            Step::MethodResult(node) => vec![format!("answer {}", name(node))],
             Step::Ahead(node) => {
                 let name = name(node);
                 let outcome = processes.after(self.processes[usize::from(node)], Event::TickUntilHeard);

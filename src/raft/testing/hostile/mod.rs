@@ -1,20 +1,20 @@
-//! This room lies to a core: it takes nodes out of a living cluster and sends them what no correct peer would send.
+//! Lies to a core: it takes nodes out of a living cluster and sends them what no correct peer would send.
 //!
-//! `situation` brings a cluster into the states that matter, `liar` makes the messages, `victim` is the node that hears
+//! `situation` brings a cluster into the states that matter, `adversary` makes the messages, `target` is the node that hears
 //! them. `CONFLUX_MESSAGES=500000 cargo test hostile` is the long form; a failure names its seed, and
 //! `CONFLUX_SEED=7 cargo test hostile` replays it.
 
-mod liar;
+mod adversary;
 mod situation;
-mod victim;
+mod target;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe};
 
-use liar::{Liar, Lie};
+use adversary::{Adversary, Lie};
 use situation::{SITUATIONS, Situation};
-use victim::Victim;
+use target::Target;
 
 use super::seeds::for_seeds;
 use crate::raft::Input;
@@ -30,7 +30,7 @@ fn messages() -> u64 {
 /// raft-rs trusts its peers and panics on what they never say: the guard must keep all of that from it.
 #[test]
 fn hostile_raft_messages_never_panic_and_what_cannot_be_true_changes_nothing() {
-    let told = bombard(Liar::raft);
+    let told = bombard(Adversary::raft);
     told.assert_enough();
     assert!(told.impossible > told.lies / 20, "only {} of {} could not be true", told.impossible, told.lies);
 }
@@ -38,14 +38,14 @@ fn hostile_raft_messages_never_panic_and_what_cannot_be_true_changes_nothing() {
 /// The same of everything else that a frame can say.
 #[test]
 fn hostile_words_of_every_kind_never_panic() {
-    bombard(Liar::anything).assert_enough();
+    bombard(Adversary::anything).assert_enough();
 }
 
 #[derive(Debug, Default)]
 struct Told {
     lies: u64,
     impossible: u64,
-    /// Of each kind of victim, how many.
+    /// Of each kind of target, how many.
     situations: BTreeMap<Situation, u64>,
 }
 
@@ -62,30 +62,30 @@ impl Told {
     }
 }
 
-fn bombard(lie: impl Fn(&mut Liar, &Victim) -> Lie + RefUnwindSafe) -> Told {
+fn bombard(lie: impl Fn(&mut Adversary, &Target) -> Lie + RefUnwindSafe) -> Told {
     let told = AssertUnwindSafe(RefCell::new(Told::default()));
-    // Some victims stop before they have heard all: that is an answer, too.
+    // Some targets stop before they have heard all: that is an answer, too.
     let clusters = 4 * messages().div_ceil(LIES_PER_VICTIM * 3).max(SITUATIONS.len() as u64);
     for_seeds(0..clusters, |seed| {
         let mut told = told.borrow_mut();
         if told.lies >= messages() {
             return;
         }
-        let (situation, victims, mut liar) = situation::prepare(seed);
+        let (situation, targets, mut adversary) = situation::prepare(seed);
         if let Some(situation) = situation {
             *told.situations.entry(situation).or_default() += 1;
         }
-        for mut victim in victims {
+        for mut target in targets {
             for _ in 0..LIES_PER_VICTIM {
-                let lie = lie(&mut liar, &victim);
+                let lie = lie(&mut adversary, &target);
                 told.lies += 1;
                 told.impossible += u64::from(lie.is_impossible);
-                victim.hear(&lie);
-                if victim.is_stopped() {
+                target.hear(&lie);
+                if target.is_stopped() {
                     break;
                 }
-                if liar.roll(10) == 0 {
-                    victim.handle(Input::Tick);
+                if adversary.roll(10) == 0 {
+                    target.handle(Input::Tick);
                 }
             }
         }

@@ -1,11 +1,11 @@
-//! This file brings a small cluster into a state that matters, records its traffic on the way, and gives its nodes away.
+//! Brings a small cluster into a state that matters, records its traffic on the way, and gives its nodes away.
 
 use bytes::Bytes;
 
-use super::liar::Liar;
-use super::victim::Victim;
+use super::adversary::Adversary;
+use super::target::Target;
 use crate::raft::testing::cluster::{Cluster, Network};
-use crate::raft::{Ask, Incarnation, Options, Role};
+use crate::raft::{Incarnation, Operation, Options, Role};
 
 /// What a node is doing when it hears lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +33,8 @@ pub const SITUATIONS: [Situation; 6] = [
 /// Some thousands are enough to change: the newest.
 const FRAMES_MAX: usize = 2_000;
 
-/// The situation if it was reached, the nodes, and somebody who has listened.
-pub fn prepare(seed: u64) -> (Option<Situation>, Vec<Victim>, Liar) {
+/// The situation if it was reached, the nodes, and a node who has listened.
+pub fn prepare(seed: u64) -> (Option<Situation>, Vec<Target>, Adversary) {
     let wanted = SITUATIONS[(seed % SITUATIONS.len() as u64) as usize];
     let mut stage = Stage::found(seed);
     let is_reached = match wanted {
@@ -45,16 +45,16 @@ pub fn prepare(seed: u64) -> (Option<Situation>, Vec<Victim>, Liar) {
         Situation::Newcomer => stage.start_a_newcomer(),
     };
     let Stage { mut cluster, frames, .. } = stage;
-    let liar = Liar::new(cluster.draw_seed(), frames);
+    let adversary = Adversary::new(cluster.draw_seed(), frames);
     let everybody: Vec<Incarnation> =
         cluster.replicas.values().filter_map(|replica| replica.incarnation).collect();
-    let mut victims = Vec::new();
+    let mut targets = Vec::new();
     while let Some((_, replica)) = cluster.replicas.pop_first() {
         let me = replica.incarnation;
         let peers = everybody.iter().copied().filter(|peer| Some(*peer) != me).collect();
-        victims.push(Victim::new(replica.node, peers));
+        targets.push(Target::new(replica.node, peers));
     }
-    (is_reached.then_some(wanted), victims, liar)
+    (is_reached.then_some(wanted), targets, adversary)
 }
 
 struct Stage {
@@ -167,7 +167,7 @@ impl Stage {
         });
         let Some(leader) = self.leader().filter(|_| is_in) else { return false };
         let id = self.follower();
-        self.cluster.ask(&leader, Ask::Remove { id: id.as_str().into() }, 1_000);
+        self.cluster.operation(&leader, Operation::Remove { id: id.as_str().into() }, 1_000);
         self.until(|stage| {
             stage.cluster.replicas.values().any(|replica| replica.node.voter_halves().len() == 2)
         })

@@ -1,4 +1,0 @@
-//! This file is a fuzz target: who is in a cluster.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| conflux::raft::fuzzing::registry(bytes));

@@ -1,0 +1,103 @@
+//! Decides what a node does when it finds another cluster on its channel, and remembers which ones it has reported.
+//!
+//! Called by the state machine with the announcements of both sides. It must never act on its decision.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Facts;
+use super::timing::Timing;
+use crate::raft::frame::ClusterAnnouncement;
+use crate::raft::identity::ClusterUuid;
+
+/// What a node does about a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resolution {
+    /// Nothing: the other side must act, or neither side yet.
+    Stay,
+    /// Leave the own cluster, and wait to join the other.
+    Dissolve,
+    /// Continue, and warn the operator.
+    Warn,
+    /// Stop with an error.
+    Stop,
+}
+
+/// Decides what a node of cluster `ours` does when it hears `theirs`. `leaderless` is for how many ticks it has known
+/// no leader.
+///
+/// A node whose cluster holds an action never dissolves, because that action may be acknowledged. Others dissolve only
+/// for a cluster that is certain to last: one whose actions are *committed*, since then a quorum holds them and does
+/// not dissolve, and that has a leader. An action that is only in a leader's log while its followers are leaving must
+/// not attract nodes: the whole channel would wait for a cluster that can never commit again.
+pub(super) fn decide_conflict(
+    ours: ClusterUuid,
+    facts: &Facts,
+    leaderless: u64,
+    theirs: &ClusterAnnouncement,
+    timing: &Timing,
+) -> Resolution {
+    if facts.holds_actions {
+        return match (leaderless >= timing.leader_is_lost() && theirs.has_leader, theirs.holds_actions) {
+            (true, _) => Resolution::Stop,
+            (false, true) if facts.holds_committed_actions => Resolution::Warn,
+            (false, _) => Resolution::Stay,
+        };
+    }
+    if theirs.holds_actions {
+        return if theirs.has_leader { Resolution::Dissolve } else { Resolution::Stay };
+    }
+    // An election on this side is no reason to leave: the other side may be leaving for this one at the moment.
+    let has_leader = leaderless < timing.election_is_long();
+    let is_lesser = (has_leader, Reverse(ours)) < (theirs.has_leader, Reverse(theirs.cluster));
+    if is_lesser { Resolution::Dissolve } else { Resolution::Stay }
+}
+
+/// The number of remembered nodes and clusters. Further ones are neither reported nor answered.
+const KNOWN_MAX: usize = 256;
+
+/// The nodes and clusters that were reported or answered, so that this happens once, or not too often.
+#[derive(Debug, Default)]
+pub(super) struct ConflictHistory {
+    sizes: BTreeSet<(Arc<str>, u32)>,
+    foreigners: BTreeSet<(String, Arc<str>)>,
+    other_sized: BTreeSet<ClusterUuid>,
+    awaited: BTreeSet<ClusterUuid>,
+    rivals: BTreeSet<ClusterUuid>,
+    answered_at: BTreeMap<ClusterUuid, u64>,
+}
+
+impl ConflictHistory {
+    /// Each of these is true the first time.
+    pub fn is_new_size(&mut self, id: &Arc<str>, cluster_size: u32) -> bool {
+        self.sizes.len() < KNOWN_MAX && self.sizes.insert((id.clone(), cluster_size))
+    }
+
+    pub fn is_new_foreigner(&mut self, who: &str, application: &Arc<str>) -> bool {
+        self.foreigners.len() < KNOWN_MAX && self.foreigners.insert((who.into(), application.clone()))
+    }
+
+    pub fn is_new_other_sized(&mut self, cluster: ClusterUuid) -> bool {
+        self.other_sized.len() < KNOWN_MAX && self.other_sized.insert(cluster)
+    }
+
+    pub fn is_new_awaited(&mut self, cluster: ClusterUuid) -> bool {
+        self.awaited.len() < KNOWN_MAX && self.awaited.insert(cluster)
+    }
+
+    pub fn is_new_rival(&mut self, cluster: ClusterUuid) -> bool {
+        self.rivals.len() < KNOWN_MAX && self.rivals.insert(cluster)
+    }
+
+    /// Whether to answer a ClusterAnnouncement of this cluster now; if so, the next is answered only `apart` ticks
+    /// later.
+    pub fn may_answer(&mut self, cluster: ClusterUuid, now: u64, apart: u64) -> bool {
+        self.answered_at.retain(|_, at| now - *at < apart);
+        if self.answered_at.contains_key(&cluster) || self.answered_at.len() >= KNOWN_MAX {
+            return false;
+        }
+        self.answered_at.insert(cluster, now);
+        true
+    }
+}

@@ -1,0 +1,460 @@
+//! Limits the appends to a peer to what its link carries.
+//!
+//! Part of `group.rs`. raft-rs bounds appends by their number (`window.rs`); on a slow line as many would wait for
+//! seconds, and the heartbeats behind them (`pace.rs`). What has to wait, waits here, in order; everything but appends
+//! passes it.
+
+use std::collections::VecDeque;
+
+use raft_rs::ProgressState;
+use raft_rs::eraftpb::{Message, MessageType};
+
+use super::{APPEND_BYTES_MAX, RaftGroup, window};
+use crate::raft::frame::{RaftKind, RaftMessage, WireEntry};
+use crate::raft::identity::RaftId;
+use crate::raft::options::Options;
+use crate::raft::pace::{Flight, Pace};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
+use crate::raft::wire;
+
+/// What raft-rs lets be in flight to one peer.
+const BYTES_MAX: usize = window::APPENDS_MAX * APPEND_BYTES_MAX as usize;
+
+/// Appends to one peer, by this leader.
+///
+/// Invariants:
+/// - flights and what waits follow one another in the log, from behind `begin` to `last_index`;
+/// - the peer has everything up to `matched`, which is not behind `begin`;
+/// - what raft-rs has said waits until it leaves, or raft-rs says it again.
+#[derive(Debug)]
+pub(super) struct AppendFlow {
+    pace: Pace,
+    matched: u64,
+    begin: u64,
+    flights: VecDeque<(u64, Flight)>,
+    waiting: VecDeque<RaftMessage>,
+    last_index: u64,
+    /// The last append that left, without its entries.
+    last_left: Option<RaftMessage>,
+    /// Since then, nothing was acknowledged for so long that the peer is asked what it has.
+    asks: bool,
+    asked_at: u64,
+}
+
+impl AppendFlow {
+    fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            matched: 0,
+            begin: 0,
+            flights: VecDeque::new(),
+            waiting: VecDeque::new(),
+            last_index: 0,
+            last_left: None,
+            asks: false,
+            asked_at: 0,
+        }
+    }
+
+    /// Adds an append, and takes what may leave.
+    ///
+    /// raft-rs does not know what is in flight until it is acknowledged, and says again what it has said with every
+    /// heartbeat that a peer answers. Of that, only what is new is added: a leader's log only grows (paper §5.3).
+    fn add(&mut self, mut message: RaftMessage, now: u64, leaving: &mut Vec<RaftMessage>) {
+        let is_late = self.flights.front().is_some_and(|(_, flight)| self.pace.is_late(*flight, now));
+        // raft-rs may begin behind what is acknowledged: a rejection came late, or the member never saved what its
+        // receipt named.
+        if is_late {
+            self.matched = self.matched.min(message.index);
+        }
+        let acknowledged = self.matched.saturating_sub(message.index) as usize;
+        if acknowledged > 0 {
+            if acknowledged >= message.entries.len() {
+                return;
+            }
+            message = cut(&mut message, acknowledged);
+        }
+        let is_on_its_way = (self.begin..self.last_index).contains(&message.index) && !is_late;
+        if message.index != self.last_index && !is_on_its_way {
+            self.begin_anew(message.index);
+        }
+        let known = self.last_index.saturating_sub(message.index) as usize;
+        if known > 0 {
+            if known >= message.entries.len() {
+                return;
+            }
+            message = cut(&mut message, known);
+        }
+        self.last_index = message.index + message.entries.len() as u64;
+        match self.waiting.back_mut() {
+            // That something is committed is as good to know a little earlier, in order.
+            Some(last) if message.entries.is_empty() => last.commit = last.commit.max(message.commit),
+            Some(_) => self.waiting.push_back(message),
+            None if message.entries.is_empty() => leaving.push(message),
+            None => {
+                self.waiting.push_back(message);
+                self.release(now, leaving);
+            }
+        }
+    }
+
+    /// The peer has nothing of what was sent behind this index.
+    fn begin_anew(&mut self, index: u64) {
+        self.waiting.clear();
+        for (_, flight) in self.flights.drain(..) {
+            self.pace.ended(flight);
+        }
+        (self.begin, self.last_index) = (index, index);
+        (self.last_left, self.asks) = (None, false);
+    }
+
+    fn release(&mut self, now: u64, leaving: &mut Vec<RaftMessage>) {
+        while let Some(first) = self.waiting.front_mut() {
+            let piece = self.pace.piece().min(APPEND_BYTES_MAX as usize);
+            let (count, bytes) = piece_of(&first.entries, piece);
+            let has_room = self.pace.has_room(bytes);
+            #[cfg(test)]
+            let has_room = has_room || is_back(Bug::IgnoresLine) || is_back(Bug::SendsWithoutWindow);
+            if !has_room {
+                return;
+            }
+            let rest = cut(first, count);
+            let message = std::mem::replace(first, rest);
+            if first.entries.is_empty() {
+                self.waiting.pop_front();
+            }
+            let last = message.entries.last().expect("what waits has entries");
+            self.flights.push_back((last.index, self.pace.sent(bytes, now)));
+            let (index, log_term) = (last.index, last.term);
+            let context = message.context.clone();
+            self.last_left =
+                Some(RaftMessage { index, log_term, commit: 0, entries: Vec::new(), context, ..message });
+            leaving.push(message);
+        }
+    }
+
+    /// The peer has everything up to this index.
+    fn acknowledged(&mut self, index: u64, now: u64) {
+        self.matched = self.matched.max(index);
+        while let Some((last_index, flight)) = self.flights.front().copied()
+            && last_index <= index
+        {
+            self.flights.pop_front();
+            self.begin = last_index;
+            if self.asked_at > flight.sent_at() {
+                // It may have been lost and asked for: that says nothing of the line.
+                self.pace.arrived(flight);
+            } else {
+                self.pace.acknowledged(flight, now);
+            }
+        }
+        while let Some(first) = self.waiting.front_mut()
+            && first.index < self.matched
+        {
+            let known = (self.matched - first.index) as usize;
+            if known < first.entries.len() {
+                *first = cut(first, known);
+            } else {
+                self.waiting.pop_front();
+            }
+        }
+        if self.begin < self.matched {
+            self.begin = self.matched;
+            self.last_index = self.last_index.max(self.matched);
+        }
+    }
+
+    /// A tick has passed. What is not acknowledged for long may be lost, and raft-rs would find out with the next
+    /// append. That must not be a large one, for it may also be in flight: a peer that lacks something rejects an empty
+    /// one.
+    fn tick(&mut self, now: u64) {
+        let Some((_, first)) = self.flights.front() else { return };
+        if first.age(now).min(now - self.asked_at) >= self.pace.ask_ticks() {
+            (self.asks, self.asked_at) = (true, now);
+            self.pace.back_off();
+        }
+    }
+}
+
+/// How many entries a piece holds, at least one, and their bytes.
+fn piece_of(entries: &[WireEntry], piece: usize) -> (usize, usize) {
+    let mut bytes = entries.first().map_or(0, size);
+    let more = entries.iter().skip(1).take_while(|entry| {
+        let is_within = bytes + size(entry) <= piece;
+        bytes += if is_within { size(entry) } else { 0 };
+        is_within
+    });
+    (1 + more.count(), bytes)
+}
+
+/// Leaves of an append so many entries, and gives the rest.
+fn cut(message: &mut RaftMessage, count: usize) -> RaftMessage {
+    let entries = message.entries.split_off(count);
+    let last = message.entries.last().expect("a piece has an entry");
+    let (index, log_term) = (last.index, last.term);
+    RaftMessage { index, log_term, entries, context: message.context.clone(), ..*message }
+}
+
+fn size(entry: &WireEntry) -> usize {
+    entry.data.len() + entry.context.len()
+}
+
+impl RaftGroup {
+    /// Messages that may leave now, each with the peer it goes to.
+    ///
+    /// raft-rs answers also an append that only tells of a commit, and so says twice what it holds. Within a tick the
+    /// second time is left out. If the first was lost, a heartbeat's answer makes the leader ask again.
+    pub fn take_messages(&mut self) -> Vec<(RaftId, RaftMessage)> {
+        if !self.is_leader() {
+            self.append_flows.clear();
+        }
+        let mut leaving = Vec::with_capacity(self.out.len());
+        for message in std::mem::take(&mut self.out) {
+            let to = message.to;
+            if message.get_msg_type() == MessageType::MsgAppendResponse {
+                let now = (!message.reject).then_some((to, message.term, message.index));
+                if std::mem::replace(&mut self.acknowledged, now) == now && now.is_some() {
+                    continue;
+                }
+            }
+            if message.get_msg_type() == MessageType::MsgSnapshot {
+                self.append_flows.get_mut(&to).into_iter().for_each(|line| line.begin_anew(0));
+                self.wants_snapshot.push(to);
+            }
+            let Some(message) = wire::outgoing(message) else { continue };
+            if message.kind == RaftKind::Append && self.is_leader() {
+                self.append_through_flow(to, message, &mut leaving);
+            } else {
+                leaving.extend(window::in_parts(message).into_iter().map(|part| (to, part)));
+            }
+        }
+        self.release_append_flows(&mut leaving);
+        leaving.append(&mut self.receipts);
+        leaving
+    }
+
+    fn append_through_flow(
+        &mut self,
+        to: RaftId,
+        message: RaftMessage,
+        leaving: &mut Vec<(RaftId, RaftMessage)>,
+    ) {
+        let line = self.append_flows.entry(to).or_insert_with(|| AppendFlow::new(self.pace.anew(BYTES_MAX)));
+        let mut parts = Vec::new();
+        line.add(message, self.now, &mut parts);
+        leaving.extend(parts.into_iter().map(|part| (to, part)));
+    }
+
+    fn release_append_flows(&mut self, leaving: &mut Vec<(RaftId, RaftMessage)>) {
+        for (to, line) in
+            self.append_flows.iter_mut().filter(|(_, line)| line.asks || !line.waiting.is_empty())
+        {
+            let mut parts = Vec::new();
+            line.release(self.now, &mut parts);
+            if std::mem::take(&mut line.asks) {
+                parts.extend(line.last_left.clone());
+            }
+            leaving.extend(parts.into_iter().map(|part| (*to, part)));
+        }
+    }
+
+    pub(super) fn first_pace(options: &Options) -> Pace {
+        Pace::new(options, BYTES_MAX)
+    }
+
+    /// Steps an answer to an append. raft-rs may say again what was lost, or know that the answer is late.
+    pub(super) fn step_append_response(&mut self, message: Message) {
+        let (from, is_rejected, index) = (message.from, message.reject, message.index);
+        let is_ours = message.term == self.term();
+        let next_index = |group: &Self| group.raw.raft.prs().get(from).map(|progress| progress.next_idx);
+        let before = next_index(self);
+        let _ = self.raw.step(message);
+        let next = next_index(self);
+        let Some(line) = self.append_flows.get_mut(&from).filter(|_| is_ours) else { return };
+        match next.filter(|_| next < before) {
+            Some(next) if is_rejected => line.begin_anew(next - 1),
+            Some(_) | None if !is_rejected => line.acknowledged(index, self.now),
+            Some(_) | None => {}
+        }
+    }
+
+    /// A member has this much of the log, saved or not; or it has nothing of what was sent behind that.
+    pub(super) fn note_receipt(&mut self, from: RaftId, receipt: &RaftMessage) {
+        let Some(line) = self.append_flows.get_mut(&from) else { return };
+        if receipt.reject {
+            line.begin_anew(self.raw.raft.prs().get(from).map_or(0, |progress| progress.next_idx - 1));
+        } else if receipt.index > 0 {
+            line.acknowledged(receipt.index, self.now);
+        }
+    }
+
+    /// The member's process is another one, which has nothing of what the former one had received and not saved.
+    pub fn begin_append_flow(&mut self, member: RaftId) {
+        self.append_flows.remove(&member);
+    }
+
+    pub(super) fn tick_append_flows(&mut self) {
+        self.now += 1;
+        self.append_flows.values_mut().for_each(|line| line.tick(self.now));
+    }
+
+    /// A member got an image taken at `index`, over a line that is known by now: the log behind it comes next. raft-rs
+    /// may not have wished the image, and would begin where the log was when the member was admitted, or wish another.
+    pub fn begin_behind_image(&mut self, to: RaftId, index: u64, pace: &Pace) {
+        self.append_flows.insert(to, AppendFlow::new(pace.anew(BYTES_MAX)));
+        let progress = self.raw.raft.mut_prs().get_mut(to);
+        if let Some(progress) =
+            progress.filter(|progress| progress.state == ProgressState::Probe && progress.matched < index)
+        {
+            progress.next_idx = index + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> AppendFlow {
+        AppendFlow::new(Pace::new(&Options::new("any", 3, [0; 32]), BYTES_MAX))
+    }
+
+    /// An append of entries of 1 kB behind `index`.
+    fn append(index: u64, count: u64) -> RaftMessage {
+        let entry = |index| WireEntry {
+            term: 2,
+            index,
+            is_change: false,
+            data: vec![b'7'; 1_000].into(),
+            context: bytes::Bytes::new(),
+        };
+        RaftMessage {
+            kind: RaftKind::Append,
+            term: 2,
+            log_term: 2,
+            index,
+            commit: index,
+            commit_term: 0,
+            reject: false,
+            reject_hint: 0,
+            context: bytes::Bytes::new(),
+            entries: (index + 1..=index + count).map(entry).collect(),
+        }
+    }
+
+    /// The indexes of what leaves.
+    fn indexes(messages: &[RaftMessage]) -> Vec<u64> {
+        for message in messages {
+            assert_eq!(message.entries.first().map(|entry| entry.index), Some(message.index + 1));
+        }
+        messages.iter().flat_map(|message| message.entries.iter().map(|entry| entry.index)).collect()
+    }
+
+    #[test]
+    fn a_large_append_leaves_as_its_parts_are_acknowledged_once_and_in_order() {
+        let mut line = line();
+        let (mut leaving, mut now) = (Vec::new(), 0);
+        line.add(append(10, 300), now, &mut leaving);
+        line.add(append(310, 1), now, &mut leaving);
+        assert!(leaving.len() > 1 && indexes(&leaving).len() < 20, "{:?}", indexes(&leaving));
+        let mut left = indexes(&leaving);
+        while left.len() < 301 {
+            now += 1;
+            assert!(now < 100, "{left:?}");
+            line.acknowledged(left.last().copied().expect("some left"), now);
+            leaving.clear();
+            line.release(now, &mut leaving);
+            left.extend(indexes(&leaving));
+        }
+        assert_eq!(left, (11..=311).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn what_is_said_again_leaves_again_only_when_it_is_late() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 3), 0, &mut leaving);
+        line.add(append(10, 3), 2, &mut leaving);
+        assert_eq!(indexes(&leaving), [11, 12, 13]);
+        // What is new of it leaves at once.
+        line.add(append(10, 4), 2, &mut leaving);
+        assert_eq!(indexes(&leaving), [11, 12, 13, 14]);
+        leaving.clear();
+        line.add(append(10, 4), 40, &mut leaving);
+        assert_eq!(indexes(&leaving), [11, 12, 13, 14]);
+    }
+
+    /// raft-rs answers each acknowledgement by itself, and says from the first one on what the last one has
+    /// acknowledged.
+    #[test]
+    fn what_is_acknowledged_does_not_leave() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 40), 0, &mut leaving);
+        line.acknowledged(45, 1);
+        leaving.clear();
+        line.add(append(12, 50), 1, &mut leaving);
+        line.release(1, &mut leaving);
+        assert_eq!(indexes(&leaving)[..3], [46, 47, 48]);
+    }
+
+    #[test]
+    fn what_is_late_leaves_again_also_if_it_is_said_again_with_what_was_acknowledged() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 2), 0, &mut leaving);
+        line.acknowledged(12, 1);
+        line.add(append(12, 3), 1, &mut leaving);
+        leaving.clear();
+        line.add(append(11, 4), 1_000, &mut leaving);
+        assert_eq!(indexes(&leaving), [12, 13, 14, 15]);
+    }
+
+    #[test]
+    fn a_peer_that_lacks_something_gets_it_again() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 3), 0, &mut leaving);
+        line.add(append(13, 3), 0, &mut leaving);
+        leaving.clear();
+        // It has rejected what is behind 13.
+        line.begin_anew(10);
+        line.add(append(10, 6), 1, &mut leaving);
+        assert_eq!(indexes(&leaving), [11, 12, 13, 14, 15, 16]);
+    }
+
+    /// Where all that was sent is lost, nothing would be sent any more.
+    #[test]
+    fn a_peer_that_acknowledges_nothing_for_long_is_asked_what_it_has_and_sent_nothing_large() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 300), 0, &mut leaving);
+        let last = leaving.last().and_then(|message| message.entries.last()).expect("some left").index;
+        let asked = (1..=300).filter(|now| {
+            line.tick(*now);
+            leaving.clear();
+            line.release(*now, &mut leaving);
+            assert!(leaving.is_empty(), "{:?}", indexes(&leaving));
+            std::mem::take(&mut line.asks)
+        });
+        assert!((3..20).contains(&asked.count()));
+        let asks = line.last_left.expect("something left");
+        assert_eq!((asks.index, asks.log_term, asks.entries.len()), (last, 2, 0));
+    }
+
+    /// What is committed is known to who waits for nothing at once, to others with what they wait for.
+    #[test]
+    fn that_something_is_committed_does_not_overtake_what_waits() {
+        let mut line = line();
+        let mut leaving = Vec::new();
+        line.add(append(10, 3), 0, &mut leaving);
+        line.add(RaftMessage { commit: 13, ..append(13, 0) }, 0, &mut leaving);
+        assert_eq!(leaving.last().map(|message| (message.entries.len(), message.commit)), Some((0, 13)));
+        line.add(append(13, 300), 0, &mut leaving);
+        let count = leaving.len();
+        line.add(RaftMessage { commit: 300, ..append(313, 0) }, 0, &mut leaving);
+        assert_eq!(leaving.len(), count);
+        assert_eq!(line.waiting.back().map(|message| message.commit), Some(300));
+    }
+}

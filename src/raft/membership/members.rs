@@ -1,0 +1,172 @@
+//! The replicated member list, and what else the log says about the cluster itself.
+//!
+//! It changes only as entries of the log are applied, and so is the same on every node at the same applied index; it
+//! is part of every snapshot. raft-rs knows which members vote (`group.rs`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::raft::frame::{Ancestor, Roster};
+use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
+
+/// The number of former names that a cluster keeps.
+pub const ANCESTORS_MAX: usize = 16;
+
+/// The members of a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Members {
+    cluster: ClusterUuid,
+    /// The names that this cluster had before its quorum was lost and it was recovered, oldest first.
+    ancestors: Vec<Ancestor>,
+    cluster_size: u32,
+    /// The index of the entry that last resized the cluster; 0: none has.
+    resized_at: u64,
+    members: BTreeMap<RaftId, (Incarnation, Arc<str>)>,
+    /// Members that are in the former half of a joint configuration only.
+    leaving: Vec<RaftId>,
+    /// The last start of each member that keeps its log. Images of older versions have none: they travel behind the
+    /// rest (`snapshot.rs`).
+    #[serde(skip)]
+    starts: BTreeMap<RaftId, Start>,
+}
+
+impl Members {
+    pub fn found(roster: &Roster) -> Self {
+        let Roster(founders) = roster;
+        let members =
+            founders.iter().map(|(incarnation, id)| (incarnation.raft_id(), (*incarnation, id.clone())));
+        Self {
+            cluster: roster.uuid(),
+            ancestors: Vec::new(),
+            cluster_size: u32::try_from(founders.len()).unwrap_or(u32::MAX),
+            resized_at: 0,
+            members: members.collect(),
+            leaving: Vec::new(),
+            starts: BTreeMap::new(),
+        }
+    }
+
+    pub fn cluster(&self) -> ClusterUuid {
+        self.cluster
+    }
+
+    pub fn ancestors(&self) -> &[Ancestor] {
+        &self.ancestors
+    }
+
+    /// The intended number of voters.
+    pub fn cluster_size(&self) -> usize {
+        self.cluster_size as usize
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (RaftId, Incarnation, &Arc<str>)> {
+        self.members.iter().map(|(raft_id, (incarnation, id))| (*raft_id, *incarnation, id))
+    }
+
+    pub fn incarnation(&self, member: RaftId) -> Option<Incarnation> {
+        self.members.get(&member).map(|(incarnation, _)| *incarnation)
+    }
+
+    pub fn id(&self, member: RaftId) -> Option<&Arc<str>> {
+        self.members.get(&member).map(|(_, id)| id)
+    }
+
+    pub fn contains(&self, incarnation: Incarnation) -> bool {
+        self.incarnation(incarnation.raft_id()) == Some(incarnation)
+    }
+
+    /// The members with this id: one, or two while a new incarnation replaces one that died.
+    pub fn named<'a>(&'a self, id: &'a str) -> impl Iterator<Item = RaftId> + 'a {
+        self.members.iter().filter(move |(_, (_, other))| &**other == id).map(|(raft_id, _)| *raft_id)
+    }
+
+    /// The entry at `index` resizes the cluster, unless another after the index `after` has.
+    pub fn resize(&mut self, cluster_size: u32, after: u64, index: u64) {
+        if !self.is_resized_after(after) {
+            (self.cluster_size, self.resized_at) = (cluster_size, index);
+        }
+    }
+
+    pub fn is_resized_after(&self, index: u64) -> bool {
+        self.resized_at > index
+    }
+
+    pub fn admit(&mut self, incarnation: Incarnation, id: Arc<str>) {
+        self.members.insert(incarnation.raft_id(), (incarnation, id));
+    }
+
+    /// Returns the removed incarnation, if it was a member.
+    pub fn remove(&mut self, member: RaftId) -> Option<Incarnation> {
+        self.starts.remove(&member);
+        self.members.remove(&member).map(|(incarnation, _)| incarnation)
+    }
+
+    pub fn start(&self, member: RaftId) -> Option<Start> {
+        self.starts.get(&member).copied()
+    }
+
+    /// An older start never replaces a newer one.
+    pub fn set_start(&mut self, member: RaftId, start: Start) {
+        let is_newer = self.start(member).is_none_or(|former| former.number <= start.number);
+        if is_newer && self.members.contains_key(&member) {
+            self.starts.insert(member, start);
+        }
+    }
+
+    pub fn starts(&self) -> &BTreeMap<RaftId, Start> {
+        &self.starts
+    }
+
+    pub fn with_starts(mut self, starts: BTreeMap<RaftId, Start>) -> Self {
+        self.starts = starts;
+        self
+    }
+
+    /// These members are removed when the joint configuration is left.
+    pub fn set_leaving(&mut self, members: Vec<RaftId>) {
+        self.leaving = members;
+    }
+
+    pub fn is_leaving(&self, member: RaftId) -> bool {
+        self.leaving.contains(&member)
+    }
+
+    pub fn take_leaving(&mut self) -> Vec<RaftId> {
+        std::mem::take(&mut self.leaving)
+    }
+
+    /// The cluster continues under another name, with one member.
+    pub fn become_new_incarnation(
+        &mut self,
+        cluster: ClusterUuid,
+        survivor: Incarnation,
+        id: Arc<str>,
+        kept: u64,
+    ) {
+        self.ancestors.push(Ancestor { cluster: std::mem::replace(&mut self.cluster, cluster), kept });
+        if self.ancestors.len() > ANCESTORS_MAX {
+            self.ancestors.remove(0);
+        }
+        self.members = BTreeMap::from([(survivor.raft_id(), (survivor, id))]);
+        self.leaving.clear();
+        self.starts.retain(|member, _| *member == survivor.raft_id());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_leaving_a_cluster_that_goes_on_under_another_name() {
+        let [one, other] = [1, 2].map(Incarnation::from_u128);
+        let mut members = Members::found(&Roster(vec![(one, "a".into()), (other, "b".into())]));
+        let former = members.cluster();
+        members.set_leaving(vec![one.raft_id(), other.raft_id()]);
+        members.become_new_incarnation(ClusterUuid::of_epoch(former, one), one, "a".into(), 0);
+        assert!(!members.is_leaving(one.raft_id()) && members.take_leaving().is_empty());
+        assert_eq!(members.iter().map(|(.., id)| &**id).collect::<Vec<_>>(), ["a"]);
+    }
+}

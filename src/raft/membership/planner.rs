@@ -1,0 +1,474 @@
+//! Decides the leader's next change of the configuration: admits newcomers, promotes learners, replaces dead voters,
+//! and removes leavers, one change at a time (paper §6, thesis §4.2).
+//!
+//! Called by `node/leader_state.rs` with all its inputs. It must never act.
+
+use std::sync::Arc;
+
+use crate::raft::identity::{Incarnation, RaftId};
+
+/// More learners than this are not admitted.
+const LEARNERS_MAX: usize = 256;
+
+/// The leader's present knowledge of the membership.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    pub me: RaftId,
+    /// The intended number of voters.
+    pub cluster_size: usize,
+    /// The log contains an unapplied change.
+    pub has_pending_change: bool,
+    pub is_joint: bool,
+    /// Another voter may receive leadership.
+    pub has_transfer_target: bool,
+    pub members: Vec<MemberView>,
+    pub newcomers: Vec<Newcomer>,
+    /// Silent ticks after which a member counts as dead; and after which it does if a new incarnation has its id.
+    pub dead_ticks: u64,
+    pub absent_ticks: u64,
+}
+
+/// A member from the leader's point of view.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    pub raft_id: RaftId,
+    pub id: Arc<str>,
+    pub is_voter: bool,
+    /// It has everything that was committed an election timeout ago (thesis §4.2.1), and responds.
+    pub is_caught_up: bool,
+    /// Since its last message, or since this leadership began.
+    pub silent_ticks: u64,
+    /// It has sent something since this leadership began.
+    pub is_heard: bool,
+    /// It has announced that it is closing, and, if `leaves`, that it will not return.
+    pub is_closing: bool,
+    pub leaves: bool,
+    /// An operator has ordered its removal.
+    pub is_removal_requested: bool,
+}
+
+/// A node that sends Discover and is not a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    pub incarnation: Incarnation,
+    pub id: Arc<str>,
+    /// Ticks since its first Discover.
+    pub waiting_ticks: u64,
+}
+
+/// One change of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Leave a joint configuration that a former leader left behind.
+    LeaveJoint,
+    /// Admit a newcomer as a learner.
+    Admit(Newcomer),
+    /// In one step: promote, demote and remove members.
+    Change { promote: Option<RaftId>, demote: Option<RaftId>, remove: Vec<RaftId> },
+    /// The leader itself is to be removed: it first transfers leadership (in raft-rs a removed leader continues to
+    /// lead). Or a former leader has demoted it: no node confirms such a leader.
+    TransferLeadership,
+}
+
+/// The next step, if there is one.
+pub fn next(view: &ClusterView) -> Option<Step> {
+    if view.has_pending_change {
+        return None;
+    }
+    if view.is_joint {
+        return Some(Step::LeaveJoint);
+    }
+    let hands_over = |me: &MemberView| me.is_removal_requested && view.voters().count() > 1 || !me.is_voter;
+    // Without a transfer target, other members are handled first: leavers are replaced by members that stay.
+    if view.has_transfer_target && view.me().is_some_and(hands_over) {
+        return Some(Step::TransferLeadership);
+    }
+    let steps = [
+        view.remove_leavers(),
+        view.ensure_successor(),
+        view.grow(),
+        view.replace(),
+        view.admit(),
+        view.shrink(),
+        view.tidy(),
+    ];
+    steps.into_iter().flatten().next()
+}
+
+impl ClusterView {
+    fn me(&self) -> Option<&MemberView> {
+        self.members.iter().find(|member| member.raft_id == self.me)
+    }
+
+    fn voters(&self) -> impl Iterator<Item = &MemberView> {
+        self.members.iter().filter(|member| member.is_voter)
+    }
+
+    fn learners(&self) -> impl Iterator<Item = &MemberView> {
+        self.members.iter().filter(|member| !member.is_voter)
+    }
+
+    /// A learner that can vote immediately; preferably the one with this id.
+    fn spare(&self, id: &Arc<str>) -> Option<&MemberView> {
+        let fit = || {
+            self.learners().filter(|learner| {
+                learner.is_caught_up
+                    && learner.silent_ticks < self.absent_ticks
+                    && !learner.is_closing
+                    && !learner.is_removal_requested
+                    // Two processes have this id: the one that votes stays.
+                    && !self.voters().any(|voter| voter.id == learner.id && voter.id != *id)
+            })
+        };
+        fit().find(|learner| learner.id == *id).or_else(|| fit().next())
+    }
+
+    /// A member that leaves, or is to be removed, transfers its vote to a spare, or gives it up.
+    fn remove_leavers(&self) -> Option<Step> {
+        let goes = |member: &&MemberView| {
+            member.raft_id != self.me && (member.leaves || member.is_removal_requested)
+        };
+        if let Some(learner) = self.learners().find(goes) {
+            return Some(remove(vec![learner.raft_id]));
+        }
+        let voter = self.voters().find(goes)?;
+        if let Some(spare) = self.spare(&voter.id) {
+            return Some(replace(voter, spare));
+        }
+        // The remaining members must be able to continue without it: dead members among them count against that.
+        let mut removed = vec![voter.raft_id];
+        let stay: Vec<&MemberView> = self.voters().filter(|other| other.raft_id != voter.raft_id).collect();
+        let (alive, silent): (Vec<&&MemberView>, Vec<&&MemberView>) =
+            stay.iter().partition(|other| other.silent_ticks < self.absent_ticks);
+        // A new leader does not know yet which of them are alive.
+        let heard = alive.iter().filter(|other| !self.may_be_dead(other)).count();
+        if heard < alive.len() && stay.len() > 2 * heard.saturating_sub(1) + 1 {
+            return None;
+        }
+        let mut silent = silent.into_iter();
+        while stay.len() + 1 - removed.len() > 2 * alive.len().saturating_sub(1) + 1
+            && let Some(other) = silent.next()
+        {
+            removed.push(other.raft_id);
+        }
+        (stay.len() + 1 > removed.len()).then(|| remove(removed))
+    }
+
+    /// A leader that leaves needs a transfer target: a spare, even if all voters are present.
+    fn ensure_successor(&self) -> Option<Step> {
+        let me = self.me().filter(|me| me.leaves || me.is_removal_requested)?;
+        let is_transfer_target = |voter: &MemberView| {
+            voter.raft_id != me.raft_id
+                && !voter.is_closing
+                && !voter.is_removal_requested
+                && voter.silent_ticks < self.absent_ticks
+        };
+        if self.voters().any(is_transfer_target) {
+            return None;
+        }
+        Some(Step::Change { promote: Some(self.spare(&me.id)?.raft_id), demote: None, remove: Vec::new() })
+    }
+
+    fn grow(&self) -> Option<Step> {
+        if self.voters().count() >= self.cluster_size {
+            return None;
+        }
+        let spare = self.spare(&Arc::from("")).filter(|spare| !self.may_be_dead(spare))?;
+        // If the new voter dies immediately, the others must still be a quorum; this does not apply to a first voter.
+        let count = self.voters().count();
+        let alive = self.voters().filter(|voter| !self.may_be_dead(voter) && !voter.is_closing).count();
+        let goes_on = alive == count || alive > count.div_ceil(2);
+        goes_on.then(|| Step::Change { promote: Some(spare.raft_id), demote: None, remove: Vec::new() })
+    }
+
+    /// It has missed a heartbeat or two, long before it counts as absent.
+    fn may_be_dead(&self, member: &MemberView) -> bool {
+        member.raft_id != self.me && (!member.is_heard || member.silent_ticks >= self.absent_ticks / 4)
+    }
+
+    fn replace(&self) -> Option<Step> {
+        let others = || self.voters().filter(|voter| voter.raft_id != self.me);
+        let twin = others().filter(|voter| voter.silent_ticks >= self.absent_ticks).find_map(|voter| {
+            let spare = self.spare(&voter.id).filter(|spare| spare.id == voter.id)?;
+            Some(replace(voter, spare))
+        });
+        let stranger = || {
+            let dead = others().find(|voter| voter.silent_ticks >= self.dead_ticks)?;
+            Some(replace(dead, self.spare(&dead.id)?))
+        };
+        twin.or_else(stranger)
+    }
+
+    /// A newcomer with the id of a member waits until that member is silent; if the member sends something later, it
+    /// stays.
+    fn admit(&self) -> Option<Step> {
+        if self.learners().count() >= LEARNERS_MAX {
+            return None;
+        }
+        let may_enter = |newcomer: &&Newcomer| {
+            let mut namesakes = self.members.iter().filter(|member| member.id == newcomer.id);
+            namesakes.all(|member| member.raft_id != self.me && member.silent_ticks >= self.absent_ticks)
+        };
+        let longest =
+            self.newcomers.iter().filter(may_enter).max_by_key(|newcomer| newcomer.waiting_ticks)?;
+        Some(Step::Admit(longest.clone()))
+    }
+
+    fn shrink(&self) -> Option<Step> {
+        if self.voters().count() <= self.cluster_size {
+            return None;
+        }
+        let others = || self.voters().filter(|voter| voter.raft_id != self.me);
+        if let Some(dead) = others().find(|voter| voter.silent_ticks >= self.dead_ticks) {
+            return Some(remove(vec![dead.raft_id]));
+        }
+        // A member that may be dead is the one to remove, once that is certain: demoting another one would leave fewer
+        // alive.
+        if others().any(|voter| self.may_be_dead(voter)) {
+            return None;
+        }
+        let voter = others().max_by_key(|voter| (voter.is_closing, voter.raft_id))?;
+        Some(Step::Change { promote: None, demote: Some(voter.raft_id), remove: Vec::new() })
+    }
+
+    /// Learners that are dead, or turned out to be second processes of a living member.
+    fn tidy(&self) -> Option<Step> {
+        let is_twin = |learner: &MemberView| {
+            self.members.iter().any(|member| {
+                member.raft_id != learner.raft_id
+                    && member.id == learner.id
+                    && member.silent_ticks < self.absent_ticks
+                    && (member.is_voter || member.silent_ticks < learner.silent_ticks)
+            })
+        };
+        let gone =
+            self.learners().find(|learner| learner.silent_ticks >= self.dead_ticks || is_twin(learner))?;
+        Some(remove(vec![gone.raft_id]))
+    }
+}
+
+fn remove(members: Vec<RaftId>) -> Step {
+    Step::Change { promote: None, demote: None, remove: members }
+}
+
+fn replace(gone: &MemberView, by: &MemberView) -> Step {
+    Step::Change { promote: Some(by.raft_id), demote: None, remove: vec![gone.raft_id] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEAD: u64 = 500;
+    const ABSENT: u64 = 50;
+
+    fn member(raft_id: RaftId, is_voter: bool) -> MemberView {
+        MemberView {
+            raft_id,
+            id: format!("n{raft_id}").into(),
+            is_voter,
+            is_caught_up: true,
+            silent_ticks: 0,
+            is_heard: true,
+            is_closing: false,
+            leaves: false,
+            is_removal_requested: false,
+        }
+    }
+
+    /// Led by 1.
+    fn view(voters: u64, learners: u64) -> ClusterView {
+        let members = (1..=voters + learners).map(|raft_id| member(raft_id, raft_id <= voters));
+        ClusterView {
+            me: 1,
+            cluster_size: 3,
+            has_pending_change: false,
+            is_joint: false,
+            has_transfer_target: true,
+            members: members.collect(),
+            newcomers: Vec::new(),
+            dead_ticks: DEAD,
+            absent_ticks: ABSENT,
+        }
+    }
+
+    fn newcomer(id: &str, waiting_ticks: u64) -> Newcomer {
+        Newcomer { incarnation: Incarnation::from_u128(99), id: id.into(), waiting_ticks }
+    }
+
+    #[test]
+    fn nothing_is_done_in_a_full_and_healthy_cluster_or_while_a_change_is_pending() {
+        assert_eq!(next(&view(3, 1)), None);
+        let mut pending = view(3, 1);
+        pending.members[2].silent_ticks = DEAD;
+        pending.has_pending_change = true;
+        assert_eq!(next(&pending), None);
+    }
+
+    #[test]
+    fn a_joint_configuration_is_left_before_anything_else() {
+        let mut view = view(3, 1);
+        view.is_joint = true;
+        view.members[2].silent_ticks = DEAD;
+        assert_eq!(next(&view), Some(Step::LeaveJoint));
+    }
+
+    #[test]
+    fn a_newcomer_is_let_in_and_promoted_when_it_has_caught_up_and_a_replica_is_free() {
+        let mut view = view(2, 0);
+        view.newcomers.push(newcomer("n3", 0));
+        assert_eq!(next(&view), Some(Step::Admit(newcomer("n3", 0))));
+        let mut view = self::view(2, 1);
+        view.members[2].is_caught_up = false;
+        assert_eq!(next(&view), None);
+        view.members[2].is_caught_up = true;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(3), demote: None, remove: vec![] }));
+    }
+
+    #[test]
+    fn a_cluster_grows_only_where_it_goes_on_if_the_new_voter_dies_at_once() {
+        let grown = Some(Step::Change { promote: Some(4), demote: None, remove: vec![] });
+        let mut view = view(3, 1);
+        view.cluster_size = 5;
+        assert_eq!(next(&view), grown);
+        view.members[3].silent_ticks = ABSENT / 4;
+        assert_eq!(next(&view), None, "it may be dead already");
+        view.members[3].silent_ticks = 0;
+        view.members[1].silent_ticks = ABSENT / 4;
+        assert_eq!(next(&view), None, "two of four are no quorum");
+        view.members[1].silent_ticks = DEAD;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(4), demote: None, remove: vec![2] }));
+        let mut view = self::view(4, 1);
+        view.cluster_size = 5;
+        view.members[1].silent_ticks = DEAD - 1;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(5), demote: None, remove: vec![] }));
+    }
+
+    #[test]
+    fn a_dead_voter_is_replaced_by_a_spare_and_kept_without_one() {
+        let mut view = view(3, 1);
+        view.members[1].silent_ticks = DEAD - 1;
+        assert_eq!(next(&view), None);
+        view.members[1].silent_ticks = DEAD;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(4), demote: None, remove: vec![2] }));
+        view.members.pop();
+        assert_eq!(next(&view), None);
+    }
+
+    #[test]
+    fn the_new_incarnation_of_a_silent_voter_replaces_it_soon() {
+        let mut view = view(3, 1);
+        view.members[3].id = "n2".into();
+        view.members[1].silent_ticks = ABSENT;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(4), demote: None, remove: vec![2] }));
+        view.members[1].silent_ticks = 0;
+        assert_eq!(next(&view), Some(remove(vec![4])), "its twin lives");
+    }
+
+    #[test]
+    fn a_newcomer_waits_for_its_namesake_to_be_silent() {
+        let mut view = view(3, 0);
+        view.newcomers.push(newcomer("n2", 10));
+        assert_eq!(next(&view), None);
+        view.members[1].silent_ticks = ABSENT;
+        assert_eq!(next(&view), Some(Step::Admit(newcomer("n2", 10))));
+    }
+
+    #[test]
+    fn who_leaves_gives_its_replica_to_a_spare_or_gives_it_up() {
+        let mut view = view(3, 1);
+        view.members[2].leaves = true;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(4), demote: None, remove: vec![3] }));
+        view.members.pop();
+        assert_eq!(next(&view), Some(remove(vec![3])));
+    }
+
+    #[test]
+    fn whoever_stays_can_go_on_without_the_one_that_leaves() {
+        let mut view = view(3, 0);
+        view.members[1].silent_ticks = ABSENT;
+        view.members[2].leaves = true;
+        assert_eq!(next(&view), Some(remove(vec![3, 2])), "1 alone is a quorum of what is left");
+        let mut view = self::view(5, 0);
+        view.members[1].silent_ticks = ABSENT;
+        view.members[2].leaves = true;
+        assert_eq!(next(&view), Some(remove(vec![3])), "three of four are a quorum");
+    }
+
+    #[test]
+    fn the_last_voter_is_never_removed() {
+        let mut view = view(1, 0);
+        view.members[0].is_removal_requested = true;
+        assert_eq!(next(&view), None);
+    }
+
+    #[test]
+    fn a_smaller_cluster_demotes_and_a_removed_leader_hands_over_first() {
+        let mut view = view(5, 0);
+        assert_eq!(next(&view), Some(Step::Change { promote: None, demote: Some(5), remove: vec![] }));
+        view.members[1].silent_ticks = ABSENT;
+        assert_eq!(next(&view), None, "it may be dead");
+        view.members[1].silent_ticks = DEAD;
+        assert_eq!(next(&view), Some(remove(vec![2])));
+        view.members[0].is_removal_requested = true;
+        assert_eq!(next(&view), Some(Step::TransferLeadership));
+    }
+
+    /// A former leader had demoted it, or asked for its removal, before it came to lead.
+    #[test]
+    fn a_leader_without_a_vote_hands_over_and_one_that_goes_removes_itself_never() {
+        let mut view = view(3, 0);
+        view.members[0].is_voter = false;
+        assert_eq!(next(&view), Some(Step::TransferLeadership));
+        let mut view = self::view(2, 0);
+        view.cluster_size = 2;
+        view.members[0].leaves = true;
+        assert_eq!(next(&view), None, "2 may lead, and then removes it");
+    }
+
+    /// Found by seed 744 of `churn`: the leader and the only other voter were unwanted, and nothing was done any more.
+    #[test]
+    fn a_leader_that_goes_and_has_no_transfer_target_sees_to_the_others_first() {
+        let mut view = view(2, 1);
+        view.members[0].is_removal_requested = true;
+        view.members[1].is_removal_requested = true;
+        view.has_transfer_target = false;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(3), demote: None, remove: vec![2] }));
+        view.members.remove(1);
+        view.members[1].is_voter = true;
+        view.has_transfer_target = true;
+        assert_eq!(next(&view), Some(Step::TransferLeadership));
+    }
+
+    /// Found by seed 1719 of `churn`: the leader was new, and the other one that stayed was dead.
+    #[test]
+    fn nobody_is_removed_before_it_is_known_that_those_who_stay_are_enough() {
+        let mut view = view(3, 0);
+        view.members[1].is_heard = false;
+        view.members[1].silent_ticks = ABSENT - 1;
+        view.members[2].is_removal_requested = true;
+        assert_eq!(next(&view), None);
+        view.members[1].silent_ticks = ABSENT;
+        assert_eq!(next(&view), Some(remove(vec![3, 2])));
+        (view.members[1].is_heard, view.members[1].silent_ticks) = (true, 0);
+        assert_eq!(next(&view), Some(remove(vec![3])));
+    }
+
+    #[test]
+    fn a_learner_that_closes_takes_no_replica() {
+        let mut view = view(2, 1);
+        view.members[2].is_closing = true;
+        assert_eq!(next(&view), None);
+        let mut view = self::view(3, 1);
+        view.members[1].silent_ticks = DEAD;
+        view.members[3].is_closing = true;
+        assert_eq!(next(&view), None);
+    }
+
+    #[test]
+    fn dead_learners_go() {
+        let mut view = view(3, 1);
+        view.members[3].silent_ticks = DEAD;
+        assert_eq!(next(&view), Some(remove(vec![4])));
+    }
+}

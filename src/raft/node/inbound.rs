@@ -1,0 +1,264 @@
+//! Dispatches the messages of a frame, and decides which senders to accept.
+//!
+//! Part of `node.rs`. Input is unchecked: bytes that are not a message of our cluster, or have an unknown sender,
+//! change nothing.
+
+use super::Node;
+use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
+use crate::raft::events::Warning;
+use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
+use crate::raft::identity::{ClusterUuid, Incarnation};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
+
+impl Node {
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        let frame = match Frame::decode(bytes) {
+            Ok(frame) => frame,
+            Err(Malformed::NoFrame) => return,
+            Err(Malformed::OtherVersion(theirs)) => {
+                if self.reported_versions.insert(theirs) {
+                    self.warn(Warning::OtherVersion { theirs, ours: frame::VERSION });
+                }
+                return;
+            }
+        };
+        let me = self.bootstrap.me();
+        if frame.to.is_some_and(|to| to != me) || !self.is_from_accepted_start(&frame) || frame.from == me {
+            return self.apply_bootstrap_events();
+        }
+        let facts = self.facts();
+        self.bootstrap.note_frame(frame.from, frame.cluster, &facts);
+        self.apply_bootstrap_events();
+        self.note_sender(frame.from, frame.cluster);
+        for message in frame.messages {
+            // A node reports only its own cluster. A founding in progress must not be replaced.
+            let is_founding = self.replica.as_ref().is_some_and(|replica| replica.founding.is_some());
+            if matches!(&message, Message::ClusterAnnouncement(here) if here.cluster != frame.cluster || is_founding)
+            {
+                continue;
+            }
+            // A message may have made this node another incarnation, to which the rest is not addressed.
+            if self.is_stopped || self.bootstrap.me() != me {
+                return;
+            }
+            match message {
+                Message::Discover { .. }
+                | Message::Accept(_)
+                | Message::ClusterAnnouncement(_)
+                | Message::IdInUse { .. }
+                | Message::OtherApplication { .. } => {
+                    let facts = self.facts();
+                    self.bootstrap.handle_message(frame.from, &message, &facts);
+                    self.apply_bootstrap_events();
+                    match message {
+                        Message::Discover { id, cluster_size, version, application, members_index }
+                            if self.may_join(frame.from, &id, &application) =>
+                        {
+                            self.handle_newcomer(frame.from, &id, cluster_size, &version, members_index);
+                        }
+                        Message::OtherApplication { cluster, theirs } => {
+                            self.handle_other_application(cluster, &theirs);
+                        }
+                        _ => {}
+                    }
+                }
+                Message::Chunk(chunk) => {
+                    self.handle_chunk(frame.from, frame.cluster, &chunk);
+                    self.apply_bootstrap_events();
+                }
+                // A newcomer acknowledges the first chunks before it is in the cluster.
+                Message::ChunkReceived { transfer, bytes, held } => {
+                    self.chunk_received(frame.from, transfer, bytes, &held);
+                }
+                Message::Removed { term, cluster_size } => {
+                    self.handle_removed(frame.cluster, term, cluster_size);
+                }
+                Message::Closing { .. }
+                | Message::Raft(_)
+                | Message::Requests(_)
+                | Message::Outcomes { .. }
+                | Message::Received { .. }
+                | Message::MemberInfo { .. }
+                | Message::StartQuery { .. }
+                | Message::StartReply { .. }
+                | Message::StartRefused { .. }
+                | Message::OperationRequest { .. }
+                | Message::OperationReply { .. }
+                | Message::StateHash { .. }
+                | Message::Disagrees { .. }
+                | Message::Diverged { .. }
+                | Message::Recover
+                | Message::RecoveryVoteRequest { .. }
+                | Message::RecoveryVoteGranted
+                | Message::RecoveryVoteRejected { .. }
+                | Message::Released
+                | Message::AppProbe
+                | Message::AppProbeReply
+                | Message::Unreachable { .. } => {
+                    self.handle_member_message(frame.from, frame.cluster, message)
+                }
+            }
+        }
+    }
+
+    /// Notes that a member is alive; a leader notifies a sender that is not a member.
+    fn note_sender(&mut self, from: Incarnation, cluster: ClusterUuid) {
+        let Some(replica) = &mut self.replica else { return };
+        if let Some(CastRecoveryVote { recovery_vote, .. }) = replica.cast_vote
+            && (recovery_vote.survivor == from || recovery_vote.cluster == cluster)
+        {
+            replica.heard.insert(recovery_vote.survivor.raft_id(), replica.now);
+        }
+        if replica.cluster != cluster {
+            return;
+        }
+        if replica.members.contains(from) {
+            replica.heard.insert(from.raft_id(), replica.now);
+            replica.silent_since.remove(&from.raft_id());
+        } else {
+            self.refuse_non_member(from);
+        }
+    }
+
+    /// Handles a message that is valid only within our own cluster.
+    fn handle_member_message(&mut self, from: Incarnation, cluster: ClusterUuid, message: Message) {
+        let Some(replica) = self.replica.as_mut().filter(|replica| replica.cluster == cluster) else {
+            return;
+        };
+        let peer = from.raft_id();
+        if let Message::Raft(raft) = message {
+            return self.handle_raft(from, raft);
+        }
+        // A lagging log may not know a survivor whose log is higher.
+        if let Message::RecoveryVoteRequest { term, index } = message {
+            return self.handle_recovery_vote_request(from, term, index);
+        }
+        if matches!(message, Message::Released) {
+            return self.handle_released(from);
+        }
+        if !replica.members.contains(from) {
+            return;
+        }
+        match message {
+            Message::Closing { leaves } => {
+                let former = replica.closing.insert(peer, ClosingNotice { leaves, received_at: replica.now });
+                if former.is_none_or(|former| former.leaves != leaves) {
+                    self.plan_membership();
+                }
+            }
+            Message::MemberInfo { version, application, asks } => {
+                replica.versions.insert(peer, version);
+                replica.closing.remove(&peer);
+                replica.describe_members(self.bootstrap.me().raft_id());
+                self.handle_member_info(from, application, asks);
+            }
+            Message::Requests(requests) => {
+                let is_being_removed = replica.is_being_removed(peer);
+                if let Some(sessions) = replica.sessions.as_mut().filter(|_| !is_being_removed) {
+                    let term = sessions.term();
+                    let replies = sessions.receive(peer, requests, &replica.table);
+                    self.reply(from, term, replies);
+                }
+            }
+            Message::Outcomes { term, start, index, outcomes } => {
+                for (sequence, outcome) in outcomes {
+                    self.handle_outcome(term, start, sequence, index, outcome);
+                }
+            }
+            Message::Received { term, start, sequence } => {
+                if start == self.client_session.start() {
+                    self.client_session.received(term, sequence);
+                }
+            }
+            Message::OperationRequest { term, request_id, request } => {
+                self.handle_operation_request(from, term, request_id, request)
+            }
+            Message::OperationReply { request_id, answer } => self.handle_operation_reply(request_id, answer),
+            Message::StateHash { index, version, hash } => {
+                replica.versions.insert(peer, version.clone());
+                self.note_hash(peer, index, version, hash);
+            }
+            Message::Disagrees { index, ours, theirs } => self.handle_disagreement(index, ours, theirs),
+            Message::Diverged { index } => self.handle_diverged(from, index),
+            Message::Recover => self.handle_recover(),
+            Message::RecoveryVoteGranted => self.handle_recovery_vote_granted(from),
+            Message::AppProbe => self.handle_app_probe(from),
+            Message::AppProbeReply => self.handle_app_probe_reply(from),
+            Message::Unreachable { members } => replica.note_unreachable(members),
+            Message::RecoveryVoteRejected { term, index } => {
+                self.handle_recovery_vote_rejected(from, term, index)
+            }
+            Message::Raft(_)
+            | Message::RecoveryVoteRequest { .. }
+            | Message::Released
+            | Message::Discover { .. }
+            | Message::Accept(_)
+            | Message::ClusterAnnouncement(_)
+            | Message::IdInUse { .. }
+            | Message::Removed { .. }
+            | Message::OtherApplication { .. }
+            | Message::StartQuery { .. }
+            | Message::StartReply { .. }
+            | Message::StartRefused { .. }
+            | Message::Chunk(_)
+            | Message::ChunkReceived { .. } => {}
+        }
+    }
+
+    /// Handles a message for raft-rs. A lagging log may not know the sender yet: refusing the message would keep this
+    /// node from ever catching up (paper §6). Responses come only from members.
+    fn handle_raft(&mut self, from: Incarnation, message: RaftMessage) {
+        let takes_none = self.closing.is_some() || self.is_storage_overdue();
+        let me = self.bootstrap.me().raft_id();
+        let Some(replica) = &mut self.replica else { return };
+        let is_for_members = match message.kind {
+            RaftKind::Append | RaftKind::Heartbeat | RaftKind::RequestVote | RaftKind::RequestPreVote => {
+                false
+            }
+            RaftKind::AppendResponse
+            | RaftKind::HeartbeatResponse
+            | RaftKind::RequestVoteResponse
+            | RaftKind::RequestPreVoteResponse
+            | RaftKind::TimeoutNow
+            | RaftKind::Receipt => true,
+        };
+        #[cfg(test)]
+        let is_for_members = is_for_members || is_back(Bug::GuardAdmitsMembersOnly);
+        // A node that is closing, diverged, being removed or without an answer of its storage takes no leadership. A
+        // node that promised its vote ignores the leader's messages as well.
+        let refuses = message.kind == RaftKind::TimeoutNow
+            && (takes_none || replica.divergence.is_diverged() || !replica.group.stays_voter(me));
+        if refuses
+            || replica.is_frozen()
+            || is_for_members && !replica.members.contains(from)
+            || !replica.remember_peer(from)
+        {
+            return;
+        }
+        if matches!(message.kind, RaftKind::RequestVote | RaftKind::RequestPreVote) {
+            self.note_log(from, message.log_term, message.index);
+        }
+        let Some(replica) = &mut self.replica else { return };
+        // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.
+        let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
+        #[cfg(test)]
+        let is_of_leader = is_of_leader || is_back(Bug::TakesCandidateForLeader);
+        replica.group.step(from.raft_id(), message);
+        if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
+            (replica.is_leader_silent, replica.leader_heard_at) = (false, replica.now);
+        }
+    }
+
+    /// The leader of `term` reports that this node was removed.
+    fn handle_removed(&mut self, cluster: ClusterUuid, term: u64, cluster_size: u32) {
+        let is_ours = self
+            .replica
+            .as_ref()
+            .is_some_and(|replica| replica.cluster == cluster && replica.group.term() <= term);
+        // A log that may be the last one of a cluster is not given up because of a message of a cluster that has ended.
+        if is_ours && !self.replica.as_ref().is_some_and(Replica::is_frozen) {
+            self.leave_cluster(cluster_size as usize);
+        }
+    }
+}

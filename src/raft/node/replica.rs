@@ -1,0 +1,490 @@
+//! The replica of a node in a cluster: the Raft group, and what the log says about members and requests.
+//!
+//! Created and dropped by `node.rs`; decides nothing by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState};
+use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
+
+use super::commits::History;
+use super::divergence::Divergence;
+use super::leader_state::LeaderState;
+use super::snapshots::SnapshotSchedule;
+use super::starts::HeardStarts;
+use crate::raft::application::Application;
+use crate::raft::bootstrap::Note;
+use crate::raft::entry::Context;
+use crate::raft::events::{Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StoredState, Write};
+use crate::raft::frame::{Ancestor, Roster};
+use crate::raft::group::RaftGroup;
+use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
+use crate::raft::log::{FOUNDING_INDEX, FOUNDING_TERM, Log};
+use crate::raft::membership::members::{ANCESTORS_MAX, Members};
+use crate::raft::options::Options;
+use crate::raft::requests::{LeaderSessions, SessionTable};
+use crate::raft::snapshot::Snapshot;
+use crate::raft::status::{Member, Status};
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
+
+/// Senders of our cluster that are not members are remembered so that they can be answered; beyond this number they are
+/// forgotten.
+const NON_MEMBERS_MAX: usize = 256;
+
+/// A replica in a cluster.
+///
+/// Invariants:
+/// - `members` and `table` follow from the log up to `delivered_index`;
+/// - `applied_index`, what JavaScript has reduced, is at most `delivered_index`.
+#[cfg_attr(test, derive(Debug))]
+pub(super) struct Replica {
+    pub(super) cluster: ClusterUuid,
+    pub(super) group: RaftGroup,
+    pub(super) members: Members,
+    pub(super) table: SessionTable,
+    pub(super) delivered_index: u64,
+    pub(super) applied_index: u64,
+    /// The index of the entry that founded this cluster as a successor, if no snapshot covered it at the start.
+    pub(super) epoch_index: u64,
+    /// The last index that holds an action, as far as delivered.
+    pub(super) last_action: u64,
+    pub(super) history: History,
+    pub(super) sessions: Option<LeaderSessions>,
+    /// What a leader does for the others; there exactly while this node leads.
+    pub(super) leader_state: Option<LeaderState>,
+    /// Ticks with a healthy channel.
+    pub(super) now: u64,
+    /// The leader has been silent for long. A voter would campaign; a learner only waits, and raft-rs does not report
+    /// it.
+    pub(super) is_leader_silent: bool,
+    pub(super) leader_heard_at: u64,
+    /// When each member was last heard.
+    pub(super) heard: BTreeMap<RaftId, u64>,
+    /// Since when members have been silent, as the last leaders reported; for a former leader, as this node measured
+    /// it.
+    pub(super) silent_since: BTreeMap<RaftId, u64>,
+    /// Members that are closing: they must not receive leadership.
+    pub(super) closing: BTreeMap<RaftId, ClosingNotice>,
+    pub(super) versions: BTreeMap<RaftId, Arc<str>>,
+    /// The members' applications, as far as reported.
+    pub(super) applications: BTreeMap<RaftId, Application>,
+    /// The accepted start of each member.
+    pub(super) starts: BTreeMap<RaftId, HeardStarts>,
+    /// Nodes of our cluster that are not members according to our log, which may lag.
+    non_members: BTreeMap<RaftId, Incarnation>,
+    pub(super) snapshots: SnapshotSchedule,
+    pub(super) divergence: Divergence,
+    /// This node has given its recovery vote to another survivor, and takes no more part in the cluster.
+    pub(super) cast_vote: Option<CastRecoveryVote>,
+    /// This node founds the successor as soon as the founding write is durable.
+    pub(super) founding: Option<Founding>,
+    /// Until this position is reduced, the state may be older than the one that the application saw before the restart.
+    pub(super) replays_until: Option<Position>,
+    /// The role, term and leader that were last delivered to JavaScript.
+    pub(super) reported_role: (Role, u64, Option<RaftId>),
+    /// The status of the members; recomputed only when it changes, because a status is copied every turn.
+    member_statuses: Arc<[Member]>,
+    pub(super) note: Bytes,
+    member_facts: Vec<MemberFacts>,
+}
+
+/// A recovery vote, and the write that contains it; none once that is durable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CastRecoveryVote {
+    pub(super) recovery_vote: RecoveryVote,
+    pub(super) pending_write: Option<u64>,
+}
+
+/// What a survivor's log becomes when `write` is durable.
+#[derive(Debug)]
+pub(super) struct Founding {
+    pub(super) write: u64,
+    pub(super) cluster: ClusterUuid,
+    pub(super) entry: Entry,
+    pub(super) hard_state: HardState,
+}
+
+/// The announcement of a closing member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClosingNotice {
+    pub(super) leaves: bool,
+    pub(super) received_at: u64,
+}
+
+/// The inputs of `member_statuses`.
+#[derive(Debug, Eq, PartialEq)]
+struct MemberFacts {
+    raft_id: RaftId,
+    is_active: bool,
+    is_voter: bool,
+    has_version: bool,
+}
+
+impl Replica {
+    /// The replica of a founder, and the write that stores it. `campaign`: it starts an election immediately.
+    pub(super) fn found(
+        roster: &Roster,
+        campaign: bool,
+        me: Incarnation,
+        options: &Options,
+        rng: &mut ChaCha8Rng,
+    ) -> (Self, Write) {
+        let snapshot = Snapshot::found(roster);
+        let (mut replica, write) = Self::start(snapshot, FOUNDING_TERM, me, options, rng);
+        replica.applied_index = FOUNDING_INDEX;
+        if campaign {
+            replica.group.campaign();
+        }
+        replica.refresh_members(me.raft_id());
+        (replica, write)
+    }
+
+    /// The replica of a newcomer that the leader of `term` admitted, and the write that stores it. It has never voted.
+    pub(super) fn start(
+        snapshot: Snapshot,
+        term: u64,
+        me: Incarnation,
+        options: &Options,
+        rng: &mut ChaCha8Rng,
+    ) -> (Self, Write) {
+        let record = snapshot.encode();
+        let log = Log::start(&snapshot, record.clone(), term.max(snapshot.position.term));
+        let write = Write {
+            replica: Some(ReplicaRecord::new(me, snapshot.members.cluster())),
+            compacts_to: Some(record.position),
+            snapshot: Some(record),
+            hard_state: Some(log.hard_state().clone()),
+            ..Write::default()
+        };
+        (Self::over(log, snapshot, me, options, rng), write)
+    }
+
+    /// The replica of a node that restarts with its log; `None` if the stored snapshot cannot be decoded.
+    pub(super) fn resume(recovered: StoredState, options: &Options, rng: &mut ChaCha8Rng) -> Option<Self> {
+        let snapshot = Snapshot::decode(&recovered.snapshot.image)?;
+        if snapshot.position != recovered.snapshot.position {
+            return None;
+        }
+        let ReplicaRecord { incarnation, cluster, recovery_vote } = recovered.replica;
+        let log = Log::resume(&snapshot, recovered);
+        let (term, index) = (log.hard_state().term, log.last_index());
+        let mut replica = Self::over(log, snapshot, incarnation, options, rng);
+        let (ancestors, newest) = replica.lineage();
+        let is_renamed = ancestors.iter().any(|ancestor| ancestor.cluster == cluster);
+        replica.cluster = if is_renamed { newest } else { cluster };
+        #[cfg(test)]
+        if is_back(Bug::ForgetsSuccessorName) {
+            replica.cluster = cluster;
+        }
+        // If the log itself has continued as the successor, the vote has served its purpose.
+        replica.cast_vote = recovery_vote
+            .filter(|_| !is_renamed)
+            .map(|recovery_vote| CastRecoveryVote { recovery_vote, pending_write: None });
+        replica.replays_until = Some(Position { index, term });
+        Some(replica)
+    }
+
+    fn over(log: Log, snapshot: Snapshot, me: Incarnation, options: &Options, rng: &mut ChaCha8Rng) -> Self {
+        let group = RaftGroup::new(log, me.raft_id(), options, rng);
+        let mut replica = Self {
+            cluster: snapshot.members.cluster(),
+            group,
+            members: snapshot.members,
+            table: snapshot.table,
+            delivered_index: snapshot.position.index,
+            applied_index: 0,
+            epoch_index: 0,
+            last_action: 0,
+            history: History::new(snapshot.position.index),
+            sessions: None,
+            leader_state: None,
+            now: 0,
+            is_leader_silent: false,
+            leader_heard_at: 0,
+            heard: BTreeMap::new(),
+            silent_since: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            versions: BTreeMap::from([(me.raft_id(), options.version.clone())]),
+            applications: BTreeMap::from([(me.raft_id(), options.application.clone())]),
+            starts: BTreeMap::new(),
+            non_members: BTreeMap::new(),
+            snapshots: SnapshotSchedule::new(options, rng.next_u64()),
+            divergence: Divergence::default(),
+            cast_vote: None,
+            founding: None,
+            replays_until: None,
+            reported_role: (Role::Follower, 0, None),
+            member_statuses: Arc::from([]),
+            note: Bytes::new(),
+            member_facts: Vec::new(),
+        };
+        replica.refresh_members(me.raft_id());
+        replica
+    }
+
+    /// This replica continues alone: its whole log is committed, including the founding entry, and all of it is
+    /// durable.
+    pub(super) fn found_anew(
+        &mut self,
+        founding: Founding,
+        me: RaftId,
+        options: &Options,
+        rng: &mut ChaCha8Rng,
+    ) {
+        let Founding { cluster, entry, hard_state, .. } = founding;
+        self.group.found_anew(entry, hard_state, self.delivered_index, me, options, rng);
+        (self.sessions, self.leader_state) = (None, None);
+        self.cluster = cluster;
+        self.group.campaign();
+    }
+
+    /// Stops taking part in its cluster.
+    pub(super) fn step_down(&mut self) {
+        self.group.step_down();
+        drop(self.group.take_messages());
+        (self.sessions, self.leader_state) = (None, None);
+    }
+
+    /// Whether the log and the votes of this replica must not change.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.cast_vote.is_some() || self.founding.is_some()
+    }
+
+    pub(super) fn record(&self, incarnation: Incarnation) -> ReplicaRecord {
+        let recovery_vote = self.cast_vote.map(|cast_vote| cast_vote.recovery_vote);
+        ReplicaRecord { incarnation, cluster: self.cluster, recovery_vote }
+    }
+
+    /// The former and the present names of the cluster, according to the whole log, including unapplied entries.
+    pub(super) fn lineage(&self) -> (Vec<Ancestor>, ClusterUuid) {
+        let mut ancestors = self.members.ancestors().to_vec();
+        let mut name = self.members.cluster();
+        for entry in self.group.log().entries_from(self.delivered_index + 1) {
+            if entry.entry_type == EntryType::EntryNormal
+                && entry.data.is_empty()
+                && let Some(Context::Epoch { cluster, kept, .. }) = Context::decode(&entry.context)
+            {
+                ancestors.push(Ancestor { cluster: std::mem::replace(&mut name, cluster), kept });
+            }
+        }
+        let known = ancestors.len().min(ANCESTORS_MAX);
+        (ancestors.split_off(ancestors.len() - known), name)
+    }
+
+    /// Takes over the content of a snapshot that replaced the log up to its index.
+    pub(super) fn restore(&mut self, record: &SnapshotRecord) -> Snapshot {
+        let snapshot = Snapshot::decode(&record.image).expect("only what was decoded before is kept");
+        self.members = snapshot.members.clone();
+        self.table = snapshot.table.clone();
+        self.delivered_index = snapshot.position.index;
+        self.history = History::new(self.delivered_index);
+        snapshot
+    }
+
+    /// JavaScript has reduced everything up to `index`; a diverged node's application stays where it is.
+    pub(super) fn reduced(&mut self, index: u64) {
+        if !self.divergence.is_diverged() {
+            self.applied_index = self.applied_index.max(index);
+        }
+        self.group.applied(index);
+    }
+
+    /// The voters and learners, as all members know them.
+    pub(super) fn conf_state(&self) -> ConfState {
+        let mut conf = self.group.conf_state();
+        conf.learners.retain(|id| self.members.incarnation(*id).is_some());
+        conf.learners_next.retain(|id| !self.members.is_leaving(*id));
+        conf
+    }
+
+    /// The incarnation of a raft id, if known.
+    pub(super) fn incarnation(&self, raft_id: RaftId) -> Option<Incarnation> {
+        self.members.incarnation(raft_id).or_else(|| self.non_members.get(&raft_id).copied())
+    }
+
+    /// Remembers a sender of our cluster that is not a member here, so that raft-rs can answer it. False if another
+    /// incarnation has its raft id.
+    pub(super) fn remember_peer(&mut self, incarnation: Incarnation) -> bool {
+        let raft_id = incarnation.raft_id();
+        if let Some(known) = self.incarnation(raft_id) {
+            return known == incarnation;
+        }
+        if self.non_members.len() >= NON_MEMBERS_MAX {
+            self.non_members.clear();
+        }
+        self.non_members.insert(raft_id, incarnation);
+        true
+    }
+
+    /// A closing member repeats its announcement until it ends. After `patience_ticks` without one it may have returned
+    /// with its log; but a member that leaves does so for good.
+    pub(super) fn is_closing(&self, member: RaftId, patience_ticks: u64) -> bool {
+        self.closing
+            .get(&member)
+            .is_some_and(|notice| notice.leaves || notice.received_at + patience_ticks > self.now)
+    }
+
+    /// For how many ticks a member has been silent; 0 for this node.
+    pub(super) fn silent_ticks(&self, member: RaftId, me: RaftId, since: u64) -> u64 {
+        let heard = self.heard.get(&member).copied().unwrap_or(0).max(since);
+        if member == me { 0 } else { self.now.saturating_sub(heard) }
+    }
+
+    /// The same for the leader, which has led since `since`: no member had to send it anything before, but a former
+    /// leader, or it itself, may have measured a silence. A living member answers within `grace_ticks`.
+    pub(super) fn silence(&self, member: RaftId, me: RaftId, since: u64, grace_ticks: u64) -> u64 {
+        let is_heard = self.heard.get(&member).is_some_and(|heard| *heard > since);
+        if is_heard || member == me || self.now < since + grace_ticks {
+            return self.silent_ticks(member, me, since);
+        }
+        let silent_since =
+            self.silent_since.get(&member).map_or(since, |silent_since| since.min(*silent_since));
+        self.now.saturating_sub(silent_since)
+    }
+
+    /// On a leader, the members that have been silent for an election timeout, and for how long; `None` on others.
+    pub(super) fn silent_members(&self, me: RaftId, election_ticks: u64) -> Option<Vec<(RaftId, u64)>> {
+        let since = self.leader_state.as_ref()?.since();
+        let members = self.members.iter();
+        let silence = members.map(|(member, ..)| (member, self.silence(member, me, since, election_ticks)));
+        Some(silence.filter(|(_, ticks)| *ticks >= election_ticks).collect())
+    }
+
+    /// How many more voters may crash without losing the majority; in a joint configuration, that of each half (paper §6).
+    pub(super) fn fault_tolerance(&self, me: RaftId, election_ticks: u64) -> usize {
+        if self.leader().is_none() {
+            return 0;
+        }
+        let silent = self.silent_members(me, election_ticks).map_or_else(
+            || self.silent_since.keys().copied().collect(),
+            |silent| silent.into_iter().map(|(member, _)| member).collect::<BTreeSet<RaftId>>(),
+        );
+        let conf = self.group.conf_state();
+        let halves = [conf.voters, conf.voters_outgoing].into_iter().filter(|voters| !voters.is_empty());
+        let tolerated = halves.map(|voters| {
+            let heard = voters.iter().filter(|voter| !silent.contains(voter)).count();
+            heard.saturating_sub(voters.len() / 2 + 1)
+        });
+        tolerated.min().unwrap_or(0)
+    }
+
+    /// Records the silent members that the leader reported; all others are active.
+    pub(super) fn note_unreachable(&mut self, members: Vec<(RaftId, u64)>) {
+        let now = self.now;
+        let known = members.into_iter().filter(|(member, _)| self.members.incarnation(*member).is_some());
+        self.silent_since = known.map(|(member, ticks)| (member, now.saturating_sub(ticks))).collect();
+    }
+
+    /// The known leader no longer leads.
+    pub(super) fn note_end_of(&mut self, leader: RaftId) {
+        if self.members.incarnation(leader).is_some() {
+            let heard = self.heard.get(&leader).copied().unwrap_or(0);
+            self.silent_since.insert(leader, heard);
+        }
+    }
+
+    /// Updates the status of the members if it has changed; a leader's knowledge of their logs always has.
+    pub(super) fn refresh_members(&mut self, me: RaftId) {
+        let member_facts: Vec<MemberFacts> = self
+            .members
+            .iter()
+            .map(|(raft_id, ..)| MemberFacts {
+                raft_id,
+                is_active: self.is_active(raft_id, me),
+                is_voter: self.group.is_voter(raft_id),
+                has_version: self.versions.contains_key(&raft_id),
+            })
+            .collect();
+        if member_facts != self.member_facts && !self.are_members_behind(me) {
+            self.member_facts = member_facts;
+            self.note = Note::new(self.cluster, self.members.iter().map(|(.., id)| id)).encode().into();
+            self.describe_members(me);
+        }
+    }
+
+    /// The voters are newer than the member list: an image is being installed, or this node was not a member, has
+    /// founded the successor as its only voter, and has not applied that yet.
+    pub(super) fn are_members_behind(&self, me: RaftId) -> bool {
+        let is_unnamed = || self.group.is_voter(me) && self.members.id(me).is_none();
+        // The former name is the member list's, and the new one in the log.
+        let has_founded = || self.members.cluster() != self.cluster && self.lineage().1 == self.cluster;
+        self.group.is_installing() || is_unnamed() && has_founded()
+    }
+
+    pub(super) fn describe_members(&mut self, me: RaftId) {
+        if self.are_members_behind(me) {
+            return;
+        }
+        let leads = self.group.is_leader();
+        let members = self.members.iter().map(|(raft_id, incarnation, id)| Member {
+            id: id.clone(),
+            incarnation,
+            is_voter: self.group.is_voter(raft_id),
+            is_active: self.is_active(raft_id, me),
+            version: self.versions.get(&raft_id).cloned(),
+            matched: self.group.matched(raft_id).filter(|_| leads),
+        });
+        let mut members: Vec<Member> = members.collect();
+        members.sort_by(|a, b| a.id.cmp(&b.id));
+        self.member_statuses = members.into();
+    }
+
+    fn is_active(&self, member: RaftId, me: RaftId) -> bool {
+        member == me || Some(member) == self.group.leader() || self.group.is_active(member)
+    }
+
+    /// Fills in the fields of a status that depend on a replica.
+    pub(super) fn describe(&self, status: &mut Status) {
+        status.cluster = self.cluster;
+        status.cluster_size = self.members.cluster_size();
+        status.role = self.group.role();
+        status.term = self.group.term();
+        status.leader = self.leader_id();
+        status.commit_index = self.group.commit_index();
+        status.applied_index = self.applied_index;
+        status.last_index = self.group.last_index();
+        // The founding snapshot contains no state.
+        status.snapshot_index = match self.group.log().snapshot().position.index {
+            FOUNDING_INDEX => 0,
+            index => index,
+        };
+        status.diverged = self.divergence.error().map(|error| error.to_string().into());
+        status.members = self.member_statuses.clone();
+        // Founding may lag by a tick behind what the group knows already.
+        let is_served = status.leader.is_some() && self.group.has_seen_commit();
+        status.waiting_for = match status.waiting_for.take() {
+            _ if is_served && !status.is_caught_up && !self.divergence.is_diverged() => {
+                let (applied, commit) = (self.applied_index, status.commit_index);
+                Some(format!("catching up with the leader: {applied} of {commit} applied").into())
+            }
+            _ if is_served => None,
+            Some(text) => Some(text),
+            None if let Some(cast_vote) = &self.cast_vote => Some(
+                format!("waiting for cluster {}, which replaces this one", cast_vote.recovery_vote.cluster)
+                    .into(),
+            ),
+            None => Some("waiting for a leader to be elected".into()),
+        };
+    }
+
+    /// The leader, unless it is silent.
+    pub(super) fn leader(&self) -> Option<RaftId> {
+        self.group.leader().filter(|_| !self.is_leader_silent)
+    }
+
+    pub(super) fn leader_id(&self) -> Option<Arc<str>> {
+        self.members.id(self.leader()?).cloned()
+    }
+
+    /// Counts a tick: a leader that has been silent for three election timeouts counts as none.
+    pub(super) fn check_leader_silence(&mut self, election_ticks: u64) {
+        if self.group.is_leader() || self.group.leader().is_none() {
+            self.is_leader_silent = false;
+            self.leader_heard_at = self.now;
+        }
+        self.is_leader_silent |= self.leader_heard_at + 3 * election_ticks <= self.now;
+    }
+}

@@ -1,0 +1,534 @@
+//! What a leader knows about the requests of all nodes in one term: the received ones, those in evaluation, and the
+//! outcomes that it may report.
+//!
+//! Created when a node becomes leader and dropped when it no longer is; the origins then send their requests to the
+//! next leader. A request is evaluated once per term: evaluated twice, a request for a lock would see its own
+//! uncommitted lock and be refused while it commits.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::in_pages;
+use super::session::{Evaluation, Session};
+use super::session_table::{RequestStatus, SessionTable};
+use crate::raft::entry::{Context, Request, RequestId};
+use crate::raft::events::MethodResult;
+use crate::raft::frame::{Outcome, Requests};
+use crate::raft::identity::RaftId;
+#[cfg(test)]
+use crate::raft::testing::bugs::{Bug, is_back};
+
+/// The limit of requests that wait for evaluation; beyond it they are dropped, and their origins repeat them.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+/// The arguments of one batch. JavaScript decides by time and by the size of its answers how much of it to evaluate.
+const BATCH_BYTES_MAX: usize = 512 << 10;
+const BATCH_EVALUATIONS_MAX: usize = 2_048;
+/// The first batch of a leadership, which may be lost because of slow requests in it.
+const BATCH_EVALUATIONS_FIRST: usize = 16;
+/// Evaluation waits while the states of actions that took longer than this in total are not committed. JavaScript keeps
+/// all of them, and a state that takes long to compute is large.
+const PROVISIONAL_MICROS_MAX: u64 = 100_000;
+/// The outcomes that one entry of the log records.
+const RECORDED_BYTES_MAX: usize = 256 << 10;
+
+/// One leader's view of one term.
+///
+/// Invariants:
+/// - `provisional` holds the indexes whose states JavaScript keeps, oldest first: exactly what was evaluated and
+///   appended, and is not delivered as committed;
+/// - nothing is evaluated before an entry of this term is applied (paper §8): until then the table may lack what an
+///   earlier leader committed;
+/// - `turns` names each session once whose oldest waiting request may be evaluated, and no other.
+#[derive(Debug)]
+pub struct LeaderSessions {
+    term: u64,
+    is_open: bool,
+    sessions: BTreeMap<RaftId, Session>,
+    /// Origins take turns, so that one with much to evaluate does not make the others wait for it.
+    turns: VecDeque<RaftId>,
+    waiting_bytes: usize,
+    in_flight: Vec<Evaluation>,
+    batch_evaluations: usize,
+    observations: VecDeque<Observation>,
+    confirmed_round: u64,
+    provisional: VecDeque<u64>,
+    /// How long JavaScript took to make the provisional states up to an index, by batch.
+    provisional_costs: VecDeque<Cost>,
+    provisional_micros: u64,
+    /// Evaluation resumes when this index is applied: JavaScript lost the states of what is appended up to here.
+    resume_index: u64,
+}
+
+#[derive(Debug)]
+struct Cost {
+    last_index: u64,
+    micros: u64,
+}
+
+/// Outcomes that depend on the state that they were evaluated on: reported only when all of that is committed, and when
+/// this leader still led after the evaluation. Otherwise a deposed leader could refuse a request because of a state
+/// that was never current.
+#[derive(Debug)]
+struct Observation {
+    /// Everything that was evaluated on, up to here, must be committed.
+    commit_index: u64,
+    /// The confirming round that must have succeeded; 0 if an entry proposed after the evaluation stands for it.
+    round: u64,
+    outcomes: Vec<(RequestId, Outcome)>,
+}
+
+/// An outcome that may be reported to its origin now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueOutcome {
+    pub id: RequestId,
+    /// It is valid for the state at this index.
+    pub index: u64,
+    pub outcome: Outcome,
+}
+
+/// The evaluated part of a batch, its entries still to be proposed.
+#[derive(Debug)]
+pub struct EvaluatedBatch {
+    /// (context, data) of each entry, in order; data is the action, and empty where an entry records outcomes only.
+    pub entries: Vec<(Vec<u8>, Bytes)>,
+    outcomes: Vec<(RequestId, Outcome)>,
+    evaluated: Vec<Evaluation>,
+    micros: u64,
+}
+
+impl EvaluatedBatch {
+    /// The origins of the evaluated requests.
+    pub fn origins(&self) -> impl Iterator<Item = RaftId> + '_ {
+        self.evaluated.iter().map(|evaluation| evaluation.origin)
+    }
+
+    pub fn has_outcomes(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+}
+
+/// What goes back to an origin.
+#[derive(Debug, PartialEq)]
+pub enum Reply {
+    Received { start: u64, sequence: u64 },
+    Outcomes { start: u64, outcomes: Vec<DueOutcome> },
+}
+
+impl LeaderSessions {
+    pub fn new(term: u64) -> Self {
+        Self {
+            term,
+            is_open: false,
+            sessions: BTreeMap::new(),
+            turns: VecDeque::new(),
+            waiting_bytes: 0,
+            in_flight: Vec::new(),
+            batch_evaluations: BATCH_EVALUATIONS_FIRST,
+            observations: VecDeque::new(),
+            confirmed_round: 0,
+            provisional: VecDeque::new(),
+            provisional_costs: VecDeque::new(),
+            provisional_micros: 0,
+            resume_index: 0,
+        }
+    }
+
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// A bug: the batch with JavaScript outlives its term.
+    #[cfg(test)]
+    pub fn goes_on_in(self, term: u64) -> Self {
+        Self { in_flight: self.in_flight, ..Self::new(term) }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// An entry of this term is applied: the table is complete, evaluation may begin (paper §8).
+    pub fn open(&mut self) {
+        self.is_open = true;
+    }
+
+    /// Takes requests in; `table` knows what earlier leaders had applied.
+    pub fn receive(
+        &mut self,
+        origin: RaftId,
+        requests: Requests,
+        session_table: &SessionTable,
+    ) -> Vec<Reply> {
+        if requests.term != self.term || !session_table.is_member(origin) {
+            return Vec::new();
+        }
+        let session = self.sessions.entry(origin).or_default();
+        if requests.start < session.start {
+            return Vec::new();
+        }
+        if requests.start > session.start {
+            self.waiting_bytes -= session.waiting_bytes();
+            let has_turn = session.has_turn;
+            *session = Session { start: requests.start, has_turn, ..Session::default() };
+        }
+        session.raise_floor(requests.floor);
+        let mut repeated = Vec::new();
+        let mut is_news_to_origin = false;
+        for item in requests.requests {
+            let is_repeated = item.sequence <= session.received;
+            #[cfg(test)]
+            let is_repeated = is_repeated
+                && (!is_back(Bug::EvaluatesTwice) || session.outcomes.contains_key(&item.sequence));
+            if is_repeated || item.sequence < session.floor {
+                is_news_to_origin = true;
+                if let Some((index, outcome)) = session.outcomes.get(&item.sequence) {
+                    let id = RequestId { origin, start: session.start, sequence: item.sequence };
+                    repeated.push(DueOutcome { id, index: *index, outcome: outcome.clone() });
+                }
+                continue;
+            }
+            let follows = item.after <= session.received
+                || item.after < session.floor
+                || session_table.status_of(origin, session.start, item.after) != RequestStatus::New;
+            if !follows || self.waiting_bytes >= WAITING_BYTES_MAX {
+                is_news_to_origin = !follows;
+                break;
+            }
+            session.received = item.sequence;
+            self.waiting_bytes += item.args.len();
+            session.waiting.push_back(Evaluation {
+                origin,
+                start: session.start,
+                sequence: item.sequence,
+                method: item.method,
+                args: item.args,
+                attempts: item.attempts,
+            });
+        }
+        let mut replies = Vec::new();
+        if !repeated.is_empty() {
+            replies.push(Reply::Outcomes { start: session.start, outcomes: repeated });
+        }
+        if is_news_to_origin {
+            replies.push(Reply::Received { start: session.start, sequence: session.received });
+        }
+        self.give_turn(origin);
+        replies
+    }
+
+    /// Queues an origin for its next turn, if it has something to evaluate.
+    fn give_turn(&mut self, origin: RaftId) {
+        if let Some(session) = self.sessions.get_mut(&origin).filter(|session| session.may_have_turn()) {
+            session.has_turn = true;
+            self.turns.push_back(origin);
+        }
+    }
+
+    /// Takes the next batch for JavaScript, for each origin in the order of its calls. A request whose outcome is in
+    /// the log is not evaluated again; that outcome is reported instead.
+    pub fn take_evaluations(
+        &mut self,
+        applied_index: u64,
+        session_table: &SessionTable,
+    ) -> (Vec<Evaluation>, Vec<DueOutcome>) {
+        let mut due = Vec::new();
+        let is_full = !self.provisional.is_empty() && self.provisional_micros >= PROVISIONAL_MICROS_MAX;
+        if !self.is_open || applied_index < self.resume_index || !self.in_flight.is_empty() || is_full {
+            return (Vec::new(), due);
+        }
+        let mut bytes = 0;
+        while self.in_flight.len() < self.batch_evaluations
+            && bytes < BATCH_BYTES_MAX
+            && let Some(origin) = self.turns.pop_front()
+        {
+            let Some(session) = self.sessions.get_mut(&origin) else { continue };
+            // Where no other origin waits, its turn continues: looking it up for each request would cost more than
+            // that.
+            while let Some(evaluation) = session.waiting.pop_front() {
+                self.waiting_bytes -= evaluation.args.len();
+                if evaluation.sequence >= session.floor {
+                    match session_table.status_of(origin, evaluation.start, evaluation.sequence) {
+                        RequestStatus::New => {
+                            bytes += evaluation.args.len();
+                            self.in_flight.push(evaluation);
+                        }
+                        // The origin learns of an action from its own log.
+                        RequestStatus::Applied(_) => {}
+                        known @ (RequestStatus::Observed(_) | RequestStatus::Past) => {
+                            let outcome = match known {
+                                RequestStatus::Observed(outcome) => outcome.clone(),
+                                RequestStatus::New | RequestStatus::Applied(_) | RequestStatus::Past => {
+                                    Outcome::Forgotten
+                                }
+                            };
+                            session.count(evaluation.sequence, outcome.bytes());
+                            session.outcomes.insert(evaluation.sequence, (applied_index, outcome.clone()));
+                            due.push(DueOutcome { id: evaluation.id(), index: applied_index, outcome });
+                        }
+                    }
+                }
+                let has_room = self.in_flight.len() < self.batch_evaluations && bytes < BATCH_BYTES_MAX;
+                if !has_room || !self.turns.is_empty() || !session.has_next() {
+                    break;
+                }
+            }
+            session.has_turn = false;
+            self.give_turn(origin);
+        }
+        (self.in_flight.clone(), due)
+    }
+
+    /// Whether a request waits for JavaScript, or is with it.
+    pub fn has_work(&self) -> bool {
+        !self.in_flight.is_empty() || !self.turns.is_empty()
+    }
+
+    /// To how many earlier leaders the requests with JavaScript were sent, at most.
+    pub fn attempts(&self) -> u32 {
+        self.in_flight.iter().map(|evaluation| evaluation.attempts).max().unwrap_or(0)
+    }
+
+    /// The origins of requests in this term.
+    pub fn origins(&self) -> impl Iterator<Item = RaftId> + '_ {
+        self.sessions.keys().copied()
+    }
+
+    /// Forgets the requests of these origins that are not evaluated.
+    pub fn forget(&mut self, origins: &[RaftId]) {
+        for origin in origins {
+            if let Some(session) = self.sessions.remove(origin) {
+                self.waiting_bytes -= session.waiting_bytes();
+            }
+        }
+        if !origins.is_empty() {
+            self.turns.retain(|origin| !origins.contains(origin));
+        }
+    }
+
+    /// JavaScript has not the method of some evaluations, and other versions may: each waits, with all that its origin
+    /// performed after it. Gives the answers back if there is none; else the whole batch is evaluated again without
+    /// them, once what is appended up to `last_index` is applied, for the rest of it may have seen what came after.
+    pub fn stall(&mut self, answers: Vec<MethodResult>, last_index: u64) -> Option<Vec<MethodResult>> {
+        let unknown = self
+            .in_flight
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| matches!(answer, MethodResult::Unknown(_)));
+        let unknown: Vec<(RaftId, u64)> =
+            unknown.map(|(evaluation, _)| (evaluation.origin, evaluation.sequence)).collect();
+        if unknown.is_empty() {
+            return Some(answers);
+        }
+        for (origin, sequence) in unknown {
+            if let Some(session) = self.sessions.get_mut(&origin) {
+                session.stalled.get_or_insert(sequence);
+            }
+        }
+        let in_flight = std::mem::take(&mut self.in_flight);
+        self.wait_again(in_flight);
+        self.drop_provisional(last_index);
+        None
+    }
+
+    /// Requeues these before all other requests of their origins.
+    fn wait_again(&mut self, evaluations: Vec<Evaluation>) {
+        for evaluation in evaluations.into_iter().rev() {
+            let origin = evaluation.origin;
+            let session = self.sessions.get_mut(&origin);
+            let Some(session) = session.filter(|session| session.start == evaluation.start) else { continue };
+            self.waiting_bytes += evaluation.args.len();
+            session.waiting.push_front(evaluation);
+            if session.may_have_turn() {
+                session.has_turn = true;
+                self.turns.push_front(origin);
+            }
+        }
+    }
+
+    /// A bug; returns what is to be requeued correctly.
+    #[cfg(test)]
+    fn wait_behind(&mut self, evaluations: Vec<Evaluation>) -> Vec<Evaluation> {
+        if !is_back(Bug::RequeuesBehind) {
+            return evaluations;
+        }
+        for evaluation in evaluations {
+            self.waiting_bytes += evaluation.args.len();
+            let origin = evaluation.origin;
+            if let Some(session) = self.sessions.get_mut(&origin) {
+                session.waiting.push_back(evaluation);
+            }
+            self.give_turn(origin);
+        }
+        Vec::new()
+    }
+
+    /// Classifies the answers to the batch, or to its evaluated first part, as entries to propose and outcomes to
+    /// report later; the rest is requeued. `None` if they answer a batch of an earlier leadership, or nothing.
+    pub fn classify(&mut self, answers: Vec<MethodResult>, micros: u64) -> Option<EvaluatedBatch> {
+        let mut evaluated = std::mem::take(&mut self.in_flight);
+        if evaluated.is_empty() {
+            return None;
+        }
+        let (asked, answered) = (evaluated.len(), answers.len());
+        assert!(answered <= asked, "{asked} evaluations have at most as many answers, not {answered}");
+        self.batch_evaluations = if answered == asked {
+            self.batch_evaluations.max(2 * answered).min(BATCH_EVALUATIONS_MAX)
+        } else {
+            (2 * answered).max(1)
+        };
+        let rest = evaluated.split_off(answered);
+        #[cfg(test)]
+        let rest = self.wait_behind(rest);
+        self.wait_again(rest);
+        if evaluated.is_empty() {
+            return None;
+        }
+        let mut batch = EvaluatedBatch { entries: Vec::new(), outcomes: Vec::new(), evaluated, micros };
+        for (evaluation, answer) in batch.evaluated.iter().zip(answers) {
+            let outcome = match answer {
+                MethodResult::Action(action) => {
+                    self.record(evaluation, action, &mut batch.entries);
+                    continue;
+                }
+                MethodResult::Nothing => Outcome::Nothing,
+                MethodResult::Refused(error) | MethodResult::Unknown(error) => Outcome::Refused(error),
+            };
+            if let Some(session) = self.session(evaluation) {
+                session.count(evaluation.sequence, outcome.bytes());
+                session.unrecorded.insert(evaluation.sequence, outcome.clone());
+            }
+            batch.outcomes.push((evaluation.id(), outcome));
+        }
+        Some(batch)
+    }
+
+    /// All entries were appended; `actions` says of each whether it holds an action, and the last is at `last_index`.
+    /// Their commit proves that a quorum still followed when the outcomes beside them were evaluated.
+    pub fn appended(&mut self, batch: EvaluatedBatch, actions: &[bool], last_index: u64) {
+        let first_index = last_index + 1 - actions.len() as u64;
+        let indexes = (first_index..).zip(actions).filter(|(_, is_action)| **is_action);
+        self.provisional.extend(indexes.map(|(index, _)| index));
+        self.provisional_micros += batch.micros;
+        self.provisional_costs.push_back(Cost { last_index, micros: batch.micros });
+        self.observe(batch.outcomes, last_index, 0);
+    }
+
+    /// There is nothing to append; `round` confirms the leadership for the outcomes.
+    pub fn observed(&mut self, batch: EvaluatedBatch, last_index: u64, round: u64) {
+        self.observe(batch.outcomes, last_index, round);
+    }
+
+    /// The entries were dropped: the whole batch is evaluated again, once JavaScript has dropped its provisional states
+    /// and what is appended up to `last_index` is applied.
+    pub fn dropped(&mut self, batch: EvaluatedBatch, last_index: u64) {
+        for (id, _) in &batch.outcomes {
+            if let Some(session) = self.session_of(id) {
+                session.discount(id.sequence);
+            }
+        }
+        self.wait_again(batch.evaluated);
+        self.drop_provisional(last_index);
+        // The dropped entries were to record outcomes: the next ones do. Recording one twice changes nothing.
+        for session in self.sessions.values_mut() {
+            let due = session.outcomes.iter().map(|(sequence, (_, outcome))| (*sequence, outcome.clone()));
+            session.unrecorded = due.collect();
+        }
+        for (id, outcome) in self.observations.iter().flat_map(|observation| &observation.outcomes) {
+            if let Some(session) =
+                self.sessions.get_mut(&id.origin).filter(|session| session.start == id.start)
+            {
+                session.unrecorded.insert(id.sequence, outcome.clone());
+            }
+        }
+    }
+
+    fn observe(&mut self, outcomes: Vec<(RequestId, Outcome)>, commit_index: u64, round: u64) {
+        #[cfg(test)]
+        let (commit_index, round) =
+            if is_back(Bug::RefusesBeforeCommit) { (0, 0) } else { (commit_index, round) };
+        if !outcomes.is_empty() {
+            self.observations.push_back(Observation { commit_index, round, outcomes });
+        }
+    }
+
+    /// JavaScript drops its provisional states; evaluation waits until all that is appended is applied.
+    pub fn drop_provisional(&mut self, last_index: u64) {
+        self.provisional.clear();
+        self.provisional_costs.clear();
+        self.provisional_micros = 0;
+        self.resume_index = last_index;
+    }
+
+    /// Whether the entry at `index`, now delivered as committed, is the oldest of JavaScript's provisional states.
+    pub fn takes_provisional(&mut self, index: u64) -> bool {
+        let takes = self.provisional.front() == Some(&index);
+        if takes {
+            self.provisional.pop_front();
+            while let Some(cost) = self.provisional_costs.front().filter(|cost| cost.last_index <= index) {
+                self.provisional_micros -= cost.micros;
+                self.provisional_costs.pop_front();
+            }
+        }
+        takes
+    }
+
+    /// A quorum confirmed that this leader led when the round began, and so for every earlier round.
+    pub fn confirmed(&mut self, round: u64) {
+        self.confirmed_round = self.confirmed_round.max(round);
+    }
+
+    /// Takes the outcomes that may be reported now.
+    pub fn take_outcomes(&mut self, commit_index: u64) -> Vec<DueOutcome> {
+        let mut due = Vec::new();
+        while let Some(observation) = self.observations.front()
+            && observation.commit_index <= commit_index
+            && observation.round <= self.confirmed_round
+        {
+            let observation = self.observations.pop_front().expect("the front was just seen");
+            let index = observation.commit_index;
+            for (id, outcome) in observation.outcomes {
+                if let Some(session) = self.sessions.get_mut(&id.origin)
+                    && session.start == id.start
+                    && id.sequence >= session.floor
+                {
+                    session.outcomes.insert(id.sequence, (index, outcome.clone()));
+                }
+                due.push(DueOutcome { id, index, outcome });
+            }
+        }
+        due
+    }
+
+    fn session(&mut self, evaluation: &Evaluation) -> Option<&mut Session> {
+        self.session_of(&evaluation.id())
+    }
+
+    fn session_of(&mut self, id: &RequestId) -> Option<&mut Session> {
+        self.sessions.get_mut(&id.origin).filter(|session| session.start == id.start)
+    }
+
+    /// Adds the entry of an action, after those that record outcomes beyond its size limit.
+    fn record(&mut self, evaluation: &Evaluation, action: Bytes, entries: &mut Vec<(Vec<u8>, Bytes)>) {
+        let id = evaluation.id();
+        let Some(session) = self.session(evaluation) else {
+            let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
+            return entries.push((context.encode(), action));
+        };
+        // A request that was abandoned after its evaluation follows this one in the log, and later evaluations depend
+        // on it.
+        let floor = session.floor.min(id.sequence);
+        #[cfg(test)]
+        let floor = if is_back(Bug::PassesOverGivenUp) { session.floor } else { floor };
+        let unrecorded = std::mem::take(&mut session.unrecorded).into_iter().collect();
+        let bytes_max = RECORDED_BYTES_MAX;
+        #[cfg(test)]
+        let bytes_max = if is_back(Bug::RecordsInOneEntry) { usize::MAX } else { bytes_max };
+        let mut pages = in_pages(unrecorded, bytes_max, |(_, outcome)| outcome.bytes());
+        let observed = pages.pop().unwrap_or_default();
+        let (origin, start) = (id.origin, id.start);
+        let records = pages.into_iter().map(|observed| Context::Observed { origin, start, observed });
+        entries.extend(records.map(|context| (context.encode(), Bytes::new())));
+        entries.push((Context::Request(Request { id, floor, observed }).encode(), action));
+    }
+}
