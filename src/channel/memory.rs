@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -20,27 +23,48 @@ use crate::raft::{Incarnation, Target};
 /// A channel within this process, shared by all who name it alike.
 pub struct Memory {
     name: Arc<str>,
+    isolation: Isolation,
 }
 
 impl Memory {
     pub fn new(name: &str) -> Self {
-        Self { name: name.into() }
+        Self { name: name.into(), isolation: Isolation::default() }
+    }
+
+    pub fn with_isolation(self, isolation: Isolation) -> Self {
+        Self { isolation, ..self }
+    }
+}
+
+/// Whether a node is cut off from all others, for tests of applications. Clones share one value.
+#[derive(Clone, Default)]
+pub struct Isolation(Arc<AtomicBool>);
+
+impl Isolation {
+    /// While it is on, every frame from and to the node is lost.
+    pub fn set(&self, is_on: bool) {
+        self.0.store(is_on, Ordering::Relaxed);
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Channel for Memory {
     fn join(&self, me: Incarnation) -> Link {
         let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
-        let hub = Hub::enter(&self.name, me, inbound.clone());
+        let listener = Arc::new(Listener { inbound: inbound.clone(), isolation: self.isolation.clone() });
+        let hub = Hub::enter(&self.name, me, listener.clone());
         let attachment = MemoryAttachment {
             name: self.name.clone(),
             me,
-            inbound: inbound.clone(),
+            listener,
             health: watch::Sender::new(Health::Healthy),
         };
         let marker = Arc::new(Marker::default());
         Link {
-            outbound: Outbound(Arc::new(MemorySender { hub, me })),
+            outbound: Outbound(Arc::new(MemorySender { hub, me, isolation: self.isolation.clone() })),
             inbound: Inbound(inbound),
             health: attachment.health.subscribe(),
             found: marker.found(),
@@ -57,27 +81,41 @@ static HUBS: Mutex<BTreeMap<Arc<str>, Arc<Hub>>> = Mutex::new(BTreeMap::new());
 /// Those who joined under one name. Of copies of a directory several join under one incarnation: all of them hear.
 #[derive(Default)]
 struct Hub {
-    inbounds: Mutex<BTreeMap<Incarnation, Vec<Arc<Queue<Bytes>>>>>,
+    listeners: Mutex<BTreeMap<Incarnation, Vec<Arc<Listener>>>>,
+}
+
+/// The receiving end of a link.
+struct Listener {
+    inbound: Arc<Queue<Bytes>>,
+    isolation: Isolation,
+}
+
+impl Listener {
+    fn push(&self, frame: Bytes) {
+        if !self.isolation.is_on() {
+            self.inbound.push(frame);
+        }
+    }
 }
 
 impl Hub {
-    fn enter(name: &Arc<str>, me: Incarnation, inbound: Arc<Queue<Bytes>>) -> Arc<Self> {
+    fn enter(name: &Arc<str>, me: Incarnation, listener: Arc<Listener>) -> Arc<Self> {
         let mut hubs = lock(&HUBS);
         let hub = hubs.entry(name.clone()).or_default().clone();
-        lock(&hub.inbounds).entry(me).or_default().push(inbound);
+        lock(&hub.listeners).entry(me).or_default().push(listener);
         hub
     }
 
     fn send(&self, from: Incarnation, to: Target, frame: Bytes) {
-        let inbounds = lock(&self.inbounds);
+        let listeners = lock(&self.listeners);
         match to {
             Target::All => {
-                let others = inbounds.iter().filter(|(incarnation, _)| **incarnation != from);
-                others.flat_map(|(_, inbounds)| inbounds).for_each(|inbound| inbound.push(frame.clone()));
+                let others = listeners.iter().filter(|(incarnation, _)| **incarnation != from);
+                others.flat_map(|(_, listeners)| listeners).for_each(|listener| listener.push(frame.clone()));
             }
             Target::One(incarnation) => {
-                let addressed = inbounds.get(&incarnation).into_iter().flatten();
-                addressed.for_each(|inbound| inbound.push(frame.clone()));
+                let addressed = listeners.get(&incarnation).into_iter().flatten();
+                addressed.for_each(|listener| listener.push(frame.clone()));
             }
         }
     }
@@ -87,11 +125,14 @@ impl Hub {
 struct MemorySender {
     hub: Arc<Hub>,
     me: Incarnation,
+    isolation: Isolation,
 }
 
 impl Sender for MemorySender {
     fn send(&self, to: Target, frame: Bytes) {
-        self.hub.send(self.me, to, frame);
+        if !self.isolation.is_on() {
+            self.hub.send(self.me, to, frame);
+        }
     }
 }
 
@@ -99,7 +140,7 @@ impl Sender for MemorySender {
 struct MemoryAttachment {
     name: Arc<str>,
     me: Incarnation,
-    inbound: Arc<Queue<Bytes>>,
+    listener: Arc<Listener>,
     /// Kept so that the link's receiver waits forever instead of hearing that nobody will report any more.
     health: watch::Sender<Health>,
 }
@@ -115,18 +156,18 @@ impl Drop for MemoryAttachment {
     fn drop(&mut self) {
         let mut hubs = lock(&HUBS);
         let Some(hub) = hubs.get(&self.name) else { return };
-        let mut inbounds = lock(&hub.inbounds);
+        let mut listeners = lock(&hub.listeners);
         // Whoever joined since under the same incarnation stays.
-        if let Some(mine) = inbounds.get_mut(&self.me) {
-            mine.retain(|inbound| !Arc::ptr_eq(inbound, &self.inbound));
+        if let Some(mine) = listeners.get_mut(&self.me) {
+            mine.retain(|listener| !Arc::ptr_eq(listener, &self.listener));
         }
-        inbounds.retain(|_, inbounds| !inbounds.is_empty());
-        let is_empty = inbounds.is_empty();
-        drop(inbounds);
+        listeners.retain(|_, listeners| !listeners.is_empty());
+        let is_empty = listeners.is_empty();
+        drop(listeners);
         if is_empty {
             hubs.remove(&self.name);
         }
-        self.inbound.close();
+        self.listener.inbound.close();
     }
 }
 
@@ -144,6 +185,26 @@ mod tests {
         assert!(exists());
         drop(second);
         assert!(!exists());
+    }
+
+    #[tokio::test]
+    async fn an_isolated_node_neither_sends_nor_receives() {
+        let name = "an isolated node neither sends nor receives";
+        let isolation = Isolation::default();
+        let mut one = Memory::new(name).with_isolation(isolation.clone()).join(Incarnation::from_u128(1));
+        let mut other = Memory::new(name).join(Incarnation::from_u128(2));
+        isolation.set(true);
+        one.outbound.say(Target::All, Bytes::from("lost"));
+        other.outbound.say(Target::All, Bytes::from("lost"));
+        other.outbound.say(Target::One(Incarnation::from_u128(1)), Bytes::from("lost"));
+        isolation.set(false);
+        one.outbound.say(Target::All, Bytes::from("heard"));
+        other.outbound.say(Target::All, Bytes::from("heard"));
+        for link in [&mut one, &mut other] {
+            let mut frames = Vec::new();
+            assert!(link.inbound.recv_many(&mut frames).await);
+            assert_eq!(frames, ["heard"]);
+        }
     }
 
     #[tokio::test]

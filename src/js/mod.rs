@@ -24,6 +24,7 @@ use napi::bindgen_prelude::{FnArgs, Function, Promise};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
+use crate::channel::memory::Isolation;
 use crate::driver::{self, Application, Handle};
 use crate::error::Error;
 use crate::raft::events::{Answered, Hashed, TakenSnapshot};
@@ -64,12 +65,12 @@ pub fn open(
         })?;
     let turn = Arc::new(Turn::default());
     let application = Edge { deliver: Arc::new(deliver), turn: turn.clone() };
-    let tick = options.tick;
+    let (tick, isolation) = (options.tick, options.isolation);
     let handle =
         driver::start(options.raft, tick, options.channel, options.storage, application).map_err(refusal)?;
     // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
     let _ = turn.handle.set(handle.clone());
-    Ok(NativeNode { handle, turn, tick })
+    Ok(NativeNode { handle, turn, tick, isolation })
 }
 
 fn refusal(error: Error) -> napi::Error {
@@ -82,6 +83,7 @@ pub struct NativeNode {
     handle: Handle,
     turn: Arc<Turn>,
     tick: Duration,
+    isolation: Isolation,
 }
 
 #[napi]
@@ -203,6 +205,12 @@ impl NativeNode {
     #[napi(catch_unwind)]
     pub fn kill(&self) {
         self.handle.kill();
+    }
+
+    /// For tests of applications: while it is isolated, the memory channel loses every frame from and to this node.
+    #[napi(catch_unwind)]
+    pub fn set_isolated(&self, is_isolated: bool) {
+        self.isolation.set(is_isolated);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::channel::Channel;
-use crate::channel::memory::Memory;
+use crate::channel::memory::{Isolation, Memory};
 use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisTls};
 use crate::error::Error;
 use crate::raft;
@@ -31,6 +31,8 @@ pub struct Options {
     pub tick: Duration,
     pub channel: Box<dyn Channel>,
     pub storage: Box<dyn Storage>,
+    /// Of a memory channel; no other heeds it.
+    pub isolation: Isolation,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +117,9 @@ pub fn parse(text: &str, credentials: Option<Arc<dyn Credentials>>) -> Result<Op
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
     let raft = raft_options(&given, tick).map_err(bug)?;
     let storage = storage(given.storage_path, &given.id, raft.nonce);
-    Ok(Options { raft, tick, channel: channel(given.channel, credentials, patience)?, storage })
+    let isolation = Isolation::default();
+    let channel = channel(given.channel, credentials, patience, &isolation)?;
+    Ok(Options { raft, tick, channel, storage, isolation })
 }
 
 /// The façade checks what it hands over.
@@ -170,9 +174,12 @@ fn channel(
     given: GivenChannel,
     credentials: Option<Arc<dyn Credentials>>,
     patience: Duration,
+    isolation: &Isolation,
 ) -> Result<Box<dyn Channel>, Error> {
     match given {
-        GivenChannel::Memory(given) => Ok(Box::new(Memory::new(&given.channel_name))),
+        GivenChannel::Memory(given) => {
+            Ok(Box::new(Memory::new(&given.channel_name).with_isolation(isolation.clone())))
+        }
         GivenChannel::Redis(given) => {
             let options = RedisOptions {
                 connection_string: given.connection_string,
