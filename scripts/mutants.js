@@ -153,10 +153,10 @@ function build(mutations, without) {
   const broken = new Set()
   const errors = messages.filter(({ message }) => message?.level === 'error').map(({ message }) => message)
   for (const { spans } of errors) {
-    for (const { file_name: file, line_start: line, is_primary: isPrimary } of spans) {
+    for (const { file_name: file, line_start: first, line_end: last, is_primary: isPrimary } of spans) {
       if (!isPrimary) continue
       const at = mutations.filter(
-        one => one.file === file && one.line <= line && line <= one.end && !without.has(one.number)
+        one => one.file === file && one.line <= last && first <= one.end && !without.has(one.number)
       )
       // Of several around one place, those around the least are the ones.
       const least = Math.min(...at.map(one => one.end - one.line))

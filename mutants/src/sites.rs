@@ -231,6 +231,10 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                 {
                     self.negate(&init.expr);
                 }
+                // What an `else` of `let` does must end in a jump.
+                if let Some(init) = local.init.as_ref().filter(|init| init.diverge.is_some()) {
+                    return self.visit_expr(&init.expr);
+                }
             }
             Stmt::Expr(expr, semicolon) => {
                 if of_tests(expression_attributes(expr)) {
