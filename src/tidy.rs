@@ -150,6 +150,50 @@ fn faults_of_imports(source: &Text) -> Vec<String> {
     faults
 }
 
+/// A test must execute the code that is shipped: only `injected_bug!` adds statements for tests.
+#[test]
+fn no_statement_of_the_core_has_two_variants() {
+    assert_no_faults(rust_sources().iter().flat_map(faults_of_variants));
+}
+
+#[test]
+fn the_variant_rule_sees_other_switches() {
+    let switch = "if crate::raft::testing::bugs::is_injected(Bug::X) { return }";
+    for bad in
+        ["#[cfg(not(test))]\nlet x = 1;", "#[cfg(test)]\nlet x = 2;", "if cfg!(test) { return }", switch]
+    {
+        assert!(!faults_of_variants(&text("src/raft/node.rs", bad)).is_empty(), "not seen: {bad}");
+    }
+    let good = "#[cfg(test)]\nuse x::y;\n#[cfg(test)]\nfn f() {}\ninjected_bug!(X, return);";
+    assert_no_faults(faults_of_variants(&text("src/raft/node.rs", good)));
+}
+
+fn faults_of_variants(source: &Text) -> Vec<String> {
+    if !source.is_in("src/raft/") || source.path == "src/raft/injected_bug.rs" {
+        return Vec::new();
+    }
+    let code = source.production_code();
+    // A limit may be one that a test can reach.
+    let is_limit = |line: &&str| line.trim_start().trim_start_matches("pub ").starts_with("const ");
+    let lines = code.lines().filter(|line| !is_limit(line));
+    let switches = ["cfg(not(test))", "cfg!(test)", "is_injected"];
+    let mut found: Vec<&str> =
+        lines.filter(|line| switches.iter().any(|switch| line.contains(switch))).collect();
+    for attribute in ["#[cfg(test)]", "#[cfg(any(test"] {
+        let marked = code.split(attribute).skip(1).filter_map(|rest| rest.split_once('\n')?.1.lines().next());
+        let is_item = |line: &str| {
+            let first = words(line.trim_start().trim_start_matches("pub(super)")).find(|word| *word != "pub");
+            first
+                .is_some_and(|word| ["use", "mod", "fn", "impl", "const", "struct", "derive"].contains(&word))
+        };
+        found.extend(marked.filter(|line| !is_item(line)));
+    }
+    found
+        .into_iter()
+        .map(|switch| format!("{}: `{}` is for tests only", source.path, switch.trim()))
+        .collect()
+}
+
 #[test]
 fn files_are_short_and_say_what_they_are() {
     assert_no_faults(written_by_hand().iter().flat_map(faults_of_file));

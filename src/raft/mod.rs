@@ -5,6 +5,9 @@
 //! inputs give byte-identical work, so every failure can be replayed (`tidy.rs` holds this).
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod injected_bug;
+
 pub mod application;
 pub mod bootstrap;
 pub mod entry;

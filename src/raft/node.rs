@@ -43,9 +43,9 @@ use super::frame::{Message, OperationReply, RaftKind};
 use super::identity::{ClusterUuid, Start};
 use super::options::Options;
 use super::outbox::Outbox;
-use super::requests::{ClientSession, LeaderSessions, Pending, in_pages};
+use super::requests::{ClientSession, Pending, in_pages};
 #[cfg(test)]
-use super::testing::bugs::{self, Bug, is_back};
+use super::testing::bugs::acknowledge_early;
 use super::transfer::Reception;
 use crate::error::Error;
 use app_liveness::AppLiveness;
@@ -54,7 +54,6 @@ use commit_piggyback::CommitPiggyback;
 pub use commits::Commits;
 #[cfg(test)]
 pub(super) use deliveries::payload_bytes;
-use leader_state::LeaderState;
 use operations::PendingOperation;
 use overdue::Overdue;
 use quorum_recovery::QuorumRecovery;
@@ -419,11 +418,15 @@ impl Node {
         let is_void = is_diverged || batch.origins().any(|origin| replica.is_being_removed(origin));
         let Some(sessions) = &mut replica.sessions else { return };
         let entries = std::mem::take(&mut batch.entries);
-        #[cfg(test)]
-        if is_back(Bug::AcknowledgesBeforeCommit) {
-            let me = self.bootstrap.me().raft_id();
-            self.pending_deliveries.extend(bugs::acknowledged_early(&entries, me, &mut self.client_session));
-        }
+        injected_bug!(
+            AcknowledgesBeforeCommit,
+            acknowledge_early(
+                &entries,
+                self.bootstrap.me().raft_id(),
+                &mut self.client_session,
+                &mut self.pending_deliveries
+            )
+        );
         let actions: Vec<bool> = entries.iter().map(|(_, data)| !data.is_empty()).collect();
         if actions.is_empty() && !is_diverged {
             if batch.has_outcomes() {
@@ -500,20 +503,11 @@ impl Node {
         replica.reported_role = now;
         let (role, term, leader) = now;
         let is_leading = replica.sessions.as_ref().is_some_and(|sessions| sessions.term() == term);
-        #[cfg(test)]
-        let stale = replica
-            .sessions
-            .take_if(|_| (role != Role::Leader || !is_leading) && is_back(Bug::ProposesStaleEvaluation));
         if role != Role::Leader {
-            (replica.sessions, replica.leader_state) = (None, None);
+            replica.end_leadership();
             self.commit_piggyback = CommitPiggyback::default();
         } else if !is_leading {
-            (replica.sessions, replica.leader_state) =
-                (Some(LeaderSessions::new(term)), Some(LeaderState::new(replica.now)));
-        }
-        #[cfg(test)]
-        if let Some(stale) = stale {
-            replica.sessions = Some(stale.goes_on_in(term));
+            replica.begin_leadership(term);
         }
         if leader.is_some() {
             self.client_session.follow(term);

@@ -14,8 +14,6 @@ use crate::raft::Warning;
 use crate::raft::application::Application;
 use crate::raft::frame::ClusterAnnouncement;
 use crate::raft::identity::{ClusterUuid, Incarnation};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// From so many of the candidates on, others are tried as the second founder.
 const SEEDS_MAX: usize = 16;
@@ -135,9 +133,6 @@ impl Bootstrap {
 }
 
 fn may_found(one: &Application, other: &Application) -> bool {
-    #[cfg(test)]
-    if is_back(Bug::FoundsWithEveryApplication) {
-        return true;
-    }
+    injected_bug!(FoundsWithEveryApplication, return true);
     one.goes_with(other)
 }

@@ -19,8 +19,6 @@ use crate::error::Error;
 use crate::raft::application::Application;
 use crate::raft::frame::{Ancestor, ClusterAnnouncement, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::{Options, ReplicaRecord, Target, Warning};
 
 /// Brings one node into a cluster, and watches for other clusters.
@@ -309,10 +307,7 @@ impl Bootstrap {
     /// Our cluster holds actions, as far as this node knows: one that has just come back from its disk may have none,
     /// and its vote is needed to keep those of others.
     pub(super) fn cluster_holds_actions(&self, facts: &Facts) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::LeavesActionsOfOthers) {
-            return facts.holds_actions;
-        }
+        injected_bug!(LeavesActionsOfOthers, return facts.holds_actions);
         facts.holds_actions || self.knows_of_actions
     }
 
@@ -550,8 +545,7 @@ impl Bootstrap {
     pub(super) fn become_new_incarnation(&mut self, why: &str) {
         self.ancestors.clear();
         let me = Incarnation::draw(&mut self.rng);
-        #[cfg(test)]
-        let me = if is_back(Bug::PromisesTwice) { self.me } else { me };
+        injected_bug!(PromisesTwice, me => self.me);
         self.me = me;
         self.events.push_back(Event::NewIncarnation { why: why.into() });
         if !matches!(self.phase, Phase::Accepted { .. }) {

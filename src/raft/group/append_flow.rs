@@ -14,8 +14,6 @@ use crate::raft::frame::{RaftKind, RaftMessage, WireEntry};
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 use crate::raft::pace::{Flight, Pace};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::wire;
 
 /// What raft-rs lets be in flight to one peer.
@@ -114,8 +112,8 @@ impl AppendFlow {
             let piece = self.pace.piece().min(APPEND_BYTES_MAX as usize);
             let (count, bytes) = piece_of(&first.entries, piece);
             let has_room = self.pace.has_room(bytes);
-            #[cfg(test)]
-            let has_room = has_room || is_back(Bug::IgnoresLine) || is_back(Bug::SendsWithoutWindow);
+            injected_bug!(IgnoresLine, has_room => true);
+            injected_bug!(SendsWithoutWindow, has_room => true);
             if !has_room {
                 return;
             }

@@ -8,8 +8,6 @@ use super::Node;
 use crate::raft::events::{Delivery, Target};
 use crate::raft::frame::Message;
 use crate::raft::identity::Incarnation;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// Whether the JavaScript event loops of this node and of others respond.
 #[derive(Debug, Default)]
@@ -40,10 +38,7 @@ impl AppLiveness {
 
     /// After so many ticks without a sign of it, JavaScript counts as blocked.
     fn patience_ticks(&self, election_ticks: u64) -> u64 {
-        #[cfg(test)]
-        if is_back(Bug::GivesUpOnSlowRequests) {
-            return election_ticks;
-        }
+        injected_bug!(GivesUpOnSlowRequests, return election_ticks);
         match self.attempts.checked_sub(1).filter(|_| self.has_begun) {
             Some(doublings) => election_ticks * (PATIENCE_TIMEOUTS << doublings.min(DOUBLINGS_MAX)),
             None => election_ticks,

@@ -13,8 +13,6 @@ use crate::raft::application::{Application, Difference};
 use crate::raft::events::{Target, Warning};
 use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// No more differences than these are reported.
 const REPORTED_MAX: usize = 64;
@@ -135,10 +133,7 @@ impl Node {
         };
         let living = replica.living(me, self.options.election_timeout_ticks_max);
         let cluster = Application::union(living.iter().filter_map(|(_, application)| *application));
-        #[cfg(test)]
-        if is_back(Bug::WelcomesEveryApplication) {
-            return true;
-        }
+        injected_bug!(WelcomesEveryApplication, return true);
         if application.goes_with(&cluster) {
             return true;
         }

@@ -7,8 +7,6 @@ use super::Node;
 use crate::error::Error;
 use crate::raft::events::Target;
 use crate::raft::frame::Message;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// The progress of closing.
 #[derive(Debug)]
@@ -115,8 +113,7 @@ impl Node {
         let me = self.bootstrap.me();
         let removed = self.replica.as_ref().filter(|replica| {
             let is_behind = replica.are_members_behind(me.raft_id());
-            #[cfg(test)]
-            let is_behind = is_behind && !is_back(Bug::SurvivorTakesItselfForRemoved);
+            injected_bug!(SurvivorTakesItselfForRemoved, is_behind => false);
             replica.group.is_leader()
                 && !is_behind
                 && !replica.members.contains(me)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raft_rs::eraftpb::EntryType;
 
 use super::Node;
-use crate::raft::log::FOUNDING_INDEX;
+use crate::raft::entry::FOUNDING_INDEX;
 
 /// A reader gets so many bytes at once, or one action.
 const READ_BYTES_MAX: usize = 256 << 10;

@@ -20,8 +20,6 @@ use crate::raft::events::{
 use crate::raft::frame::Message;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::snapshot::Snapshot;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// A comparison blocks JavaScript: it may take 1 % of its time.
 const PAUSE_FACTOR: u64 = 100;
@@ -61,10 +59,7 @@ impl Divergence {
 
     /// Forgets the last comparison: its state was replaced, or it has had its consequence.
     fn forget_compared(&mut self) {
-        #[cfg(test)]
-        if is_back(Bug::RemembersComparedState) {
-            return;
-        }
+        injected_bug!(RemembersComparedState, return);
         self.hashed = None;
     }
 
@@ -279,8 +274,7 @@ impl Node {
             let leader_state = self.replica.as_mut().and_then(|replica| replica.leader_state.as_mut());
             let is_told = leader_state
                 .is_some_and(|leader_state| leader_state.accused.insert(member, hash) == Some(hash));
-            #[cfg(test)]
-            let is_told = is_told && !is_back(Bug::TellsDisagreementAgain);
+            injected_bug!(TellsDisagreementAgain, is_told => false);
             if is_told {
                 continue;
             }

@@ -8,8 +8,6 @@ use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
 use crate::raft::events::Warning;
 use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 impl Node {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
@@ -223,8 +221,7 @@ impl Node {
             | RaftKind::TimeoutNow
             | RaftKind::Receipt => true,
         };
-        #[cfg(test)]
-        let is_for_members = is_for_members || is_back(Bug::GuardAdmitsMembersOnly);
+        injected_bug!(GuardAdmitsMembersOnly, is_for_members => true);
         // A node that is closing, diverged, being removed or without an answer of its storage takes no leadership. A
         // node that promised its vote ignores the leader's messages as well.
         let refuses = message.kind == RaftKind::TimeoutNow
@@ -242,8 +239,7 @@ impl Node {
         let Some(replica) = &mut self.replica else { return };
         // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.
         let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
-        #[cfg(test)]
-        let is_of_leader = is_of_leader || is_back(Bug::TakesCandidateForLeader);
+        injected_bug!(TakesCandidateForLeader, is_of_leader => true);
         replica.group.step(from.raft_id(), message);
         if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
             (replica.is_leader_silent, replica.leader_heard_at) = (false, replica.now);

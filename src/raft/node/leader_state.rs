@@ -16,8 +16,6 @@ use crate::raft::frame::Message;
 use crate::raft::group::RaftGroup;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::planner::{self, ClusterView, MemberView, Newcomer, Step};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::transfer::Transfer;
 use protobuf::Message as _;
 
@@ -145,10 +143,7 @@ impl Replica {
 
     /// Whether a member is being removed, or will be: it must not receive leadership.
     pub(super) fn will_be_removed(&self, member: RaftId) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::HandsOverToRemoved) {
-            return false;
-        }
+        injected_bug!(HandsOverToRemoved, return false);
         self.members.is_leaving(member)
             || self.leader_state.as_ref().is_some_and(|leader_state| {
                 leader_state.being_removed.contains(&member)
@@ -179,9 +174,7 @@ impl Node {
             replica.heard.insert(from.raft_id(), replica.now);
             return self.send_snapshot(from.raft_id(), false, false);
         }
-        #[cfg(test)]
-        let members_index =
-            if is_back(Bug::LetsInByOldHello) { replica.group.members_index() } else { members_index };
+        injected_bug!(LetsInByOldHello, members_index => replica.group.members_index());
         // The answer to this Discover contains the present index.
         if members_index != replica.group.members_index() {
             return;

@@ -11,16 +11,15 @@
 use std::sync::Arc;
 
 use super::Node;
-use super::catch_up::OWN_TICKET;
 use super::leader_state::Read;
 use crate::error::Error;
 use crate::raft::entry::Context;
 use crate::raft::events::{Delivery, Operation, Target};
 use crate::raft::frame::{Message, OperationReply, OperationRequest};
 use crate::raft::identity::{Incarnation, RaftId};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
+/// Never used by an application: the façade counts its tickets from 1.
+pub(super) const OWN_TICKET: u64 = 0;
 /// Reads beyond this number are dropped, and their nodes repeat them.
 const READS_MAX: usize = 1 << 16;
 
@@ -151,8 +150,7 @@ impl Node {
             let Some(after) = pending.read_index.filter(|index| replica.delivered_index >= *index) else {
                 continue;
             };
-            #[cfg(test)]
-            let after = if is_back(Bug::RepeatsOrders) { u64::MAX } else { after };
+            injected_bug!(RepeatsOrders, after => u64::MAX);
             pending.order = match &pending.operation {
                 Operation::Remove { id } => {
                     let members: Vec<RaftId> = replica.members.named(id).collect();

@@ -6,8 +6,6 @@
 use super::Node;
 use crate::raft::events::Warning;
 use crate::raft::group::Storage;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// What is known of the oldest write that is not durable yet.
 #[derive(Debug, Default)]
@@ -31,10 +29,7 @@ impl Overdue {
 impl Node {
     /// The storage has owed an answer for too long. Such a node neither campaigns nor takes leadership.
     pub(super) fn is_storage_overdue(&self) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::LeadsWithoutStorage) {
-            return false;
-        }
+        injected_bug!(LeadsWithoutStorage, return false);
         self.overdue.ticks >= PATIENCE_TIMEOUTS * self.options.election_timeout_ticks_max
     }
 

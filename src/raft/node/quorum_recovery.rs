@@ -28,8 +28,6 @@ use crate::raft::entry::Context;
 use crate::raft::events::{Operation, RecoveryVote, ReplicaRecord, Role, Target, Warning, Work, Write};
 use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// What a node knows about the loss of its cluster's quorum.
 #[derive(Debug, Default)]
@@ -82,14 +80,17 @@ impl Node {
             return Vec::new();
         };
         let is_heard = |member: &RaftId| !self.is_silent(replica, *member);
-        #[cfg(test)]
-        if is_back(Bug::CountsVotersOfBothHalves) {
-            let missing = self.silent_voters(replica);
-            let voters = self.voters(replica).count();
-            return if voters - missing.len() > voters / 2 { Vec::new() } else { missing };
-        }
+        injected_bug!(CountsVotersOfBothHalves, return self.missing_of_both_halves(replica));
         let heard = self.voters(replica).map(|(member, _)| member).filter(is_heard);
         if replica.group.is_quorum(heard) { Vec::new() } else { self.silent_voters(replica) }
+    }
+
+    /// A bug: counts the voters of both halves of a joint configuration together.
+    #[cfg(test)]
+    fn missing_of_both_halves(&self, replica: &Replica) -> Vec<(Arc<str>, u64)> {
+        let missing = self.silent_voters(replica);
+        let voters = self.voters(replica).count();
+        if voters - missing.len() > voters / 2 { Vec::new() } else { missing }
     }
 
     /// The node that has this node's recovery vote has been silent for so long that it may never return.
@@ -362,12 +363,10 @@ impl Node {
         replica.step_down();
         let record = replica.record(me);
         self.quorum_recovery.is_silence_reported = false;
-        #[cfg(test)]
-        if is_back(Bug::PromisesBeforeSaving) {
-            self.persist(Write::default());
-            return self.send_recovery_vote(write);
-        }
-        self.persist(Write { record: Some(record), ..Write::default() });
+        let record = Some(record);
+        injected_bug!(PromisesBeforeSaving, record => None);
+        self.persist(Write { record, ..Write::default() });
+        injected_bug!(PromisesBeforeSaving, self.send_recovery_vote(write));
     }
 
     /// Writes up to this number are durable.
@@ -381,10 +380,7 @@ impl Node {
 
     /// This node takes part in its cluster again: the holder of its vote is gone, or released it.
     fn revoke(&mut self) {
-        #[cfg(test)]
-        if is_back(Bug::KeepsPromiseToTheDead) {
-            return;
-        }
+        injected_bug!(KeepsPromiseToTheDead, return);
         let me = self.bootstrap.me();
         let Some(replica) = &mut self.replica else { return };
         if replica.cast_vote.take().is_some() {
@@ -420,10 +416,7 @@ impl Node {
     pub(super) fn leave_for_successor(&mut self, former: Incarnation) {
         self.seal_as(former);
         self.former = self.leave_replica();
-        #[cfg(test)]
-        if is_back(Bug::DropsLogBeforeSuccessor) {
-            self.former = None;
-        }
+        injected_bug!(DropsLogBeforeSuccessor, self.former = None);
         if let Some(former) = &mut self.former {
             former.step_down();
             former.snapshots.drop_pending();
@@ -478,14 +471,10 @@ impl Node {
             hard_state: Some(hard_state.clone()),
             ..Write::default()
         };
-        #[cfg(test)]
-        let write = if is_back(Bug::ForgetsSuccessorName) { Write { record: None, ..write } } else { write };
+        injected_bug!(ForgetsSuccessorName, write => Write { record: None, ..write });
         replica.founding = Some(Founding { write: write_number, cluster, entry, hard_state });
         self.persist(write);
-        #[cfg(test)]
-        if is_back(Bug::FoundsBeforeSaving) {
-            self.finish_founding(write_number);
-        }
+        injected_bug!(FoundsBeforeSaving, self.finish_founding(write_number));
         true
     }
 

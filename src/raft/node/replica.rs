@@ -16,19 +16,17 @@ use super::snapshots::SnapshotSchedule;
 use super::starts::HeardStarts;
 use crate::raft::application::Application;
 use crate::raft::bootstrap::Note;
-use crate::raft::entry::Context;
+use crate::raft::entry::{Context, FOUNDING_INDEX, FOUNDING_TERM};
 use crate::raft::events::{Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StoredState, Write};
 use crate::raft::frame::{Ancestor, Roster};
 use crate::raft::group::RaftGroup;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-use crate::raft::log::{FOUNDING_INDEX, FOUNDING_TERM, Log};
+use crate::raft::log::Log;
 use crate::raft::membership::members::{ANCESTORS_MAX, Members};
 use crate::raft::options::Options;
 use crate::raft::requests::{LeaderSessions, SessionTable};
 use crate::raft::snapshot::Snapshot;
 use crate::raft::status::{Member, Status};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// Senders of our cluster that are not members are remembered so that they can be answered; beyond this number they are
 /// forgotten.
@@ -175,10 +173,7 @@ impl Replica {
         let (ancestors, newest) = replica.lineage();
         let is_renamed = ancestors.iter().any(|ancestor| ancestor.cluster == cluster);
         replica.cluster = if is_renamed { newest } else { cluster };
-        #[cfg(test)]
-        if is_back(Bug::ForgetsSuccessorName) {
-            replica.cluster = cluster;
-        }
+        injected_bug!(ForgetsSuccessorName, replica.cluster = cluster);
         // If the log itself has continued as the successor, the vote has served its purpose.
         replica.cast_vote = recovery_vote
             .filter(|_| !is_renamed)
@@ -239,6 +234,25 @@ impl Replica {
         (self.sessions, self.leader_state) = (None, None);
         self.cluster = cluster;
         self.group.campaign();
+    }
+
+    /// This node leads in `term`.
+    pub(super) fn begin_leadership(&mut self, term: u64) {
+        let sessions = Some(LeaderSessions::new(term));
+        injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions().or(sessions));
+        (self.sessions, self.leader_state) = (sessions, Some(LeaderState::new(self.now)));
+    }
+
+    pub(super) fn end_leadership(&mut self) {
+        let sessions = None;
+        injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions());
+        (self.sessions, self.leader_state) = (sessions, None);
+    }
+
+    /// A bug: the sessions outlive their term.
+    #[cfg(test)]
+    fn stale_sessions(&mut self) -> Option<LeaderSessions> {
+        Some(self.sessions.take()?.continue_in(self.group.term()))
     }
 
     /// Stops taking part in its cluster.

@@ -6,8 +6,6 @@
 
 use super::replica::Replica;
 use crate::raft::identity::RaftId;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// The log that is kept for others may have so many bytes, or this many times those of the newest image, whichever is more.
 const KEPT_BYTES_MIN: u64 = 64 << 20;
@@ -21,10 +19,7 @@ impl Replica {
 
     /// As a leader: the log is kept for a member whose image is under way, or that has just got it.
     pub(super) fn keeps_log(&self) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::CutsLogBehindImage) {
-            return false;
-        }
+        injected_bug!(CutsLogBehindImage, return false);
         let has_arrivals = self.leader_state.as_ref().is_some_and(|leader_state| {
             !leader_state.arrived.is_empty()
                 || leader_state.snapshot_transfers.values().any(|transfer| !transfer.restores)
@@ -34,10 +29,7 @@ impl Replica {
 
     /// As a leader: the last index that the member has which needs the most of the log, if that is not too much.
     pub(super) fn needed_behind(&self) -> Option<u64> {
-        #[cfg(test)]
-        if is_back(Bug::CutsLogBehindImage) {
-            return None;
-        }
+        injected_bug!(CutsLogBehindImage, return None);
         let leader_state = self.leader_state.as_ref()?;
         let needed = self.members.iter().filter_map(|(member, ..)| {
             let transfer = leader_state.snapshot_transfers.get(&member).filter(|transfer| !transfer.restores);

@@ -9,18 +9,16 @@ use super::Node;
 use super::leader_state::Arrived;
 use super::replica::Replica;
 use crate::error::Error;
+use crate::raft::entry::NUMBER_MAX;
 use crate::raft::events::{
     CallOutcome, Delivery, FailureOutcome, Position, SnapshotRecord, TakenSnapshot, Target, Warning, Work,
     Write,
 };
 use crate::raft::frame::{Chunk, Message, Outcome};
-use crate::raft::guard::NUMBER_MAX;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::requests::RequestStatus;
 use crate::raft::snapshot::Snapshot;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::transfer::{Patience, Received, Reception, Transfer};
 
 /// A snapshot blocks JavaScript: a node waits at least this many times as long as the last one took.
@@ -134,8 +132,7 @@ impl Node {
         }
         let index = replica.delivered_index;
         let table = replica.table.clone();
-        #[cfg(test)]
-        let table = if is_back(Bug::ForgetsRequestTable) { replica.table.without_requests() } else { table };
+        injected_bug!(ForgetsRequestTable, table => replica.table.without_requests());
         let term = replica
             .group
             .log()
@@ -196,8 +193,7 @@ impl Node {
         // A node that joins a recovered cluster gives up a log for this image: one from before the recovery may lack
         // what that log has. Where none can be taken, the log behind the image has to do.
         let is_older = replica.group.log().snapshot().position.index < replica.epoch_index;
-        #[cfg(test)]
-        let is_older = is_older && !is_back(Bug::SendsImageOfFormerCluster);
+        injected_bug!(SendsImageOfFormerCluster, is_older => false);
         if is_older && replica.snapshots.failure.is_none() {
             return replica.snapshots.want();
         }
@@ -224,8 +220,7 @@ impl Node {
         let Some(leader_state) = &mut replica.leader_state else { return };
         let (first, term) = (replica.group.log().compacted().index, replica.group.term());
         let SnapshotRecord { position, image } = replica.group.log().snapshot().clone();
-        #[cfg(test)]
-        let first = if is_back(Bug::RestartsTransfer) { position.index } else { first };
+        injected_bug!(RestartsTransfer, first => position.index);
         for (to, transfer) in &mut leader_state.snapshot_transfers {
             if transfer.restores || transfer.index >= first {
                 continue;
@@ -302,8 +297,7 @@ impl Node {
         }
         let Some(transfer) = leader_state.snapshot_transfers.remove(&to) else { return };
         let is_reported = transfer.is_reported;
-        #[cfg(test)]
-        let is_reported = is_reported && !is_back(Bug::ReportsNoSnapshot);
+        injected_bug!(ReportsNoSnapshot, is_reported => false);
         if is_reported {
             replica.group.report_snapshot(to, true);
         }
@@ -447,10 +441,7 @@ impl Replica {
     /// Stores the leader's snapshot of a prefix of this log, if it is newer than the stored one; drops the entries that
     /// it covers.
     pub(super) fn keep_leaders(&mut self, snapshot: &Snapshot, image: Bytes) -> Option<Write> {
-        #[cfg(test)]
-        if is_back(Bug::DivergedKeepsLog) {
-            return None;
-        }
+        injected_bug!(DivergedKeepsLog, return None);
         if snapshot.position.index <= self.group.log().snapshot().position.index {
             return None;
         }

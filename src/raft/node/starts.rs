@@ -17,8 +17,6 @@ use crate::raft::entry::Context;
 use crate::raft::events::{Target, Warning};
 use crate::raft::frame::{Frame, Message, Refused, Started};
 use crate::raft::identity::{Incarnation, RaftId, Start};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// What this process knows of its own directory.
 #[derive(Debug)]
@@ -101,8 +99,7 @@ impl Replica {
         // An image brings the record without its entry. What was accepted beside the record may have been a copy; but
         // an older start that the record still names may be heard of by a frame that was long under way: it must
         // answer.
-        #[cfg(test)]
-        let has_answered = has_answered || is_back(Bug::HearsFormerStart) && is_free;
+        injected_bug!(HearsFormerStart, has_answered => has_answered || is_free);
         let is_recorded = self.members.start(member).is_some_and(|record| {
             record.is_same(start) && last.is_none_or(|last| has_answered || last.number <= record.number)
         });
@@ -145,10 +142,7 @@ impl Node {
     /// Whether the process of a member that has sent a frame is accepted.
     pub(super) fn is_from_accepted_start(&mut self, frame: &Frame) -> bool {
         let is_ours = self.replica.as_ref().is_some_and(|replica| replica.cluster == frame.cluster);
-        #[cfg(test)]
-        if is_back(Bug::HearsEveryStart) {
-            return true;
-        }
+        injected_bug!(HearsEveryStart, return true);
         if !is_ours {
             return true;
         }
@@ -255,8 +249,7 @@ impl Node {
             return;
         };
         let refused = if let Some(accepted) = accepted.filter(|accepted| accepted.is_same(start)) {
-            #[cfg(test)]
-            let now = if is_back(Bug::HearsFormerStart) { challenger.since } else { now };
+            injected_bug!(HearsFormerStart, now => challenger.since);
             challenger.since = now;
             // A node that has just started may have heard the copy first: only the cluster's choice is held against
             // others.
