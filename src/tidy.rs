@@ -3,6 +3,8 @@
 //! They read the whole tree as text. A rule is a function from a text to its faults; a second test gives each rule a bad
 //! text, so that no rule can pass by checking nothing.
 
+mod module_graph;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -72,6 +72,17 @@ struct Sent {
     is_repeated: bool,
 }
 
+/// Why a member gets the newest image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotReason {
+    /// It may have no log yet.
+    Admission,
+    /// raft-rs requests it, and waits for the result.
+    LogBehind,
+    /// Its state differs from that of a majority.
+    Restoration,
+}
+
 /// What a tick does to a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {

@@ -2,7 +2,7 @@
 //! members.
 //!
 //! Part of `node.rs`. Over several deploys an application may come to have none of the methods that it was founded with, so
-//! that nothing older than the last word of each member counts. Founding is `bootstrap/applications.rs`.
+//! that nothing older than the last word of each member counts. Founding is `bootstrap/state_machine/applications.rs`.
 
 use std::sync::Arc;
 

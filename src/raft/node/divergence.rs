@@ -20,6 +20,7 @@ use crate::raft::events::{
 use crate::raft::frame::Message;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::snapshot::Snapshot;
+use crate::raft::transfer::SnapshotReason;
 
 /// A comparison blocks JavaScript: it may take 1 % of its time.
 const PAUSE_FACTOR: u64 = 100;
@@ -138,7 +139,7 @@ impl Node {
             return;
         }
         if replica.group.log().snapshot().position.index >= index {
-            self.send_snapshot(member, false, true);
+            self.send_snapshot(member, SnapshotReason::Restoration);
         } else {
             replica.snapshots.want();
         }

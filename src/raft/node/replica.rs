@@ -2,6 +2,8 @@
 //!
 //! Created and dropped by `node.rs`; decides nothing by itself.
 
+mod retention;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,8 +14,8 @@ use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 use super::commits::History;
 use super::divergence::Divergence;
 use super::leader_state::LeaderState;
-use super::snapshots::SnapshotSchedule;
-use super::starts::HeardStarts;
+use super::member_starts::MemberStarts;
+use super::snapshot_schedule::SnapshotSchedule;
 use crate::raft::application::Application;
 use crate::raft::bootstrap::Note;
 use crate::raft::entry::{Context, FOUNDING_INDEX, FOUNDING_TERM};
@@ -70,7 +72,7 @@ pub(super) struct Replica {
     /// The members' applications, as far as reported.
     pub(super) applications: BTreeMap<RaftId, Application>,
     /// The accepted start of each member.
-    pub(super) starts: BTreeMap<RaftId, HeardStarts>,
+    pub(super) starts: BTreeMap<RaftId, MemberStarts>,
     /// Nodes of our cluster that are not members according to our log, which may lag.
     non_members: BTreeMap<RaftId, Incarnation>,
     pub(super) snapshots: SnapshotSchedule,

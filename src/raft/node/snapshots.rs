@@ -16,93 +16,12 @@ use crate::raft::events::{
 };
 use crate::raft::frame::{Chunk, Message, Outcome};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-use crate::raft::options::Options;
 use crate::raft::requests::RequestStatus;
 use crate::raft::snapshot::Snapshot;
-use crate::raft::transfer::{Patience, Received, Reception, Transfer};
+use crate::raft::transfer::{Patience, Received, Reception, SnapshotReason, Transfer};
 
-/// A snapshot blocks JavaScript: a node waits at least this many times as long as the last one took.
-const PAUSE_FACTOR: u64 = 100;
 /// A leader that would be blocked for longer first transfers leadership.
 const LEADER_MICROS_MAX: u64 = 100_000;
-/// The assumed duration if nothing was measured yet.
-const MICROS_PER_MIB: u64 = 8_000;
-/// The pause after a failed snapshot: a retry costs as much and will probably fail again.
-const FAILURE_PAUSE_MICROS: u64 = 30_000_000;
-/// A quarter of what makes a snapshot due stays in the log behind it, for slightly lagging followers.
-const SLACK_DIVISOR: u64 = 4;
-
-/// When a node takes its next snapshot.
-#[derive(Debug)]
-pub(super) struct SnapshotSchedule {
-    entries_max: u64,
-    bytes_max: u64,
-    /// A different extra delay for every node, so that they are not all blocked at the same time; in thousandths.
-    offset: u64,
-    /// Of actions, since the last one.
-    bytes: u64,
-    /// A member needs one now.
-    is_wanted: bool,
-    earliest: u64,
-    last_micros: Option<u64>,
-    /// The rest of the snapshot that JavaScript was asked to take.
-    pending: Option<Snapshot>,
-    /// Leadership is being transferred because of it; the next attempt is not before this tick.
-    transfers_leadership_again_at: u64,
-    failure: Option<String>,
-}
-
-impl SnapshotSchedule {
-    pub(super) fn new(options: &Options, rng: u64) -> Self {
-        Self {
-            entries_max: options.snapshot_entries,
-            bytes_max: options.snapshot_bytes,
-            offset: rng % 500,
-            bytes: 0,
-            is_wanted: false,
-            earliest: 0,
-            last_micros: None,
-            pending: None,
-            transfers_leadership_again_at: 0,
-            failure: None,
-        }
-    }
-
-    pub(super) fn note_action(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-    }
-
-    pub(super) fn want(&mut self) {
-        self.is_wanted = true;
-    }
-
-    /// No snapshot of this node's state is to be taken.
-    pub(super) fn want_nothing(&mut self) {
-        (self.is_wanted, self.pending) = (false, None);
-    }
-
-    pub(super) fn drop_pending(&mut self) {
-        self.pending = None;
-    }
-
-    fn is_due(&self, now: u64, entries: u64) -> bool {
-        self.pending.is_none()
-            && now >= self.earliest
-            && entries > 0
-            && (self.is_wanted || self.is_long(entries))
-    }
-
-    /// The entries and bytes that stay in the log behind a snapshot, for slightly lagging followers.
-    pub(super) fn slack(&self) -> (u64, u64) {
-        (self.entries_max / SLACK_DIVISOR, self.bytes_max / SLACK_DIVISOR)
-    }
-
-    /// The log behind the last snapshot is long enough for another.
-    fn is_long(&self, entries: u64) -> bool {
-        let beyond = |value: u64, max: u64| value >= max.saturating_add(max / 1_000 * self.offset);
-        beyond(entries, self.entries_max) || beyond(self.bytes, self.bytes_max)
-    }
-}
 
 impl Node {
     /// Adds the taking of a snapshot to the batch, if one is due.
@@ -118,16 +37,13 @@ impl Node {
         if replica.divergence.is_diverged() || !is_saved || !replica.snapshots.is_due(replica.now, entries) {
             return;
         }
-        let estimated = (last.image.len() as u64 * MICROS_PER_MIB) >> 20;
-        let micros = replica.snapshots.last_micros.unwrap_or(estimated);
+        let micros = replica.snapshots.expected_micros(last.image.len());
         let blocks_leader = replica.group.is_leader() && micros > LEADER_MICROS_MAX;
-        if blocks_leader && replica.keeps_log() && !replica.snapshots.is_wanted {
+        if blocks_leader && replica.keeps_log() && !replica.snapshots.is_wanted() {
             // The images under way would end with the leadership, and the log would not be shorter.
             return;
         }
-        if blocks_leader && replica.now >= replica.snapshots.transfers_leadership_again_at {
-            replica.snapshots.transfers_leadership_again_at = replica.now + 10 * election_ticks;
-            replica.snapshots.earliest = replica.now + election_ticks;
+        if blocks_leader && replica.snapshots.begin_leadership_transfer(replica.now, election_ticks) {
             return self.transfer_leadership(None);
         }
         let index = replica.delivered_index;
@@ -138,14 +54,13 @@ impl Node {
             .log()
             .term_at(index)
             .expect("what was delivered is in the log until it is compacted");
-        replica.snapshots.pending = Some(Snapshot {
+        replica.snapshots.begin(Snapshot {
             position: Position { index, term },
             conf_state: replica.conf_state(),
             members: replica.members.clone(),
             table,
             state: None,
         });
-        replica.snapshots.bytes = 0;
         batch.push(Delivery::TakeSnapshot);
     }
 
@@ -153,14 +68,10 @@ impl Node {
     pub(super) fn snapshot_taken(&mut self, taken: TakenSnapshot) {
         let tick_micros = self.options.tick_micros.max(1);
         let Some(replica) = &mut self.replica else { return };
-        let Some(mut snapshot) = replica.snapshots.pending.take() else { return };
-        let pause = PAUSE_FACTOR * taken.micros;
+        let Some(mut snapshot) = replica.snapshots.take_pending() else { return };
         match taken.state {
             Ok(state) => {
-                replica.snapshots.last_micros = Some(taken.micros);
-                replica.snapshots.earliest = replica.now + pause.div_ceil(tick_micros);
-                replica.snapshots.is_wanted = false;
-                replica.snapshots.failure = None;
+                replica.snapshots.succeeded(replica.now, taken.micros, tick_micros);
                 // A leader's snapshot may have overtaken it.
                 if snapshot.position.index <= replica.group.log().snapshot().position.index {
                     return;
@@ -172,10 +83,7 @@ impl Node {
                 self.persist(write);
             }
             Err(why) => {
-                let pause = pause.max(FAILURE_PAUSE_MICROS);
-                replica.snapshots.earliest = replica.now + pause.div_ceil(tick_micros);
-                if replica.snapshots.failure.as_ref() != Some(&why) {
-                    replica.snapshots.failure = Some(why.clone());
+                if replica.snapshots.failed(replica.now, taken.micros, tick_micros, &why) {
                     self.warn(Warning::SnapshotFailed { why });
                 }
             }
@@ -184,7 +92,9 @@ impl Node {
 
     /// Sends the newest snapshot to a member, unless it is already being sent. A transfer that restores a state gives
     /// way to one that a log needs, never the reverse: raft-rs waits for the end of the latter, which restores as well.
-    pub(super) fn send_snapshot(&mut self, to: RaftId, is_reported: bool, restores: bool) {
+    pub(super) fn send_snapshot(&mut self, to: RaftId, reason: SnapshotReason) {
+        let restores = reason == SnapshotReason::Restoration;
+        let is_reported = reason == SnapshotReason::LogBehind;
         let Some(replica) = &mut self.replica else { return };
         let SnapshotRecord { position: Position { index, .. }, image } =
             replica.group.log().snapshot().clone();
@@ -194,7 +104,7 @@ impl Node {
         // what that log has. Where none can be taken, the log behind the image has to do.
         let is_older = replica.group.log().snapshot().position.index < replica.epoch_index;
         injected_bug!(SendsImageOfFormerCluster, is_older => false);
-        if is_older && replica.snapshots.failure.is_none() {
+        if is_older && !replica.snapshots.has_failed() {
             return replica.snapshots.want();
         }
         let Some(leader_state) = &mut replica.leader_state else { return };
@@ -250,7 +160,7 @@ impl Node {
             replica.snapshots.want();
         }
         for to in replica.group.take_wants_snapshot() {
-            self.send_snapshot(to, true, false);
+            self.send_snapshot(to, SnapshotReason::LogBehind);
         }
         self.overtake_transfers();
         let Some(leader_state) = self.replica.as_mut().and_then(|replica| replica.leader_state.as_mut())
@@ -445,7 +355,7 @@ impl Replica {
         if snapshot.position.index <= self.group.log().snapshot().position.index {
             return None;
         }
-        self.snapshots.bytes = 0;
+        self.snapshots.restart_count();
         // What is compacted must be applied, as raft-rs sees it.
         self.group.applied(snapshot.position.index);
         Some(self.keep_record(snapshot, SnapshotRecord { position: snapshot.position, image }))

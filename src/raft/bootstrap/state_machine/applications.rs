@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::conflict::Resolution;
-use super::state_machine::Bootstrap;
-use super::{Event, Phase};
+use super::Bootstrap;
 use crate::error::Error;
 use crate::raft::Warning;
 use crate::raft::application::Application;
+use crate::raft::bootstrap::conflict::Resolution;
+use crate::raft::bootstrap::{Event, Phase};
 use crate::raft::frame::ClusterAnnouncement;
 use crate::raft::identity::{ClusterUuid, Incarnation};
 

@@ -3,9 +3,9 @@
 //! Part of `state_machine.rs`. A committed epoch ends the former cluster, regardless of its quorum. But a node drops
 //! its data only when the successor has admitted it: until then it can return.
 
-use super::conflict::{Resolution, decide_conflict};
-use super::state_machine::Bootstrap;
-use super::{Event, Facts, Phase};
+use super::Bootstrap;
+use crate::raft::bootstrap::conflict::{Resolution, decide_conflict};
+use crate::raft::bootstrap::{Event, Facts, Phase};
 use crate::raft::frame::{Ancestor, ClusterAnnouncement};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::{Target, Warning};
