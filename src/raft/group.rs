@@ -30,6 +30,7 @@ use super::log::Log;
 use super::options::Options;
 use super::pace::Pace;
 use super::snapshot::{self, Snapshot};
+use super::timing::Timing;
 use super::{guard, wire};
 use append_flow::AppendFlow;
 use unsaved::{Installing, Unsaved};
@@ -45,6 +46,7 @@ const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 pub struct RaftGroup {
     raw: RawNode<Log>,
     rng: ChaCha8Rng,
+    timing: Timing,
     election_timeout_ticks: std::ops::RangeInclusive<u64>,
     /// The (term, role) for which the election timeout was drawn.
     drawn_for: (u64, StateRole),
@@ -143,6 +145,7 @@ impl RaftGroup {
         let mut group = Self {
             raw,
             rng: ChaCha8Rng::from_seed(seed),
+            timing: Timing::new(options),
             election_timeout_ticks: options.election_timeout_ticks_min..=options.election_timeout_ticks_max,
             drawn_for: (0, StateRole::Follower),
             unsaved: VecDeque::new(),
@@ -276,7 +279,7 @@ impl RaftGroup {
     fn doubt_change(&mut self) {
         let is_waiting = self.committed.front().is_some_and(|entry| self.must_wait(entry));
         self.waiting_ticks = if is_waiting { self.waiting_ticks + 1 } else { 0 };
-        if self.waiting_ticks >= 2 * self.election_timeout_ticks.end() {
+        if self.waiting_ticks >= self.timing.change_doubted() {
             self.waiting_ticks = 0;
             let term = self.term();
             self.raw.raft.become_follower(term, 0);

@@ -29,6 +29,7 @@ mod snapshot;
 pub mod status;
 #[cfg(test)]
 mod testing;
+mod timing;
 mod transfer;
 mod wire;
 

@@ -14,6 +14,7 @@ use super::identity::Incarnation;
 use super::options::{CHUNK_BYTES, Options};
 use super::pace::{Flight, Pace};
 use super::snapshot::Snapshot;
+use super::timing::Timing;
 
 /// So many of the largest chunks may be in flight, or be kept behind one that is missing.
 const WINDOW_CHUNKS: usize = 4;
@@ -113,7 +114,7 @@ impl Transfer {
             image,
             chunk_bytes: options.chunk_bytes,
             checksum,
-            pace: Pace::new(options, WINDOW_CHUNKS * options.chunk_bytes),
+            pace: Pace::new(Timing::new(options), WINDOW_CHUNKS * options.chunk_bytes),
             acknowledged: 0,
             reported: (0, Vec::new()),
             cut: 0,

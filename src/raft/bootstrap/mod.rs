@@ -5,7 +5,7 @@
 //! commit index reach it only as facts.
 //!
 //! The map: `state_machine` moves a node from phase to phase; `phase` lists the phases; `peers` remembers the nodes
-//! that sent Discover; `conflict` decides between two clusters; `timing` derives waiting times from the options. The
+//! that sent Discover; `conflict` decides between two clusters. The
 //! parts of the state machine: `founding` founds a cluster with peers; `applications` separates two applications;
 //! `succession` decides between a cluster and its recovered successor; `note` detects a cluster that is founded where
 //! another one ended; `messages` builds messages and warnings.
@@ -18,7 +18,6 @@ mod conflict;
 mod peers;
 mod phase;
 mod state_machine;
-mod timing;
 
 #[cfg(test)]
 pub mod simulation;

@@ -16,12 +16,12 @@ use rand_chacha::ChaCha8Rng;
 
 use super::conflict::{ConflictHistory, Resolution};
 use super::peers::Peers;
-use super::timing::Timing;
 use super::{Event, Facts, Phase};
 use crate::error::Error;
 use crate::raft::application::Application;
 use crate::raft::frame::{Ancestor, ClusterAnnouncement, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::timing::Timing;
 use crate::raft::{Options, ReplicaRecord, Target, Warning};
 
 use applications::Refusal;

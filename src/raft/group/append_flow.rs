@@ -14,6 +14,7 @@ use crate::raft::frame::{RaftKind, RaftMessage, WireEntry};
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 use crate::raft::pace::{Flight, Pace};
+use crate::raft::timing::Timing;
 use crate::raft::wire;
 
 /// What raft-rs lets be in flight to one peer.
@@ -258,7 +259,7 @@ impl RaftGroup {
     }
 
     pub(super) fn first_pace(options: &Options) -> Pace {
-        Pace::new(options, BYTES_MAX)
+        Pace::new(Timing::new(options), BYTES_MAX)
     }
 
     /// Steps an answer to an append. raft-rs may say again what was lost, or know that the answer is late.
@@ -315,7 +316,7 @@ mod tests {
     use super::*;
 
     fn line() -> AppendFlow {
-        AppendFlow::new(Pace::new(&Options::new("any", 3, [0; 32]), BYTES_MAX))
+        AppendFlow::new(Pace::new(Timing::new(&Options::new("any", 3, [0; 32])), BYTES_MAX))
     }
 
     /// An append of entries of 1 kB behind `index`.

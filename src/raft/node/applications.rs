@@ -82,7 +82,7 @@ impl Node {
         let Some(replica) = self.replica.as_ref().filter(|replica| replica.leader_state.is_some()) else {
             return;
         };
-        let living = replica.living(me.raft_id(), self.options.election_timeout_ticks_max);
+        let living = replica.living(me.raft_id(), self.timing.election());
         // One against one would be decided for the leader, where a third may show that it is the leader's that differs.
         if living.iter().any(|(_, application)| application.is_none()) {
             return;
@@ -112,7 +112,7 @@ impl Node {
     pub(super) fn watch_applications(&mut self) {
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = self.replica.as_ref() else { return };
-        let living = replica.living(me, self.options.election_timeout_ticks_max);
+        let living = replica.living(me, self.timing.election());
         if living.iter().all(|(_, application)| *application == Some(&self.options.application)) {
             return;
         }
@@ -131,7 +131,7 @@ impl Node {
         let Some(replica) = self.replica.as_ref().filter(|replica| replica.leader_state.is_some()) else {
             return true;
         };
-        let living = replica.living(me, self.options.election_timeout_ticks_max);
+        let living = replica.living(me, self.timing.election());
         let cluster = Application::union(living.iter().filter_map(|(_, application)| *application));
         injected_bug!(WelcomesEveryApplication, return true);
         if application.goes_with(&cluster) {

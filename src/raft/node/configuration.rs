@@ -109,7 +109,7 @@ impl Node {
 
     /// Runs once per heartbeat interval on a leader: updates what it reports about the members.
     pub(super) fn tick_leader(&mut self) {
-        let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
+        let is_due = self.ticks.is_multiple_of(self.timing.heartbeat());
         let Some(replica) = self.replica.as_mut().filter(|replica| is_due && replica.group.is_leader())
         else {
             return;
@@ -123,8 +123,8 @@ impl Node {
     /// Reports silent members, so that the others and the next leader know them; and for a while, that there are none.
     pub(super) fn send_unreachable(&mut self) {
         let me = self.bootstrap.me().raft_id();
-        let election_ticks = self.options.election_timeout_ticks_max;
-        let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
+        let election_ticks = self.timing.election();
+        let is_due = self.ticks.is_multiple_of(self.timing.heartbeat());
         let Some(replica) = self.replica.as_mut().filter(|_| is_due) else { return };
         let Some(members) = replica.silent_members(me, election_ticks) else { return };
         let Some(leader_state) = &mut replica.leader_state else { return };
@@ -142,7 +142,7 @@ impl Node {
     }
 
     fn transfer_target(&self, to: Option<RaftId>) -> Option<RaftId> {
-        let patience_ticks = self.options.election_timeout_ticks_max;
+        let patience_ticks = self.timing.election();
         let replica = self.replica.as_ref()?;
         let lately = replica.now.saturating_sub(patience_ticks);
         let may = |id: RaftId| {
@@ -161,8 +161,7 @@ impl Node {
         let me = self.bootstrap.me().raft_id();
         let is_closing = self.closing.is_some();
         let leaves = self.closing.as_ref().is_some_and(|closing| closing.leaves && closing.is_settled);
-        let election_ticks = self.options.election_timeout_ticks_max;
-        let newcomer_ticks = 3 * election_ticks;
+        let election_ticks = self.timing.election();
         self.replica.as_ref().filter(|replica| replica.group.accepts_proposals())?;
         let has_transfer_target = self.transfer_target(None).is_some();
         let replica = self.replica.as_mut()?;
@@ -171,7 +170,7 @@ impl Node {
         replica.members.incarnation(me)?;
         let leader_state = replica.leader_state.as_mut()?;
         leader_state.note_commit(replica.now, replica.group.commit_index(), election_ticks);
-        let newcomers = leader_state.newcomers(&replica.members, replica.now, newcomer_ticks);
+        let newcomers = leader_state.newcomers(&replica.members, replica.now, self.timing.missing());
         let (since, caught_up) = (leader_state.since(), leader_state.caught_up_index());
         let removal_requested = leader_state.removal_requested.clone();
         let members = replica.members.iter().map(|(raft_id, _, id)| MemberView {
@@ -194,7 +193,7 @@ impl Node {
             has_transfer_target,
             members: members.collect(),
             newcomers,
-            dead_ticks: 10 * election_ticks,
+            dead_ticks: self.timing.dead(),
             absent_ticks: election_ticks,
         })
     }

@@ -27,8 +27,6 @@ const PAUSE_FACTOR: u64 = 100;
 const PAUSE_MICROS_MIN: u64 = 1_000_000;
 /// If a state that came from the leader diverges again, the cause is permanent.
 const RESTORES_MAX: u32 = 1;
-/// A diverged node campaigns after this many election timeouts without a leader.
-const LEADERLESS_TIMEOUTS: u64 = 3;
 
 /// Whether a node's state is to be trusted.
 #[derive(Debug, Default)]
@@ -53,8 +51,8 @@ impl Divergence {
     }
 
     /// Whether a diverged node leaves leadership to the others.
-    pub(super) fn is_silent(&self, now: u64, election_ticks: u64) -> bool {
-        let is_patient = |since| now < since + LEADERLESS_TIMEOUTS * election_ticks;
+    pub(super) fn is_silent(&self, now: u64, leaderless_ticks_max: u64) -> bool {
+        let is_patient = |since| now < since + leaderless_ticks_max;
         self.is_diverged() && self.leaderless_since.is_none_or(is_patient)
     }
 
@@ -103,7 +101,7 @@ impl Node {
 
     /// Requests restoration at intervals, if the storage responds; a leader first transfers leadership.
     pub(super) fn tick_divergence(&mut self) {
-        let is_overdue = self.is_storage_overdue();
+        let is_overdue = self.overdue.is_overdue();
         let Some(replica) = &mut self.replica else { return };
         let since = replica.divergence.leaderless_since.unwrap_or(replica.now);
         replica.divergence.leaderless_since =
@@ -113,7 +111,7 @@ impl Node {
         if replica.group.is_leader() {
             return self.transfer_leadership(None);
         }
-        let is_due = replica.now.is_multiple_of(2 * self.options.heartbeat_ticks.max(1)) && !is_overdue;
+        let is_due = replica.now.is_multiple_of(self.timing.between_divergence_reports()) && !is_overdue;
         let leader = replica.leader().and_then(|leader| replica.members.incarnation(leader));
         if let Some(leader) = leader.filter(|_| is_due) {
             // One that no snapshot restores any more needs them for its log all the same.

@@ -181,8 +181,14 @@ impl Node {
             Message::Diverged { index } => self.handle_diverged(from, index),
             Message::Recover => self.handle_recover(),
             Message::RecoveryVoteGranted => self.handle_recovery_vote_granted(from),
-            Message::AppProbe => self.handle_app_probe(from),
-            Message::AppProbeReply => self.handle_app_probe_reply(from),
+            Message::AppProbe => {
+                let probe = self.app_liveness.handle_probe(from);
+                self.execute(probe);
+            }
+            Message::AppProbeReply => {
+                let transfer = self.app_liveness.handle_reply(from, self.timing);
+                self.execute(transfer);
+            }
             Message::Unreachable { members } => replica.note_unreachable(members),
             Message::RecoveryVoteRejected { term, index } => {
                 self.handle_recovery_vote_rejected(from, term, index)
@@ -207,7 +213,7 @@ impl Node {
     /// Handles a message for raft-rs. A lagging log may not know the sender yet: refusing the message would keep this
     /// node from ever catching up (paper §6). Responses come only from members.
     fn handle_raft(&mut self, from: Incarnation, message: RaftMessage) {
-        let takes_none = self.closing.is_some() || self.is_storage_overdue();
+        let takes_none = self.closing.is_some() || self.overdue.is_overdue();
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
         let is_for_members = match message.kind {

@@ -23,6 +23,13 @@ pub(super) const OWN_TICKET: u64 = 0;
 /// Reads beyond this number are dropped, and their nodes repeat them.
 const READS_MAX: usize = 1 << 16;
 
+/// When an operation was last requested of a leader.
+#[derive(Clone, Copy, Debug, Default)]
+struct RequestedAt {
+    term: u64,
+    tick: u64,
+}
+
 /// An operation that has not ended.
 #[derive(Debug)]
 pub(super) struct PendingOperation {
@@ -31,7 +38,7 @@ pub(super) struct PendingOperation {
     ticks: u64,
     /// The number of the last request; 0: none was sent.
     request_id: u64,
-    asked_at: (u64, u64),
+    requested_at: RequestedAt,
     /// For a read, and for operations that begin with one: everything up to here was committed when it was requested.
     read_index: Option<u64>,
     /// For operations that begin with a read: the command.
@@ -47,7 +54,7 @@ impl PendingOperation {
             operation,
             ticks,
             request_id: 0,
-            asked_at: (0, 0),
+            requested_at: RequestedAt::default(),
             read_index: None,
             order: None,
             leader: None,
@@ -115,13 +122,13 @@ impl Node {
         self.decide_commands();
         let known = self.replica.as_ref().and_then(|replica| Some((replica.leader()?, replica.group.term())));
         let Some((leader, term)) = known else { return };
-        let retry_ticks = 4 * self.options.heartbeat_ticks;
+        let retry_ticks = self.timing.operation_retry();
         let mut operations = std::mem::take(&mut self.operations);
         // All reads of one turn share a request.
         let mut request_id = None;
         for pending in &mut operations {
-            let (asked_term, asked_tick) = pending.asked_at;
-            if pending.request_id > 0 && asked_term == term && self.ticks < asked_tick + retry_ticks {
+            let RequestedAt { term: requested_term, tick } = pending.requested_at;
+            if pending.request_id > 0 && requested_term == term && self.ticks < tick + retry_ticks {
                 continue;
             }
             let Some(request) = pending.request() else { continue };
@@ -136,7 +143,8 @@ impl Node {
             if is_read {
                 request_id = Some(number);
             }
-            (pending.request_id, pending.asked_at) = (number, (term, self.ticks));
+            pending.request_id = number;
+            pending.requested_at = RequestedAt { term, tick: self.ticks };
         }
         self.operations = operations;
         self.begin_round();

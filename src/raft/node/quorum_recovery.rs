@@ -22,10 +22,10 @@ use std::sync::Arc;
 use raft_rs::eraftpb::{Entry, HardState};
 
 use super::Node;
-use super::replica::{CastRecoveryVote, Founding, Replica};
+use super::replica::{CastRecoveryVote, Founding, Replica, ReportedRole};
 use crate::error::Error;
 use crate::raft::entry::Context;
-use crate::raft::events::{Operation, RecoveryVote, ReplicaRecord, Role, Target, Warning, Work, Write};
+use crate::raft::events::{Operation, RecoveryVote, ReplicaRecord, Target, Warning, Work, Write};
 use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 
@@ -106,9 +106,8 @@ impl Node {
         replica.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), self.bootstrap.me().raft_id(), 0)
     }
 
-    /// Without a leader, living voters campaign in turns: a voter that was silent for three turns is missing.
     fn is_silent(&self, replica: &Replica, member: RaftId) -> bool {
-        let silent_ticks_max = 3 * self.options.election_timeout_ticks_max;
+        let silent_ticks_max = self.timing.missing();
         replica.silent_ticks(member, self.bootstrap.me().raft_id(), 0) >= silent_ticks_max
     }
 
@@ -130,7 +129,7 @@ impl Node {
     }
 
     fn quorum_lost_ticks(&self) -> u64 {
-        10 * self.options.election_timeout_ticks_max
+        self.timing.quorum_lost()
     }
 
     /// Counts a tick with a healthy channel: without one, silence means nothing.
@@ -164,7 +163,7 @@ impl Node {
         if let Some((CastRecoveryVote { recovery_vote, .. }, ticks)) = silence {
             self.note_holder_silence(recovery_vote, ticks);
         }
-        if self.quorum_recovery.leaderless.is_multiple_of(self.options.heartbeat_ticks.max(1)) {
+        if self.quorum_recovery.leaderless.is_multiple_of(self.timing.heartbeat()) {
             self.repeat_recovery_vote();
             self.recover();
         }
@@ -234,7 +233,7 @@ impl Node {
         let (term, index) = replica.group.last_position();
         let mut best = ((term, index), me);
         let mut survivors = Vec::new();
-        let silent_ticks_max = 3 * self.options.election_timeout_ticks_max;
+        let silent_ticks_max = self.timing.missing();
         for (member, incarnation, _) in replica.members.iter() {
             if member == me.raft_id() || self.is_silent(replica, member) {
                 continue;
@@ -433,7 +432,7 @@ impl Node {
         for (member, ..) in replica.members.iter().filter(|(member, ..)| Some(*member) != holder) {
             replica.heard.insert(member, now);
         }
-        replica.reported_role = (Role::Follower, 0, None);
+        replica.reported_role = ReportedRole::NONE;
         self.bootstrap.renamed(replica.cluster, replica.lineage().0);
         self.replica = Some(replica);
         self.begin_catch_up();

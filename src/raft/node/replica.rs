@@ -20,7 +20,7 @@ use crate::raft::application::Application;
 use crate::raft::bootstrap::Note;
 use crate::raft::entry::{Context, FOUNDING_INDEX, FOUNDING_TERM};
 use crate::raft::events::{Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StoredState, Write};
-use crate::raft::frame::{Ancestor, Roster};
+use crate::raft::frame::{Ancestor, RaftKind, RaftMessage, Roster};
 use crate::raft::group::RaftGroup;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::log::Log;
@@ -83,12 +83,24 @@ pub(super) struct Replica {
     pub(super) founding: Option<Founding>,
     /// Until this position is reduced, the state may be older than the one that the application saw before the restart.
     pub(super) replays_until: Option<Position>,
-    /// The role, term and leader that were last delivered to JavaScript.
-    pub(super) reported_role: (Role, u64, Option<RaftId>),
+    /// What was last delivered to JavaScript.
+    pub(super) reported_role: ReportedRole,
     /// The status of the members; recomputed only when it changes, because a status is copied every turn.
     member_statuses: Arc<[Member]>,
     pub(super) note: Bytes,
     member_facts: Vec<MemberFacts>,
+}
+
+/// The role of a node, as its application knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReportedRole {
+    pub(super) role: Role,
+    pub(super) term: u64,
+    pub(super) leader: Option<RaftId>,
+}
+
+impl ReportedRole {
+    pub(super) const NONE: Self = Self { role: Role::Follower, term: 0, leader: None };
 }
 
 /// A recovery vote, and the write that contains it; none once that is durable.
@@ -213,7 +225,7 @@ impl Replica {
             cast_vote: None,
             founding: None,
             replays_until: None,
-            reported_role: (Role::Follower, 0, None),
+            reported_role: ReportedRole::NONE,
             member_statuses: Arc::from([]),
             note: Bytes::new(),
             member_facts: Vec::new(),
@@ -267,6 +279,11 @@ impl Replica {
     /// Whether the log and the votes of this replica must not change.
     pub(super) fn is_frozen(&self) -> bool {
         self.cast_vote.is_some() || self.founding.is_some()
+    }
+
+    /// A node that has given its recovery vote takes no part in elections.
+    pub(super) fn may_send(&self, message: &RaftMessage, may_campaign: bool) -> bool {
+        !self.is_frozen() && (may_campaign || message.kind != RaftKind::RequestPreVote)
     }
 
     pub(super) fn record(&self, incarnation: Incarnation) -> ReplicaRecord {
@@ -495,12 +512,12 @@ impl Replica {
         self.members.id(self.leader()?).cloned()
     }
 
-    /// Counts a tick: a leader that has been silent for three election timeouts counts as none.
-    pub(super) fn check_leader_silence(&mut self, election_ticks: u64) {
+    /// Counts a tick: a leader that has been silent for `silent_ticks_max` counts as none.
+    pub(super) fn check_leader_silence(&mut self, silent_ticks_max: u64) {
         if self.group.is_leader() || self.group.leader().is_none() {
             self.is_leader_silent = false;
             self.leader_heard_at = self.now;
         }
-        self.is_leader_silent |= self.leader_heard_at + 3 * election_ticks <= self.now;
+        self.is_leader_silent |= self.leader_heard_at + silent_ticks_max <= self.now;
     }
 }

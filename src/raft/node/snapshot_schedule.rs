@@ -2,6 +2,7 @@
 
 use crate::raft::options::Options;
 use crate::raft::snapshot::Snapshot;
+use crate::raft::timing::Timing;
 
 /// A snapshot blocks JavaScript: a node waits at least this many times as long as the last one took.
 const PAUSE_FACTOR: u64 = 100;
@@ -79,11 +80,11 @@ impl SnapshotSchedule {
     }
 
     /// Whether leadership is to be transferred first; false if that was tried a short while ago.
-    pub(super) fn begin_leadership_transfer(&mut self, now: u64, election_ticks: u64) -> bool {
+    pub(super) fn begin_leadership_transfer(&mut self, now: u64, timing: Timing) -> bool {
         let is_time = now >= self.transfers_leadership_again_at;
         if is_time {
-            self.transfers_leadership_again_at = now + 10 * election_ticks;
-            self.earliest = now + election_ticks;
+            self.transfers_leadership_again_at = now + timing.between_transfers_for_snapshot();
+            self.earliest = now + timing.election();
         }
         is_time
     }

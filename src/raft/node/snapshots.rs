@@ -26,7 +26,7 @@ const LEADER_MICROS_MAX: u64 = 100_000;
 impl Node {
     /// Adds the taking of a snapshot to the batch, if one is due.
     pub(super) fn take_snapshot(&mut self, batch: &mut Vec<Delivery>) {
-        let election_ticks = self.options.election_timeout_ticks_max;
+        let timing = self.timing;
         let Some(replica) = &mut self.replica else { return };
         let last = replica.group.log().snapshot();
         // A leader's snapshot may be in the log already, and not delivered yet.
@@ -43,7 +43,7 @@ impl Node {
             // The images under way would end with the leadership, and the log would not be shorter.
             return;
         }
-        if blocks_leader && replica.snapshots.begin_leadership_transfer(replica.now, election_ticks) {
+        if blocks_leader && replica.snapshots.begin_leadership_transfer(replica.now, timing) {
             return self.transfer_leadership(None);
         }
         let index = replica.delivered_index;
@@ -175,7 +175,7 @@ impl Node {
     }
 
     pub(super) fn tick_transfers(&mut self) {
-        let patience = 10 * self.options.election_timeout_ticks_max;
+        let patience = self.timing.transfer_given_up();
         let me = self.bootstrap.me().raft_id();
         // Its sender gave up as well, or is gone: another may send.
         self.reception.take_if(|reception| reception.tick(patience) == Patience::Over);

@@ -130,7 +130,7 @@ impl Node {
             self.handle_same_incarnation(started.start);
             return false;
         }
-        let election_ticks = self.options.election_timeout_ticks_max;
+        let election_ticks = self.timing.election();
         let Some(replica) = self.replica.as_mut().filter(|replica| replica.members.contains(frame.from))
         else {
             return !self.is_stopped;
@@ -162,7 +162,7 @@ impl Node {
     /// Queries all processes of an incarnation for their start, at intervals.
     fn query_starts(&mut self, to: Incarnation, start: Start) {
         let Some(replica) = &mut self.replica else { return };
-        let (now, interval) = (replica.now, self.options.heartbeat_ticks);
+        let (now, interval) = (replica.now, self.timing.heartbeat());
         let record = replica.members.start(to.raft_id());
         let heard = replica.starts.entry(to.raft_id()).or_default();
         let known = heard.accepted().or(record);
@@ -200,7 +200,7 @@ impl Node {
 
     fn handle_start_reply(&mut self, from: Incarnation, start: Start, token: u64, last_index: u64) {
         let member = from.raft_id();
-        let election_ticks = self.options.election_timeout_ticks_max;
+        let election_ticks = self.timing.election();
         let Some(replica) = &mut self.replica else { return };
         let reply = StartReply {
             start,
