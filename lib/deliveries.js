@@ -1,34 +1,34 @@
 // Executes a batch of the core: one flat array of deliveries, each a kind followed by its fields.
 //
-// Called by inbox.js; written by src/js/batch.rs, which documents the fields of each kind.
+// Called by inbox.js; written by src/js/batch.rs.
 
 'use strict'
 
-const ROLE = 0
-const RESET_PROVISIONAL = 1
-const EVALUATE = 2
-const COMMITTED_PROVISIONAL = 3
-const COMMITTED_PROVISIONAL_OWN = 4
-const COMMITTED = 5
-const COMMITTED_OWN = 6
-const SETTLED_NOTHING = 7
-const SETTLED_REFUSED = 8
-const SETTLED_FAILED = 9
-const WARNING = 10
-const STOPPED = 11
-const TAKE_SNAPSHOT = 12
-const RESTORE = 13
-const HASH = 14
-const REPLAYED = 15
-const OPERATION_DONE = 16
-const OPERATION_FAILED = 17
-const DIVERGED = 18
-const RESTORED = 19
-const SETTLED_DONE = 20
-/** Needs only an answer. */
-const APP_PROBE = 21
-const REPORT_PROGRESS = 22
-const CAUGHT_UP = 23
+// Each kind and its fields, as in src/js/delivery_kinds.rs: a test compares them.
+const ROLE = 0 // role, term, leader
+const RESET_PROVISIONAL = 1 // no fields
+const EVALUATE = 2 // method, args
+const COMMITTED_PROVISIONAL = 3 // index
+const COMMITTED_PROVISIONAL_OWN = 4 // index, sequence, action
+const COMMITTED = 5 // index, action
+const COMMITTED_OWN = 6 // index, sequence, action, copy
+const SETTLED_NOTHING = 7 // sequence
+const SETTLED_REFUSED = 8 // sequence, error
+const SETTLED_FAILED = 9 // sequence, code, message, outcome
+const WARNING = 10 // code, message, facts
+const STOPPED = 11 // code, message
+const TAKE_SNAPSHOT = 12 // no fields
+const RESTORE = 13 // index, position
+const HASH = 14 // index
+const REPLAYED = 15 // no fields
+const OPERATION_DONE = 16 // ticket
+const OPERATION_FAILED = 17 // ticket, code, message
+const DIVERGED = 18 // code, message, index
+const RESTORED = 19 // no fields
+const SETTLED_DONE = 20 // sequence, action
+const APP_PROBE = 21 // no fields
+const REPORT_PROGRESS = 22 // no fields
+const CAUGHT_UP = 23 // value
 
 /** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024

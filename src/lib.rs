@@ -27,7 +27,7 @@
 //!
 //! # The life of a member
 //!
-//! 1. A newcomer broadcasts `Discover` (`raft/bootstrap/`). The leader receives it (`raft/node/leader_state.rs`) and asks
+//! 1. A newcomer broadcasts `Discover` (`raft/bootstrap/`). The leader receives it (`raft/node/configuration.rs`) and asks
 //!    `raft/membership/planner.rs` for the next change of the configuration. Each change is an entry of the log.
 //! 2. The newcomer receives a snapshot in chunks (`raft/transfer.rs`, `raft/node/snapshots.rs`), then entries, and may
 //!    then vote.

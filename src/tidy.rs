@@ -3,6 +3,8 @@
 //! They read the whole tree as text. A rule is a function from a text to its faults; a second test gives each rule a bad
 //! text, so that no rule can pass by checking nothing.
 
+mod module_graph;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -148,6 +150,133 @@ fn faults_of_imports(source: &Text) -> Vec<String> {
         forbid(&["select!"]);
     }
     faults
+}
+
+/// A test must execute the code that is shipped: only `injected_bug!` adds statements for tests.
+#[test]
+fn no_statement_of_the_core_has_two_variants() {
+    assert_no_faults(rust_sources().iter().flat_map(faults_of_variants));
+}
+
+#[test]
+fn the_variant_rule_sees_other_switches() {
+    let switch = "if crate::raft::testing::bugs::is_injected(Bug::X) { return }";
+    for bad in
+        ["#[cfg(not(test))]\nlet x = 1;", "#[cfg(test)]\nlet x = 2;", "if cfg!(test) { return }", switch]
+    {
+        assert!(!faults_of_variants(&text("src/raft/node.rs", bad)).is_empty(), "not seen: {bad}");
+    }
+    let good = "#[cfg(test)]\nuse x::y;\n#[cfg(test)]\nfn f() {}\ninjected_bug!(X, return);";
+    assert_no_faults(faults_of_variants(&text("src/raft/node.rs", good)));
+}
+
+fn faults_of_variants(source: &Text) -> Vec<String> {
+    if !source.is_in("src/raft/") || source.path == "src/raft/injected_bug.rs" {
+        return Vec::new();
+    }
+    let code = source.production_code();
+    // A limit may be one that a test can reach.
+    let is_limit = |line: &&str| line.trim_start().trim_start_matches("pub ").starts_with("const ");
+    let lines = code.lines().filter(|line| !is_limit(line));
+    let switches = ["cfg(not(test))", "cfg!(test)", "is_injected"];
+    let mut found: Vec<&str> =
+        lines.filter(|line| switches.iter().any(|switch| line.contains(switch))).collect();
+    for attribute in ["#[cfg(test)]", "#[cfg(any(test"] {
+        let marked = code.split(attribute).skip(1).filter_map(|rest| rest.split_once('\n')?.1.lines().next());
+        let is_item = |line: &str| {
+            let first = words(line.trim_start().trim_start_matches("pub(super)")).find(|word| *word != "pub");
+            first
+                .is_some_and(|word| ["use", "mod", "fn", "impl", "const", "struct", "derive"].contains(&word))
+        };
+        found.extend(marked.filter(|line| !is_item(line)));
+    }
+    found
+        .into_iter()
+        .map(|switch| format!("{}: `{}` is for tests only", source.path, switch.trim()))
+        .collect()
+}
+
+/// The parts of the core that still extend the node, instead of being a type of their own that it asks. Only shorter.
+const PARTS_OF_NODE: [&str; 18] = [
+    "applications",
+    "catch_up",
+    "closing",
+    "configuration",
+    "deliveries",
+    "divergence",
+    "facts",
+    "idle",
+    "inbound",
+    "inspection",
+    "operations",
+    "outcomes",
+    "quorum_recovery",
+    "snapshots",
+    "starts",
+    "status",
+    "../fuzzing",
+    "../mod",
+];
+
+#[test]
+fn only_known_parts_extend_the_node() {
+    let names_node = |source: &&Text| {
+        source.is_in("src/raft/")
+            && source.path != "src/raft/node.rs"
+            && has_word(&source.production_code(), "Node")
+    };
+    let sources = rust_sources();
+    let found: BTreeSet<&str> =
+        sources.iter().filter(names_node).map(|source| source.path.as_str()).collect();
+    let known = PARTS_OF_NODE.iter().map(|part| match part.strip_prefix("../") {
+        Some(file) => format!("src/raft/{file}.rs"),
+        None => format!("src/raft/node/{part}.rs"),
+    });
+    let known: BTreeSet<String> = known.collect();
+    assert_eq!(found, known.iter().map(String::as_str).collect());
+}
+
+/// `timing.rs` has a name and a reason for each multiple of a heartbeat interval and of an election timeout.
+#[test]
+fn only_the_timing_multiplies_timeouts() {
+    assert_no_faults(rust_sources().iter().flat_map(faults_of_timeouts));
+}
+
+#[test]
+fn the_timeout_rule_sees_either_order() {
+    for bad in
+        ["3 * election_ticks", "2 * self.timing.heartbeat()", "timing.election() / 2", "heartbeat_ticks * 4"]
+    {
+        assert!(!faults_of_timeouts(&text("src/raft/node/x.rs", bad)).is_empty(), "not seen: {bad}");
+    }
+    assert_no_faults(faults_of_timeouts(&text("src/raft/node/x.rs", "now + election_ticks; 3 * bytes")));
+}
+
+fn faults_of_timeouts(source: &Text) -> Vec<String> {
+    const TIMEOUTS: [&str; 5] = [
+        "election_ticks",
+        "election_timeout_ticks_min",
+        "election_timeout_ticks_max",
+        "heartbeat_ticks",
+        "timing",
+    ];
+    if !source.is_in("src/raft/") || source.path == "src/raft/timing.rs" {
+        return Vec::new();
+    }
+    let code = source.production_code();
+    let has_timeout =
+        |side: Option<&str>| side.is_some_and(|side| TIMEOUTS.iter().any(|name| has_word(side, name)));
+    let is_multiple = |line: &&str| {
+        [" * ", " / "].iter().any(|operator| {
+            line.match_indices(operator).any(|(at, _)| {
+                let (before, after) = (&line[..at], &line[at + operator.len()..]);
+                let operand = |c: char| !c.is_alphanumeric() && !"_.()".contains(c);
+                has_timeout(before.rsplit(operand).next()) || has_timeout(after.split(operand).next())
+            })
+        })
+    };
+    let multiples = code.lines().filter(is_multiple);
+    multiples.map(|line| format!("{}: `{}` belongs in timing.rs", source.path, line.trim())).collect()
 }
 
 #[test]

@@ -1,64 +1,18 @@
 //! Encodes a batch of deliveries as the JSON text that JavaScript receives once per turn.
 //!
-//! Called by `mod.rs` on the driver's thread; read by `lib/deliveries.js`, which knows the same numbers. The text is
-//! one flat array: a kind, then what belongs to it. Arguments, actions and errors are spliced in as they came over
+//! Called by `mod.rs` on the driver's thread; read by `lib/deliveries.js`. The text is one flat array: a kind, then its
+//! fields (`delivery_kinds.rs`). Arguments, actions and errors are spliced in as they came over
 //! the network, so each is checked first: nothing that another node says may break the batch. States may have many
 //! megabytes: they travel beside the text, unchecked, and the façade finds out what they are.
 
 use bytes::Bytes;
 use serde_json::json;
 
+use super::delivery_kinds as kind;
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
 use crate::error::Error;
 use crate::raft::events::FailureOutcome;
 use crate::raft::{CallOutcome, Commits, Delivery, Warning};
-
-/// What begins a delivery in the flat array, and what follows it.
-mod kind {
-    /// role, term, leader's id or null
-    pub const ROLE: u8 = 0;
-    pub const RESET_PROVISIONAL: u8 = 1;
-    /// method, arguments
-    pub const EVALUATE: u8 = 2;
-    /// index: take the oldest provisional state
-    pub const COMMITTED_PROVISIONAL: u8 = 3;
-    /// index, sequence, action: take the oldest provisional state and resolve with the action
-    pub const COMMITTED_PROVISIONAL_OWN: u8 = 4;
-    /// index, action: reduce it
-    pub const COMMITTED: u8 = 5;
-    /// index, sequence, action, action again or 0: reduce the first, resolve with the second. It is there if the
-    /// action is an array or object: the caller may change what it gets, and the state may hold the other.
-    pub const COMMITTED_OWN: u8 = 6;
-    /// sequence: resolve with nothing
-    pub const SETTLED_NOTHING: u8 = 7;
-    /// sequence, error
-    pub const SETTLED_REFUSED: u8 = 8;
-    /// sequence, code, message, outcome
-    pub const SETTLED_FAILED: u8 = 9;
-    /// code, message, facts
-    pub const WARNING: u8 = 10;
-    /// code or null, message or null
-    pub const STOPPED: u8 = 11;
-    pub const TAKE_SNAPSHOT: u8 = 12;
-    /// index, position among the states beside the batch or null: restore that state, or the initial one
-    pub const RESTORE: u8 = 13;
-    /// index
-    pub const HASH: u8 = 14;
-    pub const REPLAYED: u8 = 15;
-    /// ticket: done
-    pub const OPERATION_DONE: u8 = 16;
-    /// ticket, code, message
-    pub const OPERATION_FAILED: u8 = 17;
-    /// code, message, index or null
-    pub const DIVERGED: u8 = 18;
-    pub const RESTORED: u8 = 19;
-    pub const APP_PROBE: u8 = 21;
-    /// sequence, action: resolve with it
-    pub const SETTLED_DONE: u8 = 20;
-    pub const REPORT_PROGRESS: u8 = 22;
-    /// 1 or 0: the state is up to date, or not any more
-    pub const CAUGHT_UP: u8 = 23;
-}
 
 /// What a leader's refusal becomes that is no JSON object.
 const REFUSED_WITHOUT_REASON: &str =
@@ -356,6 +310,8 @@ mod tests {
             Delivery::CaughtUp(true),
             Delivery::Settled { sequence: 8, call_outcome: CallOutcome::Done("[1]".into()) },
         ];
+        let names = kind::names_in(&items(&deliveries));
+        assert_eq!(names.len(), deliveries.len(), "{names:?}");
         let diverged = Error::Diverged { index: 9, why: "\"".into() }.to_string();
         assert_eq!(
             items(&deliveries),
@@ -377,6 +333,7 @@ mod tests {
         let batch =
             encode(&[restore(7, b"{}"), Delivery::Restore { index: 8, state: None }, restore(9, b"\xff")]);
         assert_eq!(batch.text, "[13,7,0,13,8,null,13,9,1]");
+        assert_eq!(kind::names_in(&serde_json::from_str(&batch.text).unwrap()), ["RESTORE"; 3]);
         assert_eq!(batch.states, [&b"{}"[..], b"\xff"]);
     }
 
@@ -386,6 +343,7 @@ mod tests {
         let error = Error::Panic { message: "a \"quote\"".into() };
         let items: Value = serde_json::from_str(&encode_stopped(Some(&error))).unwrap();
         assert_eq!(items, json!([11, "ERR_CONFLUX_PANIC", error.to_string()]));
+        assert_eq!(kind::names_in(&items), ["STOPPED"]);
     }
 
     #[test]

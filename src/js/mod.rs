@@ -7,6 +7,7 @@
 
 mod batch;
 mod credentials;
+mod delivery_kinds;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod hash;

@@ -13,6 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::frame::Outcome;
 use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
+/// Terms and indexes stay below this, so that they are exact as JavaScript numbers and far from overflowing.
+pub const NUMBER_MAX: u64 = 1 << 53;
+/// Where a cluster's log starts: the founding voters sit in a snapshot at this index and term, so that no replica
+/// ever starts from a configuration that is not in its log's past.
+pub const FOUNDING_INDEX: u64 = 1;
+pub const FOUNDING_TERM: u64 = 1;
+
 /// The context of a normal entry. New variants go to the end: the position is the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Context {

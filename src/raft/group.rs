@@ -22,15 +22,15 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
+use super::entry::FOUNDING_INDEX;
 use super::events::{Role, SnapshotRecord, Write};
 use super::frame::{RaftKind, RaftMessage};
 use super::identity::RaftId;
-use super::log::{FOUNDING_INDEX, Log};
+use super::log::Log;
 use super::options::Options;
 use super::pace::Pace;
 use super::snapshot::{self, Snapshot};
-#[cfg(test)]
-use super::testing::bugs::{Bug, is_back};
+use super::timing::Timing;
 use super::{guard, wire};
 use append_flow::AppendFlow;
 use unsaved::{Installing, Unsaved};
@@ -46,6 +46,7 @@ const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 pub struct RaftGroup {
     raw: RawNode<Log>,
     rng: ChaCha8Rng,
+    timing: Timing,
     election_timeout_ticks: std::ops::RangeInclusive<u64>,
     /// The (term, role) for which the election timeout was drawn.
     drawn_for: (u64, StateRole),
@@ -117,6 +118,8 @@ impl RaftGroup {
     fn from(mut log: Log, applied: u64, me: RaftId, options: &Options, rng: &mut ChaCha8Rng) -> Self {
         configuration::stay(me, log.conf_state_mut());
         let holds_committed_actions = log.holds_actions() && applied > FOUNDING_INDEX;
+        let pre_vote = true;
+        injected_bug!(CampaignsWithoutPreVote, pre_vote => false);
         let config = Config {
             id: me,
             applied,
@@ -127,10 +130,7 @@ impl RaftGroup {
             max_size_per_msg: APPEND_BYTES_MAX,
             max_inflight_msgs: window::APPENDS_MAX,
             check_quorum: true,
-            #[cfg(not(test))]
-            pre_vote: true,
-            #[cfg(test)]
-            pre_vote: !is_back(Bug::CampaignsWithoutPreVote),
+            pre_vote,
             batch_append: true,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,
@@ -145,6 +145,7 @@ impl RaftGroup {
         let mut group = Self {
             raw,
             rng: ChaCha8Rng::from_seed(seed),
+            timing: Timing::new(options),
             election_timeout_ticks: options.election_timeout_ticks_min..=options.election_timeout_ticks_max,
             drawn_for: (0, StateRole::Follower),
             unsaved: VecDeque::new(),
@@ -278,7 +279,7 @@ impl RaftGroup {
     fn doubt_change(&mut self) {
         let is_waiting = self.committed.front().is_some_and(|entry| self.must_wait(entry));
         self.waiting_ticks = if is_waiting { self.waiting_ticks + 1 } else { 0 };
-        if self.waiting_ticks >= 2 * self.election_timeout_ticks.end() {
+        if self.waiting_ticks >= self.timing.change_doubted() {
             self.waiting_ticks = 0;
             let term = self.term();
             self.raw.raft.become_follower(term, 0);
@@ -330,8 +331,7 @@ impl RaftGroup {
         if message.kind == RaftKind::TimeoutNow && self.installing.is_some() {
             return;
         }
-        #[cfg(test)]
-        self.counts_twice(from, &message);
+        injected_bug!(CountsHalfAsQuorum, self.counts_twice(from, &message));
         if message.kind == RaftKind::Receipt {
             return self.handle_receipt(from, message);
         }
@@ -422,10 +422,7 @@ impl RaftGroup {
     /// raft-rs confirms immediately, even if that voter is another node, which may lead by now.
     pub fn confirm_leadership(&mut self) -> u64 {
         self.read_context += 1;
-        #[cfg(test)]
-        if is_back(Bug::ReusesReadContext) {
-            self.read_context = 1;
-        }
+        injected_bug!(ReusesReadContext, self.read_context = 1);
         if self.votes() {
             self.raw.read_index(self.read_context.to_le_bytes().to_vec());
         }
@@ -434,10 +431,7 @@ impl RaftGroup {
 
     /// This node is a voter, in either half of a joint configuration.
     pub fn votes(&self) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::ConfirmsWithoutVote) {
-            return true;
-        }
+        injected_bug!(ConfirmsWithoutVote, return true);
         self.is_voter(self.raw.raft.id)
     }
 
@@ -464,8 +458,7 @@ impl RaftGroup {
             let unsaved: Vec<Message> =
                 unsaved.into_iter().filter_map(|message| self.naming_what_it_follows(message)).collect();
             self.note_received(&unsaved);
-            #[cfg(test)]
-            let unsaved = self.leaves_unsaved(unsaved);
+            injected_bug!(AnswersBeforeSaving, unsaved => self.leaves_unsaved(unsaved));
             let commits_change = self.commits_change(&ready);
             let must_save = ready.must_sync() || commits_change;
             let write = self.take_write(&mut ready, must_save);
@@ -504,10 +497,7 @@ impl RaftGroup {
     /// Whether this commits a change of the configuration. That must be saved: a leader relies on the members that know
     /// of the commit, and a restarted node would otherwise use the previous configuration.
     fn commits_change(&self, ready: &Ready) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::ForgetsCommitOfChange) {
-            return false;
-        }
+        injected_bug!(ForgetsCommitOfChange, return false);
         let former = self.raw.store().hard_state().commit;
         let Some(commit) = ready.hs().map(|hard_state| hard_state.commit) else { return false };
         // Entries that are new here are saved anyway, and the commit index with them.

@@ -7,10 +7,8 @@ use protobuf::Message as _;
 use raft_rs::RawNode;
 use raft_rs::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType};
 
+use super::entry::NUMBER_MAX;
 use super::log::Log;
-
-/// Terms and indexes stay below this, so that they are exact as JavaScript numbers and far from overflowing.
-pub const NUMBER_MAX: u64 = 1 << 53;
 
 /// raft-rs's own contexts are a campaign's name and our read contexts (8 bytes); more is not ours.
 const CONTEXT_BYTES_MAX: usize = 64;

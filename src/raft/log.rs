@@ -11,13 +11,6 @@ use raft_rs::{Error, GetEntriesContext, RaftState, Result, StorageError, util::l
 use super::events::{Position, SnapshotRecord, StoredState};
 use super::identity::RaftId;
 use super::snapshot::{self, Snapshot};
-#[cfg(test)]
-use super::testing::bugs::{Bug, is_back};
-
-/// Where a cluster's log starts: the founding voters sit in a snapshot at this index and term, so that no replica
-/// ever starts from a configuration that is not in its log's past.
-pub const FOUNDING_INDEX: u64 = 1;
-pub const FOUNDING_TERM: u64 = 1;
 
 /// The newest snapshot, and the entries since; some before it too, for followers that are slightly behind.
 ///
@@ -87,10 +80,7 @@ impl Log {
         // The commit index is saved only along with something else, and so may be behind the snapshot.
         log.hard_state.commit = log.hard_state.commit.max(snapshot.position.index);
         log.append(&recovered.entries);
-        #[cfg(test)]
-        if is_back(Bug::AppliesBeforeCommit) {
-            log.hard_state.commit = log.last_index();
-        }
+        injected_bug!(AppliesBeforeCommit, log.hard_state.commit = log.last_index());
         log
     }
 
@@ -331,6 +321,7 @@ mod tests {
 
     use super::*;
     use crate::raft::Incarnation;
+    use crate::raft::entry::FOUNDING_TERM;
     use crate::raft::frame::Roster;
 
     fn entry(index: u64, term: u64, data: &'static str) -> Entry {

@@ -5,6 +5,9 @@
 //! inputs give byte-identical work, so every failure can be replayed (`tidy.rs` holds this).
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod injected_bug;
+
 pub mod application;
 pub mod bootstrap;
 pub mod entry;
@@ -26,6 +29,7 @@ mod snapshot;
 pub mod status;
 #[cfg(test)]
 mod testing;
+mod timing;
 mod transfer;
 mod wire;
 

@@ -5,23 +5,27 @@
 mod app_liveness;
 mod applications;
 mod catch_up;
+mod channel_health;
 mod closing;
 mod commit_piggyback;
 mod commits;
+mod configuration;
 mod deliveries;
 mod divergence;
+mod effect;
 mod facts;
 mod idle;
 mod inbound;
 #[cfg(test)]
 mod inspection;
 mod leader_state;
+mod member_starts;
 mod operations;
 mod outcomes;
 mod overdue;
 mod quorum_recovery;
 mod replica;
-mod retention;
+mod snapshot_schedule;
 mod snapshots;
 mod starts;
 mod status;
@@ -36,29 +40,27 @@ use rand_chacha::{
 };
 
 use super::bootstrap::{Bootstrap, Event, Phase};
-use super::events::{
-    Answered, ChannelState, Delivery, Input, Operation, Perform, Role, StoredState, Target, Warning, Work,
-};
-use super::frame::{Message, OperationReply, RaftKind};
+use super::events::{Delivery, Input, Operation, Perform, Role, StoredState, Target, Warning, Work};
+use super::frame::{Message, OperationReply};
 use super::identity::{ClusterUuid, Start};
 use super::options::Options;
 use super::outbox::Outbox;
-use super::requests::{ClientSession, LeaderSessions, Pending, in_pages};
-#[cfg(test)]
-use super::testing::bugs::{self, Bug, is_back};
+use super::requests::{ClientSession, Pending, in_pages};
+use super::timing::Timing;
 use super::transfer::Reception;
 use crate::error::Error;
 use app_liveness::AppLiveness;
+use channel_health::ChannelHealth;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
 pub use commits::Commits;
 #[cfg(test)]
 pub(super) use deliveries::payload_bytes;
-use leader_state::LeaderState;
+use effect::Effect;
 use operations::PendingOperation;
 use overdue::Overdue;
 use quorum_recovery::QuorumRecovery;
-use replica::Replica;
+use replica::{Replica, ReportedRole};
 use starts::OwnStarts;
 
 /// The numbers that a node uses toward others restart at each start, this far above the last ones.
@@ -74,6 +76,7 @@ const STARTS_SHIFT: u32 = 32;
 #[cfg_attr(test, derive(Debug))]
 pub struct Node {
     options: Options,
+    timing: Timing,
     rng: ChaCha8Rng,
     bootstrap: Bootstrap,
     replica: Option<Replica>,
@@ -110,7 +113,7 @@ pub struct Node {
     overdue: Overdue,
     commit_piggyback: CommitPiggyback,
     ticks: u64,
-    channel: ChannelState,
+    channel: ChannelHealth,
     /// The channel reports that there may be a cluster from which this node receives nothing.
     cluster_was_found: bool,
     /// The starts of this directory; none without storage.
@@ -135,10 +138,12 @@ impl Node {
             Some(recovered) => Bootstrap::resumed(&options, inner, recovered.replica),
             None => Bootstrap::new(&options, inner),
         };
+        let timing = Timing::new(&options);
         let mut node = Self {
-            client_session: ClientSession::new(start, options.heartbeat_ticks),
+            client_session: ClientSession::new(start, timing.request_retry()),
             is_replaying: options.is_durable,
             options,
+            timing,
             rng,
             bootstrap,
             replica: None,
@@ -159,11 +164,11 @@ impl Node {
             quorum_recovery: QuorumRecovery::default(),
             former: None,
             app_liveness: AppLiveness::default(),
-            overdue: Overdue::default(),
+            overdue: Overdue::new(timing),
             commit_piggyback: CommitPiggyback::default(),
             ticks: 0,
             cluster_was_found: false,
-            channel: ChannelState::Healthy,
+            channel: ChannelHealth::default(),
             starts: None,
             reported_starts: BTreeSet::new(),
             reported_versions: BTreeSet::new(),
@@ -215,7 +220,7 @@ impl Node {
             }
             Input::Answered(answered) => self.answered(answered),
             Input::Progressed { index } => self.progressed(index),
-            Input::TurnOver => self.send_held_commits(),
+            Input::TurnOver => self.commit_piggyback.release(),
             Input::SnapshotTaken(taken) => self.snapshot_taken(taken),
             Input::Hashed(hashed) => self.hashed(hashed),
             Input::ReducerFailed { index, why } => self.divergence(index, why),
@@ -227,7 +232,10 @@ impl Node {
             Input::StorageFailed(error) => self.fail(error),
             Input::ClusterFound(is_found) => self.cluster_was_found = is_found,
             Input::Noted(bytes) => self.bootstrap.noted(&bytes),
-            Input::Channel(state) => self.channel_changed(state),
+            Input::Channel(state) => {
+                let warning = self.channel.change(state);
+                self.pending_deliveries.extend(warning.map(Delivery::Warning));
+            }
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }
         self.apply_bootstrap_events();
@@ -264,6 +272,12 @@ impl Node {
             .map(|replica| replica.note.clone())
     }
 
+    /// The actions from index `from` on, at most up to `until`, which JavaScript has reduced.
+    pub fn commits(&self, from: u64, until: u64) -> Commits {
+        let Some(replica) = &self.replica else { return Commits::unknown(until) };
+        replica.history.commits(replica.group.log(), from, until.min(replica.delivered_index))
+    }
+
     /// Fails: every call ends with this error, and the node stops.
     pub fn fail(&mut self, error: Error) {
         let pending = self.client_session.end_where(|_| true);
@@ -274,7 +288,7 @@ impl Node {
 
     fn tick(&mut self) {
         self.ticks += 1;
-        self.send_held_commits();
+        self.commit_piggyback.release();
         let facts = self.facts();
         self.bootstrap.tick(&facts);
         self.apply_bootstrap_events();
@@ -284,7 +298,7 @@ impl Node {
             }
             if facts.channel_is_healthy {
                 replica.now += 1;
-                replica.check_leader_silence(self.options.election_timeout_ticks_max);
+                replica.check_leader_silence(self.timing.missing());
                 self.tick_quorum_recovery();
             }
         }
@@ -293,8 +307,7 @@ impl Node {
         }
         self.tick_transfers();
         self.tick_divergence();
-        self.tick_app_liveness();
-        self.tick_overdue();
+        self.tick_liveness();
         self.tick_operations();
         self.tick_closing();
         self.plan_membership();
@@ -302,6 +315,16 @@ impl Node {
         self.check_own_start();
         self.propose_check();
         self.tick_leader();
+    }
+
+    /// A tick for this node's own JavaScript and storage.
+    fn tick_liveness(&mut self) {
+        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me());
+        let probes = self.app_liveness.tick(self.delivering.is_some(), replica, me, self.timing);
+        self.execute(probes);
+        let is_leader = self.replica.as_ref().is_some_and(|replica| replica.group.is_leader());
+        let transfer = self.overdue.tick(self.saved < self.writes, is_leader, &self.options);
+        self.execute(transfer);
     }
 
     fn perform(&mut self, calls: Vec<Perform>) {
@@ -312,21 +335,15 @@ impl Node {
         }
     }
 
-    fn channel_changed(&mut self, state: ChannelState) {
-        let former = std::mem::replace(&mut self.channel, state);
-        match (&self.channel, former) {
-            (ChannelState::Broken { cause }, ChannelState::Broken { cause: former }) => {
-                if *cause != former {
-                    let cause = cause.clone();
-                    self.warn(Warning::ChannelStillBroken { cause });
-                }
+    /// Executes what a part has decided.
+    fn execute(&mut self, effects: impl IntoIterator<Item = Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(target, message) => self.outbox.push(target, message),
+                Effect::Deliver(delivery) => self.pending_deliveries.push(delivery),
+                Effect::Warn(warning) => self.warn(warning),
+                Effect::TransferLeadership(to) => self.transfer_leadership(to),
             }
-            (ChannelState::Broken { cause }, ChannelState::Healthy | ChannelState::Connecting) => {
-                let cause = cause.clone();
-                self.warn(Warning::ChannelBroken { cause });
-            }
-            (ChannelState::Healthy, ChannelState::Broken { .. }) => self.warn(Warning::ChannelRestored),
-            (ChannelState::Healthy | ChannelState::Connecting, _) => {}
         }
     }
 
@@ -365,7 +382,7 @@ impl Node {
         (self.reception, self.quorum_recovery, self.commit_piggyback) =
             (None, QuorumRecovery::default(), CommitPiggyback::default());
         let replica = self.replica.take();
-        if replica.as_ref().is_some_and(|replica| replica.reported_role.2.is_some()) {
+        if replica.as_ref().is_some_and(|replica| replica.reported_role.leader.is_some()) {
             self.pending_deliveries.push(Delivery::Role { role: Role::Follower, term: 0, leader: None });
         }
         // The batch with JavaScript does not count in another cluster.
@@ -396,90 +413,64 @@ impl Node {
         }
     }
 
-    /// JavaScript has finished a batch: its actions are applied, and its answers are proposed.
-    fn answered(&mut self, answered: Answered) {
-        let Answered { answers, micros } = answered;
-        let delivered = self.delivering.take();
-        self.app_answered();
-        let Some(replica) = &mut self.replica else { return };
-        replica.reduced(delivered.unwrap_or(0).min(replica.delivered_index));
-        let last_index = replica.group.last_index();
-        let is_mixed = replica.versions.values().any(|version| *version != self.options.version);
-        let answers = match &mut replica.sessions {
-            Some(sessions) if is_mixed => sessions.stall(answers, last_index),
-            Some(_) | None => Some(answers),
-        };
-        let Some(answers) = answers else {
-            return self.pending_deliveries.push(Delivery::ResetProvisional);
-        };
-        let batch = replica.sessions.as_mut().and_then(|sessions| sessions.classify(answers, micros));
-        let Some(mut batch) = batch else { return };
-        // Outcomes that were evaluated on a state without a committed action are not reported either.
-        let is_diverged = replica.divergence.is_diverged();
-        let is_void = is_diverged || batch.origins().any(|origin| replica.is_being_removed(origin));
-        let Some(sessions) = &mut replica.sessions else { return };
-        let entries = std::mem::take(&mut batch.entries);
-        #[cfg(test)]
-        if is_back(Bug::AcknowledgesBeforeCommit) {
-            let me = self.bootstrap.me().raft_id();
-            self.pending_deliveries.extend(bugs::acknowledged_early(&entries, me, &mut self.client_session));
-        }
-        let actions: Vec<bool> = entries.iter().map(|(_, data)| !data.is_empty()).collect();
-        if actions.is_empty() && !is_diverged {
-            if batch.has_outcomes() {
-                let round = replica.group.confirm_leadership();
-                sessions.observed(batch, replica.group.last_index(), round);
-            }
-        } else if !is_void && replica.group.propose(entries).is_ok() {
-            sessions.appended(batch, &actions, replica.group.last_index());
-        } else {
-            sessions.dropped(batch, replica.group.last_index());
-            self.pending_deliveries.push(Delivery::ResetProvisional);
-        }
-    }
-
-    /// JavaScript reports progress on its batch: it is not blocked, however long the batch takes.
-    fn progressed(&mut self, index: u64) {
-        let Some(until) = self.delivering else { return };
-        self.app_liveness.progressed();
-        if let Some(replica) = &mut self.replica {
-            replica.reduced(index.min(until).min(replica.delivered_index));
-        }
-    }
-
-    /// Does everything that has become possible; false if there was nothing.
+    /// Does everything that has become possible; false if there was nothing. Each phase has a reason for its position.
     fn advance(&mut self) -> bool {
+        // Proposals and requests go to the present leader.
         self.observe_role();
         self.send_operations();
-        let storage = self.storage();
+        // What raft-rs wants saved is ordered before what depends on it is applied or sent.
+        if self.save() {
+            return true;
+        }
+        // raft-rs may have changed its role, or installed a snapshot, meanwhile.
+        self.observe_role();
+        self.follow_group();
+        // Before JavaScript gets a batch: the outcomes that it decides belong to that batch.
+        self.respond();
+        self.deliver();
+        // After what was applied: that may have removed this node or others.
+        self.serve_members();
+        self.continue_closing();
+        self.apply_bootstrap_events();
+        // Last, so that one frame carries what all phases have for a node.
+        self.flush();
+        !self.work.is_empty()
+    }
+
+    /// Orders raft-rs's next write, or founds the successor; false if there is none.
+    fn save(&mut self) -> bool {
+        let storage = self.overdue.storage();
         if let Some(replica) = self.replica.as_mut().filter(|replica| replica.founding.is_none())
             && let Some(write) = replica.group.advance(self.writes + 1, storage)
         {
             self.persist(write);
             return true;
         }
-        if self.found_anew() {
-            return true;
-        }
-        // raft-rs may have changed its role in `advance`.
-        self.observe_role();
+        self.found_anew()
+    }
+
+    /// Takes over what the group has changed: its snapshot and its members.
+    fn follow_group(&mut self) {
         self.follow_installed();
         if let Some(replica) = &mut self.replica {
             replica.refresh_members(self.bootstrap.me().raft_id());
         }
+    }
+
+    /// Sends outcomes and requests, and ends operations.
+    fn respond(&mut self) {
         self.send_due_outcomes();
         while let Some(requests) = self.client_session.dispatch() {
             self.send_requests(requests);
         }
         self.finish_operations();
-        self.deliver();
+    }
+
+    /// Sends snapshots, and notifies removed members.
+    fn serve_members(&mut self) {
         self.continue_transfers();
         self.notify_removed();
         self.notice_removal();
-        self.continue_closing();
-        self.apply_bootstrap_events();
-        self.flush();
-        !self.work.is_empty()
     }
 
     /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is notified.
@@ -488,32 +479,23 @@ impl Node {
         let Some(replica) = &mut self.replica else { return };
         // A newcomer may hear from its leader before its log names it.
         let leader = replica.leader().filter(|leader| *leader == me || replica.members.id(*leader).is_some());
-        let now = (replica.group.role(), replica.group.term(), leader);
+        let now = ReportedRole { role: replica.group.role(), term: replica.group.term(), leader };
         if now == replica.reported_role {
             return;
         }
         if let Some(former) =
-            replica.reported_role.2.filter(|former| Some(*former) != leader && *former != me)
+            replica.reported_role.leader.filter(|former| Some(*former) != leader && *former != me)
         {
             replica.note_end_of(former);
         }
         replica.reported_role = now;
-        let (role, term, leader) = now;
+        let ReportedRole { role, term, leader } = now;
         let is_leading = replica.sessions.as_ref().is_some_and(|sessions| sessions.term() == term);
-        #[cfg(test)]
-        let stale = replica
-            .sessions
-            .take_if(|_| (role != Role::Leader || !is_leading) && is_back(Bug::ProposesStaleEvaluation));
         if role != Role::Leader {
-            (replica.sessions, replica.leader_state) = (None, None);
+            replica.end_leadership();
             self.commit_piggyback = CommitPiggyback::default();
         } else if !is_leading {
-            (replica.sessions, replica.leader_state) =
-                (Some(LeaderSessions::new(term)), Some(LeaderState::new(replica.now)));
-        }
-        #[cfg(test)]
-        if let Some(stale) = stale {
-            replica.sessions = Some(stale.goes_on_in(term));
+            replica.begin_leadership(term);
         }
         if leader.is_some() {
             self.client_session.follow(term);
@@ -537,24 +519,19 @@ impl Node {
         self.work.push_back(Work::Stop(error));
     }
 
+    /// A node that has diverged, is closing, or waits for its storage does not campaign.
+    fn may_campaign(&self, replica: &Replica) -> bool {
+        let is_silent = replica.divergence.is_silent(replica.now, self.timing.diverged_campaigns());
+        !is_silent && self.closing.is_none() && !self.overdue.is_overdue()
+    }
+
     fn flush(&mut self) {
-        let is_overdue = self.is_storage_overdue();
+        let may_campaign = self.replica.as_ref().is_some_and(|replica| self.may_campaign(replica));
         if let Some(replica) = &mut self.replica {
-            let election_ticks = self.options.election_timeout_ticks_max;
-            let is_silent = replica.divergence.is_silent(replica.now, election_ticks)
-                || self.closing.is_some()
-                || is_overdue;
-            let messages = replica.group.take_messages();
-            let messages = self.hold_commits(messages);
-            let Some(replica) = &mut self.replica else { return };
-            for (to, message) in messages {
-                // A node that has diverged, is closing, or waits for its storage does not campaign. A node that has
-                // given its recovery vote takes no part in elections.
-                let is_campaign = message.kind == RaftKind::RequestPreVote;
-                if replica.is_frozen() || is_campaign && is_silent {
-                    continue;
-                }
-                if let Some(to) = replica.incarnation(to) {
+            for (to, message) in self.commit_piggyback.hold(replica.group.take_messages()) {
+                if replica.may_send(&message, may_campaign)
+                    && let Some(to) = replica.incarnation(to)
+                {
                     self.outbox.push(Target::One(to), Message::Raft(message));
                 }
             }

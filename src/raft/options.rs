@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::application::Application;
-use super::transfer::CHUNK_BYTES;
+
+/// A chunk of a snapshot holds so much at most.
+pub const CHUNK_BYTES: usize = 256 << 10;
 
 /// The settings of one node's core.
 #[derive(Clone, Debug)]

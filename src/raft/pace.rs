@@ -4,14 +4,13 @@
 //! too fast, and heartbeats and the channel's echoes wait in that queue. So the queue is measured by the delay of
 //! acknowledgements, beyond what the line takes without one, and kept short (as LEDBAT does, RFC 6817).
 
-use super::options::Options;
+use super::timing::Timing;
 
 /// A window begins with so many bytes, and about doubles with each one that is acknowledged, until the line's queue
 /// grows. A peer whose disk is slow acknowledges late as well: this much it gets in any case.
 const BYTES_MIN: usize = 16 << 10;
 /// What is not acknowledged may be lost after so many heartbeats, or twice as long as the last took; each time that it
 /// seems so, the next takes twice as long, but so often only.
-const RETRY_HEARTBEATS: u64 = 4;
 const FAILURES_MAX: u32 = 3;
 /// A window is sent in so many pieces: what is acknowledged of one tells how the others do.
 const PIECES: usize = 4;
@@ -25,8 +24,6 @@ pub struct Pace {
     bytes_min: usize,
     bytes_max: usize,
     outstanding: usize,
-    /// The line's queue may be as long as this.
-    queue_ticks_max: u64,
     /// The shortest delay so far: what the line takes without a queue.
     shortest_ticks: u64,
     /// The queue has grown once: from here on the window widens with care.
@@ -36,8 +33,7 @@ pub struct Pace {
     delay_ticks: u64,
     /// So often was something not acknowledged in time, since something was.
     failures: u32,
-    heartbeat_ticks: u64,
-    due_ticks_max: u64,
+    timing: Timing,
 }
 
 /// Something that was sent and is not acknowledged.
@@ -60,20 +56,18 @@ impl Flight {
 }
 
 impl Pace {
-    pub fn new(options: &Options, bytes_max: usize) -> Self {
+    pub fn new(timing: Timing, bytes_max: usize) -> Self {
         Self {
             window: BYTES_MIN.min(bytes_max),
             bytes_min: BYTES_MIN.min(bytes_max),
             bytes_max,
             outstanding: 0,
-            queue_ticks_max: (options.election_timeout_ticks_min / 3).max(1),
             shortest_ticks: u64::MAX,
             is_measured: false,
             narrowed_at: 0,
             delay_ticks: 0,
             failures: 0,
-            heartbeat_ticks: options.heartbeat_ticks,
-            due_ticks_max: 4 * options.election_timeout_ticks_max,
+            timing,
         }
     }
 
@@ -100,24 +94,25 @@ impl Pace {
 
     /// It is lost: something has arrived that was sent so much later that no reordering explains it (as RFC 8985 decides).
     pub fn is_overtaken(&self, flight: Flight, arrived_sent_at: u64) -> bool {
-        flight.sent_at + 2 * self.heartbeat_ticks < arrived_sent_at
+        flight.sent_at + self.timing.reordering_max() < arrived_sent_at
     }
 
     /// What is not acknowledged after so many ticks may be lost.
     pub fn retry_ticks(&self) -> u64 {
-        (RETRY_HEARTBEATS * self.heartbeat_ticks).max(self.due_ticks()) << self.failures
+        self.timing.retransmission_min().max(self.due_ticks()) << self.failures
     }
 
     /// A peer that acknowledged nothing for so many ticks is asked what it has. That costs a small frame, so it is asked at
     /// least this often: whatever is lost must not wait for longer.
     pub fn ask_ticks(&self) -> u64 {
-        self.retry_ticks().min(self.due_ticks_max)
+        self.retry_ticks().min(self.timing.acknowledgement_late_max())
     }
 
     fn due_ticks(&self) -> u64 {
         // What follows something small may be as much as the line's queue may hold.
-        let queue_ticks = if self.is_measured { self.queue_ticks_max } else { 0 };
-        (self.heartbeat_ticks + 2 * (self.delay_ticks + queue_ticks)).min(self.due_ticks_max)
+        let queue_ticks = if self.is_measured { self.timing.queue_max() } else { 0 };
+        let due_ticks = self.timing.heartbeat() + 2 * (self.delay_ticks + queue_ticks);
+        due_ticks.min(self.timing.acknowledgement_late_max())
     }
 
     pub fn sent(&mut self, bytes: usize, now: u64) -> Flight {
@@ -149,7 +144,7 @@ impl Pace {
         self.delay_ticks = delay.max((7 * self.delay_ticks + delay) / 8);
         self.failures = 0;
         let queue = delay - self.shortest_ticks;
-        if queue <= self.queue_ticks_max {
+        if queue <= self.timing.queue_max() {
             // Only a window that was used says that the line can take more.
             if 2 * flight.outstanding > self.window {
                 let more = if self.is_measured { flight.bytes.div_ceil(PIECES) } else { flight.bytes };
@@ -168,7 +163,8 @@ impl Pace {
     /// The line took `queue` ticks for `outstanding` bytes. One measurement says little: a process may have been
     /// stopped.
     fn narrow(&mut self, outstanding: usize, queue: u64, now: u64) {
-        let carried = (outstanding as u64 * self.queue_ticks_max / queue) as usize;
+        let queue_max = self.timing.queue_max();
+        let carried = (outstanding as u64 * queue_max / queue) as usize;
         let half = self.window.min(outstanding) / 2;
         self.window = carried.max(half).clamp(self.bytes_min, self.window);
         (self.is_measured, self.narrowed_at) = (true, now);
@@ -180,9 +176,10 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
+    use crate::raft::options::Options;
 
     fn pace(bytes_max: usize) -> Pace {
-        Pace::new(&Options::new("any", 3, [0; 32]), bytes_max)
+        Pace::new(Timing::new(&Options::new("any", 3, [0; 32])), bytes_max)
     }
 
     /// A line that carries so many bytes a tick and takes `delay` ticks besides; how many it carried in 2,000 ticks,

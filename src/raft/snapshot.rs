@@ -11,11 +11,10 @@ use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
 use serde::{Deserialize, Serialize};
 
+use super::entry::{FOUNDING_INDEX, FOUNDING_TERM, NUMBER_MAX};
 use super::events::{Position, SnapshotRecord};
 use super::frame::Roster;
-use super::guard::NUMBER_MAX;
 use super::identity::{RaftId, Start};
-use super::log::{FOUNDING_INDEX, FOUNDING_TERM};
 use super::membership::members::Members;
 use super::requests::SessionTable;
 

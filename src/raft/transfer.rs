@@ -11,14 +11,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::frame::Chunk;
 use super::identity::Incarnation;
-use super::options::Options;
+use super::options::{CHUNK_BYTES, Options};
 use super::pace::{Flight, Pace};
 use super::snapshot::Snapshot;
-#[cfg(test)]
-use super::testing::bugs::{Bug, is_back};
+use super::timing::Timing;
 
-/// A chunk holds so much at most.
-pub const CHUNK_BYTES: usize = 256 << 10;
 /// So many of the largest chunks may be in flight, or be kept behind one that is missing.
 const WINDOW_CHUNKS: usize = 4;
 /// The same at the receiver, which does not know how large the sender's chunks are.
@@ -76,6 +73,17 @@ struct Sent {
     is_repeated: bool,
 }
 
+/// Why a member gets the newest image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotReason {
+    /// It may have no log yet.
+    Admission,
+    /// raft-rs requests it, and waits for the result.
+    LogBehind,
+    /// Its state differs from that of a majority.
+    Restoration,
+}
+
 /// What a tick does to a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -106,7 +114,7 @@ impl Transfer {
             image,
             chunk_bytes: options.chunk_bytes,
             checksum,
-            pace: Pace::new(options, WINDOW_CHUNKS * options.chunk_bytes),
+            pace: Pace::new(Timing::new(options), WINDOW_CHUNKS * options.chunk_bytes),
             acknowledged: 0,
             reported: (0, Vec::new()),
             cut: 0,
@@ -295,10 +303,7 @@ impl Reception {
     /// Whether a chunk is of this transfer, or of a later one: of a later leader, or of the same sender, which numbers
     /// its transfers in order.
     pub fn gives_way_to(&self, from: Incarnation, chunk: &Chunk) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::AnyChunkEndsReception) {
-            return true;
-        }
+        injected_bug!(AnyChunkEndsReception, return true);
         if self.from == from { chunk.transfer >= self.transfer } else { chunk.term > self.term }
     }
 
@@ -368,10 +373,7 @@ impl Reception {
     fn keep(&mut self, chunk: &Chunk, end: u64) {
         let here = self.bytes.len() as u64;
         if chunk.offset > here {
-            #[cfg(test)]
-            if is_back(Bug::DropsWhatComesEarly) {
-                return;
-            }
+            injected_bug!(DropsWhatComesEarly, return);
             // It is the sender that keeps to the window: this only bounds what a forged one may take.
             if end - here <= HELD_BYTES_MAX as u64 && chunk.bytes.len() > self.held_from(chunk.offset) {
                 self.held.insert(chunk.offset, chunk.bytes.clone());

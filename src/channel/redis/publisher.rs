@@ -13,18 +13,13 @@ use tokio_util::codec::Decoder;
 
 use super::{
     super::Sender as _,
+    ended::Ended,
     endpoint::Publishing,
     role::{Question, Role},
     socket::Socket,
     socket_writer::SocketWriter,
-    supervisor::Ended,
     topics::Topics,
 };
-
-/// How many frames wait in a connection over TLS while the server takes none. The rest waits, bounded, in the outbound
-/// queue, where the oldest are dropped. Replies that are outstanding need no bound of their own: nothing is kept for
-/// them but a place in a list, and the buffers of the sockets hold only so many commands.
-pub(super) const FRAMES_IN_CONNECTION_MAX: usize = 64;
 
 /// Publishes until the connection fails, or the queue is closed and the server has taken all of it.
 pub(super) async fn run(publishing: Publishing, topics: Topics, writer: Arc<SocketWriter>) -> Ended {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::{
     Queue,
-    supervisor::Ended,
+    ended::Ended,
     topics::{Received, Topics},
 };
 

@@ -5,16 +5,16 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use redis::RedisError;
 use tokio::{
     sync::watch,
-    task::{JoinError, JoinSet},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
 use super::{
     super::{Health, marker::Marker},
     Queue,
+    ended::Ended,
     endpoint::{Connections, Endpoint},
     publisher,
     refusal::refusable,
@@ -24,6 +24,9 @@ use super::{
     watchdog::Watchdog,
 };
 use crate::error::message_of;
+
+/// A connect attempt that takes longer is given up: a frozen server accepts connections and answers none.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) struct Supervisor {
     pub(super) endpoint: Endpoint,
@@ -37,14 +40,11 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// A connect attempt that takes longer is given up: a frozen server accepts connections and answers none.
-    const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
     /// Runs until the outbound queue is closed and the server has taken all of it.
     pub(super) async fn run(mut self) {
         for session in 0.. {
             let cause = match self.endpoint.logged_in().await {
-                Ok(endpoint) => self.session(&endpoint, session).await.cause(&endpoint),
+                Ok(endpoint) => cause(&self.session(&endpoint, session).await, &endpoint),
                 Err(why) => Some(format!("connecting to {}: {why}", self.endpoint.address())),
             };
             let Some(cause) = cause else { return };
@@ -65,7 +65,7 @@ impl Supervisor {
 
     async fn session(&self, endpoint: &Endpoint, session: u64) -> Ended {
         let connecting = refusable(endpoint.connect(&self.topics));
-        match timeout(Self::CONNECT_TIMEOUT, connecting).await {
+        match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(Ok(connections))) => self.serve(endpoint, connections, session).await,
             Ok(Ok(Err(ended))) => ended,
             Ok(Err(panic)) => Ended::Refused { cause: message_of(&*panic) },
@@ -122,59 +122,25 @@ impl Supervisor {
     }
 }
 
-/// Why a session ended, or none began.
-pub(super) enum Ended {
-    /// The link was closed, and the server has taken what was queued.
-    Closed,
-    Unconnected {
-        error: RedisError,
-    },
-    /// The system gave no thread to look up the name, or a bug: connecting panicked.
-    Refused {
-        cause: String,
-    },
-    /// The server accepted the connection, or not even that, and said nothing.
-    Unanswered,
-    /// The server refused, or the connection failed.
-    Failed {
-        doing: String,
-        error: RedisError,
-    },
-    /// What is published on this server does not reach those on its primary.
-    Replica,
-    /// The subscriber's connection was closed.
-    Deaf,
-    /// The link did not hear its own echo within `patience`.
-    Silent {
-        patience: Duration,
-    },
-    /// A bug: a task panicked.
-    Crashed {
-        error: JoinError,
-    },
-}
-
-impl Ended {
-    /// The cause for people, unless the link was closed.
-    fn cause(&self, endpoint: &Endpoint) -> Option<String> {
-        let address = endpoint.address();
-        Some(match self {
-            Ended::Closed => return None,
-            Ended::Unconnected { error } => format!("connecting to {address}: {}", endpoint.describe(error)),
-            Ended::Refused { cause } => format!("connecting to {address}: {cause}"),
-            Ended::Unanswered => {
-                format!("connecting to {address}: no answer within {:?}", Supervisor::CONNECT_TIMEOUT)
-            }
-            Ended::Failed { doing, error } => format!("{doing} over {address}: {}", endpoint.describe(error)),
-            Ended::Replica => format!(
-                "{address} is a replica: PUBLISH there reaches only its own subscribers, not those of its primary; \
-                 this node needs the primary"
-            ),
-            Ended::Deaf => format!("listening to {address}: the connection was closed"),
-            Ended::Silent { patience } => format!("listening to {address}: no echo within {patience:?}"),
-            Ended::Crashed { error } => format!("serving {address}: {error}"),
-        })
-    }
+/// The cause for people, unless the link was closed.
+fn cause(ended: &Ended, endpoint: &Endpoint) -> Option<String> {
+    let address = endpoint.address();
+    Some(match ended {
+        Ended::Closed => return None,
+        Ended::Unconnected { error } => format!("connecting to {address}: {}", endpoint.describe(error)),
+        Ended::Refused { cause } => format!("connecting to {address}: {cause}"),
+        Ended::Unanswered => {
+            format!("connecting to {address}: no answer within {:?}", CONNECT_TIMEOUT)
+        }
+        Ended::Failed { doing, error } => format!("{doing} over {address}: {}", endpoint.describe(error)),
+        Ended::Replica => format!(
+            "{address} is a replica: PUBLISH there reaches only its own subscribers, not those of its primary; \
+             this node needs the primary"
+        ),
+        Ended::Deaf => format!("listening to {address}: the connection was closed"),
+        Ended::Silent { patience } => format!("listening to {address}: no echo within {patience:?}"),
+        Ended::Crashed { error } => format!("serving {address}: {error}"),
+    })
 }
 
 /// How long to wait before the next attempt: 20 ms, doubled with every failure up to half a second, of which the upper

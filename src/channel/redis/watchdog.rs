@@ -22,10 +22,10 @@ use super::{
         Health,
         marker::{Marker, MarkerRequest, NOTE_IS_KEPT},
     },
+    ended::Ended,
     endpoint::{Endpoint, Publishing},
     role::{Question, Role},
     socket_writer::SocketWriter,
-    supervisor::Ended,
     topics::Topics,
 };
 

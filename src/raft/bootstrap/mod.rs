@@ -5,34 +5,27 @@
 //! commit index reach it only as facts.
 //!
 //! The map: `state_machine` moves a node from phase to phase; `phase` lists the phases; `peers` remembers the nodes
-//! that sent Discover; `founding` founds a cluster with them; `applications` separates two applications; `conflict`
-//! decides between two clusters, `succession` between a cluster and its recovered successor; `note` detects a cluster
-//! that is founded where another one ended; `timing` derives waiting times from the options; `messages` builds messages
-//! and warnings.
+//! that sent Discover; `conflict` decides between two clusters. The
+//! parts of the state machine: `founding` founds a cluster with peers; `applications` separates two applications;
+//! `succession` decides between a cluster and its recovered successor; `note` detects a cluster that is founded where
+//! another one ended; `messages` builds messages and warnings.
 //!
 //! Safety: an incarnation accepts at most one roster, and a cluster exists only if all N members of its roster accepted
 //! it. Therefore two clusters never share an incarnation, and no quorum of one can count for the other. Liveness: a
 //! node that gets stuck becomes a new incarnation, which is a crash for Raft, and may accept again.
 
-mod applications;
 mod conflict;
-mod founding;
-mod messages;
-mod note;
 mod peers;
 mod phase;
 mod state_machine;
-mod succession;
-mod timing;
 
 #[cfg(test)]
 pub mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub use note::Note;
 pub use phase::Phase;
-pub use state_machine::Bootstrap;
+pub use state_machine::{Bootstrap, Note};
 
 use super::events::{Target, Warning};
 use super::frame::{Message, Roster};

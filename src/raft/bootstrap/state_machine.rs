@@ -3,25 +3,30 @@
 //! Called by the node of the core with every tick and every message of membership. It must never take a step that
 //! lets one incarnation accept a second roster.
 
+mod applications;
+mod founding;
+mod messages;
+mod note;
+mod succession;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
-use super::applications::Refusal;
 use super::conflict::{ConflictHistory, Resolution};
-use super::note::Note;
 use super::peers::Peers;
-use super::succession::FormerMembership;
-use super::timing::Timing;
 use super::{Event, Facts, Phase};
 use crate::error::Error;
 use crate::raft::application::Application;
 use crate::raft::frame::{Ancestor, ClusterAnnouncement, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
+use crate::raft::timing::Timing;
 use crate::raft::{Options, ReplicaRecord, Target, Warning};
+
+use applications::Refusal;
+pub use note::Note;
+use succession::FormerMembership;
 
 /// Brings one node into a cluster, and watches for other clusters.
 ///
@@ -33,37 +38,37 @@ use crate::raft::{Options, ReplicaRecord, Target, Warning};
 /// - the same state of a sender is answered once, so that two nodes never answer each other forever.
 #[derive(Debug)]
 pub struct Bootstrap {
-    pub(super) id: Arc<str>,
-    pub(super) cluster_size: usize,
-    pub(super) version: Arc<str>,
-    pub(super) application: Application,
-    pub(super) channel_name: Arc<str>,
+    id: Arc<str>,
+    cluster_size: usize,
+    version: Arc<str>,
+    application: Application,
+    channel_name: Arc<str>,
     /// The former names of a recovered cluster.
-    pub(super) ancestors: Vec<Ancestor>,
+    ancestors: Vec<Ancestor>,
     /// The membership to which this node returns if the successor becomes silent.
-    pub(super) former: Option<FormerMembership>,
+    former: Option<FormerMembership>,
     /// The leader of a cluster of another application has refused this node.
-    pub(super) refusal: Option<Refusal>,
+    refusal: Option<Refusal>,
     /// The cluster that removed this node, whose present size this node adopts.
     removed_from: Option<ClusterUuid>,
-    pub(super) timing: Timing,
-    pub(super) rng: ChaCha8Rng,
-    pub(super) me: Incarnation,
+    timing: Timing,
+    rng: ChaCha8Rng,
+    me: Incarnation,
     /// Ticks with a healthy channel so far.
-    pub(super) now: u64,
-    pub(super) phase: Phase,
+    now: u64,
+    phase: Phase,
     /// The last members index of the leader that this node waits for, and when this node repeated it.
-    pub(super) members_index: u64,
+    members_index: u64,
     admission_requested_at: Option<u64>,
-    pub(super) peers: Peers,
-    pub(super) conflict_history: ConflictHistory,
+    peers: Peers,
+    conflict_history: ConflictHistory,
     /// When this node broadcasts its next Discover, Accept or ClusterAnnouncement.
-    pub(super) announces_at: u64,
+    announces_at: u64,
     /// A cluster of one is not founded before this: a node may still answer its Discover.
-    pub(super) answered_by: u64,
+    answered_by: u64,
     /// In a cluster: ticks without a known leader, and the number after which the quorum counts as lost.
-    pub(super) leaderless: u64,
-    pub(super) leaderless_max: u64,
+    leaderless: u64,
+    leaderless_max: u64,
     /// In a cluster: a member has reported committed actions.
     knows_of_actions: bool,
     /// While waiting for others: when the next warning is due, and the ids in the last one.
@@ -71,11 +76,11 @@ pub struct Bootstrap {
     warned_of: Option<Vec<Arc<str>>>,
     channel_was_healthy: bool,
     /// There may be a cluster that will be received shortly: this node does not propose to found one.
-    pub(super) cluster_was_found: bool,
+    cluster_was_found: bool,
     /// The channel's note of a cluster, from before this node was in one.
-    pub(super) note: Option<Note>,
+    note: Option<Note>,
     /// Emptied by the caller after each input, and an input adds a few at most: no bound is needed.
-    pub(super) events: VecDeque<Event>,
+    events: VecDeque<Event>,
 }
 
 impl Bootstrap {
@@ -309,10 +314,7 @@ impl Bootstrap {
     /// Our cluster holds actions, as far as this node knows: one that has just come back from its disk may have none,
     /// and its vote is needed to keep those of others.
     pub(super) fn cluster_holds_actions(&self, facts: &Facts) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::LeavesActionsOfOthers) {
-            return facts.holds_actions;
-        }
+        injected_bug!(LeavesActionsOfOthers, return facts.holds_actions);
         facts.holds_actions || self.knows_of_actions
     }
 
@@ -550,8 +552,7 @@ impl Bootstrap {
     pub(super) fn become_new_incarnation(&mut self, why: &str) {
         self.ancestors.clear();
         let me = Incarnation::draw(&mut self.rng);
-        #[cfg(test)]
-        let me = if is_back(Bug::PromisesTwice) { self.me } else { me };
+        injected_bug!(PromisesTwice, me => self.me);
         self.me = me;
         self.events.push_back(Event::NewIncarnation { why: why.into() });
         if !matches!(self.phase, Phase::Accepted { .. }) {

@@ -14,8 +14,7 @@ use crate::raft::frame::{RaftKind, RaftMessage, WireEntry};
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 use crate::raft::pace::{Flight, Pace};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
+use crate::raft::timing::Timing;
 use crate::raft::wire;
 
 /// What raft-rs lets be in flight to one peer.
@@ -114,8 +113,8 @@ impl AppendFlow {
             let piece = self.pace.piece().min(APPEND_BYTES_MAX as usize);
             let (count, bytes) = piece_of(&first.entries, piece);
             let has_room = self.pace.has_room(bytes);
-            #[cfg(test)]
-            let has_room = has_room || is_back(Bug::IgnoresLine) || is_back(Bug::SendsWithoutWindow);
+            injected_bug!(IgnoresLine, has_room => true);
+            injected_bug!(SendsWithoutWindow, has_room => true);
             if !has_room {
                 return;
             }
@@ -260,7 +259,7 @@ impl RaftGroup {
     }
 
     pub(super) fn first_pace(options: &Options) -> Pace {
-        Pace::new(options, BYTES_MAX)
+        Pace::new(Timing::new(options), BYTES_MAX)
     }
 
     /// Steps an answer to an append. raft-rs may say again what was lost, or know that the answer is late.
@@ -317,7 +316,7 @@ mod tests {
     use super::*;
 
     fn line() -> AppendFlow {
-        AppendFlow::new(Pace::new(&Options::new("any", 3, [0; 32]), BYTES_MAX))
+        AppendFlow::new(Pace::new(Timing::new(&Options::new("any", 3, [0; 32])), BYTES_MAX))
     }
 
     /// An append of entries of 1 kB behind `index`.

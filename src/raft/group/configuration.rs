@@ -8,8 +8,6 @@ use raft_rs::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState
 
 use super::{Dropped, RaftGroup};
 use crate::raft::identity::RaftId;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 impl RaftGroup {
     /// The configuration as of the last change that was applied.
@@ -116,10 +114,7 @@ impl RaftGroup {
         if entry.entry_type == EntryType::EntryNormal || !self.is_leader() || entry.index <= self.conf_index {
             return false;
         }
-        #[cfg(test)]
-        if is_back(Bug::AppliesChangeAtOnce) {
-            return false;
-        }
+        injected_bug!(AppliesChangeAtOnce, return false);
         let Some(next) = self.voters_after(entry) else { return false };
         let knowing = next.iter().filter(|voter| self.knows(**voter, entry.index)).count();
         knowing <= next.len() / 2

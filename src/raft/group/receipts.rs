@@ -11,8 +11,6 @@ use raft_rs::{Progress, ProgressState};
 use super::{RaftGroup, UNSAVED_BYTES_MAX};
 use crate::raft::frame::{RaftKind, RaftMessage};
 use crate::raft::identity::RaftId;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::{guard, wire};
 
 impl RaftGroup {
@@ -60,10 +58,7 @@ impl RaftGroup {
 
     /// A member has received entries that it has not saved. It is believed within this node's own log and term.
     pub(super) fn handle_receipt(&mut self, from: RaftId, receipt: RaftMessage) {
-        #[cfg(test)]
-        if is_back(Bug::CountsReceipts) && !receipt.reject && receipt.index > 0 {
-            return self.step(from, RaftMessage { kind: RaftKind::AppendResponse, ..receipt });
-        }
+        injected_bug!(CountsReceipts, self.count_receipt(from, &receipt));
         let me = self.raw.raft.id;
         let is_timely = self.is_leader() && receipt.term == self.term() && receipt.index <= self.last_index();
         let answer = wire::incoming(answer_in(&receipt), from, me);

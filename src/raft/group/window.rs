@@ -11,8 +11,6 @@ use crate::raft::frame::{RaftMessage, WireEntry};
 use crate::raft::identity::RaftId;
 use crate::raft::log;
 use crate::raft::requests::in_pages;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// Appends in flight to one peer: 8 MiB of them.
 pub const APPENDS_MAX: usize = 32;
@@ -96,8 +94,7 @@ impl RaftGroup {
             (LARGE_APPENDS_MAX, LARGE_BYTES_MAX)
         };
         let appends = (LEAVING_BYTES_MAX / (peers * bytes)).clamp(2, appends_max);
-        #[cfg(test)]
-        let appends = if is_back(Bug::SendsWithoutWindow) { 256 } else { appends };
+        injected_bug!(SendsWithoutWindow, appends => 256);
         raft.adjust_max_inflight_msgs(peer, appends);
     }
 }

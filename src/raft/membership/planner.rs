@@ -1,7 +1,7 @@
 //! Decides the leader's next change of the configuration: admits newcomers, promotes learners, replaces dead voters,
 //! and removes leavers, one change at a time (paper §6, thesis §4.2).
 //!
-//! Called by `node/leader_state.rs` with all its inputs. It must never act.
+//! Called by `node/configuration.rs` with all its inputs. It must never act.
 
 use std::sync::Arc;
 

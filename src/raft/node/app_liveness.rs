@@ -1,15 +1,15 @@
 //! Transfers leadership from a leader whose JavaScript event loop is blocked to a node whose event loop responds.
 //!
-//! Part of `node.rs`. Heartbeats continue while an application blocks its event loop, so there would be no election;
+//! Heartbeats continue while an application blocks its event loop, so there would be no election;
 //! but nothing is evaluated either. The leader probes the voters, and a voter replies only after its own JavaScript has
 //! answered: an idle one may be blocked as well.
 
-use super::Node;
+use super::effect::Effect;
+use super::replica::Replica;
 use crate::raft::events::{Delivery, Target};
 use crate::raft::frame::Message;
 use crate::raft::identity::Incarnation;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
+use crate::raft::timing::Timing;
 
 /// Whether the JavaScript event loops of this node and of others respond.
 #[derive(Debug, Default)]
@@ -27,9 +27,7 @@ pub(super) struct AppLiveness {
 }
 
 /// A request that was sent to an earlier leader, and that JavaScript has begun with, may be what kept that leader's
-/// busy. If every leader gave up on it, it would never end: one waits so many election timeouts, the next twice as
-/// many.
-const PATIENCE_TIMEOUTS: u64 = 20;
+/// busy. If every leader gave up on it, it would never end: each waits twice as long as the one before.
 const DOUBLINGS_MAX: u32 = 10;
 
 impl AppLiveness {
@@ -38,76 +36,65 @@ impl AppLiveness {
         (self.unanswered_ticks, self.has_begun) = (0, true);
     }
 
-    /// After so many ticks without a sign of it, JavaScript counts as blocked.
-    fn patience_ticks(&self, election_ticks: u64) -> u64 {
-        #[cfg(test)]
-        if is_back(Bug::GivesUpOnSlowRequests) {
-            return election_ticks;
-        }
-        match self.attempts.checked_sub(1).filter(|_| self.has_begun) {
-            Some(doublings) => election_ticks * (PATIENCE_TIMEOUTS << doublings.min(DOUBLINGS_MAX)),
-            None => election_ticks,
-        }
-    }
-}
-
-impl Node {
     /// Counts a tick. If calls have waited for JavaScript for an election timeout, a leader probes the voters.
-    pub(super) fn tick_app_liveness(&mut self) {
-        if self.delivering.is_none() {
-            self.app_liveness.unanswered_ticks = 0;
-            return;
+    pub(super) fn tick(
+        &mut self,
+        is_delivering: bool,
+        replica: Option<&Replica>,
+        me: Incarnation,
+        timing: Timing,
+    ) -> Vec<Effect> {
+        if !is_delivering {
+            self.unanswered_ticks = 0;
+            return Vec::new();
         }
-        self.app_liveness.unanswered_ticks += 1;
-        let patience_ticks = self.app_liveness.patience_ticks(self.options.election_timeout_ticks_max);
-        let is_due = self.app_liveness.unanswered_ticks >= patience_ticks
-            && self.app_liveness.unanswered_ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
-        let Some(replica) = self.replica.as_ref().filter(|replica| is_due && replica.group.is_leader())
-        else {
-            return;
+        self.unanswered_ticks += 1;
+        let is_due = self.is_blocked(timing) && self.unanswered_ticks.is_multiple_of(timing.heartbeat());
+        let has_work = |replica: &&Replica| {
+            replica.group.is_leader() && replica.sessions.as_ref().is_some_and(|sessions| sessions.has_work())
         };
-        if !replica.sessions.as_ref().is_some_and(|sessions| sessions.has_work()) {
-            return;
-        }
-        let me = self.bootstrap.me();
+        let Some(replica) = replica.filter(|_| is_due).filter(has_work) else { return Vec::new() };
         let voters = replica.members.iter().filter(|(member, incarnation, _)| {
             *incarnation != me && replica.group.is_voter(*member) && replica.group.is_active(*member)
         });
-        for (_, voter, _) in voters {
-            self.outbox.push(Target::One(voter), Message::AppProbe);
-        }
+        voters.map(|(_, voter, _)| Effect::Send(Target::One(voter), Message::AppProbe)).collect()
     }
 
-    /// The leader probes this node: delivers an empty batch to JavaScript.
-    pub(super) fn handle_app_probe(&mut self, from: Incarnation) {
-        if self.app_liveness.asked_by.is_none() {
-            self.app_liveness.asked_by = Some(from);
-            self.pending_deliveries.push(Delivery::AppProbe);
-        }
-    }
-
-    pub(super) fn note_batch(&mut self, batch: &[Delivery]) {
-        self.app_liveness.is_asking = batch.iter().any(|delivery| matches!(delivery, Delivery::AppProbe));
-        self.app_liveness.has_begun = false;
-        let sessions = self.replica.as_ref().and_then(|replica| replica.sessions.as_ref());
-        self.app_liveness.attempts = sessions.map_or(0, |sessions| sessions.attempts());
+    /// A batch is delivered to JavaScript; one of its requests was sent to so many earlier leaders.
+    pub(super) fn note_batch(&mut self, batch: &[Delivery], attempts: u32) {
+        self.is_asking = batch.iter().any(|delivery| matches!(delivery, Delivery::AppProbe));
+        (self.has_begun, self.attempts) = (false, attempts);
     }
 
     /// JavaScript answered a batch.
-    pub(super) fn app_answered(&mut self) {
-        self.app_liveness.unanswered_ticks = 0;
-        if std::mem::take(&mut self.app_liveness.is_asking)
-            && let Some(leader) = self.app_liveness.asked_by.take()
-        {
-            self.outbox.push(Target::One(leader), Message::AppProbeReply);
-        }
+    pub(super) fn answered(&mut self) -> Option<Effect> {
+        self.unanswered_ticks = 0;
+        let leader = std::mem::take(&mut self.is_asking).then(|| self.asked_by.take())??;
+        Some(Effect::Send(Target::One(leader), Message::AppProbeReply))
     }
 
-    /// A voter's JavaScript responds: if this leader's still does not, transfers leadership to that voter.
-    pub(super) fn handle_app_probe_reply(&mut self, from: Incarnation) {
-        let patience_ticks = self.app_liveness.patience_ticks(self.options.election_timeout_ticks_max);
-        if self.app_liveness.unanswered_ticks >= patience_ticks {
-            self.transfer_leadership(Some(from.raft_id()));
+    /// The leader probes this node: an empty batch goes to JavaScript.
+    pub(super) fn handle_probe(&mut self, from: Incarnation) -> Option<Effect> {
+        let is_new = self.asked_by.is_none();
+        self.asked_by.get_or_insert(from);
+        is_new.then_some(Effect::Deliver(Delivery::AppProbe))
+    }
+
+    /// A voter's JavaScript responds: if this leader's still does not, leadership goes to that voter.
+    pub(super) fn handle_reply(&self, from: Incarnation, timing: Timing) -> Option<Effect> {
+        self.is_blocked(timing).then_some(Effect::TransferLeadership(Some(from.raft_id())))
+    }
+
+    /// JavaScript has given no sign for too long.
+    fn is_blocked(&self, timing: Timing) -> bool {
+        self.unanswered_ticks >= self.patience_ticks(timing)
+    }
+
+    fn patience_ticks(&self, timing: Timing) -> u64 {
+        injected_bug!(GivesUpOnSlowRequests, return timing.app_blocked());
+        match self.attempts.checked_sub(1).filter(|_| self.has_begun) {
+            Some(doublings) => timing.app_blocked_by_slow_request() << doublings.min(DOUBLINGS_MAX),
+            None => timing.app_blocked(),
         }
     }
 }

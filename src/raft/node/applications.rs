@@ -2,7 +2,7 @@
 //! members.
 //!
 //! Part of `node.rs`. Over several deploys an application may come to have none of the methods that it was founded with, so
-//! that nothing older than the last word of each member counts. Founding is `bootstrap/applications.rs`.
+//! that nothing older than the last word of each member counts. Founding is `bootstrap/state_machine/applications.rs`.
 
 use std::sync::Arc;
 
@@ -13,8 +13,6 @@ use crate::raft::application::{Application, Difference};
 use crate::raft::events::{Target, Warning};
 use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// No more differences than these are reported.
 const REPORTED_MAX: usize = 64;
@@ -84,7 +82,7 @@ impl Node {
         let Some(replica) = self.replica.as_ref().filter(|replica| replica.leader_state.is_some()) else {
             return;
         };
-        let living = replica.living(me.raft_id(), self.options.election_timeout_ticks_max);
+        let living = replica.living(me.raft_id(), self.timing.election());
         // One against one would be decided for the leader, where a third may show that it is the leader's that differs.
         if living.iter().any(|(_, application)| application.is_none()) {
             return;
@@ -114,7 +112,7 @@ impl Node {
     pub(super) fn watch_applications(&mut self) {
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = self.replica.as_ref() else { return };
-        let living = replica.living(me, self.options.election_timeout_ticks_max);
+        let living = replica.living(me, self.timing.election());
         if living.iter().all(|(_, application)| *application == Some(&self.options.application)) {
             return;
         }
@@ -133,12 +131,9 @@ impl Node {
         let Some(replica) = self.replica.as_ref().filter(|replica| replica.leader_state.is_some()) else {
             return true;
         };
-        let living = replica.living(me, self.options.election_timeout_ticks_max);
+        let living = replica.living(me, self.timing.election());
         let cluster = Application::union(living.iter().filter_map(|(_, application)| *application));
-        #[cfg(test)]
-        if is_back(Bug::WelcomesEveryApplication) {
-            return true;
-        }
+        injected_bug!(WelcomesEveryApplication, return true);
         if application.goes_with(&cluster) {
             return true;
         }

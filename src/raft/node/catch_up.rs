@@ -5,22 +5,14 @@
 //! caller.
 
 use super::Node;
-use super::operations::PendingOperation;
+use super::operations::{OWN_TICKET, PendingOperation};
 use crate::raft::events::{Delivery, Operation};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
-
-/// Never used by an application: the façade counts its tickets from 1.
-pub(super) const OWN_TICKET: u64 = 0;
 
 impl Node {
     /// The node has a replica now, and requests the commit index to catch up with.
     pub(super) fn begin_catch_up(&mut self) {
         self.fall_behind();
-        #[cfg(test)]
-        if is_back(Bug::CatchesUpAtOnce) {
-            return self.caught_up();
-        }
+        injected_bug!(CatchesUpAtOnce, return self.caught_up());
         self.operations.push(PendingOperation::new(OWN_TICKET, Operation::Sync, u64::MAX));
     }
 

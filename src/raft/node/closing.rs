@@ -7,8 +7,6 @@ use super::Node;
 use crate::error::Error;
 use crate::raft::events::Target;
 use crate::raft::frame::Message;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// The progress of closing.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ impl Node {
     pub(super) fn tick_closing(&mut self) {
         let Some(closing) = &mut self.closing else { return };
         closing.ticks += 1;
-        if closing.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1)) {
+        if closing.ticks.is_multiple_of(self.timing.heartbeat()) {
             self.send_closing();
         }
     }
@@ -93,7 +91,7 @@ impl Node {
     fn has_nobody_to_leave_to(&self) -> bool {
         let Some(replica) = &self.replica else { return true };
         let me = self.bootstrap.me().raft_id();
-        let absent_ticks = self.options.election_timeout_ticks_max;
+        let absent_ticks = self.timing.election();
         replica.members.iter().filter(|(member, ..)| *member != me).all(|(member, ..)| {
             let is_transfer_target = replica.group.is_voter(member) || replica.group.is_leader();
             !is_transfer_target
@@ -115,8 +113,7 @@ impl Node {
         let me = self.bootstrap.me();
         let removed = self.replica.as_ref().filter(|replica| {
             let is_behind = replica.are_members_behind(me.raft_id());
-            #[cfg(test)]
-            let is_behind = is_behind && !is_back(Bug::SurvivorTakesItselfForRemoved);
+            injected_bug!(SurvivorTakesItselfForRemoved, is_behind => false);
             replica.group.is_leader()
                 && !is_behind
                 && !replica.members.contains(me)

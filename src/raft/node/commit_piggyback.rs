@@ -1,13 +1,12 @@
 //! Delays a leader's commit updates so that they travel with its next append.
 //!
-//! Part of `node.rs`. An application that calls, waits and calls again would otherwise wake every follower twice per
+//! An application that calls, waits and calls again would otherwise wake every follower twice per
 //! action: by the entry, and by its commit update. Therefore the commit updates for this node's own actions wait until
 //! JavaScript, which receives the commit at the same time, has finished its turn. They wait for nothing else, and for
 //! one tick at most.
 
 use std::collections::BTreeMap;
 
-use super::Node;
 use crate::raft::events::Delivery;
 use crate::raft::frame::{RaftKind, RaftMessage};
 use crate::raft::identity::RaftId;
@@ -28,31 +27,26 @@ impl CommitPiggyback {
     pub(super) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
-}
 
-impl Node {
-    /// A batch is delivered to JavaScript.
-    pub(super) fn note_own(&mut self, batch: &[Delivery], until: u64) {
+    /// A batch with everything up to this index is delivered to JavaScript.
+    pub(super) fn note_batch(&mut self, batch: &[Delivery], until: u64) {
         let mut actions = batch.iter().filter_map(|delivery| match delivery {
             Delivery::Committed { own, .. } => Some(own.is_some()),
             _ => None,
         });
         let Some(is_own) = actions.next() else { return };
         let is_waiting = is_own && batch.len() <= ACTIONS_MAX && actions.all(|is_own| is_own);
-        self.commit_piggyback.own_until = if is_waiting { until } else { 0 };
+        self.own_until = if is_waiting { until } else { 0 };
     }
 
     /// JavaScript has finished its turn, or a tick has passed: sends the delayed commit updates.
-    pub(super) fn send_held_commits(&mut self) {
-        self.commit_piggyback.own_until = 0;
+    pub(super) fn release(&mut self) {
+        self.own_until = 0;
     }
 
     /// The messages of a leader that leave now, including delayed ones.
-    pub(super) fn hold_commits(
-        &mut self,
-        messages: Vec<(RaftId, RaftMessage)>,
-    ) -> Vec<(RaftId, RaftMessage)> {
-        let CommitPiggyback { own_until, held } = &mut self.commit_piggyback;
+    pub(super) fn hold(&mut self, messages: Vec<(RaftId, RaftMessage)>) -> Vec<(RaftId, RaftMessage)> {
+        let Self { own_until, held } = self;
         if *own_until == 0 && held.is_empty() {
             return messages;
         }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use raft_rs::eraftpb::EntryType;
 
-use super::Node;
-use crate::raft::log::FOUNDING_INDEX;
+use crate::raft::entry::FOUNDING_INDEX;
+use crate::raft::log::Log;
 
 /// A reader gets so many bytes at once, or one action.
 const READ_BYTES_MAX: usize = 256 << 10;
@@ -34,6 +34,13 @@ pub(super) struct History {
     ignored: BTreeSet<u64>,
 }
 
+impl Commits {
+    /// Nothing is known of the log up to `until`.
+    pub(super) fn unknown(until: u64) -> Self {
+        Self { first_index: until + 1, read_index: until, actions: Vec::new() }
+    }
+}
+
 impl History {
     /// Nothing is known of the log up to `index` but the state that it made.
     pub(super) fn new(index: u64) -> Self {
@@ -45,26 +52,19 @@ impl History {
         self.ignored = self.ignored.split_off(&compacted);
         self.ignored.insert(index);
     }
-}
 
-impl Node {
-    /// The actions from index `from` on, at most up to `until`, which JavaScript has reduced.
-    pub fn commits(&self, from: u64, until: u64) -> Commits {
-        let Some(replica) = &self.replica else {
-            return Commits { first_index: until + 1, read_index: until, actions: Vec::new() };
-        };
-        let log = replica.group.log();
-        let unknown = log.compacted().index.max(replica.history.begins_behind);
+    /// The actions of the log from index `from` on, at most up to `until`.
+    pub(super) fn commits(&self, log: &Log, from: u64, until: u64) -> Commits {
+        let unknown = log.compacted().index.max(self.begins_behind);
         // A cluster is founded without an action.
         let first_index = if unknown == FOUNDING_INDEX { 1 } else { unknown + 1 };
-        let until = until.min(replica.delivered_index);
         let mut commits = Commits { first_index, read_index: until, actions: Vec::new() };
         let mut bytes = 0;
         let entries = log.entries_from(from.max(unknown + 1)).take_while(|entry| entry.index <= until);
         for entry in
             entries.filter(|entry| !entry.data.is_empty() && entry.entry_type == EntryType::EntryNormal)
         {
-            if replica.history.ignored.contains(&entry.index) {
+            if self.ignored.contains(&entry.index) {
                 continue;
             }
             if bytes > 0 && bytes + entry.data.len() > READ_BYTES_MAX {

@@ -1,12 +1,15 @@
-//! Makes the batches for JavaScript: pending deliveries, then committed actions, then evaluations.
+//! Makes the batches for JavaScript, which are pending deliveries, then committed actions, then evaluations; and takes its
+//! answers.
 
 use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
 use crate::raft::entry::Context;
-use crate::raft::events::{CallOutcome, Delivery, Work};
+use crate::raft::events::{Answered, CallOutcome, Delivery, Work};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::ApplyResult;
+#[cfg(test)]
+use crate::raft::testing::bugs::acknowledge_early;
 
 /// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
 /// is parsed in one go.
@@ -34,7 +37,7 @@ impl Node {
         let Some(replica) = &mut self.replica else {
             if !batch.is_empty() {
                 self.delivering = Some(0);
-                self.note_batch(&batch);
+                self.app_liveness.note_batch(&batch, 0);
                 self.work.push_back(Work::Deliver(batch));
             }
             return;
@@ -45,10 +48,67 @@ impl Node {
             return;
         }
         let until = replica.delivered_index;
+        let attempts = replica.sessions.as_ref().map_or(0, |sessions| sessions.attempts());
         self.delivering = Some(until);
-        self.note_batch(&batch);
-        self.note_own(&batch, until);
+        self.app_liveness.note_batch(&batch, attempts);
+        self.commit_piggyback.note_batch(&batch, until);
         self.work.push_back(Work::Deliver(batch));
+    }
+
+    /// JavaScript has finished a batch: its actions are applied, and its answers are proposed.
+    pub(super) fn answered(&mut self, answered: Answered) {
+        let Answered { answers, micros } = answered;
+        let delivered = self.delivering.take();
+        let reply = self.app_liveness.answered();
+        self.execute(reply);
+        let Some(replica) = &mut self.replica else { return };
+        replica.reduced(delivered.unwrap_or(0).min(replica.delivered_index));
+        let last_index = replica.group.last_index();
+        let is_mixed = replica.versions.values().any(|version| *version != self.options.version);
+        let answers = match &mut replica.sessions {
+            Some(sessions) if is_mixed => sessions.stall(answers, last_index),
+            Some(_) | None => Some(answers),
+        };
+        let Some(answers) = answers else {
+            return self.pending_deliveries.push(Delivery::ResetProvisional);
+        };
+        let batch = replica.sessions.as_mut().and_then(|sessions| sessions.classify(answers, micros));
+        let Some(mut batch) = batch else { return };
+        // Outcomes that were evaluated on a state without a committed action are not reported either.
+        let is_diverged = replica.divergence.is_diverged();
+        let is_void = is_diverged || batch.origins().any(|origin| replica.is_being_removed(origin));
+        let Some(sessions) = &mut replica.sessions else { return };
+        let entries = std::mem::take(&mut batch.entries);
+        injected_bug!(
+            AcknowledgesBeforeCommit,
+            acknowledge_early(
+                &entries,
+                self.bootstrap.me().raft_id(),
+                &mut self.client_session,
+                &mut self.pending_deliveries
+            )
+        );
+        let actions: Vec<bool> = entries.iter().map(|(_, data)| !data.is_empty()).collect();
+        if actions.is_empty() && !is_diverged {
+            if batch.has_outcomes() {
+                let round = replica.group.confirm_leadership();
+                sessions.observed(batch, replica.group.last_index(), round);
+            }
+        } else if !is_void && replica.group.propose(entries).is_ok() {
+            sessions.appended(batch, &actions, replica.group.last_index());
+        } else {
+            sessions.dropped(batch, replica.group.last_index());
+            self.pending_deliveries.push(Delivery::ResetProvisional);
+        }
+    }
+
+    /// JavaScript reports progress on its batch: it is not blocked, however long the batch takes.
+    pub(super) fn progressed(&mut self, index: u64) {
+        let Some(until) = self.delivering else { return };
+        self.app_liveness.progressed();
+        if let Some(replica) = &mut self.replica {
+            replica.reduced(index.min(until).min(replica.delivered_index));
+        }
     }
 
     /// Adds the oldest news to the batch, as much as it has room for.

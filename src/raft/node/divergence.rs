@@ -20,16 +20,13 @@ use crate::raft::events::{
 use crate::raft::frame::Message;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::snapshot::Snapshot;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
+use crate::raft::transfer::SnapshotReason;
 
 /// A comparison blocks JavaScript: it may take 1 % of its time.
 const PAUSE_FACTOR: u64 = 100;
 const PAUSE_MICROS_MIN: u64 = 1_000_000;
 /// If a state that came from the leader diverges again, the cause is permanent.
 const RESTORES_MAX: u32 = 1;
-/// A diverged node campaigns after this many election timeouts without a leader.
-const LEADERLESS_TIMEOUTS: u64 = 3;
 
 /// Whether a node's state is to be trusted.
 #[derive(Debug, Default)]
@@ -54,17 +51,14 @@ impl Divergence {
     }
 
     /// Whether a diverged node leaves leadership to the others.
-    pub(super) fn is_silent(&self, now: u64, election_ticks: u64) -> bool {
-        let is_patient = |since| now < since + LEADERLESS_TIMEOUTS * election_ticks;
+    pub(super) fn is_silent(&self, now: u64, leaderless_ticks_max: u64) -> bool {
+        let is_patient = |since| now < since + leaderless_ticks_max;
         self.is_diverged() && self.leaderless_since.is_none_or(is_patient)
     }
 
     /// Forgets the last comparison: its state was replaced, or it has had its consequence.
     fn forget_compared(&mut self) {
-        #[cfg(test)]
-        if is_back(Bug::RemembersComparedState) {
-            return;
-        }
+        injected_bug!(RemembersComparedState, return);
         self.hashed = None;
     }
 
@@ -107,7 +101,7 @@ impl Node {
 
     /// Requests restoration at intervals, if the storage responds; a leader first transfers leadership.
     pub(super) fn tick_divergence(&mut self) {
-        let is_overdue = self.is_storage_overdue();
+        let is_overdue = self.overdue.is_overdue();
         let Some(replica) = &mut self.replica else { return };
         let since = replica.divergence.leaderless_since.unwrap_or(replica.now);
         replica.divergence.leaderless_since =
@@ -117,7 +111,7 @@ impl Node {
         if replica.group.is_leader() {
             return self.transfer_leadership(None);
         }
-        let is_due = replica.now.is_multiple_of(2 * self.options.heartbeat_ticks.max(1)) && !is_overdue;
+        let is_due = replica.now.is_multiple_of(self.timing.between_divergence_reports()) && !is_overdue;
         let leader = replica.leader().and_then(|leader| replica.members.incarnation(leader));
         if let Some(leader) = leader.filter(|_| is_due) {
             // One that no snapshot restores any more needs them for its log all the same.
@@ -143,7 +137,7 @@ impl Node {
             return;
         }
         if replica.group.log().snapshot().position.index >= index {
-            self.send_snapshot(member, false, true);
+            self.send_snapshot(member, SnapshotReason::Restoration);
         } else {
             replica.snapshots.want();
         }
@@ -279,8 +273,7 @@ impl Node {
             let leader_state = self.replica.as_mut().and_then(|replica| replica.leader_state.as_mut());
             let is_told = leader_state
                 .is_some_and(|leader_state| leader_state.accused.insert(member, hash) == Some(hash));
-            #[cfg(test)]
-            let is_told = is_told && !is_back(Bug::TellsDisagreementAgain);
+            injected_bug!(TellsDisagreementAgain, is_told => false);
             if is_told {
                 continue;
             }

@@ -4,7 +4,6 @@
 
 use super::Node;
 use crate::raft::bootstrap::Facts;
-use crate::raft::events::ChannelState;
 use crate::raft::group::RaftGroup;
 
 impl Node {
@@ -19,7 +18,7 @@ impl Node {
             holds_committed_actions: group.is_some_and(RaftGroup::holds_committed_actions),
             is_closing: self.closing.is_some(),
             cluster_was_found: self.cluster_was_found,
-            channel_is_healthy: self.channel == ChannelState::Healthy,
+            channel_is_healthy: self.channel.is_healthy(),
         }
     }
 }

@@ -6,11 +6,6 @@
 //! alone.
 
 use super::Node;
-use crate::raft::events::ChannelState;
-
-/// A follower hears its leader once in a heartbeat interval. Longer than that, its own clock would only wake it for
-/// nothing.
-const INTERVALS: u64 = 2;
 
 impl Node {
     /// The number of ticks after which the node needs a turn, at the latest; at least 1.
@@ -22,8 +17,7 @@ impl Node {
         let until = if replica.group.is_leader() {
             replica.group.ticks_until_heartbeat()
         } else {
-            let heartbeats = INTERVALS * self.options.heartbeat_ticks;
-            replica.group.ticks_until_election().min(heartbeats)
+            replica.group.ticks_until_election().min(self.timing.idle_follower())
         };
         until.max(1)
     }
@@ -38,7 +32,7 @@ impl Node {
             && self.operations.is_empty()
             && self.reception.is_none()
             && self.closing.is_none()
-            && self.channel == ChannelState::Healthy
+            && self.channel.is_healthy()
             && !self.is_stopped
             && replica.leader().is_some()
             && !replica.is_frozen()

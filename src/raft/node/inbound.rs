@@ -8,8 +8,6 @@ use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
 use crate::raft::events::Warning;
 use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 impl Node {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
@@ -183,8 +181,14 @@ impl Node {
             Message::Diverged { index } => self.handle_diverged(from, index),
             Message::Recover => self.handle_recover(),
             Message::RecoveryVoteGranted => self.handle_recovery_vote_granted(from),
-            Message::AppProbe => self.handle_app_probe(from),
-            Message::AppProbeReply => self.handle_app_probe_reply(from),
+            Message::AppProbe => {
+                let probe = self.app_liveness.handle_probe(from);
+                self.execute(probe);
+            }
+            Message::AppProbeReply => {
+                let transfer = self.app_liveness.handle_reply(from, self.timing);
+                self.execute(transfer);
+            }
             Message::Unreachable { members } => replica.note_unreachable(members),
             Message::RecoveryVoteRejected { term, index } => {
                 self.handle_recovery_vote_rejected(from, term, index)
@@ -209,7 +213,7 @@ impl Node {
     /// Handles a message for raft-rs. A lagging log may not know the sender yet: refusing the message would keep this
     /// node from ever catching up (paper §6). Responses come only from members.
     fn handle_raft(&mut self, from: Incarnation, message: RaftMessage) {
-        let takes_none = self.closing.is_some() || self.is_storage_overdue();
+        let takes_none = self.closing.is_some() || self.overdue.is_overdue();
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
         let is_for_members = match message.kind {
@@ -223,8 +227,7 @@ impl Node {
             | RaftKind::TimeoutNow
             | RaftKind::Receipt => true,
         };
-        #[cfg(test)]
-        let is_for_members = is_for_members || is_back(Bug::GuardAdmitsMembersOnly);
+        injected_bug!(GuardAdmitsMembersOnly, is_for_members => true);
         // A node that is closing, diverged, being removed or without an answer of its storage takes no leadership. A
         // node that promised its vote ignores the leader's messages as well.
         let refuses = message.kind == RaftKind::TimeoutNow
@@ -242,8 +245,7 @@ impl Node {
         let Some(replica) = &mut self.replica else { return };
         // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.
         let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
-        #[cfg(test)]
-        let is_of_leader = is_of_leader || is_back(Bug::TakesCandidateForLeader);
+        injected_bug!(TakesCandidateForLeader, is_of_leader => true);
         replica.group.step(from.raft_id(), message);
         if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
             (replica.is_leader_silent, replica.leader_heard_at) = (false, replica.now);

@@ -1,25 +1,15 @@
-//! What a leader knows and does about the members: tracks who is active, asks the planner for the next change, and
-//! executes it.
+//! What a node keeps about the other members while it leads.
 //!
-//! Part of `node.rs`. What is decided stands in `planner.rs`.
+//! Created when a leadership begins, dropped when it ends.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use raft_rs::eraftpb::{ConfChangeType, ConfChangeV2, Entry};
-
-use super::Node;
-use super::replica::Replica;
-use crate::raft::entry::Admission;
-use crate::raft::events::{StateHash, Target};
-use crate::raft::frame::Message;
-use crate::raft::group::RaftGroup;
+use crate::raft::events::StateHash;
 use crate::raft::identity::{Incarnation, RaftId};
-use crate::raft::membership::planner::{self, ClusterView, MemberView, Newcomer, Step};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
+use crate::raft::membership::members::Members;
+use crate::raft::membership::planner::Newcomer;
 use crate::raft::transfer::Transfer;
-use protobuf::Message as _;
 
 /// More newcomers at a time are not remembered; they repeat their Discover.
 const NEWCOMERS_MAX: usize = 256;
@@ -31,7 +21,7 @@ pub(super) struct LeaderState {
     since: u64,
     newcomers: BTreeMap<Incarnation, KnownNewcomer>,
     /// When it last reported a silent member.
-    silence_told_at: Option<u64>,
+    silence_reported_at: Option<u64>,
     /// Members that a pending change removes: it is in the log, and not applied.
     being_removed: BTreeSet<RaftId>,
     /// Removed nodes that are to be notified once a quorum works without them.
@@ -86,7 +76,7 @@ impl LeaderState {
         Self {
             since: now,
             newcomers: BTreeMap::new(),
-            silence_told_at: None,
+            silence_reported_at: None,
             being_removed: BTreeSet::new(),
             removed_to_notify: Vec::new(),
             removal_requested: BTreeSet::new(),
@@ -118,320 +108,89 @@ impl LeaderState {
         self.since
     }
 
-    fn note_commit(&mut self, now: u64, commit_index: u64, election_ticks: u64) {
+    /// Remembers a node that wants to be admitted; false if there are too many.
+    pub(super) fn remember_newcomer(&mut self, from: Incarnation, id: &Arc<str>, now: u64) -> bool {
+        let is_remembered = self.newcomers.len() < NEWCOMERS_MAX || self.newcomers.contains_key(&from);
+        if is_remembered {
+            let heard = KnownNewcomer { id: id.clone(), first: now, last: now };
+            self.newcomers.entry(from).or_insert(heard).last = now;
+        }
+        is_remembered
+    }
+
+    pub(super) fn forget_newcomer(&mut self, newcomer: Incarnation) {
+        self.newcomers.remove(&newcomer);
+    }
+
+    /// The nodes that want to be admitted; forgets those that became members or have been silent for `silent_ticks_max`.
+    pub(super) fn newcomers(&mut self, members: &Members, now: u64, silent_ticks_max: u64) -> Vec<Newcomer> {
+        self.newcomers.retain(|incarnation, heard| {
+            heard.last + silent_ticks_max > now && !members.contains(*incarnation)
+        });
+        let newcomers = self.newcomers.iter().map(|(incarnation, heard)| Newcomer {
+            incarnation: *incarnation,
+            id: heard.id.clone(),
+            waiting_ticks: now - heard.first,
+        });
+        newcomers.collect()
+    }
+
+    /// Whether the silence of members is to be reported: while some are silent, and for an election timeout longer.
+    pub(super) fn reports_silence(&mut self, has_silent: bool, now: u64, election_ticks: u64) -> bool {
+        if has_silent {
+            self.silence_reported_at = Some(now);
+        }
+        self.silence_reported_at.is_some_and(|reported_at| now <= reported_at + election_ticks)
+    }
+
+    /// A change that removes these members is proposed.
+    pub(super) fn begin_removal(&mut self, members: Vec<RaftId>) {
+        self.being_removed.extend(members);
+    }
+
+    /// No proposed change is pending any more.
+    pub(super) fn end_removals(&mut self) {
+        self.being_removed.clear();
+    }
+
+    pub(super) fn is_being_removed(&self, member: RaftId) -> bool {
+        self.being_removed.contains(&member)
+    }
+
+    pub(super) fn will_be_removed(&self, member: RaftId) -> bool {
+        self.being_removed.contains(&member) || self.removal_requested.contains(&member)
+    }
+
+    /// This node is not a member any more.
+    pub(super) fn forget_member(&mut self, member: RaftId) {
+        self.snapshot_transfers.remove(&member);
+        self.arrived.remove(&member);
+        self.removal_requested.remove(&member);
+        self.hashes.remove(&member);
+    }
+
+    /// The node is to be notified of its removal.
+    pub(super) fn notify_later(&mut self, removed: Incarnation) {
+        self.removed_to_notify.push(removed);
+    }
+
+    pub(super) fn has_removed_to_notify(&self) -> bool {
+        !self.removed_to_notify.is_empty()
+    }
+
+    pub(super) fn take_removed_to_notify(&mut self) -> Vec<Incarnation> {
+        std::mem::take(&mut self.removed_to_notify)
+    }
+
+    /// A member that has this index has caught up.
+    pub(super) fn caught_up_index(&self) -> u64 {
+        self.commits[1]
+    }
+
+    pub(super) fn note_commit(&mut self, now: u64, commit_index: u64, election_ticks: u64) {
         if self.commits_at + election_ticks <= now {
             self.commits = [commit_index, self.commits[0]];
             self.commits_at = now;
         }
     }
-}
-
-impl Replica {
-    fn removed_message(&self) -> Message {
-        let cluster_size = u32::try_from(self.members.cluster_size()).unwrap_or(u32::MAX);
-        Message::Removed { term: self.group.term(), cluster_size }
-    }
-
-    /// Whether the requests of an origin must not be evaluated any more: behind a change that removes the origin they
-    /// change nothing, and evaluations on top of them would have seen a state that never existed.
-    pub(super) fn is_being_removed(&self, origin: RaftId) -> bool {
-        !self.table.is_member(origin)
-            || self.members.is_leaving(origin)
-            || self
-                .leader_state
-                .as_ref()
-                .is_some_and(|leader_state| leader_state.being_removed.contains(&origin))
-    }
-
-    /// Whether a member is being removed, or will be: it must not receive leadership.
-    pub(super) fn will_be_removed(&self, member: RaftId) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::HandsOverToRemoved) {
-            return false;
-        }
-        self.members.is_leaving(member)
-            || self.leader_state.as_ref().is_some_and(|leader_state| {
-                leader_state.being_removed.contains(&member)
-                    || leader_state.removal_requested.contains(&member)
-            })
-    }
-}
-
-impl Node {
-    /// Handles a Discover of a newcomer, or of a member that does not know yet that it is one.
-    pub(super) fn handle_newcomer(
-        &mut self,
-        from: Incarnation,
-        id: &Arc<str>,
-        cluster_size: u32,
-        version: &Arc<str>,
-        members_index: u64,
-    ) {
-        let Some(replica) = &mut self.replica else { return };
-        if replica.leader_state.is_none()
-            || cluster_size as usize != replica.members.cluster_size()
-            || !replica.remember_peer(from)
-        {
-            return;
-        }
-        if replica.members.contains(from) {
-            replica.versions.insert(from.raft_id(), version.clone());
-            replica.heard.insert(from.raft_id(), replica.now);
-            return self.send_snapshot(from.raft_id(), false, false);
-        }
-        #[cfg(test)]
-        let members_index =
-            if is_back(Bug::LetsInByOldHello) { replica.group.members_index() } else { members_index };
-        // The answer to this Discover contains the present index.
-        if members_index != replica.group.members_index() {
-            return;
-        }
-        if let Some(leader_state) = &mut replica.leader_state
-            && (leader_state.newcomers.len() < NEWCOMERS_MAX || leader_state.newcomers.contains_key(&from))
-        {
-            let heard = KnownNewcomer { id: id.clone(), first: replica.now, last: replica.now };
-            leader_state.newcomers.entry(from).or_insert(heard).last = replica.now;
-            self.plan_membership();
-        }
-    }
-
-    /// Executes the planner's next step, if this node leads.
-    pub(super) fn plan_membership(&mut self) {
-        let Some(view) = self.cluster_view() else { return };
-        let Some(step) = planner::next(&view) else { return };
-        let Some(replica) = &mut self.replica else { return };
-        match step {
-            // If a leader that leaves did not transfer leadership first, the others would have to wait for an election.
-            Step::LeaveJoint if !replica.group.stays_voter(view.me) && view.has_transfer_target => {
-                self.transfer_leadership(None);
-            }
-            Step::LeaveJoint => _ = replica.group.propose_change(&[], Vec::new()),
-            Step::Admit(newcomer) => {
-                let raft_id = newcomer.incarnation.raft_id();
-                let admission = Admission { incarnation: newcomer.incarnation, id: newcomer.id };
-                let change = [(ConfChangeType::AddLearnerNode, raft_id)];
-                _ = replica.group.propose_change(&change, admission.encode());
-            }
-            Step::Change { promote, demote, remove } => {
-                let changes: Vec<_> = remove
-                    .iter()
-                    .map(|member| (ConfChangeType::RemoveNode, *member))
-                    .chain(demote.map(|member| (ConfChangeType::AddLearnerNode, member)))
-                    .chain(promote.map(|member| (ConfChangeType::AddNode, member)))
-                    .collect();
-                if replica.group.propose_change(&changes, Vec::new()).is_ok()
-                    && let Some(leader_state) = &mut replica.leader_state
-                {
-                    leader_state.being_removed.extend(remove);
-                }
-            }
-            Step::TransferLeadership => self.transfer_leadership(None),
-        }
-    }
-
-    /// Runs once per heartbeat interval on a leader: updates what it reports about the members.
-    pub(super) fn tick_leader(&mut self) {
-        let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
-        let Some(replica) = self.replica.as_mut().filter(|replica| is_due && replica.group.is_leader())
-        else {
-            return;
-        };
-        // A leader's knowledge of the others' logs changes constantly.
-        replica.describe_members(self.bootstrap.me().raft_id());
-        self.record_starts();
-        self.watch_applications();
-    }
-
-    /// Reports silent members, so that the others and the next leader know them; and for a while, that there are none.
-    pub(super) fn send_unreachable(&mut self) {
-        let me = self.bootstrap.me().raft_id();
-        let election_ticks = self.options.election_timeout_ticks_max;
-        let is_due = self.ticks.is_multiple_of(self.options.heartbeat_ticks.max(1));
-        let Some(replica) = self.replica.as_mut().filter(|_| is_due) else { return };
-        let Some(members) = replica.silent_members(me, election_ticks) else { return };
-        let Some(leader_state) = &mut replica.leader_state else { return };
-        if !members.is_empty() {
-            leader_state.silence_told_at = Some(replica.now);
-        }
-        if leader_state.silence_told_at.is_some_and(|told_at| replica.now <= told_at + election_ticks) {
-            self.outbox.push(Target::All, Message::Unreachable { members });
-        }
-    }
-
-    /// Transfers leadership to this member, or to the one with the longest log, if that may lead.
-    pub(super) fn transfer_leadership(&mut self, to: Option<RaftId>) {
-        let transfer_target = self.transfer_target(to);
-        if let (Some(replica), Some(transfer_target)) = (&mut self.replica, transfer_target) {
-            replica.group.transfer_leadership(transfer_target);
-        }
-    }
-
-    fn transfer_target(&self, to: Option<RaftId>) -> Option<RaftId> {
-        let patience_ticks = self.options.election_timeout_ticks_max;
-        let replica = self.replica.as_ref()?;
-        let lately = replica.now.saturating_sub(patience_ticks);
-        let may = |id: RaftId| {
-            to.is_none_or(|to| to == id)
-                && !replica.is_closing(id, patience_ticks)
-                && !replica.divergence.is_known(id, lately)
-                && !replica.will_be_removed(id)
-        };
-        // A chosen target stays: a second one would campaign against the first in the same term and split the votes.
-        let current = replica.group.transfer_target().filter(|transfer_target| may(*transfer_target));
-        current.or_else(|| replica.group.most_advanced(may))
-    }
-
-    /// The planner's input; `None` unless this node leads and knows everything that was committed before its term.
-    fn cluster_view(&mut self) -> Option<ClusterView> {
-        let me = self.bootstrap.me().raft_id();
-        let is_closing = self.closing.is_some();
-        let leaves = self.closing.as_ref().is_some_and(|closing| closing.leaves && closing.is_settled);
-        let election_ticks = self.options.election_timeout_ticks_max;
-        let newcomer_ticks = 3 * election_ticks;
-        self.replica.as_ref().filter(|replica| replica.group.accepts_proposals())?;
-        let has_transfer_target = self.transfer_target(None).is_some();
-        let replica = self.replica.as_mut()?;
-        replica.sessions.as_ref().filter(|sessions| sessions.is_open())?;
-        // A leader that was removed only waits until it can stop leading.
-        replica.members.incarnation(me)?;
-        let leader_state = replica.leader_state.as_mut()?;
-        leader_state.note_commit(replica.now, replica.group.commit_index(), election_ticks);
-        let members = &replica.members;
-        let now = replica.now;
-        leader_state.newcomers.retain(|incarnation, heard| {
-            heard.last + newcomer_ticks > now && !members.contains(*incarnation)
-        });
-        let newcomers = leader_state.newcomers.iter().map(|(incarnation, heard)| Newcomer {
-            incarnation: *incarnation,
-            id: heard.id.clone(),
-            waiting_ticks: now - heard.first,
-        });
-        let newcomers = newcomers.collect();
-        let (since, caught_up, removal_requested) =
-            (leader_state.since, leader_state.commits[1], leader_state.removal_requested.clone());
-        let members = replica.members.iter().map(|(raft_id, _, id)| MemberView {
-            raft_id,
-            id: id.clone(),
-            is_voter: replica.group.is_voter(raft_id),
-            is_caught_up: is_caught_up(&replica.group, raft_id, caught_up),
-            silent_ticks: replica.silence(raft_id, me, since, election_ticks),
-            is_heard: raft_id == me || replica.heard.get(&raft_id).is_some_and(|heard| *heard > since),
-            is_closing: replica.is_closing(raft_id, election_ticks) || raft_id == me && is_closing,
-            leaves: replica.closing.get(&raft_id).is_some_and(|notice| notice.leaves)
-                || raft_id == me && leaves,
-            is_removal_requested: removal_requested.contains(&raft_id),
-        });
-        Some(ClusterView {
-            me,
-            cluster_size: replica.members.cluster_size(),
-            has_pending_change: replica.group.has_pending_change(),
-            is_joint: replica.group.is_joint(),
-            has_transfer_target,
-            members: members.collect(),
-            newcomers,
-            dead_ticks: 10 * election_ticks,
-            absent_ticks: election_ticks,
-        })
-    }
-
-    /// Applies a committed change of the configuration.
-    pub(super) fn apply_change(&mut self, entry: &Entry) {
-        let Some(replica) = &mut self.replica else { return };
-        replica.group.apply_change(entry);
-        let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return };
-        if let Some(admission) = Admission::decode(&entry.context) {
-            let raft_id = admission.incarnation.raft_id();
-            replica.table.admit(raft_id);
-            replica.heard.insert(raft_id, replica.now);
-            replica.members.admit(admission.incarnation, admission.id);
-            if let Some(leader_state) = &mut replica.leader_state {
-                leader_state.newcomers.remove(&admission.incarnation);
-                self.send_snapshot(raft_id, false, false);
-            }
-        }
-        let Some(replica) = &mut self.replica else { return };
-        if let Some(leader_state) = &mut replica.leader_state {
-            leader_state.being_removed.clear();
-        }
-        let removes =
-            change.changes.iter().filter(|single| single.get_change_type() == ConfChangeType::RemoveNode);
-        let removed: Vec<RaftId> = removes.map(|single| single.node_id).collect();
-        // In a joint change, removed members still count in the old quorum until the joint configuration is left (paper
-        // §6).
-        let gone = match change.changes.len() {
-            0 => replica.members.take_leaving(),
-            1 => removed,
-            _ => {
-                replica.members.set_leaving(removed);
-                Vec::new()
-            }
-        };
-        for member in gone {
-            self.remove_member(member);
-        }
-    }
-
-    /// Removes a member.
-    pub(super) fn remove_member(&mut self, member: RaftId) {
-        let me = self.bootstrap.me().raft_id();
-        let Some(replica) = &mut self.replica else { return };
-        let Some(incarnation) = replica.members.remove(member) else { return };
-        // A removed leader still waits for answers.
-        replica.remember_peer(incarnation);
-        replica.table.remove(member);
-        replica.heard.remove(&member);
-        replica.silent_since.remove(&member);
-        replica.closing.remove(&member);
-        replica.versions.remove(&member);
-        replica.applications.remove(&member);
-        replica.starts.remove(&member);
-        if let Some(leader_state) = &mut replica.leader_state {
-            leader_state.snapshot_transfers.remove(&member);
-            leader_state.arrived.remove(&member);
-            leader_state.removal_requested.remove(&member);
-            leader_state.hashes.remove(&member);
-            if member != me {
-                leader_state.removed_to_notify.push(incarnation);
-            }
-            // Their answers tell what they know to be committed.
-            if !replica.group.is_change_known() {
-                replica.group.ping();
-            }
-        }
-    }
-
-    /// Notifies removed nodes, which receive no more entries and would never learn of their removal.
-    pub(super) fn notify_removed(&mut self) {
-        let Some(replica) = &mut self.replica else { return };
-        let Some(leader_state) =
-            replica.leader_state.as_mut().filter(|leader_state| !leader_state.removed_to_notify.is_empty())
-        else {
-            return;
-        };
-        if !replica.group.is_change_known() {
-            return;
-        }
-        for incarnation in std::mem::take(&mut leader_state.removed_to_notify) {
-            let removed = replica.removed_message();
-            self.outbox.push(Target::One(incarnation), removed);
-        }
-    }
-
-    /// Notifies a sender of this cluster that it is not a member, if this node leads and therefore knows.
-    pub(super) fn refuse_non_member(&mut self, from: Incarnation) {
-        let Some(replica) = &self.replica else { return };
-        let knows = replica.sessions.as_ref().is_some_and(|sessions| sessions.is_open());
-        if knows
-            && !replica.members.contains(from)
-            && !replica.group.is_member(from.raft_id())
-            && replica.group.is_change_known()
-        {
-            let removed = replica.removed_message();
-            self.outbox.push(Target::One(from), removed);
-        }
-    }
-}
-
-fn is_caught_up(group: &RaftGroup, member: RaftId, index: u64) -> bool {
-    group.is_active(member) && group.matched(member).is_some_and(|matched| matched >= index)
 }

@@ -11,18 +11,24 @@
 use std::sync::Arc;
 
 use super::Node;
-use super::catch_up::OWN_TICKET;
 use super::leader_state::Read;
 use crate::error::Error;
 use crate::raft::entry::Context;
 use crate::raft::events::{Delivery, Operation, Target};
 use crate::raft::frame::{Message, OperationReply, OperationRequest};
 use crate::raft::identity::{Incarnation, RaftId};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
+/// Never used by an application: the façade counts its tickets from 1.
+pub(super) const OWN_TICKET: u64 = 0;
 /// Reads beyond this number are dropped, and their nodes repeat them.
 const READS_MAX: usize = 1 << 16;
+
+/// When an operation was last requested of a leader.
+#[derive(Clone, Copy, Debug, Default)]
+struct RequestedAt {
+    term: u64,
+    tick: u64,
+}
 
 /// An operation that has not ended.
 #[derive(Debug)]
@@ -32,7 +38,7 @@ pub(super) struct PendingOperation {
     ticks: u64,
     /// The number of the last request; 0: none was sent.
     request_id: u64,
-    asked_at: (u64, u64),
+    requested_at: RequestedAt,
     /// For a read, and for operations that begin with one: everything up to here was committed when it was requested.
     read_index: Option<u64>,
     /// For operations that begin with a read: the command.
@@ -48,7 +54,7 @@ impl PendingOperation {
             operation,
             ticks,
             request_id: 0,
-            asked_at: (0, 0),
+            requested_at: RequestedAt::default(),
             read_index: None,
             order: None,
             leader: None,
@@ -116,13 +122,13 @@ impl Node {
         self.decide_commands();
         let known = self.replica.as_ref().and_then(|replica| Some((replica.leader()?, replica.group.term())));
         let Some((leader, term)) = known else { return };
-        let retry_ticks = 4 * self.options.heartbeat_ticks;
+        let retry_ticks = self.timing.operation_retry();
         let mut operations = std::mem::take(&mut self.operations);
         // All reads of one turn share a request.
         let mut request_id = None;
         for pending in &mut operations {
-            let (asked_term, asked_tick) = pending.asked_at;
-            if pending.request_id > 0 && asked_term == term && self.ticks < asked_tick + retry_ticks {
+            let RequestedAt { term: requested_term, tick } = pending.requested_at;
+            if pending.request_id > 0 && requested_term == term && self.ticks < tick + retry_ticks {
                 continue;
             }
             let Some(request) = pending.request() else { continue };
@@ -137,7 +143,8 @@ impl Node {
             if is_read {
                 request_id = Some(number);
             }
-            (pending.request_id, pending.asked_at) = (number, (term, self.ticks));
+            pending.request_id = number;
+            pending.requested_at = RequestedAt { term, tick: self.ticks };
         }
         self.operations = operations;
         self.begin_round();
@@ -151,8 +158,7 @@ impl Node {
             let Some(after) = pending.read_index.filter(|index| replica.delivered_index >= *index) else {
                 continue;
             };
-            #[cfg(test)]
-            let after = if is_back(Bug::RepeatsOrders) { u64::MAX } else { after };
+            injected_bug!(RepeatsOrders, after => u64::MAX);
             pending.order = match &pending.operation {
                 Operation::Remove { id } => {
                     let members: Vec<RaftId> = replica.members.named(id).collect();

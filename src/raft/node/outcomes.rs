@@ -8,8 +8,6 @@ use crate::raft::events::{CallOutcome, Delivery, FailureOutcome, Target};
 use crate::raft::frame::{Message, Outcome, Requests};
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::requests::{DueOutcome, Pending, Reply, in_pages};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// A method's error may contain much data, and a batch has many: the size of a message with outcomes, approximately.
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;
@@ -102,8 +100,7 @@ impl Node {
         index: u64,
         outcome: Outcome,
     ) {
-        #[cfg(test)]
-        let index = if is_back(Bug::SettlesBeforeItsState) { 0 } else { index };
+        injected_bug!(SettlesBeforeItsState, index => 0);
         if start == self.client_session.start() && self.client_session.awaits(sequence, term) {
             self.client_session.decide(sequence, index, outcome);
         }

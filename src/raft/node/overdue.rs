@@ -1,64 +1,60 @@
 //! Measures how long this node's storage has not responded, and makes a leader with such a storage transfer leadership.
 //!
-//! Part of `node.rs`. A disk that hangs gives no error, and heartbeats need no disk: without this, a leader that can
-//! save nothing would lead on, and its followers would never campaign.
+//! A disk that hangs gives no error, and heartbeats need no disk: without this, a leader that can save nothing would
+//! lead on, and its followers would never campaign.
 
-use super::Node;
+use super::effect::Effect;
 use crate::raft::events::Warning;
 use crate::raft::group::Storage;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
+use crate::raft::options::Options;
+use crate::raft::timing::Timing;
 
 /// What is known of the oldest write that is not durable yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Overdue {
+    ticks_max: u64,
     /// For how many ticks it has been under way.
     ticks: u64,
     /// It was reported to the application.
     is_reported: bool,
 }
 
-/// A write is overdue after so many election timeouts.
-const PATIENCE_TIMEOUTS: u64 = 2;
-
 impl Overdue {
+    pub(super) fn new(timing: Timing) -> Self {
+        Self { ticks_max: timing.write_overdue(), ticks: 0, is_reported: false }
+    }
+
+    /// The storage has owed an answer for too long. Such a node neither campaigns nor takes leadership.
+    pub(super) fn is_overdue(&self) -> bool {
+        injected_bug!(LeadsWithoutStorage, return false);
+        self.ticks >= self.ticks_max
+    }
+
+    pub(super) fn storage(&self) -> Storage {
+        if self.is_overdue() { Storage::Overdue } else { Storage::Answers }
+    }
+
     /// A write became durable: no other has waited longer than for that answer.
     pub(super) fn answered(&mut self) {
         self.ticks = 0;
     }
-}
 
-impl Node {
-    /// The storage has owed an answer for too long. Such a node neither campaigns nor takes leadership.
-    pub(super) fn is_storage_overdue(&self) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::LeadsWithoutStorage) {
-            return false;
+    /// A tick has passed, and writes are pending or not. The first transfer target may not take over, for its own disk
+    /// may be slow too: a leader asks again.
+    pub(super) fn tick(&mut self, is_write_pending: bool, is_leader: bool, options: &Options) -> Vec<Effect> {
+        if !is_write_pending {
+            (self.ticks, self.is_reported) = (0, false);
+            return Vec::new();
         }
-        self.overdue.ticks >= PATIENCE_TIMEOUTS * self.options.election_timeout_ticks_max
-    }
-
-    pub(super) fn storage(&self) -> Storage {
-        if self.is_storage_overdue() { Storage::Overdue } else { Storage::Answers }
-    }
-
-    /// A tick has passed. The first transfer target may not take over, for its own disk may be slow too: a leader asks
-    /// again.
-    pub(super) fn tick_overdue(&mut self) {
-        if self.saved == self.writes {
-            self.overdue = Overdue::default();
-            return;
+        self.ticks += 1;
+        let mut effects = Vec::new();
+        if self.is_overdue() && !std::mem::replace(&mut self.is_reported, true) {
+            let milliseconds = options.milliseconds(self.ticks);
+            effects.push(Effect::Warn(Warning::StorageSlow { milliseconds }));
         }
-        self.overdue.ticks += 1;
-        if !self.is_storage_overdue() {
-            return;
+        if self.is_overdue() && is_leader {
+            effects.push(Effect::TransferLeadership(None));
         }
-        if !std::mem::replace(&mut self.overdue.is_reported, true) {
-            let milliseconds = self.options.milliseconds(self.overdue.ticks);
-            self.warn(Warning::StorageSlow { milliseconds });
-        }
-        if self.replica.as_ref().is_some_and(|replica| replica.group.is_leader()) {
-            self.transfer_leadership(None);
-        }
+        effects
     }
 }

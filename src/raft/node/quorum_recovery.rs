@@ -22,14 +22,12 @@ use std::sync::Arc;
 use raft_rs::eraftpb::{Entry, HardState};
 
 use super::Node;
-use super::replica::{CastRecoveryVote, Founding, Replica};
+use super::replica::{CastRecoveryVote, Founding, Replica, ReportedRole};
 use crate::error::Error;
 use crate::raft::entry::Context;
-use crate::raft::events::{Operation, RecoveryVote, ReplicaRecord, Role, Target, Warning, Work, Write};
+use crate::raft::events::{Operation, RecoveryVote, ReplicaRecord, Target, Warning, Work, Write};
 use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// What a node knows about the loss of its cluster's quorum.
 #[derive(Debug, Default)]
@@ -82,14 +80,17 @@ impl Node {
             return Vec::new();
         };
         let is_heard = |member: &RaftId| !self.is_silent(replica, *member);
-        #[cfg(test)]
-        if is_back(Bug::CountsVotersOfBothHalves) {
-            let missing = self.silent_voters(replica);
-            let voters = self.voters(replica).count();
-            return if voters - missing.len() > voters / 2 { Vec::new() } else { missing };
-        }
+        injected_bug!(CountsVotersOfBothHalves, return self.missing_of_both_halves(replica));
         let heard = self.voters(replica).map(|(member, _)| member).filter(is_heard);
         if replica.group.is_quorum(heard) { Vec::new() } else { self.silent_voters(replica) }
+    }
+
+    /// A bug: counts the voters of both halves of a joint configuration together.
+    #[cfg(test)]
+    fn missing_of_both_halves(&self, replica: &Replica) -> Vec<(Arc<str>, u64)> {
+        let missing = self.silent_voters(replica);
+        let voters = self.voters(replica).count();
+        if voters - missing.len() > voters / 2 { Vec::new() } else { missing }
     }
 
     /// The node that has this node's recovery vote has been silent for so long that it may never return.
@@ -105,9 +106,8 @@ impl Node {
         replica.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), self.bootstrap.me().raft_id(), 0)
     }
 
-    /// Without a leader, living voters campaign in turns: a voter that was silent for three turns is missing.
     fn is_silent(&self, replica: &Replica, member: RaftId) -> bool {
-        let silent_ticks_max = 3 * self.options.election_timeout_ticks_max;
+        let silent_ticks_max = self.timing.missing();
         replica.silent_ticks(member, self.bootstrap.me().raft_id(), 0) >= silent_ticks_max
     }
 
@@ -129,7 +129,7 @@ impl Node {
     }
 
     fn quorum_lost_ticks(&self) -> u64 {
-        10 * self.options.election_timeout_ticks_max
+        self.timing.quorum_lost()
     }
 
     /// Counts a tick with a healthy channel: without one, silence means nothing.
@@ -163,7 +163,7 @@ impl Node {
         if let Some((CastRecoveryVote { recovery_vote, .. }, ticks)) = silence {
             self.note_holder_silence(recovery_vote, ticks);
         }
-        if self.quorum_recovery.leaderless.is_multiple_of(self.options.heartbeat_ticks.max(1)) {
+        if self.quorum_recovery.leaderless.is_multiple_of(self.timing.heartbeat()) {
             self.repeat_recovery_vote();
             self.recover();
         }
@@ -233,7 +233,7 @@ impl Node {
         let (term, index) = replica.group.last_position();
         let mut best = ((term, index), me);
         let mut survivors = Vec::new();
-        let silent_ticks_max = 3 * self.options.election_timeout_ticks_max;
+        let silent_ticks_max = self.timing.missing();
         for (member, incarnation, _) in replica.members.iter() {
             if member == me.raft_id() || self.is_silent(replica, member) {
                 continue;
@@ -362,12 +362,10 @@ impl Node {
         replica.step_down();
         let record = replica.record(me);
         self.quorum_recovery.is_silence_reported = false;
-        #[cfg(test)]
-        if is_back(Bug::PromisesBeforeSaving) {
-            self.persist(Write::default());
-            return self.send_recovery_vote(write);
-        }
-        self.persist(Write { record: Some(record), ..Write::default() });
+        let record = Some(record);
+        injected_bug!(PromisesBeforeSaving, record => None);
+        self.persist(Write { record, ..Write::default() });
+        injected_bug!(PromisesBeforeSaving, self.send_recovery_vote(write));
     }
 
     /// Writes up to this number are durable.
@@ -381,10 +379,7 @@ impl Node {
 
     /// This node takes part in its cluster again: the holder of its vote is gone, or released it.
     fn revoke(&mut self) {
-        #[cfg(test)]
-        if is_back(Bug::KeepsPromiseToTheDead) {
-            return;
-        }
+        injected_bug!(KeepsPromiseToTheDead, return);
         let me = self.bootstrap.me();
         let Some(replica) = &mut self.replica else { return };
         if replica.cast_vote.take().is_some() {
@@ -420,10 +415,7 @@ impl Node {
     pub(super) fn leave_for_successor(&mut self, former: Incarnation) {
         self.seal_as(former);
         self.former = self.leave_replica();
-        #[cfg(test)]
-        if is_back(Bug::DropsLogBeforeSuccessor) {
-            self.former = None;
-        }
+        injected_bug!(DropsLogBeforeSuccessor, self.former = None);
         if let Some(former) = &mut self.former {
             former.step_down();
             former.snapshots.drop_pending();
@@ -440,7 +432,7 @@ impl Node {
         for (member, ..) in replica.members.iter().filter(|(member, ..)| Some(*member) != holder) {
             replica.heard.insert(member, now);
         }
-        replica.reported_role = (Role::Follower, 0, None);
+        replica.reported_role = ReportedRole::NONE;
         self.bootstrap.renamed(replica.cluster, replica.lineage().0);
         self.replica = Some(replica);
         self.begin_catch_up();
@@ -478,14 +470,10 @@ impl Node {
             hard_state: Some(hard_state.clone()),
             ..Write::default()
         };
-        #[cfg(test)]
-        let write = if is_back(Bug::ForgetsSuccessorName) { Write { record: None, ..write } } else { write };
+        injected_bug!(ForgetsSuccessorName, write => Write { record: None, ..write });
         replica.founding = Some(Founding { write: write_number, cluster, entry, hard_state });
         self.persist(write);
-        #[cfg(test)]
-        if is_back(Bug::FoundsBeforeSaving) {
-            self.finish_founding(write_number);
-        }
+        injected_bug!(FoundsBeforeSaving, self.finish_founding(write_number));
         true
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Created and dropped by `node.rs`; decides nothing by itself.
 
+mod retention;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,23 +14,21 @@ use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 use super::commits::History;
 use super::divergence::Divergence;
 use super::leader_state::LeaderState;
-use super::snapshots::SnapshotSchedule;
-use super::starts::HeardStarts;
+use super::member_starts::MemberStarts;
+use super::snapshot_schedule::SnapshotSchedule;
 use crate::raft::application::Application;
 use crate::raft::bootstrap::Note;
-use crate::raft::entry::Context;
+use crate::raft::entry::{Context, FOUNDING_INDEX, FOUNDING_TERM};
 use crate::raft::events::{Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StoredState, Write};
-use crate::raft::frame::{Ancestor, Roster};
+use crate::raft::frame::{Ancestor, RaftKind, RaftMessage, Roster};
 use crate::raft::group::RaftGroup;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-use crate::raft::log::{FOUNDING_INDEX, FOUNDING_TERM, Log};
+use crate::raft::log::Log;
 use crate::raft::membership::members::{ANCESTORS_MAX, Members};
 use crate::raft::options::Options;
 use crate::raft::requests::{LeaderSessions, SessionTable};
 use crate::raft::snapshot::Snapshot;
 use crate::raft::status::{Member, Status};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// Senders of our cluster that are not members are remembered so that they can be answered; beyond this number they are
 /// forgotten.
@@ -72,7 +72,7 @@ pub(super) struct Replica {
     /// The members' applications, as far as reported.
     pub(super) applications: BTreeMap<RaftId, Application>,
     /// The accepted start of each member.
-    pub(super) starts: BTreeMap<RaftId, HeardStarts>,
+    pub(super) starts: BTreeMap<RaftId, MemberStarts>,
     /// Nodes of our cluster that are not members according to our log, which may lag.
     non_members: BTreeMap<RaftId, Incarnation>,
     pub(super) snapshots: SnapshotSchedule,
@@ -83,12 +83,24 @@ pub(super) struct Replica {
     pub(super) founding: Option<Founding>,
     /// Until this position is reduced, the state may be older than the one that the application saw before the restart.
     pub(super) replays_until: Option<Position>,
-    /// The role, term and leader that were last delivered to JavaScript.
-    pub(super) reported_role: (Role, u64, Option<RaftId>),
+    /// What was last delivered to JavaScript.
+    pub(super) reported_role: ReportedRole,
     /// The status of the members; recomputed only when it changes, because a status is copied every turn.
     member_statuses: Arc<[Member]>,
     pub(super) note: Bytes,
     member_facts: Vec<MemberFacts>,
+}
+
+/// The role of a node, as its application knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReportedRole {
+    pub(super) role: Role,
+    pub(super) term: u64,
+    pub(super) leader: Option<RaftId>,
+}
+
+impl ReportedRole {
+    pub(super) const NONE: Self = Self { role: Role::Follower, term: 0, leader: None };
 }
 
 /// A recovery vote, and the write that contains it; none once that is durable.
@@ -175,10 +187,7 @@ impl Replica {
         let (ancestors, newest) = replica.lineage();
         let is_renamed = ancestors.iter().any(|ancestor| ancestor.cluster == cluster);
         replica.cluster = if is_renamed { newest } else { cluster };
-        #[cfg(test)]
-        if is_back(Bug::ForgetsSuccessorName) {
-            replica.cluster = cluster;
-        }
+        injected_bug!(ForgetsSuccessorName, replica.cluster = cluster);
         // If the log itself has continued as the successor, the vote has served its purpose.
         replica.cast_vote = recovery_vote
             .filter(|_| !is_renamed)
@@ -216,7 +225,7 @@ impl Replica {
             cast_vote: None,
             founding: None,
             replays_until: None,
-            reported_role: (Role::Follower, 0, None),
+            reported_role: ReportedRole::NONE,
             member_statuses: Arc::from([]),
             note: Bytes::new(),
             member_facts: Vec::new(),
@@ -241,6 +250,25 @@ impl Replica {
         self.group.campaign();
     }
 
+    /// This node leads in `term`.
+    pub(super) fn begin_leadership(&mut self, term: u64) {
+        let sessions = Some(LeaderSessions::new(term));
+        injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions().or(sessions));
+        (self.sessions, self.leader_state) = (sessions, Some(LeaderState::new(self.now)));
+    }
+
+    pub(super) fn end_leadership(&mut self) {
+        let sessions = None;
+        injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions());
+        (self.sessions, self.leader_state) = (sessions, None);
+    }
+
+    /// A bug: the sessions outlive their term.
+    #[cfg(test)]
+    fn stale_sessions(&mut self) -> Option<LeaderSessions> {
+        Some(self.sessions.take()?.continue_in(self.group.term()))
+    }
+
     /// Stops taking part in its cluster.
     pub(super) fn step_down(&mut self) {
         self.group.step_down();
@@ -251,6 +279,11 @@ impl Replica {
     /// Whether the log and the votes of this replica must not change.
     pub(super) fn is_frozen(&self) -> bool {
         self.cast_vote.is_some() || self.founding.is_some()
+    }
+
+    /// A node that has given its recovery vote takes no part in elections.
+    pub(super) fn may_send(&self, message: &RaftMessage, may_campaign: bool) -> bool {
+        !self.is_frozen() && (may_campaign || message.kind != RaftKind::RequestPreVote)
     }
 
     pub(super) fn record(&self, incarnation: Incarnation) -> ReplicaRecord {
@@ -479,12 +512,12 @@ impl Replica {
         self.members.id(self.leader()?).cloned()
     }
 
-    /// Counts a tick: a leader that has been silent for three election timeouts counts as none.
-    pub(super) fn check_leader_silence(&mut self, election_ticks: u64) {
+    /// Counts a tick: a leader that has been silent for `silent_ticks_max` counts as none.
+    pub(super) fn check_leader_silence(&mut self, silent_ticks_max: u64) {
         if self.group.is_leader() || self.group.leader().is_none() {
             self.is_leader_silent = false;
             self.leader_heard_at = self.now;
         }
-        self.is_leader_silent |= self.leader_heard_at + 3 * election_ticks <= self.now;
+        self.is_leader_silent |= self.leader_heard_at + silent_ticks_max <= self.now;
     }
 }

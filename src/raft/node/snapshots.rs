@@ -9,107 +9,24 @@ use super::Node;
 use super::leader_state::Arrived;
 use super::replica::Replica;
 use crate::error::Error;
+use crate::raft::entry::NUMBER_MAX;
 use crate::raft::events::{
     CallOutcome, Delivery, FailureOutcome, Position, SnapshotRecord, TakenSnapshot, Target, Warning, Work,
     Write,
 };
 use crate::raft::frame::{Chunk, Message, Outcome};
-use crate::raft::guard::NUMBER_MAX;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-use crate::raft::options::Options;
 use crate::raft::requests::RequestStatus;
 use crate::raft::snapshot::Snapshot;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
-use crate::raft::transfer::{Patience, Received, Reception, Transfer};
+use crate::raft::transfer::{Patience, Received, Reception, SnapshotReason, Transfer};
 
-/// A snapshot blocks JavaScript: a node waits at least this many times as long as the last one took.
-const PAUSE_FACTOR: u64 = 100;
 /// A leader that would be blocked for longer first transfers leadership.
 const LEADER_MICROS_MAX: u64 = 100_000;
-/// The assumed duration if nothing was measured yet.
-const MICROS_PER_MIB: u64 = 8_000;
-/// The pause after a failed snapshot: a retry costs as much and will probably fail again.
-const FAILURE_PAUSE_MICROS: u64 = 30_000_000;
-/// A quarter of what makes a snapshot due stays in the log behind it, for slightly lagging followers.
-const SLACK_DIVISOR: u64 = 4;
-
-/// When a node takes its next snapshot.
-#[derive(Debug)]
-pub(super) struct SnapshotSchedule {
-    entries_max: u64,
-    bytes_max: u64,
-    /// A different extra delay for every node, so that they are not all blocked at the same time; in thousandths.
-    offset: u64,
-    /// Of actions, since the last one.
-    bytes: u64,
-    /// A member needs one now.
-    is_wanted: bool,
-    earliest: u64,
-    last_micros: Option<u64>,
-    /// The rest of the snapshot that JavaScript was asked to take.
-    pending: Option<Snapshot>,
-    /// Leadership is being transferred because of it; the next attempt is not before this tick.
-    transfers_leadership_again_at: u64,
-    failure: Option<String>,
-}
-
-impl SnapshotSchedule {
-    pub(super) fn new(options: &Options, rng: u64) -> Self {
-        Self {
-            entries_max: options.snapshot_entries,
-            bytes_max: options.snapshot_bytes,
-            offset: rng % 500,
-            bytes: 0,
-            is_wanted: false,
-            earliest: 0,
-            last_micros: None,
-            pending: None,
-            transfers_leadership_again_at: 0,
-            failure: None,
-        }
-    }
-
-    pub(super) fn note_action(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-    }
-
-    pub(super) fn want(&mut self) {
-        self.is_wanted = true;
-    }
-
-    /// No snapshot of this node's state is to be taken.
-    pub(super) fn want_nothing(&mut self) {
-        (self.is_wanted, self.pending) = (false, None);
-    }
-
-    pub(super) fn drop_pending(&mut self) {
-        self.pending = None;
-    }
-
-    fn is_due(&self, now: u64, entries: u64) -> bool {
-        self.pending.is_none()
-            && now >= self.earliest
-            && entries > 0
-            && (self.is_wanted || self.is_long(entries))
-    }
-
-    /// The entries and bytes that stay in the log behind a snapshot, for slightly lagging followers.
-    pub(super) fn slack(&self) -> (u64, u64) {
-        (self.entries_max / SLACK_DIVISOR, self.bytes_max / SLACK_DIVISOR)
-    }
-
-    /// The log behind the last snapshot is long enough for another.
-    fn is_long(&self, entries: u64) -> bool {
-        let beyond = |value: u64, max: u64| value >= max.saturating_add(max / 1_000 * self.offset);
-        beyond(entries, self.entries_max) || beyond(self.bytes, self.bytes_max)
-    }
-}
 
 impl Node {
     /// Adds the taking of a snapshot to the batch, if one is due.
     pub(super) fn take_snapshot(&mut self, batch: &mut Vec<Delivery>) {
-        let election_ticks = self.options.election_timeout_ticks_max;
+        let timing = self.timing;
         let Some(replica) = &mut self.replica else { return };
         let last = replica.group.log().snapshot();
         // A leader's snapshot may be in the log already, and not delivered yet.
@@ -120,35 +37,30 @@ impl Node {
         if replica.divergence.is_diverged() || !is_saved || !replica.snapshots.is_due(replica.now, entries) {
             return;
         }
-        let estimated = (last.image.len() as u64 * MICROS_PER_MIB) >> 20;
-        let micros = replica.snapshots.last_micros.unwrap_or(estimated);
+        let micros = replica.snapshots.expected_micros(last.image.len());
         let blocks_leader = replica.group.is_leader() && micros > LEADER_MICROS_MAX;
-        if blocks_leader && replica.keeps_log() && !replica.snapshots.is_wanted {
+        if blocks_leader && replica.keeps_log() && !replica.snapshots.is_wanted() {
             // The images under way would end with the leadership, and the log would not be shorter.
             return;
         }
-        if blocks_leader && replica.now >= replica.snapshots.transfers_leadership_again_at {
-            replica.snapshots.transfers_leadership_again_at = replica.now + 10 * election_ticks;
-            replica.snapshots.earliest = replica.now + election_ticks;
+        if blocks_leader && replica.snapshots.begin_leadership_transfer(replica.now, timing) {
             return self.transfer_leadership(None);
         }
         let index = replica.delivered_index;
         let table = replica.table.clone();
-        #[cfg(test)]
-        let table = if is_back(Bug::ForgetsRequestTable) { replica.table.without_requests() } else { table };
+        injected_bug!(ForgetsRequestTable, table => replica.table.without_requests());
         let term = replica
             .group
             .log()
             .term_at(index)
             .expect("what was delivered is in the log until it is compacted");
-        replica.snapshots.pending = Some(Snapshot {
+        replica.snapshots.begin(Snapshot {
             position: Position { index, term },
             conf_state: replica.conf_state(),
             members: replica.members.clone(),
             table,
             state: None,
         });
-        replica.snapshots.bytes = 0;
         batch.push(Delivery::TakeSnapshot);
     }
 
@@ -156,14 +68,10 @@ impl Node {
     pub(super) fn snapshot_taken(&mut self, taken: TakenSnapshot) {
         let tick_micros = self.options.tick_micros.max(1);
         let Some(replica) = &mut self.replica else { return };
-        let Some(mut snapshot) = replica.snapshots.pending.take() else { return };
-        let pause = PAUSE_FACTOR * taken.micros;
+        let Some(mut snapshot) = replica.snapshots.take_pending() else { return };
         match taken.state {
             Ok(state) => {
-                replica.snapshots.last_micros = Some(taken.micros);
-                replica.snapshots.earliest = replica.now + pause.div_ceil(tick_micros);
-                replica.snapshots.is_wanted = false;
-                replica.snapshots.failure = None;
+                replica.snapshots.succeeded(replica.now, taken.micros, tick_micros);
                 // A leader's snapshot may have overtaken it.
                 if snapshot.position.index <= replica.group.log().snapshot().position.index {
                     return;
@@ -175,10 +83,7 @@ impl Node {
                 self.persist(write);
             }
             Err(why) => {
-                let pause = pause.max(FAILURE_PAUSE_MICROS);
-                replica.snapshots.earliest = replica.now + pause.div_ceil(tick_micros);
-                if replica.snapshots.failure.as_ref() != Some(&why) {
-                    replica.snapshots.failure = Some(why.clone());
+                if replica.snapshots.failed(replica.now, taken.micros, tick_micros, &why) {
                     self.warn(Warning::SnapshotFailed { why });
                 }
             }
@@ -187,7 +92,9 @@ impl Node {
 
     /// Sends the newest snapshot to a member, unless it is already being sent. A transfer that restores a state gives
     /// way to one that a log needs, never the reverse: raft-rs waits for the end of the latter, which restores as well.
-    pub(super) fn send_snapshot(&mut self, to: RaftId, is_reported: bool, restores: bool) {
+    pub(super) fn send_snapshot(&mut self, to: RaftId, reason: SnapshotReason) {
+        let restores = reason == SnapshotReason::Restoration;
+        let is_reported = reason == SnapshotReason::LogBehind;
         let Some(replica) = &mut self.replica else { return };
         let SnapshotRecord { position: Position { index, .. }, image } =
             replica.group.log().snapshot().clone();
@@ -196,9 +103,8 @@ impl Node {
         // A node that joins a recovered cluster gives up a log for this image: one from before the recovery may lack
         // what that log has. Where none can be taken, the log behind the image has to do.
         let is_older = replica.group.log().snapshot().position.index < replica.epoch_index;
-        #[cfg(test)]
-        let is_older = is_older && !is_back(Bug::SendsImageOfFormerCluster);
-        if is_older && replica.snapshots.failure.is_none() {
+        injected_bug!(SendsImageOfFormerCluster, is_older => false);
+        if is_older && !replica.snapshots.has_failed() {
             return replica.snapshots.want();
         }
         let Some(leader_state) = &mut replica.leader_state else { return };
@@ -224,8 +130,7 @@ impl Node {
         let Some(leader_state) = &mut replica.leader_state else { return };
         let (first, term) = (replica.group.log().compacted().index, replica.group.term());
         let SnapshotRecord { position, image } = replica.group.log().snapshot().clone();
-        #[cfg(test)]
-        let first = if is_back(Bug::RestartsTransfer) { position.index } else { first };
+        injected_bug!(RestartsTransfer, first => position.index);
         for (to, transfer) in &mut leader_state.snapshot_transfers {
             if transfer.restores || transfer.index >= first {
                 continue;
@@ -255,7 +160,7 @@ impl Node {
             replica.snapshots.want();
         }
         for to in replica.group.take_wants_snapshot() {
-            self.send_snapshot(to, true, false);
+            self.send_snapshot(to, SnapshotReason::LogBehind);
         }
         self.overtake_transfers();
         let Some(leader_state) = self.replica.as_mut().and_then(|replica| replica.leader_state.as_mut())
@@ -270,7 +175,7 @@ impl Node {
     }
 
     pub(super) fn tick_transfers(&mut self) {
-        let patience = 10 * self.options.election_timeout_ticks_max;
+        let patience = self.timing.transfer_given_up();
         let me = self.bootstrap.me().raft_id();
         // Its sender gave up as well, or is gone: another may send.
         self.reception.take_if(|reception| reception.tick(patience) == Patience::Over);
@@ -302,8 +207,7 @@ impl Node {
         }
         let Some(transfer) = leader_state.snapshot_transfers.remove(&to) else { return };
         let is_reported = transfer.is_reported;
-        #[cfg(test)]
-        let is_reported = is_reported && !is_back(Bug::ReportsNoSnapshot);
+        injected_bug!(ReportsNoSnapshot, is_reported => false);
         if is_reported {
             replica.group.report_snapshot(to, true);
         }
@@ -447,14 +351,11 @@ impl Replica {
     /// Stores the leader's snapshot of a prefix of this log, if it is newer than the stored one; drops the entries that
     /// it covers.
     pub(super) fn keep_leaders(&mut self, snapshot: &Snapshot, image: Bytes) -> Option<Write> {
-        #[cfg(test)]
-        if is_back(Bug::DivergedKeepsLog) {
-            return None;
-        }
+        injected_bug!(DivergedKeepsLog, return None);
         if snapshot.position.index <= self.group.log().snapshot().position.index {
             return None;
         }
-        self.snapshots.bytes = 0;
+        self.snapshots.restart_count();
         // What is compacted must be applied, as raft-rs sees it.
         self.group.applied(snapshot.position.index);
         Some(self.keep_record(snapshot, SnapshotRecord { position: snapshot.position, image }))

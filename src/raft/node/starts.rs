@@ -11,14 +11,13 @@
 use bytes::Bytes;
 
 use super::Node;
+use super::member_starts::{MemberStarts, StartReply};
 use super::replica::Replica;
 use crate::error::Error;
 use crate::raft::entry::Context;
 use crate::raft::events::{Target, Warning};
 use crate::raft::frame::{Frame, Message, Refused, Started};
 use crate::raft::identity::{Incarnation, RaftId, Start};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// What this process knows of its own directory.
 #[derive(Debug)]
@@ -45,28 +44,6 @@ impl OwnStarts {
     }
 }
 
-/// What a node knows about the starts of a member.
-#[derive(Debug, Default)]
-pub(super) struct HeardStarts {
-    /// Frames of this start are accepted.
-    accepted: Option<Start>,
-    heard_at: u64,
-    challenger: Option<Challenger>,
-}
-
-/// Another start that wants to be accepted.
-#[derive(Debug)]
-struct Challenger {
-    start: Start,
-    /// The token of the newest query; a living process answers all since the first.
-    token: u64,
-    first_token: u64,
-    since: u64,
-    asked_at: u64,
-    /// It has answered, so its directory knows the last start.
-    has_answered: bool,
-}
-
 impl Replica {
     /// What the incarnation has acknowledged for certain before the present start, as this leader knows.
     fn acknowledged(&self, member: RaftId) -> u64 {
@@ -84,25 +61,22 @@ impl Replica {
         me: RaftId,
         election_ticks: u64,
     ) -> bool {
-        let last = self.starts.get(&member).and_then(|heard| heard.accepted);
+        let last = self.starts.get(&member).and_then(MemberStarts::accepted);
         if last.is_some_and(|last| last.is_same(start)) {
-            self.starts.entry(member).or_default().heard_at = self.now;
+            self.starts.entry(member).or_default().heard(self.now);
             return true;
         }
         let continues = last
             .or(self.members.start(member))
             .is_none_or(|last| last.is_same(start) || former.is_some_and(|former| former.is_same(last)));
         let is_complete = last.is_none() || self.acknowledged(member) == 0;
-        let challenger = self.starts.get(&member).and_then(|heard| heard.challenger.as_ref());
-        let has_answered =
-            challenger.is_some_and(|challenger| challenger.start.is_same(start) && challenger.has_answered);
+        let has_answered = self.starts.get(&member).is_some_and(|heard| heard.has_answered(start));
         let is_known = continues && is_complete || has_answered;
         let is_free = self.is_free(member, start, election_ticks);
         // An image brings the record without its entry. What was accepted beside the record may have been a copy; but
         // an older start that the record still names may be heard of by a frame that was long under way: it must
         // answer.
-        #[cfg(test)]
-        let has_answered = has_answered || is_back(Bug::HearsFormerStart) && is_free;
+        injected_bug!(HearsFormerStart, has_answered => has_answered || is_free);
         let is_recorded = self.members.start(member).is_some_and(|record| {
             record.is_same(start) && last.is_none_or(|last| has_answered || last.number <= record.number)
         });
@@ -114,18 +88,16 @@ impl Replica {
 
     /// Whether the start of a member that is heard has ended, as far as this node can know when `challenger` speaks.
     fn is_free(&self, member: RaftId, challenger: Start, election_ticks: u64) -> bool {
-        let Some(heard) = self.starts.get(&member).filter(|heard| heard.accepted.is_some()) else {
+        let Some(heard) = self.starts.get(&member).filter(|heard| heard.accepted().is_some()) else {
             return true;
         };
-        let asked = heard.challenger.as_ref().filter(|asked| asked.start.is_same(challenger));
-        let silent_since = asked.map_or(heard.heard_at, |asked| asked.since.min(heard.heard_at));
-        silent_since + election_ticks <= self.now || self.is_closing(member, election_ticks)
+        heard.silent_since(challenger) + election_ticks <= self.now || self.is_closing(member, election_ticks)
     }
 
     /// Accepts frames of this start from now on.
     fn accept_start(&mut self, member: RaftId, start: Start) {
-        let heard = HeardStarts { accepted: Some(start), heard_at: self.now, challenger: None };
-        if self.starts.insert(member, heard).is_some_and(|former| former.accepted.is_some()) {
+        let heard = MemberStarts::accept(start, self.now);
+        if self.starts.insert(member, heard).is_some_and(|former| former.accepted().is_some()) {
             // Another process may run other code.
             self.applications.remove(&member);
         }
@@ -145,10 +117,7 @@ impl Node {
     /// Whether the process of a member that has sent a frame is accepted.
     pub(super) fn is_from_accepted_start(&mut self, frame: &Frame) -> bool {
         let is_ours = self.replica.as_ref().is_some_and(|replica| replica.cluster == frame.cluster);
-        #[cfg(test)]
-        if is_back(Bug::HearsEveryStart) {
-            return true;
-        }
+        injected_bug!(HearsEveryStart, return true);
         if !is_ours {
             return true;
         }
@@ -161,21 +130,20 @@ impl Node {
             self.handle_same_incarnation(started.start);
             return false;
         }
-        let election_ticks = self.options.election_timeout_ticks_max;
+        let election_ticks = self.timing.election();
         let Some(replica) = self.replica.as_mut().filter(|replica| replica.members.contains(frame.from))
         else {
             return !self.is_stopped;
         };
         let member = frame.from.raft_id();
         let was_heard = replica.starts.get(&member).is_some_and(|heard| {
-            heard.challenger.is_some()
-                || heard.accepted.is_some_and(|accepted| !accepted.is_same(started.start))
+            heard.is_challenged() || heard.accepted().is_some_and(|accepted| !accepted.is_same(started.start))
         });
         if !replica.accepts(member, started, me.raft_id(), election_ticks) {
             self.query_starts(frame.from, started.start);
             return false;
         }
-        let accepted = replica.starts.get(&member).and_then(|heard| heard.accepted);
+        let accepted = replica.starts.get(&member).and_then(MemberStarts::accepted);
         if accepted.is_none_or(|accepted| !accepted.is_same(started.start)) {
             replica.accept_start(member, started.start);
             if was_heard {
@@ -194,19 +162,13 @@ impl Node {
     /// Queries all processes of an incarnation for their start, at intervals.
     fn query_starts(&mut self, to: Incarnation, start: Start) {
         let Some(replica) = &mut self.replica else { return };
-        let (now, interval) = (replica.now, self.options.heartbeat_ticks);
+        let (now, interval) = (replica.now, self.timing.heartbeat());
         let record = replica.members.start(to.raft_id());
         let heard = replica.starts.entry(to.raft_id()).or_default();
-        let known = heard.accepted.or(record);
+        let known = heard.accepted().or(record);
         let token = self.last_request_id + 1;
-        match heard.challenger.as_mut().filter(|challenger| challenger.start.is_same(start)) {
-            Some(challenger) if now < challenger.asked_at + interval => return,
-            Some(challenger) => (challenger.token, challenger.asked_at) = (token, now),
-            None => {
-                let (since, asked_at, first_token) = (now, now, token);
-                heard.challenger =
-                    Some(Challenger { start, token, first_token, since, asked_at, has_answered: false });
-            }
+        if !heard.is_query_due(start, token, now, interval) {
+            return;
         }
         self.last_request_id = token;
         self.outbox.push(Target::One(to), Message::StartQuery { token, known });
@@ -236,43 +198,20 @@ impl Node {
         }
     }
 
-    /// A process has answered: if it is the accepted one, its challenger is refused; otherwise it is the challenger.
     fn handle_start_reply(&mut self, from: Incarnation, start: Start, token: u64, last_index: u64) {
         let member = from.raft_id();
-        let election_ticks = self.options.election_timeout_ticks_max;
+        let election_ticks = self.timing.election();
         let Some(replica) = &mut self.replica else { return };
-        let acknowledged = replica.acknowledged(member);
-        let is_free = replica.is_free(member, start, election_ticks);
-        let record = replica.members.start(member);
-        let now = replica.now;
-        let Some(heard) = replica.starts.get_mut(&member) else { return };
-        let accepted = heard.accepted;
-        let Some(challenger) = heard
-            .challenger
-            .as_mut()
-            .filter(|challenger| (challenger.first_token..=challenger.token).contains(&token))
-        else {
-            return;
+        let reply = StartReply {
+            start,
+            token,
+            record: replica.members.start(member),
+            is_outdated: last_index < replica.acknowledged(member),
+            is_free: replica.is_free(member, start, election_ticks),
         };
-        let refused = if let Some(accepted) = accepted.filter(|accepted| accepted.is_same(start)) {
-            #[cfg(test)]
-            let now = if is_back(Bug::HearsFormerStart) { challenger.since } else { now };
-            challenger.since = now;
-            // A node that has just started may have heard the copy first: only the cluster's choice is held against
-            // others.
-            record.is_none_or(|record| record.is_same(accepted)).then_some(Refused::Copy)
-        } else if !challenger.start.is_same(start) {
-            None
-        } else if accepted.is_some() && last_index < acknowledged {
-            // While the other may answer yet, it is not known which of both errors it is.
-            is_free.then_some(Refused::Outdated)
-        } else {
-            challenger.has_answered = true;
-            None
-        };
-        if let Some(why) = refused {
-            let start = challenger.start;
-            heard.challenger = None;
+        let refused =
+            replica.starts.get_mut(&member).and_then(|heard| heard.handle_reply(&reply, replica.now));
+        if let Some((start, why)) = refused {
             self.refuse_start(from, start, why);
         }
     }
@@ -298,7 +237,7 @@ impl Node {
             return;
         }
         let heard = replica.starts.entry(me.raft_id()).or_default();
-        if heard.challenger.as_ref().is_some_and(|twin| twin.start.is_same(start) && twin.has_answered) {
+        if heard.has_answered(start) {
             if start < current {
                 self.fail_as(Refused::Copy);
             }
@@ -314,7 +253,7 @@ impl Node {
         let Some(replica) = &mut self.replica else { return };
         for (member, start) in starts {
             replica.members.set_start(member, start);
-            let accepted = replica.starts.get(&member).and_then(|heard| heard.accepted);
+            let accepted = replica.starts.get(&member).and_then(MemberStarts::accepted);
             if member != me
                 && replica.members.start(member) == Some(start)
                 && accepted
@@ -352,7 +291,7 @@ impl Node {
         }
         let heard = |member: RaftId| match member == me {
             true => current,
-            false => replica.starts.get(&member).and_then(|heard| heard.accepted),
+            false => replica.starts.get(&member).and_then(MemberStarts::accepted),
         };
         let starts = replica.members.iter().filter_map(|(member, ..)| Some((member, heard(member)?)));
         let starts: Vec<(RaftId, Start)> =

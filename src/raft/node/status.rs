@@ -31,7 +31,7 @@ impl Node {
         };
         if let Some(replica) = &self.replica {
             replica.describe(&mut status);
-            let election_ticks = self.options.election_timeout_ticks_max;
+            let election_ticks = self.timing.election();
             status.fault_tolerance = replica.fault_tolerance(self.bootstrap.me().raft_id(), election_ticks);
         }
         if let Some(reception) = self.reception.as_ref().filter(|_| status.diverged.is_none()) {

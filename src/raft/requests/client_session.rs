@@ -71,7 +71,7 @@ impl Pending {
 }
 
 impl ClientSession {
-    pub fn new(start: u64, heartbeat_ticks: u64) -> Self {
+    pub fn new(start: u64, retry_ticks_min: u64) -> Self {
         Self {
             start,
             floor: 1,
@@ -82,8 +82,8 @@ impl ClientSession {
             window_bytes: 0,
             window_requests: 0,
             idle_ticks: 0,
-            retry_ticks: 2 * heartbeat_ticks,
-            retry_ticks_min: 2 * heartbeat_ticks,
+            retry_ticks: retry_ticks_min,
+            retry_ticks_min,
             rewound: None,
             now_ticks: 0,
             decided: BTreeSet::new(),
@@ -321,7 +321,7 @@ mod tests {
     use super::*;
 
     fn origin_with(count: u64) -> ClientSession {
-        let mut origin = ClientSession::new(1, 5);
+        let mut origin = ClientSession::new(1, 10);
         for sequence in 1..=count {
             origin.add(Perform { sequence, method: "m".into(), args: Bytes::from_static(b"[]") });
         }
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn the_window_bounds_what_is_with_the_leader() {
-        let mut origin = ClientSession::new(1, 5);
+        let mut origin = ClientSession::new(1, 10);
         for sequence in 1..=40 {
             let args = Bytes::from(vec![b'1'; 200 << 10]);
             origin.add(Perform { sequence, method: "m".into(), args });

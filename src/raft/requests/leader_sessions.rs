@@ -16,8 +16,6 @@ use crate::raft::entry::{Context, Request, RequestId};
 use crate::raft::events::MethodResult;
 use crate::raft::frame::{Outcome, Requests};
 use crate::raft::identity::RaftId;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// The limit of requests that wait for evaluation; beyond it they are dropped, and their origins repeat them.
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -140,7 +138,7 @@ impl LeaderSessions {
 
     /// A bug: the batch with JavaScript outlives its term.
     #[cfg(test)]
-    pub fn goes_on_in(self, term: u64) -> Self {
+    pub fn continue_in(self, term: u64) -> Self {
         Self { in_flight: self.in_flight, ..Self::new(term) }
     }
 
@@ -177,9 +175,7 @@ impl LeaderSessions {
         let mut is_news_to_origin = false;
         for item in requests.requests {
             let is_repeated = item.sequence <= session.received;
-            #[cfg(test)]
-            let is_repeated = is_repeated
-                && (!is_back(Bug::EvaluatesTwice) || session.outcomes.contains_key(&item.sequence));
+            injected_bug!(EvaluatesTwice, is_repeated => session.outcomes.contains_key(&item.sequence));
             if is_repeated || item.sequence < session.floor {
                 is_news_to_origin = true;
                 if let Some((index, outcome)) = session.outcomes.get(&item.sequence) {
@@ -346,12 +342,9 @@ impl LeaderSessions {
         }
     }
 
-    /// A bug; returns what is to be requeued correctly.
+    /// A bug: requeues behind what came later; returns that nothing is left to be requeued.
     #[cfg(test)]
     fn wait_behind(&mut self, evaluations: Vec<Evaluation>) -> Vec<Evaluation> {
-        if !is_back(Bug::RequeuesBehind) {
-            return evaluations;
-        }
         for evaluation in evaluations {
             self.waiting_bytes += evaluation.args.len();
             let origin = evaluation.origin;
@@ -378,8 +371,7 @@ impl LeaderSessions {
             (2 * answered).max(1)
         };
         let rest = evaluated.split_off(answered);
-        #[cfg(test)]
-        let rest = self.wait_behind(rest);
+        injected_bug!(RequeuesBehind, rest => self.wait_behind(rest));
         self.wait_again(rest);
         if evaluated.is_empty() {
             return None;
@@ -444,9 +436,8 @@ impl LeaderSessions {
     }
 
     fn observe(&mut self, outcomes: Vec<(RequestId, Outcome)>, commit_index: u64, round: u64) {
-        #[cfg(test)]
-        let (commit_index, round) =
-            if is_back(Bug::RefusesBeforeCommit) { (0, 0) } else { (commit_index, round) };
+        injected_bug!(RefusesBeforeCommit, commit_index => 0);
+        injected_bug!(RefusesBeforeCommit, round => 0);
         if !outcomes.is_empty() {
             self.observations.push_back(Observation { commit_index, round, outcomes });
         }
@@ -518,12 +509,10 @@ impl LeaderSessions {
         // A request that was abandoned after its evaluation follows this one in the log, and later evaluations depend
         // on it.
         let floor = session.floor.min(id.sequence);
-        #[cfg(test)]
-        let floor = if is_back(Bug::PassesOverGivenUp) { session.floor } else { floor };
+        injected_bug!(PassesOverGivenUp, floor => session.floor);
         let unrecorded = std::mem::take(&mut session.unrecorded).into_iter().collect();
         let bytes_max = RECORDED_BYTES_MAX;
-        #[cfg(test)]
-        let bytes_max = if is_back(Bug::RecordsInOneEntry) { usize::MAX } else { bytes_max };
+        injected_bug!(RecordsInOneEntry, bytes_max => usize::MAX);
         let mut pages = in_pages(unrecorded, bytes_max, |(_, outcome)| outcome.bytes());
         let observed = pages.pop().unwrap_or_default();
         let (origin, start) = (id.origin, id.start);

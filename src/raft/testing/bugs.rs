@@ -1,8 +1,8 @@
 //! Reintroduces known bugs, one at a time, to verify that the simulations detect them: a checker that never fails
 //! proves nothing.
 //!
-//! The core asks [`is_back`] at the few places where a bug can live, under `#[cfg(test)]` alone: a build that is
-//! shipped could not even name it. The switch is the thread's own, so that tests beside this one are not touched.
+//! `injected_bug!` marks the few places of the core where a bug can live; a build that is shipped contains none of them.
+//! The switch is the thread's own, so that tests beside this one are not touched.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -133,27 +133,26 @@ thread_local! {
 }
 
 /// Whether this bug is put back on this thread.
-pub fn is_back(bug: Bug) -> bool {
+pub fn is_injected(bug: Bug) -> bool {
     BACK.get() == Some(bug)
 }
 
 /// Of [`Bug::AcknowledgesBeforeCommit`]: what the leader itself performed ends with its proposal.
-pub fn acknowledged_early(
+pub fn acknowledge_early(
     entries: &[(Vec<u8>, Bytes)],
     me: RaftId,
     origin: &mut ClientSession,
-) -> Vec<Delivery> {
-    let mut news = Vec::new();
+    deliveries: &mut Vec<Delivery>,
+) {
     for (context, action) in entries {
         if let Some(Context::Request(request)) = Context::decode(&context.clone().into())
             && request.id.origin == me
             && origin.end(request.id.sequence).is_some()
         {
             let call_outcome = CallOutcome::Done(action.clone());
-            news.push(Delivery::Settled { sequence: request.id.sequence, call_outcome });
+            deliveries.push(Delivery::Settled { sequence: request.id.sequence, call_outcome });
         }
     }
-    news
 }
 
 /// Does something with the bug put back.

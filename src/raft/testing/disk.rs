@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use raft_rs::eraftpb::{Entry, HardState};
 
-use super::bugs::{Bug, is_back};
+use super::bugs::{Bug, is_injected};
 use crate::raft::{Position, ReplicaRecord, SnapshotRecord, Start, StoredState, Write};
 
 /// What is durable, and what is in flight.
@@ -64,7 +64,7 @@ impl Disk {
         let kept = &mut self.durable;
         kept.start += 1;
         kept.starts.push(Start { number: kept.start, nonce });
-        if is_back(Bug::ReturnsWithEmptyLog)
+        if is_injected(Bug::ReturnsWithEmptyLog)
             && let Some(snapshot) = &kept.snapshot
         {
             kept.entries.clear();

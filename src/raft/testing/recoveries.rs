@@ -155,7 +155,7 @@ pub(super) fn a_promise_is_kept(k: u64) -> bool {
     let other = scenario.start_anew(&other, Some(disk));
     if has_promised {
         let status = scenario.status(&other);
-        let is_bound = status.waiting_for.as_ref().is_some_and(|text| text.contains("takes the place"));
+        let is_bound = status.waiting_for.as_ref().is_some_and(|text| text.contains("replaces this one"));
         assert!(is_bound || status.cluster != scenario.status(&best).cluster, "tick {k}: {status:?}");
     }
     scenario.until("it is recovered", |scenario| {
@@ -554,7 +554,7 @@ fn a_promise_goes_on_to_a_better_survivor_that_is_heard_later() {
         scenario.cluster.cuts.insert((less.clone(), more.clone()));
         let first = scenario.recover(&more, 3_000);
         scenario.ticks(20);
-        assert!(scenario.status(&less).waiting_for.is_some_and(|text| text.contains("takes the place")));
+        assert!(scenario.status(&less).waiting_for.is_some_and(|text| text.contains("replaces this one")));
         scenario.cluster.cuts.clear();
         scenario.cluster.cuts.insert((less.clone(), more.clone()));
         scenario.ticks(100);

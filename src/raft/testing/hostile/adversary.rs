@@ -11,13 +11,13 @@ use rand_chacha::{
 
 use super::target::Target;
 use crate::raft::application::Application;
+use crate::raft::entry::NUMBER_MAX;
 use crate::raft::entry::{Admission, Context};
 use crate::raft::events::Position;
 use crate::raft::frame::{
     Ancestor, Chunk, ClusterAnnouncement, Frame, Message, OperationReply, OperationRequest, Outcome,
     RaftKind, RaftMessage, Refused, RequestItem, Requests, Roster, WireEntry,
 };
-use crate::raft::guard::NUMBER_MAX;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::testing::formats::RAFT_KINDS;
 use crate::raft::{ClusterUuid, Incarnation, Start, Status};

@@ -6,16 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::conflict::Resolution;
-use super::state_machine::Bootstrap;
-use super::{Event, Phase};
+use super::Bootstrap;
 use crate::error::Error;
 use crate::raft::Warning;
 use crate::raft::application::Application;
+use crate::raft::bootstrap::conflict::Resolution;
+use crate::raft::bootstrap::{Event, Phase};
 use crate::raft::frame::ClusterAnnouncement;
 use crate::raft::identity::{ClusterUuid, Incarnation};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// From so many of the candidates on, others are tried as the second founder.
 const SEEDS_MAX: usize = 16;
@@ -135,9 +133,6 @@ impl Bootstrap {
 }
 
 fn may_found(one: &Application, other: &Application) -> bool {
-    #[cfg(test)]
-    if is_back(Bug::FoundsWithEveryApplication) {
-        return true;
-    }
+    injected_bug!(FoundsWithEveryApplication, return true);
     one.goes_with(other)
 }

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use super::state_machine::Bootstrap;
-use super::{Event, Facts, Phase};
+use super::Bootstrap;
+use crate::raft::bootstrap::{Event, Facts, Phase};
 use crate::raft::frame::{ClusterAnnouncement, Message};
 use crate::raft::identity::ClusterUuid;
 use crate::raft::{Target, Warning};

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::state_machine::Bootstrap;
-use super::{Event, Facts, Phase};
+use super::Bootstrap;
 use crate::raft::Warning;
+use crate::raft::bootstrap::{Event, Facts, Phase};
 use crate::raft::identity::ClusterUuid;
 
 /// The members of a cluster. Every client that may write to the channel can forge it, so it is used only for a warning.

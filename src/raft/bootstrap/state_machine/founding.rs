@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::state_machine::Bootstrap;
-use super::{Event, Phase};
+use super::Bootstrap;
 use crate::raft::Target;
+use crate::raft::bootstrap::{Event, Phase};
 use crate::raft::frame::{Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 

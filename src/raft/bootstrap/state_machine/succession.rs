@@ -3,13 +3,11 @@
 //! Part of `state_machine.rs`. A committed epoch ends the former cluster, regardless of its quorum. But a node drops
 //! its data only when the successor has admitted it: until then it can return.
 
-use super::conflict::{Resolution, decide_conflict};
-use super::state_machine::Bootstrap;
-use super::{Event, Facts, Phase};
+use super::Bootstrap;
+use crate::raft::bootstrap::conflict::{Resolution, decide_conflict};
+use crate::raft::bootstrap::{Event, Facts, Phase};
 use crate::raft::frame::{Ancestor, ClusterAnnouncement};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 use crate::raft::{Target, Warning};
 
 /// The membership in the former cluster.
@@ -31,13 +29,9 @@ impl Bootstrap {
         facts: &Facts,
     ) -> bool {
         let kept = |cluster| announcement.ancestors.iter().find(|ancestor| ancestor.cluster == cluster);
-        #[cfg(test)]
-        let is_deaf = is_back(Bug::OutlivesItsSuccessor) && facts.has_leader;
-        #[cfg(not(test))]
-        let is_deaf = false;
-        if let Some(Ancestor { kept, .. }) = kept(self.phase.cluster())
-            && !is_deaf
-        {
+        let successor = kept(self.phase.cluster());
+        injected_bug!(OutlivesItsSuccessor, successor => successor.filter(|_| !facts.has_leader));
+        if let Some(Ancestor { kept, .. }) = successor {
             self.leave_for_successor(from, announcement, *kept, facts);
             return true;
         }

@@ -4,10 +4,8 @@
 //! meanwhile, each image would arrive too late, and the next one would begin. So it is kept until the receiver has it,
 //! within a bound.
 
-use super::replica::Replica;
+use super::Replica;
 use crate::raft::identity::RaftId;
-#[cfg(test)]
-use crate::raft::testing::bugs::{Bug, is_back};
 
 /// The log that is kept for others may have so many bytes, or this many times those of the newest image, whichever is more.
 const KEPT_BYTES_MIN: u64 = 64 << 20;
@@ -20,11 +18,8 @@ impl Replica {
     }
 
     /// As a leader: the log is kept for a member whose image is under way, or that has just got it.
-    pub(super) fn keeps_log(&self) -> bool {
-        #[cfg(test)]
-        if is_back(Bug::CutsLogBehindImage) {
-            return false;
-        }
+    pub(in crate::raft::node) fn keeps_log(&self) -> bool {
+        injected_bug!(CutsLogBehindImage, return false);
         let has_arrivals = self.leader_state.as_ref().is_some_and(|leader_state| {
             !leader_state.arrived.is_empty()
                 || leader_state.snapshot_transfers.values().any(|transfer| !transfer.restores)
@@ -33,11 +28,8 @@ impl Replica {
     }
 
     /// As a leader: the last index that the member has which needs the most of the log, if that is not too much.
-    pub(super) fn needed_behind(&self) -> Option<u64> {
-        #[cfg(test)]
-        if is_back(Bug::CutsLogBehindImage) {
-            return None;
-        }
+    pub(in crate::raft::node) fn needed_behind(&self) -> Option<u64> {
+        injected_bug!(CutsLogBehindImage, return None);
         let leader_state = self.leader_state.as_ref()?;
         let needed = self.members.iter().filter_map(|(member, ..)| {
             let transfer = leader_state.snapshot_transfers.get(&member).filter(|transfer| !transfer.restores);
@@ -53,7 +45,7 @@ impl Replica {
     }
 
     /// A tick has passed: a member that got an image, and has the log behind it by now or is silent, needs it no more.
-    pub(super) fn tick_arrived(&mut self, me: RaftId, silent_ticks_max: u64) {
+    pub(in crate::raft::node) fn tick_arrived(&mut self, me: RaftId, silent_ticks_max: u64) {
         let Some(leader_state) =
             self.leader_state.as_ref().filter(|leader_state| !leader_state.arrived.is_empty())
         else {

@@ -1,0 +1,139 @@
+//! Decides when a node takes its next snapshot.
+
+use crate::raft::options::Options;
+use crate::raft::snapshot::Snapshot;
+use crate::raft::timing::Timing;
+
+/// A snapshot blocks JavaScript: a node waits at least this many times as long as the last one took.
+const PAUSE_FACTOR: u64 = 100;
+/// The assumed duration if nothing was measured yet.
+const MICROS_PER_MIB: u64 = 8_000;
+/// The pause after a failed snapshot: a retry costs as much and will probably fail again.
+const FAILURE_PAUSE_MICROS: u64 = 30_000_000;
+/// A quarter of what makes a snapshot due stays in the log behind it, for slightly lagging followers.
+const SLACK_DIVISOR: u64 = 4;
+
+/// When a node takes its next snapshot.
+#[derive(Debug)]
+pub(super) struct SnapshotSchedule {
+    entries_max: u64,
+    bytes_max: u64,
+    /// A different extra delay for every node, so that they are not all blocked at the same time; in thousandths.
+    offset: u64,
+    /// Of actions, since the last one.
+    bytes: u64,
+    /// A member needs one now.
+    is_wanted: bool,
+    earliest: u64,
+    last_micros: Option<u64>,
+    /// The rest of the snapshot that JavaScript was asked to take.
+    pending: Option<Snapshot>,
+    /// Leadership is being transferred because of it; the next attempt is not before this tick.
+    transfers_leadership_again_at: u64,
+    failure: Option<String>,
+}
+
+impl SnapshotSchedule {
+    pub(super) fn new(options: &Options, rng: u64) -> Self {
+        Self {
+            entries_max: options.snapshot_entries,
+            bytes_max: options.snapshot_bytes,
+            offset: rng % 500,
+            bytes: 0,
+            is_wanted: false,
+            earliest: 0,
+            last_micros: None,
+            pending: None,
+            transfers_leadership_again_at: 0,
+            failure: None,
+        }
+    }
+
+    pub(super) fn note_action(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    pub(super) fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
+    /// No snapshot of this node's state is to be taken.
+    pub(super) fn want_nothing(&mut self) {
+        (self.is_wanted, self.pending) = (false, None);
+    }
+
+    pub(super) fn drop_pending(&mut self) {
+        self.pending = None;
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_wanted
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// How long the next snapshot will block JavaScript.
+    pub(super) fn expected_micros(&self, last_bytes: usize) -> u64 {
+        self.last_micros.unwrap_or((last_bytes as u64 * MICROS_PER_MIB) >> 20)
+    }
+
+    /// Whether leadership is to be transferred first; false if that was tried a short while ago.
+    pub(super) fn begin_leadership_transfer(&mut self, now: u64, timing: Timing) -> bool {
+        let is_time = now >= self.transfers_leadership_again_at;
+        if is_time {
+            self.transfers_leadership_again_at = now + timing.between_transfers_for_snapshot();
+            self.earliest = now + timing.election();
+        }
+        is_time
+    }
+
+    /// JavaScript is asked for the state that `pending` lacks.
+    pub(super) fn begin(&mut self, pending: Snapshot) {
+        self.pending = Some(pending);
+        self.restart_count();
+    }
+
+    pub(super) fn take_pending(&mut self) -> Option<Snapshot> {
+        self.pending.take()
+    }
+
+    /// The bytes of actions count from here on.
+    pub(super) fn restart_count(&mut self) {
+        self.bytes = 0;
+    }
+
+    pub(super) fn succeeded(&mut self, now: u64, micros: u64, tick_micros: u64) {
+        self.last_micros = Some(micros);
+        self.earliest = now + (PAUSE_FACTOR * micros).div_ceil(tick_micros);
+        (self.is_wanted, self.failure) = (false, None);
+    }
+
+    /// JavaScript failed to take the snapshot; true if this reason is new.
+    pub(super) fn failed(&mut self, now: u64, micros: u64, tick_micros: u64, why: &str) -> bool {
+        let pause = (PAUSE_FACTOR * micros).max(FAILURE_PAUSE_MICROS);
+        self.earliest = now + pause.div_ceil(tick_micros);
+        let is_new = self.failure.as_deref() != Some(why);
+        self.failure = Some(why.to_owned());
+        is_new
+    }
+
+    pub(super) fn is_due(&self, now: u64, entries: u64) -> bool {
+        self.pending.is_none()
+            && now >= self.earliest
+            && entries > 0
+            && (self.is_wanted || self.is_long(entries))
+    }
+
+    /// The entries and bytes that stay in the log behind a snapshot, for slightly lagging followers.
+    pub(super) fn slack(&self) -> (u64, u64) {
+        (self.entries_max / SLACK_DIVISOR, self.bytes_max / SLACK_DIVISOR)
+    }
+
+    /// The log behind the last snapshot is long enough for another.
+    pub(super) fn is_long(&self, entries: u64) -> bool {
+        let beyond = |value: u64, max: u64| value >= max.saturating_add(max / 1_000 * self.offset);
+        beyond(entries, self.entries_max) || beyond(self.bytes, self.bytes_max)
+    }
+}

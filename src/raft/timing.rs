@@ -1,0 +1,216 @@
+//! The waiting times of the core, in ticks: every multiple of a heartbeat interval or an election timeout.
+//!
+//! Derived from the options. It must never count time itself. An election timeout here is the longest that may be
+//! drawn: whatever lives answers within it.
+
+use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
+
+use super::options::Options;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    heartbeat: u64,
+    election_min: u64,
+    election: u64,
+}
+
+impl Timing {
+    pub fn new(options: &Options) -> Self {
+        Self {
+            heartbeat: options.heartbeat_ticks.max(1),
+            election_min: options.election_timeout_ticks_min,
+            election: options.election_timeout_ticks_max.max(1),
+        }
+    }
+}
+
+/// In a cluster.
+impl Timing {
+    pub fn heartbeat(&self) -> u64 {
+        self.heartbeat
+    }
+
+    /// A member that was silent for so long is absent: it sends several messages in that time.
+    pub fn election(&self) -> u64 {
+        self.election
+    }
+
+    /// Without a leader, living voters campaign in turns: a node that was silent for three turns is missing. A learner,
+    /// which never campaigns, counts its leader as lost after the same time, and a leader forgets a newcomer.
+    pub fn missing(&self) -> u64 {
+        3 * self.election
+    }
+
+    /// A member that was silent for so long will not return soon: a spare may replace it.
+    pub fn dead(&self) -> u64 {
+        10 * self.election
+    }
+
+    /// Without a leader for so long, several elections have failed: the quorum is lost, if voters are missing.
+    pub fn quorum_lost(&self) -> u64 {
+        10 * self.election
+    }
+
+    /// A transfer of a snapshot that brought nothing for so long is given up: its peer is gone, or gave it up.
+    pub fn transfer_given_up(&self) -> u64 {
+        10 * self.election
+    }
+
+    /// From one transfer of leadership because of a snapshot to the next: the present leader was elected again, so the
+    /// others are not better.
+    pub fn between_transfers_for_snapshot(&self) -> u64 {
+        10 * self.election
+    }
+
+    /// A write that is under way for so long is overdue: slow disks take less, and the others wait for this node.
+    pub fn write_overdue(&self) -> u64 {
+        2 * self.election
+    }
+
+    /// The next voters have not answered a leader for so long: it steps down, as it does when the present voters are
+    /// silent for one election timeout.
+    pub fn change_doubted(&self) -> u64 {
+        2 * self.election
+    }
+
+    /// A diverged node campaigns only after so long without a leader: the others had three turns.
+    pub fn diverged_campaigns(&self) -> u64 {
+        3 * self.election
+    }
+
+    /// From one report of a diverged node to the next.
+    pub fn between_divergence_reports(&self) -> u64 {
+        2 * self.heartbeat
+    }
+
+    /// JavaScript counts as blocked if it gave no sign for so long.
+    pub fn app_blocked(&self) -> u64 {
+        self.election
+    }
+
+    /// The same while it is busy with a request that an earlier leader may have given up: if every leader gave up on
+    /// it, it would never end.
+    pub fn app_blocked_by_slow_request(&self) -> u64 {
+        20 * self.election
+    }
+
+    /// An operation is repeated to the leader: its answer needs a heartbeat round, and the next one if frames are lost.
+    pub fn operation_retry(&self) -> u64 {
+        4 * self.heartbeat
+    }
+
+    /// A follower hears its leader once in a heartbeat interval: longer than that, its own clock would only wake it for
+    /// nothing.
+    pub fn idle_follower(&self) -> u64 {
+        2 * self.heartbeat
+    }
+
+    /// Requests that are not answered are repeated, at first after so long.
+    pub fn request_retry(&self) -> u64 {
+        2 * self.heartbeat
+    }
+
+    /// Bulk data may queue in a connection for so long: heartbeats wait behind it, and must arrive in time.
+    pub fn queue_max(&self) -> u64 {
+        (self.election_min / 3).max(1)
+    }
+
+    /// An acknowledgement is late after so long, however slow the connection is.
+    pub fn acknowledgement_late_max(&self) -> u64 {
+        4 * self.election
+    }
+
+    /// What is not acknowledged may be lost, but is not sent again before.
+    pub fn retransmission_min(&self) -> u64 {
+        4 * self.heartbeat
+    }
+
+    /// No reordering delays a frame for so long.
+    pub fn reordering_max(&self) -> u64 {
+        2 * self.heartbeat
+    }
+}
+
+/// In the bootstrap. What several nodes do at the same moment is jittered.
+impl Timing {
+    /// From one Discover or Accept to the next: half to one and a half intervals.
+    pub fn interval(&self, rng: &mut ChaCha8Rng) -> u64 {
+        jittered(self.heartbeat, rng)
+    }
+
+    /// The same for what is said in the background: Discover while waiting, and ClusterAnnouncement.
+    pub fn slow_interval(&self, rng: &mut ChaCha8Rng) -> u64 {
+        jittered(10 * self.heartbeat, rng)
+    }
+
+    /// How long an alone founder's Discover goes unanswered before it founds.
+    pub fn answer(&self) -> u64 {
+        self.heartbeat
+    }
+
+    /// How long a Discover counts for founding: three intervals at their longest, so that one lost Discover takes
+    /// no node off the list.
+    pub fn discover_is_fresh(&self) -> u64 {
+        3 * longest(self.heartbeat)
+    }
+
+    /// How long a Discover counts as that of a newcomer: several slow intervals.
+    pub fn newcomer_is_near(&self) -> u64 {
+        10 * self.election.max(self.heartbeat)
+    }
+
+    /// At least this long apart, a member answers the HEREs of one other cluster.
+    pub fn between_answers(&self) -> u64 {
+        10 * self.heartbeat
+    }
+
+    /// How long an accepted roster may take to be founded. The jitter keeps those who gave up from meeting again as
+    /// the same halves.
+    pub fn until_founded(&self, rng: &mut ChaCha8Rng) -> u64 {
+        10 * self.heartbeat + below(10 * self.heartbeat, rng)
+    }
+
+    /// How long a founded cluster may take to have a leader.
+    pub fn until_committed(&self, rng: &mut ChaCha8Rng) -> u64 {
+        6 * self.election + below(2 * self.election, rng)
+    }
+
+    /// How long without a leader before a member without actions believes that the quorum is lost.
+    pub fn until_quorum_lost(&self, rng: &mut ChaCha8Rng) -> u64 {
+        self.leader_is_lost() + below(2 * self.election, rng)
+    }
+
+    /// How long without a leader before that counts against a cluster with actions that meets another.
+    pub fn leader_is_lost(&self) -> u64 {
+        10 * self.election
+    }
+
+    /// How long an election may take before a cluster without actions counts as one without a leader.
+    pub fn election_is_long(&self) -> u64 {
+        2 * self.election
+    }
+
+    /// How long a ClusterAnnouncement keeps its hearer from founding.
+    pub fn here_holds(&self) -> u64 {
+        10 * self.election
+    }
+
+    /// How long a node waits for others before it says so, and from one such warning to the next.
+    pub fn until_warning(&self) -> u64 {
+        4 * self.election
+    }
+}
+
+fn longest(interval: u64) -> u64 {
+    interval + interval / 2
+}
+
+fn jittered(interval: u64, rng: &mut ChaCha8Rng) -> u64 {
+    let shortest = interval - interval / 2;
+    shortest + below(longest(interval) - shortest, rng)
+}
+
+/// A number in `0..=most`.
+fn below(most: u64, rng: &mut ChaCha8Rng) -> u64 {
+    rng.next_u64() % (most + 1)
+}
