@@ -309,7 +309,9 @@ impl Node {
         self.tick_divergence();
         self.tick_liveness();
         self.tick_operations();
-        self.tick_closing();
+        let (is_member, timing) = (self.replica.is_some(), self.timing);
+        let announcement = self.closing.as_mut().and_then(|closing| closing.tick(is_member, timing));
+        self.execute(announcement);
         self.plan_membership();
         self.send_unreachable();
         self.check_own_start();
@@ -343,6 +345,7 @@ impl Node {
                 Effect::Deliver(delivery) => self.pending_deliveries.push(delivery),
                 Effect::Warn(warning) => self.warn(warning),
                 Effect::TransferLeadership(to) => self.transfer_leadership(to),
+                Effect::EndClosing => self.end_closing(),
             }
         }
     }
@@ -490,7 +493,7 @@ impl Node {
         }
         replica.reported_role = now;
         let ReportedRole { role, term, leader } = now;
-        let is_leading = replica.sessions.as_ref().is_some_and(|sessions| sessions.term() == term);
+        let is_leading = replica.leader_state.as_ref().is_some_and(|leader| leader.sessions.term() == term);
         if role != Role::Leader {
             replica.end_leadership();
             self.commit_piggyback = CommitPiggyback::default();
@@ -499,11 +502,39 @@ impl Node {
         }
         if leader.is_some() {
             self.client_session.follow(term);
-            self.outbox.push(Target::All, self.closing_message().unwrap_or_else(|| self.about(false)));
+            self.outbox
+                .push(Target::All, self.closing.as_ref().map_or_else(|| self.about(false), Closing::message));
         }
         let Some(replica) = &mut self.replica else { return };
         let leader = replica.leader_id();
         self.pending_deliveries.push(Delivery::Role { role, term, leader });
+    }
+
+    fn close(&mut self, ticks_max: u64, leaves: bool) {
+        if self.closing.is_none() {
+            let closing = self.closing.insert(Closing::new(ticks_max, leaves));
+            let announcement = self.replica.as_ref().map(|_| closing.announce());
+            self.execute(announcement);
+        }
+    }
+
+    fn continue_closing(&mut self) {
+        if self.closing.is_none() {
+            return;
+        }
+        let has_ended = self.client_session.is_empty() && !self.has_operations();
+        let Some(closing) = &mut self.closing else { return };
+        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me().raft_id());
+        let facts = closing::Facts { me, replica, has_ended, writes: self.writes, timing: self.timing };
+        let effects = closing.advance(&facts);
+        self.execute(effects);
+    }
+
+    fn end_closing(&mut self) {
+        let pending = self.client_session.end_where(|_| true);
+        self.settle_failed(pending, &Error::Closed);
+        self.fail_operations(&Error::Closed);
+        self.stop(None);
     }
 
     fn stop(&mut self, error: Option<Error>) {

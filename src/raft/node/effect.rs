@@ -11,4 +11,6 @@ pub(super) enum Effect {
     Warn(Warning),
     /// To this member, or to the one with the longest log; only a leader can.
     TransferLeadership(Option<RaftId>),
+    /// The node has closed: it stops.
+    EndClosing,
 }

@@ -4,6 +4,7 @@
 //! change nothing.
 
 use super::Node;
+use super::leader_state::LeaderState;
 use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
 use crate::raft::events::Warning;
 use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
@@ -153,7 +154,9 @@ impl Node {
             }
             Message::Requests(requests) => {
                 let is_being_removed = replica.is_being_removed(peer);
-                if let Some(sessions) = replica.sessions.as_mut().filter(|_| !is_being_removed) {
+                if let Some(LeaderState { sessions, .. }) =
+                    replica.leader_state.as_mut().filter(|_| !is_being_removed)
+                {
                     let term = sessions.term();
                     let replies = sessions.receive(peer, requests, &replica.table);
                     self.reply(from, term, replies);

@@ -285,8 +285,7 @@ impl Node {
             return;
         };
         let Some(leader_state) = &mut replica.leader_state else { return };
-        let is_open = replica.sessions.as_ref().is_some_and(|sessions| sessions.is_open());
-        if !is_open || replica.delivered_index < leader_state.recorded_at {
+        if !leader_state.sessions.is_open() || replica.delivered_index < leader_state.recorded_at {
             return;
         }
         let heard = |member: RaftId| match member == me {
