@@ -31,7 +31,6 @@ mod starts;
 mod status;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use rand_chacha::{
@@ -50,6 +49,7 @@ use super::timing::Timing;
 use super::transfer::Reception;
 use crate::error::Error;
 use app_liveness::AppLiveness;
+use applications::{ApplicationGuard, member_info};
 use channel_health::ChannelHealth;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
@@ -120,8 +120,7 @@ pub struct Node {
     starts: Option<OwnStarts>,
     reported_starts: BTreeSet<Start>,
     reported_versions: BTreeSet<u8>,
-    /// Differences between applications that this node has reported.
-    reported_applications: BTreeSet<(Arc<str>, Arc<str>, Arc<str>)>,
+    application_guard: ApplicationGuard,
     closing: Option<Closing>,
     is_stopped: bool,
 }
@@ -172,7 +171,7 @@ impl Node {
             starts: None,
             reported_starts: BTreeSet::new(),
             reported_versions: BTreeSet::new(),
-            reported_applications: BTreeSet::new(),
+            application_guard: ApplicationGuard::default(),
             closing: None,
             is_stopped: false,
         };
@@ -345,6 +344,7 @@ impl Node {
                 Effect::Deliver(delivery) => self.pending_deliveries.push(delivery),
                 Effect::Warn(warning) => self.warn(warning),
                 Effect::TransferLeadership(to) => self.transfer_leadership(to),
+                Effect::Fail(error) => self.fail(error),
                 Effect::EndClosing => self.end_closing(),
             }
         }
@@ -502,8 +502,10 @@ impl Node {
         }
         if leader.is_some() {
             self.client_session.follow(term);
-            self.outbox
-                .push(Target::All, self.closing.as_ref().map_or_else(|| self.about(false), Closing::message));
+            self.outbox.push(
+                Target::All,
+                self.closing.as_ref().map_or_else(|| member_info(&self.options, false), Closing::message),
+            );
         }
         let Some(replica) = &mut self.replica else { return };
         let leader = replica.leader_id();

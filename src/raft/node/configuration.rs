@@ -8,6 +8,7 @@ use protobuf::Message as _;
 use raft_rs::eraftpb::{ConfChangeType, ConfChangeV2, Entry};
 
 use super::Node;
+use super::applications;
 use super::closing::Closing;
 use super::replica::Replica;
 use crate::raft::entry::Admission;
@@ -118,7 +119,10 @@ impl Node {
         // A leader's knowledge of the others' logs changes constantly.
         replica.describe_members(self.bootstrap.me().raft_id());
         self.record_starts();
-        self.watch_applications();
+        let Some(replica) = &self.replica else { return };
+        let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
+        let effects = self.application_guard.watch(&applications::Facts { me, options, timing, replica });
+        self.execute(effects);
     }
 
     /// Reports silent members, so that the others and the next leader know them; and for a while, that there are none.

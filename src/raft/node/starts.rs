@@ -11,6 +11,7 @@
 use bytes::Bytes;
 
 use super::Node;
+use super::applications::member_info;
 use super::member_starts::{MemberStarts, StartReply};
 use super::replica::Replica;
 use crate::error::Error;
@@ -155,8 +156,7 @@ impl Node {
 
     /// The information that it sent before it was accepted is lost.
     fn query_member_info(&mut self, member: Incarnation) {
-        let about = self.about(true);
-        self.outbox.push(Target::One(member), about);
+        self.outbox.push(Target::One(member), member_info(&self.options, true));
     }
 
     /// Queries all processes of an incarnation for their start, at intervals.
