@@ -197,10 +197,8 @@ fn faults_of_variants(source: &Text) -> Vec<String> {
 }
 
 /// The parts of the core that still extend the node, instead of being a type of their own that it asks. Only shorter.
-const PARTS_OF_NODE: [&str; 18] = [
-    "applications",
+const PARTS_OF_NODE: [&str; 16] = [
     "catch_up",
-    "closing",
     "configuration",
     "deliveries",
     "divergence",

@@ -31,7 +31,6 @@ mod starts;
 mod status;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use rand_chacha::{
@@ -50,6 +49,7 @@ use super::timing::Timing;
 use super::transfer::Reception;
 use crate::error::Error;
 use app_liveness::AppLiveness;
+use applications::{ApplicationGuard, member_info};
 use channel_health::ChannelHealth;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
@@ -120,8 +120,7 @@ pub struct Node {
     starts: Option<OwnStarts>,
     reported_starts: BTreeSet<Start>,
     reported_versions: BTreeSet<u8>,
-    /// Differences between applications that this node has reported.
-    reported_applications: BTreeSet<(Arc<str>, Arc<str>, Arc<str>)>,
+    application_guard: ApplicationGuard,
     closing: Option<Closing>,
     is_stopped: bool,
 }
@@ -172,7 +171,7 @@ impl Node {
             starts: None,
             reported_starts: BTreeSet::new(),
             reported_versions: BTreeSet::new(),
-            reported_applications: BTreeSet::new(),
+            application_guard: ApplicationGuard::default(),
             closing: None,
             is_stopped: false,
         };
@@ -309,7 +308,9 @@ impl Node {
         self.tick_divergence();
         self.tick_liveness();
         self.tick_operations();
-        self.tick_closing();
+        let (is_member, timing) = (self.replica.is_some(), self.timing);
+        let announcement = self.closing.as_mut().and_then(|closing| closing.tick(is_member, timing));
+        self.execute(announcement);
         self.plan_membership();
         self.send_unreachable();
         self.check_own_start();
@@ -343,6 +344,8 @@ impl Node {
                 Effect::Deliver(delivery) => self.pending_deliveries.push(delivery),
                 Effect::Warn(warning) => self.warn(warning),
                 Effect::TransferLeadership(to) => self.transfer_leadership(to),
+                Effect::Fail(error) => self.fail(error),
+                Effect::EndClosing => self.end_closing(),
             }
         }
     }
@@ -490,7 +493,7 @@ impl Node {
         }
         replica.reported_role = now;
         let ReportedRole { role, term, leader } = now;
-        let is_leading = replica.sessions.as_ref().is_some_and(|sessions| sessions.term() == term);
+        let is_leading = replica.leader_state.as_ref().is_some_and(|leader| leader.sessions.term() == term);
         if role != Role::Leader {
             replica.end_leadership();
             self.commit_piggyback = CommitPiggyback::default();
@@ -499,11 +502,41 @@ impl Node {
         }
         if leader.is_some() {
             self.client_session.follow(term);
-            self.outbox.push(Target::All, self.closing_message().unwrap_or_else(|| self.about(false)));
+            self.outbox.push(
+                Target::All,
+                self.closing.as_ref().map_or_else(|| member_info(&self.options, false), Closing::message),
+            );
         }
         let Some(replica) = &mut self.replica else { return };
         let leader = replica.leader_id();
         self.pending_deliveries.push(Delivery::Role { role, term, leader });
+    }
+
+    fn close(&mut self, ticks_max: u64, leaves: bool) {
+        if self.closing.is_none() {
+            let closing = self.closing.insert(Closing::new(ticks_max, leaves));
+            let announcement = self.replica.as_ref().map(|_| closing.announce());
+            self.execute(announcement);
+        }
+    }
+
+    fn continue_closing(&mut self) {
+        if self.closing.is_none() {
+            return;
+        }
+        let has_ended = self.client_session.is_empty() && !self.has_operations();
+        let Some(closing) = &mut self.closing else { return };
+        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me().raft_id());
+        let facts = closing::Facts { me, replica, has_ended, writes: self.writes, timing: self.timing };
+        let effects = closing.advance(&facts);
+        self.execute(effects);
+    }
+
+    fn end_closing(&mut self) {
+        let pending = self.client_session.end_where(|_| true);
+        self.settle_failed(pending, &Error::Closed);
+        self.fail_operations(&Error::Closed);
+        self.stop(None);
     }
 
     fn stop(&mut self, error: Option<Error>) {

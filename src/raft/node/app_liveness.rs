@@ -51,7 +51,8 @@ impl AppLiveness {
         self.unanswered_ticks += 1;
         let is_due = self.is_blocked(timing) && self.unanswered_ticks.is_multiple_of(timing.heartbeat());
         let has_work = |replica: &&Replica| {
-            replica.group.is_leader() && replica.sessions.as_ref().is_some_and(|sessions| sessions.has_work())
+            replica.group.is_leader()
+                && replica.leader_state.as_ref().is_some_and(|leader| leader.sessions.has_work())
         };
         let Some(replica) = replica.filter(|_| is_due).filter(has_work) else { return Vec::new() };
         let voters = replica.members.iter().filter(|(member, incarnation, _)| {

@@ -8,6 +8,8 @@ use protobuf::Message as _;
 use raft_rs::eraftpb::{ConfChangeType, ConfChangeV2, Entry};
 
 use super::Node;
+use super::applications;
+use super::closing::Closing;
 use super::replica::Replica;
 use crate::raft::entry::Admission;
 use crate::raft::events::Target;
@@ -117,7 +119,10 @@ impl Node {
         // A leader's knowledge of the others' logs changes constantly.
         replica.describe_members(self.bootstrap.me().raft_id());
         self.record_starts();
-        self.watch_applications();
+        let Some(replica) = &self.replica else { return };
+        let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
+        let effects = self.application_guard.watch(&applications::Facts { me, options, timing, replica });
+        self.execute(effects);
     }
 
     /// Reports silent members, so that the others and the next leader know them; and for a while, that there are none.
@@ -160,12 +165,14 @@ impl Node {
     fn cluster_view(&mut self) -> Option<ClusterView> {
         let me = self.bootstrap.me().raft_id();
         let is_closing = self.closing.is_some();
-        let leaves = self.closing.as_ref().is_some_and(|closing| closing.leaves && closing.is_settled);
+        let leaves = self.closing.as_ref().is_some_and(Closing::gives_up_membership);
         let election_ticks = self.timing.election();
         self.replica.as_ref().filter(|replica| replica.group.accepts_proposals())?;
         let has_transfer_target = self.transfer_target(None).is_some();
         let replica = self.replica.as_mut()?;
-        replica.sessions.as_ref().filter(|sessions| sessions.is_open())?;
+        if !replica.has_open_sessions() {
+            return None;
+        }
         // A leader that was removed only waits until it can stop leading.
         replica.members.incarnation(me)?;
         let leader_state = replica.leader_state.as_mut()?;
@@ -278,10 +285,37 @@ impl Node {
         }
     }
 
+    /// This leader was removed, and a quorum has applied that (thesis §4.2.2). The leader notifies other removed
+    /// members: until a quorum has applied the removal, their votes may be needed.
+    pub(super) fn notice_removal(&mut self) {
+        let me = self.bootstrap.me();
+        let removed = self.replica.as_ref().filter(|replica| {
+            let is_behind = replica.are_members_behind(me.raft_id());
+            injected_bug!(SurvivorTakesItselfForRemoved, is_behind => false);
+            replica.group.is_leader()
+                && !is_behind
+                && !replica.members.contains(me)
+                && replica.group.is_change_known()
+        });
+        if let Some(cluster_size) = removed.map(|replica| replica.members.cluster_size()) {
+            self.flush();
+            self.leave_cluster(cluster_size);
+        }
+    }
+
+    /// This node was removed, according to the log or the leader.
+    pub(super) fn leave_cluster(&mut self, cluster_size: usize) {
+        if self.closing.is_some() {
+            self.end_closing();
+        } else {
+            self.bootstrap.start_over(cluster_size, "this node was removed from its cluster");
+        }
+    }
+
     /// Notifies a sender of this cluster that it is not a member, if this node leads and therefore knows.
     pub(super) fn refuse_non_member(&mut self, from: Incarnation) {
         let Some(replica) = &self.replica else { return };
-        let knows = replica.sessions.as_ref().is_some_and(|sessions| sessions.is_open());
+        let knows = replica.has_open_sessions();
         if knows
             && !replica.members.contains(from)
             && !replica.group.is_member(from.raft_id())

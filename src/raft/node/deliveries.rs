@@ -4,6 +4,7 @@
 use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
+use super::leader_state::LeaderState;
 use crate::raft::entry::Context;
 use crate::raft::events::{Answered, CallOutcome, Delivery, Work};
 use crate::raft::identity::RaftId;
@@ -48,7 +49,7 @@ impl Node {
             return;
         }
         let until = replica.delivered_index;
-        let attempts = replica.sessions.as_ref().map_or(0, |sessions| sessions.attempts());
+        let attempts = replica.leader_state.as_ref().map_or(0, |leader| leader.sessions.attempts());
         self.delivering = Some(until);
         self.app_liveness.note_batch(&batch, attempts);
         self.commit_piggyback.note_batch(&batch, until);
@@ -65,19 +66,20 @@ impl Node {
         replica.reduced(delivered.unwrap_or(0).min(replica.delivered_index));
         let last_index = replica.group.last_index();
         let is_mixed = replica.versions.values().any(|version| *version != self.options.version);
-        let answers = match &mut replica.sessions {
-            Some(sessions) if is_mixed => sessions.stall(answers, last_index),
+        let answers = match &mut replica.leader_state {
+            Some(leader) if is_mixed => leader.sessions.stall(answers, last_index),
             Some(_) | None => Some(answers),
         };
         let Some(answers) = answers else {
             return self.pending_deliveries.push(Delivery::ResetProvisional);
         };
-        let batch = replica.sessions.as_mut().and_then(|sessions| sessions.classify(answers, micros));
+        let leader = replica.leader_state.as_mut();
+        let batch = leader.and_then(|leader| leader.sessions.classify(answers, micros));
         let Some(mut batch) = batch else { return };
         // Outcomes that were evaluated on a state without a committed action are not reported either.
         let is_diverged = replica.divergence.is_diverged();
         let is_void = is_diverged || batch.origins().any(|origin| replica.is_being_removed(origin));
-        let Some(sessions) = &mut replica.sessions else { return };
+        let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         let entries = std::mem::take(&mut batch.entries);
         injected_bug!(
             AcknowledgesBeforeCommit,
@@ -156,9 +158,9 @@ impl Node {
         }
         match context {
             None => {
-                let sessions = replica.sessions.as_mut();
-                if let Some(sessions) = sessions.filter(|sessions| sessions.term() == entry.term) {
-                    sessions.open();
+                let leader = replica.leader_state.as_mut();
+                if let Some(leader) = leader.filter(|leader| leader.sessions.term() == entry.term) {
+                    leader.sessions.open();
                 }
             }
             Some(Context::Resize { cluster_size, after }) => {
@@ -190,8 +192,8 @@ impl Node {
     fn apply_action(&mut self, entry: Entry, context: Option<Context>, batch: &mut Vec<Delivery>) {
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
-        let is_provisional =
-            replica.sessions.as_mut().is_some_and(|sessions| sessions.takes_provisional(entry.index));
+        let leader = replica.leader_state.as_mut();
+        let is_provisional = leader.is_some_and(|leader| leader.sessions.takes_provisional(entry.index));
         let applied = match context {
             Some(Context::Request(request)) => match replica.table.apply(&request, &entry.data) {
                 ApplyResult::Applied => Some(request),
@@ -208,7 +210,7 @@ impl Node {
         };
         let Some(request) = applied else {
             replica.history.ignore(entry.index, replica.group.log().compacted().index);
-            if is_provisional && let Some(sessions) = &mut replica.sessions {
+            if is_provisional && let Some(LeaderState { sessions, .. }) = &mut replica.leader_state {
                 // JavaScript's provisional states rest on an action that changes nothing.
                 sessions.drop_provisional(replica.group.last_index());
                 batch.push(Delivery::ResetProvisional);
@@ -261,12 +263,12 @@ impl Node {
             return;
         }
         let going: Vec<RaftId> = replica
-            .sessions
+            .leader_state
             .iter()
-            .flat_map(|sessions| sessions.origins())
+            .flat_map(|leader| leader.sessions.origins())
             .filter(|origin| replica.is_being_removed(*origin))
             .collect();
-        let Some(sessions) = &mut replica.sessions else { return };
+        let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         sessions.forget(&going);
         let term = sessions.term();
         let (evaluations, told) = sessions.take_evaluations(replica.delivered_index, &replica.table);

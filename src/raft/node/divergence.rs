@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Node;
+use super::leader_state::LeaderState;
 use crate::error::Error;
 use crate::raft::entry::Context;
 use crate::raft::events::{
@@ -77,7 +78,7 @@ impl Node {
         let error = Error::Diverged { index, why };
         replica.divergence.diverged = Some((index, error.clone()));
         replica.snapshots.want_nothing();
-        if let Some(sessions) = &mut replica.sessions {
+        if let Some(LeaderState { sessions, .. }) = &mut replica.leader_state {
             sessions.drop_provisional(replica.group.last_index());
         }
         self.pending_deliveries.push(Delivery::Diverged(error.clone()));
@@ -198,7 +199,7 @@ impl Node {
             return;
         };
         let (now, delivered_index) = (replica.now, replica.delivered_index);
-        let is_open = replica.sessions.as_ref().is_some_and(|sessions| sessions.is_open());
+        let is_open = replica.has_open_sessions();
         let others = replica.members.iter().len() > 1;
         let Some(leader_state) =
             replica.leader_state.as_mut().filter(|_| is_open && others && !replica.divergence.is_diverged())

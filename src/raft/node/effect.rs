@@ -1,5 +1,6 @@
 //! What a part of the core wants done: a part decides, and the node executes.
 
+use crate::error::Error;
 use crate::raft::events::{Delivery, Target, Warning};
 use crate::raft::frame::Message;
 use crate::raft::identity::RaftId;
@@ -11,4 +12,8 @@ pub(super) enum Effect {
     Warn(Warning),
     /// To this member, or to the one with the longest log; only a leader can.
     TransferLeadership(Option<RaftId>),
+    /// Every call ends with this error, and the node stops.
+    Fail(Error),
+    /// The node has closed: it stops.
+    EndClosing,
 }

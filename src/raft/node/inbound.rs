@@ -3,9 +3,14 @@
 //! Part of `node.rs`. Input is unchecked: bytes that are not a message of our cluster, or have an unknown sender,
 //! change nothing.
 
+use std::sync::Arc;
+
 use super::Node;
+use super::applications;
+use super::leader_state::LeaderState;
 use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
-use crate::raft::events::Warning;
+use crate::raft::application::Application;
+use crate::raft::events::{Target, Warning};
 use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 
@@ -56,7 +61,11 @@ impl Node {
                             self.handle_newcomer(frame.from, &id, cluster_size, &version, members_index);
                         }
                         Message::OtherApplication { cluster, theirs } => {
-                            self.handle_other_application(cluster, &theirs);
+                            let Some(replica) = &self.replica else { continue };
+                            let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
+                            let facts = applications::Facts { me, options, timing, replica };
+                            let failure = applications::judge_self(&facts, cluster, &theirs);
+                            self.execute(failure);
                         }
                         _ => {}
                     }
@@ -98,6 +107,31 @@ impl Node {
                 }
             }
         }
+    }
+
+    fn may_join(&mut self, from: Incarnation, id: &Arc<str>, application: &Application) -> bool {
+        let Some(replica) = &self.replica else { return true };
+        let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
+        let facts = applications::Facts { me, options, timing, replica };
+        let verdict = self.application_guard.judge_newcomer(&facts, from, id, application);
+        let may_join = verdict.is_ok();
+        self.execute(verdict.err().into_iter().flatten());
+        may_join
+    }
+
+    /// A member has said of which application it is.
+    fn handle_member_info(&mut self, from: Incarnation, application: Application, asks: bool) {
+        let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
+        if asks {
+            self.outbox.push(Target::One(from), applications::member_info(options, false));
+        }
+        let Some(replica) = &mut self.replica else { return };
+        let facts = applications::Facts { me, options, timing, replica };
+        let mut effects = self.application_guard.compare_methods(&facts, from, &application);
+        replica.applications.insert(from.raft_id(), application);
+        let facts = applications::Facts { me, options, timing, replica };
+        effects.extend(self.application_guard.judge_members(&facts));
+        self.execute(effects);
     }
 
     /// Notes that a member is alive; a leader notifies a sender that is not a member.
@@ -153,7 +187,9 @@ impl Node {
             }
             Message::Requests(requests) => {
                 let is_being_removed = replica.is_being_removed(peer);
-                if let Some(sessions) = replica.sessions.as_mut().filter(|_| !is_being_removed) {
+                if let Some(LeaderState { sessions, .. }) =
+                    replica.leader_state.as_mut().filter(|_| !is_being_removed)
+                {
                     let term = sessions.term();
                     let replies = sessions.receive(peer, requests, &replica.table);
                     self.reply(from, term, replies);

@@ -9,6 +9,7 @@ use crate::raft::events::StateHash;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::members::Members;
 use crate::raft::membership::planner::Newcomer;
+use crate::raft::requests::LeaderSessions;
 use crate::raft::transfer::Transfer;
 
 /// More newcomers at a time are not remembered; they repeat their Discover.
@@ -17,6 +18,8 @@ const NEWCOMERS_MAX: usize = 256;
 /// What only a leader keeps, for as long as it leads.
 #[derive(Debug)]
 pub(super) struct LeaderState {
+    /// The requests of all origins that it has evaluated in its term.
+    pub(super) sessions: LeaderSessions,
     /// Silence is measured from here on: before, no member had to send anything to this node.
     since: u64,
     newcomers: BTreeMap<Incarnation, KnownNewcomer>,
@@ -72,8 +75,9 @@ pub(super) struct Read {
 }
 
 impl LeaderState {
-    pub(super) fn new(now: u64) -> Self {
+    pub(super) fn new(sessions: LeaderSessions, now: u64) -> Self {
         Self {
+            sessions,
             since: now,
             newcomers: BTreeMap::new(),
             silence_reported_at: None,

@@ -224,7 +224,7 @@ impl Node {
             return;
         }
         // Before an entry of its own term is applied, a leader does not know all that is committed.
-        if !replica.sessions.as_ref().is_some_and(|sessions| sessions.is_open()) {
+        if !leader_state.sessions.is_open() {
             return;
         }
         let answer = match request {
@@ -278,8 +278,10 @@ impl Node {
     /// leader's term was applied wait for that: only then does it know all that is committed (thesis §6.4).
     fn begin_round(&mut self) {
         let Some(replica) = &mut self.replica else { return };
-        let is_open = replica.sessions.as_ref().is_some_and(|sessions| sessions.is_open());
-        let Some(leader_state) = replica.leader_state.as_mut().filter(|_| is_open) else { return };
+        let leader_state = replica.leader_state.as_mut();
+        let Some(leader_state) = leader_state.filter(|leader_state| leader_state.sessions.is_open()) else {
+            return;
+        };
         if leader_state.reads.back().is_some_and(|read| read.round == 0) {
             let round = replica.group.confirm_leadership();
             let index = replica.group.commit_index();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Node;
+use super::leader_state::LeaderState;
 use crate::error::Error;
 use crate::raft::events::{CallOutcome, Delivery, FailureOutcome, Target};
 use crate::raft::frame::{Message, Outcome, Requests};
@@ -25,7 +26,7 @@ impl Node {
         if !replica.group.votes() {
             return;
         }
-        let Some(sessions) = &mut replica.sessions else { return };
+        let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         for round in &confirmed {
             sessions.confirmed(*round);
         }
@@ -80,7 +81,7 @@ impl Node {
             return;
         }
         if leader == me.raft_id() {
-            let Some(sessions) = &mut replica.sessions else { return };
+            let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
             let term = sessions.term();
             let replies = sessions.receive(leader, requests, &replica.table);
             self.reply(me, term, replies);

@@ -52,7 +52,6 @@ pub(super) struct Replica {
     /// The last index that holds an action, as far as delivered.
     pub(super) last_action: u64,
     pub(super) history: History,
-    pub(super) sessions: Option<LeaderSessions>,
     /// What a leader does for the others; there exactly while this node leads.
     pub(super) leader_state: Option<LeaderState>,
     /// Ticks with a healthy channel.
@@ -208,7 +207,6 @@ impl Replica {
             epoch_index: 0,
             last_action: 0,
             history: History::new(snapshot.position.index),
-            sessions: None,
             leader_state: None,
             now: 0,
             is_leader_silent: false,
@@ -245,35 +243,43 @@ impl Replica {
     ) {
         let Founding { cluster, entry, hard_state, .. } = founding;
         self.group.found_anew(entry, hard_state, self.delivered_index, me, options, rng);
-        (self.sessions, self.leader_state) = (None, None);
+        self.leader_state = None;
         self.cluster = cluster;
         self.group.campaign();
     }
 
     /// This node leads in `term`.
     pub(super) fn begin_leadership(&mut self, term: u64) {
-        let sessions = Some(LeaderSessions::new(term));
-        injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions().or(sessions));
-        (self.sessions, self.leader_state) = (sessions, Some(LeaderState::new(self.now)));
+        let sessions = LeaderSessions::new(term);
+        injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions().unwrap_or(sessions));
+        self.leader_state = Some(LeaderState::new(sessions, self.now));
     }
 
     pub(super) fn end_leadership(&mut self) {
-        let sessions = None;
-        injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions());
-        (self.sessions, self.leader_state) = (sessions, None);
+        let leader_state = None;
+        injected_bug!(
+            ProposesStaleEvaluation,
+            leader_state => self.stale_sessions().map(|sessions| LeaderState::new(sessions, self.now))
+        );
+        self.leader_state = leader_state;
     }
 
     /// A bug: the sessions outlive their term.
     #[cfg(test)]
     fn stale_sessions(&mut self) -> Option<LeaderSessions> {
-        Some(self.sessions.take()?.continue_in(self.group.term()))
+        Some(self.leader_state.take()?.sessions.continue_in(self.group.term()))
+    }
+
+    /// Whether this node leads and accepts requests.
+    pub(super) fn has_open_sessions(&self) -> bool {
+        self.leader_state.as_ref().is_some_and(|leader_state| leader_state.sessions.is_open())
     }
 
     /// Stops taking part in its cluster.
     pub(super) fn step_down(&mut self) {
         self.group.step_down();
         drop(self.group.take_messages());
-        (self.sessions, self.leader_state) = (None, None);
+        self.leader_state = None;
     }
 
     /// Whether the log and the votes of this replica must not change.

@@ -11,6 +11,7 @@
 use bytes::Bytes;
 
 use super::Node;
+use super::applications::member_info;
 use super::member_starts::{MemberStarts, StartReply};
 use super::replica::Replica;
 use crate::error::Error;
@@ -155,8 +156,7 @@ impl Node {
 
     /// The information that it sent before it was accepted is lost.
     fn query_member_info(&mut self, member: Incarnation) {
-        let about = self.about(true);
-        self.outbox.push(Target::One(member), about);
+        self.outbox.push(Target::One(member), member_info(&self.options, true));
     }
 
     /// Queries all processes of an incarnation for their start, at intervals.
@@ -285,8 +285,7 @@ impl Node {
             return;
         };
         let Some(leader_state) = &mut replica.leader_state else { return };
-        let is_open = replica.sessions.as_ref().is_some_and(|sessions| sessions.is_open());
-        if !is_open || replica.delivered_index < leader_state.recorded_at {
+        if !leader_state.sessions.is_open() || replica.delivered_index < leader_state.recorded_at {
             return;
         }
         let heard = |member: RaftId| match member == me {
