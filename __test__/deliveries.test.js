@@ -4,6 +4,7 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const { randomUUID } = require('node:crypto')
 const test = require('node:test')
 
 const { Node } = require('../lib/node')
@@ -67,7 +68,14 @@ function scripted(t, given = {}) {
     return native
   }
   const { handle: node } = new Node(
-    options.check({ id: 'a', clusterSize: 3, channel: { name: 'memory' }, ...list, ...given }),
+    // A name of its own: a node waits for a closing one with the same id on the same channel.
+    options.check({
+      id: 'a',
+      clusterSize: 3,
+      channel: { name: 'memory', channelName: randomUUID() },
+      ...list,
+      ...given
+    }),
     open
   )
   t.after(() => deliver(JSON.stringify([KIND.stopped, 'ERR_CONFLUX_PANIC', 'the test is over']), []))
