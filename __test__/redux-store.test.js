@@ -21,11 +21,11 @@ const { cluster } = require('../testing')
 const { openOne, rejection, runScript } = require('./nodes')
 
 function todos(state = [], action) {
-  if (action.type !== 'ADD_TODO') return state
+  if (action.type !== 'ADD_ITEM') return state
   return [...state, { id: state.length + 1, text: action.text }]
 }
 
-const addTodo = text => ({ type: 'ADD_TODO', text })
+const addTodo = text => ({ type: 'ADD_ITEM', text })
 const unknownAction = () => ({ type: '@@UNKNOWN_ACTION' })
 const hello = { id: 1, text: 'Hello' }
 const world = { id: 2, text: 'World' }
