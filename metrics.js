@@ -1,4 +1,4 @@
-// This file is `conflux/metrics`: figures of nodes for Prometheus, by prom-client. Its types are in metrics.d.ts.
+// `conflux/metrics`: figures of nodes for Prometheus, by prom-client. Its types are in metrics.d.ts.
 
 'use strict'
 

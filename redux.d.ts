@@ -80,7 +80,7 @@ type KeyOfSlice<Slice> = Slice extends { reducerPath: infer Path extends string 
  *
  * - `dispatch(action)` returns a promise: it resolves with the action once that is committed and reduced on this node,
  *   and rejects as `node.perform` does. A second argument is `{ timeout, signal }`.
- * - Listeners are called after every committed action, whoever dispatched it.
+ * - Listeners are called after every committed action, from every node.
  * - Middleware runs on the node that dispatched, once the action is committed: before `next`, `getState()` is the state
  *   that the middleware saw last; after it, the one with the action. So listeners and loggers see what they do in
  *   Redux. Middleware can not change an action or keep it from being committed: do that in an action creator, or in a

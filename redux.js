@@ -1,4 +1,4 @@
-// This file is `conflux/redux`: a store of Redux on every node. Its types are in redux.d.ts.
+// `conflux/redux`: a store of Redux on every node. Its types are in redux.d.ts.
 
 'use strict'
 

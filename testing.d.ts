@@ -69,14 +69,14 @@ export interface Cluster<State = unknown, Methods extends conflux.AnyMethods = c
    */
   settled(options?: WaitOptions): Promise<void>
 
-  /** Cuts a node off: no other node hears it, nor it them, until `heal`. The node itself goes on, and answers. */
+  /** Isolates a node: no frame reaches it or leaves it until `heal`. The node itself continues to run and to answer. */
   isolate(node: conflux.Node<State, Methods>): void
 
   /** Ends all isolation. The nodes need some time to notice: `settled` waits for that. */
   heal(): void
 
   /**
-   * Ends a node as `kill -9` ends a process: the others are not told, and elect another leader when they miss it. Calls
+   * Ends a node as `kill -9` ends a process: the others are not notified, and elect another leader once it is silent. Calls
    * of the node that are pending reject with `ERR_CONFLUX_CLOSED`.
    */
   crash(node: conflux.Node<State, Methods>): void

@@ -1,4 +1,4 @@
-// This file is `conflux/testing`: a cluster in the process of an application's test. Its types are in testing.d.ts.
+// `conflux/testing`: a cluster in the process of an application's test. Its types are in testing.d.ts.
 
 'use strict'
 

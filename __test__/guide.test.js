@@ -1,4 +1,4 @@
-// This file runs every block of docs/guide.md as a user would, and holds what it prints to what its comments say.
+// Runs every block of docs/guide.md as a user would, and holds what it prints to what its comments say.
 
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file shows that the package loads wherever its addon can, also from bundles, and says in words why it does not
+ * Shows that the package loads wherever its addon can, also from bundles, and says in words why it does not
  * elsewhere.
  */
 'use strict'

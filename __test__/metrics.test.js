@@ -1,4 +1,4 @@
-// This file shows that `conflux/metrics` gives Prometheus what a node does, and that page and dashboard name the same
+// Shows that `conflux/metrics` gives Prometheus what a node does, and that page and dashboard name the same
 // metrics.
 
 'use strict'

@@ -1,5 +1,5 @@
 /**
- * This file shows what becomes of a node whose id another node of the same process has: as where a development server
+ * Shows what becomes of a node whose id another node of the same process has: as where a development server
  * evaluates a module again.
  */
 'use strict'

@@ -1,4 +1,4 @@
-// This file shows what a node tells of itself: to console and JSON, a logger, NODE_DEBUG, and diagnostics channels.
+// Shows what a node tells of itself: to console and JSON, a logger, NODE_DEBUG, and diagnostics channels.
 
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file shows what the workflow publishes: each package with its licenses and its repository, and no binary that
+ * Shows what the workflow publishes: each package with its licenses and its repository, and no binary that
  * needs a newer system than promised.
  */
 'use strict'

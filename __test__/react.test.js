@@ -1,4 +1,4 @@
-// This file shows that react-redux, and React itself, follow a store that every node of a cluster has.
+// Shows that react-redux, and React itself, follow a store that every node of a cluster has.
 
 'use strict'
 

@@ -1,5 +1,5 @@
 /**
- * This file shows that `toStore(node)` behaves as a store of Redux does. Its tests follow Redux's own tests of its
+ * Shows that `toStore(node)` behaves as a store of Redux does. Its tests follow Redux's own tests of its
  * store, `createStore.spec.ts`, one by one; a dispatch is awaited. Those that do not apply:
  *
  * - preserving the state when a reducer is replaced, and what a next reducer must be: all nodes must reduce alike, so

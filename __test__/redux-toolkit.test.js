@@ -1,4 +1,4 @@
-// This file shows that slices, thunks, selectors and middleware of Redux Toolkit work on a store whose actions are
+// Shows that slices, thunks, selectors and middleware of Redux Toolkit work on a store whose actions are
 // agreed on first.
 
 'use strict'

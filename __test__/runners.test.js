@@ -1,5 +1,5 @@
 /**
- * This file runs the blocks of docs/testing.md with the test runners that they are for, in a project that has conflux
+ * Runs the blocks of docs/testing.md with the test runners that they are for, in a project that has conflux
  * installed: in parallel, in every pool.
  */
 'use strict'

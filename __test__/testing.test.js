@@ -1,4 +1,4 @@
-// This file shows that `conflux/testing` opens, breaks and restores a cluster for an application's
+// Shows that `conflux/testing` opens, breaks and restores a cluster for an application's
 // test, and says what it waits for.
 
 'use strict'

@@ -1,4 +1,4 @@
-// This file follows a call from its start to its outcome, for who subscribed to the tracing channel and for NODE_DEBUG.
+// Follows a call from its start to its outcome, for subscribers of the tracing channel and for NODE_DEBUG.
 //
 // Called by node.js, and only where there is one of them.
 

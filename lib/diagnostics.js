@@ -1,4 +1,4 @@
-// This file publishes what happens in nodes to the channels of `node:diagnostics_channel`. docs/observability.md lists
+// Publishes what happens in nodes to the channels of `node:diagnostics_channel`. docs/observability.md lists
 // them.
 //
 // Called by node.js and log.js. A channel that nobody has subscribed to costs a look at one property.

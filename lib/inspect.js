@@ -1,4 +1,4 @@
-// This file says how a node shows itself: to `console.log` and to `JSON.stringify`.
+// Defines how `console.log` and `JSON.stringify` show a node.
 //
 // Called by node.js. Neither shows the state: it may be large, and is not for logs.
 

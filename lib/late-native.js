@@ -1,4 +1,4 @@
-// This file stands for a node's core while a former node of the same id, in this process, takes its leave.
+// Stands in for a node's core while another node of this process with the same id is still closing.
 //
 // Made by node.js. What is asked of it meanwhile is kept, and asked of the core once that is opened.
 

@@ -1,4 +1,4 @@
-// This file writes what happens in a node to the option `logger` and, with NODE_DEBUG=conflux, to stderr.
+// Writes what happens in a node to the option `logger` and, with NODE_DEBUG=conflux, to stderr.
 //
 // Called by node.js and events.js. Where there is neither, nothing is written and nothing is made for it.
 

@@ -1,4 +1,4 @@
-// This file finds changes of the membership for who asks: subscribers of `conflux:membership`, and the log.
+// Finds changes of the membership for subscribers of `conflux:membership` and for the log.
 //
 // Called by node.js whenever the core has delivered something. The core does not tell JavaScript of members, so they
 // are looked up; while nobody asks, that is one look at one property.

@@ -1,4 +1,4 @@
-// This file makes Prometheus metrics of what nodes say of themselves: their status, and the channels of diagnostics.js.
+// Makes Prometheus metrics of what nodes say of themselves: their status, and the channels of diagnostics.js.
 //
 // Called by metrics.js. Where a metric means what one of etcd's does, it has its name, after the prefix: dashboards and
 // alerts for etcd work with `prefix: 'etcd_'`.

@@ -1,4 +1,4 @@
-// This file knows which nodes are open in this process, so that one is not taken for the double of another that it
+// Knows which nodes are open in this process, so that one is not taken for the double of another that it
 // follows.
 //
 // Called by node.js. A development server evaluates a module again that opens a node: the former one is still open, or

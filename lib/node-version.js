@@ -1,4 +1,4 @@
-// This file refuses a Node that is too old, in words, before it meets syntax that it does not know.
+// Rejects a version of Node that is too old with a clear message, before it parses syntax that it does not know.
 //
 // Required first by each entry point. It and they are written so that a Node of any age can read them.
 

@@ -1,4 +1,4 @@
-// This file makes the options of a node from what Redux knows: a reducer, or slices of Redux Toolkit.
+// Makes the options of a node from what Redux knows: a reducer, or slices of Redux Toolkit.
 //
 // Called by redux.js. Every action goes through one method, `dispatch`: its type says which reducer it is for, so that
 // actions of two slices may have the same name.

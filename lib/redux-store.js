@@ -1,4 +1,4 @@
-// This file shows a node as a store of Redux, whose `dispatch` returns a promise.
+// Shows a node as a store of Redux, whose `dispatch` returns a promise.
 //
 // Called by redux.js. The store reads and tells what the node does; it has no state of its own but what it needs for
 // middleware.

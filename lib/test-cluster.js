@@ -1,4 +1,4 @@
-// This file opens a cluster for the tests of an application, breaks it, and waits for it (`conflux/testing`).
+// Opens a cluster for the tests of an application, breaks it, and waits for it (`conflux/testing`).
 //
 // Called by testing.js. The nodes share a memory channel that no other node can join: its name is drawn.
 

@@ -1,5 +1,5 @@
 /**
- * This file reads from a binary for Linux which glibc it needs: the newest version that its symbols name.
+ * Reads from a binary for Linux which glibc it needs: the newest version that its symbols name.
  */
 'use strict'
 

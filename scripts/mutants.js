@@ -116,9 +116,13 @@ function prepare() {
 /** Copies the sources, and mutates them all but for some. */
 function mutate(tool, without) {
   fs.rmSync(tree, { recursive: true, force: true })
-  const { stdout } = run('git', ['ls-files', 'src', 'Cargo.toml', 'Cargo.lock', 'build.rs', 'benches/*.rs'], {
-    cwd: root
-  })
+  const { stdout } = run(
+    'git',
+    ['ls-files', 'src', 'Cargo.toml', 'Cargo.lock', 'build.rs', 'benches/*.rs', 'lib'],
+    {
+      cwd: root
+    }
+  )
   for (const file of stdout.trim().split('\n')) {
     fs.mkdirSync(path.dirname(path.join(tree, file)), { recursive: true })
     fs.copyFileSync(path.join(root, file), path.join(tree, file))
@@ -153,21 +157,41 @@ function build(mutations, without) {
   const broken = new Set()
   const errors = messages.filter(({ message }) => message?.level === 'error').map(({ message }) => message)
   for (const { spans } of errors) {
-    for (const { file_name: file, line_start: first, line_end: last, is_primary: isPrimary } of spans) {
-      if (!isPrimary) continue
-      const at = mutations.filter(
-        one => one.file === file && one.line <= last && first <= one.end && !without.has(one.number)
-      )
-      // Of several around one place, those around the least are the ones.
-      const least = Math.min(...at.map(one => one.end - one.line))
-      for (const one of at) if (one.end - one.line === least) broken.add(one.number)
-    }
+    for (const one of culprits(spans, mutations, without)) broken.add(one.number)
   }
   if (broken.size === 0) {
     const why = errors.map(({ rendered }) => rendered).join('') || stderr
     throw new Stop(`The mutated sources do not compile:\n${why}`)
   }
   return { broken }
+}
+
+/** So many lines before the place of an error its cause may be. */
+const LINES_BEFORE = 12
+
+/** The mutations at the place of an error; else at the places that it refers to; else the last ones before it. */
+function culprits(spans, mutations, without) {
+  const left = mutations.filter(({ number }) => !without.has(number))
+  for (const isPrimary of [true, false]) {
+    const at = spans
+      .filter(span => span.is_primary === isPrimary)
+      .flatMap(span =>
+        left.filter(
+          one => one.file === span.file_name && one.line <= span.line_end && span.line_start <= one.end
+        )
+      )
+    // Of several around one place, those around the least.
+    const least = Math.min(...at.map(one => one.end - one.line))
+    if (at.length > 0) return at.filter(one => one.end - one.line === least)
+  }
+  const span = spans.find(span => span.is_primary)
+  if (span === undefined) return []
+  const before = left.filter(
+    one =>
+      one.file === span.file_name && one.end < span.line_start && span.line_start - one.end <= LINES_BEFORE
+  )
+  const last = Math.max(...before.map(one => one.end))
+  return before.filter(one => one.end === last)
 }
 
 // How a mutation is judged.

@@ -1,5 +1,5 @@
 /**
- * This file makes the packages ready that the workflow publishes: `node scripts/prepare-publish.js npm`, after the
+ * Makes the packages ready that the workflow publishes: `node scripts/prepare-publish.js npm`, after the
  * binaries were put into the folders of `npm/`.
  *
  * Each gets the licenses and says which repository it is from: npm accepts a proof of origin only then, and its page

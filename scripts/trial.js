@@ -1,5 +1,5 @@
 /**
- * This file is `npm run trial`: it tries the packed package as a new user would, on every runtime that it is for. Each
+ * `npm run trial`: it tries the packed package as a new user would, on every runtime that it is for. Each
  * is installed from npm into a folder of its own; nothing is kept.
  *
  * It is no part of `npm test`: the runtimes are some 100 MB each. `npm run trial -- node-22 bun` tries those alone.
