@@ -137,7 +137,15 @@ async function exhaust({ fail, stepsMax = Infinity }, check) {
 /** An unref'd node does not keep this process alive. */
 let keepAlive
 test.before(() => (keepAlive = setInterval(() => {}, 60_000)))
-test.after(() => clearInterval(keepAlive))
+test.after(() => {
+  clearInterval(keepAlive)
+  // Seen once, and not explained: all tests had passed, and the process did not end. It says what keeps it, and ends.
+  setTimeout(() => {
+    const nodes = [...(process[Symbol.for('conflux.openNodes')] ?? [])].map(({ key, state }) => [key, state()])
+    console.error('still alive:', process.getActiveResourcesInfo(), nodes)
+    process.exit()
+  }, 30_000).unref()
+})
 
 /** A cluster of one, ready. */
 async function openReady(t, open, channelName = randomUUID()) {
