@@ -141,7 +141,10 @@ test.after(() => {
   clearInterval(keepAlive)
   // Seen once, and not explained: all tests had passed, and the process did not end. It says what keeps it, and ends.
   setTimeout(() => {
-    const nodes = [...(process[Symbol.for('conflux.openNodes')] ?? [])].map(({ key, state }) => [key, state()])
+    const nodes = [...(process[Symbol.for('conflux.openNodes')] ?? [])].map(({ key, state }) => [
+      key,
+      state()
+    ])
     console.error('still alive:', process.getActiveResourcesInfo(), nodes)
     process.exit()
   }, 30_000).unref()
