@@ -1,4 +1,4 @@
-// Lists the public API: what is not here is nobody's to use.
+// Lists the public API: what is not listed here is internal.
 
 'use strict'
 

@@ -73,7 +73,7 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
     await failed(stranger)
     assertNamesBoth(stranger.status().failure, channel.channelName, 'say', 'order', 'cancel')
     const { leader } = await elected(nodes)
-    await until('the leader is told', () =>
+    await until('the leader is warned', () =>
       told.some(({ at, code, who }) => {
         const isLeaders = at === leader.status().id && code === 'WARN_CONFLUX_OTHER_APPLICATION'
         return isLeaders && who === 'node `z`'
@@ -105,14 +105,14 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
     await nodes[0].perform('order', ['book'])
   })
 
-  test(`over ${name}, nodes of two applications do not found a cluster together, and are told`, async t => {
+  test(`over ${name}, nodes of two applications do not found a cluster together, and warn`, async t => {
     const channel = await channelFor(t)
     const { open, told } = channelOf(t, channel)
     const shops = ['a', 'b'].map(id => open(id, shop))
     const chats = ['y', 'z'].map(id => open(id, chat))
     for (const node of [...shops, ...chats]) {
       const { id } = node.status()
-      await until('it is told', () =>
+      await until('it is warned', () =>
         told.some(one => one.at === id && one.code === 'WARN_CONFLUX_OTHER_APPLICATION')
       )
     }

@@ -47,7 +47,7 @@ test('a scenario gives figures, ledger and a row of the table', async t => {
   )
 })
 
-test('a run that lost or doubled an acknowledged action is told', () => {
+test('a run that lost or doubled an acknowledged action says so', () => {
   const acknowledged = new Seen()
   const applied = new Seen()
   for (const number of [1, 2, 4, 3]) acknowledged.add(number)
@@ -59,7 +59,7 @@ test('a run that lost or doubled an acknowledged action is told', () => {
   assert.equal(broken([{ peer: 'conflux', ledger: { lost: 0, doubled: 0 } }]).length, 0)
 })
 
-test('what fails or hangs is told, and what it started is ended', async () => {
+test('what fails or hangs is reported, and what it started is ended', async () => {
   let ended = 0
   const hanging = { name: 'hangs', title: 'hangs', start: async (_, run) => run.defer(() => ended++) }
   const scenario = {

@@ -60,7 +60,7 @@ node.on('diverged', ({ code, message }) => warnings.push(`${code}: ${message}`))
 
 /**
  * The longest time between two turns of the event loop, and the most memory. Only as much of the time counts as this process
- * had a processor for: on a machine that is busy a turn takes longer, and that is nobody's fault here.
+ * had a processor for: on a machine that is busy a turn takes longer, and that is not a fault.
  */
 const WATCH_MS = 5
 let seen = performance.now()

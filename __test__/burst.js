@@ -61,7 +61,7 @@ class Burst {
 
   /**
    * Does something under watch. Resolves with `{ result, elections, warnings, watched, stalled }`; `stalled` is for how long
-   * this process, which does nothing, was not given a processor: nobody else need have been.
+   * this process, which does nothing, was not given a processor: the others may not have been either.
    */
   async watch(act) {
     const before = await this.askAll('reset')

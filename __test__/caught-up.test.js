@@ -30,7 +30,7 @@ function makeFolder(t) {
   return folder
 }
 
-/** The newest thing that each process acknowledged: who has these has all, for each calls in order. */
+/** The newest thing that each process acknowledged: a state that contains these contains all, because each process calls in order. */
 function newest(cluster) {
   return cluster.members.flatMap(({ acknowledged }) => acknowledged.slice(-1)).map(({ thing }) => thing)
 }
@@ -115,7 +115,7 @@ test('caughtUp and waitingFor say how far a newcomer is, and ready() goes with t
   await until('the newcomer to have caught up', () => {
     const { caughtUp, waitingFor, leader, appliedIndex } = newcomer.status()
     seen.add(waitingFor === null ? null : waitingFor.replace(/\d+/g, 'N'))
-    // One and the same moment for whoever asks.
+    // The same moment for every caller.
     assert.equal(isReady && !caughtUp, false)
     if (caughtUp) {
       assert.equal(waitingFor, null)
@@ -123,7 +123,7 @@ test('caughtUp and waitingFor say how far a newcomer is, and ready() goes with t
         newcomer.getState().length >= 300,
         `${newcomer.getState().length} of 300, index ${appliedIndex}`
       )
-    } else assert.equal(leader !== null && waitingFor === null, false, 'nobody says what it waits for')
+    } else assert.equal(leader !== null && waitingFor === null, false, 'it does not say what it waits for')
     return caughtUp
   })
   await ready
@@ -132,7 +132,7 @@ test('caughtUp and waitingFor say how far a newcomer is, and ready() goes with t
   assert.equal(newcomer.status().caughtUp, false)
 })
 
-test('a newcomer that cannot catch up in time is told what is missing', async t => {
+test('a newcomer that cannot catch up in time gets an error that says what is missing', async t => {
   const slow = {
     reduce(state, action) {
       if (action !== null) spin(5)

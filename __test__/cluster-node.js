@@ -1,5 +1,5 @@
 /**
- * One process of `cluster.js`: a node that calls as told and reports what it is told back.
+ * One process of `cluster.js`: a node that makes the calls that it is sent and reports their results.
  */
 'use strict'
 

@@ -149,11 +149,7 @@ class Cluster {
     assert.deepEqual(lost, [], 'acknowledged actions were lost')
     for (const member of this.living) {
       const results = (await member.ask('results')) ?? undefined
-      assert.equal(
-        results,
-        ledger.results[member.origin],
-        `${member.id} was told other results than the log has`
-      )
+      assert.equal(results, ledger.results[member.origin], `${member.id} got other results than the log has`)
     }
     return { acknowledged: acknowledged.length, applied: ledger.count }
   }
@@ -216,7 +212,7 @@ class Member {
   }
 
   tell(message) {
-    // That a process has just ended is told to those who wait for its answers.
+    // Callers that wait for an answer of a process hear that it has ended.
     this.#child.send(message, () => {})
   }
 
@@ -234,7 +230,7 @@ class Member {
     return promise
   }
 
-  /** Calls until it is told to stop, `inFlight` at a time, each of which rests for `pause` milliseconds in between. */
+  /** Makes `inFlight` calls at a time until the message to stop, with `pause` milliseconds between two. */
   load({ inFlight = 50, pause = 0 } = {}) {
     this.tell({ verb: 'load', inFlight, pause })
   }

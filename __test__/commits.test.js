@@ -23,7 +23,7 @@ async function take(commits, count) {
   return taken
 }
 
-test('every node gives every action once, in order, with its index, whoever performed it', async t => {
+test('every node gives every action once, in order, with its index, from all nodes', async t => {
   const nodes = openCluster(t, 3)
   await elected(nodes)
   const iterators = nodes.map(node => node.commits())

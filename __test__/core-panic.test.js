@@ -52,7 +52,7 @@ test(`${PANICS} panics end their nodes with an error, the process and its other 
       node.on('error', error => heard.push(error))
       await node.perform('append', ['kept'])
       const pending = [node.perform('append', ['x']), node.perform('append', ['y'])]
-      // Before they are handed over, at the end of this turn: what became of them is known to nobody then.
+      // Before they are handed over, at the end of this turn: what became of them is unknown then.
       panic()
       await assertFailed(node, pending, heard)
     }

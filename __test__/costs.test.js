@@ -34,7 +34,7 @@ const GARBAGE_MS = 100
 
 const between = (random, min, max) => min * (max / min) ** random.next()
 
-test(`${MIXES} mixes of costs (CONFLUX_SEED=${SEED}): every call ends, and nobody else is elected`, async t => {
+test(`${MIXES} mixes of costs (CONFLUX_SEED=${SEED}): every call ends, and there is no other election`, async t => {
   const redis = await startRedisServer()
   t.after(() => redis.kill())
   const random = new Random(SEED)

@@ -3,7 +3,7 @@
  * lost, nothing is done twice, and every start succeeds.
  *
  * CONFLUX_CRASHES sets how often at each point (default 1). The addon is one that is built for this test: only there can
- * a process be told to end itself (`src/crash.rs`).
+ * a process end itself (`src/crash.rs`).
  */
 'use strict'
 

@@ -1,6 +1,6 @@
 /**
- * Cuts a cluster of OS processes in every shape, for long: whoever can still serve does, at full speed and
- * without elections, and whoever can't says so in time.
+ * Cuts a cluster of OS processes in every shape, for long: every node that can still serve does, at full speed and
+ * without elections, and the others say so in time.
  *
  * CONFLUX_CUT_SECONDS sets how long each cut is held (default 5); what was measured is printed at the end of each test.
  */

@@ -229,7 +229,7 @@ test('a divergence is an event, with what this node knows of its cause', t => {
   assert.equal(node.status().state, 'open')
 })
 
-test('a divergence that nobody listens for is a warning, each time', t => {
+test('a divergence without a listener is a warning, each time', t => {
   const { node, deliver } = scripted(t)
   const warnings = []
   node.on('warning', warning => warnings.push(warning))
@@ -358,7 +358,7 @@ test('what is asked reaches the core after what was performed, and its answer co
   assert.equal(String(error), 'Error: no quorum')
   assert.deepEqual({ ...error }, { code: 'ERR_CONFLUX_NO_QUORUM', waitingFor: null })
 
-  // What is not answered ends with the node, and nobody can say how.
+  // What is not answered ends with the node, and its outcome is unknown.
   deliver([KIND.stopped, 'ERR_CONFLUX_STORAGE', 'disk full'])
   for (const unanswered of asking.slice(2)) {
     const error = await rejection(unanswered)
@@ -534,7 +534,7 @@ test('callers that continue after a call let the event loop turn, too, and the n
   assert.ok(Math.max(...together) <= 128, `calls that went on in one turn: ${Math.max(...together)}`)
 })
 
-test('progress is told when the core wants it before an evaluation', t => {
+test('progress is reported when the core wants it before an evaluation', t => {
   const { deliver } = scripted(t)
   const said = deliver([KIND.role, 'leader', 2, 'a', KIND.reportProgress, KIND.evaluate, 'append', ['x']])
   assert.deepEqual(said, [['progressed', 0], ['answered', '[1,"x"]']]) // prettier-ignore

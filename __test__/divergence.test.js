@@ -99,7 +99,7 @@ test('states are not compared where that is off, nor across versions', async t =
   }
 })
 
-test('a state that is not JSON is no snapshot, says so, and harms nobody', async t => {
+test('a state that is not JSON is no snapshot, says so, and harms no other node', async t => {
   const node = openOne(t, {
     reduce: (state, action) => (action === null ? new Map() : new Map(state).set(action, 1)),
     snapshot: { entries: 10 },
@@ -114,7 +114,7 @@ test('a state that is not JSON is no snapshot, says so, and harms nobody', async
   assert.equal(await node.perform('append', ['on']), 'on')
 })
 
-test('where nobody listens, a divergence is a warning on stderr, and the process lives', async () => {
+test('without a listener a divergence is a warning on stderr, and the process lives', async () => {
   const { code, stdout, stderr } = await runScript(`
     const channel = { name: 'memory' }
     let target

@@ -23,7 +23,7 @@ const page = read('docs/operations.md')
 const service = read('examples/service.js')
 const blocks = [...page.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, code]) => code)
 
-/** It runs until it is told to end. */
+/** It runs until it gets a signal. */
 const isService = code => code.startsWith('// service.js')
 
 test('the page prints examples/service.js', () => {

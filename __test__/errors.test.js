@@ -161,7 +161,7 @@ test('a reducer that throws while a call is evaluated refuses it, and nothing is
     assert.match(asynchronous.message, /the reducer returned a promise; reducers must be synchronous$/)
     assert.equal(asynchronous.code, 'ERR_CONFLUX_REDUCER')
   }
-  // Nothing of it stays in anybody's way.
+  // Nothing of it stays in the way of later calls.
   await nodes[0].perform('append', ['fine'])
   assert.deepEqual(nodes[0].getState(), ['fine'])
 })

@@ -59,7 +59,7 @@ const TRAPS = {
   'an own constructor': () => JSON.parse('{"constructor":{"prototype":{"polluted":true}}}'),
   'a promise': () => Promise.resolve(1),
   'a rejected promise': () => {
-    const promise = Promise.reject(new Error('its rejection is nobodys business'))
+    const promise = Promise.reject(new Error('its rejection is ignored'))
     promise.catch(() => {})
     return promise
   },

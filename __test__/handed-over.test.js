@@ -12,7 +12,7 @@ const test = require('node:test')
 
 const { runScript } = require('./nodes')
 
-/** Two nodes more, so that the broken one has somebody to wait for; what `deliver` does is said by `isBroken`. */
+/** Two nodes more, so that the broken one waits for others; what `deliver` does is said by `isBroken`. */
 const broken = `
   const { Inbox } = require(require('node:path').join(${JSON.stringify(__dirname)}, '../lib/inbox.js'))
   const inboxes = []

@@ -95,7 +95,7 @@ test(`${FRAMES} hostile frames at ${FRAMES_PER_SECOND} a second change nothing`,
 
   assert.equal(cluster.living.length, 3, 'a process ended')
   await cluster.acknowledgements(300)
-  assert.deepEqual(await positions(cluster), before, 'somebody was elected, or started over')
+  assert.deepEqual(await positions(cluster), before, 'a node was elected, or started over')
   for (const { warnings } of cluster.members) {
     const codes = warnings.map(({ code }) => code).filter(code => code !== 'WARN_CONFLUX_WAITING_FOR_NODES')
     assert.deepEqual([...new Set(codes)], ['WARN_CONFLUX_OTHER_VERSION'])

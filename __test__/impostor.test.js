@@ -1,6 +1,6 @@
 /**
  * Starts beside a cluster of processes what does not belong there: a second process with an id that is taken,
- * and one with another `clusterSize`. Each is told at once what is wrong, with both values; the cluster continues.
+ * and one with another `clusterSize`. Each gets an error or a warning at once that says what is wrong, with both values; the cluster continues.
  */
 'use strict'
 
@@ -55,7 +55,7 @@ test('a second process under an id that is alive is refused, and the cluster goe
   await assertGoesOn(cluster)
 })
 
-test('a process with another clusterSize is told both, and is not let in', async t => {
+test('a process with another clusterSize gets a warning with both, and is not admitted', async t => {
   const { cluster, channel } = await clusterUnderLoad(t)
   const start = Date.now()
   const node = conflux({ ...list, id: 'other', clusterSize: 5, channel })
@@ -63,9 +63,9 @@ test('a process with another clusterSize is told both, and is not let in', async
   const warning = await new Promise(resolve => {
     node.on('warning', warning => warning.code === 'WARN_CONFLUX_OTHER_CLUSTER_SIZE' && resolve(warning))
   })
-  t.diagnostic(`told after ${Date.now() - start} ms`)
+  t.diagnostic(`warned after ${Date.now() - start} ms`)
   assert.deepEqual([warning.theirs, warning.ours], [3, 5])
-  await until('the members to be told, too', () =>
+  await until('the members to be warned, too', () =>
     cluster.members.some(({ warnings }) =>
       warnings.some(({ code }) => code === 'WARN_CONFLUX_OTHER_CLUSTER_SIZE')
     )

@@ -61,7 +61,7 @@ test('a newcomer takes the place of a voter that died', async t => {
   const [dead, other] = followers
   open('d')
   await until('the newcomer to be a member', () => isMember(leader, 'd'))
-  // As a crash leaves it: the replica is kept, and nobody comes back.
+  // As a crash leaves it: the replica is kept, and its process does not return.
   await dead.close({ timeout: 0, leave: false })
   const expected = ['a', 'b', 'c', 'd'].filter(id => id !== dead.status().id)
   await until('the newcomer to vote', () => String(voters(other)) === String(expected))

@@ -36,7 +36,7 @@ async function run(folder, name, code, env) {
   return runFile(file, { env })
 }
 
-/** Each builds `app.mjs` of the folder into the file. Nothing is told of conflux. */
+/** Each builds `app.mjs` of the folder into the file. Their configuration does not mention conflux. */
 const BUNDLERS = {
   esbuild: (folder, file, format) =>
     require('esbuild').build({
@@ -164,7 +164,7 @@ test('on a platform without a binary, the error lists those that have one', asyn
   }
 })
 
-test('a Node below 20 is told so, by every entry', async t => {
+test('every entry rejects a Node below 20 with a clear error', async t => {
   const folder = makeInstalled(t)
   for (const entry of ['conflux', 'conflux/testing', 'conflux/redux', 'conflux/metrics']) {
     const before = onPlatform(process.platform, process.arch, { node: '18.20.4' })
@@ -230,7 +230,7 @@ test('looking up the platform asks no name server', async t => {
   assert.match(output, /as before: true\n$/)
 })
 
-test('two copies in one process are told of once, with both paths, and only on the memory channel', async t => {
+test('two copies in one process cause one warning, with both paths, and only on the memory channel', async t => {
   const folder = makeInstalled(t)
   const other = path.join(folder, 'node_modules', 'other')
   fs.mkdirSync(path.join(other, 'node_modules'), { recursive: true })

@@ -86,7 +86,7 @@ test('property: a change at any place of any state is refused and changes nothin
 })
 
 test('property: a pure reducer gives the same with and without the check, watched or not', () => {
-  /** Takes containers apart and puts them together again, as told by the numbers. */
+  /** Takes containers apart and puts them together again, as the numbers say. */
   const shuffle = (state, seeds) => {
     const parts = containersOf(state).map(steps => at(state, steps))
     return Object.fromEntries(

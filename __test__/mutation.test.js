@@ -1,5 +1,5 @@
 /**
- * Shows that what changes a state in place is told so at once, with the path, and that nothing of it is kept.
+ * Shows that code that changes a state in place gets an error at once, with the path, and that nothing of it is kept.
  *
  * CONFLUX_MUTATIONS sets how many actions change the state in place in a cluster of three (default 200).
  */

@@ -47,7 +47,7 @@ test('util.inspect shows what matters on a glance, at any depth and at any time'
   assert.match(`${inspect(new Map([[leader, 1]]))}`, /^Map\(1\) \{\n  Node '/)
 })
 
-test('a learner and a failed node are told by how they are shown', async t => {
+test('a learner and a failed node are recognizable where they are shown', async t => {
   const options = { ...sum, clusterSize: 1, channel: { name: 'memory', channelName: 'seen' } }
   const first = openNode(t, { ...options, id: 'a' })
   await first.ready()
@@ -68,7 +68,7 @@ function makeLogger() {
   return { logger, lines }
 }
 
-test('a logger is told of leader, role, members, snapshots, warnings, the end', async t => {
+test('a logger gets leader, role, members, snapshots, warnings, the end', async t => {
   const { logger, lines } = makeLogger()
   const node = openOne(t, { ...sum, snapshot: { entries: 1 }, logger })
   await node.ready()
@@ -246,7 +246,7 @@ test('a store that is bound to the start of a call is there until its end', asyn
   assert.deepEqual(seen, ['add'])
 })
 
-test('a rejection that nobody handles is seen as one, also when it is traced', async () => {
+test('an unhandled rejection is seen as one, also when it is traced', async () => {
   const { stderr } = await runScript(`
     require('node:diagnostics_channel').channel('tracing:conflux:call:asyncEnd').subscribe(() => {})
     process.on('unhandledRejection', error => { console.error('unhandled', error.code); node.close() })

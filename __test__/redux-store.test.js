@@ -388,7 +388,7 @@ test('a store of a node that has ended can be read, subscribed to, and left', as
   assert.equal((await rejection(store.dispatch(unknownAction()))).code, 'ERR_CONFLUX_CLOSED')
 })
 
-test('a store that nobody listens to does not listen to its node', t => {
+test('a store without listeners does not listen to its node', t => {
   const listeners = new Set()
   const node = openNode(t, todos)
   const counting = {

@@ -1,4 +1,4 @@
-// Shows that methods and reducers must not call a node: what would act from inside one is told so.
+// Shows that methods and reducers must not call a node: such a call throws.
 
 'use strict'
 

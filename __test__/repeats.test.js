@@ -1,6 +1,6 @@
 /**
  * Repeats and loses frames between real processes while leaders change, so that requests are sent again and
- * again: each is done once, and what its performer was told is what the log has.
+ * again: each is done once, and what its caller got is what the log has.
  *
  * CONFLUX_REQUESTS sets how many (default 3000). Of 100 frames 30 come twice and 5 never; where they are lost, or the
  * leader is another, nodes send requests again by themselves.

@@ -1,5 +1,5 @@
 /**
- * Shows that the processes of a cluster can be restarted one after the other forever: nobody who performs
+ * Shows that the processes of a cluster can be restarted one after the other forever: no caller
  * elsewhere is refused, nothing is lost or done twice, and the cluster pauses for no longer than an election takes.
  *
  * CONFLUX_RESTARTS sets how often (default 5); how long the cluster paused is printed at the end of each test.

@@ -1,7 +1,7 @@
 /**
  * Shows that every size that a call may have is one that the cluster carries: arguments, actions and errors from
  * 1 B to their limits, with 1 to 5,000 calls in flight, from any node, over memory and Redis. No node fails, no channel
- * breaks, nobody is elected, memory is bounded, and calls from elsewhere are served meanwhile.
+ * breaks, there is no election, memory is bounded, and calls from elsewhere are served meanwhile.
  *
  * CONFLUX_SIZE_MIXES sets how many mixes there are (default 4), CONFLUX_SIZE_BYTES how many bytes are in flight at most in
  * each (default 32 MiB), CONFLUX_SEED which they are.

@@ -1,5 +1,5 @@
 /**
- * Stops a follower's process under load: nobody else's memory grows for it, and it catches up soon.
+ * Stops a follower's process under load: the memory of no other process grows for it, and it catches up soon.
  *
  * CONFLUX_SLOW_SECONDS sets for how long (default 10).
  */

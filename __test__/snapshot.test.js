@@ -128,7 +128,7 @@ test('serialize and deserialize carry what JSON does not', () => {
   assert.deepEqual(snapshot.read(application(convert), text), state)
 })
 
-test('what serialize returns is checked, and what it throws is told', () => {
+test('what serialize returns is checked, and what it throws is in the error', () => {
   const deserialize = value => value
   const why = serialize => take({}, { serialize, deserialize }).why
   assert.equal(

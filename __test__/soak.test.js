@@ -1,7 +1,7 @@
 /**
  * Lets five processes with disks work for long, and holds that they use at the end what they used before.
  *
- * CONFLUX_SOAK_SECONDS sets for how long (default 10). Memory is told always, and held from five minutes on: before, V8
+ * CONFLUX_SOAK_SECONDS sets for how long (default 10). Memory is always printed, and checked from five minutes on: before, V8
  * is still making itself at home.
  */
 'use strict'

@@ -84,7 +84,7 @@ test('a node alone says what it waits for', async t => {
   assert.equal(node.status().pending, 1)
 })
 
-test('where nobody listens, the first warning of a kind goes where Node warnings go', async () => {
+test('without a listener the first warning of a kind goes where Node warnings go', async () => {
   const { stderr, code } = await runScript(`
     const node = conflux({ ...options, clusterSize: 3 })
     process.on('warning', ({ name, code, message }) => {
@@ -124,7 +124,7 @@ test('events tell role and leader, and the end', async t => {
   })
   const { leader, followers } = await elected(nodes)
   const id = leader.status().id
-  await until('every node to have told its leader', () =>
+  await until('every node to have reported its leader', () =>
     events.every(list => list.some(([event, value]) => event === 'leader' && value === id))
   )
   const ofLeader = events[nodes.indexOf(leader)]

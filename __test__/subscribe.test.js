@@ -107,7 +107,7 @@ test('what a listener throws is an uncaught exception, once the others have run;
   assert.deepEqual([code, stderr], [0, ''])
 })
 
-test('nobody handles it: the process ends as any Node process does', async () => {
+test('without a handler the process ends as any Node process does', async () => {
   const { code, stderr } = await runScript(`
     conflux(options).subscribe(() => { throw new Error('unhandled') })
     conflux({ ...options, id: 'b', channel: { name: 'memory', channelName: 'b' } }).subscribe(() => {})

@@ -65,7 +65,7 @@ test(`sync() is current on a leader that was stopped by SIGSTOP, ${PAUSES} times
   await cluster.close()
 })
 
-/** The newest thing that each member acknowledged: who has these has all, for each calls in order. */
+/** The newest thing that each member acknowledged: a state that contains these contains all, because each member calls in order. */
 function newest(cluster) {
   return cluster.members.flatMap(({ acknowledged }) => acknowledged.slice(-1)).map(({ thing }) => thing)
 }

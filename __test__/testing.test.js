@@ -49,7 +49,7 @@ test('settled: every node has what any node performed, and no call is pending', 
   }
 })
 
-test('a crashed node is not told of by itself; its calls end as unknown, and the others go on', async t => {
+test('a crashed node does not announce its end; its calls end as unknown, and the others go on', async t => {
   const c = await open(t)
   const leader = await c.leader()
   const pending = leader.perform('append', ['on its way'])
@@ -225,7 +225,7 @@ test('a node that closed by itself is not waited for, and one that leaves does n
   assert.deepEqual(last.getState(), ['x', 'y'])
 })
 
-test('closed twice is closed once; who waits then is told', async () => {
+test('closed twice is closed once; a waiting call is rejected', async () => {
   const c = await cluster(2, list)
   c.crash(await c.leader())
   const waiting = rejection(c.leader())

@@ -86,7 +86,7 @@ function bars(title, values, format) {
   }
 }
 
-/** Throws if what draws is not installed: whoever wants a chart hears it before the run, not after. */
+/** Throws if what draws is not installed: the error comes before the run, not after. */
 function assertDrawable() {
   const how = missingPackage('vega-lite')
   if (how) throw new Stop(`The chart is drawn by vega-lite, which is not installed: ${how}.`)

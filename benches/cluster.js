@@ -80,7 +80,7 @@ class Cluster {
   /** Of what was acknowledged: how much a node lacks, or applied twice. */
   async ledger() {
     const ask = async verb => (await Promise.all(this.#hosts.map(host => host.process.ask(verb)))).flat()
-    // One after the other: somebody may perform meanwhile, and what he is acknowledged now others apply a little later.
+    // One after the other: calls may go on meanwhile, and other nodes apply an acknowledged action a little later.
     const origins = await ask('acknowledged')
     const applied = await ask('applied')
     const nodes = this.#audit ? await this.#audit(this.ids) : applied

@@ -1,6 +1,6 @@
 /**
  * Writes the figures of a run into docs/performance.md, between its markers, and the chart beside it. Called by
- * `bench.js -- --write-docs`. The prose of that page is nobody's business here.
+ * `bench.js -- --write-docs`. It leaves the prose of that page as it is.
  */
 'use strict'
 

@@ -1,6 +1,6 @@
 /**
  * One process of `life.js`: a node whose state is small, however many actions it has behind it, until it is
- * told to be large.
+ * asked to be large.
  */
 'use strict'
 

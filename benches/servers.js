@@ -33,7 +33,7 @@ class Servers {
 
   start(id, program, args) {
     const child = spawn(findProgram(program), args, { cwd: this.#folder, stdio: 'ignore' })
-    // What can't be started is never ready, and that is told.
+    // What can't be started is never ready, and that is reported.
     child.on('error', () => {})
     running.add(child)
     child.on('exit', () => running.delete(child))

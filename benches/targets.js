@@ -1,6 +1,6 @@
 /**
  * Holds what conflux sets itself to reach, and says of a run what it reached. Called by `bench.js` and
- * `docs.js`. It only reads: a target that is missed is told, and fails nothing.
+ * `docs.js`. It only reads: a target that is missed is reported, and fails nothing.
  */
 'use strict'
 

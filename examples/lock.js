@@ -1,4 +1,4 @@
-// lock.js: a lock that is held by exactly one of many, whoever asks at whichever node
+// lock.js: a lock that is held by exactly one of many owners, from any node
 //
 // Three nodes in one process, to be run alone: node examples/lock.js. In earnest each node is a process of its own and
 // the channel is Redis.

@@ -52,7 +52,7 @@ const server = http.createServer(async ({ method, url }, response) => {
 
 async function answer(method, url) {
   const { state, diverged, caughtUp } = node.status()
-  // A node that waits, for others or for Redis, is alive: to end its process would help nobody.
+  // A node that waits, for others or for Redis, is alive: to end its process would not help.
   if (url === '/live') return [state === 'failed' ? 503 : 200, state]
   // A node that still catches up would show an old state.
   const isReady = caughtUp && state === 'open' && diverged === null && !isEnding

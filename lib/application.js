@@ -1,7 +1,7 @@
 // Calls the application's functions: methods, reducer, `serialize` and `deserialize`. Records which of them is running.
 //
 // They only compute: what would start a call or a close from inside one, on this node or on another of the process, is
-// told so (`ERR_CONFLUX_REENTRANT`).
+// rejected (`ERR_CONFLUX_REENTRANT`).
 
 'use strict'
 

@@ -58,7 +58,7 @@ class Budget {
   }
 
   #refill(time) {
-    // A clock that somebody replaced may stand still or go back.
+    // A replaced clock may stand still or go back.
     this.left = Math.min(this.#savedMax, this.left + Math.max(0, time - this.#at) * this.#share)
     this.#at = time
   }

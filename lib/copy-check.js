@@ -9,7 +9,7 @@ const { realpathSync } = require('node:fs')
 const { process } = require('./environment')
 const { addon, root } = require('./native')
 
-/** Of the process: it holds the first copy that opened a node, and whether a second was told of. */
+/** Of the process: it holds the first copy that opened a node, and whether a second copy was reported. */
 const KEY = Symbol.for('conflux.memoryChannel')
 
 /** Nodes meet where they share the addon. */
@@ -23,7 +23,7 @@ function realPath(given) {
   }
 }
 
-/** The folder of another copy that has opened a node, if nobody was told of it before; else null. */
+/** The folder of another copy that has opened a node, if it was not reported before; else null. */
 function takeOtherCopy() {
   if (process[KEY] === undefined) {
     Object.defineProperty(process, KEY, { value: { first: own, isTold: false } })

@@ -19,7 +19,7 @@ const UNKNOWN = '3,'
 /**
  * The answer, and the provisional state of its action in the store.
  *
- * @param onThrown told what the method or the reducer threw, of itself: `'method'` or `'reducer'`, the method's name, and
+ * @param onThrown called with what the method or the reducer threw by mistake: `'method'` or `'reducer'`, the method's name, and
  *   the error.
  */
 function evaluate(application, store, { node, method, args }, onThrown) {

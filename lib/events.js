@@ -7,11 +7,11 @@ const { emitWarning, reportFailure, writeError } = require('./environment')
 const { messageOf } = require('./errors')
 const { stackOf } = require('./evaluation')
 
-/** So many places are told of. */
+/** The maximum number of places that are reported. */
 const THROWN_MAX = 100
 
 class Events {
-  /** While a node is closing, only its end is told. */
+  /** While a node is closing, only its end is reported. */
   isMuted = false
   #id
   #emitter
@@ -22,7 +22,7 @@ class Events {
 
   /**
    * @param emitter whose listeners get the events.
-   * @param log told of each, too.
+   * @param log gets each event, too.
    */
   constructor(id, emitter, log) {
     this.#id = id
@@ -36,7 +36,7 @@ class Events {
     this.#emitter.emit(event, ...values)
   }
 
-  /** Where nobody listens, and there is no logger, the first of each code goes to `process.emitWarning`. */
+  /** Without a listener and without a logger, the first of each code goes to `process.emitWarning`. */
   warn(code, message, facts) {
     if (this.isMuted) return
     const warning = { code, message, ...facts }
@@ -47,7 +47,7 @@ class Events {
     if (this.#emitter.listenerCount('warning') > 0) {
       this.#emitter.emit('warning', warning)
     } else if (this.#log.hasLogger) {
-      // It has been told.
+      // The logger has it.
     } else if (!this.#warned.has(code)) {
       this.#warned.add(code)
       emitWarning(`conflux node "${this.#id}": ${message}`, { type: 'ConfluxWarning', code })

@@ -14,7 +14,7 @@ const isDebugging = debug.enabled
 
 const MILLISECONDS_DIGITS = 1
 
-/** What a change of each kind reads like. Events that carry an error are told by it. */
+/** What a change of each kind reads like. Events that carry an error are described by it. */
 const TEXTS = {
   leader: leader => (leader === null ? 'no leader is known' : `the leader is ${leader}`),
   role: role => `this node is a ${role}`
@@ -36,12 +36,12 @@ class Log {
     return this.#logger !== undefined
   }
 
-  /** Every single call is told of. */
+  /** Every call is logged. */
   get isDebugging() {
     return isDebugging
   }
 
-  /** Somebody reads it. */
+  /** There is a logger, or NODE_DEBUG is set. */
   get isOn() {
     return this.hasLogger || isDebugging
   }

@@ -1,7 +1,7 @@
 // Finds changes of the membership for subscribers of `conflux:membership` and for the log.
 //
 // Called by node.js whenever the core has delivered something. The core does not tell JavaScript of members, so they
-// are looked up; while nobody asks, that is one look at one property.
+// are looked up; without a subscriber or a log, that is one look at one property.
 
 'use strict'
 
@@ -26,7 +26,7 @@ class MembershipWatch {
     this.#log = log
   }
 
-  /** Looks from now on, as long as somebody asks. It keeps no process alive. */
+  /** Looks from now on, as long as there is a subscriber or a log. It keeps no process alive. */
   check() {
     if (this.#timer !== undefined || !(diagnostics.membership.hasSubscribers || this.#log.isOn)) return
     this.#timer = setTimeout(this.#look, PERIOD_MS).unref()

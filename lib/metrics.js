@@ -180,7 +180,7 @@ class Collector {
     for (const [channel, listener] of this.#subscriptions) channel.unsubscribe(listener)
   }
 
-  /** Only while there are nodes: calls that nobody traces cost nothing. */
+  /** Only while there are nodes: calls that are not traced cost nothing. */
   #subscribe() {
     if (this.#isSubscribed) return
     this.#isSubscribed = true

@@ -44,7 +44,7 @@ function load() {
   return { open: binding.open, root, addon: addonFile(binding, requireHere) ?? root }
 }
 
-/** What of the files that are loaded is the addon. Its nodes meet on the memory channel, whoever opened them. */
+/** What of the files that are loaded is the addon. All its nodes meet on the memory channel. */
 function addonFile(binding, { cache }) {
   return Object.values(cache).find(module => module?.exports === binding && module.id.endsWith('.node'))?.id
 }

@@ -65,7 +65,7 @@ class Node {
   #answersLength = 0
   #inbox
   #isCaughtUp = false
-  /** Calls that ended with a failure of this node, and what became of each: told when it has stopped. */
+  /** Calls that ended with a failure of this node, and what became of each: they are rejected when it has stopped. */
   #lost = []
   /** The batch held an action of this node. */
   #hasPerformed = false
@@ -301,7 +301,7 @@ class Node {
 
   // What the tests of an application do to it (`test-cluster.js`).
 
-  /** As if this process had been killed: no other node is told. */
+  /** As if this process had been killed: no other node is notified. */
   crash() {
     if (this.hasEnded) return
     this.#native.kill()
@@ -482,7 +482,7 @@ class Node {
   }
 
   failed(sequence, code, message, outcome) {
-    // The node stops next, with this error: callers are told then, and find the node failed.
+    // The node stops next, with this error: the callers are rejected then, and find the node failed.
     if (errors.isOfNode(code)) this.#lost.push([sequence, outcome])
     else this.#calls.reject(sequence, errors.core(code, message, { outcome }))
   }

@@ -62,7 +62,7 @@ class Listeners {
 
   add(listener) {
     if (typeof listener !== 'function') throw errors.invalidArgument('`subscribe` takes a function')
-    // Once, and only while somebody listens. What has ended changes no more.
+    // Once, and only while there are listeners. What has ended changes no more.
     if (this.#list.length === 0 && this.#node.status().state === 'open') {
       this.#unsubscribe = this.#node.subscribe(() => this.#notify())
     }

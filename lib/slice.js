@@ -30,7 +30,7 @@ class Slice {
   /** Work begins; to be ended by `stop`. */
   start() {
     const time = now()
-    // Between two batches callers continue, and nobody says when: the time counts, unless the event loop has turned
+    // Between two batches callers continue, at an unknown time: the time counts, unless the event loop has turned
     // since.
     if (this.#isRenewalDue) this.#used += time - this.#stopped
     else if (time - this.#stopped >= SHORT_MS) this.#renewLater()

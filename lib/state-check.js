@@ -91,7 +91,7 @@ class StateCheck {
     const reserved = isCommitted && budget === budgets.calm ? RESERVED_MS : 0
     if (!budget.allows(reserved)) return this.#reduceQuickly(run, state, action)
     const start = now()
-    // What is refused costs nobody else's time: only what succeeds is counted.
+    // A refused action takes time on no other node: only what succeeds is counted.
     this.#copied = Infinity
     const next = this.#canWatch(state)
       ? this.#reduceWatched(run, state, action)

@@ -168,7 +168,7 @@ class Walk {
   #visitMember(object, former, key, depth) {
     if (this.#isThorough && this.#isJson) {
       const property = Object.getOwnPropertyDescriptor(object, key)
-      // Inherited from an `Object.prototype` that somebody extended.
+      // Inherited from an extended `Object.prototype`.
       if (property === undefined) return null
       if (property.get !== undefined || property.set !== undefined) {
         return new Fault('is an accessor, which JSON turns into its value').below(nameOf(key))

@@ -66,7 +66,7 @@ class Store {
     return action
   }
 
-  /** Drops the provisional states: their actions will be evaluated again, or by somebody else. */
+  /** Drops the provisional states: their actions will be evaluated again, or by another leader. */
   dropProvisional() {
     this.#states.length = 0
     this.#actions.length = 0

@@ -96,7 +96,7 @@ class TestCluster {
     this.#isolated.clear()
   }
 
-  /** As if the node's process had been killed: the others are not told. Its pending calls end, `'unknown'`. */
+  /** As if the node's process had been killed: the others are not notified. Its pending calls end as `'unknown'`. */
   crash(node) {
     const inside = this.#openNode('crash', node)
     this.#crashed.add(node)

@@ -136,7 +136,7 @@ class FlatPart {
   }
 }
 
-/** What it holds is shown by proxies, too. A descriptor holds the real value: nobody writes to that. */
+/** What it holds is shown by proxies, too. A descriptor holds the real value, which is never written to. */
 class Part extends FlatPart {
   get(copy, key) {
     const value = copy[key]

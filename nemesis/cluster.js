@@ -36,7 +36,7 @@ class Cluster {
     cluster.network = await Network.start(settings.folder, cluster.ids)
     /** All processes that ever ran, in the order of their starts. */
     cluster.members = []
-    /** Faults that the processes told of; the run decides which of them are to be expected. */
+    /** Faults that the processes reported; the run decides which of them are to be expected. */
     cluster.faults = []
     if (cluster.smallDisk) mountSmallDisk(cluster.smallDisk)
     for (const id of cluster.ids) cluster.start(id)
@@ -191,7 +191,7 @@ class Member {
     })
     fs.closeSync(log)
     this.#child.on('message', message => this.#hear(message))
-    // What cannot be sent to a process that is about to end gets no answer, and that is told.
+    // What cannot be sent to a process that is about to end gets no answer, and that is reported.
     this.#child.on('error', () => {})
     this.#child.once('exit', () => {
       for (const answer of this.#questions.values()) answer({ error: { message: 'the process has ended' } })

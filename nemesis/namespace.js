@@ -1,9 +1,9 @@
 /**
  * Runs the nemesis in a network and a mount namespace of its own, where packets can be dropped and disks be
- * small without harm to anybody else on the machine.
+ * small without harm to other processes of the machine.
  *
  * Called by `nemesis.js`, by the faults that need it, and by `run.js` for the small disk. Where there are no rights for
- * it the nemesis runs without, and those faults are told as skipped.
+ * it the nemesis runs without, and those faults are reported as skipped.
  */
 'use strict'
 

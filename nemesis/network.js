@@ -2,7 +2,7 @@
  * The network of a run: a real redis-server with a replica, and each process's right to publish to each other.
  *
  * Owned by `cluster.js`. Every process logs in as a user of its own, and what that user may publish is changed while it
- * is connected: Redis then drops its frames to some of the others, in one direction, and nobody is told.
+ * is connected: Redis then drops its frames to some of the others, in one direction, silently.
  */
 'use strict'
 
@@ -94,8 +94,8 @@ class Network {
   }
 
   /**
-   * Cuts every given direction, `[from, to]` by ids, until `heal`. Who is cut from anybody may not speak to all either,
-   * so that nobody hears him by that way.
+   * Cuts every given direction, `[from, to]` by ids, until `heal`. A node that is cut from another may not speak to all either,
+   * so that no node hears it that way.
    */
   async cut(directions, incarnations) {
     for (const [from, to] of directions) this.#cuts.add(`${from}>${to}`)

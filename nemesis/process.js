@@ -195,7 +195,7 @@ process.on('message', async ({ verb, question, argument }) => {
   if (process.connected) process.send(reply)
 })
 
-// Whoever started this process is gone: nobody else would end it.
+// The process that started this one is gone, and no other would end it.
 process.once('disconnect', () => isEnding || process.exit(5))
 
 process.once('SIGTERM', async () => {

@@ -38,7 +38,7 @@ function summarize({ results, missing, skipped, options }) {
 }
 
 function summarizeFault(fault, strikes) {
-  // Of two that come together nobody can say which one was waited for.
+  // Of two that come together it is unknown which one was waited for.
   const alone = strikes.filter(({ mixedWith }) => !mixedWith)
   const most = key => Math.max(0, ...alone.map(strike => strike[key]))
   return {

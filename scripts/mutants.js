@@ -299,7 +299,7 @@ function testLater(binary, stage, env) {
   })
 }
 
-// What is told.
+// What is printed.
 
 function describe({ number, file, line, function: name, what }) {
   return `${number} ${file}:${line} ${name}: ${what}`

@@ -74,7 +74,7 @@ function positionsOf(log, report) {
   return positions
 }
 
-/** Acknowledged ⊆ log; what was said not to have happened is not in it; nothing is in it that nobody asked for. */
+/** Acknowledged ⊆ log; what was said not to have happened is not in it; everything in it was called for. */
 function checkOutcomes({ operations }, positions, report) {
   for (const { id, outcome, code } of operations.values()) {
     const isInLog = positions.has(id)
@@ -111,7 +111,7 @@ function checkRealTime({ operations }, log, report) {
   }
 }
 
-/** Every time that somebody was told what is current: by a read, by a refusal. */
+/** Every observation of what is current: a read, a refusal. */
 function observationsOf({ operations, reads }) {
   const refusals = [...operations.values()]
     // Of an error that is too large only the message and the code come along.

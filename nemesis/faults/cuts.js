@@ -49,7 +49,7 @@ const minority = cutFault('cut-leader-in-minority', 'minority', ({ leader, other
   return between([leader, ...others.slice(0, besides)], others.slice(besides))
 })
 
-/** The leader hears, and is not heard; or is heard, and hears nobody. */
+/** The leader hears, and is not heard; or is heard, and hears no other node. */
 const oneWay = cutFault('cut-one-way', 'minority', ({ leader, others, random }) =>
   random.chance(0.5) ? others.map(other => [leader, other]) : others.map(other => [other, leader])
 )

@@ -1,6 +1,6 @@
 /**
  * The fault: the leader, or one voter after the other until one is left, are removed from the cluster while they
- * live. Each is told, and comes back as a new member.
+ * live. Each is notified, and returns as a new member.
  */
 'use strict'
 

@@ -1,7 +1,7 @@
 //! What a link and its node exchange about clusters that this node may be unable to reach.
 //!
 //! After a failover the members of a cluster and newcomers may be on different servers for a moment. A channel that can
-//! keep something for a few seconds keeps a marker there while a leader asks for it; whoever finds it does not found.
+//! keep something for a few seconds keeps a marker there while a leader asks for it; a node that finds it does not found a cluster.
 //! It keeps a note of the cluster's members for longer: a founder that finds one knows that a cluster has ended. Notes of
 //! this process's own nodes are found as well.
 

@@ -75,7 +75,7 @@ impl Channel for Memory {
     }
 }
 
-/// All hubs in which somebody is, by name. Who enters or leaves holds this lock before the hub's own.
+/// All hubs that have listeners, by name. Entering and leaving take this lock before the hub's own.
 static HUBS: Mutex<BTreeMap<Arc<str>, Arc<Hub>>> = Mutex::new(BTreeMap::new());
 
 /// Those who joined under one name. Of copies of a directory several join under one incarnation: all of them hear.
@@ -141,7 +141,7 @@ struct MemoryAttachment {
     name: Arc<str>,
     me: Incarnation,
     listener: Arc<Listener>,
-    /// Kept so that the link's receiver waits forever instead of hearing that nobody will report any more.
+    /// Kept so that the link's receiver waits forever instead of ending because no sender is left.
     health: watch::Sender<Health>,
 }
 

@@ -1,7 +1,7 @@
 //! The bounded queue of the channels: when it is full, it drops the oldest items.
 //!
 //! Used by both ends of a link. Raft repeats what was lost and has no use for what is old, so that dropping the
-//! oldest is the right back-pressure, and nobody ever waits for room. It must never know what an item means.
+//! oldest is the right back-pressure, and no sender ever waits for room. It must never know what an item means.
 
 use std::{
     collections::VecDeque,

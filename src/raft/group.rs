@@ -139,7 +139,7 @@ impl RaftGroup {
         let saved_commit = log.hard_state().commit;
         let nobody = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log, &nobody)
-            .expect("the façade checked the timeouts, and whoever made the log checked it");
+            .expect("the façade checked the timeouts, and the log was checked when it was made");
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let mut group = Self {

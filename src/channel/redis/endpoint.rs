@@ -59,7 +59,7 @@ pub(super) struct Connections {
 /// The connection to publish on.
 #[derive(Clone)]
 pub(super) enum Publishing {
-    /// Logged in; written to by whoever has something to say.
+    /// Logged in; any task may write to it.
     Socket(Socket),
     /// Over TLS. Only the publisher writes to it.
     Client(MultiplexedConnection),

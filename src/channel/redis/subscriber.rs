@@ -1,6 +1,6 @@
 //! Receives messages from the server.
 //!
-//! Run by the supervisor as one task per session. redis-rs keeps what nobody has read without a bound, so this task
+//! Run by the supervisor as one task per session. redis-rs keeps unread messages without a bound, so this task
 //! must never wait for anything but the next message: the inbound queue has the bound.
 
 use std::sync::{

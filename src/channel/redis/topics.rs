@@ -39,7 +39,7 @@ pub(super) enum Received {
 }
 
 impl Topics {
-    /// What the marker holds; nobody reads more out of it than that it is there.
+    /// What the marker holds; only its presence matters.
     const MARK: &str = "a conflux cluster runs";
 
     pub(super) fn new(db: i64, channel_name: &str, me: Incarnation) -> Self {

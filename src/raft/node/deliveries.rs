@@ -26,7 +26,7 @@ impl Node {
         }
         let mut batch = Vec::new();
         self.take_news(&mut batch);
-        // What happened first is told first, and the rest of it fills the next batch.
+        // Deliveries keep their order, and the rest of them fills the next batch.
         if self.pending_deliveries.is_empty() {
             self.apply_committed(&mut batch);
             self.tell_replayed(&mut batch);
