@@ -18,6 +18,7 @@ export type {
   Events,
   Logger,
   Member,
+  LocalChannel,
   MemoryChannel,
   Node,
   Options,
@@ -35,6 +36,7 @@ export type {
   Signal,
   SnapshotOptions,
   Status,
+  TcpChannel,
   Warning,
   WarningCode,
   WatchOptions

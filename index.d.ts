@@ -189,7 +189,7 @@ declare namespace conflux {
     clusterSize: number
 
     /** How the nodes reach each other. */
-    channel: MemoryChannel | RedisChannel
+    channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel
 
     /**
      * Action creators, by name; only own functions count. In them `this` is the leader's node.
@@ -348,6 +348,49 @@ declare namespace conflux {
     name: 'memory'
     /** Nodes with the same name find each other. Default: `conflux`. */
     channelName?: string | undefined
+  }
+
+  /**
+   * Between the processes of one machine and one user (node:cluster, pm2, a command beside a server), over Unix sockets;
+   * on Windows over the loopback interface. No server and no port to choose.
+   */
+  interface LocalChannel {
+    name: 'local'
+    /** Nodes with the same name find each other. Default: `conflux`. */
+    channelName?: string | undefined
+    /**
+     * The directory for the sockets, which only this user may access (mode 0700); conflux creates it. Default: one that is
+     * derived from the user and `channelName`, below `/tmp`; on Windows below `%LOCALAPPDATA%`. Processes that do not share
+     * `/tmp` (containers, systemd's `PrivateTmp`) need a directory that they share.
+     */
+    path?: string | undefined
+  }
+
+  /**
+   * Over TCP connections between the nodes: no server. Each node connects to every peer that it learns of and keeps one
+   * connection to each; an address is never an identity, so nodes may change theirs.
+   */
+  interface TcpChannel {
+    name: 'tcp'
+    /** Nodes with the same name take part in one cluster; others are refused when they connect. Default: `conflux`. */
+    channelName?: string | undefined
+    /**
+     * Where this node accepts connections: `'10.0.0.5:7400'`, `'[::]:7400'`, `'localhost:7400'`, or `':7400'` or `7400` for
+     * every IPv4 interface. Port 0 is any free one.
+     */
+    listen: string | number
+    /**
+     * `host:port` at which others reach this node, if that is not the address from which it connects to them (containers
+     * with published ports, NAT).
+     */
+    advertise?: string | undefined
+    /**
+     * `host:port` of other nodes. Any of them that can be reached is enough, since members learn the other addresses from
+     * each other; this node's own address may be among them. Every address of a name is tried, and names are resolved
+     * again every 2 seconds. A function, called as often, may return such a list or promise one; if it fails, the channel is
+     * broken with that cause as long as there is no connection.
+     */
+    peers: readonly string[] | (() => readonly string[] | Promise<readonly string[]>)
   }
 
   /** Over the publish/subscribe of a Redis server, which stores only a marker that a cluster runs, for seconds. */

@@ -14,10 +14,14 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
     id,
     clusterSize,
     // What is a function is asked on every connect, and is no part of JSON.
-    channel: { ...channel, authorities: authoritiesOf(channel) },
+    channel: {
+      ...channel,
+      authorities: authoritiesOf(channel),
+      path: channel.path && absolute('channel.path', channel.path)
+    },
     electionTimeout,
     heartbeatInterval,
-    storagePath: storage && absolute(storage.path),
+    storagePath: storage && absolute('storage.path', storage.path),
     snapshotEntries: snapshot.entries,
     snapshotBytes: snapshot.bytes,
     version,
@@ -31,12 +35,12 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
 }
 
 /** The node may outlive the directory that the process was in. */
-function absolute(given) {
+function absolute(option, given) {
   try {
     return path.resolve(given)
   } catch (error) {
     throw errors.invalidOptions([
-      `"storage.path" is relative to a working directory that cannot be read: ${errors.messageOf(error)}`
+      `"${option}" is relative to a working directory that cannot be read: ${errors.messageOf(error)}`
     ])
   }
 }

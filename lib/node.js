@@ -7,13 +7,13 @@
 'use strict'
 
 const { Application } = require('./application')
+const { askedOf } = require('./asked')
 const { Operations } = require('./operations')
 const { callOptions } = require('./call-options')
 const { CallStacks } = require('./call-stack')
 const { trace } = require('./call-trace')
 const { bind } = require('./callback')
 const { copyWarning } = require('./copy-check')
-const { credentialsOf } = require('./credentials')
 const { Deferred } = require('./deferred')
 const diagnostics = require('./diagnostics')
 const { Emitter } = require('./emitter')
@@ -119,15 +119,15 @@ class Node {
     )
     this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
     const text = nativeOptions(options)
-    const credentials = credentialsOf(options.channel)
+    const asked = askedOf(options.channel)
     const deliver = (batch, states) => this.#inbox.deliver(batch, states)
     nextTick(beginKeepingAlive, this)
     const former = this.#namesakes.closing
     // Opening the core comes last: an exception after it would leave a member that the application cannot close.
     const native =
       former === undefined
-        ? openCore(open, text, deliver, credentials)
-        : this.#openLate(options, former, () => openCore(open, text, deliver, credentials))
+        ? openCore(open, text, deliver, asked)
+        : this.#openLate(options, former, () => openCore(open, text, deliver, asked))
     this.#native = this.#calls.native = this.#operations.native = native
     this.#state = 'open'
   }
@@ -554,9 +554,9 @@ class Node {
   }
 }
 
-function openCore(open, text, deliver, credentials) {
+function openCore(open, text, deliver, asked) {
   try {
-    return open(text, deliver, credentials)
+    return open(text, deliver, asked)
   } catch (error) {
     throw errors.notOpened(error)
   }

@@ -7,6 +7,7 @@
 const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { nameOf } = require('./json-faults')
+const { faultOfPeers, isLoopback, isUnspecified, listenOf, partsOf, quoted } = require('./peers')
 const { suggestion } = require('./suggestion')
 
 const ID_BYTES_MAX = 256
@@ -64,6 +65,11 @@ const QUORUM_LOSS = {
 }
 
 const CHANNELS = {
+  local: {
+    name: { required: true, check: name },
+    channelName: { default: 'conflux', check: name },
+    path: { check: pathname }
+  },
   memory: {
     name: { required: true, check: name },
     channelName: { default: 'conflux', check: name }
@@ -78,6 +84,13 @@ const CHANNELS = {
     password: { check: stringOrFunction },
     db: { check: integer(0, 2147483647) },
     tls: { check: tls }
+  },
+  tcp: {
+    name: { required: true, check: name },
+    channelName: { default: 'conflux', check: name },
+    listen: { required: true, check: listen },
+    advertise: { check: advertise },
+    peers: { required: true, check: peers }
   }
 }
 
@@ -265,6 +278,7 @@ function channel(value, path, faults) {
     return value
   }
   const result = checkFields(CHANNELS[value.name], value, 'channel.', faults)
+  checkReachable(result, faults)
   if (result.connectionString !== undefined) {
     for (const key of ['host', 'port', 'username', 'password', 'db']) {
       if (result[key] !== undefined)
@@ -272,6 +286,43 @@ function channel(value, path, faults) {
     }
   }
   return result
+}
+
+function listen(value, path, faults) {
+  const text = listenOf(value)
+  if (text !== null) return text
+  faults.push(
+    `${path} must be a port, or an address of this machine as "address:port", "localhost:port" or ":port", got ${quoted(value)}`
+  )
+  return value
+}
+
+function advertise(value, path, faults) {
+  const parts = partsOf(value)
+  if (parts === null) {
+    faults.push(`${path} must be "host:port", got ${quoted(value)}`)
+  } else if (isUnspecified(parts.host)) {
+    faults.push(`${path} must be an address that others can connect to, got ${quoted(value)}`)
+  }
+  return value
+}
+
+function peers(value, path, faults) {
+  if (typeof value === 'function') return value
+  const fault = faultOfPeers(value)
+  if (fault !== null) faults.push(`${path} must be ${fault}, or a function that returns one`)
+  return value
+}
+
+/** A node that announces a loopback address to other machines sends them to themselves. */
+function checkReachable({ advertise, peers }, faults) {
+  if (partsOf(advertise) === null || !Array.isArray(peers)) return
+  const remote = peers.find(peer => partsOf(peer) !== null && !isLoopback(partsOf(peer).host))
+  if (remote !== undefined && isLoopback(partsOf(advertise).host)) {
+    faults.push(
+      `"channel.advertise" is ${quoted(advertise)}, which a peer on another machine (${remote}) cannot connect to`
+    )
+  }
 }
 
 /** `true` is TLS with nothing special. */

@@ -185,7 +185,7 @@ macro_rules! contract {
         $(
             #[tokio::test]
             async fn $test() {
-                super::$test(&$venue(stringify!($test))).await;
+                $crate::channel::contract::$test(&$venue(stringify!($test))).await;
             }
         )+
     };
@@ -244,4 +244,58 @@ mod redis {
     }
 
     contract!(|_| Server(RedisServer::start(&[])));
+}
+
+mod tcp {
+    use super::{super::tcp::testing::Ports, *};
+
+    /// Each test has ports of its own.
+    struct Machine;
+
+    impl Venue for Machine {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            Box::new(Ports::reserve().named(name))
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            // They connect to each other, and part when they learn the name.
+            let (here, there) = (Ports::reserve(), Ports::reserve());
+            let both = [here.and(&there).named("one name"), there.and(&here).named("another name")];
+            vec![both.map(|channel| Box::new(channel) as Box<dyn Channel>)]
+        }
+    }
+
+    contract!(|_| Machine);
+}
+
+mod local {
+    use super::{super::local::testing::Folder, *};
+
+    impl Venue for Folder {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            Box::new(self.named("folder", name))
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            let pairs = [
+                [("one folder", "name"), ("another folder", "name")],
+                [("a folder for two", "one name"), ("a folder for two", "another name")],
+            ];
+            let open = |(folder, name): (&str, &str)| Box::new(self.named(folder, name)) as Box<dyn Channel>;
+            pairs.map(|pair| pair.map(open)).into()
+        }
+    }
+
+    #[cfg(unix)]
+    mod unix_socket {
+        use super::Folder;
+
+        contract!(|_| Folder::of_unix_sockets());
+    }
+
+    mod port_file {
+        use super::Folder;
+
+        contract!(|_| Folder::of_port_files());
+    }
 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::{
     Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue, Sender, lock, marker::Marker,
 };
-use crate::raft::{Incarnation, Target};
+use crate::raft::{Incarnation, Lane, Target};
 
 /// A channel within this process, shared by all who name it alike.
 pub struct Memory {
@@ -129,7 +129,7 @@ struct MemorySender {
 }
 
 impl Sender for MemorySender {
-    fn send(&self, to: Target, frame: Bytes) {
+    fn send(&self, to: Target, _: Lane, frame: Bytes) {
         if !self.isolation.is_on() {
             self.hub.send(self.me, to, frame);
         }

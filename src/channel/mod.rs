@@ -2,14 +2,19 @@
 //!
 //! Called by `driver.rs`. A channel may lose, delay, repeat and reorder frames; it never alters one and never hands
 //! one to somebody else. Everything that conflux says is a frame, so no channel ever learns what a frame means, and
-//! none may name anything of the core but [`Incarnation`] and [`Target`].
+//! none may name anything of the core but [`Incarnation`], [`Target`] and [`Lane`].
 
+mod backoff;
 #[cfg(test)]
 mod contract;
+pub mod local;
 pub mod marker;
 pub mod memory;
+mod mesh;
 mod queue;
 pub mod redis;
+mod socket;
+pub mod tcp;
 
 use std::{
     pin::Pin,
@@ -19,7 +24,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::raft::{Incarnation, Target};
+use crate::raft::{Incarnation, Lane, Target};
 use marker::Marker;
 use queue::{Limits, Queue};
 
@@ -59,8 +64,8 @@ pub struct Outbound(Arc<dyn Sender>);
 
 impl Outbound {
     /// Queues a frame. Never blocks and never fails: a frame that cannot travel is a lost frame.
-    pub fn send(&self, to: Target, frame: Bytes) {
-        self.0.send(to, frame);
+    pub fn send(&self, to: Target, lane: Lane, frame: Bytes) {
+        self.0.send(to, lane, frame);
     }
 
     /// Lets go of what was queued: to be called once a turn, so that its frames leave together. Never blocks either.
@@ -70,14 +75,15 @@ impl Outbound {
 
     #[cfg(test)]
     fn say(&self, to: Target, frame: Bytes) {
-        self.send(to, frame);
+        self.send(to, Lane::Bulk, frame);
         self.flush();
     }
 }
 
 /// What a channel does with what is sent.
 trait Sender: Send + Sync {
-    fn send(&self, to: Target, frame: Bytes);
+    /// A channel that keeps the order of all frames may ignore the lane.
+    fn send(&self, to: Target, lane: Lane, frame: Bytes);
 
     /// A channel that queues nothing has nothing to let go of.
     fn flush(&self) {}

@@ -5,8 +5,8 @@
 //! has one thread-safe function: two would have no order between them, and an evaluation could overtake the commit that
 //! it must see.
 
+mod asked;
 mod batch;
-mod credentials;
 mod delivery_kinds;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -30,6 +30,7 @@ use crate::driver::{self, Application, Handle};
 use crate::error::Error;
 use crate::raft::events::{Answered, Hashed, TakenSnapshot};
 use crate::raft::{Delivery, Input};
+use asked::Asked;
 use batch::Batch;
 
 /// `deliver(text, states)`: a state that is not even UTF-8 is null.
@@ -43,16 +44,16 @@ type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, f
 const INLINE_BYTES_MAX: usize = 4 << 10;
 
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
-/// nor end without calling `answered`. `credentials`, if given, is called before every connect of the channel. The text
-/// of an error begins with its code: napi knows but its own.
+/// nor end without calling `answered`. `asked`, if given, is called whenever the channel needs what only the application knows.
+/// The text of an error begins with its code: napi knows but its own.
 #[napi(catch_unwind)]
 pub fn open(
     options: String,
     deliver: Function<'_, Arguments, ()>,
-    credentials: Option<Function<'_, (), Promise<String>>>,
+    asked: Option<Function<'_, (), Promise<String>>>,
 ) -> napi::Result<NativeNode> {
-    let credentials = credentials.map(credentials::of).transpose()?;
-    let options = options::parse(&options, credentials).map_err(refusal)?;
+    let asked = asked.map(Asked::new).transpose()?;
+    let options = options::parse(&options, asked).map_err(refusal)?;
     let deliver = deliver
         .build_threadsafe_function::<(String, Vec<Bytes>)>()
         .weak::<true>()

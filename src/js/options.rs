@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::asked::Asked;
 use crate::channel::Channel;
+use crate::channel::local::Local;
 use crate::channel::memory::{Isolation, Memory};
 use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisTls};
+use crate::channel::tcp::{AskedPeers, Listen, Peers, Pem, Tcp, TcpOptions, TcpTls};
 use crate::error::Error;
 use crate::raft;
 use crate::storage::Storage;
@@ -68,23 +71,77 @@ struct Range {
 #[derive(Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 enum GivenChannel {
+    Local(GivenLocal),
     Memory(GivenMemory),
     Redis(Box<GivenRedis>),
+    Tcp(GivenTcp),
 }
 
 impl GivenChannel {
     fn channel_name(&self) -> &str {
         match self {
+            GivenChannel::Local(given) => &given.channel_name,
             GivenChannel::Memory(given) => &given.channel_name,
             GivenChannel::Redis(given) => &given.channel_name,
+            GivenChannel::Tcp(given) => &given.channel_name,
         }
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct GivenLocal {
+    channel_name: String,
+    /// An absolute path; none: one of the user and the channel's name.
+    path: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct GivenMemory {
     channel_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenTcp {
+    channel_name: String,
+    listen: String,
+    advertise: Option<String>,
+    /// None: they are asked for.
+    peers: Option<Vec<String>>,
+    tls: Option<GivenTcpTls>,
+}
+
+/// Texts in PEM, or `{ file }` with an absolute path.
+#[derive(Deserialize)]
+struct GivenTcpTls {
+    cert: GivenPem,
+    key: GivenPem,
+    ca: GivenPem,
+    allow: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum GivenPem {
+    Text(String),
+    File { file: PathBuf },
+}
+
+impl From<GivenPem> for Pem {
+    fn from(given: GivenPem) -> Self {
+        match given {
+            GivenPem::Text(text) => Pem::Text(text),
+            GivenPem::File { file } => Pem::File(file),
+        }
+    }
+}
+
+impl From<GivenTcpTls> for TcpTls {
+    fn from(GivenTcpTls { cert, key, ca, allow }: GivenTcpTls) -> Self {
+        Self { cert: cert.into(), key: key.into(), ca: ca.into(), allow }
+    }
 }
 
 #[derive(Deserialize)]
@@ -111,14 +168,14 @@ struct GivenTls {
     key: Option<String>,
 }
 
-pub fn parse(text: &str, credentials: Option<Arc<dyn Credentials>>) -> Result<Options, Error> {
+pub fn parse(text: &str, asked: Option<Asked>) -> Result<Options, Error> {
     let given: Given = serde_json::from_str(text).map_err(bug)?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
     let raft = raft_options(&given, tick).map_err(bug)?;
     let storage = storage(given.storage_path, &given.id, raft.nonce);
     let isolation = Isolation::default();
-    let channel = channel(given.channel, credentials, patience, &isolation)?;
+    let channel = channel(given.channel, asked, patience, &isolation)?;
     Ok(Options { raft, tick, channel, storage, isolation })
 }
 
@@ -172,11 +229,12 @@ fn storage(path: Option<PathBuf>, id: &str, nonce: u64) -> Box<dyn Storage> {
 
 fn channel(
     given: GivenChannel,
-    credentials: Option<Arc<dyn Credentials>>,
+    asked: Option<Asked>,
     patience: Duration,
     isolation: &Isolation,
 ) -> Result<Box<dyn Channel>, Error> {
     match given {
+        GivenChannel::Local(given) => Ok(Box::new(Local::new(&given.channel_name, given.path, patience))),
         GivenChannel::Memory(given) => {
             Ok(Box::new(Memory::new(&given.channel_name).with_isolation(isolation.clone())))
         }
@@ -187,7 +245,7 @@ fn channel(
                 port: given.port,
                 username: given.username,
                 password: given.password,
-                credentials,
+                credentials: asked.map(|asked| Arc::new(asked) as Arc<dyn Credentials>),
                 db: given.db,
                 channel_name: given.channel_name,
                 tls: given.tls.map(|tls| RedisTls { ca: tls.ca, certificate_and_key: tls.cert.zip(tls.key) }),
@@ -197,6 +255,23 @@ fn channel(
             let redis =
                 Redis::new(options).map_err(|error| Error::InvalidChannel { cause: error.to_string() });
             Ok(Box::new(redis?))
+        }
+        GivenChannel::Tcp(given) => {
+            let Some(listen) = Listen::parse(&given.listen) else {
+                return Err(bug(format!("no address to listen on: {}", given.listen)));
+            };
+            let asked = asked.map(|asked| Peers::Asked(Arc::new(asked) as Arc<dyn AskedPeers>));
+            let peers = given.peers.map(Peers::List).or(asked).unwrap_or_else(|| Peers::List(Vec::new()));
+            let channel_name = given.channel_name;
+            let tcp = Tcp::new(TcpOptions {
+                channel_name,
+                listen,
+                advertise: given.advertise,
+                peers,
+                patience,
+                tls: given.tls.map(TcpTls::from),
+            });
+            Ok(Box::new(tcp.map_err(|cause| Error::InvalidChannel { cause })?))
         }
     }
 }

@@ -149,7 +149,7 @@ pub enum Work {
     /// Join the channel under this incarnation, leaving it under the former one.
     Join(Incarnation),
     /// Send a frame.
-    Send(Target, Bytes),
+    Send(Target, Lane, Bytes),
     /// Make a write durable, then answer `Input::Persisted` with its number.
     Persist(u64, Box<Write>),
     /// Hand a batch to JavaScript, which answers it with one `Input::Answered`.
@@ -163,6 +163,15 @@ pub enum Work {
 pub enum Target {
     All,
     One(Incarnation),
+}
+
+/// Which frames a frame may overtake. Those of one lane should arrive in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Small, and the cluster's health depends on it: heartbeats, votes, confirmations. It should not wait for bulk data.
+    Control,
+    /// Appends, requests, parts of snapshots. An append that overtook another one would be rejected (paper §5.3).
+    Bulk,
 }
 
 /// What must survive a crash before the frames that depend on it may leave (paper §5, Figure 2: persistent state). It

@@ -35,7 +35,7 @@ mod wire;
 
 pub use application::Application;
 pub use events::{
-    Answered, CallOutcome, ChannelState, Delivery, FailureOutcome, Hashed, Input, MethodResult, Operation,
+    Answered, CallOutcome, ChannelState, Delivery, FailureOutcome, Hashed, Input, Lane, MethodResult, Operation,
     Perform, Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StateHash, StoredState,
     TakenSnapshot, Target, Warning, Work, Write,
 };

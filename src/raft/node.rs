@@ -571,7 +571,7 @@ impl Node {
         }
         let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
         let frames = self.outbox.seal(cluster, self.bootstrap.me(), self.started());
-        self.work.extend(frames.map(|(target, bytes)| Work::Send(target, bytes)));
+        self.work.extend(frames);
     }
 
     fn warn(&mut self, warning: Warning) {

@@ -21,10 +21,10 @@ use tokio::time::timeout;
 use tokio_util::codec::Decoder;
 
 use super::{
+    super::socket::{Counting, Socket},
     ended::Ended,
     options::{Credentials, RedisOptions, RedisOptionsError, words},
     role::{self, Question, Role},
-    socket::{Counting, Socket},
     topics::Topics,
 };
 

@@ -14,7 +14,6 @@ mod refusal;
 mod role;
 #[cfg(test)]
 pub(super) mod server;
-mod socket;
 mod socket_writer;
 mod subscriber;
 mod supervisor;
@@ -30,12 +29,13 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue,
+    backoff::Backoff,
     marker::{Marker, MarkerRequest},
 };
 use crate::raft::{Incarnation, Target};
 use endpoint::Endpoint;
 use socket_writer::SocketWriter;
-use supervisor::{Backoff, Supervisor};
+use supervisor::Supervisor;
 use topics::Topics;
 
 /// A frame in flight out.
