@@ -14,7 +14,8 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
     id,
     clusterSize,
     // What is a function is asked on every connect, and is no part of JSON.
-    channel: { ...channel, authorities: authoritiesOf(channel) },
+    channel: { ...channel, secret: undefined, authorities: authoritiesOf(channel) },
+    secrets: channel.secret,
     electionTimeout,
     heartbeatInterval,
     storagePath: storage && absolute(storage.path),

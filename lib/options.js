@@ -7,6 +7,7 @@
 const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { nameOf } = require('./json-faults')
+const { checkSecret } = require('./secret')
 const { suggestion } = require('./suggestion')
 
 const ID_BYTES_MAX = 256
@@ -79,6 +80,11 @@ const CHANNELS = {
     db: { check: integer(0, 2147483647) },
     tls: { check: tls }
   }
+}
+
+/** Of every channel. */
+const CHANNEL = {
+  secret: { check: checkSecret }
 }
 
 const TLS = {
@@ -264,7 +270,7 @@ function channel(value, path, faults) {
     )
     return value
   }
-  const result = checkFields(CHANNELS[value.name], value, 'channel.', faults)
+  const result = checkFields({ ...CHANNELS[value.name], ...CHANNEL }, value, 'channel.', faults)
   if (result.connectionString !== undefined) {
     for (const key of ['host', 'port', 'username', 'password', 'db']) {
       if (result[key] !== undefined)

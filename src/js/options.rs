@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::channel::Channel;
 use crate::channel::memory::{Isolation, Memory};
 use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisTls};
+use crate::channel::sealed::{Sealed, Secret, Security};
 use crate::error::Error;
 use crate::raft;
 use crate::storage::Storage;
@@ -30,6 +31,8 @@ pub struct Options {
     pub raft: raft::Options,
     pub tick: Duration,
     pub channel: Box<dyn Channel>,
+    /// Of the channel.
+    pub security: Security,
     pub storage: Box<dyn Storage>,
     /// Of a memory channel; no other heeds it.
     pub isolation: Isolation,
@@ -43,6 +46,9 @@ struct Given {
     election_timeout: Range,
     heartbeat_interval: u64,
     channel: GivenChannel,
+    /// The first one seals; none: frames are not sealed.
+    #[serde(default)]
+    secrets: Vec<GivenSecret>,
     /// An absolute path; none: nothing survives a restart.
     storage_path: Option<PathBuf>,
     snapshot_entries: u64,
@@ -63,6 +69,12 @@ struct Given {
 struct Range {
     min: u64,
     max: u64,
+}
+
+#[derive(Deserialize)]
+struct GivenSecret {
+    id: Option<String>,
+    secret: String,
 }
 
 #[derive(Deserialize)]
@@ -118,8 +130,21 @@ pub fn parse(text: &str, credentials: Option<Arc<dyn Credentials>>) -> Result<Op
     let raft = raft_options(&given, tick).map_err(bug)?;
     let storage = storage(given.storage_path, &given.id, raft.nonce);
     let isolation = Isolation::default();
-    let channel = channel(given.channel, credentials, patience, &isolation)?;
-    Ok(Options { raft, tick, channel, storage, isolation })
+    let (channel, scope) = channel(given.channel, credentials, patience, &isolation)?;
+    let security = Security::new(&scope, &secrets(given.secrets));
+    let channel = Box::new(Sealed::new(channel, security.clone()));
+    Ok(Options { raft, tick, channel, security, storage, isolation })
+}
+
+/// The secrets of `setSecret`.
+pub fn parse_secrets(text: &str) -> Result<Vec<Secret>, Error> {
+    // What serde quotes may be a secret.
+    let given = serde_json::from_str(text).map_err(|_| bug("the secrets are not a list of objects"))?;
+    Ok(secrets(given))
+}
+
+fn secrets(given: Vec<GivenSecret>) -> Vec<Secret> {
+    given.into_iter().map(|GivenSecret { id, secret }| Secret { id, secret }).collect()
 }
 
 /// The façade checks what it hands over.
@@ -170,15 +195,17 @@ fn storage(path: Option<PathBuf>, id: &str, nonce: u64) -> Box<dyn Storage> {
     }
 }
 
+/// The channel, and what distinguishes it from others on which the same secret may be used.
 fn channel(
     given: GivenChannel,
     credentials: Option<Arc<dyn Credentials>>,
     patience: Duration,
     isolation: &Isolation,
-) -> Result<Box<dyn Channel>, Error> {
+) -> Result<(Box<dyn Channel>, String), Error> {
     match given {
         GivenChannel::Memory(given) => {
-            Ok(Box::new(Memory::new(&given.channel_name).with_isolation(isolation.clone())))
+            let memory = Memory::new(&given.channel_name).with_isolation(isolation.clone());
+            Ok((Box::new(memory), given.channel_name))
         }
         GivenChannel::Redis(given) => {
             let options = RedisOptions {
@@ -196,7 +223,9 @@ fn channel(
             };
             let redis =
                 Redis::new(options).map_err(|error| Error::InvalidChannel { cause: error.to_string() });
-            Ok(Box::new(redis?))
+            let redis = redis?;
+            let scope = redis.scope();
+            Ok((Box::new(redis), scope))
         }
     }
 }
