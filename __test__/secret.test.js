@@ -23,7 +23,10 @@ const FRAMES = Number(process.env.CONFLUX_SEALED_FRAMES ?? 20_000)
 const FRAMES_PER_SLICE = 200
 const RECORDED_MAX = 4_000
 
-const [OLD, NEW, OTHER] = ['old', 'new', 'other'].map(id => ({ id, secret: `${id}: ${'0123456789abcdef'.repeat(2)}` }))
+const [OLD, NEW, OTHER] = ['old', 'new', 'other'].map(id => ({
+  id,
+  secret: `${id}: ${'0123456789abcdef'.repeat(2)}`
+}))
 
 /** Where the fields of a sealed frame are (src/channel/sealed/header.rs). */
 const SENDER_OFFSET = 19
@@ -45,8 +48,8 @@ function keyIds(status) {
 }
 
 test('nodes with one secret form a cluster, and nothing that they say is readable', async t => {
-  const redis = await redisServer(t, { password: 'known' })
-  const listener = new Listener({ port: redis.port, password: 'known' }, 10_000)
+  const redis = await redisServer(t)
+  const listener = new Listener({ port: redis.port, password: 'none is needed' }, 10_000)
   t.after(() => listener.close())
   const cluster = new Cluster(redis.url, { options: { channel: sealedChannel(redis, OLD.secret) } })
   t.after(() => cluster.kill())
@@ -145,6 +148,7 @@ test('keys are rotated under load without a failed call, and a node that was awa
   await cluster.acknowledgements(200)
   for (const member of cluster.living) {
     const status = await member.ask('status')
+    // Followers know it, too.
     assert.deepEqual(keyIds(status), { 'node-1': 'new', 'node-2': 'new', 'node-3': 'new' })
     const { unknownKey, forged, unsealed } = status.droppedFrames
     // The node that was away does not know the key of what is said to all.
@@ -181,7 +185,8 @@ const ATTACKS = {
   },
   cut: model => model.subarray(0, randomInt(model.length)),
   replayed: model => model,
-  unsealed: (model, offset) => Buffer.concat([model.subarray(0, offset), Buffer.from('cx\x01'), randomBytes(40)])
+  unsealed: (model, offset) =>
+    Buffer.concat([model.subarray(0, offset), Buffer.from('cx\x01'), randomBytes(40)])
 }
 const KINDS = Object.keys(ATTACKS)
 
@@ -192,7 +197,9 @@ test(`${FRAMES} frames of an attacker who has the password of Redis have no effe
   const cluster = new Cluster(redis.url, { options: { channel } })
   t.after(() => cluster.kill())
   // Another cluster with the same secret: what it says is foreign here.
-  const foreign = new Cluster(redis.url, { options: { channel: { ...channel, channelName: `${channel.channelName}-2` } } })
+  const foreign = new Cluster(redis.url, {
+    options: { channel: { ...channel, channelName: `${channel.channelName}-2` } }
+  })
   t.after(() => foreign.kill())
   await cluster.whole()
   await foreign.whole()
@@ -229,8 +236,11 @@ test(`${FRAMES} frames of an attacker who has the password of Redis have no effe
   const counts = {}
   for (const member of cluster.members) {
     const { droppedFrames } = await member.ask('status')
-    for (const [reason, count] of Object.entries(droppedFrames)) counts[reason] = (counts[reason] ?? 0) + count
-    const codes = member.warnings.map(({ code }) => code).filter(code => code !== 'WARN_CONFLUX_WAITING_FOR_NODES')
+    for (const [reason, count] of Object.entries(droppedFrames))
+      counts[reason] = (counts[reason] ?? 0) + count
+    const codes = member.warnings
+      .map(({ code }) => code)
+      .filter(code => code !== 'WARN_CONFLUX_WAITING_FOR_NODES')
     assert.deepEqual(codes.sort(), [
       'WARN_CONFLUX_FORGED_FRAMES',
       'WARN_CONFLUX_SECRET_MISMATCH',
@@ -241,7 +251,6 @@ test(`${FRAMES} frames of an attacker who has the password of Redis have no effe
   for (const reason of ['unsealed', 'unknownKey', 'forged', 'replayed', 'misdirected', 'otherVersion']) {
     assert.ok(counts[reason] > 0, `none was counted as ${reason}`)
   }
-  assert.equal(counts.malformed - counts.malformed, 0)
   await cluster.settle()
   await cluster.close()
 })
@@ -264,11 +273,19 @@ function redirected(topic, ours) {
 
 async function positions(cluster) {
   const statuses = await Promise.all(cluster.living.map(member => member.ask('status')))
-  return statuses.map(({ incarnation, cluster, role, leader, term }) => ({ incarnation, cluster, role, leader, term }))
+  return statuses.map(({ incarnation, cluster, role, leader, term }) => ({
+    incarnation,
+    cluster,
+    role,
+    leader,
+    term
+  }))
 }
 
 test('a secret works on the memory channel, and can be given later', async t => {
-  const nodes = openCluster(t, 3, id => ({ channel: { name: 'memory', channelName: `later-${t.name}`, secret: OLD.secret } }))
+  const nodes = openCluster(t, 3, id => ({
+    channel: { name: 'memory', channelName: `later-${t.name}`, secret: OLD.secret }
+  }))
   const { leader } = await elected(nodes)
   await leader.perform('append', ['a'])
   for (const node of nodes) node.setSecret([OLD, NEW])
@@ -340,7 +357,9 @@ test('no description of a node contains its secret', async t => {
 })
 
 test('a short secret is accepted with a warning', async t => {
-  const [node] = openCluster(t, 1, { channel: { name: 'memory', channelName: randomUUID(), secret: 'tops3cret' } })
+  const [node] = openCluster(t, 1, {
+    channel: { name: 'memory', channelName: randomUUID(), secret: 'tops3cret' }
+  })
   const warning = await new Promise(resolve => node.on('warning', resolve))
   assert.deepEqual([warning.code, warning.bytes], ['WARN_CONFLUX_WEAK_SECRET', 9])
   assert.ok(!warning.message.includes('tops3cret'))
@@ -375,7 +394,10 @@ test('a channel without a secret that leaves the machine is warned of, once per 
     })
     setTimeout(() => process.exit(), 100)
   `)
-  const found = stdout.trim().split('\n').map(line => line.split(' ').slice(0, 3).join(' '))
+  const found = stdout
+    .trim()
+    .split('\n')
+    .map(line => line.split(' ').slice(0, 3).join(' '))
   assert.deepEqual(found, [
     '0 conflux redis.example',
     '2 another redis.example',

@@ -58,7 +58,9 @@ function hostOf(connectionString) {
 function isOfThisMachine(host) {
   const name = host.toLowerCase().replace(/^\[|\]$|\.$/g, '')
   return (
-    /^(.+\.)?localhost$/.test(name) || /^(::ffff:)?127(\.\d+){3}$/.test(name) || ['::1', '::', '0.0.0.0'].includes(name)
+    /^(.+\.)?localhost$/.test(name) ||
+    /^(::ffff:)?127(\.\d+){3}$/.test(name) ||
+    ['::1', '::', '0.0.0.0'].includes(name)
   )
 }
 

@@ -298,8 +298,7 @@ mod sealed_redis {
     impl Server {
         fn open(&self, name: &str, secret: &str) -> Box<dyn Channel> {
             let channel_name = name.to_string();
-            let options =
-                RedisOptions { port: Some(self.0.port()), channel_name, ..RedisOptions::default() };
+            let options = RedisOptions { port: Some(self.0.port()), channel_name, ..RedisOptions::default() };
             let redis = Redis::new(options).expect("these options are good");
             Box::new(Sealed::new(Box::new(redis), security(name, secret)))
         }

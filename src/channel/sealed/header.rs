@@ -2,7 +2,7 @@
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 2 | magic: `cs` for a frame, `cn` for a note |
+//! | 2 | magic: `cs` for a frame, `ca` for an announcement, `cn` for a note |
 //! | 1 | version of this format |
 //! | 8 | fingerprint of the key |
 //! | 8 | fingerprint of the first key of the sender's ring: every frame to it may be sealed with that one |
@@ -29,6 +29,8 @@ const VERSION: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Frame,
+    /// Of another key: it is empty, and only its header counts.
+    Announcement,
     Note,
 }
 
@@ -36,8 +38,14 @@ impl Kind {
     fn magic(self) -> &'static [u8; 2] {
         match self {
             Kind::Frame => b"cs",
+            Kind::Announcement => b"ca",
             Kind::Note => b"cn",
         }
+    }
+
+    /// What travels; anything else is taken for a frame that is not sealed.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        if Kind::Announcement.begins(bytes) { Kind::Announcement } else { Kind::Frame }
     }
 
     /// Whether these bytes are sealed, and of this kind, if they are anything of conflux.

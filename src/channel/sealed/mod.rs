@@ -55,6 +55,12 @@ impl Channel for Sealed {
         let Link { outbound, inbound, health, marker, found, noted, attachment } = self.inner.join(me);
         let sealer = Arc::new(Sealer::new(outbound, self.security.clone(), me, boot));
         marker.set_cipher(sealer.clone());
+        let announcer = Arc::downgrade(&sealer);
+        self.security.set_announce(move || {
+            if let Some(sealer) = announcer.upgrade() {
+                sealer.announce();
+            }
+        });
         Link {
             outbound: Outbound(sealer),
             inbound: inbound.opened_by(Opener::new(self.security.clone(), me, boot)),

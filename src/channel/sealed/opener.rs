@@ -3,10 +3,7 @@
 //! Part of the inbound side of a link, on the driver's thread. Only an authentic frame may change what it keeps: what
 //! anyone can send costs no memory, and displaces nothing.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -61,8 +58,10 @@ impl Opener {
         let mut refusals = Vec::new();
         let arrived = frames.split_off(from);
         for frame in arrived {
+            let kind = Kind::of(&frame);
             match self.open(frame) {
-                Ok(opened) => frames.push(opened),
+                Ok(opened) if kind == Kind::Frame => frames.push(opened),
+                Ok(_) => {}
                 Err(refusal) => refusals.push(refusal),
             }
         }
@@ -80,11 +79,11 @@ impl Opener {
     }
 
     pub(super) fn open(&mut self, frame: Bytes) -> Result<Bytes, Refusal> {
-        let ring = self.ring.1.clone();
+        let (ring, kind) = (self.ring.1.clone(), Kind::of(&frame));
         if ring.is_empty() {
-            return if Kind::Frame.begins(&frame) { Err(Refusal::Sealed) } else { Ok(frame) };
+            return if kind.begins(&frame) { Err(Refusal::Sealed) } else { Ok(frame) };
         }
-        let header = Header::read(Kind::Frame, &frame).map_err(refusal_of)?;
+        let header = Header::read(kind, &frame).map_err(refusal_of)?;
         if header.to != Target::All && header.to != Target::One(self.me) {
             return Err(Refusal::Misdirected);
         }

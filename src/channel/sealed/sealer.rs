@@ -46,13 +46,30 @@ impl Sealer {
         let Some(first) = keys.first() else { return Some(plain) };
         let key = self.key_for(to, &keys).unwrap_or(first);
         let counter = self.counter.fetch_add(1, Ordering::Relaxed) + 1;
-        let header =
-            Header { kind, fingerprint: key.fingerprint, first: first.fingerprint, from: self.me, to, boot: self.boot, counter };
+        let header = Header {
+            kind,
+            fingerprint: key.fingerprint,
+            first: first.fingerprint,
+            from: self.me,
+            to,
+            boot: self.boot,
+            counter,
+        };
         let mut sealed = Vec::with_capacity(HEADER_BYTES + plain.len() + BootKey::TAG_BYTES);
         header.write(&mut sealed);
         sealed.extend_from_slice(&plain);
         key.seal(counter, &mut sealed)?;
         Some(sealed.into())
+    }
+
+    /// Tells all nodes which key this one uses from now on: a follower may not hear it otherwise for a long time.
+    pub(super) fn announce(&self) {
+        if let Some(announcement) =
+            self.seal(Kind::Announcement, Target::All, Bytes::new()).filter(|it| !it.is_empty())
+        {
+            self.inner.send(Target::All, announcement);
+            self.inner.flush();
+        }
     }
 
     fn key_for<'a>(&self, to: Target, keys: &'a [BootKey]) -> Option<&'a BootKey> {

@@ -63,6 +63,9 @@ impl Refusal {
     }
 }
 
+/// What announces a change of the ring to the other nodes.
+type Announce = Box<dyn Fn() + Send>;
+
 /// A handle; clones share one value.
 #[derive(Clone)]
 pub struct Security(Arc<Shared>);
@@ -76,6 +79,8 @@ struct Shared {
     /// The reasons that were reported since the last change of the ring, as bits.
     reported: AtomicU32,
     mismatch: Mutex<Option<(Refusal, Instant)>>,
+    /// Of the present link.
+    announce: Mutex<Option<Announce>>,
     /// The first key of each sender's ring. The opener bounds it.
     first_keys: Mutex<BTreeMap<Incarnation, Fingerprint>>,
 }
@@ -90,6 +95,7 @@ impl Security {
             refused: [const { AtomicU64::new(0) }; Refusal::ALL.len()],
             reported: AtomicU32::new(0),
             mismatch: Mutex::new(None),
+            announce: Mutex::new(None),
             first_keys: Mutex::new(BTreeMap::new()),
         }))
     }
@@ -102,6 +108,13 @@ impl Security {
         self.0.reported.store(0, Ordering::Relaxed);
         *lock(&self.0.mismatch) = None;
         self.0.generation.fetch_add(1, Ordering::Release);
+        if let Some(announce) = &*lock(&self.0.announce) {
+            announce();
+        }
+    }
+
+    pub(super) fn set_announce(&self, announce: impl Fn() + Send + 'static) {
+        *lock(&self.0.announce) = Some(Box::new(announce));
     }
 
     /// The number of the present ring: where it has not changed, the ring has not either.

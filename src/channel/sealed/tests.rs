@@ -183,6 +183,24 @@ fn a_node_that_knows_only_the_old_key_can_read_what_is_sent_to_it() {
 }
 
 #[test]
+fn a_change_of_the_key_is_announced() {
+    let name = "a change of the key is announced";
+    let security = |old: &str| Security::new(name, &[named("old", old)]);
+    let [one, two] = [1, 2].map(|_| security("an old secret"));
+    let join = |number, security: &Security| {
+        super::Sealed::new(Box::new(Memory::new(name)), security.clone()).join(incarnation(number))
+    };
+    let (_one, mut at_two) = (join(1, &one), join(2, &two));
+    two.set_secrets(&[named("old", "an old secret"), named("new", "a new secret")]);
+    one.set_secrets(&[named("new", "a new secret"), named("old", "an old secret")]);
+    let mut frames = Vec::new();
+    futures_util::FutureExt::now_or_never(at_two.inbound.recv_many(&mut frames)).expect("it has arrived");
+    assert!(frames.is_empty());
+    assert_eq!(two.key_of(incarnation(1)).as_deref(), Some("new"));
+    assert_eq!(Refusal::ALL.map(|refusal| two.refused(refusal)), [0; 8]);
+}
+
+#[test]
 fn the_name_of_a_key_is_for_people_only() {
     let [named, unnamed] = [security(&[named("a name", "a secret")]), security(&[secret("a secret")])];
     let frame = Sender::new(&named, BOOT).seal(Target::All, "hello");
