@@ -343,8 +343,24 @@ declare namespace conflux {
     | { serialize?: undefined; deserialize?: undefined }
   )
 
+  /**
+   * What the nodes of a cluster share, so that only they can read and make its frames: at least 16 random bytes as text.
+   * A list is a key ring: its first key seals, all of them open. `id` is a name for people, of at most 64 bytes.
+   */
+  type Secret = string | readonly { id: string; secret: string }[]
+
+  /** Options of every channel. */
+  interface CommonChannelOptions {
+    /**
+     * Encrypts and authenticates every frame. Nodes meet only with the same secret (`WARN_CONFLUX_SECRET_MISMATCH`).
+     * Default: none; then every client that reaches the channel can read and forge what nodes say. See docs/channels.md and
+     * SECURITY.md.
+     */
+    secret?: Secret | undefined
+  }
+
   /** Between nodes of one process, its worker threads included. */
-  interface MemoryChannel {
+  interface MemoryChannel extends CommonChannelOptions {
     name: 'memory'
     /** Nodes with the same name find each other. Default: `conflux`. */
     channelName?: string | undefined
@@ -394,7 +410,7 @@ declare namespace conflux {
   }
 
   /** Over the publish/subscribe of a Redis server, which stores only a marker that a cluster runs, for seconds. */
-  interface RedisChannel {
+  interface RedisChannel extends CommonChannelOptions {
     name: 'redis'
     /** Nodes with the same name, server and `db` find each other. Default: `conflux`. */
     channelName?: string | undefined
@@ -578,6 +594,15 @@ declare namespace conflux {
      */
     transferLeadership(options?: AskOptions): Promise<void>
     transferLeadership(id: string | null | undefined, options?: AskOptions): Promise<void>
+
+    /**
+     * Replaces `channel.secret` of this node, without a restart. To rotate a secret without a failed call, give all nodes
+     * the new key behind the old one, then before it, then alone (docs/channels.md).
+     *
+     * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: the secret is not one; the message says what is wrong, and never contains it.
+     * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
+     */
+    setSecret(secret: Secret): void
 
     /**
      * Removes the member with this id, whether it is alive or not. A living node is notified and joins again as a new
@@ -852,6 +877,27 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_CHANNEL_STILL_BROKEN'; message: string; cause: string }
     /** The channel works again: one for each `WARN_CONFLUX_CHANNEL_BROKEN`. */
     | { code: 'WARN_CONFLUX_CHANNEL_RESTORED'; message: string }
+    /**
+     * Frames arrive from a node with another secret. `reason`: they are not sealed and this node has a secret; sealed and
+     * this node has none; or sealed with a secret that this node does not have. Once per reason, until `setSecret`.
+     */
+    | {
+        code: 'WARN_CONFLUX_SECRET_MISMATCH'
+        message: string
+        reason: 'unsealed' | 'sealed' | 'unknownKey'
+      }
+    /** A frame arrived that no node with the secret has sealed so. Once, until `setSecret`. */
+    | { code: 'WARN_CONFLUX_FORGED_FRAMES'; message: string; reason: 'forged' }
+    /** The secret of this node has fewer than 16 bytes. */
+    | { code: 'WARN_CONFLUX_WEAK_SECRET'; message: string; bytes: number }
+    /** The channel leaves this machine and has no secret. Once per process and channel. */
+    | {
+        code: 'WARN_CONFLUX_UNAUTHENTICATED'
+        message: string
+        channel: string
+        channelName: string
+        host: string
+      }
     /** A node on the same channel uses another version of the protocol. */
     | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }
     /** The state cannot be stored as JSON; `why` names the place. The log is not compacted, and grows. */
@@ -1001,6 +1047,25 @@ declare namespace conflux {
     waitingFor: string | null
     /** Everything that was committed when this node was admitted or returned is in `getState()`. */
     caughtUp: boolean
+    /** How many frames had no effect, by reason (docs/channels.md). */
+    droppedFrames: DroppedFrames
+  }
+
+  interface DroppedFrames {
+    /** Not sealed, and this node has a secret. */
+    unsealed: number
+    /** Sealed, and this node has no secret. */
+    sealed: number
+    /** Sealed with a secret that this node does not have. */
+    unknownKey: number
+    /** Altered, or not sealed by a node with the secret. */
+    forged: number
+    /** Accepted before, or too old to know. */
+    replayed: number
+    /** Sealed for another node. */
+    misdirected: number
+    malformed: number
+    otherVersion: number
   }
 
   interface Member {
@@ -1014,6 +1079,8 @@ declare namespace conflux {
     version: string | null
     /** The last index up to which its log is known to match the leader's; null except on the leader. */
     matchedIndex: number | null
+    /** The name of the key with which it seals, as far as this node heard; null while unknown, and without a secret. */
+    keyId: string | null
   }
 }
 

@@ -64,6 +64,7 @@ test('a node is its public functions, those of an event emitter, and nothing els
       'ref',
       'remove',
       'resize',
+      'setSecret',
       'status',
       'subscribe',
       'sync',

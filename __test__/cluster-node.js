@@ -89,6 +89,7 @@ const verbs = {
     const end = Date.now() + milliseconds
     while (Date.now() < end);
   },
+  setSecret: ({ argument: secret }) => node.setSecret(secret),
   transferLeadership: ({ argument: id }) => node.transferLeadership(id),
   /** What its calls were answered with. */
   results: () => results,

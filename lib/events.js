@@ -54,6 +54,11 @@ class Events {
     }
   }
 
+  /** @param warnings `{ code, message, ...facts }` each. */
+  warnAll(warnings) {
+    for (const { code, message, ...facts } of warnings) this.warn(code, message, facts)
+  }
+
   /**
    * A method or reducer threw by mistake, on this leader: each place is reported once.
    *

@@ -6,6 +6,18 @@
 
 const { nextTick } = require('./environment')
 
+/** As the addon counts them (src/js/status.rs). */
+const NO_DROPPED_FRAMES = {
+  unsealed: 0,
+  sealed: 0,
+  unknownKey: 0,
+  forged: 0,
+  replayed: 0,
+  misdirected: 0,
+  malformed: 0,
+  otherVersion: 0
+}
+
 class LateNative {
   #options
   #events
@@ -66,6 +78,10 @@ class LateNative {
     this.#record('setIsolated', isIsolated)
   }
 
+  setSecrets(text) {
+    this.#record('setSecrets', text)
+  }
+
   turnOver() {}
 
   close() {
@@ -102,7 +118,8 @@ class LateNative {
       members: [],
       faultTolerance: 0,
       waitingFor: 'waiting for the former node of this id, in this process, to close',
-      caughtUp: false
+      caughtUp: false,
+      droppedFrames: NO_DROPPED_FRAMES
     })
   }
 }

@@ -16,9 +16,11 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
     // What is a function is asked on every connect, and is no part of JSON.
     channel: {
       ...channel,
+      secret: undefined,
       authorities: authoritiesOf(channel),
       path: channel.path && absolute('channel.path', channel.path)
     },
+    secrets: channel.secret,
     electionTimeout,
     heartbeatInterval,
     storagePath: storage && absolute('storage.path', storage.path),

@@ -13,7 +13,7 @@ const { callOptions } = require('./call-options')
 const { CallStacks } = require('./call-stack')
 const { trace } = require('./call-trace')
 const { bind } = require('./callback')
-const { copyWarning } = require('./copy-check')
+const { channelWarnings } = require('./channel-warnings')
 const { Deferred } = require('./deferred')
 const diagnostics = require('./diagnostics')
 const { Emitter } = require('./emitter')
@@ -31,6 +31,7 @@ const { nativeOptions } = require('./native-options')
 const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
 const { ReplicatedState } = require('./replicated-state')
+const { ringOf } = require('./secret')
 const { TIMEOUT_MAX } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
@@ -166,6 +167,7 @@ class Node {
     handle.remove = (id, options) => this.#ask('remove', [id, options])
     handle.resize = (clusterSize, options) => this.#ask('resize', [clusterSize, options])
     handle.recover = options => this.#ask('recover', [options])
+    handle.setSecret = secret => this.#setSecret(secret)
     handle.ref = () => this.#keepProcessAlive(true)
     handle.unref = () => this.#keepProcessAlive(false)
     // Where there is none (before Node 20.4), nothing can ask for it.
@@ -337,8 +339,16 @@ class Node {
       members: core.members,
       pending: this.#calls.count,
       waitingFor: isAlive ? core.waitingFor : null,
-      caughtUp: isAlive && core.caughtUp
+      caughtUp: isAlive && core.caughtUp,
+      droppedFrames: core.droppedFrames
     }
+  }
+
+  #setSecret(secret) {
+    if (this.#state !== 'open') throw this.#endedError('not-applied')
+    this.#channel = { ...this.#channel, secret: ringOf(secret) }
+    this.#native.setSecrets(JSON.stringify(this.#channel.secret))
+    this.#events.warnAll(channelWarnings(this.#channel))
   }
 
   #waitingFor() {
@@ -363,12 +373,7 @@ class Node {
     if (this.#isKeptAlive) this.#keepAlive.ref()
     this.#namesakes.add()
     this.#membership.check()
-    if (this.#channel.name === 'memory') this.#warnOfCopy()
-  }
-
-  #warnOfCopy() {
-    const warning = copyWarning()
-    if (warning !== null) this.#events.warn(warning.code, warning.message, { paths: warning.paths })
+    this.#events.warnAll(channelWarnings(this.#channel))
   }
 
   // What the core delivers. `inbox.js` and `deliveries.js` call these, in order.

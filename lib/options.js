@@ -8,6 +8,7 @@ const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { nameOf } = require('./json-faults')
 const { faultOfPeers, isLoopback, isUnspecified, listenOf, partsOf, quoted } = require('./peers')
+const { checkSecret } = require('./secret')
 const { suggestion } = require('./suggestion')
 
 const ID_BYTES_MAX = 256
@@ -92,6 +93,11 @@ const CHANNELS = {
     advertise: { check: advertise },
     peers: { required: true, check: peers }
   }
+}
+
+/** Of every channel. */
+const CHANNEL = {
+  secret: { check: checkSecret }
 }
 
 const TLS = {
@@ -277,7 +283,7 @@ function channel(value, path, faults) {
     )
     return value
   }
-  const result = checkFields(CHANNELS[value.name], value, 'channel.', faults)
+  const result = checkFields({ ...CHANNELS[value.name], ...CHANNEL }, value, 'channel.', faults)
   checkReachable(result, faults)
   if (result.connectionString !== undefined) {
     for (const key of ['host', 'port', 'username', 'password', 'db']) {

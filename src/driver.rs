@@ -23,8 +23,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::channel::{Channel, Health, Link};
+use crate::channel::{Channel, Health, Link, sealed::Refusal};
 use crate::error::{Error, message_of};
+use crate::raft::events::FrameRefusal;
 use crate::raft::{ChannelState, Delivery, Incarnation, Input, Node, Options, Status};
 use crate::storage::Storage;
 use shared_core::{Command, Deferred, LockedCore, SharedCore, TurnInputs};
@@ -203,6 +204,8 @@ impl Driver {
             }
             _ = link.inbound.recv_many(&mut self.frames) => {
                 inputs.extend(self.frames.drain(..).map(Input::Frame));
+                let refusals = link.inbound.take_refusals().into_iter();
+                inputs.extend(refusals.filter_map(reported).map(Input::FrameRefused));
             }
         }
         true
@@ -234,6 +237,17 @@ async fn killed(commands: &mut UnboundedReceiver<Command>) {
             Some(Command::Kill) => return,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// What the core reports of what its channel refuses.
+fn reported(refusal: Refusal) -> Option<FrameRefusal> {
+    match refusal {
+        Refusal::Unsealed => Some(FrameRefusal::Unsealed),
+        Refusal::Sealed => Some(FrameRefusal::Sealed),
+        Refusal::UnknownKey => Some(FrameRefusal::UnknownKey),
+        Refusal::Forged => Some(FrameRefusal::Forged),
+        Refusal::Replayed | Refusal::Misdirected | Refusal::Malformed | Refusal::OtherVersion => None,
     }
 }
 

@@ -7,7 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
-use super::{Channel, Health, Limits, Link};
+use super::{
+    Channel, Health, Limits, Link,
+    sealed::{Secret, Security},
+};
 use crate::raft::{Incarnation, Target};
 
 /// Where the contract is tried.
@@ -105,10 +108,10 @@ async fn who_does_not_listen_loses_the_oldest(venue: &impl Venue) {
         one.outbound.say(Target::All, Bytes::from(number.to_string()));
         // The way out has the same bound; it must not be the one that is met.
         if number % 1_000 == 0 {
-            until(|| two.inbound.0.newest() == Some(Bytes::from(number.to_string()))).await;
+            until(|| two.inbound.newest() == Some(Bytes::from(number.to_string()))).await;
         }
     }
-    until(|| two.inbound.0.newest() == Some(Bytes::from((count - 1).to_string()))).await;
+    until(|| two.inbound.newest() == Some(Bytes::from((count - 1).to_string()))).await;
     let frames = heard(&mut two, Limits::OF_A_LINK.count_max).await;
     assert_eq!(frames.len(), Limits::OF_A_LINK.count_max);
     assert_eq!(frames[0], "10");
@@ -121,6 +124,11 @@ async fn joined(channel: &dyn Channel) -> [Link; 3] {
         healthy(link).await;
     }
     links
+}
+
+/// Of nodes with this secret.
+fn security(channel_name: &str, secret: &str) -> Security {
+    Security::new(channel_name, &[Secret { id: None, secret: secret.to_string() }])
 }
 
 pub(super) fn incarnation(number: u128) -> Incarnation {
@@ -298,4 +306,67 @@ mod local {
 
         contract!(|_| Folder::of_port_files());
     }
+}
+
+mod sealed_memory {
+    use super::{
+        super::{memory::Memory, sealed::Sealed},
+        *,
+    };
+
+    struct Process {
+        test: &'static str,
+    }
+
+    impl Process {
+        fn open(&self, name: &str, secret: &str) -> Box<dyn Channel> {
+            let memory = Memory::new(&format!("{} sealed: {name}", self.test));
+            Box::new(Sealed::new(Box::new(memory), security(name, secret)))
+        }
+    }
+
+    impl Venue for Process {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            self.open(name, "a secret")
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            vec![["a secret", "another"].map(|secret| self.open("name", secret))]
+        }
+    }
+
+    contract!(|test| Process { test });
+}
+
+mod sealed_redis {
+    use super::{
+        super::{
+            redis::{Redis, RedisOptions, server::RedisServer},
+            sealed::Sealed,
+        },
+        *,
+    };
+
+    struct Server(RedisServer);
+
+    impl Server {
+        fn open(&self, name: &str, secret: &str) -> Box<dyn Channel> {
+            let channel_name = name.to_string();
+            let options = RedisOptions { port: Some(self.0.port()), channel_name, ..RedisOptions::default() };
+            let redis = Redis::new(options).expect("these options are good");
+            Box::new(Sealed::new(Box::new(redis), security(name, secret)))
+        }
+    }
+
+    impl Venue for Server {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            self.open(name, "a secret")
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            vec![["a secret", "another"].map(|secret| self.open("name", secret))]
+        }
+    }
+
+    contract!(|_| Server(RedisServer::start(&[])));
 }

@@ -3,13 +3,13 @@
 //! After a failover the members of a cluster and newcomers may be on different servers for a moment. A channel that can
 //! keep something for a few seconds keeps a marker there while a leader asks for it; a node that finds it does not found a cluster.
 //! It keeps a note of the cluster's members for longer: a founder that finds one knows that a cluster has ended. Notes of
-//! this process's own nodes are found as well.
+//! this process's own nodes are found as well. A channel with a secret keeps sealed notes; a marker holds nothing secret.
 
 use std::{
     collections::BTreeMap,
     mem::replace,
     sync::{
-        Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
@@ -40,10 +40,26 @@ pub struct Marker {
     channel_key: Option<String>,
     request: AtomicU8,
     is_found: watch::Sender<bool>,
-    note: Mutex<Bytes>,
+    note: Mutex<Note>,
+    cipher: OnceLock<Arc<dyn NoteCipher>>,
     noted: watch::Sender<Option<Bytes>>,
     /// Holds one permit if the marker is wanted at once: a failover may come right after a founding.
     is_urgent: Notify,
+}
+
+/// A note as the node gives it, and as the channel keeps it.
+#[derive(Default)]
+struct Note {
+    given: Bytes,
+    kept: Bytes,
+}
+
+/// Seals notes, and opens those that other nodes sealed.
+pub(super) trait NoteCipher: Send + Sync {
+    fn seal(&self, note: Bytes) -> Bytes;
+
+    /// `None` for what no node with the same secret has sealed.
+    fn open(&self, note: Bytes) -> Option<Bytes>;
 }
 
 /// What nodes of this process left at places: their cluster's note, and when they left.
@@ -57,19 +73,41 @@ impl Marker {
         Self { channel_key: Some(channel_key), noted: watch::Sender::new(note), ..Self::default() }
     }
 
-    /// The members of the node's cluster. To be set before the request.
-    pub fn set_note(&self, note: Bytes) {
-        *lock(&self.note) = note;
+    /// To be set before anything else, and once.
+    pub(super) fn set_cipher(&self, cipher: Arc<dyn NoteCipher>) {
+        self.noted.send_if_modified(|noted| {
+            *noted = noted.take().and_then(|note| cipher.open(note));
+            true
+        });
+        let _ = self.cipher.set(cipher);
     }
 
-    /// Empty if the node is in no cluster.
+    /// The members of the node's cluster. To be set before the request.
+    pub fn set_note(&self, given: Bytes) {
+        let mut note = lock(&self.note);
+        if note.given != given {
+            let kept = match self.cipher.get() {
+                Some(cipher) if !given.is_empty() => cipher.seal(given.clone()),
+                Some(_) | None => given.clone(),
+            };
+            *note = Note { given, kept };
+        }
+    }
+
+    /// As the channel keeps it. Empty if the node is in no cluster.
     pub(super) fn note(&self) -> Bytes {
-        lock(&self.note).clone()
+        lock(&self.note).kept.clone()
     }
 
     /// The channel keeps this note.
     pub(super) fn set_noted(&self, note: Bytes) {
-        self.noted.send_replace(Some(note));
+        let opened = match self.cipher.get() {
+            Some(cipher) => cipher.open(note),
+            None => Some(note),
+        };
+        if opened.is_some() {
+            self.noted.send_replace(opened);
+        }
     }
 
     pub fn noted(&self) -> watch::Receiver<Option<Bytes>> {

@@ -65,7 +65,7 @@ impl Channel for Memory {
         let marker = Arc::new(Marker::default());
         Link {
             outbound: Outbound(Arc::new(MemorySender { hub, me, isolation: self.isolation.clone() })),
-            inbound: Inbound(inbound),
+            inbound: Inbound::new(inbound),
             health: attachment.health.subscribe(),
             found: marker.found(),
             noted: marker.noted(),

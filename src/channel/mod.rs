@@ -13,6 +13,7 @@ pub mod memory;
 mod mesh;
 mod queue;
 pub mod redis;
+pub mod sealed;
 mod socket;
 pub mod tcp;
 
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use crate::raft::{Incarnation, Lane, Target};
 use marker::Marker;
 use queue::{Limits, Queue};
+use sealed::{Opener, Refusal};
 
 /// A way for frames to travel, set up once per node.
 pub trait Channel: Send + Sync {
@@ -90,14 +92,43 @@ trait Sender: Send + Sync {
 }
 
 /// The way in. Frames wait here, bounded in number and bytes; when it is full, the oldest are lost.
-pub struct Inbound(Arc<Queue<Bytes>>);
+pub struct Inbound {
+    queue: Arc<Queue<Bytes>>,
+    opener: Option<Opener>,
+}
 
 impl Inbound {
+    fn new(queue: Arc<Queue<Bytes>>) -> Self {
+        Self { queue, opener: None }
+    }
+
+    /// What arrives is sealed.
+    fn opened_by(self, opener: Opener) -> Self {
+        Self { opener: Some(opener), ..self }
+    }
+
     /// Waits until there is a frame, then appends what has arrived to `frames`, oldest first and at most
-    /// [`Limits::TAKEN_AT_ONCE`]. Returns `false`, with nothing appended, only if the link is closed for good.
-    /// Cancel-safe: a frame is either appended or still queued.
+    /// [`Limits::TAKEN_AT_ONCE`]: nothing, if all of it is refused. Returns `false`, with nothing appended, only if the
+    /// link is closed for good. Cancel-safe: a frame is either appended or still queued.
     pub async fn recv_many(&mut self, frames: &mut Vec<Bytes>) -> bool {
-        self.0.take(frames).await
+        let first = frames.len();
+        let is_open = self.queue.take(frames).await;
+        if let Some(opener) = &mut self.opener {
+            opener.open_all(frames, first);
+        }
+        is_open
+    }
+
+    /// The frame that arrived last, if it was not taken.
+    #[cfg(test)]
+    fn newest(&self) -> Option<Bytes> {
+        let frame = self.queue.newest()?;
+        self.opener.as_ref().map_or(Some(frame.clone()), |opener| opener.peek(frame))
+    }
+
+    /// Why frames were refused, if a person must know it and does not yet.
+    pub fn take_refusals(&mut self) -> Vec<Refusal> {
+        self.opener.as_mut().map(Opener::take_news).unwrap_or_default()
     }
 }
 

@@ -222,6 +222,7 @@ fn facts(warning: &Warning) -> serde_json::Value {
         }
         Warning::SuccessorSilent { successor, .. } => json!({ "successor": successor.to_string() }),
         Warning::OtherVersion { theirs, ours } => json!({ "theirs": theirs, "ours": ours }),
+        Warning::FramesRefused { refusal } => json!({ "reason": refusal.as_str() }),
     }
 }
 
@@ -259,7 +260,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::raft::{ClusterUuid, events::Role};
+    use crate::raft::{
+        ClusterUuid,
+        events::{FrameRefusal, Role},
+    };
 
     fn items(deliveries: &[Delivery]) -> Value {
         serde_json::from_str(&encode(deliveries).text).expect("a batch is JSON")
@@ -384,6 +388,8 @@ mod tests {
             Warning::TwoSuccessors { ours: uuid, theirs: uuid, former: uuid },
             Warning::SuccessorSilent { successor: uuid, milliseconds: 9 },
             Warning::OtherVersion { theirs: 2, ours: 1 },
+            Warning::FramesRefused { refusal: FrameRefusal::Forged },
+            Warning::FramesRefused { refusal: FrameRefusal::UnknownKey },
         ];
         for warning in warnings {
             let items = items(&[Delivery::Warning(warning.clone())]);

@@ -26,6 +26,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use crate::channel::memory::Isolation;
+use crate::channel::sealed::Security;
 use crate::driver::{self, Application, Handle};
 use crate::error::Error;
 use crate::raft::events::{Answered, Hashed, TakenSnapshot};
@@ -67,12 +68,12 @@ pub fn open(
         })?;
     let turn = Arc::new(Turn::default());
     let application = Edge { deliver: Arc::new(deliver), turn: turn.clone() };
-    let (tick, isolation) = (options.tick, options.isolation);
+    let (tick, isolation, security) = (options.tick, options.isolation, options.security);
     let handle =
         driver::start(options.raft, tick, options.channel, options.storage, application).map_err(refusal)?;
     // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
     let _ = turn.handle.set(handle.clone());
-    Ok(NativeNode { handle, turn, tick, isolation })
+    Ok(NativeNode { handle, turn, tick, isolation, security })
 }
 
 fn refusal(error: Error) -> napi::Error {
@@ -86,6 +87,7 @@ pub struct NativeNode {
     turn: Arc<Turn>,
     tick: Duration,
     isolation: Isolation,
+    security: Security,
 }
 
 #[napi]
@@ -186,7 +188,14 @@ impl NativeNode {
     /// The node as it last described itself, as the text of a JSON object.
     #[napi(catch_unwind)]
     pub fn status(&self) -> String {
-        status::encode(&self.handle.status(), self.tick)
+        status::encode(&self.handle.status(), self.tick, &self.security)
+    }
+
+    /// Seals with the first of these from now on, and opens with any: `[{"id":…,"secret":…},…]`.
+    #[napi(catch_unwind)]
+    pub fn set_secrets(&self, text: String) -> napi::Result<()> {
+        self.security.set_secrets(&options::parse_secrets(&text).map_err(refusal)?);
+        Ok(())
     }
 
     /// The committed actions from index `from` on, at most up to `until`: `[first index that the log has, last index that

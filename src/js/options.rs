@@ -14,6 +14,7 @@ use crate::channel::Channel;
 use crate::channel::local::Local;
 use crate::channel::memory::{Isolation, Memory};
 use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisTls};
+use crate::channel::sealed::{Sealed, Secret, Security};
 use crate::channel::tcp::{AskedPeers, Listen, Peers, Pem, Tcp, TcpOptions, TcpTls};
 use crate::error::Error;
 use crate::raft;
@@ -33,6 +34,8 @@ pub struct Options {
     pub raft: raft::Options,
     pub tick: Duration,
     pub channel: Box<dyn Channel>,
+    /// Of the channel.
+    pub security: Security,
     pub storage: Box<dyn Storage>,
     /// Of a memory channel; no other heeds it.
     pub isolation: Isolation,
@@ -46,6 +49,9 @@ struct Given {
     election_timeout: Range,
     heartbeat_interval: u64,
     channel: GivenChannel,
+    /// The first one seals; none: frames are not sealed.
+    #[serde(default)]
+    secrets: Vec<GivenSecret>,
     /// An absolute path; none: nothing survives a restart.
     storage_path: Option<PathBuf>,
     snapshot_entries: u64,
@@ -66,6 +72,12 @@ struct Given {
 struct Range {
     min: u64,
     max: u64,
+}
+
+#[derive(Deserialize)]
+struct GivenSecret {
+    id: Option<String>,
+    secret: String,
 }
 
 #[derive(Deserialize)]
@@ -175,8 +187,21 @@ pub fn parse(text: &str, asked: Option<Asked>) -> Result<Options, Error> {
     let raft = raft_options(&given, tick).map_err(bug)?;
     let storage = storage(given.storage_path, &given.id, raft.nonce);
     let isolation = Isolation::default();
-    let channel = channel(given.channel, asked, patience, &isolation)?;
-    Ok(Options { raft, tick, channel, storage, isolation })
+    let (channel, scope) = channel(given.channel, asked, patience, &isolation)?;
+    let security = Security::new(&scope, &secrets(given.secrets));
+    let channel = Box::new(Sealed::new(channel, security.clone()));
+    Ok(Options { raft, tick, channel, security, storage, isolation })
+}
+
+/// The secrets of `setSecret`.
+pub fn parse_secrets(text: &str) -> Result<Vec<Secret>, Error> {
+    // What serde quotes may be a secret.
+    let given = serde_json::from_str(text).map_err(|_| bug("the secrets are not a list of objects"))?;
+    Ok(secrets(given))
+}
+
+fn secrets(given: Vec<GivenSecret>) -> Vec<Secret> {
+    given.into_iter().map(|GivenSecret { id, secret }| Secret { id, secret }).collect()
 }
 
 /// The façade checks what it hands over.
@@ -227,16 +252,21 @@ fn storage(path: Option<PathBuf>, id: &str, nonce: u64) -> Box<dyn Storage> {
     }
 }
 
+/// The channel, and what distinguishes it from others on which the same secret may be used.
 fn channel(
     given: GivenChannel,
     asked: Option<Asked>,
     patience: Duration,
     isolation: &Isolation,
-) -> Result<Box<dyn Channel>, Error> {
+) -> Result<(Box<dyn Channel>, String), Error> {
     match given {
-        GivenChannel::Local(given) => Ok(Box::new(Local::new(&given.channel_name, given.path, patience))),
+        GivenChannel::Local(given) => {
+            let local = Local::new(&given.channel_name, given.path, patience);
+            Ok((Box::new(local), given.channel_name))
+        }
         GivenChannel::Memory(given) => {
-            Ok(Box::new(Memory::new(&given.channel_name).with_isolation(isolation.clone())))
+            let memory = Memory::new(&given.channel_name).with_isolation(isolation.clone());
+            Ok((Box::new(memory), given.channel_name))
         }
         GivenChannel::Redis(given) => {
             let options = RedisOptions {
@@ -254,7 +284,9 @@ fn channel(
             };
             let redis =
                 Redis::new(options).map_err(|error| Error::InvalidChannel { cause: error.to_string() });
-            Ok(Box::new(redis?))
+            let redis = redis?;
+            let scope = redis.scope();
+            Ok((Box::new(redis), scope))
         }
         GivenChannel::Tcp(given) => {
             let Some(listen) = Listen::parse(&given.listen) else {
@@ -262,16 +294,16 @@ fn channel(
             };
             let asked = asked.map(|asked| Peers::Asked(Arc::new(asked) as Arc<dyn AskedPeers>));
             let peers = given.peers.map(Peers::List).or(asked).unwrap_or_else(|| Peers::List(Vec::new()));
-            let channel_name = given.channel_name;
+            let scope = given.channel_name.clone();
             let tcp = Tcp::new(TcpOptions {
-                channel_name,
+                channel_name: given.channel_name,
                 listen,
                 advertise: given.advertise,
                 peers,
                 patience,
                 tls: given.tls.map(TcpTls::from),
             });
-            Ok(Box::new(tcp.map_err(|cause| Error::InvalidChannel { cause })?))
+            Ok((Box::new(tcp.map_err(|cause| Error::InvalidChannel { cause })?), scope))
         }
     }
 }

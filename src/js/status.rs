@@ -3,11 +3,15 @@
 //! Called by `mod.rs`. Numbers are terms and indexes, which the core keeps below 2^53, so that each is exact in
 //! JavaScript.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::raft::Status;
+use crate::channel::sealed::{Refusal, Security};
+use crate::raft::events::FrameRefusal;
+use crate::raft::status::IgnoredFrames;
+use crate::raft::{Incarnation, Status};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,8 +32,9 @@ struct Json<'a> {
     missing: Vec<JsonMissing<'a>>,
     members: Vec<JsonMember<'a>>,
     fault_tolerance: usize,
-    waiting_for: Option<&'a str>,
+    waiting_for: Option<String>,
     caught_up: bool,
+    dropped_frames: JsonDroppedFrames,
 }
 
 #[derive(Serialize)]
@@ -41,6 +46,8 @@ struct JsonMember<'a> {
     active: bool,
     version: Option<&'a str>,
     matched_index: Option<u64>,
+    /// The name of the key with which it seals.
+    key_id: Option<Arc<str>>,
 }
 
 #[derive(Serialize)]
@@ -51,7 +58,42 @@ struct JsonMissing<'a> {
     silent_ms: u64,
 }
 
-pub fn encode(status: &Status, tick: Duration) -> String {
+/// Frames that had no effect, by reason.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonDroppedFrames {
+    unsealed: u64,
+    sealed: u64,
+    unknown_key: u64,
+    forged: u64,
+    replayed: u64,
+    misdirected: u64,
+    malformed: u64,
+    other_version: u64,
+}
+
+impl JsonDroppedFrames {
+    fn new(security: &Security, ignored: IgnoredFrames) -> Self {
+        let [unsealed, sealed, unknown_key, forged, replayed, misdirected, malformed, other_version] =
+            Refusal::ALL.map(|refusal| security.refused(refusal));
+        Self {
+            unsealed,
+            sealed,
+            unknown_key,
+            forged,
+            replayed,
+            misdirected,
+            malformed: malformed + ignored.malformed,
+            other_version: other_version + ignored.other_version,
+        }
+    }
+}
+
+pub fn encode(status: &Status, tick: Duration, security: &Security) -> String {
+    let key_id = |member: Incarnation| match member == status.incarnation {
+        true => security.own_key(),
+        false => security.key_of(member),
+    };
     let members = status.members.iter().map(|member| JsonMember {
         id: &member.id,
         incarnation: member.incarnation.to_string(),
@@ -59,6 +101,7 @@ pub fn encode(status: &Status, tick: Duration) -> String {
         active: member.is_active,
         version: member.version.as_deref(),
         matched_index: member.matched,
+        key_id: key_id(member.incarnation),
     });
     let missing = status
         .missing
@@ -80,10 +123,22 @@ pub fn encode(status: &Status, tick: Duration) -> String {
         missing: missing.collect(),
         members: members.collect(),
         fault_tolerance: status.fault_tolerance,
-        waiting_for: status.waiting_for.as_deref(),
+        waiting_for: status.waiting_for.as_deref().map(|what| waiting_for(what, security)),
         caught_up: status.is_caught_up,
+        dropped_frames: JsonDroppedFrames::new(security, status.ignored_frames),
     };
     serde_json::to_string(&json).expect("a status is plain data: encoding it cannot fail")
+}
+
+/// What a node is waiting for, with the reason if it and others have different secrets.
+fn waiting_for(what: &str, security: &Security) -> String {
+    let refusal = match security.mismatch() {
+        Some(Refusal::Unsealed) => FrameRefusal::Unsealed,
+        Some(Refusal::Sealed) => FrameRefusal::Sealed,
+        Some(Refusal::UnknownKey) => FrameRefusal::UnknownKey,
+        Some(_) | None => return what.to_string(),
+    };
+    format!("{what}; {refusal}")
 }
 
 #[cfg(test)]
@@ -91,8 +146,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::channel::sealed::Secret;
     use crate::raft::status::Member;
-    use crate::raft::{ClusterUuid, Incarnation, events::Role};
+    use crate::raft::{ClusterUuid, events::Role};
 
     const TICK: Duration = Duration::from_millis(10);
 
@@ -118,8 +174,12 @@ mod tests {
             pending: 0,
             waiting_for: Some("3 nodes".into()),
             is_caught_up: false,
+            ignored_frames: IgnoredFrames { malformed: 3, other_version: 4 },
         };
-        let json: serde_json::Value = serde_json::from_str(&encode(&status, TICK)).unwrap();
+        let secret = Secret { id: Some("k".into()), secret: "a secret".into() };
+        let security = Security::new("c", &[secret]);
+        let encode = |status: &Status| encode(status, TICK, &security);
+        let json: serde_json::Value = serde_json::from_str(&encode(&status)).unwrap();
         assert_eq!((&json["cluster"], &json["leader"]), (&json!(null), &json!(null)));
         assert_eq!((&json["id"], &json["waitingFor"]), (&json!("a\"b"), &json!("3 nodes")));
 
@@ -139,16 +199,18 @@ mod tests {
             matched: Some(9),
         }]
         .into();
-        let json: serde_json::Value = serde_json::from_str(&encode(&status, TICK)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&encode(&status)).unwrap();
         assert_eq!(json["cluster"], status.cluster.to_string());
         assert_eq!((&json["role"], &json["term"]), (&json!("leader"), &json!(9_007_199_254_740_991_u64)));
         assert_eq!(
             json["members"],
             json!([{
                 "id": "a\"b", "incarnation": me.to_string(), "voter": true, "active": false, "version": "2",
-                "matchedIndex": 9,
+                "matchedIndex": 9, "keyId": "k",
             }])
         );
+        let dropped = &json["droppedFrames"];
+        assert_eq!((&dropped["malformed"], &dropped["otherVersion"]), (&json!(3), &json!(4)));
         assert_eq!((&json["clusterSize"], &json["snapshotIndex"]), (&json!(3), &json!(7)));
         assert_eq!(
             (&json["diverged"], &json["missing"]),

@@ -47,6 +47,8 @@ pub enum Input {
     Persisted(u64),
     /// A write failed: nothing may be acknowledged any more.
     StorageFailed(Error),
+    /// The channel refused a frame, for the first time for this reason.
+    FrameRefused(FrameRefusal),
     /// The channel's state changed. While this node's own channel does not work, the silence of others means nothing.
     Channel(ChannelState),
     /// The application closes the node: leave gracefully, for at most so many ticks, then stop. `leaves`: give up the
@@ -107,6 +109,41 @@ pub enum Operation {
     Resize { cluster_size: usize },
     /// The quorum is lost for good: recover the cluster from the surviving nodes.
     Recover,
+}
+
+/// Why the channel refuses frames of a node that has another secret, or none, or of a client that has no secret at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameRefusal {
+    #[error(
+        "frames arrive that are not sealed: their sender has no `channel.secret`, and this node has one; nodes meet only \
+         with the same secret"
+    )]
+    Unsealed,
+    #[error(
+        "frames arrive that are sealed: their sender has a `channel.secret`, and this node has none; nodes meet only with \
+         the same secret"
+    )]
+    Sealed,
+    #[error(
+        "frames arrive that are sealed with a secret that this node does not have; nodes meet only with the same secret"
+    )]
+    UnknownKey,
+    #[error(
+        "a frame arrived that was forged or altered: a client without the secret sends into this channel; the frame has no \
+         effect"
+    )]
+    Forged,
+}
+
+impl FrameRefusal {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FrameRefusal::Unsealed => "unsealed",
+            FrameRefusal::Sealed => "sealed",
+            FrameRefusal::UnknownKey => "unknownKey",
+            FrameRefusal::Forged => "forged",
+        }
+    }
 }
 
 /// Whether frames can travel.
@@ -406,6 +443,9 @@ pub enum Warning {
         "a node on this channel uses protocol version {theirs}, this node {ours}; this node ignores its frames"
     )]
     OtherVersion { theirs: u8, ours: u8 },
+    /// The channel refuses frames: a node has another secret, or a client has none.
+    #[error("{refusal}")]
+    FramesRefused { refusal: FrameRefusal },
     /// No snapshot can be taken of this node's state, so its log grows, and newcomers receive all of it.
     #[error("taking a snapshot: {why}; the log is not compacted")]
     SnapshotFailed { why: String },
@@ -477,6 +517,8 @@ impl Warning {
             Warning::ChannelStillBroken { .. } => "WARN_CONFLUX_CHANNEL_STILL_BROKEN",
             Warning::ChannelRestored => "WARN_CONFLUX_CHANNEL_RESTORED",
             Warning::OtherVersion { .. } => "WARN_CONFLUX_OTHER_VERSION",
+            Warning::FramesRefused { refusal: FrameRefusal::Forged } => "WARN_CONFLUX_FORGED_FRAMES",
+            Warning::FramesRefused { .. } => "WARN_CONFLUX_SECRET_MISMATCH",
             Warning::SnapshotFailed { .. } => "WARN_CONFLUX_SNAPSHOT_FAILED",
             Warning::QuorumLost { .. } => "WARN_CONFLUX_QUORUM_LOST",
             Warning::StorageSlow { .. } => "WARN_CONFLUX_STORAGE_SLOW",

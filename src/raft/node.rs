@@ -45,6 +45,7 @@ use super::identity::{ClusterUuid, Start};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::requests::{ClientSession, Pending, in_pages};
+use super::status::IgnoredFrames;
 use super::timing::Timing;
 use super::transfer::Reception;
 use crate::error::Error;
@@ -120,6 +121,7 @@ pub struct Node {
     starts: Option<OwnStarts>,
     reported_starts: BTreeSet<Start>,
     reported_versions: BTreeSet<u8>,
+    ignored_frames: IgnoredFrames,
     application_guard: ApplicationGuard,
     closing: Option<Closing>,
     is_stopped: bool,
@@ -171,6 +173,7 @@ impl Node {
             starts: None,
             reported_starts: BTreeSet::new(),
             reported_versions: BTreeSet::new(),
+            ignored_frames: IgnoredFrames::default(),
             application_guard: ApplicationGuard::default(),
             closing: None,
             is_stopped: false,
@@ -235,6 +238,7 @@ impl Node {
                 let warning = self.channel.change(state);
                 self.pending_deliveries.extend(warning.map(Delivery::Warning));
             }
+            Input::FrameRefused(refusal) => self.warn(Warning::FramesRefused { refusal }),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }
         self.apply_bootstrap_events();

@@ -39,6 +39,14 @@ pub struct Status {
     pub waiting_for: Option<Arc<str>>,
     /// The state contains everything that was committed when the node was admitted to its cluster or came back to it.
     pub is_caught_up: bool,
+    pub ignored_frames: IgnoredFrames,
+}
+
+/// How many frames had no effect because of what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IgnoredFrames {
+    pub malformed: u64,
+    pub other_version: u64,
 }
 
 impl Status {
@@ -63,6 +71,7 @@ impl Status {
             pending: 0,
             waiting_for: Some(waiting_for.into()),
             is_caught_up: false,
+            ignored_frames: IgnoredFrames::default(),
         }
     }
 }

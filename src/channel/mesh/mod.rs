@@ -141,7 +141,7 @@ pub(super) fn join<N: Network>(
     let marker = Arc::new(Marker::default());
     Link {
         outbound: Outbound(shared.clone()),
-        inbound: Inbound(inbound),
+        inbound: Inbound::new(inbound),
         health: seen_health,
         found: marker.found(),
         noted: marker.noted(),

@@ -54,6 +54,11 @@ impl Redis {
         let endpoint = Endpoint::new(&options)?;
         Ok(Self { endpoint, channel_name: options.channel_name, patience: options.patience })
     }
+
+    /// What distinguishes this channel from others of a server.
+    pub fn scope(&self) -> String {
+        Topics::channel(self.endpoint.db(), &self.channel_name)
+    }
 }
 
 impl Channel for Redis {
@@ -84,7 +89,7 @@ impl Channel for Redis {
         };
         Link {
             outbound: Outbound(writer),
-            inbound: Inbound(inbound),
+            inbound: Inbound::new(inbound),
             health: heard_health,
             found: marker.found(),
             noted: marker.noted(),

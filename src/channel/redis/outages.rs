@@ -275,7 +275,7 @@ async fn a_server_that_goes_on_answering_is_no_trouble() {
         }
     }
     answered.outbound.say(Target::One(incarnation(1)), Bytes::from("last"));
-    until(|| one.inbound.0.newest() == Some(Bytes::from("last"))).await;
+    until(|| one.inbound.newest() == Some(Bytes::from("last"))).await;
     assert_eq!(*answered.health.borrow(), Health::Healthy);
 }
 

@@ -43,12 +43,17 @@ impl Topics {
     const MARK: &str = "a conflux cluster runs";
 
     pub(super) fn new(db: i64, channel_name: &str, me: Incarnation) -> Self {
-        let all = format!("conflux:{db}:{channel_name}");
+        let all = Self::channel(db, channel_name);
         let mine = format!("{all}:{me}");
         let echo = format!("{all}:echo:{me}");
         let marker = format!("{all}:cluster");
         let note = format!("{all}:members");
         Self { me, all, mine, echo, marker, note }
+    }
+
+    /// The name of the channel on a server.
+    pub(super) fn channel(db: i64, channel_name: &str) -> String {
+        format!("conflux:{db}:{channel_name}")
     }
 
     /// The topic that all of the channel hear, which names the channel.

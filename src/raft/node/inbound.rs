@@ -18,8 +18,12 @@ impl Node {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
         let frame = match Frame::decode(bytes) {
             Ok(frame) => frame,
-            Err(Malformed::NoFrame) => return,
+            Err(Malformed::NoFrame) => {
+                self.ignored_frames.malformed += 1;
+                return;
+            }
             Err(Malformed::OtherVersion(theirs)) => {
+                self.ignored_frames.other_version += 1;
                 if self.reported_versions.insert(theirs) {
                     self.warn(Warning::OtherVersion { theirs, ours: frame::VERSION });
                 }

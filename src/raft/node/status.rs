@@ -28,6 +28,7 @@ impl Node {
             pending: self.client_session.len(),
             waiting_for: self.bootstrap.waiting_for().map(Arc::from),
             is_caught_up: self.is_caught_up,
+            ignored_frames: self.ignored_frames,
         };
         if let Some(replica) = &self.replica {
             replica.describe(&mut status);

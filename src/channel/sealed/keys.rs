@@ -1,0 +1,118 @@
+//! Derives keys from secrets.
+//!
+//! Used by the sealer and the opener. HKDF-SHA256: the salt is the name of the channel, so that one secret for two
+//! channels gives two keys. Nothing of this file may be printed but names and fingerprints.
+
+use std::sync::Arc;
+
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hkdf::{HKDF_SHA256, KeyType, Prk, Salt},
+};
+
+use super::header::{Boot, Fingerprint, HEADER_BYTES};
+
+/// What nodes share. It has no `Debug` on purpose.
+pub struct Secret {
+    /// The name of the key for people; none: its fingerprint.
+    pub id: Option<String>,
+    pub secret: String,
+}
+
+/// The keys of a node: the first one seals, all open. Empty: frames are neither sealed nor opened.
+#[derive(Default)]
+pub(super) struct KeyRing(Vec<RingKey>);
+
+/// A key of the ring, from which each link derives its own.
+pub(super) struct RingKey {
+    pub(super) name: Arc<str>,
+    pub(super) fingerprint: Fingerprint,
+    prk: Prk,
+}
+
+impl KeyRing {
+    pub(super) fn new(channel_name: &str, secrets: &[Secret]) -> Self {
+        let salt = Salt::new(HKDF_SHA256, &[b"conflux sealed frames ", channel_name.as_bytes()].concat());
+        Self(secrets.iter().map(|secret| RingKey::new(&salt, secret)).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn first(&self) -> Option<&RingKey> {
+        self.0.first()
+    }
+
+    /// The keys of one link, in the order of the ring.
+    pub(super) fn of_boot(&self, boot: &Boot) -> Vec<BootKey> {
+        self.0.iter().map(|key| key.of_boot(boot)).collect()
+    }
+
+    pub(super) fn get(&self, fingerprint: Fingerprint) -> Option<&RingKey> {
+        self.0.iter().find(|key| key.fingerprint == fingerprint)
+    }
+}
+
+impl RingKey {
+    fn new(salt: &Salt, secret: &Secret) -> Self {
+        let prk = salt.extract(secret.secret.as_bytes());
+        let mut fingerprint = [0; size_of::<Fingerprint>()];
+        let okm = prk.expand(&[b"fingerprint"], FingerprintLength).expect("8 bytes are not too many");
+        okm.fill(&mut fingerprint).expect("the lengths are equal");
+        let name = secret.id.as_deref().map_or_else(|| name_of(fingerprint), Arc::from);
+        Self { name, fingerprint, prk }
+    }
+
+    /// The key of one link.
+    pub(super) fn of_boot(&self, boot: &Boot) -> BootKey {
+        let info = [&b"frames of boot "[..], boot];
+        let okm = self.prk.expand(&info, &AES_256_GCM).expect("a key is not too long");
+        BootKey { key: LessSafeKey::new(UnboundKey::from(okm)), fingerprint: self.fingerprint }
+    }
+}
+
+/// Of a key that has no other.
+pub(super) fn name_of(fingerprint: Fingerprint) -> Arc<str> {
+    fingerprint.map(|byte| format!("{byte:02x}")).concat().into()
+}
+
+struct FingerprintLength;
+
+impl KeyType for FingerprintLength {
+    fn len(&self) -> usize {
+        size_of::<Fingerprint>()
+    }
+}
+
+/// The key under which one link seals.
+pub(super) struct BootKey {
+    key: LessSafeKey,
+    pub(super) fingerprint: Fingerprint,
+}
+
+impl BootKey {
+    pub(super) const TAG_BYTES: usize = 16;
+
+    /// Seals what follows the header, in place, and appends the tag. The caller never repeats a counter. `None`: too long.
+    pub(super) fn seal(&self, counter: u64, bytes: &mut Vec<u8>) -> Option<()> {
+        let (header, body) = bytes.split_at_mut(HEADER_BYTES);
+        let tag = self.key.seal_in_place_separate_tag(nonce(counter), Aad::from(header), body).ok()?;
+        bytes.extend_from_slice(tag.as_ref());
+        Some(())
+    }
+
+    /// Opens what follows the header, in place, and returns its length; `None` if a bit of it or of the header is not as
+    /// it was sealed.
+    pub(super) fn open(&self, counter: u64, bytes: &mut [u8]) -> Option<usize> {
+        let (header, body) = bytes.split_at_mut(HEADER_BYTES);
+        let opened = self.key.open_in_place(nonce(counter), Aad::from(header), body).ok()?;
+        Some(opened.len())
+    }
+}
+
+fn nonce(counter: u64) -> Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[NONCE_LEN - 8..].copy_from_slice(&counter.to_be_bytes());
+    Nonce::assume_unique_for_key(nonce)
+}
