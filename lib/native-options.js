@@ -13,8 +13,7 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
   return JSON.stringify({
     id,
     clusterSize,
-    // What is a function is asked on every connect, and is no part of JSON.
-    channel: { ...channel, authorities: authoritiesOf(channel) },
+    channel: nativeChannel(channel),
     electionTimeout,
     heartbeatInterval,
     storagePath: storage && absolute(storage.path),
@@ -28,6 +27,12 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
     // The core draws no random numbers of its own: a seed and the same inputs give the same decisions.
     seed: randomBytes(32).toString('hex')
   })
+}
+
+/** What is a function is called by `core.js`, and is no part of JSON. */
+function nativeChannel(channel) {
+  if (channel.name === 'socket.io') return { name: 'custom', channelName: channel.channel }
+  return { ...channel, authorities: authoritiesOf(channel) }
 }
 
 /** The node may outlive the directory that the process was in. */

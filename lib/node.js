@@ -13,7 +13,7 @@ const { CallStacks } = require('./call-stack')
 const { trace } = require('./call-trace')
 const { bind } = require('./callback')
 const { copyWarning } = require('./copy-check')
-const { credentialsOf } = require('./credentials')
+const { prepareCore } = require('./core')
 const { Deferred } = require('./deferred')
 const diagnostics = require('./diagnostics')
 const { Emitter } = require('./emitter')
@@ -27,7 +27,6 @@ const { LateNative } = require('./late-native')
 const { Log } = require('./log')
 const { MembershipWatch } = require('./membership-watch')
 const { Namesakes } = require('./namesakes')
-const { nativeOptions } = require('./native-options')
 const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
 const { ReplicatedState } = require('./replicated-state')
@@ -118,16 +117,15 @@ class Node {
       stacks
     )
     this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
-    const text = nativeOptions(options)
-    const credentials = credentialsOf(options.channel)
-    const deliver = (batch, states) => this.#inbox.deliver(batch, states)
+    const openCore = prepareCore(options, open, {
+      deliver: (batch, states) => this.#inbox.deliver(batch, states),
+      channelThrew: (what, error) => this.#events.channelThrew(what, error),
+      fault: error => this.fault(error)
+    })
     nextTick(beginKeepingAlive, this)
     const former = this.#namesakes.closing
     // Opening the core comes last: an exception after it would leave a member that the application cannot close.
-    const native =
-      former === undefined
-        ? openCore(open, text, deliver, credentials)
-        : this.#openLate(options, former, () => openCore(open, text, deliver, credentials))
+    const native = former === undefined ? openCore() : this.#openLate(options, former, openCore)
     this.#native = this.#calls.native = this.#operations.native = native
     this.#state = 'open'
   }
@@ -551,14 +549,6 @@ class Node {
 
   #endedError(outcome) {
     return this.#failure === null ? errors.closed(outcome) : errors.failed(this.#failure, outcome)
-  }
-}
-
-function openCore(open, text, deliver, credentials) {
-  try {
-    return open(text, deliver, credentials)
-  } catch (error) {
-    throw errors.notOpened(error)
   }
 }
 

@@ -26,6 +26,8 @@ const EXPECTED = [
   'package.json',
   'redux.d.ts',
   'redux.js',
+  'socket.io.d.ts',
+  'socket.io.js',
   'testing.d.ts',
   'testing.js'
 ]

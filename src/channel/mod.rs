@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod contract;
+pub mod custom;
 pub mod marker;
 pub mod memory;
 mod queue;

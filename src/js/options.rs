@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::channel::Channel;
+use crate::channel::custom::{Custom, OpenLinks, Script};
 use crate::channel::memory::{Isolation, Memory};
 use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisTls};
 use crate::error::Error;
@@ -33,6 +34,8 @@ pub struct Options {
     pub storage: Box<dyn Storage>,
     /// Of a memory channel; no other heeds it.
     pub isolation: Isolation,
+    /// Of a custom channel, likewise.
+    pub links: OpenLinks,
 }
 
 #[derive(Deserialize)]
@@ -69,13 +72,14 @@ struct Range {
 #[serde(tag = "name", rename_all = "lowercase")]
 enum GivenChannel {
     Memory(GivenMemory),
+    Custom(GivenMemory),
     Redis(Box<GivenRedis>),
 }
 
 impl GivenChannel {
     fn channel_name(&self) -> &str {
         match self {
-            GivenChannel::Memory(given) => &given.channel_name,
+            GivenChannel::Memory(given) | GivenChannel::Custom(given) => &given.channel_name,
             GivenChannel::Redis(given) => &given.channel_name,
         }
     }
@@ -111,15 +115,23 @@ struct GivenTls {
     key: Option<String>,
 }
 
-pub fn parse(text: &str, credentials: Option<Arc<dyn Credentials>>) -> Result<Options, Error> {
+pub fn parse(
+    text: &str,
+    credentials: Option<Arc<dyn Credentials>>,
+    script: Option<Arc<dyn Script>>,
+) -> Result<Options, Error> {
     let given: Given = serde_json::from_str(text).map_err(bug)?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
     let raft = raft_options(&given, tick).map_err(bug)?;
     let storage = storage(given.storage_path, &given.id, raft.nonce);
     let isolation = Isolation::default();
-    let channel = channel(given.channel, credentials, patience, &isolation)?;
-    Ok(Options { raft, tick, channel, storage, isolation })
+    let links = OpenLinks::default();
+    let channel = match (given.channel, script) {
+        (GivenChannel::Custom(_), Some(script)) => Box::new(Custom::new(script, links.clone())),
+        (given, _) => channel(given, credentials, patience, &isolation)?,
+    };
+    Ok(Options { raft, tick, channel, storage, isolation, links })
 }
 
 /// The façade checks what it hands over.
@@ -180,6 +192,7 @@ fn channel(
         GivenChannel::Memory(given) => {
             Ok(Box::new(Memory::new(&given.channel_name).with_isolation(isolation.clone())))
         }
+        GivenChannel::Custom(_) => Err(bug("a custom channel has no function")),
         GivenChannel::Redis(given) => {
             let options = RedisOptions {
                 connection_string: given.connection_string,
@@ -216,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_core() {
-        let options = parse(&text(50, 300, 500), None).unwrap();
+        let options = parse(&text(50, 300, 500), None, None).unwrap();
         assert_eq!(options.tick, TICK_MAX);
         let (raft, defaults) = (options.raft, raft::Options::new("a", 3, [15; 32]));
         assert_eq!(raft.seed, defaults.seed);
@@ -244,7 +257,7 @@ mod tests {
             .replace("10000", "10")
             .replace("16777216", "20")
             .replace("true", "false");
-        let raft = parse(&given, None).unwrap().raft;
+        let raft = parse(&given, None, None).unwrap().raft;
         assert_eq!((raft.snapshot_entries, raft.snapshot_bytes), (10, 20));
         assert_eq!((&*raft.version, raft.compares_states, raft.is_durable), ("2", false, true));
         assert_eq!((raft.tick_micros, raft.recover_ticks), (4_000, Some(1_251)));
@@ -255,7 +268,7 @@ mod tests {
     #[test]
     fn whatever_the_façade_accepts_a_heartbeat_is_shorter_than_an_election_timeout() {
         for heartbeat in 1..400 {
-            let raft = parse(&text(heartbeat, heartbeat + 1, heartbeat + 1), None).unwrap().raft;
+            let raft = parse(&text(heartbeat, heartbeat + 1, heartbeat + 1), None, None).unwrap().raft;
             assert!(raft.heartbeat_ticks >= 1, "heartbeat {heartbeat}");
             assert!(raft.heartbeat_ticks < raft.election_timeout_ticks_min, "heartbeat {heartbeat}");
         }
@@ -264,7 +277,7 @@ mod tests {
     #[test]
     fn what_is_no_seed_is_an_error() {
         for seed in ["", "00", &"zz".repeat(32), &"é".repeat(32)] {
-            assert!(parse(&text(50, 300, 500).replace(&"0f".repeat(32), seed), None).is_err());
+            assert!(parse(&text(50, 300, 500).replace(&"0f".repeat(32), seed), None, None).is_err());
         }
     }
 }
