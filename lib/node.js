@@ -66,6 +66,8 @@ class Node {
   #isCaughtUp = false
   /** Calls that ended with a failure of this node, and what became of each: they are rejected when it has stopped. */
   #lost = []
+  /** The core has ended each call that it heard of: the others have gone nowhere. */
+  #hasSettled = false
   /** The batch held an action of this node. */
   #hasPerformed = false
   #onThrown = (what, method, error) => this.#events.threw(what, method, error)
@@ -509,6 +511,7 @@ class Node {
   }
 
   stopped(code, message) {
+    this.#hasSettled = code !== 'ERR_CONFLUX_PANIC'
     if (code !== null) this.#fail(errors.ofNode(code, message, this.#channel, this.#namesakes))
     else if (this.#state === 'closing') this.#end('closed', null)
     else this.#fail(errors.internal('the core stopped without a reason'))
@@ -538,7 +541,7 @@ class Node {
     this.#replicatedState.commits.end(failure === null ? undefined : this.#endedError('unknown'))
     this.#ready.reject(() => this.#endedError('not-applied'))
     for (const [sequence, outcome] of this.#lost) this.#calls.reject(sequence, this.#endedError(outcome))
-    this.#calls.rejectAll(outcome => this.#endedError(outcome))
+    this.#calls.rejectAll(outcome => this.#endedError(this.#hasSettled ? 'not-applied' : outcome))
     this.#operations.rejectAll(() => this.#endedError('unknown'))
     this.#events.isMuted = false
     if (failure !== null) this.#events.failed(failure)

@@ -36,7 +36,8 @@ pub use shared_core::Handle;
 pub trait Application: Send + 'static {
     /// One batch, to be answered by exactly one `Input::Answered`.
     fn deliver(&self, batch: Vec<Delivery>);
-    /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone, its storage is closed.
+    /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone, its storage is closed. Unless
+    /// the core panicked, every call that it heard of has been settled.
     fn stopped(&self, error: Option<Error>);
 }
 
