@@ -23,7 +23,7 @@ const NAMESPACE = '/conflux'
 const SOCKET_IO_MAJOR = 4
 
 /** The server acknowledges `join` within this time. */
-const JOIN_TIMEOUT_MS = 2000
+const JOIN_TIMEOUT_MS = 1500
 const RECONNECT_MS_MIN = 50
 const RECONNECT_MS_MAX = 500
 

@@ -16,6 +16,7 @@ const EXPECTED = [
   'CONTRIBUTING.md',
   'LICENSE',
   'README.md',
+  'THIRD-PARTY-NOTICES',
   'binding.js',
   'index.d.mts',
   'index.d.ts',
