@@ -189,7 +189,7 @@ declare namespace conflux {
     clusterSize: number
 
     /** How the nodes reach each other. */
-    channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel
+    channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel | CustomChannel | SocketIOChannel
 
     /**
      * Action creators, by name; only own functions count. In them `this` is the leader's node.
@@ -438,6 +438,65 @@ declare namespace conflux {
      */
     tls?:
       boolean | { ca?: string | undefined; cert?: string | undefined; key?: string | undefined } | undefined
+  }
+
+  /**
+   * Your own channel, over whatever your nodes can reach each other by. A channel may lose, repeat, delay and reorder
+   * frames; it must never alter a frame, nor deliver it to a node that it is not for. A frame has up to 2 MiB. Lost frames
+   * cost time: a channel should lose them only when something fails. `channelContract` of `conflux/testing` tests all of
+   * that; docs/channels.md has an example.
+   */
+  interface CustomChannel {
+    name: 'custom'
+    /** Names the channel in messages. Which nodes find each other, `join` decides. Default: `conflux`. */
+    channelName?: string | undefined
+    /**
+     * Joins the channel. Called once at the start, again with another `self` whenever the node becomes a new member, after
+     * `close` of what it returned before, and again after it has failed. If it throws, or its promise is rejected, the
+     * channel is broken with that cause (`WARN_CONFLUX_CHANNEL_BROKEN`), and is tried again after 20 ms to 1 s.
+     *
+     * @param self this node's name on the channel: an opaque string of letters, digits and hyphens, unique.
+     * @param deliver to be called for each frame that arrives for this node, at any time until `close`, even before `join`
+     *   returns. It copies the bytes, and throws a `TypeError` (`ERR_CONFLUX_INVALID_ARGUMENT`) for what is no
+     *   `Uint8Array`. Afterwards it does nothing.
+     * @param report tells conflux, which else takes the channel for working, that it is broken (an error or a text: the
+     *   cause), or works again (`null`). While it is broken, silence of other nodes does not count against them.
+     */
+    join(
+      self: string,
+      deliver: (frame: Uint8Array) => void,
+      report: (cause: unknown) => void
+    ): CustomLink | Promise<CustomLink>
+  }
+
+  /**
+   * What `join` returns. Its functions must return quickly: they run in the node's event loop. If one throws, or its
+   * promise is rejected, the frame is lost; the warning `WARN_CONFLUX_CHANNEL_THREW` reports each place once.
+   */
+  interface CustomLink {
+    /** Sends a frame to the node that has joined as `to`, if there is one. The bytes are yours. */
+    send(to: string, frame: Uint8Array): unknown
+    /** Sends a frame to all other nodes of the channel. */
+    broadcast(frame: Uint8Array): unknown
+    /** Leaves the channel. The node waits for its promise for up to half a second. */
+    close(): unknown
+    /** Until it has resolved, the channel counts as connecting, and nothing is sent. Rejected, `join` has failed. */
+    readonly ready?: PromiseLike<unknown> | undefined
+  }
+
+  /**
+   * Over a server of socket.io, as in conflux 1.x: `enhanceServerForSocketIOChannel` of `conflux/socket.io` makes one. It
+   * needs the package socket.io-client 4 (`npm install socket.io-client`): without it, `conflux(options)` throws
+   * `ERR_CONFLUX_INVALID_OPTIONS`.
+   */
+  interface SocketIOChannel {
+    name: 'socket.io'
+    /** The address of the server, without a path: `http://localhost:8000`. */
+    host: string
+    /** Nodes with the same server and `channel` find each other. Default: `conflux`. */
+    channel?: string | undefined
+    /** Further options for `io` of socket.io-client, such as `path`, `auth`, `extraHeaders` or `ca`. */
+    options?: Record<string, unknown> | undefined
   }
 
   /** An open node. All its functions are bound: `const { perform, getState } = node` works. */
@@ -877,27 +936,7 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_CHANNEL_STILL_BROKEN'; message: string; cause: string }
     /** The channel works again: one for each `WARN_CONFLUX_CHANNEL_BROKEN`. */
     | { code: 'WARN_CONFLUX_CHANNEL_RESTORED'; message: string }
-    /**
-     * Frames arrive from a node with another secret. `reason`: they are not sealed and this node has a secret; sealed and
-     * this node has none; or sealed with a secret that this node does not have. Once per reason, until `setSecret`.
-     */
-    | {
-        code: 'WARN_CONFLUX_SECRET_MISMATCH'
-        message: string
-        reason: 'unsealed' | 'sealed' | 'unknownKey'
-      }
-    /** A frame arrived that no node with the secret has sealed so. Once, until `setSecret`. */
-    | { code: 'WARN_CONFLUX_FORGED_FRAMES'; message: string; reason: 'forged' }
-    /** The secret of this node has fewer than 16 bytes. */
-    | { code: 'WARN_CONFLUX_WEAK_SECRET'; message: string; bytes: number }
-    /** The channel leaves this machine and has no secret. Once per process and channel. */
-    | {
-        code: 'WARN_CONFLUX_UNAUTHENTICATED'
-        message: string
-        channel: string
-        channelName: string
-        host: string
-      }
+    channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel | CustomChannel | SocketIOChannel
     /** A node on the same channel uses another version of the protocol. */
     | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }
     /** The state cannot be stored as JSON; `why` names the place. The log is not compacted, and grows. */

@@ -13,13 +13,7 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
   return JSON.stringify({
     id,
     clusterSize,
-    // What is a function is asked on every connect, and is no part of JSON.
-    channel: {
-      ...channel,
-      secret: undefined,
-      authorities: authoritiesOf(channel),
-      path: channel.path && absolute('channel.path', channel.path)
-    },
+    channel: nativeChannel(channel),
     secrets: channel.secret,
     electionTimeout,
     heartbeatInterval,
@@ -34,6 +28,18 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
     // The core draws no random numbers of its own: a seed and the same inputs give the same decisions.
     seed: randomBytes(32).toString('hex')
   })
+}
+
+/** What is a function is called by `core.js`, and is no part of JSON. */
+function nativeChannel(channel) {
+  if (channel.name === 'socket.io') return { name: 'custom', channelName: channel.channel }
+  const { path: directory } = channel
+  return {
+    ...channel,
+    secret: undefined,
+    authorities: authoritiesOf(channel),
+    path: directory && absolute('channel.path', directory)
+  }
 }
 
 /** The node may outlive the directory that the process was in. */

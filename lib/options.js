@@ -7,6 +7,7 @@
 const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { nameOf } = require('./json-faults')
+const { kindOf } = require('./kind')
 const { faultOfPeers, isLoopback, isUnspecified, listenOf, partsOf, quoted } = require('./peers')
 const { checkSecret } = require('./secret')
 const { suggestion } = require('./suggestion')
@@ -86,6 +87,16 @@ const CHANNELS = {
     db: { check: integer(0, 2147483647) },
     tls: { check: tls }
   },
+  custom: {
+    name: { required: true, check: name },
+    channelName: { default: 'conflux', check: name },
+    join: { required: true, check: func }
+  },
+  'socket.io': {
+    name: { required: true, check: name },
+    host: { required: true, check: socketIOHost },
+    channel: { default: 'conflux', check: name },
+    options: { check: object }
   tcp: {
     name: { required: true, check: name },
     channelName: { default: 'conflux', check: name },
@@ -199,12 +210,6 @@ function methods(value, path, faults) {
   return value
 }
 
-function kindOf(value) {
-  if (value === null || value === undefined) return String(value)
-  const kind = Array.isArray(value) ? 'array' : typeof value
-  return `${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind}`
-}
-
 function boolean(value, path, faults) {
   if (typeof value !== 'boolean') faults.push(`${path} must be true or false`)
   return value
@@ -278,13 +283,16 @@ function channel(value, path, faults) {
   }
   if (typeof value.name !== 'string' || !Object.hasOwn(CHANNELS, value.name)) {
     const known = Object.keys(CHANNELS).map(name => `"${name}"`)
-    faults.push(
-      value.name == null ? '"channel.name" is required' : `"channel.name" must be ${known.join(' or ')}`
-    )
+    const rule = `${known.slice(0, -1).join(', ')} or ${known.at(-1)}`
+    faults.push(value.name == null ? '"channel.name" is required' : `"channel.name" must be ${rule}`)
     return value
   }
   const result = checkFields({ ...CHANNELS[value.name], ...CHANNEL }, value, 'channel.', faults)
   checkReachable(result, faults)
+  if (typeof result.join === 'function') {
+    const { join } = result
+    result.join = (...args) => Reflect.apply(join, value, args)
+  }
   if (result.connectionString !== undefined) {
     for (const key of ['host', 'port', 'username', 'password', 'db']) {
       if (result[key] !== undefined)
@@ -350,6 +358,16 @@ function connectionString(value, path, faults) {
   // The value may hold a password: it is never part of a message.
   if (typeof value !== 'string' || !value.isWellFormed() || !/^(rediss?|unix):\/\//.test(value)) {
     faults.push(`${path} must be a string that starts with redis://, rediss:// or unix://`)
+  }
+  return value
+}
+
+/** A path in it would be a namespace of socket.io. */
+function socketIOHost(value, path, faults) {
+  if (typeof value !== 'string' || !/^(https?|wss?):\/\/[^/?#]+\/?$/.test(value)) {
+    faults.push(
+      `${path} must be the address of a socket.io server, such as "http://localhost:8000", without a path`
+    )
   }
   return value
 }

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue, Sender, lock, marker::Marker,
+    no_refusals,
 };
 use crate::raft::{Incarnation, Lane, Target};
 
@@ -70,6 +71,7 @@ impl Channel for Memory {
             found: marker.found(),
             noted: marker.noted(),
             marker,
+            refused: no_refusals(),
             attachment: Box::new(attachment),
         }
     }

@@ -7,6 +7,7 @@
 mod backoff;
 #[cfg(test)]
 mod contract;
+pub mod custom;
 pub mod local;
 pub mod marker;
 pub mod memory;
@@ -23,7 +24,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, unbounded_channel},
+    watch,
+};
 
 use crate::raft::{Incarnation, Lane, Target};
 use marker::Marker;
@@ -49,6 +53,8 @@ pub struct Link {
     pub found: watch::Receiver<bool>,
     /// What the channel keeps of a cluster that is, or was moments ago, on it.
     pub noted: watch::Receiver<Option<Bytes>>,
+    /// Why a peer and this link do not let each other in, in sentences, each once.
+    pub refused: UnboundedReceiver<String>,
     attachment: Box<dyn Attachment>,
 }
 
@@ -141,6 +147,11 @@ pub enum Health {
     Healthy,
     /// It does not work, and is tried again forever. `cause` is a sentence for people; it never holds a password.
     Broken { cause: String },
+}
+
+/// For channels without connections between peers.
+fn no_refusals() -> UnboundedReceiver<String> {
+    unbounded_channel().1
 }
 
 /// What keeps a link on its channel; dropping it leaves at once.

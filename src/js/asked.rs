@@ -47,7 +47,8 @@ impl Asked {
     async fn answer(self, what: &str) -> Result<Answer, String> {
         let failed = |error: napi::Error| format!("asking for {what}: {error}");
         let text = self.0.call_async_catch(()).await.map_err(failed)?.await.map_err(failed)?;
-        let answer: Answer = serde_json::from_str(&text).map_err(|_| format!("asking for {what}: no answer"))?;
+        let answer: Answer =
+            serde_json::from_str(&text).map_err(|_| format!("asking for {what}: no answer"))?;
         match answer.error {
             Some(error) => Err(error),
             None => Ok(answer),

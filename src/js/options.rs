@@ -10,12 +10,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::asked::Asked;
+use super::channel::{ChannelEdge, GivenChannel};
 use crate::channel::Channel;
-use crate::channel::local::Local;
-use crate::channel::memory::{Isolation, Memory};
-use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisTls};
+use crate::channel::custom::{OpenLinks, Script};
+use crate::channel::memory::Isolation;
 use crate::channel::sealed::{Sealed, Secret, Security};
-use crate::channel::tcp::{AskedPeers, Listen, Peers, Pem, Tcp, TcpOptions, TcpTls};
 use crate::error::Error;
 use crate::raft;
 use crate::storage::Storage;
@@ -39,6 +38,8 @@ pub struct Options {
     pub storage: Box<dyn Storage>,
     /// Of a memory channel; no other heeds it.
     pub isolation: Isolation,
+    /// Of a custom channel, likewise.
+    pub links: OpenLinks,
 }
 
 #[derive(Deserialize)]
@@ -80,117 +81,18 @@ struct GivenSecret {
     secret: String,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "name", rename_all = "lowercase")]
-enum GivenChannel {
-    Local(GivenLocal),
-    Memory(GivenMemory),
-    Redis(Box<GivenRedis>),
-    Tcp(GivenTcp),
-}
-
-impl GivenChannel {
-    fn channel_name(&self) -> &str {
-        match self {
-            GivenChannel::Local(given) => &given.channel_name,
-            GivenChannel::Memory(given) => &given.channel_name,
-            GivenChannel::Redis(given) => &given.channel_name,
-            GivenChannel::Tcp(given) => &given.channel_name,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GivenLocal {
-    channel_name: String,
-    /// An absolute path; none: one of the user and the channel's name.
-    path: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GivenMemory {
-    channel_name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GivenTcp {
-    channel_name: String,
-    listen: String,
-    advertise: Option<String>,
-    /// None: they are asked for.
-    peers: Option<Vec<String>>,
-    tls: Option<GivenTcpTls>,
-}
-
-/// Texts in PEM, or `{ file }` with an absolute path.
-#[derive(Deserialize)]
-struct GivenTcpTls {
-    cert: GivenPem,
-    key: GivenPem,
-    ca: GivenPem,
-    allow: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum GivenPem {
-    Text(String),
-    File { file: PathBuf },
-}
-
-impl From<GivenPem> for Pem {
-    fn from(given: GivenPem) -> Self {
-        match given {
-            GivenPem::Text(text) => Pem::Text(text),
-            GivenPem::File { file } => Pem::File(file),
-        }
-    }
-}
-
-impl From<GivenTcpTls> for TcpTls {
-    fn from(GivenTcpTls { cert, key, ca, allow }: GivenTcpTls) -> Self {
-        Self { cert: cert.into(), key: key.into(), ca: ca.into(), allow }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GivenRedis {
-    channel_name: String,
-    connection_string: Option<String>,
-    host: Option<String>,
-    port: Option<u16>,
-    username: Option<String>,
-    password: Option<String>,
-    db: Option<u32>,
-    tls: Option<GivenTls>,
-    /// The certificates that Node trusts, in PEM.
-    #[serde(default)]
-    authorities: Vec<String>,
-}
-
-/// PEM.
-#[derive(Deserialize)]
-struct GivenTls {
-    ca: Option<String>,
-    cert: Option<String>,
-    key: Option<String>,
-}
-
-pub fn parse(text: &str, asked: Option<Asked>) -> Result<Options, Error> {
+pub fn parse(text: &str, asked: Option<Asked>, script: Option<Arc<dyn Script>>) -> Result<Options, Error> {
     let given: Given = serde_json::from_str(text).map_err(bug)?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
     let raft = raft_options(&given, tick).map_err(bug)?;
     let storage = storage(given.storage_path, &given.id, raft.nonce);
     let isolation = Isolation::default();
-    let (channel, scope) = channel(given.channel, asked, patience, &isolation)?;
-    let security = Security::new(&scope, &secrets(given.secrets));
+    let links = OpenLinks::default();
+    let edge = ChannelEdge { asked, script, links: links.clone(), isolation: isolation.clone(), patience };
+    let (channel, security) = given.channel.open(edge, &secrets(given.secrets))?;
     let channel = Box::new(Sealed::new(channel, security.clone()));
-    Ok(Options { raft, tick, channel, security, storage, isolation })
+    Ok(Options { raft, tick, channel, security, storage, isolation, links })
 }
 
 /// The secrets of `setSecret`.
@@ -205,7 +107,7 @@ fn secrets(given: Vec<GivenSecret>) -> Vec<Secret> {
 }
 
 /// The façade checks what it hands over.
-fn bug(error: impl ToString) -> Error {
+pub(super) fn bug(error: impl ToString) -> Error {
     Error::Panic { message: format!("the options: {}", error.to_string()) }
 }
 
@@ -252,62 +154,6 @@ fn storage(path: Option<PathBuf>, id: &str, nonce: u64) -> Box<dyn Storage> {
     }
 }
 
-/// The channel, and what distinguishes it from others on which the same secret may be used.
-fn channel(
-    given: GivenChannel,
-    asked: Option<Asked>,
-    patience: Duration,
-    isolation: &Isolation,
-) -> Result<(Box<dyn Channel>, String), Error> {
-    match given {
-        GivenChannel::Local(given) => {
-            let local = Local::new(&given.channel_name, given.path, patience);
-            Ok((Box::new(local), given.channel_name))
-        }
-        GivenChannel::Memory(given) => {
-            let memory = Memory::new(&given.channel_name).with_isolation(isolation.clone());
-            Ok((Box::new(memory), given.channel_name))
-        }
-        GivenChannel::Redis(given) => {
-            let options = RedisOptions {
-                connection_string: given.connection_string,
-                host: given.host,
-                port: given.port,
-                username: given.username,
-                password: given.password,
-                credentials: asked.map(|asked| Arc::new(asked) as Arc<dyn Credentials>),
-                db: given.db,
-                channel_name: given.channel_name,
-                tls: given.tls.map(|tls| RedisTls { ca: tls.ca, certificate_and_key: tls.cert.zip(tls.key) }),
-                authorities: given.authorities,
-                patience,
-            };
-            let redis =
-                Redis::new(options).map_err(|error| Error::InvalidChannel { cause: error.to_string() });
-            let redis = redis?;
-            let scope = redis.scope();
-            Ok((Box::new(redis), scope))
-        }
-        GivenChannel::Tcp(given) => {
-            let Some(listen) = Listen::parse(&given.listen) else {
-                return Err(bug(format!("no address to listen on: {}", given.listen)));
-            };
-            let asked = asked.map(|asked| Peers::Asked(Arc::new(asked) as Arc<dyn AskedPeers>));
-            let peers = given.peers.map(Peers::List).or(asked).unwrap_or_else(|| Peers::List(Vec::new()));
-            let scope = given.channel_name.clone();
-            let tcp = Tcp::new(TcpOptions {
-                channel_name: given.channel_name,
-                listen,
-                advertise: given.advertise,
-                peers,
-                patience,
-                tls: given.tls.map(TcpTls::from),
-            });
-            Ok((Box::new(tcp.map_err(|cause| Error::InvalidChannel { cause })?), scope))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_core() {
-        let options = parse(&text(50, 300, 500), None).unwrap();
+        let options = parse(&text(50, 300, 500), None, None).unwrap();
         assert_eq!(options.tick, TICK_MAX);
         let (raft, defaults) = (options.raft, raft::Options::new("a", 3, [15; 32]));
         assert_eq!(raft.seed, defaults.seed);
@@ -351,7 +197,7 @@ mod tests {
             .replace("10000", "10")
             .replace("16777216", "20")
             .replace("true", "false");
-        let raft = parse(&given, None).unwrap().raft;
+        let raft = parse(&given, None, None).unwrap().raft;
         assert_eq!((raft.snapshot_entries, raft.snapshot_bytes), (10, 20));
         assert_eq!((&*raft.version, raft.compares_states, raft.is_durable), ("2", false, true));
         assert_eq!((raft.tick_micros, raft.recover_ticks), (4_000, Some(1_251)));
@@ -362,7 +208,7 @@ mod tests {
     #[test]
     fn whatever_the_façade_accepts_a_heartbeat_is_shorter_than_an_election_timeout() {
         for heartbeat in 1..400 {
-            let raft = parse(&text(heartbeat, heartbeat + 1, heartbeat + 1), None).unwrap().raft;
+            let raft = parse(&text(heartbeat, heartbeat + 1, heartbeat + 1), None, None).unwrap().raft;
             assert!(raft.heartbeat_ticks >= 1, "heartbeat {heartbeat}");
             assert!(raft.heartbeat_ticks < raft.election_timeout_ticks_min, "heartbeat {heartbeat}");
         }
@@ -371,7 +217,7 @@ mod tests {
     #[test]
     fn what_is_no_seed_is_an_error() {
         for seed in ["", "00", &"zz".repeat(32), &"é".repeat(32)] {
-            assert!(parse(&text(50, 300, 500).replace(&"0f".repeat(32), seed), None).is_err());
+            assert!(parse(&text(50, 300, 500).replace(&"0f".repeat(32), seed), None, None).is_err());
         }
     }
 }

@@ -238,6 +238,7 @@ impl Node {
                 let warning = self.channel.change(state);
                 self.pending_deliveries.extend(warning.map(Delivery::Warning));
             }
+            Input::PeerRefused(cause) => self.warn(Warning::PeerRefused { cause }),
             Input::FrameRefused(refusal) => self.warn(Warning::FramesRefused { refusal }),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }

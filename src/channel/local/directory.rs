@@ -11,12 +11,12 @@ use std::{
 
 use uuid::Uuid;
 
+#[cfg(unix)]
+use super::unix_socket::{self, UnixSocket};
 use super::{
     super::socket::Socket,
     port_file::{self, PortFile},
 };
-#[cfg(unix)]
-use super::unix_socket::{self, UnixSocket};
 
 /// Names the directories of channels; the longest name of a Unix socket is about 100 bytes.
 const NAMESPACE: Uuid = Uuid::from_u128(0x636f_6e66_6c75_7820_6c6f_6361_6c2e_0031);

@@ -16,7 +16,8 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Channel, Link,
-    mesh::{self, Discovered, LinkId, Network, Stream},
+    mesh::{self, Discovered, LinkId, Network, Settings, Stream},
+    sealed::Security,
     socket::Socket,
 };
 use crate::raft::Incarnation;
@@ -24,28 +25,27 @@ use directory::{Directory, Entry, Kind, Listener};
 
 /// A channel of this machine, shared by all processes of a user that name it alike.
 pub struct Local {
-    channel_name: String,
-    patience: Duration,
+    settings: Settings,
     network: Arc<LocalNetwork>,
 }
 
 impl Local {
     /// `path`: the directory for the channel's entries; `None`: one that is derived from the user and the channel's
-    /// name. `patience`: how long a peer may be silent.
-    pub fn new(channel_name: &str, path: Option<PathBuf>, patience: Duration) -> Self {
-        Self::of_kind(Kind::OF_THIS_SYSTEM, channel_name, path, patience)
+    /// name. `security`: has the secret that peers must have. `patience`: how long a peer may be silent.
+    pub fn new(channel_name: &str, path: Option<PathBuf>, security: Security, patience: Duration) -> Self {
+        let settings = Settings { channel_name: channel_name.to_string(), security, patience };
+        Self::of_kind(Kind::OF_THIS_SYSTEM, path, settings)
     }
 
-    fn of_kind(kind: Kind, channel_name: &str, path: Option<PathBuf>, patience: Duration) -> Self {
-        let directory = Directory::new(path, channel_name, kind);
-        let network = Arc::new(LocalNetwork { directory });
-        Self { channel_name: channel_name.to_string(), patience, network }
+    fn of_kind(kind: Kind, path: Option<PathBuf>, settings: Settings) -> Self {
+        let directory = Directory::new(path, &settings.channel_name, kind);
+        Self { settings, network: Arc::new(LocalNetwork { directory }) }
     }
 }
 
 impl Channel for Local {
     fn join(&self, me: Incarnation) -> Link {
-        mesh::join(self.network.clone(), &self.channel_name, me, self.patience)
+        mesh::join(self.network.clone(), &self.settings, me)
     }
 }
 

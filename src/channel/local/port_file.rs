@@ -65,8 +65,11 @@ impl Drop for PortFile {
 
 pub(super) async fn dial(path: &Path) -> io::Result<Socket> {
     let text = fs::read_to_string(path)?;
-    let entry = text.split_once(' ').and_then(|(port, token)| Some((port.parse().ok()?, token.parse().ok()?)));
-    let Some((port, token)): Option<(u16, Uuid)> = entry else { return Err(io::ErrorKind::InvalidData.into()) };
+    let entry =
+        text.split_once(' ').and_then(|(port, token)| Some((port.parse().ok()?, token.parse().ok()?)));
+    let Some((port, token)): Option<(u16, Uuid)> = entry else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
     let socket = Socket::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?)?;
     socket.write_all(token.as_bytes()).await?;
     Ok(socket)

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 
-use super::{Kind, Local};
+use super::{Kind, Local, Security, Settings};
 
 /// A folder that is removed with its test.
 pub(in crate::channel) struct Folder {
@@ -32,6 +32,11 @@ impl Folder {
 
     pub(in crate::channel) fn named(&self, folder: &str, channel_name: &str) -> Local {
         let path = self.folder.path().join(folder);
-        Local::of_kind(self.kind, channel_name, Some(path), Duration::from_secs(1))
+        let settings = Settings {
+            channel_name: channel_name.to_string(),
+            security: Security::new(channel_name, &[]),
+            patience: Duration::from_secs(1),
+        };
+        Local::of_kind(self.kind, Some(path), settings)
     }
 }

@@ -42,7 +42,8 @@ async fn a_port_file_that_leads_to_no_node_is_harmless() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("the machine has a free port");
     let port = free.local_addr().expect("it is bound").port();
     drop(free);
-    fs::write(folder.path().join("left.port"), format!("{port} {}", uuid::Uuid::nil())).expect("it is written");
+    fs::write(folder.path().join("left.port"), format!("{port} {}", uuid::Uuid::nil()))
+        .expect("it is written");
     let mut two = folder.named("channel", "name").join(incarnation(2));
     healthy(&mut two).await;
     two.outbound.say(Target::All, Bytes::from("hello"));
@@ -55,12 +56,14 @@ async fn a_process_that_could_not_read_the_port_file_is_not_let_in() {
     let folder = Folder::of_port_files();
     let mut one = folder.named("channel", "name").join(incarnation(1));
     healthy(&mut one).await;
-    let entry = fs::read_dir(folder.path()).expect("the folder is there").next().expect("one").expect("entry");
+    let entry =
+        fs::read_dir(folder.path()).expect("the folder is there").next().expect("one").expect("entry");
     let text = fs::read_to_string(entry.path()).expect("it is read");
     let (port, _) = text.split_once(' ').expect("a port and a token");
     let guessed = Folder::of_port_files();
     drop(guessed.named("channel", "name").join(incarnation(9)));
-    fs::write(guessed.path().join("copy.port"), format!("{port} {}", uuid::Uuid::nil())).expect("it is written");
+    fs::write(guessed.path().join("copy.port"), format!("{port} {}", uuid::Uuid::nil()))
+        .expect("it is written");
     let mut two = guessed.named("channel", "name").join(incarnation(2));
     healthy(&mut two).await;
     two.outbound.say(Target::All, Bytes::from("forged"));

@@ -18,8 +18,14 @@ use super::{
 
 pub(super) enum Event<A> {
     Listening(Result<(), String>),
-    Discovered { addresses: BTreeSet<A>, causes: Vec<String> },
-    Dialed { address: A, result: Result<Reached, Failure> },
+    Discovered {
+        addresses: BTreeSet<A>,
+        causes: Vec<String>,
+    },
+    Dialed {
+        address: A,
+        result: Result<Reached, Failure>,
+    },
     /// A connection was taken in, or has ended.
     PeersChanged,
     /// The connection to this link must be replaced.
@@ -72,7 +78,11 @@ async fn dial<N: Network>(shared: Arc<Shared<N>>, address: N::Address) {
         if matches!(&unwelcome, Unwelcome::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused) {
             shared.network.refused(&address);
         }
-        Failure { cause: format!("connecting to {address}: {unwelcome}"), is_answer: is_answer(&unwelcome) }
+        let cause = format!("connecting to {address}: {unwelcome}");
+        if unwelcome.is_refusal() {
+            shared.refusals.report(cause.clone());
+        }
+        Failure { cause, is_answer: is_answer(&unwelcome) }
     });
     let _ = shared.events.send(Event::Dialed { address, result });
 }
@@ -101,6 +111,8 @@ fn is_answer(unwelcome: &Unwelcome) -> bool {
             error.kind(),
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
         ),
-        Unwelcome::Foreign | Unwelcome::OtherChannel(_) => true,
+        Unwelcome::Untrusted(_) | Unwelcome::Foreign | Unwelcome::OtherChannel(_) | Unwelcome::Secret(_) => {
+            true
+        }
     }
 }

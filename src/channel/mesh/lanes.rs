@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_frame_of_any_size_arrives_whole() {
-        for bytes in [0, 1, record::SLICE_BYTES_MAX, record::SLICE_BYTES_MAX + 1, 3 * record::SLICE_BYTES_MAX] {
+        for bytes in [0, 1, record::SLICE_BYTES_MAX, record::SLICE_BYTES_MAX + 1, 3 * record::SLICE_BYTES_MAX]
+        {
             for lane in [Lane::Control, Lane::Bulk] {
                 let (mut lanes, mut written) = (Lanes::default(), Vec::new());
                 lanes.push(lane, frame(7, bytes));

@@ -33,14 +33,16 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
+use uuid::Uuid;
 
 use super::{
-    Attachment, Health, Inbound, Limits, Link, Outbound, Queue, Sender, lock, marker::Marker, socket::Socket,
+    Attachment, Health, Inbound, Limits, Link, Outbound, Queue, Sender, lock, marker::Marker,
+    sealed::Security, socket::Socket,
 };
 use crate::raft::{Incarnation, Lane, Target};
 use connection::{Connection, Origin};
 use dialer::Event;
-use hello::{Hello, Unwelcome};
+use hello::{Greeted, Hello, Unwelcome};
 use peers::Peers;
 use record::{Incoming, Kind, Records};
 
@@ -59,11 +61,7 @@ pub(super) trait Network: Send + Sync + 'static {
     fn accept(&self, listener: &Self::Listener) -> impl Future<Output = io::Result<Socket>> + Send;
 
     /// Waits until the other side of an accepted connection has shown that it may connect.
-    fn admit(
-        &self,
-        _: &Self::Listener,
-        socket: Socket,
-    ) -> impl Future<Output = io::Result<Stream>> + Send {
+    fn admit(&self, _: &Self::Listener, socket: Socket) -> impl Future<Output = io::Result<Stream>> + Send {
         std::future::ready(Ok(socket.into()))
     }
 
@@ -102,24 +100,31 @@ pub(super) struct Discovered<A> {
     pub(super) causes: Vec<String>,
 }
 
-/// Joins a mesh. `patience`: how long a peer may be silent.
-pub(super) fn join<N: Network>(
-    network: Arc<N>,
-    channel_name: &str,
-    me: Incarnation,
-    patience: Duration,
-) -> Link {
+/// What the links of a node on a mesh have in common.
+pub(super) struct Settings {
+    pub(super) channel_name: String,
+    /// Has the secret that both sides of a connection must have.
+    pub(super) security: Security,
+    /// How long a peer may be silent.
+    pub(super) patience: Duration,
+}
+
+pub(super) fn join<N: Network>(network: Arc<N>, settings: &Settings, me: Incarnation) -> Link {
+    let Settings { channel_name, security, patience } = settings;
     // Unbounded: it holds no more than one event for each address and connection.
     let (events, queue) = mpsc::unbounded_channel();
+    // Unbounded: it holds each cause once, and not more than `Refusals::COUNT_MAX`.
+    let (refusals, refused) = mpsc::unbounded_channel();
     let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
     let health = watch::Sender::new(Health::Connecting);
     let seen_health = health.subscribe();
     let shared = Arc::new(Shared {
         network,
-        channel_name: channel_name.to_string(),
+        channel_name: channel_name.clone(),
+        security: security.clone(),
         me,
         link: LinkId::draw(),
-        patience,
+        patience: *patience,
         peers: Mutex::default(),
         learned: Mutex::default(),
         has_learned: Notify::new(),
@@ -129,6 +134,7 @@ pub(super) fn join<N: Network>(
         listener: Mutex::default(),
         is_leaving: AtomicBool::new(false),
         dials: Mutex::default(),
+        refusals: Refusals { reported: Mutex::default(), sender: refusals },
         tasks: Mutex::default(),
     });
     // Before any task runs: of two links that join, the later one finds the earlier one.
@@ -146,6 +152,7 @@ pub(super) fn join<N: Network>(
         found: marker.found(),
         noted: marker.noted(),
         marker,
+        refused,
         attachment: Box::new(MeshAttachment { shared }),
     }
 }
@@ -154,6 +161,7 @@ pub(super) fn join<N: Network>(
 struct Shared<N: Network> {
     network: Arc<N>,
     channel_name: String,
+    security: Security,
     me: Incarnation,
     link: LinkId,
     patience: Duration,
@@ -169,7 +177,26 @@ struct Shared<N: Network> {
     is_leaving: AtomicBool,
     /// How many connections this link has dialed.
     dials: Mutex<u64>,
+    refusals: Refusals,
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// Why peers and this link do not let each other in.
+struct Refusals {
+    reported: Mutex<BTreeSet<String>>,
+    sender: mpsc::UnboundedSender<String>,
+}
+
+impl Refusals {
+    /// A cause is reported once; after so many, something is wrong that one more would not explain.
+    const COUNT_MAX: usize = 100;
+
+    fn report(&self, cause: String) {
+        let mut reported = lock(&self.reported);
+        if reported.len() < Self::COUNT_MAX && reported.insert(cause.clone()) {
+            let _ = self.sender.send(cause);
+        }
+    }
 }
 
 impl<N: Network> Shared<N> {
@@ -211,10 +238,19 @@ impl<N: Network> Shared<N> {
                 Ok(socket) => {
                     let (shared, listener) = (self.clone(), listener.clone());
                     self.spawn(async move {
-                        // What connects and is none of ours is no concern of this node.
+                        let from = socket.tcp_stream().and_then(|stream| stream.peer_addr().ok());
                         let admitted = shared.network.admit(&listener, socket);
-                        if let Ok(Ok(stream)) = timeout(Self::GREETING_TIMEOUT, admitted).await {
-                            let _ = shared.meet(stream, None).await;
+                        let Ok(admitted) = timeout(Self::GREETING_TIMEOUT, admitted).await else { return };
+                        let met = match admitted {
+                            Ok(stream) => shared.clone().meet(stream, None).await.map(|_| ()),
+                            Err(error) => Err(error.into()),
+                        };
+                        // What connects and is no node at all is no concern of this one.
+                        if let Err(unwelcome) = met
+                            && unwelcome.is_refusal()
+                        {
+                            let from = from.map_or_else(String::new, |from| format!(" from {}", from.ip()));
+                            shared.refusals.report(format!("a connection{from}: {unwelcome}"));
                         }
                     });
                 }
@@ -251,7 +287,8 @@ impl<N: Network> Shared<N> {
         loop {
             sleep(LOOKS_EVERY).await;
             let connections = lock(&self.peers).open().to_vec();
-            let streams: Vec<Stream> = connections.iter().map(|connection| connection.stream.clone()).collect();
+            let streams: Vec<Stream> =
+                connections.iter().map(|connection| connection.stream.clone()).collect();
             let expiries = self.network.expiries(&streams).await;
             for (connection, expiry) in connections.iter().zip(expiries) {
                 match expiry {
@@ -266,10 +303,11 @@ impl<N: Network> Shared<N> {
 
     /// Greets the other end of a connection and takes the connection in. `dial`: its number, if this link dialed.
     async fn meet(self: Arc<Self>, stream: Stream, dial: Option<u64>) -> Result<LinkId, Unwelcome> {
-        let (theirs, records) = match timeout(Self::GREETING_TIMEOUT, self.greet(&stream, dial)).await {
+        let greeted = match timeout(Self::GREETING_TIMEOUT, self.greet(&stream, dial)).await {
             Ok(greeted) => greeted?,
             Err(_) => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         };
+        let Greeted { hello: theirs, records, welcome } = greeted;
         let link = theirs.link;
         if link == self.link || self.is_leaving.load(Ordering::Relaxed) {
             return Ok(link);
@@ -280,8 +318,8 @@ impl<N: Network> Shared<N> {
         };
         let connection =
             Arc::new(Connection::new(theirs.incarnation, link, origin, theirs.address.clone(), stream));
-        if dial.is_none() {
-            connection.send_record(Kind::Welcome, &[]);
+        if let Some(welcome) = welcome {
+            connection.send_record(Kind::Welcome, &welcome);
         }
         lock(&self.peers).admit(connection.clone(), self.patience);
         self.spawn(self.clone().receive(connection.clone(), records));
@@ -292,7 +330,7 @@ impl<N: Network> Shared<N> {
         Ok(link)
     }
 
-    async fn greet(&self, stream: &Stream, dial: Option<u64>) -> Result<(Hello, Records), Unwelcome> {
+    async fn greet(&self, stream: &Stream, dial: Option<u64>) -> Result<Greeted, Unwelcome> {
         let known = |connection: &Arc<Connection>| {
             connection.address.clone().filter(|address| self.network.may_share(stream.socket(), address))
         };
@@ -301,14 +339,15 @@ impl<N: Network> Shared<N> {
             incarnation: self.me,
             link: self.link,
             dial: dial.unwrap_or_default(),
+            nonce: Uuid::new_v4(),
             address: lock(&self.listener)
                 .as_ref()
                 .and_then(|listener| self.network.address(listener, stream.socket())),
             known: lock(&self.peers).open().iter().filter_map(known).take(Hello::KNOWN_MAX).collect(),
         };
         match dial {
-            Some(_) => hello::greet(stream, &hello).await,
-            None => hello::answer(stream, &hello).await,
+            Some(_) => hello::greet(stream, &hello, &self.security).await,
+            None => hello::answer(stream, &hello, &self.security).await,
         }
     }
 
@@ -317,7 +356,9 @@ impl<N: Network> Shared<N> {
         let Some(address) = address else { return };
         let peers = lock(&self.peers);
         let others = peers.open().iter().filter(|connection| connection.link != link);
-        for connection in others.filter(|connection| self.network.may_share(connection.stream.socket(), &address)) {
+        for connection in
+            others.filter(|connection| self.network.may_share(connection.stream.socket(), &address))
+        {
             let addresses = hello::encode_addresses(std::slice::from_ref(&address));
             connection.send_record(Kind::Addresses, &addresses);
         }

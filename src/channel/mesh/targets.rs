@@ -173,8 +173,9 @@ impl<A: Clone + Ord + Display> Targets<A> {
         }
         let failures = || self.targets.values().filter_map(|target| target.failure.as_ref());
         let others = self.targets.values().filter(|target| !matches!(target.attempt, Attempt::Own)).count();
-        let is_unanswered =
-            others + self.causes.len() > 0 && failures().all(|failure| !failure.is_answer) && failures().count() == others;
+        let is_unanswered = others + self.causes.len() > 0
+            && failures().all(|failure| !failure.is_answer)
+            && failures().count() == others;
         if has_peers || !is_unanswered {
             return Health::Healthy;
         }

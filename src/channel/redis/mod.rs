@@ -31,6 +31,7 @@ use super::{
     Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue,
     backoff::Backoff,
     marker::{Marker, MarkerRequest},
+    no_refusals,
 };
 use crate::raft::{Incarnation, Target};
 use endpoint::Endpoint;
@@ -94,6 +95,7 @@ impl Channel for Redis {
             found: marker.found(),
             noted: marker.noted(),
             marker,
+            refused: no_refusals(),
             attachment: Box::new(connection),
         }
     }

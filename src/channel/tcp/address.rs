@@ -54,7 +54,8 @@ mod tests {
         ] {
             assert_eq!(listen(text).as_deref(), Some(address));
         }
-        for text in ["", "7400", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "example.com:7400", "::1:7400"] {
+        for text in ["", "7400", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "example.com:7400", "::1:7400"]
+        {
             assert_eq!(listen(text), None, "{text}");
         }
     }

@@ -8,7 +8,7 @@ mod address;
 pub(super) mod testing;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(super) mod tls;
 
 use std::{
     collections::BTreeSet,
@@ -30,7 +30,8 @@ use tokio::{
 
 use super::{
     Channel, Link,
-    mesh::{self, Discovered, Expiry, LinkId, Network, Stream},
+    mesh::{self, Discovered, Expiry, LinkId, Network, Settings, Stream},
+    sealed::Security,
     socket::Socket,
 };
 use crate::raft::Incarnation;
@@ -42,6 +43,7 @@ pub use tls::{Pem, TcpTls};
 /// How a node takes part in a TCP channel.
 pub struct TcpOptions {
     pub channel_name: String,
+    pub security: Security,
     pub listen: Listen,
     /// `host:port` at which others reach this node; `None`: the address from which it connects to them.
     pub advertise: Option<String>,
@@ -67,24 +69,23 @@ pub trait AskedPeers: Send + Sync {
 
 /// A channel over TCP.
 pub struct Tcp {
-    channel_name: String,
-    patience: Duration,
+    settings: Settings,
     network: Arc<TcpNetwork>,
 }
 
 impl Tcp {
     /// Connects to nothing yet. The error is a sentence about a certificate or a key.
     pub fn new(options: TcpOptions) -> Result<Self, String> {
-        let TcpOptions { channel_name, listen, advertise, peers, patience, tls } = options;
+        let TcpOptions { channel_name, security, listen, advertise, peers, patience, tls } = options;
         let tls = tls.map(Tls::new).transpose()?;
         let network = Arc::new(TcpNetwork { listen, advertise, peers, patience, tls });
-        Ok(Self { channel_name, patience, network })
+        Ok(Self { settings: Settings { channel_name, security, patience }, network })
     }
 }
 
 impl Channel for Tcp {
     fn join(&self, me: Incarnation) -> Link {
-        mesh::join(self.network.clone(), &self.channel_name, me, self.patience)
+        mesh::join(self.network.clone(), &self.settings, me)
     }
 }
 
@@ -124,7 +125,9 @@ impl TcpNetwork {
             Peers::List(names) => Ok(names.clone()),
             Peers::Asked(peers) => match timeout(Self::ASK_TIMEOUT, peers.ask()).await {
                 Ok(names) => names,
-                Err(_) => Err(format!("the function \"peers\" gave no answer within {:?}", Self::ASK_TIMEOUT)),
+                Err(_) => {
+                    Err(format!("the function \"peers\" gave no answer within {:?}", Self::ASK_TIMEOUT))
+                }
             },
         }
     }

@@ -18,7 +18,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Listen, Peers, Tcp, TcpOptions};
+use super::{Listen, Peers, Security, Tcp, TcpOptions, TcpTls};
 use crate::{
     channel::{Channel, Link},
     raft::Incarnation,
@@ -46,7 +46,7 @@ impl Ports {
     }
 
     pub(in crate::channel) fn named(self, channel_name: &str) -> Machines {
-        Machines { ports: self, channel_name: channel_name.to_string() }
+        Machines { ports: self, channel_name: channel_name.to_string(), tls: None }
     }
 }
 
@@ -54,25 +54,38 @@ impl Ports {
 pub(in crate::channel) struct Machines {
     ports: Ports,
     channel_name: String,
+    tls: Option<TcpTls>,
+}
+
+impl Machines {
+    pub(in crate::channel) fn with_tls(self, tls: TcpTls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
 }
 
 impl Channel for Machines {
     fn join(&self, me: Incarnation) -> Link {
         let number = usize::from(me.as_bytes()[15]) - 1;
-        tcp(&self.channel_name, self.ports.mine[number], &self.ports.peers).join(me)
+        let options = options(&self.channel_name, self.ports.mine[number], &self.ports.peers);
+        let tcp = Tcp::new(TcpOptions { tls: self.tls.clone(), ..options });
+        tcp.expect("the certificates are good").join(me)
     }
 }
 
 pub(super) fn tcp(channel_name: &str, port: u16, peers: &[u16]) -> Tcp {
-    Tcp::new(TcpOptions {
+    Tcp::new(options(channel_name, port, peers)).expect("no certificate is needed")
+}
+
+pub(super) fn options(channel_name: &str, port: u16, peers: &[u16]) -> TcpOptions {
+    TcpOptions {
         channel_name: channel_name.to_string(),
+        security: Security::new(channel_name, &[]),
         listen: Listen::parse(&format!("127.0.0.1:{port}")).expect("it is an address"),
         advertise: None,
         peers: Peers::List(peers.iter().map(|port| format!("127.0.0.1:{port}")).collect()),
         patience: Duration::from_secs(1),
         tls: None,
-    })
-    .expect("no certificate is needed")
+    }
 }
 
 pub(super) fn free_port() -> u16 {
@@ -92,7 +105,8 @@ pub(super) struct Line {
 impl Line {
     /// The port at which it begins.
     pub(super) async fn open(&self, to: u16) -> u16 {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the machine has a free port");
+        let listener =
+            tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the machine has a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let line = self.clone();
         tokio::spawn(async move {

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use tokio::{io::AsyncWriteExt, net::TcpStream as Client, time::sleep};
 
 use super::{
-    testing::{Line, free_port, tcp},
+    testing::{Line, free_port, options, tcp},
     *,
 };
 use crate::{
     channel::{
         Health,
         contract::{broken, healthy, heard, incarnation, until},
+        sealed::Secret,
     },
     raft::{Lane, Target},
 };
@@ -81,17 +82,10 @@ async fn links_that_dial_each_other_at_once_keep_one_connection() {
 async fn a_name_is_tried_at_each_of_its_addresses() {
     let port = free_port();
     let mut one = tcp("names", port, &[]).join(incarnation(1));
-    let options = |port: u16, peers: Vec<String>| TcpOptions {
-        channel_name: "names".into(),
-        listen: Listen::parse(&format!("127.0.0.1:{port}")).expect("it is an address"),
-        advertise: None,
-        peers: Peers::List(peers),
-        patience: Duration::from_secs(1),
-        tls: None,
-    };
     // It may resolve to ::1 first, where nothing listens.
-    let peers = vec![format!("localhost:{port}")];
-    let mut two = Tcp::new(options(free_port(), peers)).expect("no certificate is needed").join(incarnation(2));
+    let peers = Peers::List(vec![format!("localhost:{port}")]);
+    let named = TcpOptions { peers, ..options("names", free_port(), &[]) };
+    let mut two = Tcp::new(named).expect("no certificate is needed").join(incarnation(2));
     connected(&mut one, &mut two, [1, 2]).await;
 }
 
@@ -107,15 +101,8 @@ async fn addresses_are_asked_for_again() {
     let port = free_port();
     let mut one = tcp("asked", port, &[]).join(incarnation(1));
     let peers = Arc::new(Changing(Vec::new().into()));
-    let asked = Tcp::new(TcpOptions {
-        channel_name: "asked".into(),
-        listen: Listen::parse("127.0.0.1:0").expect("it is an address"),
-        advertise: None,
-        peers: Peers::Asked(peers.clone()),
-        patience: Duration::from_secs(1),
-        tls: None,
-    })
-    .expect("no certificate is needed");
+    let asked = TcpOptions { peers: Peers::Asked(peers.clone()), ..options("asked", 0, &[]) };
+    let asked = Tcp::new(asked).expect("no certificate is needed");
     let mut two = asked.join(incarnation(2));
     assert_eq!(broken(&mut two).await, "the registry is down");
     *peers.0.lock().expect("no test panics under the lock") = vec![format!("127.0.0.1:{port}")];
@@ -196,4 +183,31 @@ async fn a_control_frame_does_not_wait_for_bulk_data() {
     assert_eq!(first[0], "heartbeat");
     line.delay_ms.store(0, Relaxed);
     assert!(heard(&mut one, 1).await == [large], "the bulk data arrives whole");
+}
+
+#[tokio::test]
+async fn only_a_node_with_a_key_in_common_is_let_in() {
+    let security = |secrets: &[&str]| {
+        let secrets = secrets.iter().map(|secret| Secret { id: None, secret: secret.to_string() });
+        Security::new("guarded", &secrets.collect::<Vec<_>>())
+    };
+    let port = free_port();
+    let open = |port: u16, peers: &[u16], secrets: &[&str]| {
+        let options = TcpOptions { security: security(secrets), ..options("guarded", port, peers) };
+        Tcp::new(options).expect("no certificate is needed")
+    };
+    let mut one = open(port, &[], &["old", "new"]).join(incarnation(1));
+    for (secrets, reason) in [
+        (&[][..], "the node there has a `channel.secret`, and this node has none"),
+        (&["guessed"], "the node there has another `channel.secret`"),
+    ] {
+        let mut stranger = open(0, &[port], secrets).join(incarnation(2));
+        let cause = timeout(Duration::from_secs(20), stranger.refused.recv()).await;
+        assert_eq!(cause.expect("it is refused"), Some(format!("connecting to 127.0.0.1:{port}: {reason}")));
+        stranger.outbound.say(Target::All, Bytes::from("forged"));
+    }
+    let mut two = open(0, &[port], &["new"]).join(incarnation(2));
+    healthy(&mut two).await;
+    two.outbound.say(Target::All, Bytes::from("fence"));
+    assert_eq!(heard(&mut one, 1).await, ["fence"]);
 }

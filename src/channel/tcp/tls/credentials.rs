@@ -42,9 +42,9 @@ impl Credentials {
     pub(super) fn roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
         for authority in &self.authorities {
-            roots
-                .add(authority.clone())
-                .map_err(|error| format!("\"channel.tls.ca\" holds a certificate that is no authority: {error}"))?;
+            roots.add(authority.clone()).map_err(|error| {
+                format!("\"channel.tls.ca\" holds a certificate that is no authority: {error}")
+            })?;
         }
         Ok(roots)
     }

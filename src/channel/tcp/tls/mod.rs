@@ -6,7 +6,7 @@
 
 mod credentials;
 #[cfg(test)]
-mod tests;
+pub(in crate::channel) mod tests;
 mod verifier;
 
 use std::{
@@ -16,10 +16,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ServerConfig,
-    client::Resumption,
-    pki_types::ServerName,
-    server::NoServerSessionStorage,
+    ClientConfig, ServerConfig, client::Resumption, pki_types::ServerName, server::NoServerSessionStorage,
     version::TLS13,
 };
 use tokio::task::spawn_blocking;
