@@ -407,6 +407,29 @@ declare namespace conflux {
      * broken with that cause as long as there is no connection.
      */
     peers: readonly string[] | (() => readonly string[] | Promise<readonly string[]>)
+    /**
+     * Encrypts the connections by TLS 1.3, and lets in only nodes with a certificate of the same authority. Default: not
+     * encrypted, and every process that can connect is let in, unless there is a `secret`.
+     */
+    tls?: PeerTls | undefined
+  }
+
+  /**
+   * Mutual TLS. `cert`, `key` and `ca` are texts in PEM or paths of files. Files are read again for each connection, so
+   * that certificates can be replaced; a certificate and a key that do not match are not used. Connections are renewed
+   * before a certificate expires. The name that a node was found by does not count, only the certificate.
+   */
+  interface PeerTls {
+    /** This node's certificate, for both server and client authentication, followed by intermediate ones. */
+    cert: string
+    key: string
+    /** The authorities whose certificates are let in. */
+    ca: string
+    /**
+     * DNS names or URIs: a peer's certificate must have one of them as a subject alternative name. Default: every
+     * certificate of the authorities is let in.
+     */
+    allow?: readonly string[] | undefined
   }
 
   /** Over the publish/subscribe of a Redis server, which stores only a marker that a cluster runs, for seconds. */
@@ -936,7 +959,34 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_CHANNEL_STILL_BROKEN'; message: string; cause: string }
     /** The channel works again: one for each `WARN_CONFLUX_CHANNEL_BROKEN`. */
     | { code: 'WARN_CONFLUX_CHANNEL_RESTORED'; message: string }
-    channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel | CustomChannel | SocketIOChannel
+    /**
+     * Frames arrive from a node with another secret. `reason`: they are not sealed and this node has a secret; sealed and
+     * this node has none; or sealed with a secret that this node does not have. Once per reason, until `setSecret`.
+     */
+    | {
+        code: 'WARN_CONFLUX_SECRET_MISMATCH'
+        message: string
+        reason: 'unsealed' | 'sealed' | 'unknownKey'
+      }
+    /** A frame arrived that no node with the secret has sealed so. Once, until `setSecret`. */
+    | { code: 'WARN_CONFLUX_FORGED_FRAMES'; message: string; reason: 'forged' }
+    /** The secret of this node has fewer than 16 bytes. */
+    | { code: 'WARN_CONFLUX_WEAK_SECRET'; message: string; bytes: number }
+    /** The channel leaves this machine and has no secret. Once per process and channel. */
+    | {
+        code: 'WARN_CONFLUX_UNAUTHENTICATED'
+        message: string
+        channel: string
+        channelName: string
+        host: string
+      }
+    /** The function `what` of a custom channel threw, or its promise was rejected. Each place is reported once. */
+    | { code: 'WARN_CONFLUX_CHANNEL_THREW'; message: string; what: string; stack?: string }
+    /**
+     * A peer and this node do not let each other in: another certificate, `secret` or `channelName`. `cause` names the
+     * address and the reason; each is reported once.
+     */
+    | { code: 'WARN_CONFLUX_PEER_REFUSED'; message: string; cause: string }
     /** A node on the same channel uses another version of the protocol. */
     | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }
     /** The state cannot be stored as JSON; `why` names the place. The log is not compacted, and grows. */
