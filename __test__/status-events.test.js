@@ -53,7 +53,15 @@ test('the status is a plain object that tells where the node stands', async t =>
     [null, 3, 0, { lost: false, missing: [] }]
   )
   for (const member of status.members) {
-    assert.deepEqual(Object.keys(member), ['id', 'incarnation', 'voter', 'active', 'version', 'matchedIndex', 'keyId'])
+    assert.deepEqual(Object.keys(member), [
+      'id',
+      'incarnation',
+      'voter',
+      'active',
+      'version',
+      'matchedIndex',
+      'keyId'
+    ])
   }
   for (const follower of followers) {
     const { cluster, leader, term, role, members } = follower.status()

@@ -53,7 +53,12 @@ main(async () => {
         results.flatMap(({ strikes }) => strikes)
       )
     : []
-  const summary = summarize({ results, missing, skipped: skippedFaults(options.faults, possible, options.channel), options })
+  const summary = summarize({
+    results,
+    missing,
+    skipped: skippedFaults(options.faults, possible, options.channel),
+    options
+  })
   fs.writeFileSync(path.join(folder, 'report.json'), `${JSON.stringify(summary, null, 2)}\n`)
   printReport(summary)
   if (!summary.hasPassed) {
