@@ -31,7 +31,9 @@ const DEFAULTS = {
   // Without long polling first, no server needs sticky sessions, and nothing is sent in between two transports.
   transports: ['websocket'],
   reconnectionDelay: RECONNECT_MS_MIN,
-  reconnectionDelayMax: RECONNECT_MS_MAX
+  reconnectionDelayMax: RECONNECT_MS_MAX,
+  // The node keeps the process alive, unless the application says otherwise.
+  autoUnref: true
 }
 
 /** The function `join` of a custom channel. Throws where socket.io-client is missing. */
@@ -115,12 +117,15 @@ class SocketIOLink {
     this.#window?.emit(bytes.length, 'broadcast', bytes)
   }
 
-  /** What was sent is written to the connection before its end. */
+  /** Resolves when what was sent is written. */
   close() {
+    const { connected, io } = this.#socket
+    const closed = connected ? new Promise(resolve => io.engine.once('close', resolve)) : undefined
     this.#hasClosed = true
     this.#window = null
     this.#socket.disconnect()
     this.#socket.off()
+    return closed
   }
 }
 
