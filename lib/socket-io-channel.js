@@ -24,6 +24,8 @@ const SOCKET_IO_MAJOR = 4
 
 /** The server acknowledges `join` within this time. */
 const JOIN_TIMEOUT_MS = 1500
+/** Less than a node waits for its channel. */
+const CLOSE_TIMEOUT_MS = 400
 const RECONNECT_MS_MIN = 50
 const RECONNECT_MS_MAX = 500
 
@@ -117,15 +119,23 @@ class SocketIOLink {
     this.#window?.emit(bytes.length, 'broadcast', bytes)
   }
 
-  /** Resolves when what was sent is written. */
+  /** The server ignores what arrives together with the end of a connection: it confirms first that it has all. */
   close() {
-    const { connected, io } = this.#socket
-    const closed = connected ? new Promise(resolve => io.engine.once('close', resolve)) : undefined
+    const socket = this.#socket
+    const isConnected = this.#window !== null
     this.#hasClosed = true
     this.#window = null
-    this.#socket.disconnect()
-    this.#socket.off()
-    return closed
+    const disconnect = () => {
+      socket.disconnect()
+      socket.off()
+    }
+    if (!isConnected) return disconnect()
+    return new Promise(resolve => {
+      socket.timeout(CLOSE_TIMEOUT_MS).emit('received', () => {
+        disconnect()
+        resolve()
+      })
+    })
   }
 }
 
