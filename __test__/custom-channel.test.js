@@ -284,7 +284,7 @@ test('deliver takes bytes, copies them, and refuses everything else to its calle
     [[1, 2], 'an array'],
     [new ArrayBuffer(8), 'an ArrayBuffer'],
     [new DataView(new ArrayBuffer(8)), 'a DataView'],
-    [new Uint16Array(4), 'an Uint16Array'],
+    [new Uint16Array(4), 'a Uint16Array'],
     [{ type: 'Buffer', data: [1] }, 'an object']
   ]) {
     assert.throws(() => delivers[0](value), {
@@ -471,6 +471,27 @@ test('close sends what waits, and waits for the promise of the channel, but not 
   }
   assert.ok(times.quick >= 99)
   assert.ok(times.hanging >= 490)
+})
+
+test('a channel whose close throws, or rejects afterwards, is left all the same, and nothing is emitted after close', async t => {
+  const closes = {
+    throws: () => {
+      throw new Error('not open')
+    },
+    rejects: async () => {
+      throw new Error('not open')
+    },
+    'rejects later': () => new Promise((resolve, reject) => setTimeout(reject, 700, new Error('not open')))
+  }
+  for (const [what, close] of Object.entries(closes)) {
+    const { join } = makeHub()
+    const failing = (self, deliver) => ({ ...join(self, deliver), close })
+    const [node] = openAll(t, 1, () => ({ join: failing, channelName: what }))
+    await node.ready()
+    await node.close()
+    await new Promise(resolve => setTimeout(resolve, 300))
+    assert.deepEqual(node.warnings, [], what)
+  }
 })
 
 test('a node that is closed while its channel is still joining closes it afterwards', async t => {

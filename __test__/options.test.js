@@ -61,7 +61,11 @@ const wrong = [
     ],
     '"channel.join" must be a function'
   ],
-  ['channel', [{ name: 'custom', join() {}, joinn() {} }], '"channel.joinn" is unknown; did you mean "join"?'],
+  [
+    'channel',
+    [{ name: 'custom', join() {}, joinn() {} }],
+    '"channel.joinn" is unknown; did you mean "join"?'
+  ],
   [
     'channel',
     [{ name: 'custom', join() {}, channelName: 1 }],
