@@ -300,6 +300,46 @@ test('deliver takes bytes, copies them, and refuses everything else to its calle
   for (const deliver of delivers) deliver(Buffer.from('late'))
 })
 
+/** Does the work where the stack is nearly full, then one place further up, until it succeeds. Returns what it threw. */
+function atTheEndOfTheStack(work) {
+  const thrown = []
+  let isDone = false
+  const down = () => {
+    try {
+      down()
+    } catch {
+      // Here it ends.
+    }
+    if (isDone) return
+    try {
+      work()
+      isDone = true
+    } catch (error) {
+      thrown.push(error)
+    }
+  }
+  down()
+  assert.ok(isDone)
+  return thrown
+}
+
+test('deliver and report at the end of the stack throw at most a RangeError, and the node goes on', async t => {
+  const { join } = makeHub()
+  const thrown = []
+  const deep = (self, deliver, report) => {
+    const link = join(self, frame => thrown.push(...atTheEndOfTheStack(() => deliver(frame))))
+    thrown.push(...atTheEndOfTheStack(() => report(new Error('broken'))))
+    thrown.push(...atTheEndOfTheStack(() => report(null)))
+    return link
+  }
+  const nodes = openAll(t, 2, () => ({ join: deep }))
+  for (let i = 0; i < 6; i++) await nodes[i % 2].perform('append', [i])
+  assert.ok(thrown.length > 0, 'nothing was cut off')
+  for (const error of thrown) assert.ok(error instanceof RangeError, `${error}`)
+  await nodes[0].sync()
+  assert.deepEqual(nodes[0].getState(), [0, 1, 2, 3, 4, 5])
+})
+
 test('a channel that delivers inside `send` works', async t => {
   const members = new Map()
   const join = (self, deliver) => {
