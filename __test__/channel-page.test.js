@@ -13,7 +13,8 @@ const { channelContract } = require('../testing')
 const { link, makeProject, root, runFile } = require('./project')
 
 const page = fs.readFileSync(path.join(root, 'docs', 'channels.md'), 'utf8')
-const [channel, use, contract] = [...page.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, code]) => code)
+const section = page.slice(page.indexOf('\n## Custom channels\n'))
+const [channel, use, contract] = [...section.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, code]) => code)
 
 let statements = 0
 channelContract(() => {}, { test: () => statements++ })
