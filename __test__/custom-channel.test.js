@@ -284,7 +284,7 @@ test('deliver takes bytes, copies them, and refuses everything else to its calle
     [[1, 2], 'an array'],
     [new ArrayBuffer(8), 'an ArrayBuffer'],
     [new DataView(new ArrayBuffer(8)), 'a DataView'],
-    [new Uint16Array(4), 'an Uint16Array'],
+    [new Uint16Array(4), 'a Uint16Array'],
     [{ type: 'Buffer', data: [1] }, 'an object']
   ]) {
     assert.throws(() => delivers[0](value), {
@@ -298,6 +298,46 @@ test('deliver takes bytes, copies them, and refuses everything else to its calle
   await nodes[0].perform('append', ['still there'])
   await Promise.all(nodes.map(node => node.close()))
   for (const deliver of delivers) deliver(Buffer.from('late'))
+})
+
+/** Does the work where the stack is nearly full, then one place further up, until it succeeds. Returns what it threw. */
+function atTheEndOfTheStack(work) {
+  const thrown = []
+  let isDone = false
+  const down = () => {
+    try {
+      down()
+    } catch {
+      // Here it ends.
+    }
+    if (isDone) return
+    try {
+      work()
+      isDone = true
+    } catch (error) {
+      thrown.push(error)
+    }
+  }
+  down()
+  assert.ok(isDone)
+  return thrown
+}
+
+test('deliver and report at the end of the stack throw at most a RangeError, and the node goes on', async t => {
+  const { join } = makeHub()
+  const thrown = []
+  const deep = (self, deliver, report) => {
+    const link = join(self, frame => thrown.push(...atTheEndOfTheStack(() => deliver(frame))))
+    thrown.push(...atTheEndOfTheStack(() => report(new Error('broken'))))
+    thrown.push(...atTheEndOfTheStack(() => report(null)))
+    return link
+  }
+  const nodes = openAll(t, 2, () => ({ join: deep }))
+  for (let i = 0; i < 6; i++) await nodes[i % 2].perform('append', [i])
+  assert.ok(thrown.length > 0, 'nothing was cut off')
+  for (const error of thrown) assert.ok(error instanceof RangeError, `${error}`)
+  await nodes[0].sync()
+  assert.deepEqual(nodes[0].getState(), [0, 1, 2, 3, 4, 5])
 })
 
 test('a channel that delivers inside `send` works', async t => {
@@ -471,6 +511,27 @@ test('close sends what waits, and waits for the promise of the channel, but not 
   }
   assert.ok(times.quick >= 99)
   assert.ok(times.hanging >= 490)
+})
+
+test('a channel whose close throws, or rejects afterwards, is left all the same, and nothing is emitted after close', async t => {
+  const closes = {
+    throws: () => {
+      throw new Error('not open')
+    },
+    rejects: async () => {
+      throw new Error('not open')
+    },
+    'rejects later': () => new Promise((resolve, reject) => setTimeout(reject, 700, new Error('not open')))
+  }
+  for (const [what, close] of Object.entries(closes)) {
+    const { join } = makeHub()
+    const failing = (self, deliver) => ({ ...join(self, deliver), close })
+    const [node] = openAll(t, 1, () => ({ join: failing, channelName: what }))
+    await node.ready()
+    await node.close()
+    await new Promise(resolve => setTimeout(resolve, 300))
+    assert.deepEqual(node.warnings, [], what)
+  }
 })
 
 test('a node that is closed while its channel is still joining closes it afterwards', async t => {

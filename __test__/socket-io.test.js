@@ -20,7 +20,7 @@ const { check } = require('../lib/options')
 const { enhanceServerForSocketIOChannel } = require('../socket.io')
 const { channelContract } = require('../testing')
 const { Cluster } = require('./cluster')
-const { elected, list, openNode, rejection, until } = require('./nodes')
+const { elected, list, openNode, rejection, runScript, until } = require('./nodes')
 const { makeEmptyProject, installPackage, root } = require('./project')
 
 /** A server in this process. */
@@ -70,6 +70,60 @@ channelContract(
   },
   { test: (statement, run) => test(`socket.io: ${statement}`, run) }
 )
+
+test('what was sent before close arrives, in its order', async t => {
+  const { host } = await listen(t)
+  const heard = []
+  const two = joinOf(over(host))(
+    'two',
+    frame => heard.push(frame.readUInt32LE()),
+    () => {}
+  )
+  const one = joinOf(over(host))(
+    'one',
+    () => {},
+    () => {}
+  )
+  t.after(() => two.close())
+  await Promise.all([one.ready, two.ready])
+  for (let i = 0; i < 1000; i++) {
+    const frame = Buffer.alloc(1000)
+    frame.writeUInt32LE(i)
+    if (i % 2 === 0) one.broadcast(frame)
+    else one.send('two', frame)
+  }
+  await one.close()
+  await until('all', () => heard.length === 1000)
+  assert.deepEqual(
+    heard,
+    Array.from({ length: 1000 }, (_, i) => i)
+  )
+})
+
+test('a receiver that does not read loses frames; the server does not keep them', async t => {
+  const { host } = await listen(t)
+  const paused = io(`${host}/conflux`, { forceNew: true, transports: ['websocket'] })
+  t.after(() => paused.disconnect())
+  await once(paused, 'connect')
+  await paused.emitWithAck('join', 'test', 'paused')
+  let bytes = 0
+  // It acknowledges nothing.
+  paused.on('frame', frame => (bytes += frame.length))
+  const one = joinOf(over(host))(
+    'one',
+    () => {},
+    () => {}
+  )
+  t.after(() => one.close())
+  await one.ready
+  for (let sent = 0; sent < 80; sent++) {
+    one.send('paused', Buffer.alloc(1 << 20))
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  await until('as much as may be under way', () => bytes >= 32 << 20)
+  await new Promise(resolve => setTimeout(resolve, 500))
+  assert.ok(bytes <= 34 << 20, `${bytes} bytes`)
+})
 
 test('processes keep every promise over socket.io: kill -9 of the leader in mid-burst', async t => {
   const server = await startServer(t)
@@ -266,6 +320,21 @@ test('a server that sends nonsense does not end a node', async t => {
   })
   const node = openNode(t, { id: 'a', clusterSize: 1, channel: over(host), ...list })
   await node.perform('append', [1])
+})
+
+test('a process ends after close, and with an open node that is unreferenced, connected or not', async t => {
+  const { host } = await listen(t)
+  for (const where of [host, 'http://127.0.0.1:9']) {
+    const script = end => `
+      const node = conflux({ ...options, channel: { name: 'socket.io', host: '${where}' } })
+      node.on('warning', () => {})
+      setTimeout(() => node.${end}, 300)
+    `
+    for (const end of ['close({ timeout: 50 })', 'unref()']) {
+      const { code, stderr } = await runScript(script(end))
+      assert.deepEqual([code, stderr], [0, ''], `${end} of a node at ${where}`)
+    }
+  }
 })
 
 test('nodes of one process and one server do not meet on two channels', async t => {

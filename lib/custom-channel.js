@@ -98,7 +98,7 @@ class CustomLink {
   #received = []
   #receivedBytes = 0
   #end
-  #resume = () => this.#goOn()
+  #resume = () => this.#goOnLater()
   #handOver = () => this.#handOverReceived()
 
   constructor(number, self, join, native, events) {
@@ -194,9 +194,10 @@ class CustomLink {
 
   #report(attempt, cause) {
     if (attempt !== this.#attempt) return
-    attempt.isBroken = cause !== undefined && cause !== null
-    if (attempt.isBroken) this.#native.channelHealth(this.#number, textOf('', cause))
+    const isBroken = cause !== undefined && cause !== null
+    if (isBroken) this.#native.channelHealth(this.#number, textOf('', cause))
     else if (this.#isOpen) this.#native.channelHealth(this.#number, null)
+    attempt.isBroken = isBroken
   }
 
   #handOverReceived() {
@@ -228,6 +229,14 @@ class CustomLink {
     }
     this.#isPumping = false
     if (this.#isLeaving) this.#finish()
+  }
+
+  #goOnLater() {
+    try {
+      this.#goOn()
+    } catch (error) {
+      this.#events.fault(error)
+    }
   }
 
   #hasNext() {

@@ -6,7 +6,7 @@
 function kindOf(value) {
   if (value === null || value === undefined) return String(value)
   const kind = typeof value === 'object' ? tagOf(value) : typeof value
-  return `${/^[aeiou]/i.test(kind) ? 'an' : 'a'} ${kind}`
+  return `${/^[aeio]/i.test(kind) ? 'an' : 'a'} ${kind}`
 }
 
 function tagOf(value) {

@@ -122,7 +122,7 @@ class Node {
     this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
     const openCore = prepareCore(options, open, {
       deliver: (batch, states) => this.#inbox.deliver(batch, states),
-      channelThrew: (what, error) => this.#events.channelThrew(what, error),
+      channelThrew: (what, error) => this.hasEnded || this.#events.channelThrew(what, error),
       fault: error => this.fault(error)
     })
     nextTick(beginKeepingAlive, this)

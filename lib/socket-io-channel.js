@@ -24,6 +24,8 @@ const SOCKET_IO_MAJOR = 4
 
 /** The server acknowledges `join` within this time. */
 const JOIN_TIMEOUT_MS = 1500
+/** Less than a node waits for its channel. */
+const CLOSE_TIMEOUT_MS = 400
 const RECONNECT_MS_MIN = 50
 const RECONNECT_MS_MAX = 500
 
@@ -31,7 +33,9 @@ const DEFAULTS = {
   // Without long polling first, no server needs sticky sessions, and nothing is sent in between two transports.
   transports: ['websocket'],
   reconnectionDelay: RECONNECT_MS_MIN,
-  reconnectionDelayMax: RECONNECT_MS_MAX
+  reconnectionDelayMax: RECONNECT_MS_MAX,
+  // The node keeps the process alive, unless the application says otherwise.
+  autoUnref: true
 }
 
 /** The function `join` of a custom channel. Throws where socket.io-client is missing. */
@@ -115,12 +119,23 @@ class SocketIOLink {
     this.#window?.emit(bytes.length, 'broadcast', bytes)
   }
 
-  /** What was sent is written to the connection before its end. */
+  /** The server ignores what arrives together with the end of a connection: it confirms first that it has all. */
   close() {
+    const socket = this.#socket
+    const isConnected = this.#window !== null
     this.#hasClosed = true
     this.#window = null
-    this.#socket.disconnect()
-    this.#socket.off()
+    const disconnect = () => {
+      socket.disconnect()
+      socket.off()
+    }
+    if (!isConnected) return disconnect()
+    return new Promise(resolve => {
+      socket.timeout(CLOSE_TIMEOUT_MS).emit('received', () => {
+        disconnect()
+        resolve()
+      })
+    })
   }
 }
 
