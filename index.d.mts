@@ -32,6 +32,7 @@ export type {
   Performed,
   ReadyOptions,
   RedisChannel,
+  RedisTls,
   Refused,
   Role,
   Secret,

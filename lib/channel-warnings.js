@@ -39,10 +39,12 @@ function unauthenticatedWarning(channel) {
 }
 
 /** The host by which frames leave this machine; null if they do not. */
-function remoteHost({ name, connectionString, host }) {
+function remoteHost({ name, connectionString, host, sentinels, clusterNodes }) {
   if (name !== 'redis') return null
-  const given = connectionString === undefined ? (host ?? '') : hostOf(connectionString)
-  return given === '' || isOfThisMachine(given) ? null : given
+  const servers = sentinels?.servers ?? clusterNodes ?? []
+  const hosts = [connectionString === undefined ? (host ?? '') : hostOf(connectionString)]
+  hosts.push(...servers.map(server => server.host))
+  return hosts.find(host => host !== '' && !isOfThisMachine(host)) ?? null
 }
 
 function hostOf(connectionString) {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::channel::Channel;
 use crate::channel::memory::{Isolation, Memory};
-use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisTls};
+use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisServer, RedisTls, Sentinels};
 use crate::channel::sealed::{Sealed, Secret, Security};
 use crate::error::Error;
 use crate::raft;
@@ -110,9 +110,28 @@ struct GivenRedis {
     password: Option<String>,
     db: Option<u32>,
     tls: Option<GivenTls>,
+    sentinels: Option<GivenSentinels>,
+    #[serde(default)]
+    cluster_nodes: Vec<GivenServer>,
     /// The certificates that Node trusts, in PEM.
     #[serde(default)]
     authorities: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct GivenServer {
+    host: String,
+    port: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenSentinels {
+    servers: Vec<GivenServer>,
+    primary_name: String,
+    username: Option<String>,
+    password: Option<String>,
+    uses_tls: bool,
 }
 
 /// PEM.
@@ -219,6 +238,8 @@ fn channel(
                 channel_name: given.channel_name,
                 tls: given.tls.map(|tls| RedisTls { ca: tls.ca, certificate_and_key: tls.cert.zip(tls.key) }),
                 authorities: given.authorities,
+                sentinels: given.sentinels.map(sentinels),
+                cluster_nodes: given.cluster_nodes.into_iter().map(server).collect(),
                 patience,
             };
             let redis =
@@ -227,6 +248,20 @@ fn channel(
             let scope = redis.scope();
             Ok((Box::new(redis), scope))
         }
+    }
+}
+
+fn server(GivenServer { host, port }: GivenServer) -> RedisServer {
+    RedisServer { host, port }
+}
+
+fn sentinels(given: GivenSentinels) -> Sentinels {
+    Sentinels {
+        servers: given.servers.into_iter().map(server).collect(),
+        primary_name: given.primary_name,
+        username: given.username,
+        password: given.password,
+        uses_tls: given.uses_tls,
     }
 }
 
