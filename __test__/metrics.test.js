@@ -56,6 +56,7 @@ test('the gauges say what the status says', async t => {
     conflux_caught_up: 1,
     conflux_log_entries: status.lastIndex,
     conflux_snapshot_index: 0,
+    conflux_dropped_frames: 0,
     conflux_server_leader_changes_seen_total: 1,
     conflux_server_proposals_failed_total: 0
   }

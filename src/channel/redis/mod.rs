@@ -4,6 +4,8 @@
 //! thing each ([`publisher`], [`subscriber`], [`watchdog`]), and starts over when the first of them ends. It
 //! must never touch a key of the server but its marker and its note, never report a password, and never give up.
 
+#[cfg(test)]
+pub(super) mod deployments;
 mod discovery;
 mod ended;
 mod endpoint;
