@@ -199,7 +199,13 @@ test('the dashboard asks for metrics that there are, and for all but the index o
   )
   assert.deepEqual(
     names.filter(name => !asked.has(name)),
-    ['conflux_caught_up', 'conflux_server_is_learner', 'conflux_snapshot_index', 'conflux_term']
+    [
+      'conflux_caught_up',
+      'conflux_dropped_frames',
+      'conflux_server_is_learner',
+      'conflux_snapshot_index',
+      'conflux_term'
+    ]
   )
   for (const query of queries) {
     for (const [open, close] of ['()', '{}', '[]']) {
