@@ -189,7 +189,7 @@ declare namespace conflux {
     clusterSize: number
 
     /** How the nodes reach each other. */
-    channel: MemoryChannel | RedisChannel
+    channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel | CustomChannel | SocketIOChannel
 
     /**
      * Action creators, by name; only own functions count. In them `this` is the leader's node.
@@ -366,6 +366,49 @@ declare namespace conflux {
     channelName?: string | undefined
   }
 
+  /**
+   * Between the processes of one machine and one user (node:cluster, pm2, a command beside a server), over Unix sockets;
+   * on Windows over the loopback interface. No server and no port to choose.
+   */
+  interface LocalChannel {
+    name: 'local'
+    /** Nodes with the same name find each other. Default: `conflux`. */
+    channelName?: string | undefined
+    /**
+     * The directory for the sockets, which only this user may access (mode 0700); conflux creates it. Default: one that is
+     * derived from the user and `channelName`, below `/tmp`; on Windows below `%LOCALAPPDATA%`. Processes that do not share
+     * `/tmp` (containers, systemd's `PrivateTmp`) need a directory that they share.
+     */
+    path?: string | undefined
+  }
+
+  /**
+   * Over TCP connections between the nodes: no server. Each node connects to every peer that it learns of and keeps one
+   * connection to each; an address is never an identity, so nodes may change theirs.
+   */
+  interface TcpChannel {
+    name: 'tcp'
+    /** Nodes with the same name take part in one cluster; others are refused when they connect. Default: `conflux`. */
+    channelName?: string | undefined
+    /**
+     * Where this node accepts connections: `'10.0.0.5:7400'`, `'[::]:7400'`, `'localhost:7400'`, or `':7400'` or `7400` for
+     * every IPv4 interface. Port 0 is any free one.
+     */
+    listen: string | number
+    /**
+     * `host:port` at which others reach this node, if that is not the address from which it connects to them (containers
+     * with published ports, NAT).
+     */
+    advertise?: string | undefined
+    /**
+     * `host:port` of other nodes. Any of them that can be reached is enough, since members learn the other addresses from
+     * each other; this node's own address may be among them. Every address of a name is tried, and names are resolved
+     * again every 2 seconds. A function, called as often, may return such a list or promise one; if it fails, the channel is
+     * broken with that cause as long as there is no connection.
+     */
+    peers: readonly string[] | (() => readonly string[] | Promise<readonly string[]>)
+  }
+
   /** Over the publish/subscribe of a Redis server, which stores only a marker that a cluster runs, for seconds. */
   interface RedisChannel extends CommonChannelOptions {
     name: 'redis'
@@ -428,6 +471,64 @@ declare namespace conflux {
   }
 
   type RedisTls = boolean | { ca?: string | undefined; cert?: string | undefined; key?: string | undefined }
+  /**
+   * Your own channel, over whatever your nodes can reach each other by. A channel may lose, repeat, delay and reorder
+   * frames; it must never alter a frame, nor deliver it to a node that it is not for. A frame has up to 2 MiB. Lost frames
+   * cost time: a channel should lose them only when something fails. `channelContract` of `conflux/testing` tests all of
+   * that; docs/channels.md has an example.
+   */
+  interface CustomChannel {
+    name: 'custom'
+    /** Names the channel in messages. Which nodes find each other, `join` decides. Default: `conflux`. */
+    channelName?: string | undefined
+    /**
+     * Joins the channel. Called once at the start, again with another `self` whenever the node becomes a new member, after
+     * `close` of what it returned before, and again after it has failed. If it throws, or its promise is rejected, the
+     * channel is broken with that cause (`WARN_CONFLUX_CHANNEL_BROKEN`), and is tried again after 20 ms to 1 s.
+     *
+     * @param self this node's name on the channel: an opaque string of letters, digits and hyphens, unique.
+     * @param deliver to be called for each frame that arrives for this node, at any time until `close`, even before `join`
+     *   returns. It copies the bytes, and throws a `TypeError` (`ERR_CONFLUX_INVALID_ARGUMENT`) for what is no
+     *   `Uint8Array`. Afterwards it does nothing.
+     * @param report tells conflux, which else takes the channel for working, that it is broken (an error or a text: the
+     *   cause), or works again (`null`). While it is broken, silence of other nodes does not count against them.
+     */
+    join(
+      self: string,
+      deliver: (frame: Uint8Array) => void,
+      report: (cause: unknown) => void
+    ): CustomLink | Promise<CustomLink>
+  }
+
+  /**
+   * What `join` returns. Its functions must return quickly: they run in the node's event loop. If one throws, or its
+   * promise is rejected, the frame is lost; the warning `WARN_CONFLUX_CHANNEL_THREW` reports each place once.
+   */
+  interface CustomLink {
+    /** Sends a frame to the node that has joined as `to`, if there is one. The bytes are yours. */
+    send(to: string, frame: Uint8Array): unknown
+    /** Sends a frame to all other nodes of the channel. */
+    broadcast(frame: Uint8Array): unknown
+    /** Leaves the channel. The node waits for its promise for up to half a second. */
+    close(): unknown
+    /** Until it has resolved, the channel counts as connecting, and nothing is sent. Rejected, `join` has failed. */
+    readonly ready?: PromiseLike<unknown> | undefined
+  }
+
+  /**
+   * Over a server of socket.io, as in conflux 1.x: `enhanceServerForSocketIOChannel` of `conflux/socket.io` makes one. It
+   * needs the package socket.io-client 4 (`npm install socket.io-client`): without it, `conflux(options)` throws
+   * `ERR_CONFLUX_INVALID_OPTIONS`.
+   */
+  interface SocketIOChannel {
+    name: 'socket.io'
+    /** The address of the server, without a path: `http://localhost:8000`. */
+    host: string
+    /** Nodes with the same server and `channel` find each other. Default: `conflux`. */
+    channel?: string | undefined
+    /** Further options for `io` of socket.io-client, such as `path`, `auth`, `extraHeaders` or `ca`. */
+    options?: Record<string, unknown> | undefined
+  }
 
   /** An open node. All its functions are bound: `const { perform, getState } = node` works. */
   interface Node<State = unknown, Methods extends AnyMethods = AnyMethods> {

@@ -116,3 +116,40 @@ export interface OptionsOfRedux<State, Methods extends conflux.AnyMethods> exten
   methods: Methods & conflux.Checked<Methods> & ThisType<conflux.Node<State, any>>
   reduce(state: State | undefined, action: conflux.Action<NoInfer<Methods>>): State
 }
+
+/**
+ * The contract of a custom channel, as tests: call it in a file of your tests. A channel may lose, repeat, delay and
+ * reorder frames; it must never alter a frame, nor deliver it to a node that it is not for. docs/channels.md says more.
+ *
+ * @example
+ * ```js
+ * const test = require('node:test') // or the global `test` of Jest and Vitest, or `it` of Mocha
+ * const { channelContract } = require('conflux/testing')
+ *
+ * channelContract(() => ({ join: myChannel('a topic').join, elsewhere: myChannel('another topic').join }), { test })
+ * ```
+ *
+ * @param makeVenue called for each test.
+ * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: an argument is wrong.
+ */
+export function channelContract(
+  makeVenue: () => ChannelVenue | Promise<ChannelVenue>,
+  options: ChannelContractOptions
+): void
+
+/** Where a channel is tried. */
+export interface ChannelVenue {
+  /** All that join by it hear each other. */
+  join: conflux.CustomChannel['join']
+  /** All that join by it hear each other, and none of the others. Without it, that is not tested. */
+  elsewhere?: conflux.CustomChannel['join'] | undefined
+  /** Releases what the venue needs, after all have left. */
+  close?(): unknown
+}
+
+export interface ChannelContractOptions {
+  /** Of the test runner. */
+  test(name: string, run: () => Promise<void>): unknown
+  /** Milliseconds for each test. Default: 4000. */
+  timeout?: number | undefined
+}

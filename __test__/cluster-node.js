@@ -6,6 +6,7 @@
 const { setTimeout: delay } = require('node:timers/promises')
 
 const conflux = require('..')
+const { joinRelay } = require('./channels')
 const { reduce, withResult } = require('./ledger')
 
 /** A silence between two commits that is shorter is not worth telling. */
@@ -16,6 +17,24 @@ const { origin, ballast, ...options } = JSON.parse(process.argv[2])
 const inflated = {
   serialize: state => ({ state, ballast: 'x'.repeat(ballast) }),
   deserialize: ({ state }) => state
+}
+
+/** A function is no JSON: a custom channel is that of a relay, whose `port` is given. Each send may block for so long. */
+const { channel } = options
+if (channel.name === 'custom')
+  options.channel = { name: 'custom', join: slowed(joinRelay(channel.port), channel.slow) }
+
+function slowed(join, milliseconds = 0) {
+  if (milliseconds === 0) return join
+  return (...args) => {
+    const link = join(...args)
+    const send = (to, frame) => {
+      const end = performance.now() + milliseconds
+      while (performance.now() < end);
+      link.send(to, frame)
+    }
+    return { ...link, send }
+  }
 }
 
 const node = conflux({

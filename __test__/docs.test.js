@@ -66,6 +66,7 @@ for (const name of [
   'ARCHITECTURE.md',
   'CHANGELOG.md',
   'CONTRIBUTING.md',
+  'docs/channels.md',
   'docs/guide.md',
   'docs/observability.md',
   'docs/operations.md',

@@ -10,6 +10,7 @@
 const assert = require('node:assert/strict')
 const { spawn } = require('node:child_process')
 const fs = require('node:fs')
+const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 
@@ -65,17 +66,14 @@ for (const size of [3, 5]) {
 }
 
 test('the printed example runs in three terminals, and survives the kill of one', async t => {
-  const redis = await startRedisServer()
-  t.after(() => redis.kill())
   const code = fs.readFileSync(path.join(root, 'examples', 'app.js'), 'utf8')
-  const printed = "channel: { name: 'redis' }"
+  const printed = "channel: { name: 'local' }"
   assert.ok(code.includes(printed))
   const file = path.join(makeProject(t), 'app.js')
-  // As printed, but for the port of the test's own Redis.
-  fs.writeFileSync(
-    file,
-    code.replace(printed, `channel: { name: 'redis', connectionString: '${redis.url}' }`)
-  )
+  // As printed, but for a directory of its own.
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  fs.writeFileSync(file, code.replace(printed, `channel: { name: 'local', path: '${folder}' }`))
 
   const terminals = [1, 2, 3].map(() => new Terminal(file))
   t.after(() => terminals.forEach(terminal => terminal.kill()))

@@ -17,9 +17,13 @@ const { list, rejection, until } = require('./nodes')
 
 let count = 0
 
-/** What only the answer to a delivery calls: there is none before the core is opened. */
+/** What is called only once the core is opened: after a delivery, or after a notice of a custom channel. */
 const AFTER_DELIVERIES = [
   'answered',
+  'channelHealth',
+  'channelLeft',
+  'channelReceived',
+  'channelTake',
   'hashed',
   'progressed',
   'reducerFailed',

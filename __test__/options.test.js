@@ -50,8 +50,40 @@ const wrong = [
   [
     'channel',
     [{ name: 'pigeon' }, { name: 'constructor' }, { name: 1 }],
-    '"channel.name" must be "memory" or "redis"'
+    '"channel.name" must be "memory", "redis", "custom" or "socket.io"'
   ],
+  ['channel', [{ name: 'custom' }, { name: 'custom', join: null }], '"channel.join" is required'],
+  [
+    'channel',
+    [
+      { name: 'custom', join: 'join' },
+      { name: 'custom', join: {} }
+    ],
+    '"channel.join" must be a function'
+  ],
+  ['channel', [{ name: 'custom', join() {}, joinn() {} }], '"channel.joinn" is unknown; did you mean "join"?'],
+  [
+    'channel',
+    [{ name: 'custom', join() {}, channelName: 1 }],
+    '"channel.channelName" must be a non-empty string'
+  ],
+  ['channel', [{ name: 'socket.io', channel: 'x' }], '"channel.host" is required'],
+  [
+    'channel',
+    [8000, 'localhost:8000', 'http://', 'http://localhost/path', 'http://localhost?x', 'ftp://localhost'].map(
+      host => ({
+        name: 'socket.io',
+        host
+      })
+    ),
+    '"channel.host" must be the address of a socket.io server, such as "http://localhost:8000", without a path'
+  ],
+  [
+    'channel',
+    [{ name: 'socket.io', host: 'http://x', channel: '' }],
+    '"channel.channel" must be a non-empty string'
+  ],
+  ['channel', [{ name: 'socket.io', host: 'http://x', options: [] }], '"channel.options" must be an object'],
   ['channel', [{ name: 'memory', channelName: '' }], '"channel.channelName" must be a non-empty string'],
   ['methods', ['append', 1, [], () => {}], '"methods" must be an object'],
   ['methods', [{ add: undefined }], '"methods.add" must be a function, got undefined'],

@@ -7,10 +7,13 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
 const test = require('node:test')
 const { setTimeout: delay } = require('node:timers/promises')
 
-const { elected, list, openCluster, until } = require('./nodes')
+const { elected, list, openCluster, openNode, openOne, rejection, until } = require('./nodes')
 
 const PROMISES = Number(process.env.CONFLUX_PROMISES ?? 5000)
 const PER_CLUSTER = 5000
@@ -59,4 +62,55 @@ test(`${PROMISES} calls while leaders change and nodes close: none hangs, none h
   }
   t.diagnostic(`${PROMISES} ended; rejected: ${JSON.stringify(ends)}`)
   assert.ok(ends.ERR_CONFLUX_CLOSED > 0 || ends.ERR_CONFLUX_TIMEOUT > 0, 'nothing came between')
+})
+
+/** Nothing reaches JavaScript meanwhile. */
+function block(milliseconds) {
+  const end = Date.now() + milliseconds
+  while (Date.now() < end);
+}
+
+test('a call that the core did not hear of any more was not applied: the id or the directory is in use', async t => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const channel = { name: 'memory', channelName: 'a call that the core did not hear of' }
+  const options = { id: 'a', clusterSize: 1, channel, storage: { path: folder }, ...list }
+  const first = openNode(t, options)
+  await first.ready()
+  for (const [code, other] of [
+    ['ERR_CONFLUX_DUPLICATE_ID', { storage: undefined }],
+    ['ERR_CONFLUX_STORAGE_IN_USE', { channel: { ...channel, channelName: 'elsewhere' } }]
+  ]) {
+    const second = openNode(t, { ...options, ...other })
+    second.on('error', () => {})
+    const early = rejection(second.perform('append', ['early']))
+    // The core has stopped by the end of it.
+    await Promise.resolve()
+    block(300)
+    assert.equal(second.status().state, 'open')
+    const late = rejection(second.perform('append', ['late']))
+    for (const error of [await early, await late]) {
+      assert.deepEqual([error.code, error.outcome], [code, 'not-applied'])
+      assert.equal(second.status().state, 'failed')
+    }
+  }
+  assert.deepEqual(first.getState(), [])
+})
+
+test('a call that was sent stays unknown when its node fails', async t => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  const node = openOne(t, { storage: { path: folder } })
+  node.on('error', () => {})
+  await node.perform('append', ['stored'])
+  fs.rmSync(folder, { recursive: true })
+  let error
+  await until('a write fails', async () => {
+    error = await node.perform('append', ['x']).then(
+      () => undefined,
+      error => error
+    )
+    return error !== undefined
+  })
+  assert.deepEqual([error.code, error.outcome], ['ERR_CONFLUX_STORAGE', 'unknown'])
 })

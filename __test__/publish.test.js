@@ -11,8 +11,9 @@ const path = require('node:path')
 const test = require('node:test')
 
 const { GLIBC_MAX, glibcFault, glibcOf } = require('../scripts/glibc')
+const { checkNotices, faultsOf, isAccepted } = require('../scripts/notices')
 const { preparePublish } = require('../scripts/prepare-publish')
-const { manifest, root, tool } = require('../scripts/steps')
+const { manifest, npmRead, root, tool } = require('../scripts/steps')
 
 const read = name => fs.readFileSync(path.join(root, name), 'utf8')
 
@@ -20,7 +21,7 @@ const read = name => fs.readFileSync(path.join(root, name), 'utf8')
 async function makeArtifacts(t) {
   const base = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-publish-'))
   t.after(() => fs.rmSync(base, { recursive: true, force: true }))
-  for (const name of ['package.json', 'LICENSE'])
+  for (const name of ['package.json', 'LICENSE', 'THIRD-PARTY-NOTICES'])
     fs.copyFileSync(path.join(root, name), path.join(base, name))
   await tool('@napi-rs/cli', 'napi', ['create-npm-dirs', '--cwd', base], { quiet: true })
   const folder = path.join(base, 'npm')
@@ -42,7 +43,67 @@ test('every package gets the license, and says where it is from', async t => {
     assert.deepEqual(repository, { type: 'git', url: 'git+https://github.com/somebody/conflux.git' })
     assert.equal(homepage, 'https://github.com/somebody/conflux#readme')
     assert.deepEqual(bugs, { url: 'https://github.com/somebody/conflux/issues' })
-    assert.equal(fs.readFileSync(path.join(where, 'LICENSE'), 'utf8'), read('LICENSE'))
+    const files = packedFiles(where)
+    for (const name of ['LICENSE', 'THIRD-PARTY-NOTICES']) {
+      assert.equal(fs.readFileSync(path.join(where, name), 'utf8'), read(name))
+      assert.ok(files.includes(name), `${name} in ${files}`)
+    }
+  }
+})
+
+/** What npm would publish of a folder. */
+function packedFiles(folder) {
+  const output = npmRead(['pack', '--dry-run', '--json', '--loglevel=error'], { cwd: folder })
+  return Object.values(JSON.parse(output))[0].files.map(file => file.path)
+}
+
+test('the notices name what the addon contains, each with a license that is on the list', () => {
+  checkNotices()
+  const notices = read('THIRD-PARTY-NOTICES')
+  for (const [, crate] of notices.matchAll(/^- (\S+ \S+) /gm)) {
+    const isNamedAgain = notices
+      .split('\n')
+      .some(line => / \(.*\), for /.test(line) && `${line},`.includes(` ${crate},`))
+    assert.ok(isNamedAgain, `${crate} has no license text`)
+  }
+  assert.doesNotMatch(notices, /&(quot|lt|gt|amp|#\w+);/)
+})
+
+test('a dependency that is new, or has another license or a NOTICE, is a fault', () => {
+  const crate = { name: 'a', version: '1.0.0', license: 'MIT' }
+  const lock = 'name = "a"\nversion = "1.0.0"\n'
+  const accepted = ['MIT', 'ISC', 'Apache-2.0 WITH LLVM-exception']
+  const faults = (changed, text = '- a 1.0.0 (MIT)\n') =>
+    faultsOf([{ ...crate, ...changed }], { text, lock, accepted })
+  assert.deepEqual(faults({}), [])
+  assert.match(faults({ version: '1.0.1' }).join(), /lacks a 1\.0\.1: run `npm run licenses`/)
+  assert.match(
+    faults({ license: 'GPL-3.0' }).join(),
+    /a 1\.0\.0 has the license GPL-3\.0, which is not on the list/
+  )
+  assert.match(faults({ license: '' }).join(), /license unknown/)
+  assert.match(faults({ notice: 'By A.' }).join(), /lacks the NOTICE of a 1\.0\.0/)
+  assert.deepEqual(faults({ notice: 'By A.\n' }, '- a 1.0.0 (MIT)\nBy A.\n'), [])
+  assert.match(
+    faults({}, '- a 1.0.0 (MIT)\n- b 2.0.0 (MIT)\n').join(),
+    /has b 2\.0\.0, and Cargo\.lock does not/
+  )
+  for (const [license, expected] of [
+    ['MIT', true],
+    ['MIT OR GPL-3.0', true],
+    ['GPL-3.0/MIT', true],
+    ['MIT AND GPL-3.0', false],
+    ['MIT AND (GPL-3.0 OR ISC)', true],
+    ['(MIT OR ISC) AND GPL-3.0', false],
+    ['GPL-3.0 OR MIT AND ISC', true],
+    ['Apache-2.0', false],
+    ['Apache-2.0 WITH LLVM-exception OR GPL-3.0', true],
+    ['(MIT', false],
+    ['MIT MIT', false],
+    ['', false],
+    [undefined, false]
+  ]) {
+    assert.equal(isAccepted(license, accepted), expected, license)
   }
 })
 

@@ -1,6 +1,6 @@
 // Compiled, never run: a cluster of `conflux/testing` knows the state and the methods, as a node does.
 import conflux = require('..')
-import { cluster, type Cluster } from '../testing'
+import { channelContract, cluster, type Cluster } from '../testing'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 declare function expect<Expected>(): {
@@ -70,3 +70,50 @@ async function main() {
 }
 
 main()
+
+// The contract of a channel takes the function of any runner.
+declare const runner: {
+  test(name: string, body: () => Promise<unknown>): Promise<void>
+  it(name: string, body?: (done: () => void) => unknown): { timeout(ms: number): void }
+}
+const channel: conflux.CustomChannel = {
+  name: 'custom',
+  channelName: 'topic',
+  join(self, deliver, report) {
+    expect<string>().toBe(self)
+    deliver(new Uint8Array(1))
+    // @ts-expect-error a frame is bytes
+    deliver('text')
+    report(new Error('broken'))
+    report(null)
+    return {
+      send: (to: string, frame: Uint8Array) => frame.length,
+      broadcast: frame => expect<Uint8Array>().toBe(frame),
+      close: async () => {},
+      ready: Promise.resolve()
+    }
+  }
+}
+const asynchronous: conflux.CustomChannel = {
+  name: 'custom',
+  join: async () => ({ send() {}, broadcast() {}, close() {} })
+}
+// @ts-expect-error it must be possible to leave
+const endless: conflux.CustomChannel = { name: 'custom', join: () => ({ send() {}, broadcast() {} }) }
+channelContract(() => ({ join: channel.join, elsewhere: asynchronous.join, close() {} }), {
+  test: runner.test
+})
+channelContract(async () => ({ join: endless.join }), { test: runner.it, timeout: 1000 })
+// @ts-expect-error a runner is needed
+channelContract(() => ({ join: channel.join }), {})
+
+const overSocketIO: conflux.SocketIOChannel = { name: 'socket.io', host: 'http://localhost:8000' }
+conflux({
+  id: 'a',
+  clusterSize: 1,
+  channel: overSocketIO,
+  initialState: 0,
+  methods: {},
+  reduce: state => state
+})
+conflux({ id: 'a', clusterSize: 1, channel, initialState: 0, methods: {}, reduce: state => state })

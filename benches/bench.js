@@ -16,13 +16,24 @@ const { assertDrawable } = require('./chart')
 const { writeDocs } = require('./docs')
 const { describe, machine } = require('./machine')
 const { installPeers } = require('./packages')
-const { broken, runScenario } = require('./run')
+const { broken, isOurs, runScenario } = require('./run')
 const { plain, sections } = require('./table')
 const { targets } = require('./targets')
 
 /** In the order of the tables' columns. */
-const PEERS = ['conflux', 'bare', 'javascript', 'incr', 'conflux-1', 'etcd', 'nats', 'zmq-raft']
-const QUICK_PEERS = ['conflux', 'bare', 'javascript', 'incr', 'conflux-1']
+const PEERS = [
+  'conflux',
+  'conflux-tcp',
+  'conflux-local',
+  'bare',
+  'javascript',
+  'incr',
+  'conflux-1',
+  'etcd',
+  'nats',
+  'zmq-raft'
+]
+const QUICK_PEERS = ['conflux', 'conflux-tcp', 'conflux-local', 'bare', 'javascript', 'incr', 'conflux-1']
 
 /** What says most first: a run that is cut short has it. */
 const SCENARIOS = [
@@ -80,7 +91,7 @@ main(async () => {
   const faults = broken(run.records)
   if (faults.length > 0)
     throw new Stop(`Acknowledged actions were lost or doubled: ${JSON.stringify(faults)}`)
-  const failed = run.records.filter(({ peer, failed }) => peer === 'conflux' && failed)
+  const failed = run.records.filter(({ peer, failed }) => isOurs(peer) && failed)
   if (failed.length > 0) throw new Stop(`Measurements of conflux failed: ${JSON.stringify(failed)}`)
 })
 

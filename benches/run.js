@@ -75,9 +75,12 @@ async function measureAndAudit(scenario, peer, which, settings) {
 
 /** Records of this tree whose ledger are wrong: nothing else that a run says counts then. */
 function broken(records) {
-  return records.filter(
-    ({ peer, ledger }) => peer === 'conflux' && ledger && ledger.lost + ledger.doubled > 0
-  )
+  return records.filter(({ peer, ledger }) => isOurs(peer) && ledger && ledger.lost + ledger.doubled > 0)
 }
 
-module.exports = { broken, runScenario }
+/** This tree, over any channel. */
+function isOurs(peer) {
+  return ['conflux', 'conflux-tcp', 'conflux-local'].includes(peer)
+}
+
+module.exports = { broken, isOurs, runScenario }

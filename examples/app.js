@@ -1,11 +1,11 @@
-// app.js: run it in three terminals, with Redis on this machine, and type words into each
+// app.js: run it in three terminals, and type words into each
 const { randomUUID } = require('node:crypto')
 const conflux = require('conflux')
 
 const node = conflux({
   id: randomUUID(),
   clusterSize: 3,
-  channel: { name: 'redis' },
+  channel: { name: 'local' }, // processes of this machine; 'tcp' between machines
   initialState: '',
   methods: {
     append(word) {

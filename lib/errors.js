@@ -213,14 +213,10 @@ module.exports = {
   isOfNode: code => OF_NODES.has(code),
 
   /** The core's failure of a whole node. Which of two namesakes is to be renamed, only a person knows. */
-  ofNode: (code, message, { name, channelName }, namesakes) =>
+  ofNode: (code, message, channel, namesakes) =>
     failure(
       code,
-      code !== 'ERR_CONFLUX_DUPLICATE_ID'
-        ? message
-        : `${message}. Both use channelName "${channelName}" of the ${name} channel: nodes that should not meet, ` +
-            'such as those of two applications or two tests, need a `channelName` each' +
-            namesakes.describe()
+      code === 'ERR_CONFLUX_DUPLICATE_ID' ? message + whereTheyMeet(channel) + namesakes.describe() : message
     ),
 
   /** A failure described by the core. */
@@ -247,6 +243,15 @@ module.exports = {
     nextTick(() => {
       throw error
     })
+}
+
+function whereTheyMeet({ name, ...options }) {
+  const option = name === 'socket.io' ? 'channel' : 'channelName'
+  const apart = name === 'custom' ? '`join` that connects them elsewhere' : `\`${option}\` each`
+  return (
+    `. Both use ${option} "${options[option]}" of the ${name} channel: nodes that should not meet, such as those of two ` +
+    `applications or two tests, need a ${apart}`
+  )
 }
 
 /** Whether conflux created the error. Errors of the application or the engine may throw when they are inspected. */

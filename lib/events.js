@@ -66,15 +66,30 @@ class Events {
    */
   threw(what, method, error) {
     const stack = stackOf(error)
-    const place = `${what} ${method} ${/\n\s+at .*/.exec(stack)?.[0]}`
-    if (this.#thrown.has(place) || this.#thrown.size === THROWN_MAX) return
-    this.#thrown.add(place)
+    if (!this.#isNews(`${what} ${method}`, stack)) return
     const where =
       what === 'method'
         ? `the method \`${method}\` threw`
         : `the reducer threw on the action of \`${method}\``
     const code = what === 'method' ? 'WARN_CONFLUX_METHOD_THREW' : 'WARN_CONFLUX_REDUCER_THREW'
     this.warn(code, `${where}: ${stack ?? messageOf(error)}`, { method, stack })
+  }
+
+  /** A function of a custom channel threw, or its promise was rejected: likewise. */
+  channelThrew(what, error) {
+    const stack = stackOf(error)
+    if (!this.#isNews(`channel ${what}`, stack)) return
+    const consequence = what === 'close' ? '' : '; the frame is lost'
+    const message = `the function \`${what}\` of the channel threw: ${stack ?? messageOf(error)}${consequence}`
+    this.warn('WARN_CONFLUX_CHANNEL_THREW', message, { what, stack })
+  }
+
+  /** Each place is reported once. */
+  #isNews(what, stack) {
+    const place = `${what} ${/\n\s+at .*/.exec(stack)?.[0]}`
+    if (this.#thrown.has(place) || this.#thrown.size === THROWN_MAX) return false
+    this.#thrown.add(place)
+    return true
   }
 
   /** A node that continues with an old state must be seen: without a listener, it is a warning. */

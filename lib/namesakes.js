@@ -13,8 +13,12 @@ const KEY = Symbol.for('conflux.openNodes')
 
 /** What makes two nodes namesakes: they would meet, and have one id. */
 function keyOf({ id, channel }) {
-  const { name, channelName, connectionString, host, port, db, sentinels, clusterNodes } = channel
-  return JSON.stringify([id, name, channelName, connectionString, host, port, db, sentinels, clusterNodes])
+  const { name, channelName, connectionString, host, port, db, channel: ofSocketIO } = channel
+  const { sentinels, clusterNodes } = channel
+  return JSON.stringify([
+    ...[id, name, channelName, connectionString, host, port, db, ofSocketIO],
+    ...[sentinels, clusterNodes]
+  ])
 }
 
 class Namesakes {

@@ -13,12 +13,11 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
   return JSON.stringify({
     id,
     clusterSize,
-    // What is a function is asked on every connect, and is no part of JSON.
-    channel: { ...channel, secret: undefined, authorities: authoritiesOf(channel) },
+    channel: nativeChannel(channel),
     secrets: channel.secret,
     electionTimeout,
     heartbeatInterval,
-    storagePath: storage && absolute(storage.path),
+    storagePath: storage && absolute('storage.path', storage.path),
     snapshotEntries: snapshot.entries,
     snapshotBytes: snapshot.bytes,
     version,
@@ -31,13 +30,25 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
   })
 }
 
+/** What is a function is called by `core.js`, and is no part of JSON. */
+function nativeChannel(channel) {
+  if (channel.name === 'socket.io') return { name: 'custom', channelName: channel.channel }
+  const { path: directory } = channel
+  return {
+    ...channel,
+    secret: undefined,
+    authorities: authoritiesOf(channel),
+    path: directory && absolute('channel.path', directory)
+  }
+}
+
 /** The node may outlive the directory that the process was in. */
-function absolute(given) {
+function absolute(option, given) {
   try {
     return path.resolve(given)
   } catch (error) {
     throw errors.invalidOptions([
-      `"storage.path" is relative to a working directory that cannot be read: ${errors.messageOf(error)}`
+      `"${option}" is relative to a working directory that cannot be read: ${errors.messageOf(error)}`
     ])
   }
 }

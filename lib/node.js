@@ -13,7 +13,7 @@ const { CallStacks } = require('./call-stack')
 const { trace } = require('./call-trace')
 const { bind } = require('./callback')
 const { channelWarnings } = require('./channel-warnings')
-const { credentialsOf } = require('./credentials')
+const { prepareCore } = require('./core')
 const { Deferred } = require('./deferred')
 const diagnostics = require('./diagnostics')
 const { Emitter } = require('./emitter')
@@ -27,7 +27,6 @@ const { LateNative } = require('./late-native')
 const { Log } = require('./log')
 const { MembershipWatch } = require('./membership-watch')
 const { Namesakes } = require('./namesakes')
-const { nativeOptions } = require('./native-options')
 const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
 const { ReplicatedState } = require('./replicated-state')
@@ -68,6 +67,8 @@ class Node {
   #isCaughtUp = false
   /** Calls that ended with a failure of this node, and what became of each: they are rejected when it has stopped. */
   #lost = []
+  /** The core has ended each call that it heard of: the others have gone nowhere. */
+  #hasSettled = false
   /** The batch held an action of this node. */
   #hasPerformed = false
   #onThrown = (what, method, error) => this.#events.threw(what, method, error)
@@ -119,16 +120,15 @@ class Node {
       stacks
     )
     this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
-    const text = nativeOptions(options)
-    const credentials = credentialsOf(options.channel)
-    const deliver = (batch, states) => this.#inbox.deliver(batch, states)
+    const openCore = prepareCore(options, open, {
+      deliver: (batch, states) => this.#inbox.deliver(batch, states),
+      channelThrew: (what, error) => this.#events.channelThrew(what, error),
+      fault: error => this.fault(error)
+    })
     nextTick(beginKeepingAlive, this)
     const former = this.#namesakes.closing
     // Opening the core comes last: an exception after it would leave a member that the application cannot close.
-    const native =
-      former === undefined
-        ? openCore(open, text, deliver, credentials)
-        : this.#openLate(options, former, () => openCore(open, text, deliver, credentials))
+    const native = former === undefined ? openCore() : this.#openLate(options, former, openCore)
     this.#native = this.#calls.native = this.#operations.native = native
     this.#state = 'open'
   }
@@ -516,6 +516,7 @@ class Node {
   }
 
   stopped(code, message) {
+    this.#hasSettled = code !== 'ERR_CONFLUX_PANIC'
     if (code !== null) this.#fail(errors.ofNode(code, message, this.#channel, this.#namesakes))
     else if (this.#state === 'closing') this.#end('closed', null)
     else this.#fail(errors.internal('the core stopped without a reason'))
@@ -545,7 +546,7 @@ class Node {
     this.#replicatedState.commits.end(failure === null ? undefined : this.#endedError('unknown'))
     this.#ready.reject(() => this.#endedError('not-applied'))
     for (const [sequence, outcome] of this.#lost) this.#calls.reject(sequence, this.#endedError(outcome))
-    this.#calls.rejectAll(outcome => this.#endedError(outcome))
+    this.#calls.rejectAll(outcome => this.#endedError(this.#hasSettled ? 'not-applied' : outcome))
     this.#operations.rejectAll(() => this.#endedError('unknown'))
     this.#events.isMuted = false
     if (failure !== null) this.#events.failed(failure)
@@ -556,14 +557,6 @@ class Node {
 
   #endedError(outcome) {
     return this.#failure === null ? errors.closed(outcome) : errors.failed(this.#failure, outcome)
-  }
-}
-
-function openCore(open, text, deliver, credentials) {
-  try {
-    return open(text, deliver, credentials)
-  } catch (error) {
-    throw errors.notOpened(error)
   }
 }
 

@@ -8,6 +8,8 @@ const { URL } = require('node:url')
 const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { nameOf } = require('./json-faults')
+const { kindOf } = require('./kind')
+const { faultOfPeers, isLoopback, isUnspecified, listenOf, partsOf, quoted } = require('./peers')
 const { normalizeRedis } = require('./redis-options')
 const { checkSecret } = require('./secret')
 const { suggestion } = require('./suggestion')
@@ -71,6 +73,11 @@ const HOST = { check: name }
 const PORT = { check: integer(1, 65535) }
 
 const CHANNELS = {
+  local: {
+    name: { required: true, check: name },
+    channelName: { default: 'conflux', check: name },
+    path: { check: pathname }
+  },
   memory: {
     name: { required: true, check: name },
     channelName: { default: 'conflux', check: name }
@@ -97,6 +104,24 @@ const CHANNELS = {
     sentinelPassword: { check: string },
     sentinelTls: { check: boolean },
     rootNodes: { check: servers({ host: { check: string }, port: PORT, url: { check: nodeUrl } }) }
+  },
+  custom: {
+    name: { required: true, check: name },
+    channelName: { default: 'conflux', check: name },
+    join: { required: true, check: func }
+  },
+  'socket.io': {
+    name: { required: true, check: name },
+    host: { required: true, check: socketIOHost },
+    channel: { default: 'conflux', check: name },
+    options: { check: object }
+  },
+  tcp: {
+    name: { required: true, check: name },
+    channelName: { default: 'conflux', check: name },
+    listen: { required: true, check: listen },
+    advertise: { check: advertise },
+    peers: { required: true, check: peers }
   }
 }
 
@@ -214,12 +239,6 @@ function methods(value, path, faults) {
   return value
 }
 
-function kindOf(value) {
-  if (value === null || value === undefined) return String(value)
-  const kind = Array.isArray(value) ? 'array' : typeof value
-  return `${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind}`
-}
-
 function boolean(value, path, faults) {
   if (typeof value !== 'boolean') faults.push(`${path} must be true or false`)
   return value
@@ -293,12 +312,16 @@ function channel(value, path, faults) {
   }
   if (typeof value.name !== 'string' || !Object.hasOwn(CHANNELS, value.name)) {
     const known = Object.keys(CHANNELS).map(name => `"${name}"`)
-    faults.push(
-      value.name == null ? '"channel.name" is required' : `"channel.name" must be ${known.join(' or ')}`
-    )
+    const rule = `${known.slice(0, -1).join(', ')} or ${known.at(-1)}`
+    faults.push(value.name == null ? '"channel.name" is required' : `"channel.name" must be ${rule}`)
     return value
   }
   const result = checkFields({ ...CHANNELS[value.name], ...CHANNEL }, value, 'channel.', faults)
+  checkReachable(result, faults)
+  if (typeof result.join === 'function') {
+    const { join } = result
+    result.join = (...args) => Reflect.apply(join, value, args)
+  }
   return value.name === 'redis' ? normalizeRedis(result, faults) : result
 }
 
@@ -329,6 +352,43 @@ function nodeUrl(value, path, faults) {
   return value
 }
 
+function listen(value, path, faults) {
+  const text = listenOf(value)
+  if (text !== null) return text
+  faults.push(
+    `${path} must be a port, or an address of this machine as "address:port", "localhost:port" or ":port", got ${quoted(value)}`
+  )
+  return value
+}
+
+function advertise(value, path, faults) {
+  const parts = partsOf(value)
+  if (parts === null) {
+    faults.push(`${path} must be "host:port", got ${quoted(value)}`)
+  } else if (isUnspecified(parts.host)) {
+    faults.push(`${path} must be an address that others can connect to, got ${quoted(value)}`)
+  }
+  return value
+}
+
+function peers(value, path, faults) {
+  if (typeof value === 'function') return value
+  const fault = faultOfPeers(value)
+  if (fault !== null) faults.push(`${path} must be ${fault}, or a function that returns one`)
+  return value
+}
+
+/** A node that announces a loopback address to other machines sends them to themselves. */
+function checkReachable({ advertise, peers }, faults) {
+  if (partsOf(advertise) === null || !Array.isArray(peers)) return
+  const remote = peers.find(peer => partsOf(peer) !== null && !isLoopback(partsOf(peer).host))
+  if (remote !== undefined && isLoopback(partsOf(advertise).host)) {
+    faults.push(
+      `"channel.advertise" is ${quoted(advertise)}, which a peer on another machine (${remote}) cannot connect to`
+    )
+  }
+}
+
 /** `true` is TLS with nothing special. */
 function tls(prefix) {
   return (value, path, faults) => {
@@ -350,6 +410,16 @@ function connectionString(value, path, faults) {
   // The value may hold a password: it is never part of a message.
   if (typeof value !== 'string' || !value.isWellFormed() || !/^(rediss?|unix):\/\//.test(value)) {
     faults.push(`${path} must be a string that starts with redis://, rediss:// or unix://`)
+  }
+  return value
+}
+
+/** A path in it would be a namespace of socket.io. */
+function socketIOHost(value, path, faults) {
+  if (typeof value !== 'string' || !/^(https?|wss?):\/\/[^/?#]+\/?$/.test(value)) {
+    faults.push(
+      `${path} must be the address of a socket.io server, such as "http://localhost:8000", without a path`
+    )
   }
   return value
 }

@@ -16,6 +16,7 @@ const EXPECTED = [
   'CONTRIBUTING.md',
   'LICENSE',
   'README.md',
+  'THIRD-PARTY-NOTICES',
   'binding.js',
   'index.d.mts',
   'index.d.ts',
@@ -26,6 +27,8 @@ const EXPECTED = [
   'package.json',
   'redux.d.ts',
   'redux.js',
+  'socket.io.d.ts',
+  'socket.io.js',
   'testing.d.ts',
   'testing.js'
 ]

@@ -8,6 +8,7 @@ const os = require('node:os')
 const path = require('node:path')
 
 const { checkPackage } = require('./check-package')
+const { checkNotices } = require('./notices')
 const { Stop, answers, build, cargo, install, main, manifest, npm, root, step, tool } = require('./steps')
 
 main(async () => {
@@ -19,6 +20,7 @@ main(async () => {
   await step('Format of the Rust (npm run fix mends it)', () => cargo(['fmt', '--check']))
   requireComponent('clippy', 'clippy')
   await step('Lints', () => cargo(['clippy', '--locked', '--all-targets', '--', '-D', 'warnings']))
+  await step('Licenses of what the addon contains (npm run licenses)', checkNotices)
   await build()
   await step('Contents of the npm package', checkPackage)
   await step('Entry points and types of the npm package (publint, attw)', checkEntryPoints)

@@ -42,11 +42,13 @@ function faultsOf(folder) {
   return fault === null ? [] : [fault]
 }
 
-/** Those that the repository has. */
+/** npm packs a file of another name than LICENSE only if the manifest lists it. */
 function copyNotices(folder, base = root) {
-  for (const name of NOTICES.filter(name => fs.existsSync(path.join(base, name)))) {
-    fs.copyFileSync(path.join(base, name), path.join(folder, name))
-  }
+  for (const name of NOTICES) fs.copyFileSync(path.join(base, name), path.join(folder, name))
+  const file = path.join(folder, 'package.json')
+  const manifest = JSON.parse(fs.readFileSync(file, 'utf8'))
+  manifest.files = [...new Set([...manifest.files, ...NOTICES])]
+  fs.writeFileSync(file, `${JSON.stringify(manifest, null, 2)}\n`)
 }
 
 function writeOrigin(file, address) {

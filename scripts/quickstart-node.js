@@ -1,15 +1,14 @@
 /**
- * One node of the quickstart: a theatre's ticket office. It runs in a worker thread or in a process of its
- * own, and does what `quickstart.js` asks.
+ * One node of the quickstart: a theatre's ticket office. It runs in a process of its own and does what
+ * `quickstart.js` asks.
  */
 'use strict'
 
 const { createHash } = require('node:crypto')
-const { parentPort, workerData } = require('node:worker_threads')
 
 const conflux = require('..')
 
-const { name, channel, seats } = workerData ?? JSON.parse(process.argv[2])
+const { name, channel, seats } = JSON.parse(process.argv[2])
 
 const node = conflux({
   id: name,
@@ -42,20 +41,12 @@ const verbs = {
   close: () => node.close()
 }
 
-const port = parentPort ?? process
-port.on('message', async ({ question, verb, argument }) => {
+process.on('message', async ({ question, verb, argument }) => {
   const answer = await verbs[verb](argument)
-  if (parentPort) parentPort.postMessage({ question, answer })
-  else process.send({ question, answer })
-  if (verb === 'close') hangUp()
+  process.send({ question, answer })
+  // The line to the parent is all that keeps this process alive after close().
+  if (verb === 'close') process.channel.unref()
 })
-
-/** The line to the parent is all that keeps this thread or process alive after close(). */
-function hangUp() {
-  port.removeAllListeners('message')
-  if (parentPort) parentPort.close()
-  else process.channel.unref()
-}
 
 function toAnswer({ message }) {
   return { error: message }

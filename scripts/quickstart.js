@@ -1,6 +1,6 @@
 /**
- * Is `npm run quickstart`: three nodes elect a leader, perform, lose their leader and continue. `-- --redis
- * [url]` does it with three processes over Redis and a real kill -9, starting a redis-server when no url is given.
+ * Is `npm run quickstart`: three processes elect a leader, perform, lose their leader by kill -9 and continue, over the
+ * local channel. `-- --redis [url]` does it over Redis, starting a redis-server when no url is given.
  *
  * It tells what each node sees and checks every word it says: it ends with exit code 0 only if all was so.
  */
@@ -9,7 +9,6 @@
 const { fork } = require('node:child_process')
 const { randomUUID } = require('node:crypto')
 const path = require('node:path')
-const { Worker } = require('node:worker_threads')
 
 const { startRedisServer } = require('./redis-server')
 const { Stop, build, install, main } = require('./steps')
@@ -23,21 +22,15 @@ main(async () => {
   if (flag !== undefined && flag !== '--redis') throw new Stop('Usage: npm run quickstart [-- --redis [url]]')
   await install()
   await build()
-  if (flag === undefined) await tellOverMemory()
+  if (flag === undefined) await tellOverLocal()
   else await tellOverRedis(url)
 })
 
-async function tellOverMemory() {
-  title('one Redux store in three nodes')
-  tell('Each node is a worker thread of this process; they talk over the memory channel.')
-  const channel = { name: 'memory', channelName: `quickstart-${randomUUID()}` }
-  await tell3(
-    name => new Member(name, new Worker(NODE_FILE, { workerData: { name, channel, seats: SEATS } })),
-    {
-      deed: 'worker.terminate()'
-    }
-  )
-  tell('Next: npm run quickstart -- --redis      the same with three processes and kill -9')
+async function tellOverLocal() {
+  title('one Redux store in three processes')
+  tell('Each node is a process of its own; they talk directly, over Unix sockets or the loopback interface.')
+  await tell3({ name: 'local', channelName: `quickstart-${randomUUID()}` })
+  tell('Next: README.md, and examples/')
 }
 
 async function tellOverRedis(url) {
@@ -45,17 +38,11 @@ async function tellOverRedis(url) {
   try {
     title('one Redux store in three processes')
     tell(`Each node is a process of its own; they talk over Redis at ${withoutPassword(url ?? redis.url)}.`)
-    const channel = {
+    await tell3({
       name: 'redis',
       connectionString: url ?? redis.url,
       channelName: `quickstart-${randomUUID()}`
-    }
-    await tell3(
-      name => new Member(name, fork(NODE_FILE, [JSON.stringify({ name, channel, seats: SEATS })])),
-      {
-        deed: 'kill -9'
-      }
-    )
+    })
     tell('Next: README.md, and examples/')
   } finally {
     await redis?.kill()
@@ -63,9 +50,11 @@ async function tellOverRedis(url) {
 }
 
 /** The story itself, the same on every channel. */
-async function tell3(start, { deed }) {
+async function tell3(channel) {
   tell(`All run the same methods and the same reducer: they sell the ${SEATS} seats of one theatre.`)
-  const members = ['ada', 'bob', 'cyd'].map(start)
+  const members = ['ada', 'bob', 'cyd'].map(
+    name => new Member(name, fork(NODE_FILE, [JSON.stringify({ name, channel, seats: SEATS })]))
+  )
   try {
     chapter(1, 'An election: methods run on the leader, its actions reach everyone in one order')
     let leader = await electionAmong(members)
@@ -77,7 +66,7 @@ async function tell3(start, { deed }) {
     first.forEach(({ action }, i) => line(members[i % 3], `sold seat ${action.seat} to ${action.customer}`))
     await tellStates(members, customers.length)
 
-    chapter(3, `The leader dies in the middle of 20 calls: ${deed}`)
+    chapter(3, `The leader dies in the middle of 20 calls: kill -9`)
     const survivors = members.filter(member => member !== leader)
     const start = Date.now()
     const inFlight = Promise.all(
@@ -140,33 +129,31 @@ async function tellStates(members, count) {
   )
 }
 
-/** A node in a worker thread or in a process: both take and give messages. */
+/** A node in a process of its own. */
 class Member {
-  #host
+  #process
   #questions = new Map()
   #end
 
-  constructor(name, host) {
+  constructor(name, child) {
     this.name = name
-    this.#host = host
-    this.#end = new Promise(resolve => host.once('exit', resolve))
-    host.on('message', ({ question, answer }) => {
+    this.#process = child
+    this.#end = new Promise(resolve => child.once('exit', resolve))
+    child.on('message', ({ question, answer }) => {
       this.#questions.get(question).resolve(answer)
       this.#questions.delete(question)
     })
-    host.once('error', error => this.#lose(error))
-    host.once('exit', () => this.#lose(new Stop(`Node ${name} ended.`)))
+    child.once('error', error => this.#lose(error))
+    child.once('exit', () => this.#lose(new Stop(`Node ${name} ended.`)))
   }
 
   ask(verb, argument) {
     const question = randomUUID()
-    const message = { question, verb, argument }
-    if (this.#host.postMessage) this.#host.postMessage(message)
-    else this.#host.send(message)
+    this.#process.send({ question, verb, argument })
     return new Promise((resolve, reject) => this.#questions.set(question, { resolve, reject }))
   }
 
-  /** Closes the node; then the thread or process ends by itself. */
+  /** Closes the node; then the process ends by itself. */
   async close() {
     await this.ask('close')
     const code = await this.#end
@@ -174,8 +161,7 @@ class Member {
   }
 
   async kill() {
-    if (this.#host.terminate) await this.#host.terminate()
-    else this.#host.kill('SIGKILL')
+    this.#process.kill('SIGKILL')
     await this.#end
   }
 

@@ -99,6 +99,7 @@ function read(program, args, { cwd = root } = {}) {
   const { status, stdout, error } = spawnSync(program, args, {
     cwd,
     encoding: 'utf8',
+    maxBuffer: 1 << 28,
     stdio: ['ignore', 'pipe', 'inherit']
   })
   if (status !== 0)

@@ -37,7 +37,8 @@ pub use shared_core::Handle;
 pub trait Application: Send + 'static {
     /// One batch, to be answered by exactly one `Input::Answered`.
     fn deliver(&self, batch: Vec<Delivery>);
-    /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone, its storage is closed.
+    /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone, its storage is closed. Unless
+    /// the core panicked, every call that it heard of has been settled.
     fn stopped(&self, error: Option<Error>);
 }
 
@@ -199,6 +200,7 @@ impl Driver {
                 inputs.extend(link.noted.borrow().clone().map(Input::Noted));
                 inputs.push(Input::Channel(state_of(health)));
             }
+            Some(cause) = link.refused.recv() => inputs.push(Input::PeerRefused(cause)),
             Ok(()) = link.found.changed() => {
                 inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
             }

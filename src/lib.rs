@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `js/` | the boundary to JavaScript: one JSON text per turn, in each direction | everything below |
 //! | `driver.rs` | the event loop: the only clock and the only `select!`; it decides nothing | `channel`, `storage`, `raft` |
-//! | `channel/` | carries frames: memory, Redis | of the core, `Incarnation` and `Target` |
+//! | `channel/` | carries frames: TCP, Unix sockets, Redis, memory, the application's own | of the core, `Incarnation`, `Target` and `Lane` |
 //! | `storage/` | keeps what must survive a restart | of the core, the records that it keeps |
 //! | `raft/` | decides; pure: no clock, unseeded random number, thread, file, socket or JavaScript | `error`, raft-rs, codecs |
 //!

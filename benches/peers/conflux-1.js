@@ -31,13 +31,13 @@ class Client {
   needsRamp = true
   acknowledged = new Seen()
 
-  constructor({ id, size, channel }) {
+  constructor({ id, size, channels }) {
     const conflux = require('conflux-1')
     this.origin = id
     this.#node = conflux({
       id,
       clusterSize: size,
-      channel,
+      channel: channels[id],
       methods: { append: thing => thing },
       reduce: (state, thing) => (thing ? { count: state.count + 1, last: thing } : { count: 0, last: null })
     })

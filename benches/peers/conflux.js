@@ -8,6 +8,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 
+const { freePorts } = require('../ports')
 const { Seen } = require('../seen')
 
 const ROW_BYTES = 100
@@ -25,8 +26,8 @@ module.exports = {
 /**
  * Nodes of conflux, or of 1.1.8 (`peer`).
  *
- * @param setting.size how many nodes; `channel` 'memory': all in one process, 'redis': one process each;
- *   `isDurable`, `payloadBytes`, `isProvisional`, `execArgv`.
+ * @param setting.size how many nodes; `channel` 'memory': all in one process, any other: one process each; `isDurable`,
+ *   `payloadBytes`, `isProvisional`, `execArgv`.
  */
 async function startNodes(
   peer,
@@ -44,16 +45,31 @@ async function startNodes(
       peer,
       size,
       folder,
-      channel:
-        channel === 'memory'
-          ? { name: 'memory' }
-          : { name: 'redis', connectionString: redis.url, channelName: `bench-${randomUUID()}` },
+      channels: await CHANNELS[channel](ids, redis),
       ...options
     },
     execArgv
   })
   run.defer(() => cluster.close())
   return isLazy ? cluster : cluster.open()
+}
+
+/** The option `channel` of each node, by its id. */
+const CHANNELS = {
+  memory: ids => toAll(ids, { name: 'memory' }),
+  local: ids => toAll(ids, { name: 'local', channelName: `bench-${randomUUID()}` }),
+  redis: (ids, redis) =>
+    toAll(ids, { name: 'redis', connectionString: redis.url, channelName: `bench-${randomUUID()}` }),
+  tcp: async ids => {
+    const addresses = (await freePorts(ids.length)).map(port => `127.0.0.1:${port}`)
+    return Object.fromEntries(
+      ids.map((id, i) => [id, { name: 'tcp', listen: addresses[i], peers: addresses }])
+    )
+  }
+}
+
+function toAll(ids, channel) {
+  return Object.fromEntries(ids.map(id => [id, channel]))
 }
 
 /** In a measured process: a node, and what it knows of itself. */
@@ -67,7 +83,7 @@ class Client {
   #padding
   acknowledged = new Seen()
 
-  constructor({ id, size, folder, channel, payloadBytes = 0, isProvisional = false }) {
+  constructor({ id, size, folder, channels, payloadBytes = 0, isProvisional = false }) {
     const conflux = require('../..')
     this.origin = id
     this.#padding = 'x'.repeat(Math.max(0, payloadBytes - `{"o":"${id}","n":1000000,"p":""}`.length))
@@ -75,7 +91,7 @@ class Client {
     this.#node = conflux({
       id,
       clusterSize: size,
-      channel,
+      channel: channels[id],
       storage: folder && { path: path.join(folder, id) },
       methods: {
         append(thing) {

@@ -6,7 +6,7 @@ const { setTimeout: delay } = require('node:timers/promises')
 module.exports = {
   name: 'cold-start',
   title: 'last node started → its first perform, Redis',
-  peers: ['conflux', 'conflux-1'],
+  peers: ['conflux', 'conflux-tcp', 'conflux-local', 'conflux-1'],
   unit: 'ms',
   cases: ({ isQuick }) => [{ title: '', rounds: isQuick ? 2 : 10, roundsOf: { 'conflux-1': 3 } }],
   measure: async ({ start }) => {

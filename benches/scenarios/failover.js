@@ -9,7 +9,7 @@ const SETTLE_MS = 100
 module.exports = {
   name: 'failover',
   title: 'kill -9 of the leader → next commit, default timers, Redis',
-  peers: ['conflux', 'conflux-1', 'etcd', 'nats', 'zmq-raft'],
+  peers: ['conflux', 'conflux-tcp', 'conflux-local', 'conflux-1', 'etcd', 'nats', 'zmq-raft'],
   unit: 'ms',
   cases: ({ isQuick }) => [
     { title: '', rounds: isQuick ? 2 : 10, roundsOf: { 'conflux-1': 1, etcd: 3, nats: 3, 'zmq-raft': 3 } }

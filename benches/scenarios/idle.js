@@ -6,7 +6,7 @@ const { setTimeout: delay } = require('node:timers/promises')
 module.exports = {
   name: 'idle',
   title: 'idle, three processes, Redis',
-  peers: ['conflux', 'conflux-1'],
+  peers: ['conflux', 'conflux-tcp', 'conflux-local', 'conflux-1'],
   unit: '',
   cases: ({ isQuick }) => [{ title: '', rounds: 1, seconds: isQuick ? 2 : 10 }],
   measure: async ({ which, start, redis }) => {

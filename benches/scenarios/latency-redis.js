@@ -6,7 +6,7 @@ const { measureLatency } = require('../latency')
 module.exports = {
   name: 'latency-redis',
   title: 'one at a time, Redis, three processes',
-  peers: ['bare', 'conflux', 'conflux-1', 'etcd', 'nats', 'zmq-raft', 'incr'],
+  peers: ['bare', 'conflux', 'conflux-tcp', 'conflux-local', 'conflux-1', 'etcd', 'nats', 'zmq-raft', 'incr'],
   unit: 'ms',
   cases: () => [{ title: '' }],
   measure: settings => measureLatency(settings, {})

@@ -6,7 +6,7 @@ const { measureThroughput } = require('../throughput')
 module.exports = {
   name: 'payload',
   title: 'size of an action, 100 in flight, Redis, three processes',
-  peers: ['conflux'],
+  peers: ['conflux', 'conflux-tcp', 'conflux-local'],
   unit: '/s',
   cases: ({ isQuick }) =>
     isQuick

@@ -4,7 +4,7 @@
 const { measureThroughput } = require('../throughput')
 
 // What others do at these is known, and takes long.
-const OURS = ['conflux', 'incr']
+const OURS = ['conflux', 'conflux-tcp', 'conflux-local', 'incr']
 const ALL = [...OURS, 'conflux-1', 'etcd', 'nats', 'zmq-raft']
 
 module.exports = {

@@ -193,7 +193,7 @@ macro_rules! contract {
         $(
             #[tokio::test]
             async fn $test() {
-                super::$test(&$venue(stringify!($test))).await;
+                $crate::channel::contract::$test(&$venue(stringify!($test))).await;
             }
         )+
     };
@@ -252,6 +252,158 @@ mod redis {
     }
 
     contract!(|_| Server(RedisServer::start(&[])));
+}
+
+mod custom {
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
+
+    use super::{
+        super::{
+            custom::{Custom, Notice, OpenLinks, Script},
+            lock,
+        },
+        *,
+    };
+
+    /// Stands in for JavaScript: hands each frame on as soon as it is notified.
+    #[derive(Default)]
+    struct Hub {
+        members: Mutex<BTreeMap<u32, Incarnation>>,
+        links: OpenLinks,
+    }
+
+    impl Hub {
+        fn hand_on(&self, link: u32) {
+            loop {
+                let frames = self.links.take(link);
+                if frames.is_empty() {
+                    return;
+                }
+                let members = lock(&self.members);
+                for (to, frame) in frames {
+                    let others = members.iter().filter(|(other, incarnation)| match to {
+                        Target::All => **other != link,
+                        Target::One(addressed) => **incarnation == addressed,
+                    });
+                    others.for_each(|(other, _)| self.links.received(*other, [frame.clone()]));
+                }
+            }
+        }
+    }
+
+    impl Script for Hub {
+        fn notify(&self, notice: Notice) {
+            match notice {
+                Notice::Join { link, me } => {
+                    lock(&self.members).insert(link, me);
+                    self.links.set_health(link, None);
+                }
+                Notice::Frames { link } => self.hand_on(link),
+                Notice::Leave { link } => {
+                    self.hand_on(link);
+                    lock(&self.members).remove(&link);
+                    self.links.left(link);
+                }
+            }
+        }
+    }
+
+    struct Hubs;
+
+    impl Venue for Hubs {
+        fn channel(&self, _: &str) -> Box<dyn Channel> {
+            let hub = Arc::new(Hub::default());
+            let links = hub.links.clone();
+            Box::new(Custom::new(hub, links))
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            vec![["one name", "another name"].map(|name| self.channel(name))]
+        }
+    }
+
+    contract!(|_| Hubs);
+}
+
+mod tcp {
+    use super::{super::tcp::testing::Ports, *};
+
+    /// Each test has ports of its own.
+    struct Machine;
+
+    impl Venue for Machine {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            Box::new(Ports::reserve().named(name))
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            // They connect to each other, and part when they learn the name.
+            let (here, there) = (Ports::reserve(), Ports::reserve());
+            let both = [here.and(&there).named("one name"), there.and(&here).named("another name")];
+            vec![both.map(|channel| Box::new(channel) as Box<dyn Channel>)]
+        }
+    }
+
+    contract!(|_| Machine);
+}
+
+mod tcp_with_tls {
+    use super::{
+        super::tcp::{testing::Ports, tls::tests::Authority},
+        *,
+    };
+
+    struct Machine(Authority);
+
+    impl Venue for Machine {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            Box::new(Ports::reserve().named(name).with_tls(self.0.tls("node", None)))
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            let (here, there) = (Ports::reserve(), Ports::reserve());
+            let here = here.and(&there).named("name").with_tls(self.0.tls("node", None));
+            let there = there.named("name").with_tls(Authority::new().tls("node", None));
+            vec![[Box::new(here), Box::new(there)]]
+        }
+    }
+
+    contract!(|_| Machine(Authority::new()));
+}
+
+mod local {
+    use super::{super::local::testing::Folder, *};
+
+    impl Venue for Folder {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            Box::new(self.named("folder", name))
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            let pairs = [
+                [("one folder", "name"), ("another folder", "name")],
+                [("a folder for two", "one name"), ("a folder for two", "another name")],
+            ];
+            let open = |(folder, name): (&str, &str)| Box::new(self.named(folder, name)) as Box<dyn Channel>;
+            pairs.map(|pair| pair.map(open)).into()
+        }
+    }
+
+    #[cfg(unix)]
+    mod unix_socket {
+        use super::Folder;
+
+        contract!(|_| Folder::of_unix_sockets());
+    }
+
+    mod port_file {
+        use super::Folder;
+
+        contract!(|_| Folder::of_port_files());
+    }
 }
 
 mod sealed_memory {

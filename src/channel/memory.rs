@@ -17,8 +17,9 @@ use tokio::sync::watch;
 
 use super::{
     Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue, Sender, lock, marker::Marker,
+    no_refusals,
 };
-use crate::raft::{Incarnation, Target};
+use crate::raft::{Incarnation, Lane, Target};
 
 /// A channel within this process, shared by all who name it alike.
 pub struct Memory {
@@ -70,6 +71,7 @@ impl Channel for Memory {
             found: marker.found(),
             noted: marker.noted(),
             marker,
+            refused: no_refusals(),
             attachment: Box::new(attachment),
         }
     }
@@ -129,7 +131,7 @@ struct MemorySender {
 }
 
 impl Sender for MemorySender {
-    fn send(&self, to: Target, frame: Bytes) {
+    fn send(&self, to: Target, _: Lane, frame: Bytes) {
         if !self.isolation.is_on() {
             self.hub.send(self.me, to, frame);
         }

@@ -2,15 +2,21 @@
 //!
 //! Called by `driver.rs`. A channel may lose, delay, repeat and reorder frames; it never alters one and never hands
 //! one to somebody else. Everything that conflux says is a frame, so no channel ever learns what a frame means, and
-//! none may name anything of the core but [`Incarnation`] and [`Target`].
+//! none may name anything of the core but [`Incarnation`], [`Target`] and [`Lane`].
 
+mod backoff;
 #[cfg(test)]
 mod contract;
+pub mod custom;
+pub mod local;
 pub mod marker;
 pub mod memory;
+mod mesh;
 mod queue;
 pub mod redis;
 pub mod sealed;
+mod socket;
+pub mod tcp;
 
 use std::{
     pin::Pin,
@@ -18,9 +24,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, unbounded_channel},
+    watch,
+};
 
-use crate::raft::{Incarnation, Target};
+use crate::raft::{Incarnation, Lane, Target};
 use marker::Marker;
 use queue::{Limits, Queue};
 use sealed::{Opener, Refusal};
@@ -44,6 +53,8 @@ pub struct Link {
     pub found: watch::Receiver<bool>,
     /// What the channel keeps of a cluster that is, or was moments ago, on it.
     pub noted: watch::Receiver<Option<Bytes>>,
+    /// Why a peer and this link do not let each other in, in sentences, each once.
+    pub refused: UnboundedReceiver<String>,
     attachment: Box<dyn Attachment>,
 }
 
@@ -61,8 +72,8 @@ pub struct Outbound(Arc<dyn Sender>);
 
 impl Outbound {
     /// Queues a frame. Never blocks and never fails: a frame that cannot travel is a lost frame.
-    pub fn send(&self, to: Target, frame: Bytes) {
-        self.0.send(to, frame);
+    pub fn send(&self, to: Target, lane: Lane, frame: Bytes) {
+        self.0.send(to, lane, frame);
     }
 
     /// Lets go of what was queued: to be called once a turn, so that its frames leave together. Never blocks either.
@@ -72,14 +83,15 @@ impl Outbound {
 
     #[cfg(test)]
     fn say(&self, to: Target, frame: Bytes) {
-        self.send(to, frame);
+        self.send(to, Lane::Bulk, frame);
         self.flush();
     }
 }
 
 /// What a channel does with what is sent.
 trait Sender: Send + Sync {
-    fn send(&self, to: Target, frame: Bytes);
+    /// A channel that keeps the order of all frames may ignore the lane.
+    fn send(&self, to: Target, lane: Lane, frame: Bytes);
 
     /// A channel that queues nothing has nothing to let go of.
     fn flush(&self) {}
@@ -135,6 +147,11 @@ pub enum Health {
     Healthy,
     /// It does not work, and is tried again forever. `cause` is a sentence for people; it never holds a password.
     Broken { cause: String },
+}
+
+/// For channels without connections between peers.
+fn no_refusals() -> UnboundedReceiver<String> {
+    unbounded_channel().1
 }
 
 /// What keeps a link on its channel; dropping it leaves at once.

@@ -272,9 +272,9 @@ impl LockedCore {
             match work {
                 Work::Join(incarnation) => self.deferred = Some(Deferred::Join(incarnation)),
                 Work::Stop(error) => self.deferred = Some(Deferred::Stop(error)),
-                Work::Send(target, frame) => {
+                Work::Send(target, lane, frame) => {
                     if let Some(outbound) = &self.outbound {
-                        outbound.send(target, frame);
+                        outbound.send(target, lane, frame);
                         has_sent = true;
                     }
                 }

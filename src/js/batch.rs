@@ -222,6 +222,7 @@ fn facts(warning: &Warning) -> serde_json::Value {
         }
         Warning::SuccessorSilent { successor, .. } => json!({ "successor": successor.to_string() }),
         Warning::OtherVersion { theirs, ours } => json!({ "theirs": theirs, "ours": ours }),
+        Warning::PeerRefused { cause } => json!({ "cause": cause }),
         Warning::FramesRefused { refusal } => json!({ "reason": refusal.as_str() }),
     }
 }
@@ -388,6 +389,7 @@ mod tests {
             Warning::TwoSuccessors { ours: uuid, theirs: uuid, former: uuid },
             Warning::SuccessorSilent { successor: uuid, milliseconds: 9 },
             Warning::OtherVersion { theirs: 2, ours: 1 },
+            Warning::PeerRefused { cause: "it is another channel".into() },
             Warning::FramesRefused { refusal: FrameRefusal::Forged },
             Warning::FramesRefused { refusal: FrameRefusal::UnknownKey },
         ];

@@ -5,8 +5,10 @@
 //! has one thread-safe function: two would have no order between them, and an evaluation could overtake the commit that
 //! it must see.
 
+mod asked;
 mod batch;
-mod credentials;
+mod channel;
+mod custom;
 mod delivery_kinds;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -20,17 +22,20 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use napi::Env;
 use napi::Status;
-use napi::bindgen_prelude::{FnArgs, Function, Promise};
+use napi::bindgen_prelude::{Buffer, BufferSlice, Either, FnArgs, Function, Promise};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
+use crate::channel::custom::OpenLinks;
 use crate::channel::memory::Isolation;
 use crate::channel::sealed::Security;
 use crate::driver::{self, Application, Handle};
 use crate::error::Error;
 use crate::raft::events::{Answered, Hashed, TakenSnapshot};
-use crate::raft::{Delivery, Input};
+use crate::raft::{Delivery, Input, Target};
+use asked::Asked;
 use batch::Batch;
 
 /// `deliver(text, states)`: a state that is not even UTF-8 is null.
@@ -44,16 +49,19 @@ type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, f
 const INLINE_BYTES_MAX: usize = 4 << 10;
 
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
-/// nor end without calling `answered`. `credentials`, if given, is called before every connect of the channel. The text
-/// of an error begins with its code: napi knows but its own.
+/// nor end without calling `answered`. `asked`, if given, is called whenever the channel needs what only the application
+/// knows; `channel` is notified of what a custom channel is to do. The text of an error begins with its code: napi knows
+/// but its own.
 #[napi(catch_unwind)]
 pub fn open(
     options: String,
     deliver: Function<'_, Arguments, ()>,
-    credentials: Option<Function<'_, (), Promise<String>>>,
+    asked: Option<Function<'_, (), Promise<String>>>,
+    channel: Option<Function<'_, custom::Arguments, ()>>,
 ) -> napi::Result<NativeNode> {
-    let credentials = credentials.map(credentials::of).transpose()?;
-    let options = options::parse(&options, credentials).map_err(refusal)?;
+    let asked = asked.map(Asked::new).transpose()?;
+    let script = channel.map(custom::of).transpose()?;
+    let options = options::parse(&options, asked, script).map_err(refusal)?;
     let deliver = deliver
         .build_threadsafe_function::<(String, Vec<Bytes>)>()
         .weak::<true>()
@@ -67,12 +75,13 @@ pub fn open(
         })?;
     let turn = Arc::new(Turn::default());
     let application = Edge { deliver: Arc::new(deliver), turn: turn.clone() };
-    let (tick, isolation, security) = (options.tick, options.isolation, options.security);
+    let (tick, isolation, security, links) =
+        (options.tick, options.isolation, options.security, options.links);
     let handle =
         driver::start(options.raft, tick, options.channel, options.storage, application).map_err(refusal)?;
     // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
     let _ = turn.handle.set(handle.clone());
-    Ok(NativeNode { handle, turn, tick, isolation, security })
+    Ok(NativeNode { handle, turn, tick, isolation, security, links })
 }
 
 fn refusal(error: Error) -> napi::Error {
@@ -87,6 +96,7 @@ pub struct NativeNode {
     tick: Duration,
     isolation: Isolation,
     security: Security,
+    links: OpenLinks,
 }
 
 #[napi]
@@ -221,6 +231,45 @@ impl NativeNode {
     #[napi(catch_unwind)]
     pub fn set_isolated(&self, is_isolated: bool) {
         self.isolation.set(is_isolated);
+    }
+
+    /// The oldest frames that wait for the custom channel, each behind its receiver's incarnation, which is empty for
+    /// a frame to all; none: it is notified of the next.
+    #[napi(catch_unwind)]
+    pub fn channel_take<'env>(
+        &self,
+        env: &'env Env,
+        link: u32,
+    ) -> napi::Result<Vec<Either<String, BufferSlice<'env>>>> {
+        let frames = self.links.take(link);
+        let mut taken = Vec::with_capacity(2 * frames.len());
+        for (to, frame) in frames {
+            taken.push(Either::A(match to {
+                Target::All => String::new(),
+                Target::One(incarnation) => incarnation.to_string(),
+            }));
+            // A copy that JavaScript owns: an application may hand it to another thread.
+            taken.push(Either::B(BufferSlice::copy_from(env, frame)?));
+        }
+        Ok(taken)
+    }
+
+    /// These frames have arrived on the custom channel.
+    #[napi(catch_unwind)]
+    pub fn channel_received(&self, link: u32, frames: Vec<Buffer>) {
+        self.links.received(link, frames.iter().map(|frame| Bytes::copy_from_slice(frame)));
+    }
+
+    /// The custom channel works, or does not, for this cause.
+    #[napi(catch_unwind)]
+    pub fn channel_health(&self, link: u32, cause: Option<String>) {
+        self.links.set_health(link, cause);
+    }
+
+    /// The custom channel has been left.
+    #[napi(catch_unwind)]
+    pub fn channel_left(&self, link: u32) {
+        self.links.left(link);
     }
 }
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::asked::Asked;
+use super::channel::{ChannelEdge, GivenChannel};
 use crate::channel::Channel;
-use crate::channel::memory::{Isolation, Memory};
-use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisServer, RedisTls, Sentinels};
+use crate::channel::custom::{OpenLinks, Script};
+use crate::channel::memory::Isolation;
 use crate::channel::sealed::{Sealed, Secret, Security};
 use crate::error::Error;
 use crate::raft;
@@ -36,6 +38,8 @@ pub struct Options {
     pub storage: Box<dyn Storage>,
     /// Of a memory channel; no other heeds it.
     pub isolation: Isolation,
+    /// Of a custom channel, likewise.
+    pub links: OpenLinks,
 }
 
 #[derive(Deserialize)]
@@ -77,82 +81,18 @@ struct GivenSecret {
     secret: String,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "name", rename_all = "lowercase")]
-enum GivenChannel {
-    Memory(GivenMemory),
-    Redis(Box<GivenRedis>),
-}
-
-impl GivenChannel {
-    fn channel_name(&self) -> &str {
-        match self {
-            GivenChannel::Memory(given) => &given.channel_name,
-            GivenChannel::Redis(given) => &given.channel_name,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GivenMemory {
-    channel_name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GivenRedis {
-    channel_name: String,
-    connection_string: Option<String>,
-    host: Option<String>,
-    port: Option<u16>,
-    username: Option<String>,
-    password: Option<String>,
-    db: Option<u32>,
-    tls: Option<GivenTls>,
-    sentinels: Option<GivenSentinels>,
-    #[serde(default)]
-    cluster_nodes: Vec<GivenServer>,
-    /// The certificates that Node trusts, in PEM.
-    #[serde(default)]
-    authorities: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct GivenServer {
-    host: String,
-    port: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GivenSentinels {
-    servers: Vec<GivenServer>,
-    primary_name: String,
-    username: Option<String>,
-    password: Option<String>,
-    uses_tls: bool,
-}
-
-/// PEM.
-#[derive(Deserialize)]
-struct GivenTls {
-    ca: Option<String>,
-    cert: Option<String>,
-    key: Option<String>,
-}
-
-pub fn parse(text: &str, credentials: Option<Arc<dyn Credentials>>) -> Result<Options, Error> {
+pub fn parse(text: &str, asked: Option<Asked>, script: Option<Arc<dyn Script>>) -> Result<Options, Error> {
     let given: Given = serde_json::from_str(text).map_err(bug)?;
     let tick = Duration::from_millis(given.heartbeat_interval / 5).clamp(Duration::from_millis(1), TICK_MAX);
     let patience = PATIENCE_MIN.max(Duration::from_millis(2 * given.election_timeout.max));
     let raft = raft_options(&given, tick).map_err(bug)?;
     let storage = storage(given.storage_path, &given.id, raft.nonce);
     let isolation = Isolation::default();
-    let (channel, scope) = channel(given.channel, credentials, patience, &isolation)?;
-    let security = Security::new(&scope, &secrets(given.secrets));
+    let links = OpenLinks::default();
+    let edge = ChannelEdge { asked, script, links: links.clone(), isolation: isolation.clone(), patience };
+    let (channel, security) = given.channel.open(edge, &secrets(given.secrets))?;
     let channel = Box::new(Sealed::new(channel, security.clone()));
-    Ok(Options { raft, tick, channel, security, storage, isolation })
+    Ok(Options { raft, tick, channel, security, storage, isolation, links })
 }
 
 /// The secrets of `setSecret`.
@@ -167,7 +107,7 @@ fn secrets(given: Vec<GivenSecret>) -> Vec<Secret> {
 }
 
 /// The façade checks what it hands over.
-fn bug(error: impl ToString) -> Error {
+pub(super) fn bug(error: impl ToString) -> Error {
     Error::Panic { message: format!("the options: {}", error.to_string()) }
 }
 
@@ -214,57 +154,6 @@ fn storage(path: Option<PathBuf>, id: &str, nonce: u64) -> Box<dyn Storage> {
     }
 }
 
-/// The channel, and what distinguishes it from others on which the same secret may be used.
-fn channel(
-    given: GivenChannel,
-    credentials: Option<Arc<dyn Credentials>>,
-    patience: Duration,
-    isolation: &Isolation,
-) -> Result<(Box<dyn Channel>, String), Error> {
-    match given {
-        GivenChannel::Memory(given) => {
-            let memory = Memory::new(&given.channel_name).with_isolation(isolation.clone());
-            Ok((Box::new(memory), given.channel_name))
-        }
-        GivenChannel::Redis(given) => {
-            let options = RedisOptions {
-                connection_string: given.connection_string,
-                host: given.host,
-                port: given.port,
-                username: given.username,
-                password: given.password,
-                credentials,
-                db: given.db,
-                channel_name: given.channel_name,
-                tls: given.tls.map(|tls| RedisTls { ca: tls.ca, certificate_and_key: tls.cert.zip(tls.key) }),
-                authorities: given.authorities,
-                sentinels: given.sentinels.map(sentinels),
-                cluster_nodes: given.cluster_nodes.into_iter().map(server).collect(),
-                patience,
-            };
-            let redis =
-                Redis::new(options).map_err(|error| Error::InvalidChannel { cause: error.to_string() });
-            let redis = redis?;
-            let scope = redis.scope();
-            Ok((Box::new(redis), scope))
-        }
-    }
-}
-
-fn server(GivenServer { host, port }: GivenServer) -> RedisServer {
-    RedisServer { host, port }
-}
-
-fn sentinels(given: GivenSentinels) -> Sentinels {
-    Sentinels {
-        servers: given.servers.into_iter().map(server).collect(),
-        primary_name: given.primary_name,
-        username: given.username,
-        password: given.password,
-        uses_tls: given.uses_tls,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_core() {
-        let options = parse(&text(50, 300, 500), None).unwrap();
+        let options = parse(&text(50, 300, 500), None, None).unwrap();
         assert_eq!(options.tick, TICK_MAX);
         let (raft, defaults) = (options.raft, raft::Options::new("a", 3, [15; 32]));
         assert_eq!(raft.seed, defaults.seed);
@@ -308,7 +197,7 @@ mod tests {
             .replace("10000", "10")
             .replace("16777216", "20")
             .replace("true", "false");
-        let raft = parse(&given, None).unwrap().raft;
+        let raft = parse(&given, None, None).unwrap().raft;
         assert_eq!((raft.snapshot_entries, raft.snapshot_bytes), (10, 20));
         assert_eq!((&*raft.version, raft.compares_states, raft.is_durable), ("2", false, true));
         assert_eq!((raft.tick_micros, raft.recover_ticks), (4_000, Some(1_251)));
@@ -319,7 +208,7 @@ mod tests {
     #[test]
     fn whatever_the_façade_accepts_a_heartbeat_is_shorter_than_an_election_timeout() {
         for heartbeat in 1..400 {
-            let raft = parse(&text(heartbeat, heartbeat + 1, heartbeat + 1), None).unwrap().raft;
+            let raft = parse(&text(heartbeat, heartbeat + 1, heartbeat + 1), None, None).unwrap().raft;
             assert!(raft.heartbeat_ticks >= 1, "heartbeat {heartbeat}");
             assert!(raft.heartbeat_ticks < raft.election_timeout_ticks_min, "heartbeat {heartbeat}");
         }
@@ -328,7 +217,7 @@ mod tests {
     #[test]
     fn what_is_no_seed_is_an_error() {
         for seed in ["", "00", &"zz".repeat(32), &"é".repeat(32)] {
-            assert!(parse(&text(50, 300, 500).replace(&"0f".repeat(32), seed), None).is_err());
+            assert!(parse(&text(50, 300, 500).replace(&"0f".repeat(32), seed), None, None).is_err());
         }
     }
 }

@@ -49,6 +49,8 @@ pub enum Input {
     StorageFailed(Error),
     /// The channel refused a frame, for the first time for this reason.
     FrameRefused(FrameRefusal),
+    /// A peer and this node's channel do not let each other in, for this cause.
+    PeerRefused(String),
     /// The channel's state changed. While this node's own channel does not work, the silence of others means nothing.
     Channel(ChannelState),
     /// The application closes the node: leave gracefully, for at most so many ticks, then stop. `leaves`: give up the
@@ -186,7 +188,7 @@ pub enum Work {
     /// Join the channel under this incarnation, leaving it under the former one.
     Join(Incarnation),
     /// Send a frame.
-    Send(Target, Bytes),
+    Send(Target, Lane, Bytes),
     /// Make a write durable, then answer `Input::Persisted` with its number.
     Persist(u64, Box<Write>),
     /// Hand a batch to JavaScript, which answers it with one `Input::Answered`.
@@ -200,6 +202,15 @@ pub enum Work {
 pub enum Target {
     All,
     One(Incarnation),
+}
+
+/// Which frames a frame may overtake. Those of one lane should arrive in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Small, and the cluster's health depends on it: heartbeats, votes, confirmations. It should not wait for bulk data.
+    Control,
+    /// Appends, requests, parts of snapshots. An append that overtook another one would be rejected (paper §5.3).
+    Bulk,
 }
 
 /// What must survive a crash before the frames that depend on it may leave (paper §5, Figure 2: persistent state). It
@@ -434,6 +445,9 @@ pub enum Warning {
         "a node on this channel uses protocol version {theirs}, this node {ours}; this node ignores its frames"
     )]
     OtherVersion { theirs: u8, ours: u8 },
+    /// A peer and this node do not let each other in: another certificate, secret or channel name.
+    #[error("{cause}")]
+    PeerRefused { cause: String },
     /// The channel refuses frames: a node has another secret, or a client has none.
     #[error("{refusal}")]
     FramesRefused { refusal: FrameRefusal },
@@ -508,6 +522,7 @@ impl Warning {
             Warning::ChannelStillBroken { .. } => "WARN_CONFLUX_CHANNEL_STILL_BROKEN",
             Warning::ChannelRestored => "WARN_CONFLUX_CHANNEL_RESTORED",
             Warning::OtherVersion { .. } => "WARN_CONFLUX_OTHER_VERSION",
+            Warning::PeerRefused { .. } => "WARN_CONFLUX_PEER_REFUSED",
             Warning::FramesRefused { refusal: FrameRefusal::Forged } => "WARN_CONFLUX_FORGED_FRAMES",
             Warning::FramesRefused { .. } => "WARN_CONFLUX_SECRET_MISMATCH",
             Warning::SnapshotFailed { .. } => "WARN_CONFLUX_SNAPSHOT_FAILED",

@@ -35,8 +35,8 @@ mod wire;
 
 pub use application::Application;
 pub use events::{
-    Answered, CallOutcome, ChannelState, Delivery, FailureOutcome, Hashed, Input, MethodResult, Operation,
-    Perform, Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StateHash, StoredState,
+    Answered, CallOutcome, ChannelState, Delivery, FailureOutcome, Hashed, Input, Lane, MethodResult,
+    Operation, Perform, Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StateHash, StoredState,
     TakenSnapshot, Target, Warning, Work, Write,
 };
 pub use identity::{ClusterUuid, Incarnation, RaftId, Start};

@@ -238,6 +238,7 @@ impl Node {
                 let warning = self.channel.change(state);
                 self.pending_deliveries.extend(warning.map(Delivery::Warning));
             }
+            Input::PeerRefused(cause) => self.warn(Warning::PeerRefused { cause }),
             Input::FrameRefused(refusal) => self.warn(Warning::FramesRefused { refusal }),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }
@@ -575,7 +576,7 @@ impl Node {
         }
         let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
         let frames = self.outbox.seal(cluster, self.bootstrap.me(), self.started());
-        self.work.extend(frames.map(|(target, bytes)| Work::Send(target, bytes)));
+        self.work.extend(frames);
     }
 
     fn warn(&mut self, warning: Warning) {

@@ -1,13 +1,14 @@
 //! Collects the messages of one turn, so that each peer receives one frame.
 
-use bytes::Bytes;
-
-use super::events::Target;
-use super::frame::{Frame, Message, Started};
+use super::events::{Lane, Target, Work};
+use super::frame::{Frame, Message, RaftKind, Started};
 use super::identity::{ClusterUuid, Incarnation};
 
 /// A frame is closed when it holds about this much; a turn that says more makes several.
 const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Messages of both lanes share a frame up to about this size: a second frame costs more than the wait.
+const MIXED_FRAME_BYTES_MAX: usize = 16 << 10;
 
 /// Messages of one turn, by target, in the order in which targets were first spoken to.
 #[derive(Debug, Default)]
@@ -18,20 +19,26 @@ pub struct Outbox {
 #[derive(Debug)]
 struct Page {
     target: Target,
+    lane: Lane,
     messages: Vec<Message>,
     bytes: usize,
 }
 
 impl Outbox {
     pub fn push(&mut self, target: Target, message: Message) {
-        let bytes = size(&message);
-        let open = self.pages.iter_mut().rev().find(|page| page.target == target);
-        match open.filter(|page| page.bytes + bytes <= FRAME_BYTES_MAX) {
+        let (bytes, lane) = (size(&message), lane(&message));
+        let mut open = self.pages.iter_mut().rev().filter(|page| page.target == target);
+        // Of each lane only the last page is open: the messages of a lane keep their order.
+        let page = open.find(|page| page.lane == lane || page.bytes + bytes <= MIXED_FRAME_BYTES_MAX);
+        match page.filter(|page| page.bytes + bytes <= FRAME_BYTES_MAX) {
             Some(page) => {
                 page.bytes += bytes;
                 page.messages.push(message);
+                if lane == Lane::Bulk {
+                    page.lane = Lane::Bulk;
+                }
             }
-            None => self.pages.push(Page { target, messages: vec![message], bytes }),
+            None => self.pages.push(Page { target, lane, messages: vec![message], bytes }),
         }
     }
 
@@ -45,15 +52,25 @@ impl Outbox {
         cluster: ClusterUuid,
         from: Incarnation,
         start: Option<Started>,
-    ) -> impl Iterator<Item = (Target, Bytes)> + '_ {
+    ) -> impl Iterator<Item = Work> + '_ {
         self.pages.drain(..).map(move |page| {
             let to = match page.target {
                 Target::All => None,
                 Target::One(incarnation) => Some(incarnation),
             };
-            (page.target, Frame { cluster, from, start, to, messages: page.messages }.encode())
+            let frame = Frame { cluster, from, start, to, messages: page.messages };
+            Work::Send(page.target, page.lane, frame.encode())
         })
     }
+}
+
+/// Requests and their outcomes may be large; appends must keep their order among each other.
+fn lane(message: &Message) -> Lane {
+    let is_bulk = match message {
+        Message::Raft(raft) => raft.kind == RaftKind::Append,
+        message => matches!(message, Message::Requests(_) | Message::Outcomes { .. } | Message::Chunk(_)),
+    };
+    if is_bulk { Lane::Bulk } else { Lane::Control }
 }
 
 /// About how many bytes a message takes; only those with payloads are ever large.

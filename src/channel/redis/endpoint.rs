@@ -21,11 +21,11 @@ use tokio::time::timeout;
 use tokio_util::codec::Decoder;
 
 use super::{
+    super::socket::{Counting, Socket},
     discovery::{self, Discovery},
     ended::Ended,
     options::{Credentials, RedisOptions, RedisOptionsError, words},
     role::{self, Question, Role},
-    socket::{Counting, Socket},
     topics::Topics,
 };
 

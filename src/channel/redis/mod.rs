@@ -17,7 +17,6 @@ mod refusal;
 mod role;
 #[cfg(test)]
 pub(super) mod server;
-mod socket;
 mod socket_writer;
 mod subscriber;
 mod supervisor;
@@ -35,12 +34,14 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue,
+    backoff::Backoff,
     marker::{Marker, MarkerRequest},
+    no_refusals,
 };
 use crate::raft::{Incarnation, Target};
 use endpoint::Endpoint;
 use socket_writer::SocketWriter;
-use supervisor::{Backoff, Supervisor};
+use supervisor::Supervisor;
 use topics::Topics;
 
 /// A frame in flight out.
@@ -100,6 +101,7 @@ impl Channel for Redis {
             found: marker.found(),
             noted: marker.noted(),
             marker,
+            refused: no_refusals(),
             attachment: Box::new(connection),
         }
     }

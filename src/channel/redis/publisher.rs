@@ -12,11 +12,10 @@ use tokio::sync::watch;
 use tokio_util::codec::Decoder;
 
 use super::{
-    super::Sender as _,
+    super::{Sender as _, socket::Socket},
     ended::Ended,
     endpoint::Publishing,
     role::{Question, Role},
-    socket::Socket,
     socket_writer::SocketWriter,
     topics::Topics,
 };

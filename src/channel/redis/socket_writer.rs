@@ -13,10 +13,10 @@ use bytes::Bytes;
 use redis::Cmd;
 use tokio::sync::Notify;
 
-use super::{Limits, OutboundFrame, Queue, socket::Socket, topics::Topics};
+use super::{Limits, OutboundFrame, Queue, topics::Topics};
 use crate::{
-    channel::{Sender, lock},
-    raft::Target,
+    channel::{Sender, lock, socket::Socket},
+    raft::{Lane, Target},
 };
 
 pub(super) struct SocketWriter {
@@ -107,7 +107,7 @@ impl SocketWriter {
 }
 
 impl Sender for SocketWriter {
-    fn send(&self, to: Target, frame: Bytes) {
+    fn send(&self, to: Target, _: Lane, frame: Bytes) {
         self.queue.add((to, frame));
     }
 

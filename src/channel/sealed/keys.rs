@@ -8,9 +8,16 @@ use std::sync::Arc;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf::{HKDF_SHA256, KeyType, Prk, Salt},
+    hmac,
 };
 
-use super::header::{Boot, Fingerprint, HEADER_BYTES};
+use super::{
+    header::{Boot, Fingerprint, HEADER_BYTES},
+    security::Refusal,
+};
+
+/// Of one key of a ring, in a handshake.
+const PROOF_BYTES: usize = size_of::<Fingerprint>() + 32;
 
 /// What nodes share. It has no `Debug` on purpose.
 pub struct Secret {
@@ -49,6 +56,35 @@ impl KeyRing {
         self.0.iter().map(|key| key.of_boot(boot)).collect()
     }
 
+    /// Proves to the other side of a connection that this node has the secret: of each key its fingerprint and a MAC.
+    pub(super) fn prove(&self, transcript: &[u8]) -> Vec<u8> {
+        let proof =
+            |key: &RingKey| [&key.fingerprint[..], hmac::sign(&key.mac(), transcript).as_ref()].concat();
+        self.0.iter().flat_map(proof).collect()
+    }
+
+    /// Checks the proof of the other side: one key in common is enough.
+    pub(super) fn verify(&self, transcript: &[u8], proof: &[u8]) -> Result<(), Refusal> {
+        if self.is_empty() || proof.is_empty() {
+            return match (self.is_empty(), proof.is_empty()) {
+                (true, true) => Ok(()),
+                (false, _) => Err(Refusal::Unsealed),
+                (true, false) => Err(Refusal::Sealed),
+            };
+        }
+        let mut refusal = Refusal::UnknownKey;
+        for proof in proof.chunks_exact(PROOF_BYTES) {
+            let (fingerprint, mac) = proof.split_at(size_of::<Fingerprint>());
+            if let Some(key) = self.0.iter().find(|key| key.fingerprint == fingerprint) {
+                if hmac::verify(&key.mac(), transcript, mac).is_ok() {
+                    return Ok(());
+                }
+                refusal = Refusal::Forged;
+            }
+        }
+        Err(refusal)
+    }
+
     pub(super) fn get(&self, fingerprint: Fingerprint) -> Option<&RingKey> {
         self.0.iter().find(|key| key.fingerprint == fingerprint)
     }
@@ -62,6 +98,12 @@ impl RingKey {
         okm.fill(&mut fingerprint).expect("the lengths are equal");
         let name = secret.id.as_deref().map_or_else(|| name_of(fingerprint), Arc::from);
         Self { name, fingerprint, prk }
+    }
+
+    /// The key that authenticates handshakes.
+    fn mac(&self) -> hmac::Key {
+        let okm = self.prk.expand(&[b"handshake"], hmac::HMAC_SHA256).expect("a key is not too long");
+        okm.into()
     }
 
     /// The key of one link.

@@ -54,7 +54,8 @@ impl Sealed {
 impl Channel for Sealed {
     fn join(&self, me: Incarnation) -> Link {
         let boot = draw_boot();
-        let Link { outbound, inbound, health, marker, found, noted, attachment } = self.inner.join(me);
+        let Link { outbound, inbound, health, marker, found, noted, refused, attachment } =
+            self.inner.join(me);
         let sealer = Arc::new(Sealer::new(outbound, self.security.clone(), me, boot));
         marker.set_cipher(sealer.clone());
         let announcer = Arc::downgrade(&sealer);
@@ -70,6 +71,7 @@ impl Channel for Sealed {
             marker,
             found,
             noted,
+            refused,
             attachment,
         }
     }

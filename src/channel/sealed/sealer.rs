@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     channel::{Outbound, Sender, lock, marker::NoteCipher},
-    raft::{Incarnation, Target},
+    raft::{Incarnation, Lane, Target},
 };
 
 pub(super) struct Sealer {
@@ -67,7 +67,7 @@ impl Sealer {
         if let Some(announcement) =
             self.seal(Kind::Announcement, Target::All, Bytes::new()).filter(|it| !it.is_empty())
         {
-            self.inner.send(Target::All, announcement);
+            self.inner.send(Target::All, Lane::Control, announcement);
             self.inner.flush();
         }
     }
@@ -93,9 +93,9 @@ impl Sealer {
 }
 
 impl Sender for Sealer {
-    fn send(&self, to: Target, frame: Bytes) {
+    fn send(&self, to: Target, lane: Lane, frame: Bytes) {
         if let Some(sealed) = self.seal(Kind::Frame, to, frame) {
-            self.inner.send(to, sealed);
+            self.inner.send(to, lane, sealed);
         }
     }
 

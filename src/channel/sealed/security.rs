@@ -113,6 +113,22 @@ impl Security {
         }
     }
 
+    /// Proves to the other side of a connection that this node has the secret. `transcript`: what both have said, which
+    /// neither can choose alone.
+    pub(in crate::channel) fn prove(&self, transcript: &[u8]) -> Vec<u8> {
+        self.ring().prove(transcript)
+    }
+
+    /// Checks the proof of the other side.
+    pub(in crate::channel) fn verify(&self, transcript: &[u8], proof: &[u8]) -> Result<(), Refusal> {
+        let verified = self.ring().verify(transcript, proof);
+        if let Err(refusal) = verified {
+            self.0.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+            self.note_mismatch([refusal]);
+        }
+        verified
+    }
+
     pub(super) fn set_announce(&self, announce: impl Fn() + Send + 'static) {
         *lock(&self.0.announce) = Some(Box::new(announce));
     }

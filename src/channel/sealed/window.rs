@@ -5,7 +5,7 @@
 
 /// How far a frame may be overtaken. A sender counts the frames to all of its receivers together, and a large frame on a
 /// slow line may be overtaken by seconds of small ones.
-const COUNTERS: u64 = 1 << 16;
+const COUNTERS: u64 = 1 << 20;
 
 /// Invariant: a bit is set if its counter was accepted, and is at most `COUNTERS` older than `newest`.
 pub(super) struct Window {

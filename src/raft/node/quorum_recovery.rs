@@ -25,7 +25,7 @@ use super::Node;
 use super::replica::{CastRecoveryVote, Founding, Replica, ReportedRole};
 use crate::error::Error;
 use crate::raft::entry::Context;
-use crate::raft::events::{Operation, RecoveryVote, ReplicaRecord, Target, Warning, Work, Write};
+use crate::raft::events::{Operation, RecoveryVote, ReplicaRecord, Target, Warning, Write};
 use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 
@@ -408,7 +408,7 @@ impl Node {
     fn seal_as(&mut self, incarnation: Incarnation) {
         let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
         let frames = self.outbox.seal(cluster, incarnation, self.started());
-        self.work.extend(frames.map(|(target, bytes)| Work::Send(target, bytes)));
+        self.work.extend(frames);
     }
 
     /// The replica is put aside: the successor is to let this node in.

@@ -406,7 +406,7 @@ impl Cluster {
         let replica = self.replicas.get_mut(name).expect("a node that works runs");
         match work {
             Work::Join(incarnation) => replica.incarnation = Some(incarnation),
-            Work::Send(target, bytes) => self.send(name, target, bytes),
+            Work::Send(target, _, bytes) => self.send(name, target, bytes),
             Work::Persist(number, write) => match &mut replica.disk {
                 None => replica.node.handle(Input::Persisted(number)),
                 Some(disk) => disk.write(number, *write),

@@ -1,7 +1,7 @@
-//! A socket to which any thread may write, and over which redis-rs can log in.
+//! A socket to which any thread may write.
 //!
-//! Opened by the endpoint, written to by the socket writer. TLS is not for it: what a turn says would have to be encrypted
-//! under a lock that reads hold as well.
+//! Used by the Redis channel, over which redis-rs logs in, and by the mesh. It must never wait for room: a caller that
+//! finds none waits for [`Socket::writable`].
 
 use std::{
     io,
@@ -13,8 +13,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
-use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
+use bytes::{BufMut, BytesMut};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -44,19 +44,61 @@ macro_rules! either {
 impl Socket {
     pub(super) async fn tcp(host: &str, port: u16, keepalive: &TcpKeepalive) -> io::Result<Self> {
         let stream = TcpStream::connect((host, port)).await?;
-        stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_keepalive(keepalive)?;
+        Self::new(stream)
+    }
+
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
         Ok(Self(Arc::new(Kind::Tcp(stream))))
     }
 
     #[cfg(unix)]
     pub(super) async fn unix(path: &std::path::Path) -> io::Result<Self> {
-        Ok(Self(Arc::new(Kind::Unix(tokio::net::UnixStream::connect(path).await?))))
+        Ok(Self::of_unix(tokio::net::UnixStream::connect(path).await?))
+    }
+
+    #[cfg(unix)]
+    pub(super) fn of_unix(stream: tokio::net::UnixStream) -> Self {
+        Self(Arc::new(Kind::Unix(stream)))
     }
 
     /// Writes as much as there is room for; `WouldBlock` if there is none. From any thread.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         either!(self, stream => stream.try_write(bytes))
+    }
+
+    /// Appends what has arrived, as much as there is room for in `bytes`; 0 at the end, `WouldBlock` if nothing has.
+    pub(super) fn try_read(&self, bytes: &mut BytesMut) -> io::Result<usize> {
+        either!(self, stream => stream.try_read_buf(bytes))
+    }
+
+    /// The same, up to this many bytes.
+    pub(super) fn try_read_at_most(&self, bytes: &mut BytesMut, count_max: usize) -> io::Result<usize> {
+        let mut limited = bytes.limit(count_max);
+        either!(self, stream => stream.try_read_buf(&mut limited))
+    }
+
+    /// Fills a part of the buffer with what has arrived; 0 at the end, `WouldBlock` if nothing has.
+    pub(super) fn try_read_slice(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        either!(self, stream => stream.try_read(buffer))
+    }
+
+    /// Writes all of it, waiting for room.
+    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.writable().await?;
+            match self.try_write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        either!(self, stream => stream.readable().await)
     }
 
     pub(super) async fn writable(&self) -> io::Result<()> {
@@ -65,23 +107,33 @@ impl Socket {
 
     /// Waits for bytes and appends them; 0 at the end. Cancel-safe.
     pub(super) async fn read(&self, bytes: &mut BytesMut) -> io::Result<usize> {
-        let mut buffer = [0; 4096];
         loop {
-            either!(self, stream => stream.readable().await)?;
-            match either!(self, stream => stream.try_read(&mut buffer)) {
-                Ok(count) => {
-                    bytes.extend_from_slice(&buffer[..count]);
-                    return Ok(count);
-                }
+            self.readable().await?;
+            bytes.reserve(4096);
+            match self.try_read(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+                read => return read,
             }
         }
     }
 
-    /// Says that nothing more will be written. The other side reads all that was, and then closes.
+    /// Announces that nothing more will be written. The other side reads all that was, and then closes.
     pub(super) fn shut_down(&self) -> io::Result<()> {
         either!(self, stream => SockRef::from(stream).shutdown(std::net::Shutdown::Write))
+    }
+
+    /// Ends the connection in both directions; what waits in it is lost.
+    pub(super) fn abort(&self) {
+        // A socket that has ended already refuses: that is what is wanted.
+        let _ = either!(self, stream => SockRef::from(stream).shutdown(std::net::Shutdown::Both));
+    }
+
+    pub(super) fn tcp_stream(&self) -> Option<&TcpStream> {
+        match &*self.0 {
+            Kind::Tcp(stream) => Some(stream),
+            #[cfg(unix)]
+            Kind::Unix(_) => None,
+        }
     }
 }
 

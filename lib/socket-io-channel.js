@@ -1,0 +1,127 @@
+// Makes the channel `socket.io` from the application's socket.io-client, as a custom channel.
+//
+// Called by core.js. The server's side is socket-io-server.js. The events, each with its arguments:
+//
+// | event       | from   | arguments |
+// |---|---|---|
+// | `join`      | client | the channel, this node's incarnation, acknowledgement |
+// | `send`      | client | the receiver's incarnation, bytes |
+// | `broadcast` | client | bytes |
+// | `frame`     | server | bytes |
+// | `received`  | both   | acknowledgement: all that was sent before has arrived |
+
+'use strict'
+
+const { isUint8Array } = require('node:util').types
+const { Promise, setTimeout } = require('./environment')
+const errors = require('./errors')
+const { loadPeer } = require('./peer')
+const { Window } = require('./socket-io-window')
+
+/** Of this package within a server: an application may use the same server for other things. */
+const NAMESPACE = '/conflux'
+const SOCKET_IO_MAJOR = 4
+
+/** The server acknowledges `join` within this time. */
+const JOIN_TIMEOUT_MS = 1500
+const RECONNECT_MS_MIN = 50
+const RECONNECT_MS_MAX = 500
+
+const DEFAULTS = {
+  // Without long polling first, no server needs sticky sessions, and nothing is sent in between two transports.
+  transports: ['websocket'],
+  reconnectionDelay: RECONNECT_MS_MIN,
+  reconnectionDelayMax: RECONNECT_MS_MAX
+}
+
+/** The function `join` of a custom channel. Throws where socket.io-client is missing. */
+function joinOfSocketIO({ host, channel, options }) {
+  const { io } = loadPeer('socket.io-client', SOCKET_IO_MAJOR, '"channel.name": "socket.io"')
+  const address = host.replace(/\/$/, '') + NAMESPACE
+  // A connection for each node: they close on their own.
+  const settings = { ...DEFAULTS, ...options, forceNew: true, autoConnect: false }
+  return (self, deliver, report) => {
+    const link = new SocketIOLink(io(address, settings), address, channel, self, report)
+    link.open(deliver)
+    return link
+  }
+}
+
+class SocketIOLink {
+  /** Resolves once the server knows this node. */
+  ready
+  #socket
+  #address
+  #channel
+  #self
+  #report
+  #isReady
+  /** Null while nothing can be sent: socket.io would keep it, and send it when it is long out of date. */
+  #window = null
+  #hasClosed = false
+
+  constructor(socket, address, channel, self, report) {
+    this.#socket = socket
+    this.#address = address
+    this.#channel = channel
+    this.#self = self
+    this.#report = report
+    this.ready = new Promise(resolve => (this.#isReady = resolve))
+  }
+
+  open(deliver) {
+    const socket = this.#socket
+    socket.on('connect', () => this.#join())
+    socket.on('disconnect', reason => this.#broken(`the connection has ended (${reason})`))
+    socket.on('connect_error', error => this.#broken(errors.messageOf(error)))
+    socket.on('frame', frame => isUint8Array(frame) && deliver(frame))
+    socket.on('received', acknowledge => typeof acknowledge === 'function' && acknowledge())
+    socket.connect()
+  }
+
+  /** The server forgets who is where when a connection ends. */
+  #join() {
+    const { id } = this.#socket
+    this.#socket.timeout(JOIN_TIMEOUT_MS).emit('join', this.#channel, this.#self, error => {
+      if (this.#hasClosed || this.#socket.id !== id) return
+      if (error) {
+        this.#broken('it does not answer: has it called `enhanceServerForSocketIOChannel`?')
+        this.#join()
+        return
+      }
+      this.#window = new Window(this.#socket)
+      this.#report(null)
+      this.#isReady()
+    })
+  }
+
+  #broken(cause) {
+    if (this.#hasClosed) return
+    this.#window = null
+    this.#report(`the socket.io server ${this.#address}: ${cause}`)
+    // Where the server refused or ended the connection, the client does not try again by itself.
+    if (!this.#socket.active) setTimeout(() => this.#reconnect(), RECONNECT_MS_MAX).unref()
+  }
+
+  #reconnect() {
+    if (!this.#hasClosed && !this.#socket.active) this.#socket.connect()
+  }
+
+  send(to, bytes) {
+    this.#window?.emit(bytes.length, 'send', to, bytes)
+  }
+
+  broadcast(bytes) {
+    this.#window?.emit(bytes.length, 'broadcast', bytes)
+  }
+
+  /** What was sent is written to the connection before its end. */
+  close() {
+    this.#hasClosed = true
+    this.#window = null
+    this.#socket.disconnect()
+    this.#socket.off()
+  }
+}
+
+module.exports = { NAMESPACE, SOCKET_IO_MAJOR, joinOfSocketIO }

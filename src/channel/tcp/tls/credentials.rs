@@ -1,0 +1,80 @@
+//! The certificate, the key and the authorities of a node, as they are read at one moment.
+
+use std::fs;
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use super::{Pem, TcpTls};
+
+#[derive(PartialEq, Eq)]
+pub(super) struct Credentials {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    authorities: Vec<CertificateDer<'static>>,
+    /// Where the certificate comes from, for errors.
+    source: String,
+}
+
+impl Credentials {
+    /// The error is a sentence that names the option and the file, and never repeats what is in it.
+    pub(super) fn read(options: &TcpTls) -> Result<Self, String> {
+        let chain = certificates("cert", &options.cert)?;
+        let key = text("key", &options.key).and_then(|text| {
+            PrivateKeyDer::from_pem_slice(text.as_bytes())
+                .map_err(|_| format!("{} holds no private key in PEM", describe("key", &options.key)))
+        })?;
+        let authorities = certificates("ca", &options.ca)?;
+        let source = format!("{} and {}", describe("cert", &options.cert), describe("key", &options.key));
+        Ok(Self { chain, key, authorities, source })
+    }
+
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
+        self.key.clone_key()
+    }
+
+    pub(super) fn roots(&self) -> Result<RootCertStore, String> {
+        let mut roots = RootCertStore::empty();
+        for authority in &self.authorities {
+            roots.add(authority.clone()).map_err(|error| {
+                format!("\"channel.tls.ca\" holds a certificate that is no authority: {error}")
+            })?;
+        }
+        Ok(roots)
+    }
+
+    pub(super) fn describe(&self, error: &rustls::Error) -> String {
+        format!("{}: {error}", self.source)
+    }
+}
+
+fn certificates(option: &str, pem: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = text(option, pem)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) | Err(_) => Err(format!("{} holds no certificate in PEM", describe(option, pem))),
+    }
+}
+
+fn text(option: &str, pem: &Pem) -> Result<String, String> {
+    match pem {
+        Pem::Text(text) => Ok(text.clone()),
+        Pem::File(path) => {
+            fs::read_to_string(path).map_err(|error| format!("{}: {error}", describe(option, pem)))
+        }
+    }
+}
+
+fn describe(option: &str, pem: &Pem) -> String {
+    match pem {
+        Pem::Text(_) => format!("\"channel.tls.{option}\""),
+        Pem::File(path) => format!("\"channel.tls.{option}\" ({})", path.display()),
+    }
+}
