@@ -168,7 +168,8 @@ fn open(key: &BootKey, counter: u64, frame: Bytes) -> Option<Bytes> {
     Some(bytes.freeze())
 }
 
-/// The note that another link kept. It may be read any number of times, also by a node that has heard nothing else of that link.
+/// The note that another link kept. It may be read any number of times, also by a node that has heard nothing else of
+/// that link.
 pub(super) fn open_note(security: &Security, note: Bytes) -> Option<Bytes> {
     let ring = security.ring();
     if ring.is_empty() {
