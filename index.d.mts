@@ -29,6 +29,7 @@ export type {
   OptionsOfRedux,
   OptionsWithInitialState,
   OptionsWithoutInitialState,
+  PeerTls,
   PerformArguments,
   PerformError,
   PerformOptions,

@@ -407,6 +407,29 @@ declare namespace conflux {
      * broken with that cause as long as there is no connection.
      */
     peers: readonly string[] | (() => readonly string[] | Promise<readonly string[]>)
+    /**
+     * Encrypts the connections by TLS 1.3, and lets in only nodes with a certificate of the same authority. Default: not
+     * encrypted, and every process that can connect is let in, unless there is a `secret`.
+     */
+    tls?: PeerTls | undefined
+  }
+
+  /**
+   * Mutual TLS. `cert`, `key` and `ca` are texts in PEM or paths of files. Files are read again for each connection, so
+   * that certificates can be replaced; a certificate and a key that do not match are not used. Connections are renewed
+   * before a certificate expires. The name that a node was found by does not count, only the certificate.
+   */
+  interface PeerTls {
+    /** This node's certificate, for both server and client authentication, followed by intermediate ones. */
+    cert: string
+    key: string
+    /** The authorities whose certificates are let in. */
+    ca: string
+    /**
+     * DNS names or URIs: a peer's certificate must have one of them as a subject alternative name. Default: every
+     * certificate of the authorities is let in.
+     */
+    allow?: readonly string[] | undefined
   }
 
   /** Over the publish/subscribe of a Redis server, which stores only a marker that a cluster runs, for seconds. */
@@ -988,6 +1011,13 @@ declare namespace conflux {
         channelName: string
         host: string
       }
+    /** The function `what` of a custom channel threw, or its promise was rejected. Each place is reported once. */
+    | { code: 'WARN_CONFLUX_CHANNEL_THREW'; message: string; what: string; stack?: string }
+    /**
+     * A peer and this node do not let each other in: another certificate, `secret` or `channelName`. `cause` names the
+     * address and the reason; each is reported once.
+     */
+    | { code: 'WARN_CONFLUX_PEER_REFUSED'; message: string; cause: string }
     /** A node on the same channel uses another version of the protocol. */
     | { code: 'WARN_CONFLUX_OTHER_VERSION'; message: string; theirs: number; ours: number }
     /** The state cannot be stored as JSON; `why` names the place. The log is not compacted, and grows. */

@@ -27,7 +27,7 @@ class Cluster {
    * Starts `size` processes that found one cluster.
    *
    * @param options.folder where each id keeps its storage in a directory of its own; none: in memory.
-   * @param options.options further options of every node.
+   * @param options.options further options of every node; `channel` may be a function of a node's id.
    * @param options.env further environment variables of every process.
    */
   constructor(redisUrl, { size = 3, folder, options = {}, env = {} } = {}) {
@@ -51,7 +51,8 @@ class Cluster {
   start(id = `node-${this.members.length + 1}`, options = {}, { redisUrl, env } = {}) {
     const origin = `${id}#${this.members.length + 1}`
     const storage = this.#folder && { path: this.directory(id) }
-    const { channel } = this.#settings
+    const { channel: given } = this.#settings
+    const channel = typeof given === 'function' ? given(id) : given
     const ownChannel = redisUrl ? { ...channel, connectionString: redisUrl } : channel
     const own = { ...this.#settings, channel: ownChannel, id, origin, storage, ...options }
     const member = new Member(own, { ...this.#env, ...env })

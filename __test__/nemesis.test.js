@@ -259,14 +259,14 @@ test('the second opinion agrees on a good history, and on what registers, locks 
 test('one seed gives one schedule, and every round has every fault', () => {
   const faults = Array.from({ length: 9 }, (_, i) => ({
     name: `fault-${i}`,
-    touchesRedis: i < 3,
+    touchesNetwork: i < 3,
     endsProcesses: i > 5
   }))
   const first = seed => {
     const names = []
     for (const together of schedule(faults, new Random(seed))) {
       names.push(together.map(({ name }) => name))
-      assert.ok(together.filter(({ touchesRedis }) => touchesRedis).length <= 1)
+      assert.ok(together.filter(({ touchesNetwork }) => touchesNetwork).length <= 1)
       assert.ok(together.filter(({ endsProcesses }) => endsProcesses).length <= 1)
       if (names.flat().length === 3 * faults.length) return names
     }

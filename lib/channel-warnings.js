@@ -7,6 +7,7 @@
 
 const { URL } = require('node:url')
 const { copyWarning } = require('./copy-check')
+const { isLoopback, partsOf } = require('./peers')
 const { weakSecretWarning } = require('./secret')
 
 /** The channels of this process that were reported. */
@@ -31,7 +32,7 @@ function unauthenticatedWarning(channel) {
     code: 'WARN_CONFLUX_UNAUTHENTICATED',
     message:
       `the channel "${channelName}" over ${host} has no secret: every client that reaches it can read and forge what ` +
-      'nodes say; give all nodes the same `channel.secret`',
+      `nodes say; give all nodes the same \`channel.secret\`${name === 'tcp' ? ', or use `channel.tls`' : ''}`,
     channel: name,
     channelName,
     host
@@ -39,12 +40,28 @@ function unauthenticatedWarning(channel) {
 }
 
 /** The host by which frames leave this machine; null if they do not. */
-function remoteHost({ name, connectionString, host, sentinels, clusterNodes }) {
-  if (name !== 'redis') return null
+function remoteHost(channel) {
+  switch (channel.name) {
+    case 'redis':
+      return remoteHostOfRedis(channel)
+    case 'tcp':
+      return channel.tls === undefined ? remoteHostOfTcp(channel) : null
+    default:
+      return null
+  }
+}
+
+function remoteHostOfRedis({ connectionString, host, sentinels, clusterNodes }) {
   const servers = sentinels?.servers ?? clusterNodes ?? []
   const hosts = [connectionString === undefined ? (host ?? '') : hostOf(connectionString)]
   hosts.push(...servers.map(server => server.host))
   return hosts.find(host => host !== '' && !isOfThisMachine(host)) ?? null
+}
+
+/** Every process that can connect to the address is let in. */
+function remoteHostOfTcp({ listen }) {
+  const host = partsOf(listen, 0)?.host ?? '0.0.0.0'
+  return isLoopback(host) ? null : host
 }
 
 function hostOf(connectionString) {

@@ -24,37 +24,65 @@ const DEPTH_MAX = 64
  * @param what how the errors name the value: `args`, `action`.
  */
 function encode(value, what, depthMax = DEPTH_MAX) {
-  const text = encodeLoosely(value, what, depthMax)
-  // Neither a cycle nor more levels than these are left now.
-  const loss = text === undefined ? null : lossOf(value, what)
-  if (loss !== null) throw loss
+  const text = stringify(value, what, depthMax)
+  // No cycle is left now.
+  const fault = text === undefined ? null : faultOf(value, text, what, depthMax)
+  if (fault !== null) throw fault
   return text
 }
 
 /** What is lost on the way is lost. */
 function encodeLoosely(value, what, depthMax = DEPTH_MAX) {
+  const text = stringify(value, what, depthMax)
+  if (text !== undefined) checkDepth(text, what, depthMax)
+  return text
+}
+
+function stringify(value, what, depthMax) {
   let text
   try {
     text = JSON.stringify(value)
   } catch (error) {
     throw explain(value, what, error, depthMax)
   }
-  if (text === undefined) return undefined
-  // No character has more than 3 bytes, and no level of nesting less than 2 characters.
-  if (text.length * 3 > BYTES_MAX) checkSize(text, what)
-  if (text.length > 2 * depthMax && depthOf(text) > depthMax) throw errors.tooDeep(what, depthMax)
+  // No character has more than 3 bytes.
+  if (text !== undefined && text.length * 3 > BYTES_MAX) checkSize(text, what)
   return text
 }
 
-/** The error that names the first thing that JSON would lose, or null. */
-function lossOf(value, what) {
+/** The levels that the walk may still go down, and whether a `toJSON` hid levels from it. */
+let levelsLeft = 0
+let hasHiddenLevels = false
+
+const TOO_DEEP = { path: '', why: 'is nested too deep' }
+
+/** The error that names the first thing that JSON would lose, or more levels than are allowed; or null. */
+function faultOf(value, text, what, depthMax) {
+  // An accessor of the value may encode another one meanwhile.
+  const outerLevels = levelsLeft
+  const outerHidden = hasHiddenLevels
+  levelsLeft = depthMax
+  hasHiddenLevels = false
   try {
     const loss = findLoss(value)
-    return loss === null ? null : errors.notJson(what + loss.path, `it ${loss.why}`)
+    if (loss?.why === TOO_DEEP.why) return errors.tooDeep(what, depthMax)
+    if (loss !== null) return errors.notJson(what + loss.path, `it ${loss.why}`)
+    // The walk is over values, the text may have far more characters.
+    if (hasHiddenLevels) checkDepth(text, what, depthMax)
+    return null
   } catch (error) {
+    if (error?.code === 'ERR_CONFLUX_TOO_DEEP') return error
     // An accessor, or a trap, that gave something before.
     return errors.notJson(what, errors.messageOf(error))
+  } finally {
+    levelsLeft = outerLevels
+    hasHiddenLevels = outerHidden
   }
+}
+
+function checkDepth(text, what, depthMax) {
+  // No level of nesting has less than 2 characters.
+  if (text.length > 2 * depthMax && depthOf(text) > depthMax) throw errors.tooDeep(what, depthMax)
 }
 
 /** Nothing is asked of what is right but its values: this runs for every call and action. */
@@ -80,16 +108,22 @@ function findLoss(value) {
 
 function findLossOfObject(value) {
   const prototype = Object.getPrototypeOf(value)
+  if (levelsLeft-- === 0) return saysWhatIsKept(value) ? null : TOO_DEEP
   const loss =
     prototype === Array.prototype
       ? findLossOfItems(value)
       : prototype === Object.prototype
         ? findLossOfMembers(value)
         : findLossOfInstance(value)
+  levelsLeft++
   return loss === null || saysWhatIsKept(value) ? null : loss
 }
 
-const saysWhatIsKept = value => typeof value.toJSON === 'function'
+function saysWhatIsKept(value) {
+  if (typeof value.toJSON !== 'function') return false
+  hasHiddenLevels = true
+  return true
+}
 
 function findLossOfItems(array) {
   for (let i = 0; i < array.length; i++) {

@@ -33,13 +33,23 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
 /** What is a function is called by `core.js`, and is no part of JSON. */
 function nativeChannel(channel) {
   if (channel.name === 'socket.io') return { name: 'custom', channelName: channel.channel }
-  const { path: directory } = channel
+  const { path: directory, name, tls } = channel
   return {
     ...channel,
     secret: undefined,
     authorities: authoritiesOf(channel),
-    path: directory && absolute('channel.path', directory)
+    path: directory && absolute('channel.path', directory),
+    tls: name === 'tcp' && tls !== undefined ? peerTls(tls) : tls
   }
+}
+
+/** Files are read again for each connection. */
+function peerTls({ allow, ...given }) {
+  const sources = Object.entries(given).map(([option, value]) => [
+    option,
+    value.includes('-----BEGIN ') ? value : { file: absolute(`channel.tls.${option}`, value) }
+  ])
+  return { allow, ...Object.fromEntries(sources) }
 }
 
 /** The node may outlive the directory that the process was in. */

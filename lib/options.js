@@ -121,7 +121,8 @@ const CHANNELS = {
     channelName: { default: 'conflux', check: name },
     listen: { required: true, check: listen },
     advertise: { check: advertise },
-    peers: { required: true, check: peers }
+    peers: { required: true, check: peers },
+    tls: { check: peerTls }
   }
 }
 
@@ -138,6 +139,14 @@ const SOCKET = {
 /** Of every channel. */
 const CHANNEL = {
   secret: { check: checkSecret }
+}
+
+/** Of a TCP channel: a text in PEM, or the path of a file that holds it. */
+const PEER_TLS = {
+  cert: { required: true, check: pem },
+  key: { required: true, check: pem },
+  ca: { required: true, check: pem },
+  allow: { check: allow }
 }
 
 const TLS = {
@@ -404,6 +413,29 @@ function tls(prefix) {
     }
     return result
   }
+}
+
+function peerTls(value, path, faults) {
+  if (isObject(value)) return checkFields(PEER_TLS, value, 'channel.tls.', faults)
+  faults.push(`${path} must be an object with "cert", "key" and "ca"`)
+  return value
+}
+
+/** The value may be a key: it is never part of a message. */
+function pem(value, path, faults) {
+  if (Buffer.isBuffer(value)) return value.toString()
+  if (typeof value !== 'string' || value === '' || value.includes('\0') || !value.isWellFormed()) {
+    faults.push(`${path} must be a text in PEM, or the path of a file that holds it`)
+  }
+  return value
+}
+
+function allow(value, path, faults) {
+  const isName = name => typeof name === 'string' && name !== '' && name.isWellFormed()
+  if (!Array.isArray(value) || value.length === 0 || !value.every(isName)) {
+    faults.push(`${path} must be a non-empty array of the DNS names or URIs of peers`)
+  }
+  return value
 }
 
 function connectionString(value, path, faults) {

@@ -1,5 +1,5 @@
 /**
- * The cluster under test: OS processes over a `Network`, what they are asked, and how they are started and
+ * The cluster under test: OS processes over a network, what they are asked, and how they are started and
  * ended.
  *
  * Owned by `run.js`, handed to every fault. It decides nothing about faults.
@@ -12,6 +12,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const { libraryOfDisk, writeDiskDelay } = require('./disk-delay')
+const { LocalNetwork, TcpNetwork } = require('./direct-network')
 const { Network } = require('./network')
 const { isInNamespace, keepSmallDisk, mountSmallDisk } = require('./namespace')
 const { until } = require('./until')
@@ -19,10 +20,14 @@ const { libraryOfClock, writeClock } = require('./wall-clock')
 
 const ASK_TIMEOUT_MS = 3000
 
+/** By the name of the channel. */
+const NETWORKS = { redis: Network, tcp: TcpNetwork, local: LocalNetwork }
+
 class Cluster {
   #settings
 
   /**
+   * @param settings.channel over which: redis, tcp or local.
    * @param settings.size how many processes, all voters.
    * @param settings.isDurable whether they keep their logs on disk.
    * @param settings.folder where histories, logs and storages go.
@@ -33,7 +38,7 @@ class Cluster {
     cluster.size = settings.size
     cluster.isDurable = settings.isDurable
     cluster.ids = Array.from({ length: settings.size }, (_, i) => `node-${i + 1}`)
-    cluster.network = await Network.start(settings.folder, cluster.ids)
+    cluster.network = await NETWORKS[settings.channel].start(settings.folder, cluster.ids)
     /** All processes that ever ran, in the order of their starts. */
     cluster.members = []
     /** Faults that the processes reported; the run decides which of them are to be expected. */

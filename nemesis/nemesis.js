@@ -1,10 +1,11 @@
 /**
- * Is `npm run nemesis`: clusters of OS processes over a real Redis, faults of every kind, and checkers that
+ * Is `npm run nemesis`: clusters of OS processes over a real Redis or over direct connections, faults of every kind, and checkers that
  * hold every observation against what conflux promises.
  *
  *   npm run nemesis                              a short run: 3 processes in memory, 5 with disks
  *   npm run nemesis -- --long                    16 runs of 600 seconds
  *   npm run nemesis -- --seed 7 --faults kill,pause --nodes 3 --seconds 60
+ *   npm run nemesis -- --channel tcp             over direct connections; or `local`
  *
  * What happened is in `nemesis-results/`; what passed leaves its report there, what failed everything.
  */
@@ -52,7 +53,7 @@ main(async () => {
         results.flatMap(({ strikes }) => strikes)
       )
     : []
-  const summary = summarize({ results, missing, skipped: skippedFaults(options.faults, possible), options })
+  const summary = summarize({ results, missing, skipped: skippedFaults(options.faults, possible, options.channel), options })
   fs.writeFileSync(path.join(folder, 'report.json'), `${JSON.stringify(summary, null, 2)}\n`)
   printReport(summary)
   if (!summary.hasPassed) {
@@ -68,6 +69,7 @@ function readOptions() {
       nodes: { type: 'string' },
       faults: { type: 'string' },
       storage: { type: 'string' },
+      channel: { type: 'string', default: 'redis' },
       clients: { type: 'string', default: '8' },
       long: { type: 'boolean', default: false }
     }
@@ -84,6 +86,7 @@ function readOptions() {
     nodes: numberOf(values.nodes, 'nodes', 3),
     clients: numberOf(values.clients, 'clients', 1),
     storage: oneOf(values.storage, 'storage', ['disk', 'memory']),
+    channel: oneOf(values.channel, 'channel', ['redis', 'tcp', 'local']),
     faults: faults.filter(({ name }) => names.includes(name)),
     isEveryFault: values.faults === undefined,
     isLong: values.long,
@@ -109,7 +112,7 @@ function oneOf(text, name, choices) {
 }
 
 /** 3 in memory and 5 on disks; `--long` goes round all four kinds. */
-function plansOf({ seed, seconds, nodes, storage, clients, isLong }, folder) {
+function plansOf({ seed, seconds, nodes, storage, channel, clients, isLong }, folder) {
   const kinds = isLong
     ? [[3, false], [5, true], [5, false], [3, true]] // prettier-ignore
     : [[3, false], [5, true]] // prettier-ignore
@@ -122,6 +125,7 @@ function plansOf({ seed, seconds, nodes, storage, clients, isLong }, folder) {
       isDurable: storage === undefined ? isDurable : storage === 'disk',
       seconds: seconds ?? (isLong ? 600 : Infinity),
       rounds: seconds === undefined && !isLong ? (isDurable ? 3 : 1) : Infinity,
+      channel,
       seed: seed + i,
       clients,
       pause: 10,
@@ -130,23 +134,30 @@ function plansOf({ seed, seconds, nodes, storage, clients, isLong }, folder) {
   })
   return plans.map((plan, i) => ({
     ...plan,
-    name: `${i + 1}-${plan.size}-nodes-${plan.isDurable ? 'disk' : 'memory'}`
+    name: `${i + 1}-${plan.size}-nodes-${plan.channel}-${plan.isDurable ? 'disk' : 'memory'}`
   }))
 }
 
 function possibleFaults(plan, wanted, possible) {
-  const fit = wanted.filter(fault => !fault.isImpossible?.(plan))
+  const fit = wanted.filter(fault => whyNot(fault, plan) === false)
   for (const fault of fit) possible.add(fault)
   if (fit.length === 0) throw new Stop(`None of these faults is possible with ${plan.name}.`)
   return fit
 }
 
+/** Why a run cannot have a fault; false if it can. */
+function whyNot(fault, plan) {
+  const { channels = ['redis', 'tcp', 'local'] } = fault
+  if (!channels.includes(plan.channel)) return `not over ${plan.channel}`
+  return fault.isImpossible?.(plan) || false
+}
+
 /** Those that no run could have, with the reason. */
-function skippedFaults(wanted, possible) {
+function skippedFaults(wanted, possible, channel) {
   return wanted
     .filter(fault => !possible.has(fault))
     .map(fault => ({
       fault: fault.name,
-      why: fault.isImpossible({ isDurable: true, size: 5 }) || 'needs a disk'
+      why: whyNot(fault, { isDurable: true, size: 5, channel }) || 'needs a disk'
     }))
 }

@@ -28,13 +28,13 @@ const COST_MS_MIN = 0.01
 const COST_MS_MAX = 100
 
 const { origin, historyFile, clients, pause, channel, ...options } = JSON.parse(process.argv[2])
-const { passwordFile, ...server } = channel
+const { passwordFile, ...reached } = channel
 /** It changes while the process runs. */
-const password = () => fs.promises.readFile(passwordFile, 'utf8')
+if (passwordFile !== undefined) reached.password = () => fs.promises.readFile(passwordFile, 'utf8')
 const history = new Recorder(historyFile)
 
 spendTime()
-const node = conflux({ ...options, channel: { ...server, password }, methods, reduce })
+const node = conflux({ ...options, channel: reached, methods, reduce })
 
 let countSeen = 0
 node.subscribe(() => {

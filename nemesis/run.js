@@ -25,6 +25,7 @@ const REST_MS = 300
 
 /**
  * @param plan.name of the run, and of its folder.
+ * @param plan.channel over which they reach each other: redis, tcp or local.
  * @param plan.size how many processes.
  * @param plan.isDurable whether they have disks.
  * @param plan.seconds for how long faults begin, at most.
@@ -38,6 +39,7 @@ async function run(plan, say) {
   const cluster = await Cluster.start({
     size: plan.size,
     isDurable: plan.isDurable,
+    channel: plan.channel,
     folder,
     clients: Math.ceil(plan.clients / plan.size),
     pause: plan.pause,

@@ -25,7 +25,7 @@ function* schedule(faults, random, rounds = Infinity) {
 
 /** Two that end processes may end too many; of two that touch Redis one may undo what the other did. */
 function fitsWith(one, other) {
-  return !(one.endsProcesses && other.endsProcesses) && !(one.touchesRedis && other.touchesRedis)
+  return !(one.endsProcesses && other.endsProcesses) && !(one.touchesNetwork && other.touchesNetwork)
 }
 
 module.exports = { schedule }

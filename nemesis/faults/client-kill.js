@@ -13,4 +13,4 @@ async function strike({ cluster, random, note }) {
   note({})
 }
 
-module.exports = { name: 'client-kill', strike, touchesRedis: true }
+module.exports = { name: 'client-kill', strike, touchesNetwork: true, channels: ['redis'] }

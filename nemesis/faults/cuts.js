@@ -22,7 +22,7 @@ function cutFault(name, leaderIn, directionsOf) {
       await cluster.network.heal()
     }
   }
-  return { name, leaderIn, directionsOf, strike, touchesRedis: true }
+  return { name, leaderIn, directionsOf, strike, touchesNetwork: true, channels: ['redis', 'tcp'] }
 }
 
 /** Every direction between two groups. */

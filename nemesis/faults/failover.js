@@ -48,4 +48,4 @@ async function isOneCluster(cluster) {
   if (clusters.size > 1) throw new Error(`there are ${clusters.size} clusters: ${[...clusters].join(', ')}`)
 }
 
-module.exports = { name: 'failover', strike, touchesRedis: true, endsProcesses: true }
+module.exports = { name: 'failover', strike, touchesNetwork: true, channels: ['redis'], endsProcesses: true }

@@ -26,4 +26,4 @@ async function strike({ cluster, random, note }) {
   }
 }
 
-module.exports = { name: 'packets', isImpossible, strike }
+module.exports = { name: 'packets', isImpossible, strike, channels: ['redis', 'tcp'] }

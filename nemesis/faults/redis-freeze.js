@@ -13,4 +13,4 @@ async function strike({ cluster, random, note }) {
   }
 }
 
-module.exports = { name: 'redis-freeze', strike, touchesRedis: true }
+module.exports = { name: 'redis-freeze', strike, touchesNetwork: true, channels: ['redis'] }

@@ -10,4 +10,4 @@ async function strike({ cluster, random, note }) {
   await cluster.redis.start()
 }
 
-module.exports = { name: 'redis-restart', strike, touchesRedis: true }
+module.exports = { name: 'redis-restart', strike, touchesNetwork: true, channels: ['redis'] }

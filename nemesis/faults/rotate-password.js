@@ -6,4 +6,4 @@ async function strike({ cluster, note }) {
   note({})
 }
 
-module.exports = { name: 'rotate-password', strike, touchesRedis: true }
+module.exports = { name: 'rotate-password', strike, touchesNetwork: true, channels: ['redis'] }

@@ -26,4 +26,4 @@ async function strike({ cluster, random, note }) {
   }
 }
 
-module.exports = { name: 'slow-link', strike, touchesRedis: true, endsProcesses: true }
+module.exports = { name: 'slow-link', strike, touchesNetwork: true, channels: ['redis', 'tcp'], endsProcesses: true }

@@ -106,14 +106,23 @@ async fn a_node_with_another_certificate_is_not_let_in() {
     let [cert, key] = authority.issue("node-2", Duration::ZERO);
     let expired =
         TcpTls { cert: Pem::Text(cert), key: Pem::Text(key), ..authority.tls("node-2", Some(&allow)) };
+    // The side that dials checks first.
+    let stranger = another.tls("node-2", None);
+    let mut stranger = open(0, &[port], Some(stranger)).join(incarnation(2));
+    let cause = refusal(&mut stranger).await;
+    assert!(cause.contains("invalid peer certificate: UnknownIssuer"), "{cause}");
     for (tls, reason) in [
-        (another.tls("node-2", None), "invalid peer certificate: UnknownIssuer"),
         (authority.tls("somebody", None), "the certificate's names [somebody] are not in \"allow\""),
         (expired, "invalid peer certificate: certificate expired"),
     ] {
         let stranger = open(0, &[port], Some(tls)).join(incarnation(2));
         stranger.outbound.say(Target::All, Bytes::from("forged"));
-        let cause = refusal(&mut one).await;
+        let cause = loop {
+            let cause = refusal(&mut one).await;
+            if !cause.contains("alert") {
+                break cause;
+            }
+        };
         assert!(cause.starts_with("a connection from 127.0.0.1: "), "{cause}");
         assert!(cause.contains(reason), "{cause}");
     }
