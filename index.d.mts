@@ -36,6 +36,7 @@ export type {
   Performed,
   ReadyOptions,
   RedisChannel,
+  RedisTls,
   Refused,
   Role,
   Secret,

@@ -459,10 +459,41 @@ declare namespace conflux {
      * Connects by TLS. As PEM texts: `ca` are the certificates to trust instead of those that Node trusts, `cert` and
      * `key` are this client's own. Default: false, or what the connection string says.
      */
-    tls?:
-      boolean | { ca?: string | undefined; cert?: string | undefined; key?: string | undefined } | undefined
+    tls?: RedisTls | undefined
+    /** The same as `connectionString`, as in node-redis. */
+    url?: string | undefined
+    /** A Unix socket, as in ioredis. */
+    path?: string | undefined
+    /** The same as `db`, as in node-redis. */
+    database?: number | undefined
+    /** The server as in node-redis. */
+    socket?:
+      | {
+          host?: string | undefined
+          port?: number | undefined
+          path?: string | undefined
+          tls?: RedisTls | undefined
+          ca?: string | undefined
+          cert?: string | undefined
+          key?: string | undefined
+        }
+      | undefined
+    /** Redis Sentinels, which are asked for the primary on every connect; instead of `host`. Default of `port`: 26379. */
+    sentinels?: readonly { host: string; port?: number | undefined }[] | undefined
+    /** The same as `sentinels`, as in node-redis. */
+    sentinelRootNodes?: readonly { host: string; port?: number | undefined }[] | undefined
+    /** The name of the primary in the configuration of the Sentinels (`name` of ioredis and node-redis). Default: `mymaster`. */
+    masterName?: string | undefined
+    sentinelUsername?: string | undefined
+    sentinelPassword?: string | undefined
+    /** The Sentinels use TLS, with the certificates of `tls`. Default: false. */
+    sentinelTls?: boolean | undefined
+    /** Some nodes of a Redis Cluster, which know the others; instead of `host`. Default of `port`: 6379. */
+    rootNodes?:
+      readonly ({ host: string; port?: number | undefined; url?: undefined } | { url: string })[] | undefined
   }
 
+  type RedisTls = boolean | { ca?: string | undefined; cert?: string | undefined; key?: string | undefined }
   /**
    * Your own channel, over whatever your nodes can reach each other by. A channel may lose, repeat, delay and reorder
    * frames; it must never alter a frame, nor deliver it to a node that it is not for. A frame has up to 2 MiB. Lost frames

@@ -56,6 +56,7 @@ test('the gauges say what the status says', async t => {
     conflux_caught_up: 1,
     conflux_log_entries: status.lastIndex,
     conflux_snapshot_index: 0,
+    conflux_dropped_frames: 0,
     conflux_server_leader_changes_seen_total: 1,
     conflux_server_proposals_failed_total: 0
   }
@@ -198,7 +199,13 @@ test('the dashboard asks for metrics that there are, and for all but the index o
   )
   assert.deepEqual(
     names.filter(name => !asked.has(name)),
-    ['conflux_caught_up', 'conflux_server_is_learner', 'conflux_snapshot_index', 'conflux_term']
+    [
+      'conflux_caught_up',
+      'conflux_dropped_frames',
+      'conflux_server_is_learner',
+      'conflux_snapshot_index',
+      'conflux_term'
+    ]
   )
   for (const query of queries) {
     for (const [open, close] of ['()', '{}', '[]']) {

@@ -51,9 +51,11 @@ function remoteHost(channel) {
   }
 }
 
-function remoteHostOfRedis({ connectionString, host }) {
-  const given = connectionString === undefined ? (host ?? '') : hostOf(connectionString)
-  return given === '' || isOfThisMachine(given) ? null : given
+function remoteHostOfRedis({ connectionString, host, sentinels, clusterNodes }) {
+  const servers = sentinels?.servers ?? clusterNodes ?? []
+  const hosts = [connectionString === undefined ? (host ?? '') : hostOf(connectionString)]
+  hosts.push(...servers.map(server => server.host))
+  return hosts.find(host => host !== '' && !isOfThisMachine(host)) ?? null
 }
 
 /** Every process that can connect to the address is let in. */

@@ -52,7 +52,11 @@ const GAUGES = {
     'Entries of the log that no snapshot covers.',
     status => status.lastIndex - status.snapshotIndex
   ],
-  snapshot_index: ['The last index that a snapshot covers.', status => status.snapshotIndex]
+  snapshot_index: ['The last index that a snapshot covers.', status => status.snapshotIndex],
+  dropped_frames: [
+    'Frames that had no effect: forged, replayed, of another secret.',
+    ({ droppedFrames }) => Object.values(droppedFrames).reduce((sum, count) => sum + count)
+  ]
 }
 
 function isLearner({ id, members }) {

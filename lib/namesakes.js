@@ -14,7 +14,11 @@ const KEY = Symbol.for('conflux.openNodes')
 /** What makes two nodes namesakes: they would meet, and have one id. */
 function keyOf({ id, channel }) {
   const { name, channelName, connectionString, host, port, db, channel: ofSocketIO } = channel
-  return JSON.stringify([id, name, channelName, connectionString, host, port, db, ofSocketIO])
+  const { sentinels, clusterNodes } = channel
+  return JSON.stringify([
+    ...[id, name, channelName, connectionString, host, port, db, ofSocketIO],
+    ...[sentinels, clusterNodes]
+  ])
 }
 
 class Namesakes {

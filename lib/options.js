@@ -4,11 +4,13 @@
 
 'use strict'
 
+const { URL } = require('node:url')
 const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { nameOf } = require('./json-faults')
 const { kindOf } = require('./kind')
 const { faultOfPeers, isLoopback, isUnspecified, listenOf, partsOf, quoted } = require('./peers')
+const { normalizeRedis } = require('./redis-options')
 const { checkSecret } = require('./secret')
 const { suggestion } = require('./suggestion')
 
@@ -66,6 +68,10 @@ const QUORUM_LOSS = {
   recoverAfter: { required: true, check: integer(1, RECOVER_AFTER_MAX) }
 }
 
+const HOST = { check: name }
+
+const PORT = { check: integer(1, 65535) }
+
 const CHANNELS = {
   local: {
     name: { required: true, check: name },
@@ -85,7 +91,19 @@ const CHANNELS = {
     username: { check: stringOrFunction },
     password: { check: stringOrFunction },
     db: { check: integer(0, 2147483647) },
-    tls: { check: tls }
+    tls: { check: tls('channel.tls.') },
+    // What follows has the names of ioredis and node-redis (redis-options.js).
+    url: { check: connectionString },
+    path: { check: pathname },
+    database: { check: integer(0, 2147483647) },
+    socket: { check: socket },
+    sentinels: { check: servers({ host: HOST, port: PORT }) },
+    sentinelRootNodes: { check: servers({ host: HOST, port: PORT }) },
+    masterName: { check: name },
+    sentinelUsername: { check: string },
+    sentinelPassword: { check: string },
+    sentinelTls: { check: boolean },
+    rootNodes: { check: servers({ host: { check: string }, port: PORT, url: { check: nodeUrl } }) }
   },
   custom: {
     name: { required: true, check: name },
@@ -106,6 +124,16 @@ const CHANNELS = {
     peers: { required: true, check: peers },
     tls: { check: peerTls }
   }
+}
+
+const SOCKET = {
+  host: { check: string },
+  port: PORT,
+  path: { check: pathname },
+  tls: { check: tls('channel.socket.tls.') },
+  ca: { check: string },
+  cert: { check: string },
+  key: { check: string }
 }
 
 /** Of every channel. */
@@ -303,13 +331,34 @@ function channel(value, path, faults) {
     const { join } = result
     result.join = (...args) => Reflect.apply(join, value, args)
   }
-  if (result.connectionString !== undefined) {
-    for (const key of ['host', 'port', 'username', 'password', 'db']) {
-      if (result[key] !== undefined)
-        faults.push(`"channel.${key}" can't be given beside "channel.connectionString"`)
+  return value.name === 'redis' ? normalizeRedis(result, faults) : result
+}
+
+function socket(value, path, faults) {
+  return isObject(value) ? checkFields(SOCKET, value, 'channel.socket.', faults) : object(value, path, faults)
+}
+
+function servers(table) {
+  return (value, path, faults) => {
+    if (!Array.isArray(value) || value.length === 0 || !value.every(isObject)) {
+      faults.push(`${path} must be a list of servers: [{ host, port }, …]`)
+      return value
     }
+    return value.map((server, i) => {
+      const prefix = `${path.slice(1, -1)}[${i}].`
+      const result = checkFields(table, server, prefix, faults)
+      if (!result.host && !result.url) faults.push(`"${prefix}host" is required`)
+      return result
+    })
   }
-  return result
+}
+
+/** The login is the same on all nodes, and not part of their addresses. */
+function nodeUrl(value, path, faults) {
+  if (typeof value !== 'string' || !/^rediss?:\/\/[^@/?#]+\/?$/.test(value) || !URL.canParse(value)) {
+    faults.push(`${path} must be redis://host:port or rediss://host:port, without a user, a password or a db`)
+  }
+  return value
 }
 
 function listen(value, path, faults) {
@@ -350,18 +399,20 @@ function checkReachable({ advertise, peers }, faults) {
 }
 
 /** `true` is TLS with nothing special. */
-function tls(value, path, faults) {
-  if (value === true) return {}
-  if (value === false) return undefined
-  if (!isObject(value)) {
-    faults.push(`${path} must be true or an object`)
-    return value
+function tls(prefix) {
+  return (value, path, faults) => {
+    if (value === true) return {}
+    if (value === false) return undefined
+    if (!isObject(value)) {
+      faults.push(`${path} must be true or an object`)
+      return value
+    }
+    const result = checkFields(TLS, value, prefix, faults)
+    if ((result.cert === undefined) !== (result.key === undefined)) {
+      faults.push(`"${prefix}cert" and "${prefix}key" belong together`)
+    }
+    return result
   }
-  const result = checkFields(TLS, value, 'channel.tls.', faults)
-  if ((result.cert === undefined) !== (result.key === undefined)) {
-    faults.push('"channel.tls.cert" and "channel.tls.key" belong together')
-  }
-  return result
 }
 
 function peerTls(value, path, faults) {

@@ -468,3 +468,47 @@ mod sealed_redis {
 
     contract!(|_| Server(RedisServer::start(&[])));
 }
+
+mod redis_sentinel {
+    use super::{
+        super::redis::{Redis, RedisOptions, deployments::WithSentinel},
+        *,
+    };
+
+    struct Deployment(WithSentinel);
+
+    impl Venue for Deployment {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            let options = RedisOptions { channel_name: name.to_string(), ..self.0.options() };
+            Box::new(Redis::new(options).expect("these options are good"))
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            vec![["one name", "another name"].map(|name| self.channel(name))]
+        }
+    }
+
+    contract!(|_| Deployment(WithSentinel::start()));
+}
+
+mod redis_cluster {
+    use super::{
+        super::redis::{Redis, RedisOptions, deployments::ThreePrimaries},
+        *,
+    };
+
+    struct Deployment(ThreePrimaries);
+
+    impl Venue for Deployment {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            let options = RedisOptions { channel_name: name.to_string(), ..self.0.options() };
+            Box::new(Redis::new(options).expect("these options are good"))
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            vec![["one name", "another name"].map(|name| self.channel(name))]
+        }
+    }
+
+    contract!(|_| Deployment(ThreePrimaries::start()));
+}

@@ -15,7 +15,7 @@ use crate::channel::Channel;
 use crate::channel::custom::{Custom, OpenLinks, Script};
 use crate::channel::local::Local;
 use crate::channel::memory::{Isolation, Memory};
-use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisTls};
+use crate::channel::redis::{Credentials, Redis, RedisOptions, RedisServer, RedisTls, Sentinels};
 use crate::channel::sealed::{Secret, Security};
 use crate::channel::tcp::{AskedPeers, Listen, Peers, Pem, Tcp, TcpOptions, TcpTls};
 use crate::error::Error;
@@ -119,9 +119,46 @@ pub(super) struct GivenRedis {
     password: Option<String>,
     db: Option<u32>,
     tls: Option<GivenTls>,
+    sentinels: Option<GivenSentinels>,
+    #[serde(default)]
+    cluster_nodes: Vec<GivenServer>,
     /// The certificates that Node trusts, in PEM.
     #[serde(default)]
     authorities: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct GivenServer {
+    host: String,
+    port: u16,
+}
+
+impl From<GivenServer> for RedisServer {
+    fn from(GivenServer { host, port }: GivenServer) -> Self {
+        Self { host, port }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenSentinels {
+    servers: Vec<GivenServer>,
+    primary_name: String,
+    username: Option<String>,
+    password: Option<String>,
+    uses_tls: bool,
+}
+
+impl From<GivenSentinels> for Sentinels {
+    fn from(given: GivenSentinels) -> Self {
+        Self {
+            servers: given.servers.into_iter().map(RedisServer::from).collect(),
+            primary_name: given.primary_name,
+            username: given.username,
+            password: given.password,
+            uses_tls: given.uses_tls,
+        }
+    }
 }
 
 /// PEM.
@@ -176,6 +213,8 @@ fn redis(given: GivenRedis, asked: Option<Asked>, patience: Duration) -> Result<
         channel_name: given.channel_name,
         tls: given.tls.map(|tls| RedisTls { ca: tls.ca, certificate_and_key: tls.cert.zip(tls.key) }),
         authorities: given.authorities,
+        sentinels: given.sentinels.map(Sentinels::from),
+        cluster_nodes: given.cluster_nodes.into_iter().map(RedisServer::from).collect(),
         patience,
     };
     Redis::new(options).map_err(|error| Error::InvalidChannel { cause: error.to_string() })

@@ -25,6 +25,10 @@ pub(super) enum Ended {
     },
     /// What is published on this server does not reach those on its primary.
     Replica,
+    /// The Sentinels name another primary.
+    Moved {
+        to: String,
+    },
     /// The subscriber's connection was closed.
     Deaf,
     /// The link did not hear its own echo within `patience`.

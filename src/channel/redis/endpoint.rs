@@ -22,6 +22,7 @@ use tokio_util::codec::Decoder;
 
 use super::{
     super::socket::{Counting, Socket},
+    discovery::{self, Discovery},
     ended::Ended,
     options::{Credentials, RedisOptions, RedisOptionsError, words},
     role::{self, Question, Role},
@@ -40,6 +41,8 @@ pub(super) struct Endpoint {
     address: String,
     db: i64,
     credentials: Option<Arc<dyn Credentials>>,
+    /// What finds the server; `None`: it is fixed.
+    discovery: Option<Discovery>,
 }
 
 /// What a session needs: one connection to publish on, one that hears what it subscribed to.
@@ -74,12 +77,8 @@ impl Endpoint {
     pub(super) fn new(options: &RedisOptions) -> Result<Self, RedisOptionsError> {
         let client = options.client()?;
         let info = client.get_connection_info();
-        let address = match info.addr() {
-            ConnectionAddr::Tcp(host, port) => format!("redis://{}:{port}", bracketed(host)),
-            ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{}:{port}", bracketed(host)),
-            ConnectionAddr::Unix(path) => format!("unix:{}", path.display()),
-            other => other.to_string(),
-        };
+        let discovery = Discovery::new(options);
+        let address = discovery.as_ref().map_or_else(|| address_of(info.addr()), Discovery::describe);
         let db = info.redis_settings().db();
         // No SELECT: pub/sub knows no db, and the server may refuse it for a reason that redis-rs keeps to itself.
         let login =
@@ -89,12 +88,25 @@ impl Endpoint {
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
         let info = info.clone().set_redis_settings(login).set_tcp_settings(tcp);
         let client = Client::open(info).map_err(RedisOptionsError::connection)?;
-        Ok(Self { client, address, db, credentials: options.credentials.clone() })
+        Ok(Self { client, address, db, credentials: options.credentials.clone(), discovery })
     }
 
-    /// This endpoint with the username and the password of today, or why there are none.
-    pub(super) async fn logged_in(&self) -> Result<Self, String> {
-        let Some(credentials) = &self.credentials else { return Ok(self.clone()) };
+    /// This endpoint with the server, the username and the password of today, or why they are not known.
+    pub(super) async fn resolved(&self) -> Result<Self, String> {
+        let mut endpoint = self.clone();
+        endpoint.log_in().await?;
+        if let Some(discovery) = &self.discovery {
+            let info = endpoint.client.get_connection_info().clone();
+            let server = discovery.locate(&info).await?;
+            let address = discovery::at(info.addr(), &server);
+            endpoint.address = address_of(&address);
+            endpoint.client = Client::open(info.set_addr(address)).map_err(|error| words(&error))?;
+        }
+        Ok(endpoint)
+    }
+
+    async fn log_in(&mut self) -> Result<(), String> {
+        let Some(credentials) = &self.credentials else { return Ok(()) };
         let asked = timeout(Self::CREDENTIALS_TIMEOUT, credentials.ask()).await;
         let asked = asked.unwrap_or_else(|_| {
             Err(format!(
@@ -110,8 +122,18 @@ impl Endpoint {
         if let Some(password) = asked.password {
             login = login.set_password(password);
         }
-        let client = Client::open(info.set_redis_settings(login)).map_err(|error| words(&error))?;
-        Ok(Self { client, ..self.clone() })
+        self.client = Client::open(info.set_redis_settings(login)).map_err(|error| words(&error))?;
+        Ok(())
+    }
+
+    /// Ends when the session should be with another server.
+    pub(super) fn watch(&self) -> Option<impl Future<Output = Ended> + Send + use<>> {
+        let info = self.client.get_connection_info().clone();
+        self.discovery.clone().map(|discovery| discovery.watch(info))
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        self.discovery.as_ref().is_some_and(Discovery::is_cluster)
     }
 
     /// The number of the db, which is part of every topic's name.
@@ -280,6 +302,15 @@ fn connection_config() -> AsyncConnectionConfig {
 
 fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new().with_time(Duration::from_secs(10))
+}
+
+fn address_of(address: &ConnectionAddr) -> String {
+    match address {
+        ConnectionAddr::Tcp(host, port) => format!("redis://{}:{port}", bracketed(host)),
+        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{}:{port}", bracketed(host)),
+        ConnectionAddr::Unix(path) => format!("unix:{}", path.display()),
+        other => other.to_string(),
+    }
 }
 
 /// A host as a URL writes it: an IPv6 address in brackets.

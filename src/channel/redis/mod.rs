@@ -4,6 +4,9 @@
 //! thing each ([`publisher`], [`subscriber`], [`watchdog`]), and starts over when the first of them ends. It
 //! must never touch a key of the server but its marker and its note, never report a password, and never give up.
 
+#[cfg(test)]
+pub(super) mod deployments;
+mod discovery;
 mod ended;
 mod endpoint;
 mod options;
@@ -20,7 +23,9 @@ mod supervisor;
 mod topics;
 mod watchdog;
 
-pub use options::{AskedCredentials, Credentials, RedisOptions, RedisOptionsError, RedisTls};
+pub use options::{
+    AskedCredentials, Credentials, RedisOptions, RedisOptionsError, RedisServer, RedisTls, Sentinels,
+};
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -65,6 +70,7 @@ impl Redis {
 impl Channel for Redis {
     fn join(&self, me: Incarnation) -> Link {
         let topics = Topics::new(self.endpoint.db(), &self.channel_name, me);
+        let topics = if self.endpoint.is_cluster() { topics.with_tagged_keys() } else { topics };
         let writer = Arc::new(SocketWriter::new(topics.clone()));
         let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
         let health = Arc::new(watch::Sender::new(Health::Connecting));

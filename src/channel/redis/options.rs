@@ -3,7 +3,7 @@
 //! Filled in by the edge, whose `channel: {name: 'redis', …}` has the same fields in camelCase. No error of this file
 //! may repeat a connection string or a password.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates,
@@ -41,8 +41,37 @@ pub struct RedisOptions {
     /// Trusted by TLS where `tls` has no `ca`, one certificate in PEM each; none: Mozilla's list. What is not fit to be
     /// an authority is skipped, as the lists of operating systems hold such.
     pub authorities: Vec<String>,
+    /// Asked for the server, instead of `host` and `port`.
+    pub sentinels: Option<Sentinels>,
+    /// Some nodes of a Redis Cluster, which know the others, instead of `host` and `port`.
+    pub cluster_nodes: Vec<RedisServer>,
     /// How long a link may not hear its own echo before it reconnects; about two election timeouts. Default: 1 s.
     pub patience: Duration,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisServer {
+    pub host: String,
+    pub port: u16,
+}
+
+impl fmt::Display for RedisServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Redis Sentinels, and how to log in there.
+#[derive(Clone)]
+pub struct Sentinels {
+    pub servers: Vec<RedisServer>,
+    /// The name of the primary in the configuration of the Sentinels.
+    pub primary_name: String,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    /// They speak TLS, with the certificates of the server's.
+    pub uses_tls: bool,
 }
 
 /// What gives a username and a password for every connect: passwords rotate and tokens expire.
@@ -104,6 +133,8 @@ impl Default for RedisOptions {
             db: None,
             tls: None,
             authorities: Vec::new(),
+            sentinels: None,
+            cluster_nodes: Vec::new(),
             patience: Duration::from_secs(1),
         }
     }

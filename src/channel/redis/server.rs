@@ -4,7 +4,7 @@
 
 use std::{
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use redis::{Client, aio::MultiplexedConnection};
 pub(crate) struct RedisServer {
     port: u16,
     port_option: &'static str,
+    file: Option<PathBuf>,
     arguments: Vec<String>,
     child: Option<Child>,
 }
@@ -26,6 +27,14 @@ impl RedisServer {
         server
     }
 
+    /// Starts a server with this file of settings.
+    pub(crate) fn start_with_file(file: &Path, arguments: &[&str]) -> Self {
+        let mut server = Self::absent(arguments);
+        server.file = Some(file.to_path_buf());
+        server.run();
+        server
+    }
+
     /// A server that does not run yet.
     pub(crate) fn absent(arguments: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
@@ -33,6 +42,7 @@ impl RedisServer {
         Self {
             port,
             port_option: "--port",
+            file: None,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             child: None,
         }
@@ -54,6 +64,7 @@ impl RedisServer {
     /// Starts it, again or for the first time, and waits until it accepts connections.
     pub(crate) fn run(&mut self) {
         let mut child = Command::new(binary())
+            .args(&self.file)
             .args([
                 self.port_option,
                 &self.port.to_string(),

@@ -43,7 +43,7 @@ impl Supervisor {
     /// Runs until the outbound queue is closed and the server has taken all of it.
     pub(super) async fn run(mut self) {
         for session in 0.. {
-            let cause = match self.endpoint.logged_in().await {
+            let cause = match self.endpoint.resolved().await {
                 Ok(endpoint) => cause(&self.session(&endpoint, session).await, &endpoint),
                 Err(why) => Some(format!("connecting to {}: {why}", self.endpoint.address())),
             };
@@ -112,6 +112,9 @@ impl Supervisor {
             first: first_echo,
         };
         tasks.spawn(watchdog.run());
+        if let Some(watch) = endpoint.watch() {
+            tasks.spawn(watch);
+        }
         let ended = match tasks.join_next().await {
             Some(Ok(ended)) => ended,
             Some(Err(error)) => Ended::Crashed { error },
@@ -137,6 +140,7 @@ fn cause(ended: &Ended, endpoint: &Endpoint) -> Option<String> {
             "{address} is a replica: PUBLISH there reaches only its own subscribers, not those of its primary; \
              this node needs the primary"
         ),
+        Ended::Moved { to } => format!("{address} is not the primary any more: the Sentinels name {to}"),
         Ended::Deaf => format!("listening to {address}: the connection was closed"),
         Ended::Silent { patience } => format!("listening to {address}: no echo within {patience:?}"),
         Ended::Crashed { error } => format!("serving {address}: {error}"),

@@ -10,7 +10,8 @@
 //! | `conflux:{db}:{channel}:echo:{incarnation}` | that incarnation | an echo: its number (8 bytes, big-endian) |
 //!
 //! There are two keys: `conflux:{db}:{channel}:cluster`, the marker that a cluster runs, expires within seconds;
-//! `conflux:{db}:{channel}:members`, the note of its members, outlives it by minutes.
+//! `conflux:{db}:{channel}:members`, the note of its members, outlives it by minutes. In a Redis Cluster the name of the
+//! channel is in braces, so that one node owns both.
 
 use std::time::Duration;
 
@@ -54,6 +55,17 @@ impl Topics {
     /// The name of the channel on a server.
     pub(super) fn channel(db: i64, channel_name: &str) -> String {
         format!("conflux:{db}:{channel_name}")
+    }
+
+    /// A name whose slot in a Redis Cluster all names with this tag share.
+    pub(super) fn tag(channel: &str) -> String {
+        format!("{{{channel}}}")
+    }
+
+    /// With keys that one node of a Redis Cluster owns.
+    pub(super) fn with_tagged_keys(self) -> Self {
+        let tag = Self::tag(&self.all);
+        Self { marker: format!("{tag}:cluster"), note: format!("{tag}:members"), ..self }
     }
 
     /// The topic that all of the channel hear, which names the channel.

@@ -14,6 +14,8 @@
 //!   frame to all, or to a member that has restarted from its disk, of a boot from before the link. Raft tolerates that
 //!   like a frame that was delayed; SECURITY.md says so.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod header;
 mod keys;
 mod opener;

@@ -1,7 +1,7 @@
 //! Opens the frames that arrive at one link.
 //!
 //! Part of the inbound side of a link, on the driver's thread. Only an authentic frame may change what it keeps: what
-//! anyone can send costs no memory, and displaces nothing.
+//! any client can send costs no memory, and displaces nothing.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -54,6 +54,10 @@ impl Opener {
         let generation = self.security.generation();
         if self.ring.0 != generation {
             self.ring = (generation, self.security.ring());
+        }
+        let is_sealed = |frame: &Bytes| Kind::of(frame).begins(frame);
+        if self.ring.1.is_empty() && !frames[from..].iter().any(is_sealed) {
+            return;
         }
         let mut refusals = Vec::new();
         let arrived = frames.split_off(from);
@@ -164,7 +168,8 @@ fn open(key: &BootKey, counter: u64, frame: Bytes) -> Option<Bytes> {
     Some(bytes.freeze())
 }
 
-/// The note that another link kept. It may be read any number of times, and by those who never heard that link.
+/// The note that another link kept. It may be read any number of times, also by a node that has heard nothing else of
+/// that link.
 pub(super) fn open_note(security: &Security, note: Bytes) -> Option<Bytes> {
     let ring = security.ring();
     if ring.is_empty() {
