@@ -13,7 +13,6 @@ mod configuration;
 mod deliveries;
 mod divergence;
 mod effect;
-mod facts;
 mod idle;
 mod inbound;
 #[cfg(test)]
@@ -28,9 +27,9 @@ mod replica;
 mod snapshot_schedule;
 mod snapshots;
 mod starts;
-mod status;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rand_chacha::{
@@ -38,13 +37,14 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::bootstrap::{Bootstrap, Event, Phase};
+use super::bootstrap::{self, Bootstrap, Event, Phase};
 use super::events::{Delivery, Input, Operation, Perform, Role, StoredState, Target, Warning, Work};
 use super::frame::{Message, OperationReply};
 use super::identity::{ClusterUuid, Start};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::requests::{ClientSession, Pending, in_pages};
+use super::status::Status;
 use super::timing::Timing;
 use super::transfer::Reception;
 use crate::error::Error;
@@ -57,6 +57,8 @@ pub use commits::Commits;
 #[cfg(test)]
 pub(super) use deliveries::payload_bytes;
 use effect::Effect;
+#[cfg(test)]
+use inspection::Inspection;
 use operations::PendingOperation;
 use overdue::Overdue;
 use quorum_recovery::QuorumRecovery;
@@ -271,6 +273,40 @@ impl Node {
             .map(|replica| replica.note.clone())
     }
 
+    pub fn status(&self) -> Status {
+        let mut status = Status {
+            incarnation: self.bootstrap.me(),
+            cluster_size: self.bootstrap.cluster_size(),
+            missing: self.missing().into(),
+            pending: self.client_session.len(),
+            waiting_for: self.bootstrap.waiting_for().map(Arc::from),
+            is_caught_up: self.is_caught_up,
+            ..Status::alone(&self.options)
+        };
+        if let Some(replica) = &self.replica {
+            replica.describe(&mut status);
+        }
+        if let Some(reception) = self.reception.as_ref().filter(|_| status.diverged.is_none()) {
+            status.waiting_for = Some(reception.describe().into());
+        }
+        status
+    }
+
+    /// The number of ticks after which the node needs a turn, at the latest.
+    pub fn ticks_until_wakeup(&self) -> u64 {
+        // First what fails for a busy node: this is called in every turn.
+        let is_at_rest = self.delivering.is_none()
+            && self.client_session.is_empty()
+            && self.commit_piggyback.is_empty()
+            && self.operations.is_empty()
+            && self.reception.is_none()
+            && self.closing.is_none()
+            && self.channel.is_healthy()
+            && !self.is_stopped;
+        let resting = self.replica.as_ref().filter(|replica| is_at_rest && idle::is_at_rest(replica));
+        resting.map_or(1, idle::ticks_until_wakeup)
+    }
+
     /// The actions from index `from` on, at most up to `until`, which JavaScript has reduced.
     pub fn commits(&self, from: u64, until: u64) -> Commits {
         let Some(replica) = &self.replica else { return Commits::unknown(until) };
@@ -285,6 +321,16 @@ impl Node {
         self.stop(Some(error));
     }
 
+    /// What the bootstrap needs to know.
+    fn facts(&self) -> bootstrap::Facts {
+        bootstrap::Facts {
+            is_closing: self.closing.is_some(),
+            cluster_was_found: self.cluster_was_found,
+            channel_is_healthy: self.channel.is_healthy(),
+            ..self.replica.as_ref().map_or_else(bootstrap::Facts::default, Replica::facts)
+        }
+    }
+
     fn tick(&mut self) {
         self.ticks += 1;
         self.commit_piggyback.release();
@@ -297,7 +343,7 @@ impl Node {
             }
             if facts.channel_is_healthy {
                 replica.now += 1;
-                replica.check_leader_silence(self.timing.missing());
+                replica.check_leader_silence();
                 self.tick_quorum_recovery();
             }
         }
@@ -456,7 +502,7 @@ impl Node {
     fn follow_group(&mut self) {
         self.follow_installed();
         if let Some(replica) = &mut self.replica {
-            replica.refresh_members(self.bootstrap.me().raft_id());
+            replica.refresh_members();
         }
     }
 
@@ -526,8 +572,7 @@ impl Node {
         }
         let has_ended = self.client_session.is_empty() && !self.has_operations();
         let Some(closing) = &mut self.closing else { return };
-        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me().raft_id());
-        let facts = closing::Facts { me, replica, has_ended, writes: self.writes, timing: self.timing };
+        let facts = closing::Facts { replica: self.replica.as_ref(), has_ended, writes: self.writes };
         let effects = closing.advance(&facts);
         self.execute(effects);
     }
@@ -572,6 +617,18 @@ impl Node {
         let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
         let frames = self.outbox.seal(cluster, self.bootstrap.me(), self.started());
         self.work.extend(frames.map(|(target, bytes)| Work::Send(target, bytes)));
+    }
+
+    #[cfg(test)]
+    pub fn inspect(&self) -> Inspection<'_> {
+        Inspection {
+            replica: self.replica.as_ref(),
+            former: self.former.as_ref(),
+            pending_deliveries: &self.pending_deliveries,
+            reception: self.reception.as_ref(),
+            quorum_recovery: &self.quorum_recovery,
+            ancestors: self.bootstrap.ancestors(),
+        }
     }
 
     fn warn(&mut self, warning: Warning) {

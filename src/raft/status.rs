@@ -44,6 +44,11 @@ pub struct Status {
 impl Status {
     /// Of a node that has no core yet.
     pub fn starting(options: &Options, waiting_for: &str) -> Self {
+        Self { waiting_for: Some(waiting_for.into()), ..Self::alone(options) }
+    }
+
+    /// Of a node that is in no cluster.
+    pub fn alone(options: &Options) -> Self {
         Self {
             id: options.id.clone(),
             incarnation: Incarnation::from_u128(0),
@@ -54,14 +59,14 @@ impl Status {
             commit_index: 0,
             applied_index: 0,
             last_index: 0,
-            members: Arc::from([]),
+            members: Arc::default(),
             cluster_size: options.cluster_size,
             snapshot_index: 0,
             diverged: None,
-            missing: Arc::from([]),
+            missing: Arc::default(),
             fault_tolerance: 0,
             pending: 0,
-            waiting_for: Some(waiting_for.into()),
+            waiting_for: None,
             is_caught_up: false,
         }
     }

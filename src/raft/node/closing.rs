@@ -5,7 +5,6 @@ use super::effect::Effect;
 use super::replica::Replica;
 use crate::raft::events::Target;
 use crate::raft::frame::Message;
-use crate::raft::identity::RaftId;
 use crate::raft::timing::Timing;
 
 /// The progress of closing.
@@ -23,13 +22,11 @@ pub(super) struct Closing {
 
 /// What closing depends on.
 pub(super) struct Facts<'a> {
-    pub(super) me: RaftId,
     pub(super) replica: Option<&'a Replica>,
     /// No call and no operation of this node is pending.
     pub(super) has_ended: bool,
     /// The number of the last write that was ordered.
     pub(super) writes: u64,
-    pub(super) timing: Timing,
 }
 
 impl Closing {
@@ -73,7 +70,7 @@ impl Closing {
 
     /// The next step of the way out; `None` while this node waits.
     fn leave(&mut self, facts: &Facts) -> Option<Effect> {
-        let successors = facts.replica.filter(|replica| has_successor(replica, facts));
+        let successors = facts.replica.filter(|replica| has_successor(replica));
         let Some(replica) = successors.filter(|_| self.ticks < self.ticks_max) else {
             return Some(Effect::EndClosing);
         };
@@ -88,12 +85,11 @@ impl Closing {
 }
 
 /// Some other member is not closing too.
-fn has_successor(replica: &Replica, facts: &Facts) -> bool {
-    let absent_ticks = facts.timing.election();
-    replica.members.iter().filter(|(member, ..)| *member != facts.me).any(|(member, ..)| {
+fn has_successor(replica: &Replica) -> bool {
+    replica.members.iter().filter(|(member, ..)| *member != replica.me.raft_id()).any(|(member, ..)| {
         let is_transfer_target = replica.group.is_voter(member) || replica.group.is_leader();
         is_transfer_target
-            && !replica.is_closing(member, absent_ticks)
-            && replica.silent_ticks(member, facts.me, 0) < absent_ticks
+            && !replica.is_closing(member)
+            && replica.silent_ticks(member, 0) < replica.timing.election()
     })
 }

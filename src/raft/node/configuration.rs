@@ -117,7 +117,7 @@ impl Node {
             return;
         };
         // A leader's knowledge of the others' logs changes constantly.
-        replica.describe_members(self.bootstrap.me().raft_id());
+        replica.describe_members();
         self.record_starts();
         let Some(replica) = &self.replica else { return };
         let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
@@ -127,11 +127,10 @@ impl Node {
 
     /// Reports silent members, so that the others and the next leader know them; and for a while, that there are none.
     pub(super) fn send_unreachable(&mut self) {
-        let me = self.bootstrap.me().raft_id();
         let election_ticks = self.timing.election();
         let is_due = self.ticks.is_multiple_of(self.timing.heartbeat());
         let Some(replica) = self.replica.as_mut().filter(|_| is_due) else { return };
-        let Some(members) = replica.silent_members(me, election_ticks) else { return };
+        let Some(members) = replica.silent_members() else { return };
         let Some(leader_state) = &mut replica.leader_state else { return };
         if leader_state.reports_silence(!members.is_empty(), replica.now, election_ticks) {
             self.outbox.push(Target::All, Message::Unreachable { members });
@@ -152,7 +151,7 @@ impl Node {
         let lately = replica.now.saturating_sub(patience_ticks);
         let may = |id: RaftId| {
             to.is_none_or(|to| to == id)
-                && !replica.is_closing(id, patience_ticks)
+                && !replica.is_closing(id)
                 && !replica.divergence.is_known(id, lately)
                 && !replica.will_be_removed(id)
         };
@@ -185,9 +184,9 @@ impl Node {
             id: id.clone(),
             is_voter: replica.group.is_voter(raft_id),
             is_caught_up: is_caught_up(&replica.group, raft_id, caught_up),
-            silent_ticks: replica.silence(raft_id, me, since, election_ticks),
+            silent_ticks: replica.silence(raft_id, since),
             is_heard: raft_id == me || replica.heard.get(&raft_id).is_some_and(|heard| *heard > since),
-            is_closing: replica.is_closing(raft_id, election_ticks) || raft_id == me && is_closing,
+            is_closing: replica.is_closing(raft_id) || raft_id == me && is_closing,
             leaves: replica.closing.get(&raft_id).is_some_and(|notice| notice.leaves)
                 || raft_id == me && leaves,
             is_removal_requested: removal_requested.contains(&raft_id),
@@ -290,7 +289,7 @@ impl Node {
     pub(super) fn notice_removal(&mut self) {
         let me = self.bootstrap.me();
         let removed = self.replica.as_ref().filter(|replica| {
-            let is_behind = replica.are_members_behind(me.raft_id());
+            let is_behind = replica.are_members_behind();
             injected_bug!(SurvivorTakesItselfForRemoved, is_behind => false);
             replica.group.is_leader()
                 && !is_behind

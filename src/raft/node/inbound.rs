@@ -182,7 +182,7 @@ impl Node {
             Message::MemberInfo { version, application, asks } => {
                 replica.versions.insert(peer, version);
                 replica.closing.remove(&peer);
-                replica.describe_members(self.bootstrap.me().raft_id());
+                replica.describe_members();
                 self.handle_member_info(from, application, asks);
             }
             Message::Requests(requests) => {

@@ -69,7 +69,7 @@ impl Node {
         let member = recovery_vote.survivor.raft_id();
         let id =
             replica.members.id(member).cloned().unwrap_or_else(|| recovery_vote.cluster.to_string().into());
-        vec![(id, replica.silent_ticks(member, self.bootstrap.me().raft_id(), 0))]
+        vec![(id, replica.silent_ticks(member, 0))]
     }
 
     /// The voters that are silent, and for how long; empty while there is a quorum.
@@ -103,19 +103,18 @@ impl Node {
     }
 
     fn holder_silence(&self, replica: &Replica, cast_vote: CastRecoveryVote) -> u64 {
-        replica.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), self.bootstrap.me().raft_id(), 0)
+        replica.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), 0)
     }
 
     fn is_silent(&self, replica: &Replica, member: RaftId) -> bool {
         let silent_ticks_max = self.timing.missing();
-        replica.silent_ticks(member, self.bootstrap.me().raft_id(), 0) >= silent_ticks_max
+        replica.silent_ticks(member, 0) >= silent_ticks_max
     }
 
     fn silent_voters(&self, replica: &Replica) -> Vec<(Arc<str>, u64)> {
-        let me = self.bootstrap.me().raft_id();
         let silent = self.voters(replica).filter(|(member, _)| self.is_silent(replica, *member));
         let mut silent: Vec<_> =
-            silent.map(|(member, id)| (id.clone(), replica.silent_ticks(member, me, 0))).collect();
+            silent.map(|(member, id)| (id.clone(), replica.silent_ticks(member, 0))).collect();
         silent.sort();
         silent
     }
@@ -356,11 +355,10 @@ impl Node {
     /// This node takes no more part in its cluster; said, if it was asked, as soon as it is durable.
     fn recovery_vote(&mut self, recovery_vote: RecoveryVote) {
         let write = self.writes + 1;
-        let me = self.bootstrap.me();
         let Some(replica) = &mut self.replica else { return };
         replica.cast_vote = Some(CastRecoveryVote { recovery_vote, pending_write: Some(write) });
         replica.step_down();
-        let record = replica.record(me);
+        let record = replica.record();
         self.quorum_recovery.is_silence_reported = false;
         let record = Some(record);
         injected_bug!(PromisesBeforeSaving, record => None);
@@ -380,10 +378,9 @@ impl Node {
     /// This node takes part in its cluster again: the holder of its vote is gone, or released it.
     fn revoke(&mut self) {
         injected_bug!(KeepsPromiseToTheDead, return);
-        let me = self.bootstrap.me();
         let Some(replica) = &mut self.replica else { return };
         if replica.cast_vote.take().is_some() {
-            let record = replica.record(me);
+            let record = replica.record();
             self.quorum_recovery.is_silence_reported = false;
             self.persist(Write { record: Some(record), ..Write::default() });
         }
@@ -486,7 +483,7 @@ impl Node {
         // What was said before was said in the former name.
         self.seal_as(me);
         let Some(replica) = &mut self.replica else { return };
-        replica.found_anew(founding, me.raft_id(), &self.options, &mut self.rng);
+        replica.found_anew(founding, &self.options, &mut self.rng);
         self.bootstrap.renamed(replica.cluster, replica.lineage().0);
         self.quorum_recovery = QuorumRecovery::default();
     }

@@ -176,11 +176,10 @@ impl Node {
 
     pub(super) fn tick_transfers(&mut self) {
         let patience = self.timing.transfer_given_up();
-        let me = self.bootstrap.me().raft_id();
         // Its sender gave up as well, or is gone: another may send.
         self.reception.take_if(|reception| reception.tick(patience) == Patience::Over);
         let Some(replica) = &mut self.replica else { return };
-        replica.tick_arrived(me, patience);
+        replica.tick_arrived();
         let Some(leader_state) = &mut replica.leader_state else { return };
         leader_state.snapshot_transfers.retain(|to, transfer| {
             let is_over = transfer.tick(patience) == Patience::Over;

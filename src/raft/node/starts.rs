@@ -55,13 +55,7 @@ impl Replica {
     }
 
     /// Whether frames of this start of a member are accepted from now on.
-    fn accepts(
-        &mut self,
-        member: RaftId,
-        Started { start, former }: Started,
-        me: RaftId,
-        election_ticks: u64,
-    ) -> bool {
+    fn accepts(&mut self, member: RaftId, Started { start, former }: Started) -> bool {
         let last = self.starts.get(&member).and_then(MemberStarts::accepted);
         if last.is_some_and(|last| last.is_same(start)) {
             self.starts.entry(member).or_default().heard(self.now);
@@ -73,7 +67,7 @@ impl Replica {
         let is_complete = last.is_none() || self.acknowledged(member) == 0;
         let has_answered = self.starts.get(&member).is_some_and(|heard| heard.has_answered(start));
         let is_known = continues && is_complete || has_answered;
-        let is_free = self.is_free(member, start, election_ticks);
+        let is_free = self.is_free(member, start);
         // An image brings the record without its entry. What was accepted beside the record may have been a copy; but
         // an older start that the record still names may be heard of by a frame that was long under way: it must
         // answer.
@@ -82,17 +76,17 @@ impl Replica {
             record.is_same(start) && last.is_none_or(|last| has_answered || last.number <= record.number)
         });
         // Where there is a leader, it decides who takes the place of another start: its record tells the others.
-        let is_others_choice =
-            last.is_some() && self.leader().is_some_and(|leader| leader != me && leader != member);
+        let is_others_choice = last.is_some()
+            && self.leader().is_some_and(|leader| leader != self.me.raft_id() && leader != member);
         is_recorded || is_known && is_free && !is_others_choice
     }
 
     /// Whether the start of a member that is heard has ended, as far as this node can know when `challenger` speaks.
-    fn is_free(&self, member: RaftId, challenger: Start, election_ticks: u64) -> bool {
+    fn is_free(&self, member: RaftId, challenger: Start) -> bool {
         let Some(heard) = self.starts.get(&member).filter(|heard| heard.accepted().is_some()) else {
             return true;
         };
-        heard.silent_since(challenger) + election_ticks <= self.now || self.is_closing(member, election_ticks)
+        heard.silent_since(challenger) + self.timing.election() <= self.now || self.is_closing(member)
     }
 
     /// Accepts frames of this start from now on.
@@ -131,7 +125,6 @@ impl Node {
             self.handle_same_incarnation(started.start);
             return false;
         }
-        let election_ticks = self.timing.election();
         let Some(replica) = self.replica.as_mut().filter(|replica| replica.members.contains(frame.from))
         else {
             return !self.is_stopped;
@@ -140,7 +133,7 @@ impl Node {
         let was_heard = replica.starts.get(&member).is_some_and(|heard| {
             heard.is_challenged() || heard.accepted().is_some_and(|accepted| !accepted.is_same(started.start))
         });
-        if !replica.accepts(member, started, me.raft_id(), election_ticks) {
+        if !replica.accepts(member, started) {
             self.query_starts(frame.from, started.start);
             return false;
         }
@@ -200,14 +193,13 @@ impl Node {
 
     fn handle_start_reply(&mut self, from: Incarnation, start: Start, token: u64, last_index: u64) {
         let member = from.raft_id();
-        let election_ticks = self.timing.election();
         let Some(replica) = &mut self.replica else { return };
         let reply = StartReply {
             start,
             token,
             record: replica.members.start(member),
             is_outdated: last_index < replica.acknowledged(member),
-            is_free: replica.is_free(member, start, election_ticks),
+            is_free: replica.is_free(member, start),
         };
         let refused =
             replica.starts.get_mut(&member).and_then(|heard| heard.handle_reply(&reply, replica.now));

@@ -140,7 +140,7 @@ impl Replica {
     pub fn is_told(&self) -> bool {
         let working = self.working.iter().map(|working| &working.batch);
         let waiting = self.batches.iter().chain(working).flatten();
-        !waiting.chain(self.node.pending_deliveries()).any(|delivery| {
+        !waiting.chain(self.node.inspect().pending_deliveries()).any(|delivery| {
             matches!(delivery, Delivery::Warning(Warning::StartingOver { .. } | Warning::Superseded { .. }))
         })
     }
@@ -381,7 +381,7 @@ impl Cluster {
         // A caller that executes a process alone compares its states.
         if let Some(replica) = self.replicas.get(name).filter(|_| self.outbox.is_none()) {
             let status = replica.node.status();
-            let ancestors = replica.node.ancestors();
+            let ancestors = replica.node.inspect().ancestors();
             self.checker.check(name, &status, &replica.application, &ancestors, replica.is_told());
             let pending_deliveries = replica.application.warnings.iter().rev();
             let has_given_way = pending_deliveries.filter_map(|warning| match warning {
@@ -391,11 +391,11 @@ impl Cluster {
             });
             if status.cluster.is_none() && !replica.is_busy && has_given_way.take(1).eq([true]) {
                 assert!(
-                    replica.node.has_former_log(),
+                    replica.node.inspect().has_former_log(),
                     "{name}: gave up its log before it had the successor's"
                 );
             }
-            if let Some(log) = replica.node.log() {
+            if let Some(log) = replica.node.inspect().log() {
                 self.checker.note_kept(&status, log);
                 self.checker.check_log(name, &status, &replica.application, log);
             }

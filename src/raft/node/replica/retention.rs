@@ -1,11 +1,10 @@
 //! Decides which part of the log a leader keeps for members that do not have it yet.
 //!
-//! Part of `node.rs`. Behind a snapshot whose image is under way, the log is what its receiver needs next: were it cut
+//! Behind a snapshot whose image is under way, the log is what its receiver needs next: were it cut
 //! meanwhile, each image would arrive too late, and the next one would begin. So it is kept until the receiver has it,
 //! within a bound.
 
 use super::Replica;
-use crate::raft::identity::RaftId;
 
 /// The log that is kept for others may have so many bytes, or this many times those of the newest image, whichever is more.
 const KEPT_BYTES_MIN: u64 = 64 << 20;
@@ -45,7 +44,7 @@ impl Replica {
     }
 
     /// A tick has passed: a member that got an image, and has the log behind it by now or is silent, needs it no more.
-    pub(in crate::raft::node) fn tick_arrived(&mut self, me: RaftId, silent_ticks_max: u64) {
+    pub(in crate::raft::node) fn tick_arrived(&mut self) {
         let Some(leader_state) =
             self.leader_state.as_ref().filter(|leader_state| !leader_state.arrived.is_empty())
         else {
@@ -57,7 +56,7 @@ impl Replica {
         arrived.retain(|member, _| {
             let matched = self.group.matched(*member).unwrap_or(0);
             self.members.incarnation(*member).is_some()
-                && self.silent_ticks(*member, me, since) < silent_ticks_max
+                && self.silent_ticks(*member, since) < self.timing.transfer_given_up()
                 && matched + slack < self.group.last_index()
         });
         if let Some(leader_state) = &mut self.leader_state {
