@@ -2,9 +2,9 @@
 //!
 //! Only the driver calls it: [`Node::handle`] with each input, then [`Node::poll`] until it returns nothing.
 
+mod admin;
 mod app_liveness;
 mod applications;
-mod catch_up;
 mod channel_health;
 mod closing;
 mod commit_piggyback;
@@ -21,14 +21,16 @@ mod leader_state;
 mod member_starts;
 mod operations;
 mod outcomes;
+mod output;
 mod overdue;
 mod quorum_recovery;
+mod reads;
 mod replica;
 mod snapshot_schedule;
 mod snapshots;
 mod starts;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,11 +41,10 @@ use rand_chacha::{
 
 use super::bootstrap::{self, Bootstrap, Event, Phase};
 use super::events::{Delivery, Input, Operation, Perform, Role, StoredState, Target, Warning, Work};
-use super::frame::{Message, OperationReply};
-use super::identity::{ClusterUuid, Start};
+use super::frame::{Frame, Message, OperationRequest};
+use super::identity::{ClusterUuid, Incarnation};
 use super::options::Options;
-use super::outbox::Outbox;
-use super::requests::{ClientSession, Pending, in_pages};
+use super::requests::{ClientSession, Pending};
 use super::status::Status;
 use super::timing::Timing;
 use super::transfer::Reception;
@@ -54,16 +55,15 @@ use channel_health::ChannelHealth;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
 pub use commits::Commits;
-#[cfg(test)]
-pub(super) use deliveries::payload_bytes;
 use effect::Effect;
 #[cfg(test)]
 use inspection::Inspection;
-use operations::PendingOperation;
+use operations::Operations;
+use output::Output;
 use overdue::Overdue;
 use quorum_recovery::QuorumRecovery;
 use replica::{Replica, ReportedRole};
-use starts::OwnStarts;
+use starts::StartGuard;
 
 /// The numbers that a node uses toward others restart at each start, this far above the last ones.
 const STARTS_SHIFT: u32 = 32;
@@ -83,28 +83,17 @@ pub struct Node {
     bootstrap: Bootstrap,
     replica: Option<Replica>,
     client_session: ClientSession,
-    work: VecDeque<Work>,
-    /// The numbers of the last write that was ordered, and of the last that is durable.
-    writes: u64,
+    output: Output,
+    /// The number of the last write that is durable.
     saved: u64,
-    outbox: Outbox,
-    /// Deliveries that wait until the batch with JavaScript is answered. Bounded: roles and warnings come at the rate
-    /// of elections and Discover messages, outcomes are limited by the calls that the façade admits.
-    pending_deliveries: Vec<Delivery>,
     /// A batch with everything up to this index is with JavaScript.
     delivering: Option<u64>,
     /// JavaScript has the initial state and has reduced nothing.
     is_pristine: bool,
     /// The log is being replayed, and the state must not be read.
     is_replaying: bool,
-    /// The state contains everything that was committed when this node became a member or returned.
-    is_caught_up: bool,
-    /// The pending operations, and the numbers of their last request and of the last snapshot transfer.
-    operations: Vec<PendingOperation>,
-    last_request_id: u64,
+    operations: Operations,
     last_transfer_number: u64,
-    /// Replies of this node, as leader, to its own requests.
-    local_replies: Vec<(u64, OperationReply)>,
     /// A snapshot that is being received.
     reception: Option<Reception>,
     quorum_recovery: QuorumRecovery,
@@ -118,9 +107,7 @@ pub struct Node {
     channel: ChannelHealth,
     /// The channel reports that there may be a cluster from which this node receives nothing.
     cluster_was_found: bool,
-    /// The starts of this directory; none without storage.
-    starts: Option<OwnStarts>,
-    reported_starts: BTreeSet<Start>,
+    start_guard: StartGuard,
     reported_versions: BTreeSet<u8>,
     application_guard: ApplicationGuard,
     closing: Option<Closing>,
@@ -140,6 +127,7 @@ impl Node {
             None => Bootstrap::new(&options, inner),
         };
         let timing = Timing::new(&options);
+        let start_guard = StartGuard::new(&options, recovered.as_ref(), start << STARTS_SHIFT);
         let mut node = Self {
             client_session: ClientSession::new(start, timing.request_retry()),
             is_replaying: options.is_durable,
@@ -148,19 +136,12 @@ impl Node {
             rng,
             bootstrap,
             replica: None,
-            work: VecDeque::new(),
-            writes: 0,
+            output: Output::default(),
             saved: 0,
-            outbox: Outbox::default(),
-            pending_deliveries: Vec::new(),
             delivering: None,
             is_pristine: true,
-            is_caught_up: false,
-            operations: Vec::new(),
-            // Numbers of a former start are never reused: an answer to one may still be in flight.
-            last_request_id: start << STARTS_SHIFT,
+            operations: Operations::new(start << STARTS_SHIFT),
             last_transfer_number: start << STARTS_SHIFT,
-            local_replies: Vec::new(),
             reception: None,
             quorum_recovery: QuorumRecovery::default(),
             former: None,
@@ -170,19 +151,12 @@ impl Node {
             ticks: 0,
             cluster_was_found: false,
             channel: ChannelHealth::default(),
-            starts: None,
-            reported_starts: BTreeSet::new(),
+            start_guard,
             reported_versions: BTreeSet::new(),
             application_guard: ApplicationGuard::default(),
             closing: None,
             is_stopped: false,
         };
-        if node.options.is_durable {
-            let first = || vec![Start { number: start, nonce: node.options.nonce }];
-            let starts = recovered.as_ref().map_or_else(first, |recovered| recovered.starts.clone());
-            let last_index = recovered.as_ref().map_or(0, StoredState::last_index);
-            node.starts = Some(OwnStarts::new(starts, last_index));
-        }
         if let Some(recovered) = recovered {
             node.resume_replica(recovered);
         }
@@ -203,7 +177,7 @@ impl Node {
         self.bootstrap.renamed(replica.cluster, replica.lineage().0);
         self.replica = Some(replica);
         self.restore(index, state);
-        self.begin_catch_up();
+        self.operations.begin_catch_up(&mut self.output);
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -228,14 +202,17 @@ impl Node {
             Input::Operation { ticket, operation: Operation::Recover, ticks } => {
                 self.begin_recovery(ticket, ticks)
             }
-            Input::Operation { ticket, operation, ticks } => self.begin_operation(ticket, operation, ticks),
+            Input::Operation { ticket, operation, ticks } => {
+                let replica = self.replica.as_ref();
+                self.operations.begin(ticket, operation, ticks, replica, &mut self.output);
+            }
             Input::Persisted(number) => self.persisted(number),
             Input::StorageFailed(error) => self.fail(error),
             Input::ClusterFound(is_found) => self.cluster_was_found = is_found,
             Input::Noted(bytes) => self.bootstrap.noted(&bytes),
             Input::Channel(state) => {
                 let warning = self.channel.change(state);
-                self.pending_deliveries.extend(warning.map(Delivery::Warning));
+                warning.into_iter().for_each(|warning| self.output.warn(warning));
             }
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }
@@ -245,7 +222,7 @@ impl Node {
     /// The next piece of work; the driver calls this until there is none.
     pub fn poll(&mut self) -> Option<Work> {
         loop {
-            if let Some(work) = self.work.pop_front() {
+            if let Some(work) = self.output.next_work() {
                 return Some(work);
             }
             if self.is_stopped || !self.advance() {
@@ -280,7 +257,7 @@ impl Node {
             missing: self.missing().into(),
             pending: self.client_session.len(),
             waiting_for: self.bootstrap.waiting_for().map(Arc::from),
-            is_caught_up: self.is_caught_up,
+            is_caught_up: self.operations.is_caught_up(),
             ..Status::alone(&self.options)
         };
         if let Some(replica) = &self.replica {
@@ -317,7 +294,7 @@ impl Node {
     pub fn fail(&mut self, error: Error) {
         let pending = self.client_session.end_where(|_| true);
         self.settle_failed(pending, &error);
-        self.fail_operations(&error);
+        self.operations.fail_all(&error, &mut self.output);
         self.stop(Some(error));
     }
 
@@ -359,7 +336,7 @@ impl Node {
         self.execute(announcement);
         self.plan_membership();
         self.send_unreachable();
-        self.check_own_start();
+        self.check_start();
         self.propose_check();
         self.tick_leader();
     }
@@ -370,8 +347,65 @@ impl Node {
         let probes = self.app_liveness.tick(self.delivering.is_some(), replica, me, self.timing);
         self.execute(probes);
         let is_leader = self.replica.as_ref().is_some_and(|replica| replica.group.is_leader());
-        let transfer = self.overdue.tick(self.saved < self.writes, is_leader, &self.options);
+        let transfer = self.overdue.tick(self.saved < self.output.writes(), is_leader, &self.options);
         self.execute(transfer);
+    }
+
+    fn tick_operations(&mut self) {
+        let expired = self.operations.tick();
+        if !expired.is_empty() {
+            let waiting_for = self.status().waiting_for;
+            let ended = expired.into_iter().map(|pending| pending.timed_out(waiting_for.as_deref()));
+            ended.for_each(|delivery| self.output.deliver(delivery));
+        }
+    }
+
+    /// Sends the requests of operations that are due. A leader answers its own immediately.
+    fn send_operations(&mut self) {
+        let Some(replica) = &self.replica else { return };
+        self.operations.decide_commands(replica, &mut self.output);
+        let (me, term, retry_ticks) = (replica.me, replica.group.term(), self.timing.operation_retry());
+        let leader = replica.leader();
+        let to = leader.and_then(|leader| replica.incarnation(leader)).map(Target::One);
+        if let Some(leader) = leader {
+            let requests = self.operations.take_due_requests(leader, term, self.ticks, retry_ticks);
+            for (request_id, request) in requests {
+                if leader == me.raft_id() {
+                    self.answer_operation(me, term, request_id, request);
+                } else if let Some(to) = to {
+                    self.output.send(to, Message::OperationRequest { term, request_id, request });
+                }
+            }
+        }
+        if let Some(replica) = &mut self.replica {
+            admin::begin_round(replica);
+        }
+    }
+
+    /// As the leader.
+    fn answer_operation(&mut self, from: Incarnation, term: u64, request_id: u64, request: OperationRequest) {
+        let Some(replica) = &mut self.replica else { return };
+        let effect = admin::handle_request(replica, from, term, request_id, request);
+        self.execute(effect);
+    }
+
+    /// Whether the process of a member that has sent a frame is accepted.
+    fn is_from_accepted_start(&mut self, frame: &Frame) -> bool {
+        let Some(replica) = self.replica.as_mut().filter(|replica| replica.cluster == frame.cluster) else {
+            return true;
+        };
+        let accepts = self.start_guard.accepts(frame, replica, &self.options, &mut self.output);
+        accepts.unwrap_or_else(|error| {
+            self.fail(error);
+            false
+        })
+    }
+
+    fn check_start(&mut self) {
+        let Some(replica) = &self.replica else { return };
+        if let Err(error) = self.start_guard.check_own(replica, &self.options) {
+            self.fail(error);
+        }
     }
 
     fn perform(&mut self, calls: Vec<Perform>) {
@@ -386,10 +420,16 @@ impl Node {
     fn execute(&mut self, effects: impl IntoIterator<Item = Effect>) {
         for effect in effects {
             match effect {
-                Effect::Send(target, message) => self.outbox.push(target, message),
-                Effect::Deliver(delivery) => self.pending_deliveries.push(delivery),
-                Effect::Warn(warning) => self.warn(warning),
+                Effect::Send(target, message) => self.output.send(target, message),
+                Effect::Deliver(delivery) => self.output.deliver(delivery),
+                Effect::Warn(warning) => self.output.warn(warning),
                 Effect::TransferLeadership(to) => self.transfer_leadership(to),
+                Effect::ReplyOperation { to, request_id, answer } if to == self.bootstrap.me() => {
+                    self.operations.reply_locally(request_id, answer);
+                }
+                Effect::ReplyOperation { to, request_id, answer } => {
+                    self.output.send(Target::One(to), Message::OperationReply { request_id, answer });
+                }
                 Effect::Fail(error) => self.fail(error),
                 Effect::EndClosing => self.end_closing(),
             }
@@ -399,27 +439,24 @@ impl Node {
     fn apply_bootstrap_events(&mut self) {
         while let Some(event) = self.bootstrap.poll() {
             match event {
-                Event::Join(incarnation) => {
-                    self.outbox.clear();
-                    self.work.push_back(Work::Join(incarnation));
-                }
-                Event::Send(target, message) => self.outbox.push(target, message),
+                Event::Join(incarnation) => self.output.join(incarnation),
+                Event::Send(target, message) => self.output.send(target, message),
                 Event::Founded { roster, campaign } => {
                     let me = self.bootstrap.me();
                     let (replica, write) =
                         Replica::found(&roster, campaign, me, &self.options, &mut self.rng);
                     self.replica = Some(replica);
-                    self.persist(write);
-                    self.begin_catch_up();
+                    self.output.persist(write);
+                    self.operations.begin_catch_up(&mut self.output);
                 }
                 Event::NewIncarnation { why } => {
-                    self.warn(Warning::StartingOver { why });
+                    self.output.warn(Warning::StartingOver { why });
                     drop(self.leave_replica());
                 }
                 Event::Superseded { by, successor, kept } => self.supersede(by, successor, kept),
                 Event::LeftForSuccessor { former } => self.leave_for_successor(former),
                 Event::ReturnedToFormer => self.return_to_former(),
-                Event::Warn(warning) => self.warn(warning),
+                Event::Warn(warning) => self.output.warn(warning),
                 Event::Fail(error) => self.fail(error),
             }
         }
@@ -432,11 +469,11 @@ impl Node {
             (None, QuorumRecovery::default(), CommitPiggyback::default());
         let replica = self.replica.take();
         if replica.as_ref().is_some_and(|replica| replica.reported_role.leader.is_some()) {
-            self.pending_deliveries.push(Delivery::Role { role: Role::Follower, term: 0, leader: None });
+            self.output.deliver(Delivery::Role { role: Role::Follower, term: 0, leader: None });
         }
         // The batch with JavaScript does not count in another cluster.
         self.delivering = self.delivering.map(|_| 0);
-        self.fall_behind();
+        self.operations.fall_behind(&mut self.output);
         self.end_dispatched();
         replica
     }
@@ -483,16 +520,16 @@ impl Node {
         self.apply_bootstrap_events();
         // Last, so that one frame carries what all phases have for a node.
         self.flush();
-        !self.work.is_empty()
+        self.output.has_work()
     }
 
     /// Orders raft-rs's next write, or founds the successor; false if there is none.
     fn save(&mut self) -> bool {
         let storage = self.overdue.storage();
         if let Some(replica) = self.replica.as_mut().filter(|replica| replica.founding.is_none())
-            && let Some(write) = replica.group.advance(self.writes + 1, storage)
+            && let Some(write) = replica.group.advance(self.output.writes() + 1, storage)
         {
-            self.persist(write);
+            self.output.persist(write);
             return true;
         }
         self.found_anew()
@@ -512,7 +549,7 @@ impl Node {
         while let Some(requests) = self.client_session.dispatch() {
             self.send_requests(requests);
         }
-        self.finish_operations();
+        self.operations.finish(self.replica.as_ref(), self.is_replaying, &mut self.output);
     }
 
     /// Sends snapshots, and notifies removed members.
@@ -548,14 +585,14 @@ impl Node {
         }
         if leader.is_some() {
             self.client_session.follow(term);
-            self.outbox.push(
+            self.output.send(
                 Target::All,
                 self.closing.as_ref().map_or_else(|| member_info(&self.options, false), Closing::message),
             );
         }
         let Some(replica) = &mut self.replica else { return };
         let leader = replica.leader_id();
-        self.pending_deliveries.push(Delivery::Role { role, term, leader });
+        self.output.deliver(Delivery::Role { role, term, leader });
     }
 
     fn close(&mut self, ticks_max: u64, leaves: bool) {
@@ -570,9 +607,10 @@ impl Node {
         if self.closing.is_none() {
             return;
         }
-        let has_ended = self.client_session.is_empty() && !self.has_operations();
+        let has_ended = self.client_session.is_empty() && !self.operations.has_calls();
         let Some(closing) = &mut self.closing else { return };
-        let facts = closing::Facts { replica: self.replica.as_ref(), has_ended, writes: self.writes };
+        let facts =
+            closing::Facts { replica: self.replica.as_ref(), has_ended, writes: self.output.writes() };
         let effects = closing.advance(&facts);
         self.execute(effects);
     }
@@ -580,7 +618,7 @@ impl Node {
     fn end_closing(&mut self) {
         let pending = self.client_session.end_where(|_| true);
         self.settle_failed(pending, &Error::Closed);
-        self.fail_operations(&Error::Closed);
+        self.operations.fail_all(&Error::Closed, &mut self.output);
         self.stop(None);
     }
 
@@ -589,12 +627,9 @@ impl Node {
             return;
         }
         self.is_stopped = true;
-        let pending_deliveries = std::mem::take(&mut self.pending_deliveries);
-        for batch in in_pages(pending_deliveries, deliveries::BATCH_BYTES_MAX, deliveries::payload_bytes) {
-            self.work.push_back(Work::Deliver(batch));
-        }
+        self.output.deliver_all();
         self.flush();
-        self.work.push_back(Work::Stop(error));
+        self.output.stop(error);
     }
 
     /// A node that has diverged, is closing, or waits for its storage does not campaign.
@@ -610,13 +645,13 @@ impl Node {
                 if replica.may_send(&message, may_campaign)
                     && let Some(to) = replica.incarnation(to)
                 {
-                    self.outbox.push(Target::One(to), Message::Raft(message));
+                    self.output.send(Target::One(to), Message::Raft(message));
                 }
             }
         }
         let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
-        let frames = self.outbox.seal(cluster, self.bootstrap.me(), self.started());
-        self.work.extend(frames.map(|(target, bytes)| Work::Send(target, bytes)));
+        let started = self.start_guard.started();
+        self.output.seal(cluster, self.bootstrap.me(), started);
     }
 
     #[cfg(test)]
@@ -624,14 +659,10 @@ impl Node {
         Inspection {
             replica: self.replica.as_ref(),
             former: self.former.as_ref(),
-            pending_deliveries: &self.pending_deliveries,
+            pending_deliveries: self.output.pending_deliveries(),
             reception: self.reception.as_ref(),
             quorum_recovery: &self.quorum_recovery,
             ancestors: self.bootstrap.ancestors(),
         }
-    }
-
-    fn warn(&mut self, warning: Warning) {
-        self.pending_deliveries.push(Delivery::Warning(warning));
     }
 }

@@ -118,7 +118,7 @@ impl Node {
         };
         // A leader's knowledge of the others' logs changes constantly.
         replica.describe_members();
-        self.record_starts();
+        self.start_guard.record(replica);
         let Some(replica) = &self.replica else { return };
         let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
         let effects = self.application_guard.watch(&applications::Facts { me, options, timing, replica });
@@ -133,7 +133,7 @@ impl Node {
         let Some(members) = replica.silent_members() else { return };
         let Some(leader_state) = &mut replica.leader_state else { return };
         if leader_state.reports_silence(!members.is_empty(), replica.now, election_ticks) {
-            self.outbox.push(Target::All, Message::Unreachable { members });
+            self.output.send(Target::All, Message::Unreachable { members });
         }
     }
 
@@ -280,7 +280,7 @@ impl Node {
         }
         for incarnation in leader_state.take_removed_to_notify() {
             let removed = replica.removed_message();
-            self.outbox.push(Target::One(incarnation), removed);
+            self.output.send(Target::One(incarnation), removed);
         }
     }
 
@@ -321,7 +321,7 @@ impl Node {
             && replica.group.is_change_known()
         {
             let removed = replica.removed_message();
-            self.outbox.push(Target::One(from), removed);
+            self.output.send(Target::One(from), removed);
         }
     }
 }

@@ -5,16 +5,14 @@ use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
 use super::leader_state::LeaderState;
+use super::output::BATCH_BYTES_MAX;
 use crate::raft::entry::Context;
-use crate::raft::events::{Answered, CallOutcome, Delivery, Work};
+use crate::raft::events::{Answered, Delivery};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::ApplyResult;
 #[cfg(test)]
 use crate::raft::testing::bugs::acknowledge_early;
 
-/// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
-/// is parsed in one go.
-pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCH_ENTRIES_MAX: usize = 4_096;
 
 impl Node {
@@ -25,21 +23,21 @@ impl Node {
             return;
         }
         let mut batch = Vec::new();
-        self.take_news(&mut batch);
+        self.output.fill(&mut batch);
         // Deliveries keep their order, and the rest of them fills the next batch.
-        if self.pending_deliveries.is_empty() {
+        if self.output.pending_deliveries().is_empty() {
             self.apply_committed(&mut batch);
             self.tell_replayed(&mut batch);
             self.settle_decided();
             self.take_snapshot(&mut batch);
             self.evaluate(&mut batch);
-            self.take_news(&mut batch);
+            self.output.fill(&mut batch);
         }
         let Some(replica) = &mut self.replica else {
             if !batch.is_empty() {
                 self.delivering = Some(0);
                 self.app_liveness.note_batch(&batch, 0);
-                self.work.push_back(Work::Deliver(batch));
+                self.output.deliver_batch(batch);
             }
             return;
         };
@@ -53,7 +51,7 @@ impl Node {
         self.delivering = Some(until);
         self.app_liveness.note_batch(&batch, attempts);
         self.commit_piggyback.note_batch(&batch, until);
-        self.work.push_back(Work::Deliver(batch));
+        self.output.deliver_batch(batch);
     }
 
     /// JavaScript has finished a batch: its actions are applied, and its answers are proposed.
@@ -71,7 +69,7 @@ impl Node {
             Some(_) | None => Some(answers),
         };
         let Some(answers) = answers else {
-            return self.pending_deliveries.push(Delivery::ResetProvisional);
+            return self.output.deliver(Delivery::ResetProvisional);
         };
         let leader = replica.leader_state.as_mut();
         let batch = leader.and_then(|leader| leader.sessions.classify(answers, micros));
@@ -83,12 +81,9 @@ impl Node {
         let entries = std::mem::take(&mut batch.entries);
         injected_bug!(
             AcknowledgesBeforeCommit,
-            acknowledge_early(
-                &entries,
-                self.bootstrap.me().raft_id(),
-                &mut self.client_session,
-                &mut self.pending_deliveries
-            )
+            acknowledge_early(&entries, replica.me.raft_id(), &mut self.client_session)
+                .into_iter()
+                .for_each(|delivery| self.output.deliver(delivery))
         );
         let actions: Vec<bool> = entries.iter().map(|(_, data)| !data.is_empty()).collect();
         if actions.is_empty() && !is_diverged {
@@ -100,7 +95,7 @@ impl Node {
             sessions.appended(batch, &actions, replica.group.last_index());
         } else {
             sessions.dropped(batch, replica.group.last_index());
-            self.pending_deliveries.push(Delivery::ResetProvisional);
+            self.output.deliver(Delivery::ResetProvisional);
         }
     }
 
@@ -113,21 +108,8 @@ impl Node {
         }
     }
 
-    /// Adds the oldest news to the batch, as much as it has room for.
-    fn take_news(&mut self, batch: &mut Vec<Delivery>) {
-        let mut bytes: usize = batch.iter().map(payload_bytes).sum();
-        let has_room = |delivery: &&Delivery| {
-            let had_room = bytes < BATCH_BYTES_MAX;
-            bytes += payload_bytes(delivery);
-            had_room
-        };
-        let count = self.pending_deliveries.iter().take_while(has_room).count();
-        let rest = self.pending_deliveries.split_off(count);
-        batch.append(&mut std::mem::replace(&mut self.pending_deliveries, rest));
-    }
-
     fn apply_committed(&mut self, batch: &mut Vec<Delivery>) {
-        let (mut bytes, mut entries) = (batch.iter().map(payload_bytes).sum::<usize>(), 0);
+        let (mut bytes, mut entries) = (batch.iter().map(Delivery::payload_bytes).sum::<usize>(), 0);
         while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX {
             let Some(entry) = self.replica.as_mut().and_then(|replica| replica.group.next_committed()) else {
                 return;
@@ -183,7 +165,11 @@ impl Node {
                     }
                 }
             }
-            Some(Context::Started { starts }) => self.apply_started(starts),
+            Some(Context::Started { starts }) => {
+                if let Err(error) = self.start_guard.apply(starts, replica, &self.options, &mut self.output) {
+                    self.fail(error);
+                }
+            }
             // A request without an action is no node's.
             Some(Context::Request(_)) => {}
         }
@@ -281,32 +267,5 @@ impl Node {
                 .map(|evaluation| Delivery::Evaluate { method: evaluation.method, args: evaluation.args }),
         );
         self.send_outcomes(term, told);
-    }
-}
-
-/// What others determine the size of. Of a state only its place is in the text.
-pub(in crate::raft) fn payload_bytes(delivery: &Delivery) -> usize {
-    match delivery {
-        Delivery::Committed { own: Some(_), action, .. } => 2 * action.len(),
-        Delivery::Committed { own: None, action, .. } => action.len(),
-        Delivery::Settled {
-            call_outcome: CallOutcome::Refused(payload) | CallOutcome::Done(payload),
-            ..
-        } => payload.len(),
-        Delivery::Evaluate { args, .. } => args.len(),
-        Delivery::Settled { call_outcome: CallOutcome::Nothing | CallOutcome::Failed { .. }, .. }
-        | Delivery::Role { .. }
-        | Delivery::ResetProvisional
-        | Delivery::TakeSnapshot
-        | Delivery::Restore { .. }
-        | Delivery::Hash { .. }
-        | Delivery::AppProbe
-        | Delivery::ReportProgress
-        | Delivery::CaughtUp(_)
-        | Delivery::Replayed
-        | Delivery::OperationEnded { .. }
-        | Delivery::Diverged(_)
-        | Delivery::Restored
-        | Delivery::Warning(_) => 0,
     }
 }

@@ -81,11 +81,11 @@ impl Node {
         if let Some(LeaderState { sessions, .. }) = &mut replica.leader_state {
             sessions.drop_provisional(replica.group.last_index());
         }
-        self.pending_deliveries.push(Delivery::Diverged(error.clone()));
+        self.output.deliver(Delivery::Diverged(error.clone()));
         let pending = self.client_session.end_where(|_| true);
         self.settle_failed(pending, &error);
-        self.fail_reads(&error);
-        self.fall_behind();
+        self.operations.fail_reads(&error, &mut self.output);
+        self.operations.fall_behind(&mut self.output);
         self.transfer_leadership(None);
     }
 
@@ -96,7 +96,7 @@ impl Node {
             return false;
         };
         let call_outcome = CallOutcome::Failed { error, outcome: FailureOutcome::NotApplied };
-        self.pending_deliveries.push(Delivery::Settled { sequence, call_outcome });
+        self.output.deliver(Delivery::Settled { sequence, call_outcome });
         true
     }
 
@@ -121,7 +121,7 @@ impl Node {
             } else {
                 replica.wants_leaders_snapshot()
             };
-            self.outbox.push(Target::One(leader), Message::Diverged { index });
+            self.output.send(Target::One(leader), Message::Diverged { index });
         }
     }
 
@@ -166,7 +166,7 @@ impl Node {
             replica.group.rewind(index);
         }
         if let Some(write) = write {
-            self.persist(write);
+            self.output.persist(write);
         }
         if restores {
             self.restore_if_trusted(index, snapshot.state);
@@ -184,8 +184,8 @@ impl Node {
             replica.divergence.forget_compared();
             self.is_pristine = false;
             self.restore(index, state);
-            self.pending_deliveries.push(Delivery::Restored);
-            self.begin_catch_up();
+            self.output.deliver(Delivery::Restored);
+            self.operations.begin_catch_up(&mut self.output);
         }
     }
 
@@ -235,7 +235,7 @@ impl Node {
             self.note_hash(me, hashed.index, version, hash);
         } else if let Some(leader) = replica.leader().and_then(|leader| replica.members.incarnation(leader)) {
             let message = Message::StateHash { index: hashed.index, version, hash };
-            self.outbox.push(Target::One(leader), message);
+            self.output.send(Target::One(leader), message);
         }
     }
 
@@ -264,7 +264,7 @@ impl Node {
             replica.members.iter().filter(|(raft_id, ..)| replica.group.is_voter(*raft_id)).count();
         let Some((majority, _)) = voters.iter().find(|(_, count)| **count > voter_count / 2) else {
             if voters.len() > 1 && voters.values().sum::<usize>() == voter_count {
-                self.warn(Warning::StatesDiffer { index });
+                self.output.warn(Warning::StatesDiffer { index });
             }
             return;
         };
@@ -284,7 +284,7 @@ impl Node {
                 self.replica.as_ref().and_then(|replica| replica.members.incarnation(member))
             {
                 let message = Message::Disagrees { index, ours: hash, theirs: majority };
-                self.outbox.push(Target::One(incarnation), message);
+                self.output.send(Target::One(incarnation), message);
             }
         }
     }

@@ -21,7 +21,7 @@ impl Node {
             Err(Malformed::NoFrame) => return,
             Err(Malformed::OtherVersion(theirs)) => {
                 if self.reported_versions.insert(theirs) {
-                    self.warn(Warning::OtherVersion { theirs, ours: frame::VERSION });
+                    self.output.warn(Warning::OtherVersion { theirs, ours: frame::VERSION });
                 }
                 return;
             }
@@ -123,7 +123,7 @@ impl Node {
     fn handle_member_info(&mut self, from: Incarnation, application: Application, asks: bool) {
         let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
         if asks {
-            self.outbox.push(Target::One(from), applications::member_info(options, false));
+            self.output.send(Target::One(from), applications::member_info(options, false));
         }
         let Some(replica) = &mut self.replica else { return };
         let facts = applications::Facts { me, options, timing, replica };
@@ -206,9 +206,12 @@ impl Node {
                 }
             }
             Message::OperationRequest { term, request_id, request } => {
-                self.handle_operation_request(from, term, request_id, request)
+                self.answer_operation(from, term, request_id, request)
             }
-            Message::OperationReply { request_id, answer } => self.handle_operation_reply(request_id, answer),
+            Message::OperationReply { request_id, answer } => {
+                let replica = self.replica.as_ref();
+                self.operations.handle_reply(request_id, &answer, replica, &mut self.output);
+            }
             Message::StateHash { index, version, hash } => {
                 replica.versions.insert(peer, version.clone());
                 self.note_hash(peer, index, version, hash);

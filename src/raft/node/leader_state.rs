@@ -2,9 +2,10 @@
 //!
 //! Created when a leadership begins, dropped when it ends.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::reads::Reads;
 use crate::raft::events::StateHash;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::members::Members;
@@ -38,8 +39,7 @@ pub(super) struct LeaderState {
     /// one has caught up.
     commits: [u64; 2],
     commits_at: u64,
-    /// Reads, which are answered when a quorum has confirmed their round.
-    pub(super) reads: VecDeque<Read>,
+    pub(super) reads: Reads,
     pub(super) hashes: BTreeMap<RaftId, (u64, Arc<str>, StateHash)>,
     /// Members that were informed, for the comparison in `hashes`, that their state differs, and that state's hash.
     pub(super) accused: BTreeMap<RaftId, StateHash>,
@@ -64,16 +64,6 @@ pub(super) struct Arrived {
     pub(super) overtaken: u32,
 }
 
-/// A read: a node requests the commit index (thesis §6.4).
-#[derive(Debug)]
-pub(super) struct Read {
-    /// 0: no round was started for it yet.
-    pub(super) round: u64,
-    pub(super) from: Incarnation,
-    pub(super) request_id: u64,
-    pub(super) index: u64,
-}
-
 impl LeaderState {
     pub(super) fn new(sessions: LeaderSessions, now: u64) -> Self {
         Self {
@@ -88,7 +78,7 @@ impl LeaderState {
             arrived: BTreeMap::new(),
             commits: [0; 2],
             commits_at: now,
-            reads: VecDeque::new(),
+            reads: Reads::default(),
             hashes: BTreeMap::new(),
             accused: BTreeMap::new(),
             checks_at: now,

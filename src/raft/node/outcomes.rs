@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Node;
+use super::admin;
 use super::leader_state::LeaderState;
 use crate::error::Error;
 use crate::raft::events::{CallOutcome, Delivery, FailureOutcome, Target};
@@ -33,7 +34,9 @@ impl Node {
         let due = sessions.take_outcomes(replica.group.commit_index());
         let term = sessions.term();
         self.send_outcomes(term, due);
-        self.answer_reads(&confirmed);
+        let Some(replica) = &mut self.replica else { return };
+        let replies = admin::answer_reads(replica, &confirmed);
+        self.execute(replies);
     }
 
     pub(super) fn send_outcomes(&mut self, term: u64, due: Vec<DueOutcome>) {
@@ -62,12 +65,12 @@ impl Node {
                     for page in in_pages(outcomes, OUTCOMES_BYTES_MAX, |due| due.outcome.bytes()) {
                         let index = page.iter().map(|due| due.index).max().unwrap_or(0);
                         let outcomes = page.into_iter().map(|due| (due.id.sequence, due.outcome)).collect();
-                        self.outbox.push(Target::One(to), Message::Outcomes { term, start, index, outcomes });
+                        self.output.send(Target::One(to), Message::Outcomes { term, start, index, outcomes });
                     }
                 }
                 Reply::Received { sequence, .. } if is_me => self.client_session.received(term, sequence),
                 Reply::Received { start, sequence } => {
-                    self.outbox.push(Target::One(to), Message::Received { term, start, sequence });
+                    self.output.send(Target::One(to), Message::Received { term, start, sequence });
                 }
             }
         }
@@ -86,7 +89,7 @@ impl Node {
             let replies = sessions.receive(leader, requests, &replica.table);
             self.reply(me, term, replies);
         } else if let Some(leader) = replica.incarnation(leader) {
-            self.outbox.push(Target::One(leader), Message::Requests(requests));
+            self.output.send(Target::One(leader), Message::Requests(requests));
         }
     }
 
@@ -139,7 +142,7 @@ impl Node {
                 CallOutcome::Failed { error: Error::Forgotten, outcome: FailureOutcome::Unknown }
             }
         };
-        self.pending_deliveries.push(Delivery::Settled { sequence, call_outcome });
+        self.output.deliver(Delivery::Settled { sequence, call_outcome });
     }
 
     /// Ends calls without effect or with an unknown outcome; an outcome that a leader has already reported stands.
@@ -153,7 +156,7 @@ impl Node {
                 continue;
             }
             let call_outcome = CallOutcome::Failed { error: error.clone(), outcome };
-            self.pending_deliveries.push(Delivery::Settled { sequence, call_outcome });
+            self.output.deliver(Delivery::Settled { sequence, call_outcome });
         }
     }
 }

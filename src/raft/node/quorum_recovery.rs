@@ -25,7 +25,7 @@ use super::Node;
 use super::replica::{CastRecoveryVote, Founding, Replica, ReportedRole};
 use crate::error::Error;
 use crate::raft::entry::Context;
-use crate::raft::events::{Operation, RecoveryVote, ReplicaRecord, Target, Warning, Work, Write};
+use crate::raft::events::{Delivery, Operation, RecoveryVote, ReplicaRecord, Target, Warning, Write};
 use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 
@@ -142,7 +142,7 @@ impl Node {
             (self.quorum_recovery.recovers, self.quorum_recovery.founds) = (false, false);
             self.quorum_recovery.granted.clear();
             if std::mem::take(&mut self.quorum_recovery.is_reported) {
-                self.warn(Warning::QuorumRestored);
+                self.output.warn(Warning::QuorumRestored);
             }
             return;
         }
@@ -153,7 +153,7 @@ impl Node {
             if !std::mem::replace(&mut self.quorum_recovery.is_reported, true) {
                 let missing = missing.into_iter().map(|(id, _)| id).collect();
                 let milliseconds = self.options.milliseconds(self.quorum_recovery.leaderless);
-                self.warn(Warning::QuorumLost { voters, missing, milliseconds });
+                self.output.warn(Warning::QuorumLost { voters, missing, milliseconds });
             }
             if self.options.recover_ticks.is_some_and(|ticks| self.quorum_recovery.leaderless >= ticks) {
                 self.quorum_recovery.recovers = true;
@@ -176,7 +176,7 @@ impl Node {
         else {
             return;
         };
-        self.outbox.push(Target::One(recovery_vote.survivor), Message::RecoveryVoteGranted);
+        self.output.send(Target::One(recovery_vote.survivor), Message::RecoveryVoteGranted);
     }
 
     /// Reports the silence of the node that has this node's recovery vote.
@@ -186,7 +186,7 @@ impl Node {
         }
         if !std::mem::replace(&mut self.quorum_recovery.is_silence_reported, true) {
             let milliseconds = self.options.milliseconds(ticks);
-            self.warn(Warning::SuccessorSilent { successor: recovery_vote.cluster, milliseconds });
+            self.output.warn(Warning::SuccessorSilent { successor: recovery_vote.cluster, milliseconds });
         }
         if self.options.recover_ticks.is_some_and(|recover_ticks| ticks >= recover_ticks) {
             self.quorum_recovery.recovers = true;
@@ -211,10 +211,12 @@ impl Node {
                     "a majority of the voters is active, or has not been silent for long enough".into()
                 }
             };
-            return self.end_operation(ticket, Err(Error::QuorumNotLost { why }));
+            let result = Err(Error::QuorumNotLost { why });
+            return self.output.deliver(Delivery::OperationEnded { ticket, result });
         }
         self.quorum_recovery.recovers = true;
-        self.begin_operation(ticket, Operation::Recover, ticks);
+        let replica = self.replica.as_ref();
+        self.operations.begin(ticket, Operation::Recover, ticks, replica, &mut self.output);
         if self.is_recovery_vote_revocable() {
             self.revoke();
         }
@@ -247,18 +249,18 @@ impl Node {
         if is_frozen || !has_lost || best != me {
             // A node that promised this node is needed by another, or by the cluster as it is.
             self.quorum_recovery.granted.clear();
-            survivors.iter().for_each(|other| self.outbox.push(Target::One(*other), Message::Released));
+            survivors.iter().for_each(|other| self.output.send(Target::One(*other), Message::Released));
         }
         if is_frozen {
             return;
         }
         if !has_lost {
             // There are enough, but some may have given way to who is gone.
-            survivors.iter().for_each(|other| self.outbox.push(Target::One(*other), Message::Recover));
+            survivors.iter().for_each(|other| self.output.send(Target::One(*other), Message::Recover));
             return;
         }
         if best != me {
-            return self.outbox.push(Target::One(best), Message::Recover);
+            return self.output.send(Target::One(best), Message::Recover);
         }
         // An old vote may have been withdrawn: a voter does that only after a longer silence of this node.
         let has_voted = |survivor: &Incarnation| {
@@ -267,7 +269,7 @@ impl Node {
         };
         self.quorum_recovery.founds = survivors.iter().all(has_voted);
         for survivor in survivors {
-            self.outbox.push(Target::One(survivor), Message::RecoveryVoteRequest { term, index });
+            self.output.send(Target::One(survivor), Message::RecoveryVoteRequest { term, index });
         }
     }
 
@@ -297,7 +299,7 @@ impl Node {
             _ if replica.founding.is_some() => {}
             Some(CastRecoveryVote { recovery_vote, pending_write }) if recovery_vote.survivor == from => {
                 if pending_write.is_none() {
-                    self.outbox.push(Target::One(from), Message::RecoveryVoteGranted);
+                    self.output.send(Target::One(from), Message::RecoveryVoteGranted);
                 }
             }
             Some(_) if !is_revocable => {}
@@ -308,7 +310,7 @@ impl Node {
             // A learner never campaigns, so its log is unknown.
             Some(_) | None if has_lost => {
                 let (term, index) = ours;
-                self.outbox.push(Target::One(from), Message::RecoveryVoteRejected { term, index });
+                self.output.send(Target::One(from), Message::RecoveryVoteRejected { term, index });
             }
             Some(_) | None => {}
         }
@@ -332,7 +334,7 @@ impl Node {
             return;
         };
         if !self.quorum_recovery.recovers || !has_lost || replica.cast_vote.is_some() {
-            return self.outbox.push(Target::One(from), Message::Released);
+            return self.output.send(Target::One(from), Message::Released);
         }
         let is_news = self.quorum_recovery.granted.insert(from.raft_id(), (from, replica.now)).is_none();
         if is_news {
@@ -354,7 +356,7 @@ impl Node {
 
     /// This node takes no more part in its cluster; said, if it was asked, as soon as it is durable.
     fn recovery_vote(&mut self, recovery_vote: RecoveryVote) {
-        let write = self.writes + 1;
+        let write = self.output.writes() + 1;
         let Some(replica) = &mut self.replica else { return };
         replica.cast_vote = Some(CastRecoveryVote { recovery_vote, pending_write: Some(write) });
         replica.step_down();
@@ -362,7 +364,7 @@ impl Node {
         self.quorum_recovery.is_silence_reported = false;
         let record = Some(record);
         injected_bug!(PromisesBeforeSaving, record => None);
-        self.persist(Write { record, ..Write::default() });
+        self.output.persist(Write { record, ..Write::default() });
         injected_bug!(PromisesBeforeSaving, self.send_recovery_vote(write));
     }
 
@@ -371,7 +373,7 @@ impl Node {
         let Some(replica) = &mut self.replica else { return };
         let Some(cast_vote) = &mut replica.cast_vote else { return };
         if cast_vote.pending_write.take_if(|write| *write <= number).is_some() {
-            self.outbox.push(Target::One(cast_vote.recovery_vote.survivor), Message::RecoveryVoteGranted);
+            self.output.send(Target::One(cast_vote.recovery_vote.survivor), Message::RecoveryVoteGranted);
         }
     }
 
@@ -382,7 +384,7 @@ impl Node {
         if replica.cast_vote.take().is_some() {
             let record = replica.record();
             self.quorum_recovery.is_silence_reported = false;
-            self.persist(Write { record: Some(record), ..Write::default() });
+            self.output.persist(Write { record: Some(record), ..Write::default() });
         }
     }
 
@@ -392,7 +394,7 @@ impl Node {
         let ours = replica.cluster;
         if self.quorum_recovery.ended_by != Some(successor) {
             self.quorum_recovery.ended_by = Some(successor);
-            self.warn(Warning::Superseded { ours, successor, kept });
+            self.output.warn(Warning::Superseded { ours, successor, kept });
         }
         let Some(replica) = &self.replica else { return };
         if replica.cast_vote.is_none_or(|cast_vote| cast_vote.recovery_vote.cluster != successor) {
@@ -404,8 +406,8 @@ impl Node {
     /// What was said up to now was said in the present cluster, by this incarnation.
     fn seal_as(&mut self, incarnation: Incarnation) {
         let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
-        let frames = self.outbox.seal(cluster, incarnation, self.started());
-        self.work.extend(frames.map(|(target, bytes)| Work::Send(target, bytes)));
+        let started = self.start_guard.started();
+        self.output.seal(cluster, incarnation, started);
     }
 
     /// The replica is put aside: the successor is to let this node in.
@@ -432,7 +434,7 @@ impl Node {
         replica.reported_role = ReportedRole::NONE;
         self.bootstrap.renamed(replica.cluster, replica.lineage().0);
         self.replica = Some(replica);
-        self.begin_catch_up();
+        self.operations.begin_catch_up(&mut self.output);
         let saved = self.saved;
         self.send_recovery_vote(saved);
         debug_assert!(self.replica.as_ref().is_some_and(Replica::is_frozen), "{me} left for a successor");
@@ -445,7 +447,7 @@ impl Node {
             return false;
         }
         let me = self.bootstrap.me();
-        let write_number = self.writes + 1;
+        let write_number = self.output.writes() + 1;
         let Some(replica) = self.replica.as_mut() else { return false };
         let is_whole = replica.delivered_index >= replica.group.log().snapshot().position.index;
         if replica.is_frozen() || replica.leader().is_some() || !replica.group.is_settled() || !is_whole {
@@ -469,7 +471,7 @@ impl Node {
         };
         injected_bug!(ForgetsSuccessorName, write => Write { record: None, ..write });
         replica.founding = Some(Founding { write: write_number, cluster, entry, hard_state });
-        self.persist(write);
+        self.output.persist(write);
         injected_bug!(FoundsBeforeSaving, self.finish_founding(write_number));
         true
     }
@@ -519,7 +521,7 @@ impl Node {
         }
         self.bootstrap.renamed(replica.cluster, replica.lineage().0);
         if survivor == self.bootstrap.me() {
-            self.warn(Warning::Recovered { cluster, from: id, missing });
+            self.output.warn(Warning::Recovered { cluster, from: id, missing });
             self.settle_all_decided();
         }
     }

@@ -11,8 +11,7 @@ use super::replica::Replica;
 use crate::error::Error;
 use crate::raft::entry::NUMBER_MAX;
 use crate::raft::events::{
-    CallOutcome, Delivery, FailureOutcome, Position, SnapshotRecord, TakenSnapshot, Target, Warning, Work,
-    Write,
+    CallOutcome, Delivery, FailureOutcome, Position, SnapshotRecord, TakenSnapshot, Target, Warning, Write,
 };
 use crate::raft::frame::{Chunk, Message, Outcome};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
@@ -80,11 +79,11 @@ impl Node {
                 // What is compacted must be applied, as raft-rs sees it.
                 replica.reduced(snapshot.position.index);
                 let write = replica.keep(&snapshot);
-                self.persist(write);
+                self.output.persist(write);
             }
             Err(why) => {
                 if replica.snapshots.failed(replica.now, taken.micros, tick_micros, &why) {
-                    self.warn(Warning::SnapshotFailed { why });
+                    self.output.warn(Warning::SnapshotFailed { why });
                 }
             }
         }
@@ -169,7 +168,7 @@ impl Node {
         };
         for transfer in leader_state.snapshot_transfers.values_mut() {
             for chunk in transfer.chunks() {
-                self.outbox.push(Target::One(transfer.receiver), Message::Chunk(chunk));
+                self.output.send(Target::One(transfer.receiver), Message::Chunk(chunk));
             }
         }
     }
@@ -253,7 +252,7 @@ impl Node {
     }
 
     fn acknowledge_chunk(&mut self, from: Incarnation, chunk: &Chunk, bytes: u64, held: Vec<(u64, u64)>) {
-        self.outbox.push(Target::One(from), Message::ChunkReceived { transfer: chunk.transfer, bytes, held });
+        self.output.send(Target::One(from), Message::ChunkReceived { transfer: chunk.transfer, bytes, held });
     }
 
     fn install(
@@ -282,9 +281,9 @@ impl Node {
             self.replica = Some(replica);
             // With the successor's image in hand, and on the disk before the former log is set aside.
             self.former = None;
-            self.persist(write);
+            self.output.persist(write);
             self.restore(index, state);
-            self.begin_catch_up();
+            self.operations.begin_catch_up(&mut self.output);
             return;
         };
         if chunk.restores {
@@ -313,7 +312,7 @@ impl Node {
     pub(super) fn restore(&mut self, index: u64, state: Option<Bytes>) {
         if state.is_some() || !self.is_pristine {
             self.is_pristine &= state.is_none();
-            self.pending_deliveries.push(Delivery::Restore { index, state });
+            self.output.deliver(Delivery::Restore { index, state });
         }
         let origin = self.bootstrap.me().raft_id();
         let start = self.client_session.start();
@@ -329,15 +328,9 @@ impl Node {
                 }
             };
             if self.client_session.end(sequence).is_some() {
-                self.pending_deliveries.push(Delivery::Settled { sequence, call_outcome });
+                self.output.deliver(Delivery::Settled { sequence, call_outcome });
             }
         }
-    }
-
-    /// Orders a write on which only later frames depend.
-    pub(super) fn persist(&mut self, write: Write) {
-        self.writes += 1;
-        self.work.push_back(Work::Persist(self.writes, Box::new(write)));
     }
 }
 

@@ -17,7 +17,6 @@ use super::echoes::{Echo, Echoes};
 use super::faults::RATE;
 use super::link::{Fate, Link, Outage};
 use super::slow_disks::SlowDisks;
-use crate::raft::node::payload_bytes;
 use crate::raft::{
     Answered, Delivery, Incarnation, Input, Node, Operation, Options, Perform, Status, Target, Warning, Work,
 };
@@ -461,7 +460,7 @@ impl Cluster {
     }
 
     fn answer_batch(&mut self, name: &str, batch: Vec<Delivery>) {
-        let bytes: usize = batch.iter().map(payload_bytes).sum();
+        let bytes: usize = batch.iter().map(Delivery::payload_bytes).sum();
         assert!(bytes <= BATCH_BYTES_MAX, "{name}: a batch for JavaScript holds {bytes} bytes");
         if self.trace.is_some() || self.prints {
             for line in batch.iter().map(describe_delivery) {
