@@ -27,8 +27,10 @@ mod quorum_recovery;
 mod reads;
 mod replica;
 mod snapshot_schedule;
+mod snapshot_transfers;
 mod snapshots;
 mod starts;
+mod state_comparison;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,14 +42,16 @@ use rand_chacha::{
 };
 
 use super::bootstrap::{self, Bootstrap, Event, Phase};
-use super::events::{Delivery, Input, Operation, Perform, Role, StoredState, Target, Warning, Work};
-use super::frame::{Frame, Message, OperationRequest};
-use super::identity::{ClusterUuid, Incarnation};
+use super::events::{
+    CallOutcome, Delivery, FailureOutcome, Input, Operation, Perform, Role, StoredState, Target, Warning,
+    Work,
+};
+use super::frame::{Message, Requests};
+use super::identity::ClusterUuid;
 use super::options::Options;
 use super::requests::{ClientSession, Pending};
 use super::status::Status;
 use super::timing::Timing;
-use super::transfer::Reception;
 use crate::error::Error;
 use app_liveness::AppLiveness;
 use applications::{ApplicationGuard, member_info};
@@ -63,6 +67,7 @@ use output::Output;
 use overdue::Overdue;
 use quorum_recovery::QuorumRecovery;
 use replica::{Replica, ReportedRole};
+use snapshot_transfers::SnapshotTransfers;
 use starts::StartGuard;
 
 /// The numbers that a node uses toward others restart at each start, this far above the last ones.
@@ -93,9 +98,7 @@ pub struct Node {
     /// The log is being replayed, and the state must not be read.
     is_replaying: bool,
     operations: Operations,
-    last_transfer_number: u64,
-    /// A snapshot that is being received.
-    reception: Option<Reception>,
+    snapshot_transfers: SnapshotTransfers,
     quorum_recovery: QuorumRecovery,
     /// The replica in the former cluster while this node waits for the successor: dropped when it is admitted, restored
     /// if it is not.
@@ -141,8 +144,7 @@ impl Node {
             delivering: None,
             is_pristine: true,
             operations: Operations::new(start << STARTS_SHIFT),
-            last_transfer_number: start << STARTS_SHIFT,
-            reception: None,
+            snapshot_transfers: SnapshotTransfers::new(start << STARTS_SHIFT),
             quorum_recovery: QuorumRecovery::default(),
             former: None,
             app_liveness: AppLiveness::default(),
@@ -196,9 +198,19 @@ impl Node {
             Input::Answered(answered) => self.answered(answered),
             Input::Progressed { index } => self.progressed(index),
             Input::TurnOver => self.commit_piggyback.release(),
-            Input::SnapshotTaken(taken) => self.snapshot_taken(taken),
-            Input::Hashed(hashed) => self.hashed(hashed),
-            Input::ReducerFailed { index, why } => self.divergence(index, why),
+            Input::SnapshotTaken(taken) => {
+                if let Some(replica) = &mut self.replica {
+                    snapshots::handle_taken(taken, replica, &self.options, &mut self.output);
+                }
+            }
+            Input::Hashed(hashed) => {
+                let (replica, output) = (self.replica.as_mut(), &mut self.output);
+                let diverges = replica.and_then(|replica| {
+                    state_comparison::handle_hashed(hashed, replica, &self.options, output)
+                });
+                self.execute(diverges);
+            }
+            Input::ReducerFailed { index, why } => self.diverge(index, why),
             Input::Operation { ticket, operation: Operation::Recover, ticks } => {
                 self.begin_recovery(ticket, ticks)
             }
@@ -263,10 +275,15 @@ impl Node {
         if let Some(replica) = &self.replica {
             replica.describe(&mut status);
         }
-        if let Some(reception) = self.reception.as_ref().filter(|_| status.diverged.is_none()) {
+        if let Some(reception) = self.snapshot_transfers.reception().filter(|_| status.diverged.is_none()) {
             status.waiting_for = Some(reception.describe().into());
         }
         status
+    }
+
+    /// Ends a call that was not sent yet, and then never will be.
+    pub fn withdraw(&mut self, sequence: u64) -> bool {
+        self.client_session.end_if_unsent(sequence)
     }
 
     /// The number of ticks after which the node needs a turn, at the latest.
@@ -276,7 +293,7 @@ impl Node {
             && self.client_session.is_empty()
             && self.commit_piggyback.is_empty()
             && self.operations.is_empty()
-            && self.reception.is_none()
+            && self.snapshot_transfers.reception().is_none()
             && self.closing.is_none()
             && self.channel.is_healthy()
             && !self.is_stopped;
@@ -292,8 +309,7 @@ impl Node {
 
     /// Fails: every call ends with this error, and the node stops.
     pub fn fail(&mut self, error: Error) {
-        let pending = self.client_session.end_where(|_| true);
-        self.settle_failed(pending, &error);
+        outcomes::fail_all(&mut self.client_session, &error, &mut self.output);
         self.operations.fail_all(&error, &mut self.output);
         self.stop(Some(error));
     }
@@ -327,8 +343,10 @@ impl Node {
         if let Some(requests) = self.client_session.tick() {
             self.send_requests(requests);
         }
-        self.tick_transfers();
-        self.tick_divergence();
+        self.snapshot_transfers.tick(self.replica.as_mut(), self.timing);
+        if let Some(replica) = &mut self.replica {
+            divergence::tick(self.overdue.is_overdue(), replica, &mut self.output);
+        }
         self.tick_liveness();
         self.tick_operations();
         let (is_member, timing) = (self.replica.is_some(), self.timing);
@@ -337,7 +355,9 @@ impl Node {
         self.plan_membership();
         self.send_unreachable();
         self.check_start();
-        self.propose_check();
+        if let Some(replica) = &mut self.replica {
+            state_comparison::propose(replica, &self.options);
+        }
         self.tick_leader();
     }
 
@@ -360,47 +380,6 @@ impl Node {
         }
     }
 
-    /// Sends the requests of operations that are due. A leader answers its own immediately.
-    fn send_operations(&mut self) {
-        let Some(replica) = &self.replica else { return };
-        self.operations.decide_commands(replica, &mut self.output);
-        let (me, term, retry_ticks) = (replica.me, replica.group.term(), self.timing.operation_retry());
-        let leader = replica.leader();
-        let to = leader.and_then(|leader| replica.incarnation(leader)).map(Target::One);
-        if let Some(leader) = leader {
-            let requests = self.operations.take_due_requests(leader, term, self.ticks, retry_ticks);
-            for (request_id, request) in requests {
-                if leader == me.raft_id() {
-                    self.answer_operation(me, term, request_id, request);
-                } else if let Some(to) = to {
-                    self.output.send(to, Message::OperationRequest { term, request_id, request });
-                }
-            }
-        }
-        if let Some(replica) = &mut self.replica {
-            admin::begin_round(replica);
-        }
-    }
-
-    /// As the leader.
-    fn answer_operation(&mut self, from: Incarnation, term: u64, request_id: u64, request: OperationRequest) {
-        let Some(replica) = &mut self.replica else { return };
-        let effect = admin::handle_request(replica, from, term, request_id, request);
-        self.execute(effect);
-    }
-
-    /// Whether the process of a member that has sent a frame is accepted.
-    fn is_from_accepted_start(&mut self, frame: &Frame) -> bool {
-        let Some(replica) = self.replica.as_mut().filter(|replica| replica.cluster == frame.cluster) else {
-            return true;
-        };
-        let accepts = self.start_guard.accepts(frame, replica, &self.options, &mut self.output);
-        accepts.unwrap_or_else(|error| {
-            self.fail(error);
-            false
-        })
-    }
-
     fn check_start(&mut self) {
         let Some(replica) = &self.replica else { return };
         if let Err(error) = self.start_guard.check_own(replica, &self.options) {
@@ -410,8 +389,13 @@ impl Node {
 
     fn perform(&mut self, calls: Vec<Perform>) {
         for perform in calls {
-            if !self.refuse_while_diverged(perform.sequence) {
-                self.client_session.add(perform);
+            match self.replica.as_ref().and_then(|replica| replica.divergence.error()) {
+                None => self.client_session.add(perform),
+                Some(error) => {
+                    let (sequence, outcome) = (perform.sequence, FailureOutcome::NotApplied);
+                    let call_outcome = CallOutcome::Failed { error: error.clone(), outcome };
+                    self.output.deliver(Delivery::Settled { sequence, call_outcome });
+                }
             }
         }
     }
@@ -423,16 +407,21 @@ impl Node {
                 Effect::Send(target, message) => self.output.send(target, message),
                 Effect::Deliver(delivery) => self.output.deliver(delivery),
                 Effect::Warn(warning) => self.output.warn(warning),
-                Effect::TransferLeadership(to) => self.transfer_leadership(to),
-                Effect::ReplyOperation { to, request_id, answer } if to == self.bootstrap.me() => {
-                    self.operations.reply_locally(request_id, answer);
+                Effect::TransferLeadership(to) => {
+                    if let Some(replica) = &mut self.replica {
+                        replica.transfer_leadership(to);
+                    }
                 }
-                Effect::ReplyOperation { to, request_id, answer } => {
-                    self.output.send(Target::One(to), Message::OperationReply { request_id, answer });
-                }
+                Effect::Diverge { index, why } => self.diverge(index, why),
                 Effect::Fail(error) => self.fail(error),
                 Effect::EndClosing => self.end_closing(),
             }
+        }
+    }
+
+    fn send_requests(&mut self, requests: Requests) {
+        if let Some(replica) = &mut self.replica {
+            outcomes::send_requests(requests, &mut self.client_session, replica, &mut self.output);
         }
     }
 
@@ -465,8 +454,8 @@ impl Node {
     /// This node is a new incarnation: for Raft its former one has crashed. The others may still commit what it had
     /// sent to a leader.
     fn leave_replica(&mut self) -> Option<Replica> {
-        (self.reception, self.quorum_recovery, self.commit_piggyback) =
-            (None, QuorumRecovery::default(), CommitPiggyback::default());
+        self.snapshot_transfers.drop_reception();
+        (self.quorum_recovery, self.commit_piggyback) = Default::default();
         let replica = self.replica.take();
         if replica.as_ref().is_some_and(|replica| replica.reported_role.leader.is_some()) {
             self.output.deliver(Delivery::Role { role: Role::Follower, term: 0, leader: None });
@@ -480,8 +469,8 @@ impl Node {
 
     /// Ends the calls that were sent to a leader of the former cluster: no outcome will arrive.
     fn end_dispatched(&mut self) {
-        let dispatched = self.client_session.end_where(Pending::was_dispatched);
-        self.settle_failed(dispatched, &Error::Removed);
+        let session = &mut self.client_session;
+        outcomes::fail_where(session, Pending::was_dispatched, &Error::Removed, &mut self.output);
         self.client_session.follow(0);
     }
 
@@ -503,7 +492,9 @@ impl Node {
     fn advance(&mut self) -> bool {
         // Proposals and requests go to the present leader.
         self.observe_role();
-        self.send_operations();
+        if let Some(replica) = &mut self.replica {
+            self.operations.send(self.ticks, replica, &mut self.output);
+        }
         // What raft-rs wants saved is ordered before what depends on it is applied or sent.
         if self.save() {
             return true;
@@ -545,7 +536,13 @@ impl Node {
 
     /// Sends outcomes and requests, and ends operations.
     fn respond(&mut self) {
-        self.send_due_outcomes();
+        if let Some(replica) = &mut self.replica {
+            let confirmed = replica.group.take_confirmed();
+            if replica.group.votes() {
+                outcomes::send_due(&confirmed, &mut self.client_session, replica, &mut self.output);
+                self.operations.answer_reads(&confirmed, replica, &mut self.output);
+            }
+        }
         while let Some(requests) = self.client_session.dispatch() {
             self.send_requests(requests);
         }
@@ -554,45 +551,26 @@ impl Node {
 
     /// Sends snapshots, and notifies removed members.
     fn serve_members(&mut self) {
-        self.continue_transfers();
+        if let Some(replica) = &mut self.replica {
+            self.snapshot_transfers.advance(replica, &self.options, &mut self.output);
+        }
         self.notify_removed();
         self.notice_removal();
     }
 
-    /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is notified.
+    /// Follows raft-rs's role, term and leader; JavaScript is notified of changes.
     fn observe_role(&mut self) {
-        let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
-        // A newcomer may hear from its leader before its log names it.
-        let leader = replica.leader().filter(|leader| *leader == me || replica.members.id(*leader).is_some());
-        let now = ReportedRole { role: replica.group.role(), term: replica.group.term(), leader };
-        if now == replica.reported_role {
-            return;
-        }
-        if let Some(former) =
-            replica.reported_role.leader.filter(|former| Some(*former) != leader && *former != me)
-        {
-            replica.note_end_of(former);
-        }
-        replica.reported_role = now;
-        let ReportedRole { role, term, leader } = now;
-        let is_leading = replica.leader_state.as_ref().is_some_and(|leader| leader.sessions.term() == term);
+        let Some(ReportedRole { role, term, leader }) = replica.observe_role() else { return };
         if role != Role::Leader {
-            replica.end_leadership();
             self.commit_piggyback = CommitPiggyback::default();
-        } else if !is_leading {
-            replica.begin_leadership(term);
         }
         if leader.is_some() {
             self.client_session.follow(term);
-            self.output.send(
-                Target::All,
-                self.closing.as_ref().map_or_else(|| member_info(&self.options, false), Closing::message),
-            );
+            let info = || member_info(&self.options, false);
+            self.output.send(Target::All, self.closing.as_ref().map_or_else(info, Closing::message));
         }
-        let Some(replica) = &mut self.replica else { return };
-        let leader = replica.leader_id();
-        self.output.deliver(Delivery::Role { role, term, leader });
+        self.output.deliver(Delivery::Role { role, term, leader: replica.leader_id() });
     }
 
     fn close(&mut self, ticks_max: u64, leaves: bool) {
@@ -616,8 +594,7 @@ impl Node {
     }
 
     fn end_closing(&mut self) {
-        let pending = self.client_session.end_where(|_| true);
-        self.settle_failed(pending, &Error::Closed);
+        outcomes::fail_all(&mut self.client_session, &Error::Closed, &mut self.output);
         self.operations.fail_all(&Error::Closed, &mut self.output);
         self.stop(None);
     }
@@ -660,7 +637,7 @@ impl Node {
             replica: self.replica.as_ref(),
             former: self.former.as_ref(),
             pending_deliveries: self.output.pending_deliveries(),
-            reception: self.reception.as_ref(),
+            reception: self.snapshot_transfers.reception(),
             quorum_recovery: &self.quorum_recovery,
             ancestors: self.bootstrap.ancestors(),
         }

@@ -4,21 +4,20 @@
 
 use bytes::Bytes;
 
-use super::effect::Effect;
 use super::reads::Read;
 use super::replica::Replica;
 use crate::raft::entry::Context;
 use crate::raft::frame::{OperationReply, OperationRequest};
 use crate::raft::identity::{Incarnation, RaftId};
 
-/// A node requests something of the leader of `term`.
+/// A node requests something of the leader of `term`. The reply, if there is one already.
 pub(super) fn handle_request(
     replica: &mut Replica,
     from: Incarnation,
     term: u64,
     request_id: u64,
     request: OperationRequest,
-) -> Option<Effect> {
+) -> Option<OperationReply> {
     if !replica.group.is_leader() || replica.group.term() != term {
         return None;
     }
@@ -31,7 +30,6 @@ pub(super) fn handle_request(
     if !leader_state.sessions.is_open() {
         return None;
     }
-    let refuse = |answer| Some(Effect::ReplyOperation { to: from, request_id, answer });
     match request {
         OperationRequest::Read => None,
         OperationRequest::Resize { cluster_size, after } => {
@@ -49,20 +47,26 @@ pub(super) fn handle_request(
                 voters.all(|(raft_id, ..)| raft_id == *member)
             };
             if members.iter().any(is_last) {
-                return refuse(OperationReply::LastVoter);
+                return Some(OperationReply::LastVoter);
             }
             leader_state.removal_requested.extend(members);
             None
         }
-        OperationRequest::TransferLeadership { to: None } => Some(Effect::TransferLeadership(None)),
+        OperationRequest::TransferLeadership { to: None } => {
+            replica.transfer_leadership(None);
+            None
+        }
         OperationRequest::TransferLeadership { to: Some(id) } => {
             let members: Vec<RaftId> = replica.members.named(&id).collect();
             let stays =
                 |member: &RaftId| replica.group.stays_voter(*member) && !replica.will_be_removed(*member);
             match members.iter().copied().find(stays) {
-                Some(voter) => Some(Effect::TransferLeadership(Some(voter))),
-                None if members.is_empty() => refuse(OperationReply::UnknownMember),
-                None => refuse(OperationReply::NotAVoter),
+                Some(voter) => {
+                    replica.transfer_leadership(Some(voter));
+                    None
+                }
+                None if members.is_empty() => Some(OperationReply::UnknownMember),
+                None => Some(OperationReply::NotAVoter),
             }
         }
     }
@@ -80,14 +84,11 @@ pub(super) fn begin_round(replica: &mut Replica) {
     }
 }
 
-/// Answers the reads whose round, or a later one, is confirmed.
-pub(super) fn answer_reads(replica: &mut Replica, confirmed: &[u64]) -> Vec<Effect> {
-    let Some(leader_state) = &mut replica.leader_state else { return Vec::new() };
-    let Some(newest) = confirmed.iter().max() else { return Vec::new() };
-    let reads = leader_state.reads.take_confirmed(*newest).into_iter();
-    let reply = |read: Read| {
-        let answer = OperationReply::ReadIndex(read.index);
-        Effect::ReplyOperation { to: read.from, request_id: read.request_id, answer }
-    };
-    reads.map(reply).collect()
+/// Takes the reads whose round, or a later one, is confirmed.
+pub(super) fn take_confirmed_reads(replica: &mut Replica, confirmed: &[u64]) -> Vec<Read> {
+    let leader_state = replica.leader_state.as_mut();
+    let newest = confirmed.iter().max();
+    leader_state
+        .zip(newest)
+        .map_or(Vec::new(), |(leader_state, newest)| leader_state.reads.take_confirmed(*newest))
 }

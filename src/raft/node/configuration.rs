@@ -39,6 +39,26 @@ impl Replica {
         self.members.is_leaving(member)
             || self.leader_state.as_ref().is_some_and(|leader_state| leader_state.will_be_removed(member))
     }
+
+    /// Transfers leadership to this member, or to the one with the longest log, if that may lead.
+    pub(super) fn transfer_leadership(&mut self, to: Option<RaftId>) {
+        if let Some(transfer_target) = self.transfer_target(to) {
+            self.group.transfer_leadership(transfer_target);
+        }
+    }
+
+    fn transfer_target(&self, to: Option<RaftId>) -> Option<RaftId> {
+        let lately = self.now.saturating_sub(self.timing.election());
+        let may = |id: RaftId| {
+            to.is_none_or(|to| to == id)
+                && !self.is_closing(id)
+                && !self.divergence.is_known(id, lately)
+                && !self.will_be_removed(id)
+        };
+        // A chosen target stays: a second one would campaign against the first in the same term and split the votes.
+        let current = self.group.transfer_target().filter(|transfer_target| may(*transfer_target));
+        current.or_else(|| self.group.most_advanced(may))
+    }
 }
 
 impl Node {
@@ -61,7 +81,8 @@ impl Node {
         if replica.members.contains(from) {
             replica.versions.insert(from.raft_id(), version.clone());
             replica.heard.insert(from.raft_id(), replica.now);
-            return self.send_snapshot(from.raft_id(), SnapshotReason::Admission);
+            let (to, reason) = (from.raft_id(), SnapshotReason::Admission);
+            return self.snapshot_transfers.send(to, reason, replica, &self.options);
         }
         injected_bug!(LetsInByOldHello, members_index => replica.group.members_index());
         // The answer to this Discover contains the present index.
@@ -83,7 +104,7 @@ impl Node {
         match step {
             // If a leader that leaves did not transfer leadership first, the others would have to wait for an election.
             Step::LeaveJoint if !replica.group.stays_voter(view.me) && view.has_transfer_target => {
-                self.transfer_leadership(None);
+                replica.transfer_leadership(None);
             }
             Step::LeaveJoint => _ = replica.group.propose_change(&[], Vec::new()),
             Step::Admit(newcomer) => {
@@ -105,7 +126,7 @@ impl Node {
                     leader_state.begin_removal(remove);
                 }
             }
-            Step::TransferLeadership => self.transfer_leadership(None),
+            Step::TransferLeadership => replica.transfer_leadership(None),
         }
     }
 
@@ -137,38 +158,14 @@ impl Node {
         }
     }
 
-    /// Transfers leadership to this member, or to the one with the longest log, if that may lead.
-    pub(super) fn transfer_leadership(&mut self, to: Option<RaftId>) {
-        let transfer_target = self.transfer_target(to);
-        if let (Some(replica), Some(transfer_target)) = (&mut self.replica, transfer_target) {
-            replica.group.transfer_leadership(transfer_target);
-        }
-    }
-
-    fn transfer_target(&self, to: Option<RaftId>) -> Option<RaftId> {
-        let patience_ticks = self.timing.election();
-        let replica = self.replica.as_ref()?;
-        let lately = replica.now.saturating_sub(patience_ticks);
-        let may = |id: RaftId| {
-            to.is_none_or(|to| to == id)
-                && !replica.is_closing(id)
-                && !replica.divergence.is_known(id, lately)
-                && !replica.will_be_removed(id)
-        };
-        // A chosen target stays: a second one would campaign against the first in the same term and split the votes.
-        let current = replica.group.transfer_target().filter(|transfer_target| may(*transfer_target));
-        current.or_else(|| replica.group.most_advanced(may))
-    }
-
     /// The planner's input; `None` unless this node leads and knows everything that was committed before its term.
     fn cluster_view(&mut self) -> Option<ClusterView> {
         let me = self.bootstrap.me().raft_id();
         let is_closing = self.closing.is_some();
         let leaves = self.closing.as_ref().is_some_and(Closing::gives_up_membership);
         let election_ticks = self.timing.election();
-        self.replica.as_ref().filter(|replica| replica.group.accepts_proposals())?;
-        let has_transfer_target = self.transfer_target(None).is_some();
-        let replica = self.replica.as_mut()?;
+        let replica = self.replica.as_mut().filter(|replica| replica.group.accepts_proposals())?;
+        let has_transfer_target = replica.transfer_target(None).is_some();
         if !replica.has_open_sessions() {
             return None;
         }
@@ -216,7 +213,7 @@ impl Node {
             replica.members.admit(admission.incarnation, admission.id);
             if let Some(leader_state) = &mut replica.leader_state {
                 leader_state.forget_newcomer(admission.incarnation);
-                self.send_snapshot(raft_id, SnapshotReason::Admission);
+                self.snapshot_transfers.send(raft_id, SnapshotReason::Admission, replica, &self.options);
             }
         }
         let Some(replica) = &mut self.replica else { return };

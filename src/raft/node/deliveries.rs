@@ -1,10 +1,14 @@
 //! Makes the batches for JavaScript, which are pending deliveries, then committed actions, then evaluations; and takes its
 //! answers.
 
+use bytes::Bytes;
 use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
 use super::leader_state::LeaderState;
+use super::divergence::{self, Restoration};
+use super::outcomes;
+use super::snapshots;
 use super::output::BATCH_BYTES_MAX;
 use crate::raft::entry::Context;
 use crate::raft::events::{Answered, Delivery};
@@ -28,8 +32,11 @@ impl Node {
         if self.output.pending_deliveries().is_empty() {
             self.apply_committed(&mut batch);
             self.tell_replayed(&mut batch);
-            self.settle_decided();
-            self.take_snapshot(&mut batch);
+            let delivered = self.replica.as_ref().map_or(0, |replica| replica.delivered_index);
+            outcomes::settle_decided(&mut self.client_session, delivered, &mut self.output);
+            if let Some(replica) = &mut self.replica {
+                snapshots::take(replica, &mut batch);
+            }
             self.evaluate(&mut batch);
             self.output.fill(&mut batch);
         }
@@ -160,9 +167,7 @@ impl Node {
             Some(Context::Observed { origin, start, observed }) => {
                 let is_ours = origin == self.bootstrap.me().raft_id() && start == self.client_session.start();
                 if replica.table.observe(origin, start, &observed) && is_ours {
-                    for (sequence, outcome) in observed {
-                        self.settle_observed(sequence, outcome);
-                    }
+                    outcomes::settle_observed(&mut self.client_session, observed, &mut self.output);
                 }
             }
             Some(Context::Started { starts }) => {
@@ -210,14 +215,63 @@ impl Node {
             .filter(|sequence| is_ours && self.client_session.end(*sequence).is_some());
         let is_diverged = replica.divergence.is_diverged();
         if is_ours {
-            for (sequence, outcome) in request.observed {
-                self.settle_observed(sequence, outcome);
-            }
+            outcomes::settle_observed(&mut self.client_session, request.observed, &mut self.output);
         }
         if !is_diverged {
             self.is_pristine = false;
             batch.push(Delivery::Committed { index: entry.index, own, is_provisional, action: entry.data });
         }
+    }
+
+    /// raft-rs has installed a leader's snapshot, and it is durable: the application follows.
+    pub(super) fn follow_installed(&mut self) {
+        let Some(replica) = &mut self.replica else { return };
+        if !replica.group.take_installed() {
+            return;
+        }
+        let record = replica.group.log().snapshot().clone();
+        let snapshot = replica.restore(&record);
+        replica.snapshots.drop_pending();
+        self.bootstrap.resized(replica.members.cluster_size());
+        self.restore_if_trusted(snapshot.position.index, snapshot.state);
+    }
+
+    /// Delivers the state of a snapshot to the application; if the node has diverged, only if the state can be trusted
+    /// afterwards.
+    fn restore_if_trusted(&mut self, index: u64, state: Option<Bytes>) {
+        let Some(replica) = &mut self.replica else { return };
+        match replica.divergence.restore(index) {
+            Restoration::Follows => self.restore(index, state),
+            Restoration::Restores => {
+                self.is_pristine = false;
+                self.restore(index, state);
+                self.output.deliver(Delivery::Restored);
+                self.operations.begin_catch_up(&mut self.output);
+            }
+            Restoration::Refused => {}
+        }
+    }
+
+    /// Delivers the state of a snapshot to JavaScript. Calls of this node that it contains have ended.
+    pub(super) fn restore(&mut self, index: u64, state: Option<Bytes>) {
+        if state.is_some() || !self.is_pristine {
+            self.is_pristine &= state.is_none();
+            self.output.deliver(Delivery::Restore { index, state });
+        }
+        if let Some(replica) = &self.replica {
+            outcomes::settle_restored(&mut self.client_session, replica, &mut self.output);
+        }
+    }
+
+    /// From `index` on, this node's state does not match the log.
+    pub(super) fn diverge(&mut self, index: u64, why: String) {
+        let Some(replica) = &mut self.replica else { return };
+        let Some(error) = divergence::begin(index, why, replica) else { return };
+        self.output.deliver(Delivery::Diverged(error.clone()));
+        outcomes::fail_all(&mut self.client_session, &error, &mut self.output);
+        self.operations.fail_reads(&error, &mut self.output);
+        self.operations.fall_behind(&mut self.output);
+        replica.transfer_leadership(None);
     }
 
     /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader
@@ -266,6 +320,6 @@ impl Node {
                 .into_iter()
                 .map(|evaluation| Delivery::Evaluate { method: evaluation.method, args: evaluation.args }),
         );
-        self.send_outcomes(term, told);
+        outcomes::send(told, term, &mut self.client_session, replica, &mut self.output);
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::error::Error;
 use crate::raft::events::{Delivery, Target, Warning};
-use crate::raft::frame::{Message, OperationReply};
-use crate::raft::identity::{Incarnation, RaftId};
+use crate::raft::frame::Message;
+use crate::raft::identity::RaftId;
 
 #[derive(Debug)]
 pub(super) enum Effect {
@@ -12,11 +12,10 @@ pub(super) enum Effect {
     Warn(Warning),
     /// To this member, or to the one with the longest log; only a leader can.
     TransferLeadership(Option<RaftId>),
-    /// As the leader, to the node that requested an operation.
-    ReplyOperation {
-        to: Incarnation,
-        request_id: u64,
-        answer: OperationReply,
+    /// From `index` on, this node's state does not match the log.
+    Diverge {
+        index: u64,
+        why: String,
     },
     /// Every call ends with this error, and the node stops.
     Fail(Error),

@@ -5,14 +5,23 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Node;
+use super::admin;
 use super::applications;
-use super::leader_state::LeaderState;
+use super::divergence;
+use super::outcomes;
 use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
+use super::snapshot_transfers;
+use super::state_comparison;
 use crate::raft::application::Application;
-use crate::raft::events::{Target, Warning};
-use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
+use crate::raft::entry::NUMBER_MAX;
+use crate::raft::events::{SnapshotRecord, Target, Warning};
+use crate::raft::frame::{self, Chunk, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::snapshot::Snapshot;
+use crate::raft::transfer::SnapshotReason;
 
 impl Node {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
@@ -76,7 +85,9 @@ impl Node {
                 }
                 // A newcomer acknowledges the first chunks before it is in the cluster.
                 Message::ChunkReceived { transfer, bytes, held } => {
-                    self.chunk_received(frame.from, transfer, bytes, &held);
+                    if let Some(replica) = &mut self.replica {
+                        snapshot_transfers::handle_received(frame.from, transfer, bytes, &held, replica);
+                    }
                 }
                 Message::Removed { term, cluster_size } => {
                     self.handle_removed(frame.cluster, term, cluster_size);
@@ -106,6 +117,77 @@ impl Node {
                     self.handle_member_message(frame.from, frame.cluster, message)
                 }
             }
+        }
+    }
+
+    /// Whether the process of a member that has sent a frame is accepted.
+    fn is_from_accepted_start(&mut self, frame: &Frame) -> bool {
+        let Some(replica) = self.replica.as_mut().filter(|replica| replica.cluster == frame.cluster) else {
+            return true;
+        };
+        let accepts = self.start_guard.accepts(frame, replica, &self.options, &mut self.output);
+        accepts.unwrap_or_else(|error| {
+            self.fail(error);
+            false
+        })
+    }
+
+    /// A part of a snapshot arrived: for a newcomer its way into the cluster, for a member what its log lacks.
+    fn handle_chunk(&mut self, from: Incarnation, cluster: ClusterUuid, chunk: &Chunk) {
+        let is_expected = match &self.replica {
+            Some(replica) => snapshot_transfers::is_expected(from, cluster, chunk, replica),
+            None => {
+                self.bootstrap.may_be_admitted_to(cluster) && !cluster.is_none() && chunk.term < NUMBER_MAX
+            }
+        };
+        if is_expected
+            && let Some((snapshot, image)) = self.snapshot_transfers.receive(from, chunk, &mut self.output)
+        {
+            self.install(from, cluster, chunk, *snapshot, image);
+        }
+    }
+
+    fn install(
+        &mut self,
+        from: Incarnation,
+        cluster: ClusterUuid,
+        chunk: &Chunk,
+        snapshot: Snapshot,
+        image: Bytes,
+    ) {
+        let me = self.bootstrap.me();
+        let Some(replica) = &mut self.replica else {
+            let cluster_size = snapshot.members.cluster_size();
+            let state = snapshot.state.clone();
+            let index = snapshot.position.index;
+            let (mut replica, mut write) =
+                Replica::start(snapshot, chunk.term, me, &self.options, &mut self.rng);
+            // The snapshot may be older than the cluster's present name.
+            replica.cluster = cluster;
+            if let Some(record) = &mut write.replica {
+                record.cluster = cluster;
+            }
+            replica.remember_peer(from);
+            self.bootstrap.admitted(cluster, cluster_size);
+            self.bootstrap.renamed(cluster, replica.lineage().0);
+            self.replica = Some(replica);
+            // With the successor's image in hand, and on the disk before the former log is set aside.
+            self.former = None;
+            self.output.persist(write);
+            self.restore(index, state);
+            self.operations.begin_catch_up(&mut self.output);
+            return;
+        };
+        if chunk.restores {
+            let (index, state) = (snapshot.position.index, snapshot.state.clone());
+            if divergence::take_leaders_snapshot(snapshot, image, replica, &mut self.output) {
+                self.restore_if_trusted(index, state);
+            }
+            return;
+        }
+        if replica.remember_peer(from) {
+            let record = SnapshotRecord { position: snapshot.position, image };
+            replica.group.step_snapshot(from.raft_id(), chunk.term, &record, &snapshot.conf_state);
         }
     }
 
@@ -186,18 +268,19 @@ impl Node {
                 self.handle_member_info(from, application, asks);
             }
             Message::Requests(requests) => {
-                let is_being_removed = replica.is_being_removed(peer);
-                if let Some(LeaderState { sessions, .. }) =
-                    replica.leader_state.as_mut().filter(|_| !is_being_removed)
-                {
-                    let term = sessions.term();
-                    let replies = sessions.receive(peer, requests, &replica.table);
-                    self.reply(from, term, replies);
+                if !replica.is_being_removed(peer) {
+                    outcomes::receive_requests(
+                        from,
+                        requests,
+                        &mut self.client_session,
+                        replica,
+                        &mut self.output,
+                    );
                 }
             }
             Message::Outcomes { term, start, index, outcomes } => {
                 for (sequence, outcome) in outcomes {
-                    self.handle_outcome(term, start, sequence, index, outcome);
+                    self.client_session.handle_outcome(term, start, sequence, index, outcome);
                 }
             }
             Message::Received { term, start, sequence } => {
@@ -206,7 +289,10 @@ impl Node {
                 }
             }
             Message::OperationRequest { term, request_id, request } => {
-                self.answer_operation(from, term, request_id, request)
+                let answer = admin::handle_request(replica, from, term, request_id, request);
+                if let Some(answer) = answer {
+                    self.output.send(Target::One(from), Message::OperationReply { request_id, answer });
+                }
             }
             Message::OperationReply { request_id, answer } => {
                 let replica = self.replica.as_ref();
@@ -214,10 +300,19 @@ impl Node {
             }
             Message::StateHash { index, version, hash } => {
                 replica.versions.insert(peer, version.clone());
-                self.note_hash(peer, index, version, hash);
+                let output = &mut self.output;
+                let diverges = state_comparison::handle_report(peer, index, version, hash, replica, output);
+                self.execute(diverges);
             }
-            Message::Disagrees { index, ours, theirs } => self.handle_disagreement(index, ours, theirs),
-            Message::Diverged { index } => self.handle_diverged(from, index),
+            Message::Disagrees { index, ours, theirs } => {
+                let diverges = state_comparison::handle_disagreement(index, ours, theirs, replica);
+                self.execute(diverges);
+            }
+            Message::Diverged { index } => {
+                if divergence::handle_report(from, index, replica) {
+                    self.snapshot_transfers.send(peer, SnapshotReason::Restoration, replica, &self.options);
+                }
+            }
             Message::Recover => self.handle_recover(),
             Message::RecoveryVoteGranted => self.handle_recovery_vote_granted(from),
             Message::AppProbe => {

@@ -41,9 +41,7 @@ impl<'a> Inspection<'a> {
     /// The transfers in flight to others.
     pub fn transfers(&self) -> Vec<u64> {
         let leader_state = self.replica.and_then(|replica| replica.leader_state.as_ref());
-        leader_state.map_or(Vec::new(), |leader_state| {
-            leader_state.snapshot_transfers.values().map(|transfer| transfer.number).collect()
-        })
+        leader_state.map_or(Vec::new(), |leader_state| leader_state.outgoing.numbers())
     }
 
     /// Which transfer arrives, and how much of it is here.

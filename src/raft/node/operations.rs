@@ -13,12 +13,15 @@
 
 use std::sync::Arc;
 
+use super::admin;
 use super::output::Output;
+use super::reads::Read;
 use super::replica::Replica;
 use crate::error::Error;
-use crate::raft::events::{Delivery, Operation};
-use crate::raft::frame::{OperationReply, OperationRequest};
+use crate::raft::events::{Delivery, Operation, Target};
+use crate::raft::frame::{Message, OperationReply, OperationRequest};
 use crate::raft::identity::RaftId;
+use crate::raft::timing::Timing;
 
 /// Catching up. Never used by an application: the façade counts its tickets from 1.
 const OWN_TICKET: u64 = 0;
@@ -118,7 +121,7 @@ impl Operations {
     }
 
     /// Decides the content of the commands for which this node has everything that was committed when they were given.
-    pub(super) fn decide_commands(&mut self, replica: &Replica, output: &mut Output) {
+    fn decide_commands(&mut self, replica: &Replica, output: &mut Output) {
         let mut failed = Vec::new();
         for pending in self.pending.iter_mut().filter(|pending| pending.order.is_none()) {
             let Some(after) = pending.read_index.filter(|index| replica.delivered_index >= *index) else {
@@ -146,19 +149,35 @@ impl Operations {
         }
     }
 
+    /// Sends the requests that are due. A leader answers its own immediately.
+    pub(super) fn send(&mut self, tick: u64, replica: &mut Replica, output: &mut Output) {
+        self.decide_commands(replica, output);
+        let Some(leader) = replica.leader() else { return };
+        let (me, term) = (replica.me, replica.group.term());
+        for (request_id, request) in self.take_due_requests(leader, term, tick, replica.timing) {
+            if leader == me.raft_id() {
+                let answer = admin::handle_request(replica, me, term, request_id, request);
+                self.local_replies.extend(answer.map(|answer| (request_id, answer)));
+            } else if let Some(leader) = replica.incarnation(leader) {
+                output.send(Target::One(leader), Message::OperationRequest { term, request_id, request });
+            }
+        }
+        admin::begin_round(replica);
+    }
+
     /// The requests that are due, for the first time or again, to this leader of `term`, each with its number.
-    pub(super) fn take_due_requests(
+    fn take_due_requests(
         &mut self,
         leader: RaftId,
         term: u64,
         tick: u64,
-        retry_ticks: u64,
+        timing: Timing,
     ) -> Vec<(u64, OperationRequest)> {
         let mut requests = Vec::new();
         // All reads of one turn share a request.
         let mut read_id = None;
         for pending in &mut self.pending {
-            if !pending.is_due(term, tick, retry_ticks) {
+            if !pending.is_due(term, tick, timing.operation_retry()) {
                 continue;
             }
             let Some(request) = pending.request() else { continue };
@@ -179,9 +198,16 @@ impl Operations {
         requests
     }
 
-    /// This node, as the leader, replies to its own request.
-    pub(super) fn reply_locally(&mut self, request_id: u64, answer: OperationReply) {
-        self.local_replies.push((request_id, answer));
+    /// As the leader, answers the reads whose round is confirmed.
+    pub(super) fn answer_reads(&mut self, confirmed: &[u64], replica: &mut Replica, output: &mut Output) {
+        for Read { from, request_id, index, .. } in admin::take_confirmed_reads(replica, confirmed) {
+            let answer = OperationReply::ReadIndex(index);
+            if from == replica.me {
+                self.local_replies.push((request_id, answer));
+            } else {
+                output.send(Target::One(from), Message::OperationReply { request_id, answer });
+            }
+        }
     }
 
     /// The leader answered.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use raft_rs::eraftpb::{Entry, HardState};
 
 use super::Node;
+use super::outcomes;
 use super::replica::{CastRecoveryVote, Founding, Replica, ReportedRole};
 use crate::error::Error;
 use crate::raft::entry::Context;
@@ -522,7 +523,7 @@ impl Node {
         self.bootstrap.renamed(replica.cluster, replica.lineage().0);
         if survivor == self.bootstrap.me() {
             self.output.warn(Warning::Recovered { cluster, from: id, missing });
-            self.settle_all_decided();
+            outcomes::settle_decided(&mut self.client_session, u64::MAX, &mut self.output);
         }
     }
 }

@@ -248,14 +248,36 @@ impl Replica {
         self.group.campaign();
     }
 
+    /// Follows raft-rs's role, term and leader: leadership begins and ends here. The new role, if it changed.
+    pub(super) fn observe_role(&mut self) -> Option<ReportedRole> {
+        let me = self.me.raft_id();
+        // A newcomer may hear from its leader before its log names it.
+        let leader = self.leader().filter(|leader| *leader == me || self.members.id(*leader).is_some());
+        let now = ReportedRole { role: self.group.role(), term: self.group.term(), leader };
+        let former = std::mem::replace(&mut self.reported_role, now);
+        if now == former {
+            return None;
+        }
+        if let Some(former) = former.leader.filter(|former| Some(*former) != leader && *former != me) {
+            self.note_end_of(former);
+        }
+        let is_leading = self.leader_state.as_ref().is_some_and(|leader| leader.sessions.term() == now.term);
+        if now.role != Role::Leader {
+            self.end_leadership();
+        } else if !is_leading {
+            self.begin_leadership(now.term);
+        }
+        Some(now)
+    }
+
     /// This node leads in `term`.
-    pub(super) fn begin_leadership(&mut self, term: u64) {
+    fn begin_leadership(&mut self, term: u64) {
         let sessions = LeaderSessions::new(term);
         injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions().unwrap_or(sessions));
         self.leader_state = Some(LeaderState::new(sessions, self.now));
     }
 
-    pub(super) fn end_leadership(&mut self) {
+    fn end_leadership(&mut self) {
         let leader_state = None;
         injected_bug!(
             ProposesStaleEvaluation,
@@ -419,7 +441,7 @@ impl Replica {
     }
 
     /// The known leader no longer leads.
-    pub(super) fn note_end_of(&mut self, leader: RaftId) {
+    fn note_end_of(&mut self, leader: RaftId) {
         if self.members.incarnation(leader).is_some() {
             let heard = self.heard.get(&leader).copied().unwrap_or(0);
             self.silent_since.insert(leader, heard);
