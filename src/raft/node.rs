@@ -54,7 +54,7 @@ use super::status::Status;
 use super::timing::Timing;
 use crate::error::Error;
 use app_liveness::AppLiveness;
-use applications::{ApplicationGuard, member_info};
+use applications::ApplicationGuard;
 use channel_health::ChannelHealth;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
@@ -66,7 +66,7 @@ use operations::Operations;
 use output::Output;
 use overdue::Overdue;
 use quorum_recovery::QuorumRecovery;
-use replica::{Replica, ReportedRole};
+use replica::Replica;
 use snapshot_transfers::SnapshotTransfers;
 use starts::StartGuard;
 
@@ -309,9 +309,14 @@ impl Node {
 
     /// Fails: every call ends with this error, and the node stops.
     pub fn fail(&mut self, error: Error) {
-        outcomes::fail_all(&mut self.client_session, &error, &mut self.output);
-        self.operations.fail_all(&error, &mut self.output);
+        self.end_all(&error);
         self.stop(Some(error));
+    }
+
+    /// Every call and operation ends with this error.
+    fn end_all(&mut self, error: &Error) {
+        outcomes::fail_all(&mut self.client_session, error, &mut self.output);
+        self.operations.fail_all(error, &mut self.output);
     }
 
     /// What the bootstrap needs to know.
@@ -352,23 +357,25 @@ impl Node {
         let (is_member, timing) = (self.replica.is_some(), self.timing);
         let announcement = self.closing.as_mut().and_then(|closing| closing.tick(is_member, timing));
         self.execute(announcement);
-        self.plan_membership();
-        self.send_unreachable();
-        self.check_start();
-        if let Some(replica) = &mut self.replica {
-            state_comparison::propose(replica, &self.options);
+        let Some(replica) = &mut self.replica else { return };
+        configuration::plan(replica, self.closing.as_ref());
+        let is_heartbeat = self.ticks.is_multiple_of(self.timing.heartbeat());
+        if is_heartbeat {
+            configuration::report_silent_members(replica, &mut self.output);
         }
-        self.tick_leader();
-    }
-
-    /// A tick for this node's own JavaScript and storage.
-    fn tick_liveness(&mut self) {
-        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me());
-        let probes = self.app_liveness.tick(self.delivering.is_some(), replica, me, self.timing);
-        self.execute(probes);
-        let is_leader = self.replica.as_ref().is_some_and(|replica| replica.group.is_leader());
-        let transfer = self.overdue.tick(self.saved < self.output.writes(), is_leader, &self.options);
-        self.execute(transfer);
+        if let Err(error) = self.start_guard.check_own(replica, &self.options) {
+            return self.fail(error);
+        }
+        state_comparison::propose(replica, &self.options);
+        if is_heartbeat && replica.group.is_leader() {
+            // A leader's knowledge of the others' logs changes constantly.
+            replica.describe_members();
+            self.start_guard.record(replica);
+            let (me, options, timing) = (replica.me, &self.options, self.timing);
+            let facts = applications::Facts { me, options, timing, replica };
+            let effects = self.application_guard.watch(&facts);
+            self.execute(effects);
+        }
     }
 
     fn tick_operations(&mut self) {
@@ -377,26 +384,6 @@ impl Node {
             let waiting_for = self.status().waiting_for;
             let ended = expired.into_iter().map(|pending| pending.timed_out(waiting_for.as_deref()));
             ended.for_each(|delivery| self.output.deliver(delivery));
-        }
-    }
-
-    fn check_start(&mut self) {
-        let Some(replica) = &self.replica else { return };
-        if let Err(error) = self.start_guard.check_own(replica, &self.options) {
-            self.fail(error);
-        }
-    }
-
-    fn perform(&mut self, calls: Vec<Perform>) {
-        for perform in calls {
-            match self.replica.as_ref().and_then(|replica| replica.divergence.error()) {
-                None => self.client_session.add(perform),
-                Some(error) => {
-                    let (sequence, outcome) = (perform.sequence, FailureOutcome::NotApplied);
-                    let call_outcome = CallOutcome::Failed { error: error.clone(), outcome };
-                    self.output.deliver(Delivery::Settled { sequence, call_outcome });
-                }
-            }
         }
     }
 
@@ -551,26 +538,14 @@ impl Node {
 
     /// Sends snapshots, and notifies removed members.
     fn serve_members(&mut self) {
-        if let Some(replica) = &mut self.replica {
-            self.snapshot_transfers.advance(replica, &self.options, &mut self.output);
-        }
-        self.notify_removed();
-        self.notice_removal();
-    }
-
-    /// Follows raft-rs's role, term and leader; JavaScript is notified of changes.
-    fn observe_role(&mut self) {
         let Some(replica) = &mut self.replica else { return };
-        let Some(ReportedRole { role, term, leader }) = replica.observe_role() else { return };
-        if role != Role::Leader {
-            self.commit_piggyback = CommitPiggyback::default();
+        self.snapshot_transfers.advance(replica, &self.options, &mut self.output);
+        configuration::notify_removed(replica, &mut self.output);
+        if configuration::is_removed_leader(replica) {
+            let cluster_size = replica.members.cluster_size();
+            self.flush();
+            self.leave_cluster(cluster_size);
         }
-        if leader.is_some() {
-            self.client_session.follow(term);
-            let info = || member_info(&self.options, false);
-            self.output.send(Target::All, self.closing.as_ref().map_or_else(info, Closing::message));
-        }
-        self.output.deliver(Delivery::Role { role, term, leader: replica.leader_id() });
     }
 
     fn close(&mut self, ticks_max: u64, leaves: bool) {
@@ -594,8 +569,7 @@ impl Node {
     }
 
     fn end_closing(&mut self) {
-        outcomes::fail_all(&mut self.client_session, &Error::Closed, &mut self.output);
-        self.operations.fail_all(&Error::Closed, &mut self.output);
+        self.end_all(&Error::Closed);
         self.stop(None);
     }
 

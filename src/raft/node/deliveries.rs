@@ -5,21 +5,56 @@ use bytes::Bytes;
 use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
-use super::leader_state::LeaderState;
+use super::applications::member_info;
+use super::closing::Closing;
+use super::commit_piggyback::CommitPiggyback;
+use super::configuration;
 use super::divergence::{self, Restoration};
+use super::leader_state::LeaderState;
 use super::outcomes;
-use super::snapshots;
 use super::output::BATCH_BYTES_MAX;
+use super::replica::ReportedRole;
+use super::snapshots;
 use crate::raft::entry::Context;
-use crate::raft::events::{Answered, Delivery};
+use crate::raft::events::{Answered, CallOutcome, Delivery, FailureOutcome, Perform, Role, Target};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::ApplyResult;
 #[cfg(test)]
 use crate::raft::testing::bugs::acknowledge_early;
+use crate::raft::transfer::SnapshotReason;
 
 const BATCH_ENTRIES_MAX: usize = 4_096;
 
 impl Node {
+    /// The application's calls, in their order. A diverged node refuses them immediately.
+    pub(super) fn perform(&mut self, calls: Vec<Perform>) {
+        for perform in calls {
+            match self.replica.as_ref().and_then(|replica| replica.divergence.error()) {
+                None => self.client_session.add(perform),
+                Some(error) => {
+                    let (sequence, outcome) = (perform.sequence, FailureOutcome::NotApplied);
+                    let call_outcome = CallOutcome::Failed { error: error.clone(), outcome };
+                    self.output.deliver(Delivery::Settled { sequence, call_outcome });
+                }
+            }
+        }
+    }
+
+    /// Follows raft-rs's role, term and leader; JavaScript is notified of changes.
+    pub(super) fn observe_role(&mut self) {
+        let Some(replica) = &mut self.replica else { return };
+        let Some(ReportedRole { role, term, leader }) = replica.observe_role() else { return };
+        if role != Role::Leader {
+            self.commit_piggyback = CommitPiggyback::default();
+        }
+        if leader.is_some() {
+            self.client_session.follow(term);
+            let info = || member_info(&self.options, false);
+            self.output.send(Target::All, self.closing.as_ref().map_or_else(info, Closing::message));
+        }
+        self.output.deliver(Delivery::Role { role, term, leader: replica.leader_id() });
+    }
+
     /// Hands JavaScript the next batch, if the last one is answered: news, then committed actions, then, only if no
     /// committed action is left to see first, what it is to evaluate.
     pub(super) fn deliver(&mut self) {
@@ -139,7 +174,11 @@ impl Node {
         );
         replica.delivered_index = entry.index;
         if entry.entry_type != EntryType::EntryNormal {
-            return self.apply_change(&entry);
+            if let Some(admitted) = configuration::apply_change(&entry, replica) {
+                let reason = SnapshotReason::Admission;
+                self.snapshot_transfers.send(admitted, reason, replica, &self.options);
+            }
+            return;
         }
         let context = Context::decode(&entry.context);
         if !entry.data.is_empty() {
@@ -238,7 +277,7 @@ impl Node {
 
     /// Delivers the state of a snapshot to the application; if the node has diverged, only if the state can be trusted
     /// afterwards.
-    fn restore_if_trusted(&mut self, index: u64, state: Option<Bytes>) {
+    pub(super) fn restore_if_trusted(&mut self, index: u64, state: Option<Bytes>) {
         let Some(replica) = &mut self.replica else { return };
         match replica.divergence.restore(index) {
             Restoration::Follows => self.restore(index, state),
@@ -272,6 +311,16 @@ impl Node {
         self.operations.fail_reads(&error, &mut self.output);
         self.operations.fall_behind(&mut self.output);
         replica.transfer_leadership(None);
+    }
+
+    /// A tick for this node's own JavaScript and storage.
+    pub(super) fn tick_liveness(&mut self) {
+        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me());
+        let probes = self.app_liveness.tick(self.delivering.is_some(), replica, me, self.timing);
+        self.execute(probes);
+        let is_leader = self.replica.as_ref().is_some_and(|replica| replica.group.is_leader());
+        let transfer = self.overdue.tick(self.saved < self.output.writes(), is_leader, &self.options);
+        self.execute(transfer);
     }
 
     /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::Node;
 use super::admin;
 use super::applications;
+use super::configuration::{self, Discovered};
 use super::divergence;
 use super::outcomes;
 use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
@@ -67,7 +68,7 @@ impl Node {
                         Message::Discover { id, cluster_size, version, application, members_index }
                             if self.may_join(frame.from, &id, &application) =>
                         {
-                            self.handle_newcomer(frame.from, &id, cluster_size, &version, members_index);
+                            self.handle_discover(frame.from, &id, cluster_size, &version, members_index);
                         }
                         Message::OtherApplication { cluster, theirs } => {
                             let Some(replica) = &self.replica else { continue };
@@ -191,6 +192,26 @@ impl Node {
         }
     }
 
+    /// A newcomer, or a member that does not know yet that it is one, looks for a cluster.
+    fn handle_discover(
+        &mut self,
+        from: Incarnation,
+        id: &Arc<str>,
+        cluster_size: u32,
+        version: &Arc<str>,
+        members_index: u64,
+    ) {
+        let Some(replica) = &mut self.replica else { return };
+        match configuration::handle_discover(from, id, cluster_size, version, members_index, replica) {
+            Discovered::Ignored => {}
+            Discovered::Member => {
+                let (to, reason) = (from.raft_id(), SnapshotReason::Admission);
+                self.snapshot_transfers.send(to, reason, replica, &self.options);
+            }
+            Discovered::Newcomer => configuration::plan(replica, self.closing.as_ref()),
+        }
+    }
+
     fn may_join(&mut self, from: Incarnation, id: &Arc<str>, application: &Application) -> bool {
         let Some(replica) = &self.replica else { return true };
         let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
@@ -231,7 +252,7 @@ impl Node {
             replica.heard.insert(from.raft_id(), replica.now);
             replica.silent_since.remove(&from.raft_id());
         } else {
-            self.refuse_non_member(from);
+            configuration::refuse_non_member(from, replica, &mut self.output);
         }
     }
 
@@ -258,7 +279,7 @@ impl Node {
             Message::Closing { leaves } => {
                 let former = replica.closing.insert(peer, ClosingNotice { leaves, received_at: replica.now });
                 if former.is_none_or(|former| former.leaves != leaves) {
-                    self.plan_membership();
+                    configuration::plan(replica, self.closing.as_ref());
                 }
             }
             Message::MemberInfo { version, application, asks } => {
@@ -383,6 +404,15 @@ impl Node {
         replica.group.step(from.raft_id(), message);
         if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
             (replica.is_leader_silent, replica.leader_heard_at) = (false, replica.now);
+        }
+    }
+
+    /// This node was removed, according to the log or the leader.
+    pub(super) fn leave_cluster(&mut self, cluster_size: usize) {
+        if self.closing.is_some() {
+            self.end_closing();
+        } else {
+            self.bootstrap.start_over(cluster_size, "this node was removed from its cluster");
         }
     }
 

@@ -366,6 +366,17 @@ impl Replica {
         self.members.incarnation(raft_id).or_else(|| self.non_members.get(&raft_id).copied())
     }
 
+    /// This node is not a member any more.
+    pub(super) fn forget_member(&mut self, member: RaftId) {
+        self.table.remove(member);
+        self.heard.remove(&member);
+        self.silent_since.remove(&member);
+        self.closing.remove(&member);
+        self.versions.remove(&member);
+        self.applications.remove(&member);
+        self.starts.remove(&member);
+    }
+
     /// Remembers a sender of our cluster that is not a member here, so that raft-rs can answer it. False if another
     /// incarnation has its raft id.
     pub(super) fn remember_peer(&mut self, incarnation: Incarnation) -> bool {

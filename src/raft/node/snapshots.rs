@@ -36,11 +36,8 @@ pub(super) fn take(replica: &mut Replica, batch: &mut Vec<Delivery>) {
     let index = replica.delivered_index;
     let table = replica.table.clone();
     injected_bug!(ForgetsRequestTable, table => replica.table.without_requests());
-    let term = replica
-        .group
-        .log()
-        .term_at(index)
-        .expect("what was delivered is in the log until it is compacted");
+    let term =
+        replica.group.log().term_at(index).expect("what was delivered is in the log until it is compacted");
     replica.snapshots.begin(Snapshot {
         position: Position { index, term },
         conf_state: replica.conf_state(),

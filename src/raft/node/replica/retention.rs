@@ -21,7 +21,8 @@ impl Replica {
     pub(in crate::raft::node) fn keeps_log(&self) -> bool {
         injected_bug!(CutsLogBehindImage, return false);
         let leader_state = self.leader_state.as_ref();
-        leader_state.is_some_and(|leader_state| leader_state.outgoing.needs_log()) && self.group.log().bytes() < self.kept_bytes_max()
+        leader_state.is_some_and(|leader_state| leader_state.outgoing.needs_log())
+            && self.group.log().bytes() < self.kept_bytes_max()
     }
 
     /// As a leader: the last index that the member has which needs the most of the log, if that is not too much.
