@@ -18,6 +18,7 @@ mod inbound;
 #[cfg(test)]
 mod inspection;
 mod leader_state;
+mod lifecycle;
 mod member_starts;
 mod operations;
 mod outcomes;
@@ -41,15 +42,11 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::bootstrap::{self, Bootstrap, Event, Phase};
-use super::events::{
-    CallOutcome, Delivery, FailureOutcome, Input, Operation, Perform, Role, StoredState, Target, Warning,
-    Work,
-};
+use super::bootstrap::{self, Bootstrap, Phase};
+use super::events::{Delivery, Input, Operation, StoredState, Target, Work};
 use super::frame::{Message, Requests};
-use super::identity::ClusterUuid;
 use super::options::Options;
-use super::requests::{ClientSession, Pending};
+use super::requests::ClientSession;
 use super::status::Status;
 use super::timing::Timing;
 use crate::error::Error;
@@ -166,22 +163,6 @@ impl Node {
         node
     }
 
-    fn resume_replica(&mut self, recovered: StoredState) {
-        let Some(replica) = Replica::resume(recovered, &self.options, &mut self.rng) else {
-            let cause = "its snapshot is not one of this version".into();
-            let advice = "Move it away to start as a new member: the other nodes hold the data";
-            return self.fail(Error::StorageDamaged { path: String::new(), cause, advice });
-        };
-        let record = replica.group.log().snapshot();
-        let index = record.position.index;
-        let state = super::snapshot::Snapshot::decode(&record.image).and_then(|snapshot| snapshot.state);
-        self.bootstrap.resized(replica.members.cluster_size());
-        self.bootstrap.renamed(replica.cluster, replica.lineage().0);
-        self.replica = Some(replica);
-        self.restore(index, state);
-        self.operations.begin_catch_up(&mut self.output);
-    }
-
     pub fn handle(&mut self, input: Input) {
         if self.is_stopped {
             return;
@@ -212,7 +193,19 @@ impl Node {
             }
             Input::ReducerFailed { index, why } => self.diverge(index, why),
             Input::Operation { ticket, operation: Operation::Recover, ticks } => {
-                self.begin_recovery(ticket, ticks)
+                let (is_closing, replica) = (self.closing.is_some(), self.replica.as_mut());
+                match self.quorum_recovery.order(is_closing, replica, &mut self.output) {
+                    Ok(()) => self.operations.begin(
+                        ticket,
+                        Operation::Recover,
+                        ticks,
+                        self.replica.as_ref(),
+                        &mut self.output,
+                    ),
+                    Err(error) => {
+                        self.output.deliver(Delivery::OperationEnded { ticket, result: Err(error) })
+                    }
+                }
             }
             Input::Operation { ticket, operation, ticks } => {
                 let replica = self.replica.as_ref();
@@ -263,10 +256,12 @@ impl Node {
     }
 
     pub fn status(&self) -> Status {
+        let replica = self.replica.as_ref();
+        let missing = replica.map(|replica| self.quorum_recovery.missing(replica));
         let mut status = Status {
             incarnation: self.bootstrap.me(),
             cluster_size: self.bootstrap.cluster_size(),
-            missing: self.missing().into(),
+            missing: missing.map_or(Arc::default(), Arc::from),
             pending: self.client_session.len(),
             waiting_for: self.bootstrap.waiting_for().map(Arc::from),
             is_caught_up: self.operations.is_caught_up(),
@@ -342,7 +337,8 @@ impl Node {
             if facts.channel_is_healthy {
                 replica.now += 1;
                 replica.check_leader_silence();
-                self.tick_quorum_recovery();
+                let (is_closing, output) = (self.closing.is_some(), &mut self.output);
+                self.quorum_recovery.tick(is_closing, replica, &self.options, output);
             }
         }
         if let Some(requests) = self.client_session.tick() {
@@ -412,55 +408,6 @@ impl Node {
         }
     }
 
-    fn apply_bootstrap_events(&mut self) {
-        while let Some(event) = self.bootstrap.poll() {
-            match event {
-                Event::Join(incarnation) => self.output.join(incarnation),
-                Event::Send(target, message) => self.output.send(target, message),
-                Event::Founded { roster, campaign } => {
-                    let me = self.bootstrap.me();
-                    let (replica, write) =
-                        Replica::found(&roster, campaign, me, &self.options, &mut self.rng);
-                    self.replica = Some(replica);
-                    self.output.persist(write);
-                    self.operations.begin_catch_up(&mut self.output);
-                }
-                Event::NewIncarnation { why } => {
-                    self.output.warn(Warning::StartingOver { why });
-                    drop(self.leave_replica());
-                }
-                Event::Superseded { by, successor, kept } => self.supersede(by, successor, kept),
-                Event::LeftForSuccessor { former } => self.leave_for_successor(former),
-                Event::ReturnedToFormer => self.return_to_former(),
-                Event::Warn(warning) => self.output.warn(warning),
-                Event::Fail(error) => self.fail(error),
-            }
-        }
-    }
-
-    /// This node is a new incarnation: for Raft its former one has crashed. The others may still commit what it had
-    /// sent to a leader.
-    fn leave_replica(&mut self) -> Option<Replica> {
-        self.snapshot_transfers.drop_reception();
-        (self.quorum_recovery, self.commit_piggyback) = Default::default();
-        let replica = self.replica.take();
-        if replica.as_ref().is_some_and(|replica| replica.reported_role.leader.is_some()) {
-            self.output.deliver(Delivery::Role { role: Role::Follower, term: 0, leader: None });
-        }
-        // The batch with JavaScript does not count in another cluster.
-        self.delivering = self.delivering.map(|_| 0);
-        self.operations.fall_behind(&mut self.output);
-        self.end_dispatched();
-        replica
-    }
-
-    /// Ends the calls that were sent to a leader of the former cluster: no outcome will arrive.
-    fn end_dispatched(&mut self) {
-        let session = &mut self.client_session;
-        outcomes::fail_where(session, Pending::was_dispatched, &Error::Removed, &mut self.output);
-        self.client_session.follow(0);
-    }
-
     /// Writes up to this number are durable.
     fn persisted(&mut self, number: u64) {
         self.saved = self.saved.max(number);
@@ -470,7 +417,7 @@ impl Node {
         }
         if let Some(replica) = &mut self.replica {
             replica.group.persisted(number);
-            self.send_recovery_vote(number);
+            quorum_recovery::send_vote(number, replica, &mut self.output);
             self.finish_founding(number);
         }
     }
@@ -504,13 +451,16 @@ impl Node {
     /// Orders raft-rs's next write, or founds the successor; false if there is none.
     fn save(&mut self) -> bool {
         let storage = self.overdue.storage();
-        if let Some(replica) = self.replica.as_mut().filter(|replica| replica.founding.is_none())
+        let Some(replica) = &mut self.replica else { return false };
+        if replica.founding.is_none()
             && let Some(write) = replica.group.advance(self.output.writes() + 1, storage)
         {
             self.output.persist(write);
             return true;
         }
-        self.found_anew()
+        let founds = self.quorum_recovery.found(replica, &self.options, &mut self.output);
+        injected_bug!(FoundsBeforeSaving, self.finish_founding(self.output.writes()));
+        founds
     }
 
     /// Takes over what the group has changed: its snapshot and its members.
@@ -600,9 +550,7 @@ impl Node {
                 }
             }
         }
-        let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
-        let started = self.start_guard.started();
-        self.output.seal(cluster, self.bootstrap.me(), started);
+        self.seal_as(self.bootstrap.me());
     }
 
     #[cfg(test)]

@@ -200,9 +200,7 @@ impl Node {
                     batch.push(Delivery::Hash { index: entry.index });
                 }
             }
-            Some(Context::Epoch { cluster, survivor, id, missing, kept }) => {
-                self.apply_epoch(entry.index, cluster, survivor, id, missing, kept);
-            }
+            Some(epoch @ Context::Epoch { .. }) => self.apply_epoch(entry.index, epoch),
             Some(Context::Observed { origin, start, observed }) => {
                 let is_ours = origin == self.bootstrap.me().raft_id() && start == self.client_session.start();
                 if replica.table.observe(origin, start, &observed) && is_ours {

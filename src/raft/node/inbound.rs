@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Node;
 use super::admin;
 use super::applications;
@@ -18,10 +16,9 @@ use super::snapshot_transfers;
 use super::state_comparison;
 use crate::raft::application::Application;
 use crate::raft::entry::NUMBER_MAX;
-use crate::raft::events::{SnapshotRecord, Target, Warning};
+use crate::raft::events::{Target, Warning};
 use crate::raft::frame::{self, Chunk, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::snapshot::Snapshot;
 use crate::raft::transfer::SnapshotReason;
 
 impl Node {
@@ -148,50 +145,6 @@ impl Node {
         }
     }
 
-    fn install(
-        &mut self,
-        from: Incarnation,
-        cluster: ClusterUuid,
-        chunk: &Chunk,
-        snapshot: Snapshot,
-        image: Bytes,
-    ) {
-        let me = self.bootstrap.me();
-        let Some(replica) = &mut self.replica else {
-            let cluster_size = snapshot.members.cluster_size();
-            let state = snapshot.state.clone();
-            let index = snapshot.position.index;
-            let (mut replica, mut write) =
-                Replica::start(snapshot, chunk.term, me, &self.options, &mut self.rng);
-            // The snapshot may be older than the cluster's present name.
-            replica.cluster = cluster;
-            if let Some(record) = &mut write.replica {
-                record.cluster = cluster;
-            }
-            replica.remember_peer(from);
-            self.bootstrap.admitted(cluster, cluster_size);
-            self.bootstrap.renamed(cluster, replica.lineage().0);
-            self.replica = Some(replica);
-            // With the successor's image in hand, and on the disk before the former log is set aside.
-            self.former = None;
-            self.output.persist(write);
-            self.restore(index, state);
-            self.operations.begin_catch_up(&mut self.output);
-            return;
-        };
-        if chunk.restores {
-            let (index, state) = (snapshot.position.index, snapshot.state.clone());
-            if divergence::take_leaders_snapshot(snapshot, image, replica, &mut self.output) {
-                self.restore_if_trusted(index, state);
-            }
-            return;
-        }
-        if replica.remember_peer(from) {
-            let record = SnapshotRecord { position: snapshot.position, image };
-            replica.group.step_snapshot(from.raft_id(), chunk.term, &record, &snapshot.conf_state);
-        }
-    }
-
     /// A newcomer, or a member that does not know yet that it is one, looks for a cluster.
     fn handle_discover(
         &mut self,
@@ -267,10 +220,11 @@ impl Node {
         }
         // A lagging log may not know a survivor whose log is higher.
         if let Message::RecoveryVoteRequest { term, index } = message {
-            return self.handle_recovery_vote_request(from, term, index);
+            let output = &mut self.output;
+            return self.quorum_recovery.handle_vote_request(from, term, index, replica, output);
         }
         if matches!(message, Message::Released) {
-            return self.handle_released(from);
+            return self.quorum_recovery.handle_released(from, replica, &mut self.output);
         }
         if !replica.members.contains(from) {
             return;
@@ -334,8 +288,13 @@ impl Node {
                     self.snapshot_transfers.send(peer, SnapshotReason::Restoration, replica, &self.options);
                 }
             }
-            Message::Recover => self.handle_recover(),
-            Message::RecoveryVoteGranted => self.handle_recovery_vote_granted(from),
+            Message::Recover => {
+                self.quorum_recovery.handle_recover(self.closing.is_some(), replica, &mut self.output);
+            }
+            Message::RecoveryVoteGranted => {
+                let (is_closing, output) = (self.closing.is_some(), &mut self.output);
+                self.quorum_recovery.handle_vote_granted(from, is_closing, replica, output);
+            }
             Message::AppProbe => {
                 let probe = self.app_liveness.handle_probe(from);
                 self.execute(probe);
@@ -346,7 +305,7 @@ impl Node {
             }
             Message::Unreachable { members } => replica.note_unreachable(members),
             Message::RecoveryVoteRejected { term, index } => {
-                self.handle_recovery_vote_rejected(from, term, index)
+                self.quorum_recovery.note_log(from, term, index, replica)
             }
             Message::Raft(_)
             | Message::RecoveryVoteRequest { .. }
@@ -395,7 +354,7 @@ impl Node {
             return;
         }
         if matches!(message.kind, RaftKind::RequestVote | RaftKind::RequestPreVote) {
-            self.note_log(from, message.log_term, message.index);
+            self.quorum_recovery.note_log(from, message.log_term, message.index, replica);
         }
         let Some(replica) = &mut self.replica else { return };
         // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.
@@ -404,15 +363,6 @@ impl Node {
         replica.group.step(from.raft_id(), message);
         if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
             (replica.is_leader_silent, replica.leader_heard_at) = (false, replica.now);
-        }
-    }
-
-    /// This node was removed, according to the log or the leader.
-    pub(super) fn leave_cluster(&mut self, cluster_size: usize) {
-        if self.closing.is_some() {
-            self.end_closing();
-        } else {
-            self.bootstrap.start_over(cluster_size, "this node was removed from its cluster");
         }
     }
 
