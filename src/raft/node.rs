@@ -6,6 +6,7 @@ mod admin;
 mod app_liveness;
 mod applications;
 mod channel_health;
+mod checks;
 mod closing;
 mod commit_piggyback;
 mod commits;
@@ -22,8 +23,10 @@ mod lifecycle;
 mod member_starts;
 mod operations;
 mod outcomes;
+mod outgoing_snapshots;
 mod output;
 mod overdue;
+mod quarantine;
 mod quorum_recovery;
 mod reads;
 mod replica;
@@ -186,9 +189,8 @@ impl Node {
             }
             Input::Hashed(hashed) => {
                 let (replica, output) = (self.replica.as_mut(), &mut self.output);
-                let diverges = replica.and_then(|replica| {
-                    state_comparison::handle_hashed(hashed, replica, &self.options, output)
-                });
+                let diverges =
+                    replica.and_then(|replica| checks::handle_hashed(hashed, replica, &self.options, output));
                 self.execute(diverges);
             }
             Input::ReducerFailed { index, why } => self.diverge(index, why),
@@ -346,7 +348,7 @@ impl Node {
         }
         self.snapshot_transfers.tick(self.replica.as_mut(), self.timing);
         if let Some(replica) = &mut self.replica {
-            divergence::tick(self.overdue.is_overdue(), replica, &mut self.output);
+            quarantine::tick(self.overdue.is_overdue(), replica, &mut self.output);
         }
         self.tick_liveness();
         self.tick_operations();
@@ -362,7 +364,7 @@ impl Node {
         if let Err(error) = self.start_guard.check_own(replica, &self.options) {
             return self.fail(error);
         }
-        state_comparison::propose(replica, &self.options);
+        checks::propose(replica, &self.options);
         if is_heartbeat && replica.group.is_leader() {
             // A leader's knowledge of the others' logs changes constantly.
             replica.describe_members();

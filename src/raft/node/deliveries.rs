@@ -9,10 +9,11 @@ use super::applications::member_info;
 use super::closing::Closing;
 use super::commit_piggyback::CommitPiggyback;
 use super::configuration;
-use super::divergence::{self, Restoration};
+use super::divergence::Restoration;
 use super::leader_state::LeaderState;
 use super::outcomes;
 use super::output::BATCH_BYTES_MAX;
+use super::quarantine;
 use super::replica::ReportedRole;
 use super::snapshots;
 use crate::raft::entry::Context;
@@ -303,7 +304,7 @@ impl Node {
     /// From `index` on, this node's state does not match the log.
     pub(super) fn diverge(&mut self, index: u64, why: String) {
         let Some(replica) = &mut self.replica else { return };
-        let Some(error) = divergence::begin(index, why, replica) else { return };
+        let Some(error) = quarantine::begin(index, why, replica) else { return };
         self.output.deliver(Delivery::Diverged(error.clone()));
         outcomes::fail_all(&mut self.client_session, &error, &mut self.output);
         self.operations.fail_reads(&error, &mut self.output);

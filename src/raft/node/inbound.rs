@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::Node;
 use super::admin;
 use super::applications;
+use super::checks;
 use super::configuration::{self, Discovered};
-use super::divergence;
 use super::outcomes;
+use super::quarantine;
 use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
 use super::snapshot_transfers;
-use super::state_comparison;
 use crate::raft::application::Application;
 use crate::raft::entry::NUMBER_MAX;
 use crate::raft::events::{Target, Warning};
@@ -276,15 +276,15 @@ impl Node {
             Message::StateHash { index, version, hash } => {
                 replica.versions.insert(peer, version.clone());
                 let output = &mut self.output;
-                let diverges = state_comparison::handle_report(peer, index, version, hash, replica, output);
+                let diverges = checks::handle_report(peer, index, version, hash, replica, output);
                 self.execute(diverges);
             }
             Message::Disagrees { index, ours, theirs } => {
-                let diverges = state_comparison::handle_disagreement(index, ours, theirs, replica);
+                let diverges = checks::handle_disagreement(index, ours, theirs, replica);
                 self.execute(diverges);
             }
             Message::Diverged { index } => {
-                if divergence::handle_report(from, index, replica) {
+                if quarantine::handle_report(from, index, replica) {
                     self.snapshot_transfers.send(peer, SnapshotReason::Restoration, replica, &self.options);
                 }
             }

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::outgoing_snapshots::OutgoingSnapshots;
 use super::reads::Reads;
-use super::snapshot_transfers::OutgoingSnapshots;
 use super::state_comparison::StateComparison;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::members::Members;

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 
 use super::Node;
-use super::divergence;
 use super::outcomes;
+use super::quarantine;
 use super::quorum_recovery::{self, QuorumRecovery};
 use super::replica::{Founding, Replica, ReportedRole};
 use crate::error::Error;
@@ -125,7 +125,7 @@ impl Node {
         };
         if chunk.restores {
             let (index, state) = (snapshot.position.index, snapshot.state.clone());
-            if divergence::take_leaders_snapshot(snapshot, image, replica, &mut self.output) {
+            if quarantine::take_leaders_snapshot(snapshot, image, replica, &mut self.output) {
                 self.restore_if_trusted(index, state);
             }
             return;

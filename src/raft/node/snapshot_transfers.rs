@@ -2,8 +2,6 @@
 //!
 //! The chunks themselves are `transfer.rs`; what a snapshot contains is `snapshots.rs`.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::output::Output;
@@ -24,21 +22,6 @@ pub(super) struct SnapshotTransfers {
     last_number: u64,
     /// A snapshot that is being received.
     reception: Option<Reception>,
-}
-
-/// What a leader sends. Dropped with its leadership.
-#[derive(Debug, Default)]
-pub(super) struct OutgoingSnapshots {
-    transfers: BTreeMap<RaftId, Transfer>,
-    /// Members that received an image: they may not have the log behind it yet.
-    arrived: BTreeMap<RaftId, Arrived>,
-}
-
-/// The image that a member received last.
-#[derive(Clone, Copy, Debug)]
-struct Arrived {
-    index: u64,
-    overtaken: u32,
 }
 
 impl SnapshotTransfers {
@@ -65,8 +48,6 @@ impl SnapshotTransfers {
         replica: &mut Replica,
         options: &Options,
     ) {
-        let restores = reason == SnapshotReason::Restoration;
-        let is_reported = reason == SnapshotReason::LogBehind;
         let SnapshotRecord { position: Position { index, .. }, image } =
             replica.group.log().snapshot().clone();
         let Some(receiver) = replica.members.incarnation(to) else { return };
@@ -78,19 +59,13 @@ impl SnapshotTransfers {
             return replica.snapshots.want();
         }
         let Some(leader_state) = &mut replica.leader_state else { return };
-        let OutgoingSnapshots { transfers, arrived } = &mut leader_state.outgoing;
-        let running = transfers.get_mut(&to).filter(|transfer| restores || !transfer.restores);
-        if let Some(transfer) = running {
-            transfer.is_reported |= is_reported;
+        if leader_state.outgoing.is_sending(to, reason) {
             return;
         }
         let (number, term) = (self.next_number(), replica.group.term());
-        let mut transfer = Transfer::new(number, term, receiver, (index, image), options, restores);
-        transfer.is_reported = is_reported;
-        if !restores && let Some(former) = arrived.remove(&to) {
-            transfer.overtaken = former.overtaken + 1;
-        }
-        transfers.insert(to, transfer);
+        let restores = reason == SnapshotReason::Restoration;
+        let transfer = Transfer::new(number, term, receiver, (index, image), options, restores);
+        leader_state.outgoing.begin(to, reason, transfer);
     }
 
     /// Starts the transfers that raft-rs requests, and sends the chunks that are due.
@@ -103,11 +78,7 @@ impl SnapshotTransfers {
         }
         self.overtake(replica, options);
         let Some(leader_state) = &mut replica.leader_state else { return };
-        for transfer in leader_state.outgoing.transfers.values_mut() {
-            for chunk in transfer.chunks() {
-                output.send(Target::One(transfer.receiver), Message::Chunk(chunk));
-            }
-        }
+        leader_state.outgoing.send_chunks(|to, chunk| output.send(Target::One(to), Message::Chunk(chunk)));
     }
 
     /// Replaces each transfer whose image no longer connects to the log by one of the newest image.
@@ -116,17 +87,13 @@ impl SnapshotTransfers {
         let (first, term) = (replica.group.log().compacted().index, replica.group.term());
         let SnapshotRecord { position, image } = replica.group.log().snapshot().clone();
         injected_bug!(RestartsTransfer, first => position.index);
-        for (to, transfer) in &mut leader_state.outgoing.transfers {
-            if transfer.restores || transfer.index >= first {
-                continue;
-            }
+        let failed = leader_state.outgoing.overtake(first, |receiver| {
             let (number, image) = (self.next_number(), (position.index, image.clone()));
-            let next = Transfer::new(number, term, transfer.receiver, image, options, false);
-            let former = std::mem::replace(transfer, next.overtakes(transfer));
-            if former.is_reported {
-                // It will wish another.
-                replica.group.report_snapshot(*to, false);
-            }
+            Transfer::new(number, term, receiver, image, options, false)
+        });
+        for member in failed {
+            // It will request another.
+            replica.group.report_snapshot(member, false);
         }
     }
 
@@ -137,13 +104,9 @@ impl SnapshotTransfers {
         let Some(replica) = replica else { return };
         replica.tick_arrived();
         let Some(leader_state) = &mut replica.leader_state else { return };
-        leader_state.outgoing.transfers.retain(|to, transfer| {
-            let is_over = transfer.tick(patience) == Patience::Over;
-            if is_over && transfer.is_reported {
-                replica.group.report_snapshot(*to, false);
-            }
-            !is_over
-        });
+        for member in leader_state.outgoing.tick(patience) {
+            replica.group.report_snapshot(member, false);
+        }
     }
 
     /// A part of a snapshot arrived. Returns the snapshot and its image once all parts are here.
@@ -184,48 +147,6 @@ impl SnapshotTransfers {
     }
 }
 
-impl OutgoingSnapshots {
-    pub(super) fn is_empty(&self) -> bool {
-        self.transfers.is_empty() && self.arrived.is_empty()
-    }
-
-    pub(super) fn forget(&mut self, member: RaftId) {
-        self.transfers.remove(&member);
-        self.arrived.remove(&member);
-    }
-
-    /// Some members need the log behind an image: it is under way, or has just arrived.
-    pub(super) fn needs_log(&self) -> bool {
-        !self.arrived.is_empty() || self.transfers.values().any(|transfer| !transfer.restores)
-    }
-
-    /// The index of the image that is under way to a member whose log needs it.
-    pub(super) fn sent_index(&self, member: RaftId) -> Option<u64> {
-        let transfer = self.transfers.get(&member).filter(|transfer| !transfer.restores);
-        transfer.map(|transfer| transfer.index)
-    }
-
-    /// The index of the image that a member received last, and behind which it may lack the log.
-    pub(super) fn arrived_index(&self, member: RaftId) -> Option<u64> {
-        self.arrived.get(&member).map(|arrived| arrived.index)
-    }
-
-    /// Members that received an image, and may lack the log behind it.
-    pub(super) fn arrived(&self) -> impl Iterator<Item = RaftId> + '_ {
-        self.arrived.keys().copied()
-    }
-
-    /// These members have the log behind their image, or need it no more.
-    pub(super) fn end_arrivals(&mut self, members: &[RaftId]) {
-        self.arrived.retain(|member, _| !members.contains(member));
-    }
-
-    #[cfg(test)]
-    pub(super) fn numbers(&self) -> Vec<u64> {
-        self.transfers.values().map(|transfer| transfer.number).collect()
-    }
-}
-
 /// A receiver acknowledged bytes of a transfer.
 pub(super) fn handle_received(
     from: Incarnation,
@@ -235,25 +156,18 @@ pub(super) fn handle_received(
     replica: &mut Replica,
 ) {
     let Some(leader_state) = &mut replica.leader_state else { return };
-    let OutgoingSnapshots { transfers, arrived } = &mut leader_state.outgoing;
     let to = from.raft_id();
-    let transfer = transfers.get_mut(&to);
-    let Some(transfer) = transfer.filter(|transfer| transfer.number == number && transfer.receiver == from)
-    else {
-        return;
-    };
-    replica.heard.insert(to, replica.now);
-    if !transfer.acknowledge(bytes, held) {
+    if !leader_state.outgoing.is_current(from, number) {
         return;
     }
-    let Some(transfer) = transfers.remove(&to) else { return };
+    replica.heard.insert(to, replica.now);
+    let Some(transfer) = leader_state.outgoing.acknowledge(to, bytes, held) else { return };
     let is_reported = transfer.is_reported;
     injected_bug!(ReportsNoSnapshot, is_reported => false);
     if is_reported {
         replica.group.report_snapshot(to, true);
     }
     if !transfer.restores {
-        arrived.insert(to, Arrived { index: transfer.index, overtaken: transfer.overtaken });
         replica.group.begin_behind_image(to, transfer.index, transfer.pace());
     }
 }
