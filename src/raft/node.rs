@@ -13,7 +13,6 @@ mod commits;
 mod configuration;
 mod deliveries;
 mod divergence;
-mod effect;
 mod idle;
 mod inbound;
 #[cfg(test)]
@@ -56,10 +55,10 @@ use crate::error::Error;
 use app_liveness::AppLiveness;
 use applications::ApplicationGuard;
 use channel_health::ChannelHealth;
+use checks::Mismatch;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
 pub use commits::Commits;
-use effect::Effect;
 #[cfg(test)]
 use inspection::Inspection;
 use operations::Operations;
@@ -118,7 +117,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that starts; `stored` is the content of its storage.
+    /// A node that starts; `recovered` is the content of its storage.
     pub fn new(options: Options, recovered: Option<StoredState>) -> Self {
         let mut rng = ChaCha8Rng::from_seed(options.seed);
         let mut seed = [0; 32];
@@ -189,11 +188,11 @@ impl Node {
             }
             Input::Hashed(hashed) => {
                 let (replica, output) = (self.replica.as_mut(), &mut self.output);
-                let diverges =
+                let mismatch =
                     replica.and_then(|replica| checks::handle_hashed(hashed, replica, &self.options, output));
-                self.execute(diverges);
+                self.diverge_at(mismatch);
             }
-            Input::ReducerFailed { index, why } => self.diverge(index, why),
+            Input::ReducerFailed { index, why } => self.diverge_at(Some(Mismatch { index, why })),
             Input::Operation { ticket, operation: Operation::Recover, ticks } => {
                 let (is_closing, replica) = (self.closing.is_some(), self.replica.as_mut());
                 match self.quorum_recovery.order(is_closing, replica, &mut self.output) {
@@ -352,9 +351,9 @@ impl Node {
         }
         self.tick_liveness();
         self.tick_operations();
-        let (is_member, timing) = (self.replica.is_some(), self.timing);
-        let announcement = self.closing.as_mut().and_then(|closing| closing.tick(is_member, timing));
-        self.execute(announcement);
+        if let Some(closing) = &mut self.closing {
+            closing.tick(self.replica.is_some(), self.timing, &mut self.output);
+        }
         let Some(replica) = &mut self.replica else { return };
         configuration::plan(replica, self.closing.as_ref());
         let is_heartbeat = self.ticks.is_multiple_of(self.timing.heartbeat());
@@ -371,8 +370,8 @@ impl Node {
             self.start_guard.record(replica);
             let (me, options, timing) = (replica.me, &self.options, self.timing);
             let facts = applications::Facts { me, options, timing, replica };
-            let effects = self.application_guard.watch(&facts);
-            self.execute(effects);
+            let verdict = self.application_guard.watch(&facts, &mut self.output);
+            self.fail_unless(verdict);
         }
     }
 
@@ -385,22 +384,10 @@ impl Node {
         }
     }
 
-    /// Executes what a part has decided.
-    fn execute(&mut self, effects: impl IntoIterator<Item = Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Send(target, message) => self.output.send(target, message),
-                Effect::Deliver(delivery) => self.output.deliver(delivery),
-                Effect::Warn(warning) => self.output.warn(warning),
-                Effect::TransferLeadership(to) => {
-                    if let Some(replica) = &mut self.replica {
-                        replica.transfer_leadership(to);
-                    }
-                }
-                Effect::Diverge { index, why } => self.diverge(index, why),
-                Effect::Fail(error) => self.fail(error),
-                Effect::EndClosing => self.end_closing(),
-            }
+    /// A part found that this node must stop.
+    fn fail_unless(&mut self, result: Result<(), Error>) {
+        if let Err(error) = result {
+            self.fail(error);
         }
     }
 
@@ -503,21 +490,18 @@ impl Node {
     fn close(&mut self, ticks_max: u64, leaves: bool) {
         if self.closing.is_none() {
             let closing = self.closing.insert(Closing::new(ticks_max, leaves));
-            let announcement = self.replica.as_ref().map(|_| closing.announce());
-            self.execute(announcement);
+            if self.replica.is_some() {
+                closing.announce(&mut self.output);
+            }
         }
     }
 
     fn continue_closing(&mut self) {
-        if self.closing.is_none() {
-            return;
-        }
-        let has_ended = self.client_session.is_empty() && !self.operations.has_calls();
         let Some(closing) = &mut self.closing else { return };
-        let facts =
-            closing::Facts { replica: self.replica.as_ref(), has_ended, writes: self.output.writes() };
-        let effects = closing.advance(&facts);
-        self.execute(effects);
+        let has_ended = self.client_session.is_empty() && !self.operations.has_calls();
+        if closing.advance(has_ended, self.replica.as_mut(), &mut self.output) {
+            self.end_closing();
+        }
     }
 
     fn end_closing(&mut self) {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::effect::Effect;
 use super::output::Output;
 use super::replica::Replica;
 use super::state_comparison::{Report, Verdict};
@@ -16,6 +15,13 @@ use crate::raft::events::{Hashed, StateHash, Target, Warning};
 use crate::raft::frame::Message;
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
+
+/// From `index` on, this node's state does not match the log.
+#[derive(Debug)]
+pub(super) struct Mismatch {
+    pub(super) index: u64,
+    pub(super) why: String,
+}
 
 /// As a leader: proposes a comparison of all states, if one is due.
 pub(super) fn propose(replica: &mut Replica, options: &Options) {
@@ -37,7 +43,7 @@ pub(super) fn handle_hashed(
     replica: &mut Replica,
     options: &Options,
     output: &mut Output,
-) -> Option<Effect> {
+) -> Option<Mismatch> {
     if replica.divergence.is_diverged() {
         return None;
     }
@@ -64,7 +70,7 @@ pub(super) fn handle_report(
     hash: StateHash,
     replica: &mut Replica,
     output: &mut Output,
-) -> Option<Effect> {
+) -> Option<Mismatch> {
     let leader_state = replica.leader_state.as_mut()?;
     let members = replica.members.iter().map(|(member, ..)| member);
     let voters: Vec<RaftId> = members.filter(|member| replica.group.is_voter(*member)).collect();
@@ -99,7 +105,7 @@ pub(super) fn handle_disagreement(
     ours: StateHash,
     theirs: StateHash,
     replica: &mut Replica,
-) -> Option<Effect> {
+) -> Option<Mismatch> {
     replica.divergence.takes_hash(index, ours).then(|| {
         let why = format!(
             "its state at index {index}, after the action at index {}, has the hash {}, a majority's has {}; \
@@ -108,7 +114,7 @@ pub(super) fn handle_disagreement(
             hexadecimal(ours),
             hexadecimal(theirs)
         );
-        Effect::Diverge { index, why }
+        Mismatch { index, why }
     })
 }
 

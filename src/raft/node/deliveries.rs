@@ -1,11 +1,14 @@
-//! Makes the batches for JavaScript, which are pending deliveries, then committed actions, then evaluations; and takes its
-//! answers.
+//! Makes the batches for JavaScript, which are pending deliveries, then committed actions, then evaluations; and takes
+//! its answers.
+//!
+//! Part of `node.rs`.
 
 use bytes::Bytes;
 use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
 use super::applications::member_info;
+use super::checks::Mismatch;
 use super::closing::Closing;
 use super::commit_piggyback::CommitPiggyback;
 use super::configuration;
@@ -101,8 +104,7 @@ impl Node {
     pub(super) fn answered(&mut self, answered: Answered) {
         let Answered { answers, micros } = answered;
         let delivered = self.delivering.take();
-        let reply = self.app_liveness.answered();
-        self.execute(reply);
+        self.app_liveness.answered(&mut self.output);
         let Some(replica) = &mut self.replica else { return };
         replica.reduced(delivered.unwrap_or(0).min(replica.delivered_index));
         let last_index = replica.group.last_index();
@@ -209,9 +211,8 @@ impl Node {
                 }
             }
             Some(Context::Started { starts }) => {
-                if let Err(error) = self.start_guard.apply(starts, replica, &self.options, &mut self.output) {
-                    self.fail(error);
-                }
+                let result = self.start_guard.apply(starts, replica, &self.options, &mut self.output);
+                self.fail_unless(result);
             }
             // A request without an action is no node's.
             Some(Context::Request(_)) => {}
@@ -301,9 +302,9 @@ impl Node {
         }
     }
 
-    /// From `index` on, this node's state does not match the log.
-    pub(super) fn diverge(&mut self, index: u64, why: String) {
-        let Some(replica) = &mut self.replica else { return };
+    /// The state of this node does not match the log.
+    pub(super) fn diverge_at(&mut self, mismatch: Option<Mismatch>) {
+        let (Some(Mismatch { index, why }), Some(replica)) = (mismatch, &mut self.replica) else { return };
         let Some(error) = quarantine::begin(index, why, replica) else { return };
         self.output.deliver(Delivery::Diverged(error.clone()));
         outcomes::fail_all(&mut self.client_session, &error, &mut self.output);
@@ -314,12 +315,11 @@ impl Node {
 
     /// A tick for this node's own JavaScript and storage.
     pub(super) fn tick_liveness(&mut self) {
-        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me());
-        let probes = self.app_liveness.tick(self.delivering.is_some(), replica, me, self.timing);
-        self.execute(probes);
-        let is_leader = self.replica.as_ref().is_some_and(|replica| replica.group.is_leader());
-        let transfer = self.overdue.tick(self.saved < self.output.writes(), is_leader, &self.options);
-        self.execute(transfer);
+        let (is_delivering, me) = (self.delivering.is_some(), self.bootstrap.me());
+        let replica = self.replica.as_ref();
+        self.app_liveness.tick(is_delivering, replica, me, self.timing, &mut self.output);
+        let is_write_pending = self.saved < self.output.writes();
+        self.overdue.tick(is_write_pending, self.replica.as_mut(), &self.options, &mut self.output);
     }
 
     /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader

@@ -71,8 +71,8 @@ impl Node {
                             let Some(replica) = &self.replica else { continue };
                             let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
                             let facts = applications::Facts { me, options, timing, replica };
-                            let failure = applications::judge_self(&facts, cluster, &theirs);
-                            self.execute(failure);
+                            let verdict = applications::judge_self(&facts, cluster, &theirs);
+                            self.fail_unless(verdict);
                         }
                         _ => {}
                     }
@@ -169,10 +169,7 @@ impl Node {
         let Some(replica) = &self.replica else { return true };
         let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
         let facts = applications::Facts { me, options, timing, replica };
-        let verdict = self.application_guard.judge_newcomer(&facts, from, id, application);
-        let may_join = verdict.is_ok();
-        self.execute(verdict.err().into_iter().flatten());
-        may_join
+        self.application_guard.judge_newcomer(&facts, from, id, application, &mut self.output)
     }
 
     /// A member has said of which application it is.
@@ -183,11 +180,11 @@ impl Node {
         }
         let Some(replica) = &mut self.replica else { return };
         let facts = applications::Facts { me, options, timing, replica };
-        let mut effects = self.application_guard.compare_methods(&facts, from, &application);
+        self.application_guard.compare_methods(&facts, from, &application, &mut self.output);
         replica.applications.insert(from.raft_id(), application);
         let facts = applications::Facts { me, options, timing, replica };
-        effects.extend(self.application_guard.judge_members(&facts));
-        self.execute(effects);
+        let verdict = self.application_guard.judge_members(&facts, &mut self.output);
+        self.fail_unless(verdict);
     }
 
     /// Notes that a member is alive; a leader notifies a sender that is not a member.
@@ -276,12 +273,12 @@ impl Node {
             Message::StateHash { index, version, hash } => {
                 replica.versions.insert(peer, version.clone());
                 let output = &mut self.output;
-                let diverges = checks::handle_report(peer, index, version, hash, replica, output);
-                self.execute(diverges);
+                let mismatch = checks::handle_report(peer, index, version, hash, replica, output);
+                self.diverge_at(mismatch);
             }
             Message::Disagrees { index, ours, theirs } => {
-                let diverges = checks::handle_disagreement(index, ours, theirs, replica);
-                self.execute(diverges);
+                let mismatch = checks::handle_disagreement(index, ours, theirs, replica);
+                self.diverge_at(mismatch);
             }
             Message::Diverged { index } => {
                 if quarantine::handle_report(from, index, replica) {
@@ -295,13 +292,11 @@ impl Node {
                 let (is_closing, output) = (self.closing.is_some(), &mut self.output);
                 self.quorum_recovery.handle_vote_granted(from, is_closing, replica, output);
             }
-            Message::AppProbe => {
-                let probe = self.app_liveness.handle_probe(from);
-                self.execute(probe);
-            }
+            Message::AppProbe => self.app_liveness.handle_probe(from, &mut self.output),
             Message::AppProbeReply => {
-                let transfer = self.app_liveness.handle_reply(from, self.timing);
-                self.execute(transfer);
+                if self.app_liveness.is_blocked(self.timing) {
+                    replica.transfer_leadership(Some(peer));
+                }
             }
             Message::Unreachable { members } => replica.note_unreachable(members),
             Message::RecoveryVoteRejected { term, index } => {

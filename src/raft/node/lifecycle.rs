@@ -1,6 +1,6 @@
 //! Gives a node its replica, and takes it: a cluster is founded, joined, resumed, left, or continues as a successor.
 //!
-//! Part of `node.rs`, which owns the replica and tells the bootstrap of it.
+//! Part of `node.rs`.
 
 use bytes::Bytes;
 
