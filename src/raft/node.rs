@@ -1,4 +1,4 @@
-//! The core of one node: joins bootstrap, Raft group and requests into one state machine.
+//! The core of one node: passes each input to the part that it concerns, and runs the phases of a turn.
 //!
 //! Only the driver calls it: [`Node::handle`] with each input, then [`Node::poll`] until it returns nothing.
 
