@@ -29,8 +29,8 @@
 //!
 //! 1. A newcomer broadcasts `Discover` (`raft/bootstrap/`). The leader receives it (`raft/node/configuration.rs`) and asks
 //!    `raft/membership/planner.rs` for the next change of the configuration. Each change is an entry of the log.
-//! 2. The newcomer receives a snapshot in chunks (`raft/transfer.rs`, `raft/node/snapshots.rs`), then entries, and may
-//!    then vote.
+//! 2. The newcomer receives a snapshot in chunks (`raft/transfer.rs`, `raft/node/snapshot_transfers.rs`), then entries,
+//!    and may then vote.
 //! 3. What every node must know about the members is replicated in `raft/membership/members.rs`, a part of the snapshot.
 //! 4. When the member closes (`raft/node/closing.rs`) or is silent for too long, another one takes over its vote.
 

@@ -349,6 +349,35 @@ pub enum Delivery {
     Warning(Warning),
 }
 
+impl Delivery {
+    /// The bytes whose number others determine. Of a state only its place is in the text.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Delivery::Committed { own: Some(_), action, .. } => 2 * action.len(),
+            Delivery::Committed { own: None, action, .. } => action.len(),
+            Delivery::Settled {
+                call_outcome: CallOutcome::Refused(payload) | CallOutcome::Done(payload),
+                ..
+            } => payload.len(),
+            Delivery::Evaluate { args, .. } => args.len(),
+            Delivery::Settled { call_outcome: CallOutcome::Nothing | CallOutcome::Failed { .. }, .. }
+            | Delivery::Role { .. }
+            | Delivery::ResetProvisional
+            | Delivery::TakeSnapshot
+            | Delivery::Restore { .. }
+            | Delivery::Hash { .. }
+            | Delivery::AppProbe
+            | Delivery::ReportProgress
+            | Delivery::CaughtUp(_)
+            | Delivery::Replayed
+            | Delivery::OperationEnded { .. }
+            | Delivery::Diverged(_)
+            | Delivery::Restored
+            | Delivery::Warning(_) => 0,
+        }
+    }
+}
+
 /// How a call ended, other than by the delivery of its action.
 #[derive(Clone, Debug)]
 pub enum CallOutcome {

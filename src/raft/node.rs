@@ -1,36 +1,42 @@
-//! The core of one node: joins bootstrap, Raft group and requests into one state machine.
+//! The core of one node: passes each input to the part that it concerns, and runs the phases of a turn.
 //!
 //! Only the driver calls it: [`Node::handle`] with each input, then [`Node::poll`] until it returns nothing.
 
+mod admin;
 mod app_liveness;
 mod applications;
-mod catch_up;
 mod channel_health;
+mod checks;
 mod closing;
 mod commit_piggyback;
 mod commits;
 mod configuration;
 mod deliveries;
 mod divergence;
-mod effect;
-mod facts;
 mod idle;
 mod inbound;
 #[cfg(test)]
 mod inspection;
 mod leader_state;
+mod lifecycle;
 mod member_starts;
 mod operations;
 mod outcomes;
+mod outgoing_snapshots;
+mod output;
 mod overdue;
+mod quarantine;
 mod quorum_recovery;
+mod reads;
 mod replica;
 mod snapshot_schedule;
+mod snapshot_transfers;
 mod snapshots;
 mod starts;
-mod status;
+mod state_comparison;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rand_chacha::{
@@ -38,31 +44,30 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::bootstrap::{Bootstrap, Event, Phase};
-use super::events::{Delivery, Input, Operation, Perform, Role, StoredState, Target, Warning, Work};
-use super::frame::{Message, OperationReply};
-use super::identity::{ClusterUuid, Start};
+use super::bootstrap::{self, Bootstrap, Phase};
+use super::events::{Delivery, Input, Operation, StoredState, Target, Warning, Work};
+use super::frame::{Message, Requests};
 use super::options::Options;
-use super::outbox::Outbox;
-use super::requests::{ClientSession, Pending, in_pages};
-use super::status::IgnoredFrames;
+use super::requests::ClientSession;
+use super::status::{IgnoredFrames, Status};
 use super::timing::Timing;
-use super::transfer::Reception;
 use crate::error::Error;
 use app_liveness::AppLiveness;
-use applications::{ApplicationGuard, member_info};
+use applications::ApplicationGuard;
 use channel_health::ChannelHealth;
+use checks::Mismatch;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
 pub use commits::Commits;
 #[cfg(test)]
-pub(super) use deliveries::payload_bytes;
-use effect::Effect;
-use operations::PendingOperation;
+use inspection::Inspection;
+use operations::Operations;
+use output::Output;
 use overdue::Overdue;
 use quorum_recovery::QuorumRecovery;
-use replica::{Replica, ReportedRole};
-use starts::OwnStarts;
+use replica::Replica;
+use snapshot_transfers::SnapshotTransfers;
+use starts::StartGuard;
 
 /// The numbers that a node uses toward others restart at each start, this far above the last ones.
 const STARTS_SHIFT: u32 = 32;
@@ -82,30 +87,17 @@ pub struct Node {
     bootstrap: Bootstrap,
     replica: Option<Replica>,
     client_session: ClientSession,
-    work: VecDeque<Work>,
-    /// The numbers of the last write that was ordered, and of the last that is durable.
-    writes: u64,
+    output: Output,
+    /// The number of the last write that is durable.
     saved: u64,
-    outbox: Outbox,
-    /// Deliveries that wait until the batch with JavaScript is answered. Bounded: roles and warnings come at the rate
-    /// of elections and Discover messages, outcomes are limited by the calls that the façade admits.
-    pending_deliveries: Vec<Delivery>,
     /// A batch with everything up to this index is with JavaScript.
     delivering: Option<u64>,
     /// JavaScript has the initial state and has reduced nothing.
     is_pristine: bool,
     /// The log is being replayed, and the state must not be read.
     is_replaying: bool,
-    /// The state contains everything that was committed when this node became a member or returned.
-    is_caught_up: bool,
-    /// The pending operations, and the numbers of their last request and of the last snapshot transfer.
-    operations: Vec<PendingOperation>,
-    last_request_id: u64,
-    last_transfer_number: u64,
-    /// Replies of this node, as leader, to its own requests.
-    local_replies: Vec<(u64, OperationReply)>,
-    /// A snapshot that is being received.
-    reception: Option<Reception>,
+    operations: Operations,
+    snapshot_transfers: SnapshotTransfers,
     quorum_recovery: QuorumRecovery,
     /// The replica in the former cluster while this node waits for the successor: dropped when it is admitted, restored
     /// if it is not.
@@ -117,9 +109,7 @@ pub struct Node {
     channel: ChannelHealth,
     /// The channel reports that there may be a cluster from which this node receives nothing.
     cluster_was_found: bool,
-    /// The starts of this directory; none without storage.
-    starts: Option<OwnStarts>,
-    reported_starts: BTreeSet<Start>,
+    start_guard: StartGuard,
     reported_versions: BTreeSet<u8>,
     ignored_frames: IgnoredFrames,
     application_guard: ApplicationGuard,
@@ -128,7 +118,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that starts; `stored` is the content of its storage.
+    /// A node that starts; `recovered` is the content of its storage.
     pub fn new(options: Options, recovered: Option<StoredState>) -> Self {
         let mut rng = ChaCha8Rng::from_seed(options.seed);
         let mut seed = [0; 32];
@@ -140,6 +130,7 @@ impl Node {
             None => Bootstrap::new(&options, inner),
         };
         let timing = Timing::new(&options);
+        let start_guard = StartGuard::new(&options, recovered.as_ref(), start << STARTS_SHIFT);
         let mut node = Self {
             client_session: ClientSession::new(start, timing.request_retry()),
             is_replaying: options.is_durable,
@@ -148,20 +139,12 @@ impl Node {
             rng,
             bootstrap,
             replica: None,
-            work: VecDeque::new(),
-            writes: 0,
+            output: Output::default(),
             saved: 0,
-            outbox: Outbox::default(),
-            pending_deliveries: Vec::new(),
             delivering: None,
             is_pristine: true,
-            is_caught_up: false,
-            operations: Vec::new(),
-            // Numbers of a former start are never reused: an answer to one may still be in flight.
-            last_request_id: start << STARTS_SHIFT,
-            last_transfer_number: start << STARTS_SHIFT,
-            local_replies: Vec::new(),
-            reception: None,
+            operations: Operations::new(start << STARTS_SHIFT),
+            snapshot_transfers: SnapshotTransfers::new(start << STARTS_SHIFT),
             quorum_recovery: QuorumRecovery::default(),
             former: None,
             app_liveness: AppLiveness::default(),
@@ -170,41 +153,18 @@ impl Node {
             ticks: 0,
             cluster_was_found: false,
             channel: ChannelHealth::default(),
-            starts: None,
-            reported_starts: BTreeSet::new(),
+            start_guard,
             reported_versions: BTreeSet::new(),
             ignored_frames: IgnoredFrames::default(),
             application_guard: ApplicationGuard::default(),
             closing: None,
             is_stopped: false,
         };
-        if node.options.is_durable {
-            let first = || vec![Start { number: start, nonce: node.options.nonce }];
-            let starts = recovered.as_ref().map_or_else(first, |recovered| recovered.starts.clone());
-            let last_index = recovered.as_ref().map_or(0, StoredState::last_index);
-            node.starts = Some(OwnStarts::new(starts, last_index));
-        }
         if let Some(recovered) = recovered {
             node.resume_replica(recovered);
         }
         node.apply_bootstrap_events();
         node
-    }
-
-    fn resume_replica(&mut self, recovered: StoredState) {
-        let Some(replica) = Replica::resume(recovered, &self.options, &mut self.rng) else {
-            let cause = "its snapshot is not one of this version".into();
-            let advice = "Move it away to start as a new member: the other nodes hold the data";
-            return self.fail(Error::StorageDamaged { path: String::new(), cause, advice });
-        };
-        let record = replica.group.log().snapshot();
-        let index = record.position.index;
-        let state = super::snapshot::Snapshot::decode(&record.image).and_then(|snapshot| snapshot.state);
-        self.bootstrap.resized(replica.members.cluster_size());
-        self.bootstrap.renamed(replica.cluster, replica.lineage().0);
-        self.replica = Some(replica);
-        self.restore(index, state);
-        self.begin_catch_up();
     }
 
     pub fn handle(&mut self, input: Input) {
@@ -223,23 +183,47 @@ impl Node {
             Input::Answered(answered) => self.answered(answered),
             Input::Progressed { index } => self.progressed(index),
             Input::TurnOver => self.commit_piggyback.release(),
-            Input::SnapshotTaken(taken) => self.snapshot_taken(taken),
-            Input::Hashed(hashed) => self.hashed(hashed),
-            Input::ReducerFailed { index, why } => self.divergence(index, why),
-            Input::Operation { ticket, operation: Operation::Recover, ticks } => {
-                self.begin_recovery(ticket, ticks)
+            Input::SnapshotTaken(taken) => {
+                if let Some(replica) = &mut self.replica {
+                    snapshots::handle_taken(taken, replica, &self.options, &mut self.output);
+                }
             }
-            Input::Operation { ticket, operation, ticks } => self.begin_operation(ticket, operation, ticks),
+            Input::Hashed(hashed) => {
+                let (replica, output) = (self.replica.as_mut(), &mut self.output);
+                let mismatch =
+                    replica.and_then(|replica| checks::handle_hashed(hashed, replica, &self.options, output));
+                self.diverge_at(mismatch);
+            }
+            Input::ReducerFailed { index, why } => self.diverge_at(Some(Mismatch { index, why })),
+            Input::Operation { ticket, operation: Operation::Recover, ticks } => {
+                let (is_closing, replica) = (self.closing.is_some(), self.replica.as_mut());
+                match self.quorum_recovery.order(is_closing, replica, &mut self.output) {
+                    Ok(()) => self.operations.begin(
+                        ticket,
+                        Operation::Recover,
+                        ticks,
+                        self.replica.as_ref(),
+                        &mut self.output,
+                    ),
+                    Err(error) => {
+                        self.output.deliver(Delivery::OperationEnded { ticket, result: Err(error) })
+                    }
+                }
+            }
+            Input::Operation { ticket, operation, ticks } => {
+                let replica = self.replica.as_ref();
+                self.operations.begin(ticket, operation, ticks, replica, &mut self.output);
+            }
             Input::Persisted(number) => self.persisted(number),
             Input::StorageFailed(error) => self.fail(error),
             Input::ClusterFound(is_found) => self.cluster_was_found = is_found,
             Input::Noted(bytes) => self.bootstrap.noted(&bytes),
             Input::Channel(state) => {
                 let warning = self.channel.change(state);
-                self.pending_deliveries.extend(warning.map(Delivery::Warning));
+                warning.into_iter().for_each(|warning| self.output.warn(warning));
             }
-            Input::PeerRefused(cause) => self.warn(Warning::PeerRefused { cause }),
-            Input::FrameRefused(refusal) => self.warn(Warning::FramesRefused { refusal }),
+            Input::PeerRefused(cause) => self.output.warn(Warning::PeerRefused { cause }),
+            Input::FrameRefused(refusal) => self.output.warn(Warning::FramesRefused { refusal }),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),
         }
         self.apply_bootstrap_events();
@@ -248,7 +232,7 @@ impl Node {
     /// The next piece of work; the driver calls this until there is none.
     pub fn poll(&mut self) -> Option<Work> {
         loop {
-            if let Some(work) = self.work.pop_front() {
+            if let Some(work) = self.output.next_work() {
                 return Some(work);
             }
             if self.is_stopped || !self.advance() {
@@ -276,6 +260,48 @@ impl Node {
             .map(|replica| replica.note.clone())
     }
 
+    pub fn status(&self) -> Status {
+        let replica = self.replica.as_ref();
+        let missing = replica.map(|replica| self.quorum_recovery.missing(replica));
+        let mut status = Status {
+            incarnation: self.bootstrap.me(),
+            cluster_size: self.bootstrap.cluster_size(),
+            missing: missing.map_or(Arc::default(), Arc::from),
+            pending: self.client_session.len(),
+            waiting_for: self.bootstrap.waiting_for().map(Arc::from),
+            is_caught_up: self.operations.is_caught_up(),
+            ignored_frames: self.ignored_frames,
+            ..Status::alone(&self.options)
+        };
+        if let Some(replica) = &self.replica {
+            replica.describe(&mut status);
+        }
+        if let Some(reception) = self.snapshot_transfers.reception().filter(|_| status.diverged.is_none()) {
+            status.waiting_for = Some(reception.describe().into());
+        }
+        status
+    }
+
+    /// Ends a call that was not sent yet, and then never will be.
+    pub fn withdraw(&mut self, sequence: u64) -> bool {
+        self.client_session.end_if_unsent(sequence)
+    }
+
+    /// The number of ticks after which the node needs a turn, at the latest.
+    pub fn ticks_until_wakeup(&self) -> u64 {
+        // First what fails for a busy node: this is called in every turn.
+        let is_at_rest = self.delivering.is_none()
+            && self.client_session.is_empty()
+            && self.commit_piggyback.is_empty()
+            && self.operations.is_empty()
+            && self.snapshot_transfers.reception().is_none()
+            && self.closing.is_none()
+            && self.channel.is_healthy()
+            && !self.is_stopped;
+        let resting = self.replica.as_ref().filter(|replica| is_at_rest && idle::is_at_rest(replica));
+        resting.map_or(1, idle::ticks_until_wakeup)
+    }
+
     /// The actions from index `from` on, at most up to `until`, which JavaScript has reduced.
     pub fn commits(&self, from: u64, until: u64) -> Commits {
         let Some(replica) = &self.replica else { return Commits::unknown(until) };
@@ -284,10 +310,24 @@ impl Node {
 
     /// Fails: every call ends with this error, and the node stops.
     pub fn fail(&mut self, error: Error) {
-        let pending = self.client_session.end_where(|_| true);
-        self.settle_failed(pending, &error);
-        self.fail_operations(&error);
+        self.end_all(&error);
         self.stop(Some(error));
+    }
+
+    /// Every call and operation ends with this error.
+    fn end_all(&mut self, error: &Error) {
+        outcomes::fail_all(&mut self.client_session, error, &mut self.output);
+        self.operations.fail_all(error, &mut self.output);
+    }
+
+    /// What the bootstrap needs to know.
+    fn facts(&self) -> bootstrap::Facts {
+        bootstrap::Facts {
+            is_closing: self.closing.is_some(),
+            cluster_was_found: self.cluster_was_found,
+            channel_is_healthy: self.channel.is_healthy(),
+            ..self.replica.as_ref().map_or_else(bootstrap::Facts::default, Replica::facts)
+        }
     }
 
     fn tick(&mut self) {
@@ -302,109 +342,64 @@ impl Node {
             }
             if facts.channel_is_healthy {
                 replica.now += 1;
-                replica.check_leader_silence(self.timing.missing());
-                self.tick_quorum_recovery();
+                replica.check_leader_silence();
+                let (is_closing, output) = (self.closing.is_some(), &mut self.output);
+                self.quorum_recovery.tick(is_closing, replica, &self.options, output);
             }
         }
         if let Some(requests) = self.client_session.tick() {
             self.send_requests(requests);
         }
-        self.tick_transfers();
-        self.tick_divergence();
+        self.snapshot_transfers.tick(self.replica.as_mut(), self.timing);
+        if let Some(replica) = &mut self.replica {
+            quarantine::tick(self.overdue.is_overdue(), replica, &mut self.output);
+        }
         self.tick_liveness();
         self.tick_operations();
-        let (is_member, timing) = (self.replica.is_some(), self.timing);
-        let announcement = self.closing.as_mut().and_then(|closing| closing.tick(is_member, timing));
-        self.execute(announcement);
-        self.plan_membership();
-        self.send_unreachable();
-        self.check_own_start();
-        self.propose_check();
-        self.tick_leader();
-    }
-
-    /// A tick for this node's own JavaScript and storage.
-    fn tick_liveness(&mut self) {
-        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me());
-        let probes = self.app_liveness.tick(self.delivering.is_some(), replica, me, self.timing);
-        self.execute(probes);
-        let is_leader = self.replica.as_ref().is_some_and(|replica| replica.group.is_leader());
-        let transfer = self.overdue.tick(self.saved < self.writes, is_leader, &self.options);
-        self.execute(transfer);
-    }
-
-    fn perform(&mut self, calls: Vec<Perform>) {
-        for perform in calls {
-            if !self.refuse_while_diverged(perform.sequence) {
-                self.client_session.add(perform);
-            }
+        if let Some(closing) = &mut self.closing {
+            closing.tick(self.replica.is_some(), self.timing, &mut self.output);
+        }
+        let Some(replica) = &mut self.replica else { return };
+        configuration::plan(replica, self.closing.as_ref());
+        let is_heartbeat = self.ticks.is_multiple_of(self.timing.heartbeat());
+        if is_heartbeat {
+            configuration::report_silent_members(replica, &mut self.output);
+        }
+        if let Err(error) = self.start_guard.check_own(replica, &self.options) {
+            return self.fail(error);
+        }
+        checks::propose(replica, &self.options);
+        if is_heartbeat && replica.group.is_leader() {
+            // A leader's knowledge of the others' logs changes constantly.
+            replica.describe_members();
+            self.start_guard.record(replica);
+            let (me, options, timing) = (replica.me, &self.options, self.timing);
+            let facts = applications::Facts { me, options, timing, replica };
+            let verdict = self.application_guard.watch(&facts, &mut self.output);
+            self.fail_unless(verdict);
         }
     }
 
-    /// Executes what a part has decided.
-    fn execute(&mut self, effects: impl IntoIterator<Item = Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Send(target, message) => self.outbox.push(target, message),
-                Effect::Deliver(delivery) => self.pending_deliveries.push(delivery),
-                Effect::Warn(warning) => self.warn(warning),
-                Effect::TransferLeadership(to) => self.transfer_leadership(to),
-                Effect::Fail(error) => self.fail(error),
-                Effect::EndClosing => self.end_closing(),
-            }
+    fn tick_operations(&mut self) {
+        let expired = self.operations.tick();
+        if !expired.is_empty() {
+            let waiting_for = self.status().waiting_for;
+            let ended = expired.into_iter().map(|pending| pending.timed_out(waiting_for.as_deref()));
+            ended.for_each(|delivery| self.output.deliver(delivery));
         }
     }
 
-    fn apply_bootstrap_events(&mut self) {
-        while let Some(event) = self.bootstrap.poll() {
-            match event {
-                Event::Join(incarnation) => {
-                    self.outbox.clear();
-                    self.work.push_back(Work::Join(incarnation));
-                }
-                Event::Send(target, message) => self.outbox.push(target, message),
-                Event::Founded { roster, campaign } => {
-                    let me = self.bootstrap.me();
-                    let (replica, write) =
-                        Replica::found(&roster, campaign, me, &self.options, &mut self.rng);
-                    self.replica = Some(replica);
-                    self.persist(write);
-                    self.begin_catch_up();
-                }
-                Event::NewIncarnation { why } => {
-                    self.warn(Warning::StartingOver { why });
-                    drop(self.leave_replica());
-                }
-                Event::Superseded { by, successor, kept } => self.supersede(by, successor, kept),
-                Event::LeftForSuccessor { former } => self.leave_for_successor(former),
-                Event::ReturnedToFormer => self.return_to_former(),
-                Event::Warn(warning) => self.warn(warning),
-                Event::Fail(error) => self.fail(error),
-            }
+    /// A part found that this node must stop.
+    fn fail_unless(&mut self, result: Result<(), Error>) {
+        if let Err(error) = result {
+            self.fail(error);
         }
     }
 
-    /// This node is a new incarnation: for Raft its former one has crashed. The others may still commit what it had
-    /// sent to a leader.
-    fn leave_replica(&mut self) -> Option<Replica> {
-        (self.reception, self.quorum_recovery, self.commit_piggyback) =
-            (None, QuorumRecovery::default(), CommitPiggyback::default());
-        let replica = self.replica.take();
-        if replica.as_ref().is_some_and(|replica| replica.reported_role.leader.is_some()) {
-            self.pending_deliveries.push(Delivery::Role { role: Role::Follower, term: 0, leader: None });
+    fn send_requests(&mut self, requests: Requests) {
+        if let Some(replica) = &mut self.replica {
+            outcomes::send_requests(requests, &mut self.client_session, replica, &mut self.output);
         }
-        // The batch with JavaScript does not count in another cluster.
-        self.delivering = self.delivering.map(|_| 0);
-        self.fall_behind();
-        self.end_dispatched();
-        replica
-    }
-
-    /// Ends the calls that were sent to a leader of the former cluster: no outcome will arrive.
-    fn end_dispatched(&mut self) {
-        let dispatched = self.client_session.end_where(Pending::was_dispatched);
-        self.settle_failed(dispatched, &Error::Removed);
-        self.client_session.follow(0);
     }
 
     /// Writes up to this number are durable.
@@ -416,7 +411,7 @@ impl Node {
         }
         if let Some(replica) = &mut self.replica {
             replica.group.persisted(number);
-            self.send_recovery_vote(number);
+            quorum_recovery::send_vote(number, replica, &mut self.output);
             self.finish_founding(number);
         }
     }
@@ -425,7 +420,9 @@ impl Node {
     fn advance(&mut self) -> bool {
         // Proposals and requests go to the present leader.
         self.observe_role();
-        self.send_operations();
+        if let Some(replica) = &mut self.replica {
+            self.operations.send(self.ticks, replica, &mut self.output);
+        }
         // What raft-rs wants saved is ordered before what depends on it is applied or sent.
         if self.save() {
             return true;
@@ -442,105 +439,78 @@ impl Node {
         self.apply_bootstrap_events();
         // Last, so that one frame carries what all phases have for a node.
         self.flush();
-        !self.work.is_empty()
+        self.output.has_work()
     }
 
     /// Orders raft-rs's next write, or founds the successor; false if there is none.
     fn save(&mut self) -> bool {
         let storage = self.overdue.storage();
-        if let Some(replica) = self.replica.as_mut().filter(|replica| replica.founding.is_none())
-            && let Some(write) = replica.group.advance(self.writes + 1, storage)
+        let Some(replica) = &mut self.replica else { return false };
+        if replica.founding.is_none()
+            && let Some(write) = replica.group.advance(self.output.writes() + 1, storage)
         {
-            self.persist(write);
+            self.output.persist(write);
             return true;
         }
-        self.found_anew()
+        let founds = self.quorum_recovery.found(replica, &self.options, &mut self.output);
+        injected_bug!(FoundsBeforeSaving, self.finish_founding(self.output.writes()));
+        founds
     }
 
     /// Takes over what the group has changed: its snapshot and its members.
     fn follow_group(&mut self) {
         self.follow_installed();
         if let Some(replica) = &mut self.replica {
-            replica.refresh_members(self.bootstrap.me().raft_id());
+            replica.refresh_members();
         }
     }
 
     /// Sends outcomes and requests, and ends operations.
     fn respond(&mut self) {
-        self.send_due_outcomes();
+        if let Some(replica) = &mut self.replica {
+            let confirmed = replica.group.take_confirmed();
+            if replica.group.votes() {
+                outcomes::send_due(&confirmed, &mut self.client_session, replica, &mut self.output);
+                self.operations.answer_reads(&confirmed, replica, &mut self.output);
+            }
+        }
         while let Some(requests) = self.client_session.dispatch() {
             self.send_requests(requests);
         }
-        self.finish_operations();
+        self.operations.finish(self.replica.as_ref(), self.is_replaying, &mut self.output);
     }
 
     /// Sends snapshots, and notifies removed members.
     fn serve_members(&mut self) {
-        self.continue_transfers();
-        self.notify_removed();
-        self.notice_removal();
-    }
-
-    /// Follows raft-rs's role, term and leader: leadership begins and ends here, and JavaScript is notified.
-    fn observe_role(&mut self) {
-        let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
-        // A newcomer may hear from its leader before its log names it.
-        let leader = replica.leader().filter(|leader| *leader == me || replica.members.id(*leader).is_some());
-        let now = ReportedRole { role: replica.group.role(), term: replica.group.term(), leader };
-        if now == replica.reported_role {
-            return;
+        self.snapshot_transfers.advance(replica, &self.options, &mut self.output);
+        configuration::notify_removed(replica, &mut self.output);
+        if configuration::is_removed_leader(replica) {
+            let cluster_size = replica.members.cluster_size();
+            self.flush();
+            self.leave_cluster(cluster_size);
         }
-        if let Some(former) =
-            replica.reported_role.leader.filter(|former| Some(*former) != leader && *former != me)
-        {
-            replica.note_end_of(former);
-        }
-        replica.reported_role = now;
-        let ReportedRole { role, term, leader } = now;
-        let is_leading = replica.leader_state.as_ref().is_some_and(|leader| leader.sessions.term() == term);
-        if role != Role::Leader {
-            replica.end_leadership();
-            self.commit_piggyback = CommitPiggyback::default();
-        } else if !is_leading {
-            replica.begin_leadership(term);
-        }
-        if leader.is_some() {
-            self.client_session.follow(term);
-            self.outbox.push(
-                Target::All,
-                self.closing.as_ref().map_or_else(|| member_info(&self.options, false), Closing::message),
-            );
-        }
-        let Some(replica) = &mut self.replica else { return };
-        let leader = replica.leader_id();
-        self.pending_deliveries.push(Delivery::Role { role, term, leader });
     }
 
     fn close(&mut self, ticks_max: u64, leaves: bool) {
         if self.closing.is_none() {
             let closing = self.closing.insert(Closing::new(ticks_max, leaves));
-            let announcement = self.replica.as_ref().map(|_| closing.announce());
-            self.execute(announcement);
+            if self.replica.is_some() {
+                closing.announce(&mut self.output);
+            }
         }
     }
 
     fn continue_closing(&mut self) {
-        if self.closing.is_none() {
-            return;
-        }
-        let has_ended = self.client_session.is_empty() && !self.has_operations();
         let Some(closing) = &mut self.closing else { return };
-        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me().raft_id());
-        let facts = closing::Facts { me, replica, has_ended, writes: self.writes, timing: self.timing };
-        let effects = closing.advance(&facts);
-        self.execute(effects);
+        let has_ended = self.client_session.is_empty() && !self.operations.has_calls();
+        if closing.advance(has_ended, self.replica.as_mut(), &mut self.output) {
+            self.end_closing();
+        }
     }
 
     fn end_closing(&mut self) {
-        let pending = self.client_session.end_where(|_| true);
-        self.settle_failed(pending, &Error::Closed);
-        self.fail_operations(&Error::Closed);
+        self.end_all(&Error::Closed);
         self.stop(None);
     }
 
@@ -549,12 +519,9 @@ impl Node {
             return;
         }
         self.is_stopped = true;
-        let pending_deliveries = std::mem::take(&mut self.pending_deliveries);
-        for batch in in_pages(pending_deliveries, deliveries::BATCH_BYTES_MAX, deliveries::payload_bytes) {
-            self.work.push_back(Work::Deliver(batch));
-        }
+        self.output.deliver_all();
         self.flush();
-        self.work.push_back(Work::Stop(error));
+        self.output.stop(error);
     }
 
     /// A node that has diverged, is closing, or waits for its storage does not campaign.
@@ -570,16 +537,22 @@ impl Node {
                 if replica.may_send(&message, may_campaign)
                     && let Some(to) = replica.incarnation(to)
                 {
-                    self.outbox.push(Target::One(to), Message::Raft(message));
+                    self.output.send(Target::One(to), Message::Raft(message));
                 }
             }
         }
-        let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
-        let frames = self.outbox.seal(cluster, self.bootstrap.me(), self.started());
-        self.work.extend(frames);
+        self.seal_as(self.bootstrap.me());
     }
 
-    fn warn(&mut self, warning: Warning) {
-        self.pending_deliveries.push(Delivery::Warning(warning));
+    #[cfg(test)]
+    pub fn inspect(&self) -> Inspection<'_> {
+        Inspection {
+            replica: self.replica.as_ref(),
+            former: self.former.as_ref(),
+            pending_deliveries: self.output.pending_deliveries(),
+            reception: self.snapshot_transfers.reception(),
+            quorum_recovery: &self.quorum_recovery,
+            ancestors: self.bootstrap.ancestors(),
+        }
     }
 }

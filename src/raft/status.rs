@@ -52,6 +52,11 @@ pub struct IgnoredFrames {
 impl Status {
     /// Of a node that has no core yet.
     pub fn starting(options: &Options, waiting_for: &str) -> Self {
+        Self { waiting_for: Some(waiting_for.into()), ..Self::alone(options) }
+    }
+
+    /// Of a node that is in no cluster.
+    pub fn alone(options: &Options) -> Self {
         Self {
             id: options.id.clone(),
             incarnation: Incarnation::from_u128(0),
@@ -62,14 +67,14 @@ impl Status {
             commit_index: 0,
             applied_index: 0,
             last_index: 0,
-            members: Arc::from([]),
+            members: Arc::default(),
             cluster_size: options.cluster_size,
             snapshot_index: 0,
             diverged: None,
-            missing: Arc::from([]),
+            missing: Arc::default(),
             fault_tolerance: 0,
             pending: 0,
-            waiting_for: Some(waiting_for.into()),
+            waiting_for: None,
             is_caught_up: false,
             ignored_frames: IgnoredFrames::default(),
         }

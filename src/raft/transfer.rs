@@ -1,9 +1,9 @@
 //! Sends a snapshot's image in chunks, and reassembles it.
 //!
-//! Called by `node/snapshots.rs`. Few bytes are in flight at a time, however large the state is: as many as the line
-//! carries at once (`pace.rs`), so that no channel's buffer overflows and nothing waits behind them for long. A chunk
-//! is sent again until it is acknowledged; what arrives out of order is kept (as RFC 2018 does), so that only what is
-//! missing is sent again.
+//! Called by `node/snapshot_transfers.rs`. Few bytes are in flight at a time, however large the state is: as many as the
+//! line carries at once (`pace.rs`), so that no channel's buffer overflows and nothing waits behind them for long. A
+//! chunk is sent again until it is acknowledged; what arrives out of order is kept (as RFC 2018 does), so that only what
+//! is missing is sent again.
 
 use std::collections::BTreeMap;
 

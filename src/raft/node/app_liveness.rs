@@ -4,7 +4,7 @@
 //! but nothing is evaluated either. The leader probes the voters, and a voter replies only after its own JavaScript has
 //! answered: an idle one may be blocked as well.
 
-use super::effect::Effect;
+use super::output::Output;
 use super::replica::Replica;
 use crate::raft::events::{Delivery, Target};
 use crate::raft::frame::Message;
@@ -43,10 +43,11 @@ impl AppLiveness {
         replica: Option<&Replica>,
         me: Incarnation,
         timing: Timing,
-    ) -> Vec<Effect> {
+        output: &mut Output,
+    ) {
         if !is_delivering {
             self.unanswered_ticks = 0;
-            return Vec::new();
+            return;
         }
         self.unanswered_ticks += 1;
         let is_due = self.is_blocked(timing) && self.unanswered_ticks.is_multiple_of(timing.heartbeat());
@@ -54,11 +55,11 @@ impl AppLiveness {
             replica.group.is_leader()
                 && replica.leader_state.as_ref().is_some_and(|leader| leader.sessions.has_work())
         };
-        let Some(replica) = replica.filter(|_| is_due).filter(has_work) else { return Vec::new() };
+        let Some(replica) = replica.filter(|_| is_due).filter(has_work) else { return };
         let voters = replica.members.iter().filter(|(member, incarnation, _)| {
             *incarnation != me && replica.group.is_voter(*member) && replica.group.is_active(*member)
         });
-        voters.map(|(_, voter, _)| Effect::Send(Target::One(voter), Message::AppProbe)).collect()
+        voters.for_each(|(_, voter, _)| output.send(Target::One(voter), Message::AppProbe));
     }
 
     /// A batch is delivered to JavaScript; one of its requests was sent to so many earlier leaders.
@@ -68,26 +69,25 @@ impl AppLiveness {
     }
 
     /// JavaScript answered a batch.
-    pub(super) fn answered(&mut self) -> Option<Effect> {
+    pub(super) fn answered(&mut self, output: &mut Output) {
         self.unanswered_ticks = 0;
-        let leader = std::mem::take(&mut self.is_asking).then(|| self.asked_by.take())??;
-        Some(Effect::Send(Target::One(leader), Message::AppProbeReply))
+        if std::mem::take(&mut self.is_asking)
+            && let Some(leader) = self.asked_by.take()
+        {
+            output.send(Target::One(leader), Message::AppProbeReply);
+        }
     }
 
     /// The leader probes this node: an empty batch goes to JavaScript.
-    pub(super) fn handle_probe(&mut self, from: Incarnation) -> Option<Effect> {
-        let is_new = self.asked_by.is_none();
-        self.asked_by.get_or_insert(from);
-        is_new.then_some(Effect::Deliver(Delivery::AppProbe))
+    pub(super) fn handle_probe(&mut self, from: Incarnation, output: &mut Output) {
+        if self.asked_by.is_none() {
+            self.asked_by = Some(from);
+            output.deliver(Delivery::AppProbe);
+        }
     }
 
-    /// A voter's JavaScript responds: if this leader's still does not, leadership goes to that voter.
-    pub(super) fn handle_reply(&self, from: Incarnation, timing: Timing) -> Option<Effect> {
-        self.is_blocked(timing).then_some(Effect::TransferLeadership(Some(from.raft_id())))
-    }
-
-    /// JavaScript has given no sign for too long.
-    fn is_blocked(&self, timing: Timing) -> bool {
+    /// JavaScript has given no sign for too long: leadership goes to a voter whose JavaScript replies.
+    pub(super) fn is_blocked(&self, timing: Timing) -> bool {
         self.unanswered_ticks >= self.patience_ticks(timing)
     }
 

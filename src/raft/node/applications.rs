@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::effect::Effect;
+use super::output::Output;
 use super::replica::Replica;
 use crate::error::Error;
 use crate::raft::application::{Application, Difference};
@@ -60,26 +60,25 @@ impl ApplicationGuard {
         facts: &Facts,
         from: Incarnation,
         application: &Application,
-    ) -> Vec<Effect> {
+        output: &mut Output,
+    ) {
         let Facts { options, replica, .. } = facts;
         let peer = from.raft_id();
         let leads = replica.group.is_leader();
         let is_same_version = replica.versions.get(&peer) == Some(&options.version);
         if !is_same_version || !leads && replica.group.leader() != Some(peer) {
-            return Vec::new();
+            return;
         }
         let difference = options.application.difference(application);
         let (Some(Difference { ours, theirs }), Some(id)) = (difference, replica.members.id(peer)) else {
-            return Vec::new();
+            return;
         };
-        let mut effects = Vec::new();
         if leads {
-            effects.push(Effect::Send(Target::One(from), member_info(options, false)));
+            output.send(Target::One(from), member_info(options, false));
         }
         if self.is_new(id, &ours, &theirs) {
-            effects.push(Effect::Warn(Warning::OtherMethods { id: id.clone(), ours, theirs }));
+            output.warn(Warning::OtherMethods { id: id.clone(), ours, theirs });
         }
-        effects
     }
 
     /// The first time; of what exceeds the bound, never.
@@ -89,13 +88,13 @@ impl ApplicationGuard {
     }
 
     /// A member that has come back with its log may be of another application by now. Where that is said of the leader
-    /// by two others, it is the leader that stops.
-    pub(super) fn judge_members(&mut self, facts: &Facts) -> Vec<Effect> {
+    /// by two others, it is the leader that stops, with the error.
+    pub(super) fn judge_members(&mut self, facts: &Facts, output: &mut Output) -> Result<(), Error> {
         let Facts { me, options, replica, .. } = facts;
         let living = facts.living();
         // One against one would be decided for the leader, where a third may show that it is the leader's that differs.
         if replica.leader_state.is_none() || living.iter().any(|(_, application)| application.is_none()) {
-            return Vec::new();
+            return Ok(());
         }
         let known: Vec<(Incarnation, &Application)> =
             living.into_iter().filter_map(|(member, application)| Some((member, application?))).collect();
@@ -105,31 +104,29 @@ impl ApplicationGuard {
         };
         let theirs = others(*me);
         if known.len() > 2 && !options.application.goes_with(&theirs) {
-            return vec![fail_as_foreign(options, &theirs)];
+            return Err(foreign(options, &theirs));
         }
-        let mut effects = Vec::new();
         for (member, application) in known.iter().filter(|(member, _)| member != me) {
             let theirs = others(*member);
             let id = replica.members.id(member.raft_id()).filter(|_| !application.goes_with(&theirs));
             if let Some(id) = id {
-                effects.extend(self.refuse(facts, *member, id, application, theirs));
+                self.refuse(facts, *member, id, application, theirs, output);
             }
         }
-        effects
+        Ok(())
     }
 
     /// As a leader: asks the members that live and have not said of which application they are, and judges the others
     /// again. Words may be lost.
-    pub(super) fn watch(&mut self, facts: &Facts) -> Vec<Effect> {
+    pub(super) fn watch(&mut self, facts: &Facts, output: &mut Output) -> Result<(), Error> {
         let living = facts.living();
         if living.iter().all(|(_, application)| *application == Some(&facts.options.application)) {
-            return Vec::new();
+            return Ok(());
         }
-        let unknown = living.into_iter().filter(|(_, application)| application.is_none());
-        let ask = |(member, _)| Effect::Send(Target::One(member), member_info(facts.options, true));
-        let mut effects: Vec<Effect> = unknown.map(ask).collect();
-        effects.extend(self.judge_members(facts));
-        effects
+        for (member, _) in living.into_iter().filter(|(_, application)| application.is_none()) {
+            output.send(Target::One(member), member_info(facts.options, true));
+        }
+        self.judge_members(facts, output)
     }
 
     /// Whether a newcomer is of the cluster's application; otherwise the leader refuses it as soon as it knows of all
@@ -140,18 +137,21 @@ impl ApplicationGuard {
         from: Incarnation,
         id: &Arc<str>,
         application: &Application,
-    ) -> Result<(), Vec<Effect>> {
+        output: &mut Output,
+    ) -> bool {
         if facts.replica.leader_state.is_none() {
-            return Ok(());
+            return true;
         }
         let living = facts.living();
         let cluster = Application::union(living.iter().filter_map(|(_, application)| *application));
-        injected_bug!(WelcomesEveryApplication, return Ok(()));
+        injected_bug!(WelcomesEveryApplication, return true);
         if application.goes_with(&cluster) {
-            return Ok(());
+            return true;
         }
-        let is_known = living.iter().all(|(_, application)| application.is_some());
-        Err(if is_known { self.refuse(facts, from, id, application, cluster) } else { Vec::new() })
+        if living.iter().all(|(_, application)| application.is_some()) {
+            self.refuse(facts, from, id, application, cluster, output);
+        }
+        false
     }
 
     /// Tells a node that it is of another application than the members, and this one's operator.
@@ -162,30 +162,30 @@ impl ApplicationGuard {
         id: &Arc<str>,
         application: &Application,
         theirs: Application,
-    ) -> Vec<Effect> {
+        output: &mut Output,
+    ) {
         let Facts { options, replica, .. } = facts;
         let refusal = Message::OtherApplication { cluster: replica.cluster, theirs };
-        let mut effects = vec![Effect::Send(Target::One(to), refusal)];
+        output.send(Target::One(to), refusal);
         if self.is_new(id, &application.describe(), &"".into()) {
-            effects.push(Effect::Warn(Warning::OtherApplication {
+            output.warn(Warning::OtherApplication {
                 who: format!("node `{id}`"),
                 theirs: application.describe(),
                 ours: options.application.describe(),
                 channel_name: options.channel_name.clone(),
-            }));
+            });
         }
-        effects
     }
 }
 
-/// This member is of another application than the rest, as its leader says.
-pub(super) fn judge_self(facts: &Facts, cluster: ClusterUuid, theirs: &Application) -> Option<Effect> {
+/// This member is of another application than the rest, as its leader says: it stops with the error.
+pub(super) fn judge_self(facts: &Facts, cluster: ClusterUuid, theirs: &Application) -> Result<(), Error> {
     let is_ours = facts.replica.cluster == cluster;
     let is_foreign = is_ours && !facts.options.application.goes_with(theirs);
-    is_foreign.then(|| fail_as_foreign(facts.options, theirs))
+    if is_foreign { Err(foreign(facts.options, theirs)) } else { Ok(()) }
 }
 
-fn fail_as_foreign(options: &Options, theirs: &Application) -> Effect {
+fn foreign(options: &Options, theirs: &Application) -> Error {
     let (ours, channel_name) = (options.application.describe(), options.channel_name.clone());
-    Effect::Fail(Error::OtherApplication { ours, theirs: theirs.describe(), channel_name })
+    Error::OtherApplication { ours, theirs: theirs.describe(), channel_name }
 }

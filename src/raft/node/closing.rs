@@ -1,11 +1,10 @@
 //! Closes a node: its own calls end, leadership and vote go to others, and the node stops, at the latest when its
 //! timeout is over.
 
-use super::effect::Effect;
+use super::output::Output;
 use super::replica::Replica;
 use crate::raft::events::Target;
 use crate::raft::frame::Message;
-use crate::raft::identity::RaftId;
 use crate::raft::timing::Timing;
 
 /// The progress of closing.
@@ -19,17 +18,6 @@ pub(super) struct Closing {
     ticks_max: u64,
     /// The last write before this node could go: what rests on it may be the vote that its transfer target waits for.
     last_write: Option<u64>,
-}
-
-/// What closing depends on.
-pub(super) struct Facts<'a> {
-    pub(super) me: RaftId,
-    pub(super) replica: Option<&'a Replica>,
-    /// No call and no operation of this node is pending.
-    pub(super) has_ended: bool,
-    /// The number of the last write that was ordered.
-    pub(super) writes: u64,
-    pub(super) timing: Timing,
 }
 
 impl Closing {
@@ -47,53 +35,54 @@ impl Closing {
     }
 
     /// Announces to the other members that this node closes.
-    pub(super) fn announce(&self) -> Effect {
-        Effect::Send(Target::All, self.message())
+    pub(super) fn announce(&self, output: &mut Output) {
+        output.send(Target::All, self.message());
     }
 
     /// Counts a tick, and repeats the announcement, which may be lost.
-    pub(super) fn tick(&mut self, is_member: bool, timing: Timing) -> Option<Effect> {
+    pub(super) fn tick(&mut self, is_member: bool, timing: Timing, output: &mut Output) {
         self.ticks += 1;
-        (is_member && self.ticks.is_multiple_of(timing.heartbeat())).then(|| self.announce())
+        if is_member && self.ticks.is_multiple_of(timing.heartbeat()) {
+            self.announce(output);
+        }
     }
 
-    pub(super) fn advance(&mut self, facts: &Facts) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        let has_leader = facts.replica.is_some_and(|replica| replica.leader().is_some());
+    /// Takes the next step of the way out, or waits for it. True once the node can stop. `has_ended`: no call and no
+    /// operation of this node is pending.
+    pub(super) fn advance(
+        &mut self,
+        has_ended: bool,
+        replica: Option<&mut Replica>,
+        output: &mut Output,
+    ) -> bool {
+        let has_leader = replica.as_ref().is_some_and(|replica| replica.leader().is_some());
         // Half of the time is for the calls, the rest for a way out that costs the others nothing.
-        if !facts.has_ended && has_leader && self.ticks < self.ticks_max / 2 {
-            return effects;
+        if !has_ended && has_leader && self.ticks < self.ticks_max / 2 {
+            return false;
         }
-        if !std::mem::replace(&mut self.is_settled, true) && facts.replica.is_some() {
-            effects.push(self.announce());
+        if !std::mem::replace(&mut self.is_settled, true) && replica.is_some() {
+            self.announce(output);
         }
-        effects.extend(self.leave(facts));
-        effects
-    }
-
-    /// The next step of the way out; `None` while this node waits.
-    fn leave(&mut self, facts: &Facts) -> Option<Effect> {
-        let successors = facts.replica.filter(|replica| has_successor(replica, facts));
-        let Some(replica) = successors.filter(|_| self.ticks < self.ticks_max) else {
-            return Some(Effect::EndClosing);
+        let Some(replica) = replica.filter(|replica| self.ticks < self.ticks_max && has_successor(replica))
+        else {
+            return true;
         };
         if replica.group.is_leader() {
             self.last_write = None;
-            return Some(Effect::TransferLeadership(None));
+            replica.transfer_leadership(None);
+            return false;
         }
         // One that leaves waits until the log, or the leader, says that it is no member.
-        let is_done = !self.leaves && replica.group.is_saved(*self.last_write.get_or_insert(facts.writes));
-        is_done.then_some(Effect::EndClosing)
+        !self.leaves && replica.group.is_saved(*self.last_write.get_or_insert(output.writes()))
     }
 }
 
 /// Some other member is not closing too.
-fn has_successor(replica: &Replica, facts: &Facts) -> bool {
-    let absent_ticks = facts.timing.election();
-    replica.members.iter().filter(|(member, ..)| *member != facts.me).any(|(member, ..)| {
+fn has_successor(replica: &Replica) -> bool {
+    replica.members.iter().filter(|(member, ..)| *member != replica.me.raft_id()).any(|(member, ..)| {
         let is_transfer_target = replica.group.is_voter(member) || replica.group.is_leader();
         is_transfer_target
-            && !replica.is_closing(member, absent_ticks)
-            && replica.silent_ticks(member, facts.me, 0) < absent_ticks
+            && !replica.is_closing(member)
+            && replica.silent_ticks(member, 0) < replica.timing.election()
     })
 }

@@ -1,15 +1,14 @@
 //! What a leader does about the members: asks the planner for the next change of the configuration, and executes it.
 //!
-//! Part of `node.rs`. What is decided stands in `planner.rs`.
+//! What is decided stands in `planner.rs`.
 
 use std::sync::Arc;
 
 use protobuf::Message as _;
 use raft_rs::eraftpb::{ConfChangeType, ConfChangeV2, Entry};
 
-use super::Node;
-use super::applications;
 use super::closing::Closing;
+use super::output::Output;
 use super::replica::Replica;
 use crate::raft::entry::Admission;
 use crate::raft::events::Target;
@@ -17,7 +16,6 @@ use crate::raft::frame::Message;
 use crate::raft::group::RaftGroup;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::planner::{self, ClusterView, MemberView, Step};
-use crate::raft::transfer::SnapshotReason;
 
 impl Replica {
     fn removed_message(&self) -> Message {
@@ -39,291 +37,244 @@ impl Replica {
         self.members.is_leaving(member)
             || self.leader_state.as_ref().is_some_and(|leader_state| leader_state.will_be_removed(member))
     }
-}
-
-impl Node {
-    /// Handles a Discover of a newcomer, or of a member that does not know yet that it is one.
-    pub(super) fn handle_newcomer(
-        &mut self,
-        from: Incarnation,
-        id: &Arc<str>,
-        cluster_size: u32,
-        version: &Arc<str>,
-        members_index: u64,
-    ) {
-        let Some(replica) = &mut self.replica else { return };
-        if replica.leader_state.is_none()
-            || cluster_size as usize != replica.members.cluster_size()
-            || !replica.remember_peer(from)
-        {
-            return;
-        }
-        if replica.members.contains(from) {
-            replica.versions.insert(from.raft_id(), version.clone());
-            replica.heard.insert(from.raft_id(), replica.now);
-            return self.send_snapshot(from.raft_id(), SnapshotReason::Admission);
-        }
-        injected_bug!(LetsInByOldHello, members_index => replica.group.members_index());
-        // The answer to this Discover contains the present index.
-        if members_index != replica.group.members_index() {
-            return;
-        }
-        if let Some(leader_state) = &mut replica.leader_state
-            && leader_state.remember_newcomer(from, id, replica.now)
-        {
-            self.plan_membership();
-        }
-    }
-
-    /// Executes the planner's next step, if this node leads.
-    pub(super) fn plan_membership(&mut self) {
-        let Some(view) = self.cluster_view() else { return };
-        let Some(step) = planner::next(&view) else { return };
-        let Some(replica) = &mut self.replica else { return };
-        match step {
-            // If a leader that leaves did not transfer leadership first, the others would have to wait for an election.
-            Step::LeaveJoint if !replica.group.stays_voter(view.me) && view.has_transfer_target => {
-                self.transfer_leadership(None);
-            }
-            Step::LeaveJoint => _ = replica.group.propose_change(&[], Vec::new()),
-            Step::Admit(newcomer) => {
-                let raft_id = newcomer.incarnation.raft_id();
-                let admission = Admission { incarnation: newcomer.incarnation, id: newcomer.id };
-                let change = [(ConfChangeType::AddLearnerNode, raft_id)];
-                _ = replica.group.propose_change(&change, admission.encode());
-            }
-            Step::Change { promote, demote, remove } => {
-                let changes: Vec<_> = remove
-                    .iter()
-                    .map(|member| (ConfChangeType::RemoveNode, *member))
-                    .chain(demote.map(|member| (ConfChangeType::AddLearnerNode, member)))
-                    .chain(promote.map(|member| (ConfChangeType::AddNode, member)))
-                    .collect();
-                if replica.group.propose_change(&changes, Vec::new()).is_ok()
-                    && let Some(leader_state) = &mut replica.leader_state
-                {
-                    leader_state.begin_removal(remove);
-                }
-            }
-            Step::TransferLeadership => self.transfer_leadership(None),
-        }
-    }
-
-    /// Runs once per heartbeat interval on a leader: updates what it reports about the members.
-    pub(super) fn tick_leader(&mut self) {
-        let is_due = self.ticks.is_multiple_of(self.timing.heartbeat());
-        let Some(replica) = self.replica.as_mut().filter(|replica| is_due && replica.group.is_leader())
-        else {
-            return;
-        };
-        // A leader's knowledge of the others' logs changes constantly.
-        replica.describe_members(self.bootstrap.me().raft_id());
-        self.record_starts();
-        let Some(replica) = &self.replica else { return };
-        let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
-        let effects = self.application_guard.watch(&applications::Facts { me, options, timing, replica });
-        self.execute(effects);
-    }
-
-    /// Reports silent members, so that the others and the next leader know them; and for a while, that there are none.
-    pub(super) fn send_unreachable(&mut self) {
-        let me = self.bootstrap.me().raft_id();
-        let election_ticks = self.timing.election();
-        let is_due = self.ticks.is_multiple_of(self.timing.heartbeat());
-        let Some(replica) = self.replica.as_mut().filter(|_| is_due) else { return };
-        let Some(members) = replica.silent_members(me, election_ticks) else { return };
-        let Some(leader_state) = &mut replica.leader_state else { return };
-        if leader_state.reports_silence(!members.is_empty(), replica.now, election_ticks) {
-            self.outbox.push(Target::All, Message::Unreachable { members });
-        }
-    }
 
     /// Transfers leadership to this member, or to the one with the longest log, if that may lead.
     pub(super) fn transfer_leadership(&mut self, to: Option<RaftId>) {
-        let transfer_target = self.transfer_target(to);
-        if let (Some(replica), Some(transfer_target)) = (&mut self.replica, transfer_target) {
-            replica.group.transfer_leadership(transfer_target);
+        if let Some(transfer_target) = self.transfer_target(to) {
+            self.group.transfer_leadership(transfer_target);
         }
     }
 
     fn transfer_target(&self, to: Option<RaftId>) -> Option<RaftId> {
-        let patience_ticks = self.timing.election();
-        let replica = self.replica.as_ref()?;
-        let lately = replica.now.saturating_sub(patience_ticks);
+        let lately = self.now.saturating_sub(self.timing.election());
         let may = |id: RaftId| {
             to.is_none_or(|to| to == id)
-                && !replica.is_closing(id, patience_ticks)
-                && !replica.divergence.is_known(id, lately)
-                && !replica.will_be_removed(id)
+                && !self.is_closing(id)
+                && !self.divergence.is_known(id, lately)
+                && !self.will_be_removed(id)
         };
         // A chosen target stays: a second one would campaign against the first in the same term and split the votes.
-        let current = replica.group.transfer_target().filter(|transfer_target| may(*transfer_target));
-        current.or_else(|| replica.group.most_advanced(may))
+        let current = self.group.transfer_target().filter(|transfer_target| may(*transfer_target));
+        current.or_else(|| self.group.most_advanced(may))
     }
+}
 
-    /// The planner's input; `None` unless this node leads and knows everything that was committed before its term.
-    fn cluster_view(&mut self) -> Option<ClusterView> {
-        let me = self.bootstrap.me().raft_id();
-        let is_closing = self.closing.is_some();
-        let leaves = self.closing.as_ref().is_some_and(Closing::gives_up_membership);
-        let election_ticks = self.timing.election();
-        self.replica.as_ref().filter(|replica| replica.group.accepts_proposals())?;
-        let has_transfer_target = self.transfer_target(None).is_some();
-        let replica = self.replica.as_mut()?;
-        if !replica.has_open_sessions() {
-            return None;
+/// What a Discover does.
+pub(super) enum Discovered {
+    /// Nothing: its sender repeats it.
+    Ignored,
+    /// Its sender is a member that does not know it yet: it needs a snapshot.
+    Member,
+    /// Its sender wants to be admitted.
+    Newcomer,
+}
+
+/// Handles a Discover of a newcomer, or of a member that does not know yet that it is one.
+pub(super) fn handle_discover(
+    from: Incarnation,
+    id: &Arc<str>,
+    cluster_size: u32,
+    version: &Arc<str>,
+    members_index: u64,
+    replica: &mut Replica,
+) -> Discovered {
+    if replica.leader_state.is_none()
+        || cluster_size as usize != replica.members.cluster_size()
+        || !replica.remember_peer(from)
+    {
+        return Discovered::Ignored;
+    }
+    if replica.members.contains(from) {
+        replica.versions.insert(from.raft_id(), version.clone());
+        replica.heard.insert(from.raft_id(), replica.now);
+        return Discovered::Member;
+    }
+    injected_bug!(LetsInByOldHello, members_index => replica.group.members_index());
+    // The answer to this Discover contains the present index.
+    let is_present = members_index == replica.group.members_index();
+    let leader_state = replica.leader_state.as_mut().filter(|_| is_present);
+    match leader_state.is_some_and(|leader_state| leader_state.remember_newcomer(from, id, replica.now)) {
+        true => Discovered::Newcomer,
+        false => Discovered::Ignored,
+    }
+}
+
+/// Executes the planner's next step, if this node leads; `closing`: it is closing itself.
+pub(super) fn plan(replica: &mut Replica, closing: Option<&Closing>) {
+    let Some(view) = cluster_view(replica, closing) else { return };
+    match planner::next(&view) {
+        None => {}
+        // If a leader that leaves did not transfer leadership first, the others would have to wait for an election.
+        Some(Step::LeaveJoint) if !replica.group.stays_voter(view.me) && view.has_transfer_target => {
+            replica.transfer_leadership(None);
         }
-        // A leader that was removed only waits until it can stop leading.
-        replica.members.incarnation(me)?;
-        let leader_state = replica.leader_state.as_mut()?;
-        leader_state.note_commit(replica.now, replica.group.commit_index(), election_ticks);
-        let newcomers = leader_state.newcomers(&replica.members, replica.now, self.timing.missing());
-        let (since, caught_up) = (leader_state.since(), leader_state.caught_up_index());
-        let removal_requested = leader_state.removal_requested.clone();
-        let members = replica.members.iter().map(|(raft_id, _, id)| MemberView {
+        Some(Step::LeaveJoint) => _ = replica.group.propose_change(&[], Vec::new()),
+        Some(Step::Admit(newcomer)) => {
+            let raft_id = newcomer.incarnation.raft_id();
+            let admission = Admission { incarnation: newcomer.incarnation, id: newcomer.id };
+            let change = [(ConfChangeType::AddLearnerNode, raft_id)];
+            _ = replica.group.propose_change(&change, admission.encode());
+        }
+        Some(Step::Change { promote, demote, remove }) => {
+            let changes: Vec<_> = remove
+                .iter()
+                .map(|member| (ConfChangeType::RemoveNode, *member))
+                .chain(demote.map(|member| (ConfChangeType::AddLearnerNode, member)))
+                .chain(promote.map(|member| (ConfChangeType::AddNode, member)))
+                .collect();
+            if replica.group.propose_change(&changes, Vec::new()).is_ok()
+                && let Some(leader_state) = &mut replica.leader_state
+            {
+                leader_state.begin_removal(remove);
+            }
+        }
+        Some(Step::TransferLeadership) => replica.transfer_leadership(None),
+    }
+}
+
+/// The planner's input; `None` unless this node leads and knows everything that was committed before its term.
+fn cluster_view(replica: &mut Replica, closing: Option<&Closing>) -> Option<ClusterView> {
+    if !replica.group.accepts_proposals() {
+        return None;
+    }
+    let (me, timing) = (replica.me.raft_id(), replica.timing);
+    let has_transfer_target = replica.transfer_target(None).is_some();
+    if !replica.has_open_sessions() {
+        return None;
+    }
+    // A leader that was removed only waits until it can stop leading.
+    replica.members.incarnation(me)?;
+    let leader_state = replica.leader_state.as_mut()?;
+    leader_state.note_commit(replica.now, replica.group.commit_index(), timing.election());
+    let newcomers = leader_state.newcomers(&replica.members, replica.now, timing.missing());
+    let (since, caught_up) = (leader_state.since(), leader_state.caught_up_index());
+    let removal_requested = leader_state.removal_requested.clone();
+    let members = replica.members.iter().map(|(raft_id, _, id)| {
+        let own = closing.filter(|_| raft_id == me);
+        MemberView {
             raft_id,
             id: id.clone(),
             is_voter: replica.group.is_voter(raft_id),
             is_caught_up: is_caught_up(&replica.group, raft_id, caught_up),
-            silent_ticks: replica.silence(raft_id, me, since, election_ticks),
+            silent_ticks: replica.silence(raft_id, since),
             is_heard: raft_id == me || replica.heard.get(&raft_id).is_some_and(|heard| *heard > since),
-            is_closing: replica.is_closing(raft_id, election_ticks) || raft_id == me && is_closing,
+            is_closing: replica.is_closing(raft_id) || own.is_some(),
             leaves: replica.closing.get(&raft_id).is_some_and(|notice| notice.leaves)
-                || raft_id == me && leaves,
+                || own.is_some_and(Closing::gives_up_membership),
             is_removal_requested: removal_requested.contains(&raft_id),
-        });
-        Some(ClusterView {
-            me,
-            cluster_size: replica.members.cluster_size(),
-            has_pending_change: replica.group.has_pending_change(),
-            is_joint: replica.group.is_joint(),
-            has_transfer_target,
-            members: members.collect(),
-            newcomers,
-            dead_ticks: self.timing.dead(),
-            absent_ticks: election_ticks,
-        })
-    }
-
-    /// Applies a committed change of the configuration.
-    pub(super) fn apply_change(&mut self, entry: &Entry) {
-        let Some(replica) = &mut self.replica else { return };
-        replica.group.apply_change(entry);
-        let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return };
-        if let Some(admission) = Admission::decode(&entry.context) {
-            let raft_id = admission.incarnation.raft_id();
-            replica.table.admit(raft_id);
-            replica.heard.insert(raft_id, replica.now);
-            replica.members.admit(admission.incarnation, admission.id);
-            if let Some(leader_state) = &mut replica.leader_state {
-                leader_state.forget_newcomer(admission.incarnation);
-                self.send_snapshot(raft_id, SnapshotReason::Admission);
-            }
         }
-        let Some(replica) = &mut self.replica else { return };
+    });
+    Some(ClusterView {
+        me,
+        cluster_size: replica.members.cluster_size(),
+        has_pending_change: replica.group.has_pending_change(),
+        is_joint: replica.group.is_joint(),
+        has_transfer_target,
+        members: members.collect(),
+        newcomers,
+        dead_ticks: timing.dead(),
+        absent_ticks: timing.election(),
+    })
+}
+
+/// As the leader, once per heartbeat interval: reports silent members, so that the others and the next leader know
+/// them; and for a while, that there are none.
+pub(super) fn report_silent_members(replica: &mut Replica, output: &mut Output) {
+    let Some(members) = replica.silent_members() else { return };
+    let Some(leader_state) = &mut replica.leader_state else { return };
+    if leader_state.reports_silence(!members.is_empty(), replica.now, replica.timing.election()) {
+        output.send(Target::All, Message::Unreachable { members });
+    }
+}
+
+/// Applies a committed change of the configuration. Returns the member that it admits, for the leader to send it a
+/// snapshot.
+pub(super) fn apply_change(entry: &Entry, replica: &mut Replica) -> Option<RaftId> {
+    replica.group.apply_change(entry);
+    let change = ConfChangeV2::parse_from_bytes(&entry.data).ok()?;
+    let mut admitted = None;
+    if let Some(admission) = Admission::decode(&entry.context) {
+        let raft_id = admission.incarnation.raft_id();
+        replica.table.admit(raft_id);
+        replica.heard.insert(raft_id, replica.now);
+        replica.members.admit(admission.incarnation, admission.id);
         if let Some(leader_state) = &mut replica.leader_state {
-            leader_state.end_removals();
-        }
-        let removes =
-            change.changes.iter().filter(|single| single.get_change_type() == ConfChangeType::RemoveNode);
-        let removed: Vec<RaftId> = removes.map(|single| single.node_id).collect();
-        // In a joint change, removed members still count in the old quorum until the joint configuration is left (paper
-        // §6).
-        let gone = match change.changes.len() {
-            0 => replica.members.take_leaving(),
-            1 => removed,
-            _ => {
-                replica.members.set_leaving(removed);
-                Vec::new()
-            }
-        };
-        for member in gone {
-            self.remove_member(member);
+            leader_state.forget_newcomer(admission.incarnation);
+            admitted = Some(raft_id);
         }
     }
-
-    /// Removes a member.
-    pub(super) fn remove_member(&mut self, member: RaftId) {
-        let me = self.bootstrap.me().raft_id();
-        let Some(replica) = &mut self.replica else { return };
-        let Some(incarnation) = replica.members.remove(member) else { return };
-        // A removed leader still waits for answers.
-        replica.remember_peer(incarnation);
-        replica.table.remove(member);
-        replica.heard.remove(&member);
-        replica.silent_since.remove(&member);
-        replica.closing.remove(&member);
-        replica.versions.remove(&member);
-        replica.applications.remove(&member);
-        replica.starts.remove(&member);
-        if let Some(leader_state) = &mut replica.leader_state {
-            leader_state.forget_member(member);
-            if member != me {
-                leader_state.notify_later(incarnation);
-            }
-            // Their answers tell what they know to be committed.
-            if !replica.group.is_change_known() {
-                replica.group.ping();
-            }
-        }
+    if let Some(leader_state) = &mut replica.leader_state {
+        leader_state.end_removals();
     }
+    let removes =
+        change.changes.iter().filter(|single| single.get_change_type() == ConfChangeType::RemoveNode);
+    let removed: Vec<RaftId> = removes.map(|single| single.node_id).collect();
+    // In a joint change, removed members still count in the old quorum until the joint configuration is left (paper
+    // §6).
+    let gone = match change.changes.len() {
+        0 => replica.members.take_leaving(),
+        1 => removed,
+        _ => {
+            replica.members.set_leaving(removed);
+            Vec::new()
+        }
+    };
+    for member in gone {
+        remove_member(member, replica);
+    }
+    admitted
+}
 
-    /// Notifies removed nodes, which receive no more entries and would never learn of their removal.
-    pub(super) fn notify_removed(&mut self) {
-        let Some(replica) = &mut self.replica else { return };
-        let Some(leader_state) =
-            replica.leader_state.as_mut().filter(|leader_state| leader_state.has_removed_to_notify())
-        else {
-            return;
-        };
+fn remove_member(member: RaftId, replica: &mut Replica) {
+    let Some(incarnation) = replica.members.remove(member) else { return };
+    // A removed leader still waits for answers.
+    replica.remember_peer(incarnation);
+    replica.forget_member(member);
+    if let Some(leader_state) = &mut replica.leader_state {
+        leader_state.forget_member(member);
+        if incarnation != replica.me {
+            leader_state.notify_later(incarnation);
+        }
+        // Their answers tell what they know to be committed.
         if !replica.group.is_change_known() {
-            return;
-        }
-        for incarnation in leader_state.take_removed_to_notify() {
-            let removed = replica.removed_message();
-            self.outbox.push(Target::One(incarnation), removed);
+            replica.group.ping();
         }
     }
+}
 
-    /// This leader was removed, and a quorum has applied that (thesis §4.2.2). The leader notifies other removed
-    /// members: until a quorum has applied the removal, their votes may be needed.
-    pub(super) fn notice_removal(&mut self) {
-        let me = self.bootstrap.me();
-        let removed = self.replica.as_ref().filter(|replica| {
-            let is_behind = replica.are_members_behind(me.raft_id());
-            injected_bug!(SurvivorTakesItselfForRemoved, is_behind => false);
-            replica.group.is_leader()
-                && !is_behind
-                && !replica.members.contains(me)
-                && replica.group.is_change_known()
-        });
-        if let Some(cluster_size) = removed.map(|replica| replica.members.cluster_size()) {
-            self.flush();
-            self.leave_cluster(cluster_size);
-        }
+/// Notifies removed nodes, which receive no more entries and would never learn of their removal.
+pub(super) fn notify_removed(replica: &mut Replica, output: &mut Output) {
+    let leader_state = replica.leader_state.as_mut();
+    let Some(leader_state) = leader_state.filter(|leader_state| leader_state.has_removed_to_notify()) else {
+        return;
+    };
+    if !replica.group.is_change_known() {
+        return;
     }
-
-    /// This node was removed, according to the log or the leader.
-    pub(super) fn leave_cluster(&mut self, cluster_size: usize) {
-        if self.closing.is_some() {
-            self.end_closing();
-        } else {
-            self.bootstrap.start_over(cluster_size, "this node was removed from its cluster");
-        }
+    for incarnation in leader_state.take_removed_to_notify() {
+        output.send(Target::One(incarnation), replica.removed_message());
     }
+}
 
-    /// Notifies a sender of this cluster that it is not a member, if this node leads and therefore knows.
-    pub(super) fn refuse_non_member(&mut self, from: Incarnation) {
-        let Some(replica) = &self.replica else { return };
-        let knows = replica.has_open_sessions();
-        if knows
-            && !replica.members.contains(from)
-            && !replica.group.is_member(from.raft_id())
-            && replica.group.is_change_known()
-        {
-            let removed = replica.removed_message();
-            self.outbox.push(Target::One(from), removed);
-        }
+/// Whether this leader was removed, and a quorum has applied that (thesis §4.2.2). The leader notifies other removed
+/// members: until a quorum has applied the removal, their votes may be needed.
+pub(super) fn is_removed_leader(replica: &Replica) -> bool {
+    let is_behind = replica.are_members_behind();
+    injected_bug!(SurvivorTakesItselfForRemoved, is_behind => false);
+    replica.group.is_leader()
+        && !is_behind
+        && !replica.members.contains(replica.me)
+        && replica.group.is_change_known()
+}
+
+/// Notifies a sender of this cluster that it is not a member, if this node leads and therefore knows.
+pub(super) fn refuse_non_member(from: Incarnation, replica: &Replica, output: &mut Output) {
+    if replica.has_open_sessions()
+        && !replica.members.contains(from)
+        && !replica.group.is_member(from.raft_id())
+        && replica.group.is_change_known()
+    {
+        output.send(Target::One(from), replica.removed_message());
     }
 }
 

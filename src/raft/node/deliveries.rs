@@ -1,23 +1,64 @@
-//! Makes the batches for JavaScript, which are pending deliveries, then committed actions, then evaluations; and takes its
-//! answers.
+//! Makes the batches for JavaScript, which are pending deliveries, then committed actions, then evaluations; and takes
+//! its answers.
+//!
+//! Part of `node.rs`.
 
+use bytes::Bytes;
 use raft_rs::eraftpb::{Entry, EntryType};
 
 use super::Node;
+use super::applications::member_info;
+use super::checks::Mismatch;
+use super::closing::Closing;
+use super::commit_piggyback::CommitPiggyback;
+use super::configuration;
+use super::divergence::Restoration;
 use super::leader_state::LeaderState;
+use super::outcomes;
+use super::output::BATCH_BYTES_MAX;
+use super::quarantine;
+use super::replica::ReportedRole;
+use super::snapshots;
 use crate::raft::entry::Context;
-use crate::raft::events::{Answered, CallOutcome, Delivery, Work};
+use crate::raft::events::{Answered, CallOutcome, Delivery, FailureOutcome, Perform, Role, Target};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::ApplyResult;
 #[cfg(test)]
 use crate::raft::testing::bugs::acknowledge_early;
+use crate::raft::transfer::SnapshotReason;
 
-/// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
-/// is parsed in one go.
-pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCH_ENTRIES_MAX: usize = 4_096;
 
 impl Node {
+    /// The application's calls, in their order. A diverged node refuses them immediately.
+    pub(super) fn perform(&mut self, calls: Vec<Perform>) {
+        for perform in calls {
+            match self.replica.as_ref().and_then(|replica| replica.divergence.error()) {
+                None => self.client_session.add(perform),
+                Some(error) => {
+                    let (sequence, outcome) = (perform.sequence, FailureOutcome::NotApplied);
+                    let call_outcome = CallOutcome::Failed { error: error.clone(), outcome };
+                    self.output.deliver(Delivery::Settled { sequence, call_outcome });
+                }
+            }
+        }
+    }
+
+    /// Follows raft-rs's role, term and leader; JavaScript is notified of changes.
+    pub(super) fn observe_role(&mut self) {
+        let Some(replica) = &mut self.replica else { return };
+        let Some(ReportedRole { role, term, leader }) = replica.observe_role() else { return };
+        if role != Role::Leader {
+            self.commit_piggyback = CommitPiggyback::default();
+        }
+        if leader.is_some() {
+            self.client_session.follow(term);
+            let info = || member_info(&self.options, false);
+            self.output.send(Target::All, self.closing.as_ref().map_or_else(info, Closing::message));
+        }
+        self.output.deliver(Delivery::Role { role, term, leader: replica.leader_id() });
+    }
+
     /// Hands JavaScript the next batch, if the last one is answered: news, then committed actions, then, only if no
     /// committed action is left to see first, what it is to evaluate.
     pub(super) fn deliver(&mut self) {
@@ -25,21 +66,24 @@ impl Node {
             return;
         }
         let mut batch = Vec::new();
-        self.take_news(&mut batch);
+        self.output.fill(&mut batch);
         // Deliveries keep their order, and the rest of them fills the next batch.
-        if self.pending_deliveries.is_empty() {
+        if self.output.pending_deliveries().is_empty() {
             self.apply_committed(&mut batch);
             self.tell_replayed(&mut batch);
-            self.settle_decided();
-            self.take_snapshot(&mut batch);
+            let delivered = self.replica.as_ref().map_or(0, |replica| replica.delivered_index);
+            outcomes::settle_decided(&mut self.client_session, delivered, &mut self.output);
+            if let Some(replica) = &mut self.replica {
+                snapshots::take(replica, &mut batch);
+            }
             self.evaluate(&mut batch);
-            self.take_news(&mut batch);
+            self.output.fill(&mut batch);
         }
         let Some(replica) = &mut self.replica else {
             if !batch.is_empty() {
                 self.delivering = Some(0);
                 self.app_liveness.note_batch(&batch, 0);
-                self.work.push_back(Work::Deliver(batch));
+                self.output.deliver_batch(batch);
             }
             return;
         };
@@ -53,15 +97,14 @@ impl Node {
         self.delivering = Some(until);
         self.app_liveness.note_batch(&batch, attempts);
         self.commit_piggyback.note_batch(&batch, until);
-        self.work.push_back(Work::Deliver(batch));
+        self.output.deliver_batch(batch);
     }
 
     /// JavaScript has finished a batch: its actions are applied, and its answers are proposed.
     pub(super) fn answered(&mut self, answered: Answered) {
         let Answered { answers, micros } = answered;
         let delivered = self.delivering.take();
-        let reply = self.app_liveness.answered();
-        self.execute(reply);
+        self.app_liveness.answered(&mut self.output);
         let Some(replica) = &mut self.replica else { return };
         replica.reduced(delivered.unwrap_or(0).min(replica.delivered_index));
         let last_index = replica.group.last_index();
@@ -71,7 +114,7 @@ impl Node {
             Some(_) | None => Some(answers),
         };
         let Some(answers) = answers else {
-            return self.pending_deliveries.push(Delivery::ResetProvisional);
+            return self.output.deliver(Delivery::ResetProvisional);
         };
         let leader = replica.leader_state.as_mut();
         let batch = leader.and_then(|leader| leader.sessions.classify(answers, micros));
@@ -83,12 +126,9 @@ impl Node {
         let entries = std::mem::take(&mut batch.entries);
         injected_bug!(
             AcknowledgesBeforeCommit,
-            acknowledge_early(
-                &entries,
-                self.bootstrap.me().raft_id(),
-                &mut self.client_session,
-                &mut self.pending_deliveries
-            )
+            acknowledge_early(&entries, replica.me.raft_id(), &mut self.client_session)
+                .into_iter()
+                .for_each(|delivery| self.output.deliver(delivery))
         );
         let actions: Vec<bool> = entries.iter().map(|(_, data)| !data.is_empty()).collect();
         if actions.is_empty() && !is_diverged {
@@ -100,7 +140,7 @@ impl Node {
             sessions.appended(batch, &actions, replica.group.last_index());
         } else {
             sessions.dropped(batch, replica.group.last_index());
-            self.pending_deliveries.push(Delivery::ResetProvisional);
+            self.output.deliver(Delivery::ResetProvisional);
         }
     }
 
@@ -113,21 +153,8 @@ impl Node {
         }
     }
 
-    /// Adds the oldest news to the batch, as much as it has room for.
-    fn take_news(&mut self, batch: &mut Vec<Delivery>) {
-        let mut bytes: usize = batch.iter().map(payload_bytes).sum();
-        let has_room = |delivery: &&Delivery| {
-            let had_room = bytes < BATCH_BYTES_MAX;
-            bytes += payload_bytes(delivery);
-            had_room
-        };
-        let count = self.pending_deliveries.iter().take_while(has_room).count();
-        let rest = self.pending_deliveries.split_off(count);
-        batch.append(&mut std::mem::replace(&mut self.pending_deliveries, rest));
-    }
-
     fn apply_committed(&mut self, batch: &mut Vec<Delivery>) {
-        let (mut bytes, mut entries) = (batch.iter().map(payload_bytes).sum::<usize>(), 0);
+        let (mut bytes, mut entries) = (batch.iter().map(Delivery::payload_bytes).sum::<usize>(), 0);
         while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX {
             let Some(entry) = self.replica.as_mut().and_then(|replica| replica.group.next_committed()) else {
                 return;
@@ -150,7 +177,11 @@ impl Node {
         );
         replica.delivered_index = entry.index;
         if entry.entry_type != EntryType::EntryNormal {
-            return self.apply_change(&entry);
+            if let Some(admitted) = configuration::apply_change(&entry, replica) {
+                let reason = SnapshotReason::Admission;
+                self.snapshot_transfers.send(admitted, reason, replica, &self.options);
+            }
+            return;
         }
         let context = Context::decode(&entry.context);
         if !entry.data.is_empty() {
@@ -172,18 +203,17 @@ impl Node {
                     batch.push(Delivery::Hash { index: entry.index });
                 }
             }
-            Some(Context::Epoch { cluster, survivor, id, missing, kept }) => {
-                self.apply_epoch(entry.index, cluster, survivor, id, missing, kept);
-            }
+            Some(epoch @ Context::Epoch { .. }) => self.apply_epoch(entry.index, epoch),
             Some(Context::Observed { origin, start, observed }) => {
                 let is_ours = origin == self.bootstrap.me().raft_id() && start == self.client_session.start();
                 if replica.table.observe(origin, start, &observed) && is_ours {
-                    for (sequence, outcome) in observed {
-                        self.settle_observed(sequence, outcome);
-                    }
+                    outcomes::settle_observed(&mut self.client_session, observed, &mut self.output);
                 }
             }
-            Some(Context::Started { starts }) => self.apply_started(starts),
+            Some(Context::Started { starts }) => {
+                let result = self.start_guard.apply(starts, replica, &self.options, &mut self.output);
+                self.fail_unless(result);
+            }
             // A request without an action is no node's.
             Some(Context::Request(_)) => {}
         }
@@ -224,14 +254,72 @@ impl Node {
             .filter(|sequence| is_ours && self.client_session.end(*sequence).is_some());
         let is_diverged = replica.divergence.is_diverged();
         if is_ours {
-            for (sequence, outcome) in request.observed {
-                self.settle_observed(sequence, outcome);
-            }
+            outcomes::settle_observed(&mut self.client_session, request.observed, &mut self.output);
         }
         if !is_diverged {
             self.is_pristine = false;
             batch.push(Delivery::Committed { index: entry.index, own, is_provisional, action: entry.data });
         }
+    }
+
+    /// raft-rs has installed a leader's snapshot, and it is durable: the application follows.
+    pub(super) fn follow_installed(&mut self) {
+        let Some(replica) = &mut self.replica else { return };
+        if !replica.group.take_installed() {
+            return;
+        }
+        let record = replica.group.log().snapshot().clone();
+        let snapshot = replica.restore(&record);
+        replica.snapshots.drop_pending();
+        self.bootstrap.resized(replica.members.cluster_size());
+        self.restore_if_trusted(snapshot.position.index, snapshot.state);
+    }
+
+    /// Delivers the state of a snapshot to the application; if the node has diverged, only if the state can be trusted
+    /// afterwards.
+    pub(super) fn restore_if_trusted(&mut self, index: u64, state: Option<Bytes>) {
+        let Some(replica) = &mut self.replica else { return };
+        match replica.divergence.restore(index) {
+            Restoration::Follows => self.restore(index, state),
+            Restoration::Restores => {
+                self.is_pristine = false;
+                self.restore(index, state);
+                self.output.deliver(Delivery::Restored);
+                self.operations.begin_catch_up(&mut self.output);
+            }
+            Restoration::Refused => {}
+        }
+    }
+
+    /// Delivers the state of a snapshot to JavaScript. Calls of this node that it contains have ended.
+    pub(super) fn restore(&mut self, index: u64, state: Option<Bytes>) {
+        if state.is_some() || !self.is_pristine {
+            self.is_pristine &= state.is_none();
+            self.output.deliver(Delivery::Restore { index, state });
+        }
+        if let Some(replica) = &self.replica {
+            outcomes::settle_restored(&mut self.client_session, replica, &mut self.output);
+        }
+    }
+
+    /// The state of this node does not match the log.
+    pub(super) fn diverge_at(&mut self, mismatch: Option<Mismatch>) {
+        let (Some(Mismatch { index, why }), Some(replica)) = (mismatch, &mut self.replica) else { return };
+        let Some(error) = quarantine::begin(index, why, replica) else { return };
+        self.output.deliver(Delivery::Diverged(error.clone()));
+        outcomes::fail_all(&mut self.client_session, &error, &mut self.output);
+        self.operations.fail_reads(&error, &mut self.output);
+        self.operations.fall_behind(&mut self.output);
+        replica.transfer_leadership(None);
+    }
+
+    /// A tick for this node's own JavaScript and storage.
+    pub(super) fn tick_liveness(&mut self) {
+        let (is_delivering, me) = (self.delivering.is_some(), self.bootstrap.me());
+        let replica = self.replica.as_ref();
+        self.app_liveness.tick(is_delivering, replica, me, self.timing, &mut self.output);
+        let is_write_pending = self.saved < self.output.writes();
+        self.overdue.tick(is_write_pending, self.replica.as_mut(), &self.options, &mut self.output);
     }
 
     /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader
@@ -280,33 +368,6 @@ impl Node {
                 .into_iter()
                 .map(|evaluation| Delivery::Evaluate { method: evaluation.method, args: evaluation.args }),
         );
-        self.send_outcomes(term, told);
-    }
-}
-
-/// What others determine the size of. Of a state only its place is in the text.
-pub(in crate::raft) fn payload_bytes(delivery: &Delivery) -> usize {
-    match delivery {
-        Delivery::Committed { own: Some(_), action, .. } => 2 * action.len(),
-        Delivery::Committed { own: None, action, .. } => action.len(),
-        Delivery::Settled {
-            call_outcome: CallOutcome::Refused(payload) | CallOutcome::Done(payload),
-            ..
-        } => payload.len(),
-        Delivery::Evaluate { args, .. } => args.len(),
-        Delivery::Settled { call_outcome: CallOutcome::Nothing | CallOutcome::Failed { .. }, .. }
-        | Delivery::Role { .. }
-        | Delivery::ResetProvisional
-        | Delivery::TakeSnapshot
-        | Delivery::Restore { .. }
-        | Delivery::Hash { .. }
-        | Delivery::AppProbe
-        | Delivery::ReportProgress
-        | Delivery::CaughtUp(_)
-        | Delivery::Replayed
-        | Delivery::OperationEnded { .. }
-        | Delivery::Diverged(_)
-        | Delivery::Restored
-        | Delivery::Warning(_) => 0,
+        outcomes::send(told, term, &mut self.client_session, replica, &mut self.output);
     }
 }

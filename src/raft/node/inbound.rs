@@ -6,13 +6,20 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::admin;
 use super::applications;
-use super::leader_state::LeaderState;
+use super::checks;
+use super::configuration::{self, Discovered};
+use super::outcomes;
+use super::quarantine;
 use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
+use super::snapshot_transfers;
 use crate::raft::application::Application;
+use crate::raft::entry::NUMBER_MAX;
 use crate::raft::events::{Target, Warning};
-use crate::raft::frame::{self, Frame, Malformed, Message, RaftKind, RaftMessage};
+use crate::raft::frame::{self, Chunk, Frame, Malformed, Message, RaftKind, RaftMessage};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::transfer::SnapshotReason;
 
 impl Node {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
@@ -25,7 +32,7 @@ impl Node {
             Err(Malformed::OtherVersion(theirs)) => {
                 self.ignored_frames.other_version += 1;
                 if self.reported_versions.insert(theirs) {
-                    self.warn(Warning::OtherVersion { theirs, ours: frame::VERSION });
+                    self.output.warn(Warning::OtherVersion { theirs, ours: frame::VERSION });
                 }
                 return;
             }
@@ -62,14 +69,14 @@ impl Node {
                         Message::Discover { id, cluster_size, version, application, members_index }
                             if self.may_join(frame.from, &id, &application) =>
                         {
-                            self.handle_newcomer(frame.from, &id, cluster_size, &version, members_index);
+                            self.handle_discover(frame.from, &id, cluster_size, &version, members_index);
                         }
                         Message::OtherApplication { cluster, theirs } => {
                             let Some(replica) = &self.replica else { continue };
                             let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
                             let facts = applications::Facts { me, options, timing, replica };
-                            let failure = applications::judge_self(&facts, cluster, &theirs);
-                            self.execute(failure);
+                            let verdict = applications::judge_self(&facts, cluster, &theirs);
+                            self.fail_unless(verdict);
                         }
                         _ => {}
                     }
@@ -80,7 +87,9 @@ impl Node {
                 }
                 // A newcomer acknowledges the first chunks before it is in the cluster.
                 Message::ChunkReceived { transfer, bytes, held } => {
-                    self.chunk_received(frame.from, transfer, bytes, &held);
+                    if let Some(replica) = &mut self.replica {
+                        snapshot_transfers::handle_received(frame.from, transfer, bytes, &held, replica);
+                    }
                 }
                 Message::Removed { term, cluster_size } => {
                     self.handle_removed(frame.cluster, term, cluster_size);
@@ -113,29 +122,73 @@ impl Node {
         }
     }
 
+    /// Whether the process of a member that has sent a frame is accepted.
+    fn is_from_accepted_start(&mut self, frame: &Frame) -> bool {
+        let Some(replica) = self.replica.as_mut().filter(|replica| replica.cluster == frame.cluster) else {
+            return true;
+        };
+        let accepts = self.start_guard.accepts(frame, replica, &self.options, &mut self.output);
+        accepts.unwrap_or_else(|error| {
+            self.fail(error);
+            false
+        })
+    }
+
+    /// A part of a snapshot arrived: for a newcomer its way into the cluster, for a member what its log lacks.
+    fn handle_chunk(&mut self, from: Incarnation, cluster: ClusterUuid, chunk: &Chunk) {
+        let is_expected = match &self.replica {
+            Some(replica) => snapshot_transfers::is_expected(from, cluster, chunk, replica),
+            None => {
+                self.bootstrap.may_be_admitted_to(cluster) && !cluster.is_none() && chunk.term < NUMBER_MAX
+            }
+        };
+        if is_expected
+            && let Some((snapshot, image)) = self.snapshot_transfers.receive(from, chunk, &mut self.output)
+        {
+            self.install(from, cluster, chunk, *snapshot, image);
+        }
+    }
+
+    /// A newcomer, or a member that does not know yet that it is one, looks for a cluster.
+    fn handle_discover(
+        &mut self,
+        from: Incarnation,
+        id: &Arc<str>,
+        cluster_size: u32,
+        version: &Arc<str>,
+        members_index: u64,
+    ) {
+        let Some(replica) = &mut self.replica else { return };
+        match configuration::handle_discover(from, id, cluster_size, version, members_index, replica) {
+            Discovered::Ignored => {}
+            Discovered::Member => {
+                let (to, reason) = (from.raft_id(), SnapshotReason::Admission);
+                self.snapshot_transfers.send(to, reason, replica, &self.options);
+            }
+            Discovered::Newcomer => configuration::plan(replica, self.closing.as_ref()),
+        }
+    }
+
     fn may_join(&mut self, from: Incarnation, id: &Arc<str>, application: &Application) -> bool {
         let Some(replica) = &self.replica else { return true };
         let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
         let facts = applications::Facts { me, options, timing, replica };
-        let verdict = self.application_guard.judge_newcomer(&facts, from, id, application);
-        let may_join = verdict.is_ok();
-        self.execute(verdict.err().into_iter().flatten());
-        may_join
+        self.application_guard.judge_newcomer(&facts, from, id, application, &mut self.output)
     }
 
     /// A member has said of which application it is.
     fn handle_member_info(&mut self, from: Incarnation, application: Application, asks: bool) {
         let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
         if asks {
-            self.outbox.push(Target::One(from), applications::member_info(options, false));
+            self.output.send(Target::One(from), applications::member_info(options, false));
         }
         let Some(replica) = &mut self.replica else { return };
         let facts = applications::Facts { me, options, timing, replica };
-        let mut effects = self.application_guard.compare_methods(&facts, from, &application);
+        self.application_guard.compare_methods(&facts, from, &application, &mut self.output);
         replica.applications.insert(from.raft_id(), application);
         let facts = applications::Facts { me, options, timing, replica };
-        effects.extend(self.application_guard.judge_members(&facts));
-        self.execute(effects);
+        let verdict = self.application_guard.judge_members(&facts, &mut self.output);
+        self.fail_unless(verdict);
     }
 
     /// Notes that a member is alive; a leader notifies a sender that is not a member.
@@ -153,7 +206,7 @@ impl Node {
             replica.heard.insert(from.raft_id(), replica.now);
             replica.silent_since.remove(&from.raft_id());
         } else {
-            self.refuse_non_member(from);
+            configuration::refuse_non_member(from, replica, &mut self.output);
         }
     }
 
@@ -168,10 +221,11 @@ impl Node {
         }
         // A lagging log may not know a survivor whose log is higher.
         if let Message::RecoveryVoteRequest { term, index } = message {
-            return self.handle_recovery_vote_request(from, term, index);
+            let output = &mut self.output;
+            return self.quorum_recovery.handle_vote_request(from, term, index, replica, output);
         }
         if matches!(message, Message::Released) {
-            return self.handle_released(from);
+            return self.quorum_recovery.handle_released(from, replica, &mut self.output);
         }
         if !replica.members.contains(from) {
             return;
@@ -180,28 +234,29 @@ impl Node {
             Message::Closing { leaves } => {
                 let former = replica.closing.insert(peer, ClosingNotice { leaves, received_at: replica.now });
                 if former.is_none_or(|former| former.leaves != leaves) {
-                    self.plan_membership();
+                    configuration::plan(replica, self.closing.as_ref());
                 }
             }
             Message::MemberInfo { version, application, asks } => {
                 replica.versions.insert(peer, version);
                 replica.closing.remove(&peer);
-                replica.describe_members(self.bootstrap.me().raft_id());
+                replica.describe_members();
                 self.handle_member_info(from, application, asks);
             }
             Message::Requests(requests) => {
-                let is_being_removed = replica.is_being_removed(peer);
-                if let Some(LeaderState { sessions, .. }) =
-                    replica.leader_state.as_mut().filter(|_| !is_being_removed)
-                {
-                    let term = sessions.term();
-                    let replies = sessions.receive(peer, requests, &replica.table);
-                    self.reply(from, term, replies);
+                if !replica.is_being_removed(peer) {
+                    outcomes::receive_requests(
+                        from,
+                        requests,
+                        &mut self.client_session,
+                        replica,
+                        &mut self.output,
+                    );
                 }
             }
             Message::Outcomes { term, start, index, outcomes } => {
                 for (sequence, outcome) in outcomes {
-                    self.handle_outcome(term, start, sequence, index, outcome);
+                    self.client_session.handle_outcome(term, start, sequence, index, outcome);
                 }
             }
             Message::Received { term, start, sequence } => {
@@ -210,28 +265,46 @@ impl Node {
                 }
             }
             Message::OperationRequest { term, request_id, request } => {
-                self.handle_operation_request(from, term, request_id, request)
+                let answer = admin::handle_request(replica, from, term, request_id, request);
+                if let Some(answer) = answer {
+                    self.output.send(Target::One(from), Message::OperationReply { request_id, answer });
+                }
             }
-            Message::OperationReply { request_id, answer } => self.handle_operation_reply(request_id, answer),
+            Message::OperationReply { request_id, answer } => {
+                let replica = self.replica.as_ref();
+                self.operations.handle_reply(request_id, &answer, replica, &mut self.output);
+            }
             Message::StateHash { index, version, hash } => {
                 replica.versions.insert(peer, version.clone());
-                self.note_hash(peer, index, version, hash);
+                let output = &mut self.output;
+                let mismatch = checks::handle_report(peer, index, version, hash, replica, output);
+                self.diverge_at(mismatch);
             }
-            Message::Disagrees { index, ours, theirs } => self.handle_disagreement(index, ours, theirs),
-            Message::Diverged { index } => self.handle_diverged(from, index),
-            Message::Recover => self.handle_recover(),
-            Message::RecoveryVoteGranted => self.handle_recovery_vote_granted(from),
-            Message::AppProbe => {
-                let probe = self.app_liveness.handle_probe(from);
-                self.execute(probe);
+            Message::Disagrees { index, ours, theirs } => {
+                let mismatch = checks::handle_disagreement(index, ours, theirs, replica);
+                self.diverge_at(mismatch);
             }
+            Message::Diverged { index } => {
+                if quarantine::handle_report(from, index, replica) {
+                    self.snapshot_transfers.send(peer, SnapshotReason::Restoration, replica, &self.options);
+                }
+            }
+            Message::Recover => {
+                self.quorum_recovery.handle_recover(self.closing.is_some(), replica, &mut self.output);
+            }
+            Message::RecoveryVoteGranted => {
+                let (is_closing, output) = (self.closing.is_some(), &mut self.output);
+                self.quorum_recovery.handle_vote_granted(from, is_closing, replica, output);
+            }
+            Message::AppProbe => self.app_liveness.handle_probe(from, &mut self.output),
             Message::AppProbeReply => {
-                let transfer = self.app_liveness.handle_reply(from, self.timing);
-                self.execute(transfer);
+                if self.app_liveness.is_blocked(self.timing) {
+                    replica.transfer_leadership(Some(peer));
+                }
             }
             Message::Unreachable { members } => replica.note_unreachable(members),
             Message::RecoveryVoteRejected { term, index } => {
-                self.handle_recovery_vote_rejected(from, term, index)
+                self.quorum_recovery.note_log(from, term, index, replica)
             }
             Message::Raft(_)
             | Message::RecoveryVoteRequest { .. }
@@ -280,7 +353,7 @@ impl Node {
             return;
         }
         if matches!(message.kind, RaftKind::RequestVote | RaftKind::RequestPreVote) {
-            self.note_log(from, message.log_term, message.index);
+            self.quorum_recovery.note_log(from, message.log_term, message.index, replica);
         }
         let Some(replica) = &mut self.replica else { return };
         // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.

@@ -1,25 +1,37 @@
 //! Gives the tests access to the state of a node. Not part of a release.
 
-use super::Node;
+use super::quorum_recovery::QuorumRecovery;
+use super::replica::Replica;
 use crate::raft::events::Delivery;
 use crate::raft::frame::Ancestor;
 use crate::raft::identity::Incarnation;
+use crate::raft::log::Log;
 use crate::raft::transfer::Reception;
 
-impl Node {
-    /// What JavaScript has not been told yet.
-    pub fn pending_deliveries(&self) -> impl Iterator<Item = &Delivery> {
+/// The parts of a node that tests look at.
+pub struct Inspection<'a> {
+    pub(super) replica: Option<&'a Replica>,
+    pub(super) former: Option<&'a Replica>,
+    pub(super) pending_deliveries: &'a [Delivery],
+    pub(super) reception: Option<&'a Reception>,
+    pub(super) quorum_recovery: &'a QuorumRecovery,
+    pub(super) ancestors: &'a [Ancestor],
+}
+
+impl<'a> Inspection<'a> {
+    /// What JavaScript has not received yet.
+    pub fn pending_deliveries(&self) -> impl Iterator<Item = &'a Delivery> + use<'a> {
         self.pending_deliveries.iter()
     }
 
     /// This leader has applied what it knows to be committed, but for a change that not enough others know of.
     pub fn only_awaits_knowledge(&self) -> bool {
-        self.replica.as_ref().is_some_and(|replica| replica.group.voters_awaited().is_some())
+        self.replica.is_some_and(|replica| replica.group.voters_awaited().is_some())
     }
 
     /// The voters of the configuration, or of both halves of a joint one, and of the one that is to be applied next.
     pub fn voter_halves(&self) -> Vec<Vec<Incarnation>> {
-        let Some(replica) = &self.replica else { return Vec::new() };
+        let Some(replica) = self.replica else { return Vec::new() };
         let conf = replica.group.conf_state();
         let awaited = replica.group.voters_awaited().unwrap_or_default();
         let halves = [conf.voters, conf.voters_outgoing, awaited].into_iter().filter(|half| !half.is_empty());
@@ -28,20 +40,18 @@ impl Node {
 
     /// The transfers in flight to others.
     pub fn transfers(&self) -> Vec<u64> {
-        let leader_state = self.replica.as_ref().and_then(|replica| replica.leader_state.as_ref());
-        leader_state.map_or(Vec::new(), |leader_state| {
-            leader_state.snapshot_transfers.values().map(|transfer| transfer.number).collect()
-        })
+        let leader_state = self.replica.and_then(|replica| replica.leader_state.as_ref());
+        leader_state.map_or(Vec::new(), |leader_state| leader_state.outgoing.numbers())
     }
 
     /// Which transfer arrives, and how much of it is here.
     pub fn reception(&self) -> Option<(u64, u64)> {
-        self.reception.as_ref().map(Reception::progress)
+        self.reception.map(Reception::progress)
     }
 
     /// Whether the node with this id, as a survivor, promised this one to take no more part.
     pub fn has_recovery_vote_from(&self, id: &str) -> bool {
-        self.replica.as_ref().is_some_and(|replica| {
+        self.replica.is_some_and(|replica| {
             replica.members.named(id).any(|member| self.quorum_recovery.has_recovery_vote_from(member))
         })
     }
@@ -51,12 +61,12 @@ impl Node {
         self.former.is_some()
     }
 
-    /// What this node's cluster was called before it was recovered, oldest first.
+    /// The former names of this node's cluster, from before it was recovered, oldest first.
     pub fn ancestors(&self) -> Vec<Ancestor> {
-        self.bootstrap.ancestors().to_vec()
+        self.ancestors.to_vec()
     }
 
-    pub fn log(&self) -> Option<&crate::raft::log::Log> {
-        self.replica.as_ref().map(|replica| replica.group.log())
+    pub fn log(&self) -> Option<&'a Log> {
+        self.replica.map(|replica| replica.group.log())
     }
 }

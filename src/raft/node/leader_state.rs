@@ -2,15 +2,16 @@
 //!
 //! Created when a leadership begins, dropped when it ends.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::raft::events::StateHash;
+use super::outgoing_snapshots::OutgoingSnapshots;
+use super::reads::Reads;
+use super::state_comparison::StateComparison;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::members::Members;
 use crate::raft::membership::planner::Newcomer;
 use crate::raft::requests::LeaderSessions;
-use crate::raft::transfer::Transfer;
 
 /// More newcomers at a time are not remembered; they repeat their Discover.
 const NEWCOMERS_MAX: usize = 256;
@@ -31,21 +32,13 @@ pub(super) struct LeaderState {
     removed_to_notify: Vec<Incarnation>,
     /// Members that an operator has ordered to be removed.
     pub(super) removal_requested: BTreeSet<RaftId>,
-    pub(super) snapshot_transfers: BTreeMap<RaftId, Transfer>,
-    /// Members that received an image, and its index: they may not have the log behind it yet.
-    pub(super) arrived: BTreeMap<RaftId, Arrived>,
+    pub(super) outgoing: OutgoingSnapshots,
     /// Commit indexes, the newer at most an election timeout old and the older at least: a member that has the older
     /// one has caught up.
     commits: [u64; 2],
     commits_at: u64,
-    /// Reads, which are answered when a quorum has confirmed their round.
-    pub(super) reads: VecDeque<Read>,
-    pub(super) hashes: BTreeMap<RaftId, (u64, Arc<str>, StateHash)>,
-    /// Members that were informed, for the comparison in `hashes`, that their state differs, and that state's hash.
-    pub(super) accused: BTreeMap<RaftId, StateHash>,
-    /// When the next comparison of states may be proposed.
-    pub(super) checks_at: u64,
-    pub(super) checked_index: u64,
+    pub(super) reads: Reads,
+    pub(super) comparison: StateComparison,
     /// The entry that records starts.
     pub(super) recorded_at: u64,
 }
@@ -55,23 +48,6 @@ struct KnownNewcomer {
     id: Arc<str>,
     first: u64,
     last: u64,
-}
-
-/// The image that a member got last.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived {
-    pub(super) index: u64,
-    pub(super) overtaken: u32,
-}
-
-/// A read: a node requests the commit index (thesis §6.4).
-#[derive(Debug)]
-pub(super) struct Read {
-    /// 0: no round was started for it yet.
-    pub(super) round: u64,
-    pub(super) from: Incarnation,
-    pub(super) request_id: u64,
-    pub(super) index: u64,
 }
 
 impl LeaderState {
@@ -84,15 +60,11 @@ impl LeaderState {
             being_removed: BTreeSet::new(),
             removed_to_notify: Vec::new(),
             removal_requested: BTreeSet::new(),
-            snapshot_transfers: BTreeMap::new(),
-            arrived: BTreeMap::new(),
+            outgoing: OutgoingSnapshots::default(),
             commits: [0; 2],
             commits_at: now,
-            reads: VecDeque::new(),
-            hashes: BTreeMap::new(),
-            accused: BTreeMap::new(),
-            checks_at: now,
-            checked_index: 0,
+            reads: Reads::default(),
+            comparison: StateComparison::new(now),
             recorded_at: 0,
         }
     }
@@ -103,8 +75,7 @@ impl LeaderState {
             && self.being_removed.is_empty()
             && self.removed_to_notify.is_empty()
             && self.removal_requested.is_empty()
-            && self.snapshot_transfers.is_empty()
-            && self.arrived.is_empty()
+            && self.outgoing.is_empty()
             && self.reads.is_empty()
     }
 
@@ -167,10 +138,9 @@ impl LeaderState {
 
     /// This node is not a member any more.
     pub(super) fn forget_member(&mut self, member: RaftId) {
-        self.snapshot_transfers.remove(&member);
-        self.arrived.remove(&member);
+        self.outgoing.forget(member);
         self.removal_requested.remove(&member);
-        self.hashes.remove(&member);
+        self.comparison.forget(member);
     }
 
     /// The node is to be notified of its removal.

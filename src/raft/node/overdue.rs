@@ -3,7 +3,8 @@
 //! A disk that hangs gives no error, and heartbeats need no disk: without this, a leader that can save nothing would
 //! lead on, and its followers would never campaign.
 
-use super::effect::Effect;
+use super::output::Output;
+use super::replica::Replica;
 use crate::raft::events::Warning;
 use crate::raft::group::Storage;
 use crate::raft::options::Options;
@@ -41,20 +42,24 @@ impl Overdue {
 
     /// A tick has passed, and writes are pending or not. The first transfer target may not take over, for its own disk
     /// may be slow too: a leader asks again.
-    pub(super) fn tick(&mut self, is_write_pending: bool, is_leader: bool, options: &Options) -> Vec<Effect> {
+    pub(super) fn tick(
+        &mut self,
+        is_write_pending: bool,
+        replica: Option<&mut Replica>,
+        options: &Options,
+        output: &mut Output,
+    ) {
         if !is_write_pending {
             (self.ticks, self.is_reported) = (0, false);
-            return Vec::new();
+            return;
         }
         self.ticks += 1;
-        let mut effects = Vec::new();
         if self.is_overdue() && !std::mem::replace(&mut self.is_reported, true) {
             let milliseconds = options.milliseconds(self.ticks);
-            effects.push(Effect::Warn(Warning::StorageSlow { milliseconds }));
+            output.warn(Warning::StorageSlow { milliseconds });
         }
-        if self.is_overdue() && is_leader {
-            effects.push(Effect::TransferLeadership(None));
+        if let Some(replica) = replica.filter(|replica| self.is_overdue() && replica.group.is_leader()) {
+            replica.transfer_leadership(None);
         }
-        effects
     }
 }

@@ -1,6 +1,6 @@
 //! Detects that the quorum is lost, and recovers the cluster from the surviving nodes on command.
 //!
-//! Part of `node.rs`. If a majority of the voters has lost its processes and its data, nothing can be committed, and
+//! If a majority of the voters has lost its processes and its data, nothing can be committed, and
 //! the cluster can continue only at the risk of losing what those voters alone had acknowledged. The survivor with the
 //! highest log takes this step for all: every survivor that it reaches gives it a recovery vote and takes no more part
 //! in the cluster. Then it commits its whole log, including the uncommitted tail (the dead voters may have acknowledged
@@ -21,13 +21,14 @@ use std::sync::Arc;
 
 use raft_rs::eraftpb::{Entry, HardState};
 
-use super::Node;
-use super::replica::{CastRecoveryVote, Founding, Replica, ReportedRole};
+use super::output::Output;
+use super::replica::{CastRecoveryVote, Founding, Replica};
 use crate::error::Error;
 use crate::raft::entry::Context;
-use crate::raft::events::{Operation, RecoveryVote, ReplicaRecord, Target, Warning, Write};
+use crate::raft::events::{RecoveryVote, ReplicaRecord, Target, Warning, Write};
 use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
+use crate::raft::options::Options;
 
 /// What a node knows about the loss of its cluster's quorum.
 #[derive(Debug, Default)]
@@ -54,411 +55,302 @@ impl QuorumRecovery {
     pub(super) fn has_recovery_vote_from(&self, member: RaftId) -> bool {
         self.granted.contains_key(&member)
     }
-}
 
-impl Node {
     /// The missing voters, and for how long; empty while the cluster needs no operator.
-    pub(super) fn missing(&self) -> Vec<(Arc<str>, u64)> {
-        let missing = self.missing_voters();
-        let Some(replica) = self.replica.as_ref().filter(|_| missing.is_empty()) else { return missing };
-        let Some(CastRecoveryVote { recovery_vote, .. }) =
-            replica.cast_vote.filter(|_| self.is_recovery_vote_revocable())
-        else {
-            return missing;
-        };
+    pub(super) fn missing(&self, replica: &Replica) -> Vec<(Arc<str>, u64)> {
+        let missing = self.missing_voters(replica);
+        let cast_vote = replica.cast_vote.filter(|_| missing.is_empty() && is_vote_revocable(replica));
+        let Some(CastRecoveryVote { recovery_vote, .. }) = cast_vote else { return missing };
         let member = recovery_vote.survivor.raft_id();
         let id =
             replica.members.id(member).cloned().unwrap_or_else(|| recovery_vote.cluster.to_string().into());
-        vec![(id, replica.silent_ticks(member, self.bootstrap.me().raft_id(), 0))]
+        vec![(id, replica.silent_ticks(member, 0))]
     }
 
     /// The voters that are silent, and for how long; empty while there is a quorum.
-    fn missing_voters(&self) -> Vec<(Arc<str>, u64)> {
-        let Some(replica) =
-            self.replica.as_ref().filter(|_| self.quorum_recovery.leaderless >= self.quorum_lost_ticks())
-        else {
+    fn missing_voters(&self, replica: &Replica) -> Vec<(Arc<str>, u64)> {
+        if self.leaderless < replica.timing.quorum_lost() {
             return Vec::new();
-        };
-        let is_heard = |member: &RaftId| !self.is_silent(replica, *member);
-        injected_bug!(CountsVotersOfBothHalves, return self.missing_of_both_halves(replica));
-        let heard = self.voters(replica).map(|(member, _)| member).filter(is_heard);
-        if replica.group.is_quorum(heard) { Vec::new() } else { self.silent_voters(replica) }
+        }
+        injected_bug!(CountsVotersOfBothHalves, return missing_of_both_halves(replica));
+        let heard = voters(replica).map(|(member, _)| member).filter(|member| !is_silent(*member, replica));
+        if replica.group.is_quorum(heard) { Vec::new() } else { silent_voters(replica) }
     }
 
-    /// A bug: counts the voters of both halves of a joint configuration together.
-    #[cfg(test)]
-    fn missing_of_both_halves(&self, replica: &Replica) -> Vec<(Arc<str>, u64)> {
-        let missing = self.silent_voters(replica);
-        let voters = self.voters(replica).count();
-        if voters - missing.len() > voters / 2 { Vec::new() } else { missing }
-    }
-
-    /// The node that has this node's recovery vote has been silent for so long that it may never return.
-    fn is_recovery_vote_revocable(&self) -> bool {
-        self.replica.as_ref().is_some_and(|replica| {
-            replica
-                .cast_vote
-                .is_some_and(|cast_vote| self.holder_silence(replica, cast_vote) >= self.quorum_lost_ticks())
-        })
-    }
-
-    fn holder_silence(&self, replica: &Replica, cast_vote: CastRecoveryVote) -> u64 {
-        replica.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), self.bootstrap.me().raft_id(), 0)
-    }
-
-    fn is_silent(&self, replica: &Replica, member: RaftId) -> bool {
-        let silent_ticks_max = self.timing.missing();
-        replica.silent_ticks(member, self.bootstrap.me().raft_id(), 0) >= silent_ticks_max
-    }
-
-    fn silent_voters(&self, replica: &Replica) -> Vec<(Arc<str>, u64)> {
-        let me = self.bootstrap.me().raft_id();
-        let silent = self.voters(replica).filter(|(member, _)| self.is_silent(replica, *member));
-        let mut silent: Vec<_> =
-            silent.map(|(member, id)| (id.clone(), replica.silent_ticks(member, me, 0))).collect();
-        silent.sort();
-        silent
-    }
-
-    fn voters<'a>(&self, replica: &'a Replica) -> impl Iterator<Item = (RaftId, &'a Arc<str>)> {
-        replica
-            .members
-            .iter()
-            .filter(|(member, ..)| replica.group.is_voter(*member))
-            .map(|(member, _, id)| (member, id))
-    }
-
-    fn quorum_lost_ticks(&self) -> u64 {
-        self.timing.quorum_lost()
+    fn has_lost(&self, replica: &Replica) -> bool {
+        !self.missing_voters(replica).is_empty()
     }
 
     /// Counts a tick with a healthy channel: without one, silence means nothing.
-    pub(super) fn tick_quorum_recovery(&mut self) {
-        let Some(replica) = &self.replica else { return };
+    pub(super) fn tick(
+        &mut self,
+        is_closing: bool,
+        replica: &mut Replica,
+        options: &Options,
+        output: &mut Output,
+    ) {
         if replica.founding.is_some() {
             return;
         }
         if replica.leader().is_some() {
-            self.quorum_recovery.leaderless = 0;
-            (self.quorum_recovery.recovers, self.quorum_recovery.founds) = (false, false);
-            self.quorum_recovery.granted.clear();
-            if std::mem::take(&mut self.quorum_recovery.is_reported) {
-                self.warn(Warning::QuorumRestored);
+            self.leaderless = 0;
+            (self.recovers, self.founds) = (false, false);
+            self.granted.clear();
+            if std::mem::take(&mut self.is_reported) {
+                output.warn(Warning::QuorumRestored);
             }
             return;
         }
-        self.quorum_recovery.leaderless += 1;
-        let (voters, missing) = (self.voters(replica).count(), self.missing_voters());
-        let silence = replica.cast_vote.map(|cast_vote| (cast_vote, self.holder_silence(replica, cast_vote)));
+        self.leaderless += 1;
+        let missing = self.missing_voters(replica);
         if !missing.is_empty() {
-            if !std::mem::replace(&mut self.quorum_recovery.is_reported, true) {
+            if !std::mem::replace(&mut self.is_reported, true) {
                 let missing = missing.into_iter().map(|(id, _)| id).collect();
-                let milliseconds = self.options.milliseconds(self.quorum_recovery.leaderless);
-                self.warn(Warning::QuorumLost { voters, missing, milliseconds });
+                let milliseconds = options.milliseconds(self.leaderless);
+                output.warn(Warning::QuorumLost { voters: voters(replica).count(), missing, milliseconds });
             }
-            if self.options.recover_ticks.is_some_and(|ticks| self.quorum_recovery.leaderless >= ticks) {
-                self.quorum_recovery.recovers = true;
+            if options.recover_ticks.is_some_and(|ticks| self.leaderless >= ticks) {
+                self.recovers = true;
             }
         }
-        if let Some((CastRecoveryVote { recovery_vote, .. }, ticks)) = silence {
-            self.note_holder_silence(recovery_vote, ticks);
+        self.check_holder(replica, options, output);
+        if self.leaderless.is_multiple_of(replica.timing.heartbeat()) {
+            // Until its holder continues or releases it: the holder may have had a leader in between, and have
+            // forgotten the vote.
+            if let Some(CastRecoveryVote { recovery_vote, pending_write: None }) = replica.cast_vote {
+                output.send(Target::One(recovery_vote.survivor), Message::RecoveryVoteGranted);
+            }
+            self.recover(is_closing, replica, output);
         }
-        if self.quorum_recovery.leaderless.is_multiple_of(self.timing.heartbeat()) {
-            self.repeat_recovery_vote();
-            self.recover();
-        }
-    }
-
-    /// Repeats the recovery vote, until its holder continues or releases it: the holder may have had a leader in
-    /// between, and have forgotten the vote.
-    fn repeat_recovery_vote(&mut self) {
-        let Some(CastRecoveryVote { recovery_vote, pending_write: None }) =
-            self.replica.as_ref().and_then(|replica| replica.cast_vote)
-        else {
-            return;
-        };
-        self.outbox.push(Target::One(recovery_vote.survivor), Message::RecoveryVoteGranted);
     }
 
     /// Reports the silence of the node that has this node's recovery vote.
-    fn note_holder_silence(&mut self, recovery_vote: RecoveryVote, ticks: u64) {
-        if ticks < self.quorum_lost_ticks() {
-            return self.quorum_recovery.is_silence_reported = false;
+    fn check_holder(&mut self, replica: &mut Replica, options: &Options, output: &mut Output) {
+        let Some(cast_vote) = replica.cast_vote else { return };
+        let ticks = holder_silence(cast_vote, replica);
+        if ticks < replica.timing.quorum_lost() {
+            return self.is_silence_reported = false;
         }
-        if !std::mem::replace(&mut self.quorum_recovery.is_silence_reported, true) {
-            let milliseconds = self.options.milliseconds(ticks);
-            self.warn(Warning::SuccessorSilent { successor: recovery_vote.cluster, milliseconds });
+        if !std::mem::replace(&mut self.is_silence_reported, true) {
+            let (successor, milliseconds) = (cast_vote.recovery_vote.cluster, options.milliseconds(ticks));
+            output.warn(Warning::SuccessorSilent { successor, milliseconds });
         }
-        if self.options.recover_ticks.is_some_and(|recover_ticks| ticks >= recover_ticks) {
-            self.quorum_recovery.recovers = true;
-            self.revoke();
+        if options.recover_ticks.is_some_and(|recover_ticks| ticks >= recover_ticks) {
+            self.recovers = true;
+            self.revoke(replica, output);
         }
     }
 
     /// The application orders recovery: refused immediately if there is a quorum.
-    pub(super) fn begin_recovery(&mut self, ticket: u64, ticks: u64) {
-        let is_founding = self.replica.as_ref().is_some_and(|replica| replica.founding.is_some());
-        if !is_founding && (self.replica.is_none() || self.missing().is_empty()) {
-            let why = match &self.replica {
-                None => "this node is in no cluster".into(),
-                Some(replica) if replica.leader().is_some() => "there is a leader".into(),
-                Some(Replica { cast_vote: Some(cast_vote), .. }) => {
-                    format!(
-                        "this node waits for cluster {}, which is active",
-                        cast_vote.recovery_vote.cluster
-                    )
+    pub(super) fn order(
+        &mut self,
+        is_closing: bool,
+        replica: Option<&mut Replica>,
+        output: &mut Output,
+    ) -> Result<(), Error> {
+        let refuse = |why: String| Err(Error::QuorumNotLost { why });
+        let Some(replica) = replica else { return refuse("this node is in no cluster".into()) };
+        if replica.founding.is_none() && self.missing(replica).is_empty() {
+            return refuse(match &replica.cast_vote {
+                _ if replica.leader().is_some() => "there is a leader".into(),
+                Some(cast_vote) => {
+                    let successor = cast_vote.recovery_vote.cluster;
+                    format!("this node waits for cluster {successor}, which is active")
                 }
-                Some(_) => {
-                    "a majority of the voters is active, or has not been silent for long enough".into()
-                }
-            };
-            return self.end_operation(ticket, Err(Error::QuorumNotLost { why }));
+                None => "a majority of the voters is active, or has not been silent for long enough".into(),
+            });
         }
-        self.quorum_recovery.recovers = true;
-        self.begin_operation(ticket, Operation::Recover, ticks);
-        if self.is_recovery_vote_revocable() {
-            self.revoke();
+        self.recovers = true;
+        if is_vote_revocable(replica) {
+            self.revoke(replica, output);
         }
-        self.recover();
+        self.recover(is_closing, replica, output);
+        Ok(())
     }
 
     /// Asks the survivor with the highest log to continue; if that is this node, asks the others to let it.
-    fn recover(&mut self) {
-        let me = self.bootstrap.me();
-        let has_lost = !self.missing_voters().is_empty();
-        let Some(replica) = &self.replica else { return };
-        if !self.quorum_recovery.recovers || replica.founding.is_some() || self.closing.is_some() {
+    fn recover(&mut self, is_closing: bool, replica: &Replica, output: &mut Output) {
+        let me = replica.me;
+        let has_lost = self.has_lost(replica);
+        if !self.recovers || replica.founding.is_some() || is_closing {
             return;
         }
         let (term, index) = replica.group.last_position();
         let mut best = ((term, index), me);
         let mut survivors = Vec::new();
-        let silent_ticks_max = self.timing.missing();
         for (member, incarnation, _) in replica.members.iter() {
-            if member == me.raft_id() || self.is_silent(replica, member) {
+            if incarnation == me || is_silent(member, replica) {
                 continue;
             }
             survivors.push(incarnation);
-            if let Some(log) = self.quorum_recovery.logs.get(&member) {
+            if let Some(log) = self.logs.get(&member) {
                 best = best.max((*log, incarnation));
             }
         }
-        let ((_, best), is_frozen, now) = (best, replica.cast_vote.is_some(), replica.now);
-        self.quorum_recovery.founds = false;
+        let ((_, best), is_frozen) = (best, replica.cast_vote.is_some());
+        self.founds = false;
         if is_frozen || !has_lost || best != me {
             // A node that promised this node is needed by another, or by the cluster as it is.
-            self.quorum_recovery.granted.clear();
-            survivors.iter().for_each(|other| self.outbox.push(Target::One(*other), Message::Released));
+            self.granted.clear();
+            survivors.iter().for_each(|other| output.send(Target::One(*other), Message::Released));
         }
         if is_frozen {
             return;
         }
         if !has_lost {
-            // There are enough, but some may have given way to who is gone.
-            survivors.iter().for_each(|other| self.outbox.push(Target::One(*other), Message::Recover));
+            // There are enough, but some may have given their vote to a node that is gone.
+            survivors.iter().for_each(|other| output.send(Target::One(*other), Message::Recover));
             return;
         }
         if best != me {
-            return self.outbox.push(Target::One(best), Message::Recover);
+            return output.send(Target::One(best), Message::Recover);
         }
         // An old vote may have been withdrawn: a voter does that only after a longer silence of this node.
         let has_voted = |survivor: &Incarnation| {
-            let said = self.quorum_recovery.granted.get(&survivor.raft_id());
-            said.is_some_and(|(other, at)| other == survivor && now < at + silent_ticks_max)
+            let said = self.granted.get(&survivor.raft_id());
+            said.is_some_and(|(other, at)| other == survivor && replica.now < at + replica.timing.missing())
         };
-        self.quorum_recovery.founds = survivors.iter().all(has_voted);
+        self.founds = survivors.iter().all(has_voted);
         for survivor in survivors {
-            self.outbox.push(Target::One(survivor), Message::RecoveryVoteRequest { term, index });
+            output.send(Target::One(survivor), Message::RecoveryVoteRequest { term, index });
         }
     }
 
     /// Another survivor found that this node has the highest log, or wants to continue without the node that has this
     /// node's vote.
-    pub(super) fn handle_recover(&mut self) {
-        let is_revocable = self.is_recovery_vote_revocable();
+    pub(super) fn handle_recover(&mut self, is_closing: bool, replica: &mut Replica, output: &mut Output) {
+        let is_revocable = is_vote_revocable(replica);
         if is_revocable {
-            self.revoke();
+            self.revoke(replica, output);
         }
-        if is_revocable || !self.missing_voters().is_empty() {
-            self.quorum_recovery.recovers = true;
-            self.recover();
+        if is_revocable || self.has_lost(replica) {
+            self.recovers = true;
+            self.recover(is_closing, replica, output);
         }
     }
 
     /// The survivor with the highest log asks for the promise.
-    pub(super) fn handle_recovery_vote_request(&mut self, from: Incarnation, term: u64, index: u64) {
-        let has_lost = !self.missing_voters().is_empty();
-        let is_revocable = self.is_recovery_vote_revocable();
+    pub(super) fn handle_vote_request(
+        &mut self,
+        from: Incarnation,
+        term: u64,
+        index: u64,
+        replica: &mut Replica,
+        output: &mut Output,
+    ) {
+        let has_lost = self.has_lost(replica);
+        let is_revocable = is_vote_revocable(replica);
         // Its configuration may be newer than ours, and the living nodes may be a quorum in it. But there is no leader.
-        let is_leaderless = self.quorum_recovery.leaderless >= self.quorum_lost_ticks();
-        let Some(replica) = &self.replica else { return };
+        let is_leaderless = self.leaderless >= replica.timing.quorum_lost();
         let ours = replica.group.last_position();
-        let is_higher = (ours, self.bootstrap.me()) < ((term, index), from);
+        let is_higher = (ours, replica.me) < ((term, index), from);
         match replica.cast_vote {
             _ if replica.founding.is_some() => {}
             Some(CastRecoveryVote { recovery_vote, pending_write }) if recovery_vote.survivor == from => {
                 if pending_write.is_none() {
-                    self.outbox.push(Target::One(from), Message::RecoveryVoteGranted);
+                    output.send(Target::One(from), Message::RecoveryVoteGranted);
                 }
             }
             Some(_) if !is_revocable => {}
             Some(_) | None if is_leaderless && is_higher => {
                 let cluster = ClusterUuid::of_epoch(replica.cluster, from);
-                self.recovery_vote(RecoveryVote { survivor: from, cluster });
+                self.vote(RecoveryVote { survivor: from, cluster }, replica, output);
             }
             // A learner never campaigns, so its log is unknown.
             Some(_) | None if has_lost => {
                 let (term, index) = ours;
-                self.outbox.push(Target::One(from), Message::RecoveryVoteRejected { term, index });
+                output.send(Target::One(from), Message::RecoveryVoteRejected { term, index });
             }
             Some(_) | None => {}
         }
     }
 
-    /// A survivor that was asked for the promise has the higher log: it is the one to continue.
-    pub(super) fn handle_recovery_vote_rejected(&mut self, from: Incarnation, term: u64, index: u64) {
-        self.note_log(from, term, index);
-    }
-
-    /// Where the log of a member ends.
-    pub(super) fn note_log(&mut self, from: Incarnation, term: u64, index: u64) {
-        if self.replica.as_ref().is_some_and(|replica| replica.members.contains(from)) {
-            self.quorum_recovery.logs.insert(from.raft_id(), (term, index));
+    /// Where the log of a member ends: it campaigns, or was asked for its recovery vote and has the higher log.
+    pub(super) fn note_log(&mut self, from: Incarnation, term: u64, index: u64, replica: &Replica) {
+        if replica.members.contains(from) {
+            self.logs.insert(from.raft_id(), (term, index));
         }
     }
 
-    pub(super) fn handle_recovery_vote_granted(&mut self, from: Incarnation) {
-        let has_lost = !self.missing_voters().is_empty();
-        let Some(replica) = self.replica.as_ref().filter(|replica| replica.founding.is_none()) else {
+    pub(super) fn handle_vote_granted(
+        &mut self,
+        from: Incarnation,
+        is_closing: bool,
+        replica: &Replica,
+        output: &mut Output,
+    ) {
+        if replica.founding.is_some() {
             return;
-        };
-        if !self.quorum_recovery.recovers || !has_lost || replica.cast_vote.is_some() {
-            return self.outbox.push(Target::One(from), Message::Released);
         }
-        let is_news = self.quorum_recovery.granted.insert(from.raft_id(), (from, replica.now)).is_none();
+        if !self.recovers || !self.has_lost(replica) || replica.cast_vote.is_some() {
+            return output.send(Target::One(from), Message::Released);
+        }
+        let is_news = self.granted.insert(from.raft_id(), (from, replica.now)).is_none();
         if is_news {
-            self.recover();
+            self.recover(is_closing, replica, output);
         }
     }
 
-    /// The survivor that this node gave way to leaves it to another.
-    pub(super) fn handle_released(&mut self, from: Incarnation) {
-        let Some(replica) = &self.replica else { return };
-        let is_holder = replica.cast_vote.is_some_and(|CastRecoveryVote { recovery_vote, .. }| {
-            recovery_vote
-                == RecoveryVote { survivor: from, cluster: ClusterUuid::of_epoch(replica.cluster, from) }
-        });
-        if is_holder {
-            self.revoke();
+    /// The survivor that has this node's vote leaves it to another.
+    pub(super) fn handle_released(&mut self, from: Incarnation, replica: &mut Replica, output: &mut Output) {
+        let successor =
+            RecoveryVote { survivor: from, cluster: ClusterUuid::of_epoch(replica.cluster, from) };
+        if replica.cast_vote.is_some_and(|cast_vote| cast_vote.recovery_vote == successor) {
+            self.revoke(replica, output);
         }
     }
 
     /// This node takes no more part in its cluster; said, if it was asked, as soon as it is durable.
-    fn recovery_vote(&mut self, recovery_vote: RecoveryVote) {
-        let write = self.writes + 1;
-        let me = self.bootstrap.me();
-        let Some(replica) = &mut self.replica else { return };
+    fn vote(&mut self, recovery_vote: RecoveryVote, replica: &mut Replica, output: &mut Output) {
+        let write = output.writes() + 1;
         replica.cast_vote = Some(CastRecoveryVote { recovery_vote, pending_write: Some(write) });
         replica.step_down();
-        let record = replica.record(me);
-        self.quorum_recovery.is_silence_reported = false;
-        let record = Some(record);
+        self.is_silence_reported = false;
+        let record = Some(replica.record());
         injected_bug!(PromisesBeforeSaving, record => None);
-        self.persist(Write { record, ..Write::default() });
-        injected_bug!(PromisesBeforeSaving, self.send_recovery_vote(write));
-    }
-
-    /// Writes up to this number are durable.
-    pub(super) fn send_recovery_vote(&mut self, number: u64) {
-        let Some(replica) = &mut self.replica else { return };
-        let Some(cast_vote) = &mut replica.cast_vote else { return };
-        if cast_vote.pending_write.take_if(|write| *write <= number).is_some() {
-            self.outbox.push(Target::One(cast_vote.recovery_vote.survivor), Message::RecoveryVoteGranted);
-        }
+        output.persist(Write { record, ..Write::default() });
+        injected_bug!(PromisesBeforeSaving, send_vote(write, replica, output));
     }
 
     /// This node takes part in its cluster again: the holder of its vote is gone, or released it.
-    fn revoke(&mut self) {
+    fn revoke(&mut self, replica: &mut Replica, output: &mut Output) {
         injected_bug!(KeepsPromiseToTheDead, return);
-        let me = self.bootstrap.me();
-        let Some(replica) = &mut self.replica else { return };
         if replica.cast_vote.take().is_some() {
-            let record = replica.record(me);
-            self.quorum_recovery.is_silence_reported = false;
-            self.persist(Write { record: Some(record), ..Write::default() });
+            self.is_silence_reported = false;
+            output.persist(Write { record: Some(replica.record()), ..Write::default() });
         }
     }
 
     /// The cluster of this node has ended: its successor has what was committed up to `kept`.
-    pub(super) fn supersede(&mut self, by: Incarnation, successor: ClusterUuid, kept: u64) {
-        let Some(replica) = &self.replica else { return };
-        let ours = replica.cluster;
-        if self.quorum_recovery.ended_by != Some(successor) {
-            self.quorum_recovery.ended_by = Some(successor);
-            self.warn(Warning::Superseded { ours, successor, kept });
+    pub(super) fn supersede(
+        &mut self,
+        by: Incarnation,
+        successor: ClusterUuid,
+        kept: u64,
+        replica: &mut Replica,
+        output: &mut Output,
+    ) {
+        if self.ended_by.replace(successor) != Some(successor) {
+            output.warn(Warning::Superseded { ours: replica.cluster, successor, kept });
         }
-        let Some(replica) = &self.replica else { return };
         if replica.cast_vote.is_none_or(|cast_vote| cast_vote.recovery_vote.cluster != successor) {
-            self.recovery_vote(RecoveryVote { survivor: by, cluster: successor });
+            self.vote(RecoveryVote { survivor: by, cluster: successor }, replica, output);
         }
-        self.end_dispatched();
-    }
-
-    /// What was said up to now was said in the present cluster, by this incarnation.
-    fn seal_as(&mut self, incarnation: Incarnation) {
-        let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
-        let frames = self.outbox.seal(cluster, incarnation, self.started());
-        self.work.extend(frames);
-    }
-
-    /// The replica is put aside: the successor is to let this node in.
-    pub(super) fn leave_for_successor(&mut self, former: Incarnation) {
-        self.seal_as(former);
-        self.former = self.leave_replica();
-        injected_bug!(DropsLogBeforeSuccessor, self.former = None);
-        if let Some(former) = &mut self.former {
-            former.step_down();
-            former.snapshots.drop_pending();
-        }
-    }
-
-    /// The successor is silent, and this node has what it had before.
-    pub(super) fn return_to_former(&mut self) {
-        let me = self.bootstrap.me();
-        let Some(mut replica) = self.former.take() else { return };
-        // All were silent to the incarnation that waited.
-        let (now, holder) =
-            (replica.now, replica.cast_vote.map(|cast_vote| cast_vote.recovery_vote.survivor.raft_id()));
-        for (member, ..) in replica.members.iter().filter(|(member, ..)| Some(*member) != holder) {
-            replica.heard.insert(member, now);
-        }
-        replica.reported_role = ReportedRole::NONE;
-        self.bootstrap.renamed(replica.cluster, replica.lineage().0);
-        self.replica = Some(replica);
-        self.begin_catch_up();
-        let saved = self.saved;
-        self.send_recovery_vote(saved);
-        debug_assert!(self.replica.as_ref().is_some_and(Replica::is_frozen), "{me} left for a successor");
     }
 
     /// Founds the successor, if all survivors have voted: nothing can stop it after the write that says so, and
     /// nothing is done in its name before that is durable. True if the write was ordered.
-    pub(super) fn found_anew(&mut self) -> bool {
-        if !std::mem::take(&mut self.quorum_recovery.founds) {
+    pub(super) fn found(&mut self, replica: &mut Replica, options: &Options, output: &mut Output) -> bool {
+        if !std::mem::take(&mut self.founds) {
             return false;
         }
-        let me = self.bootstrap.me();
-        let write_number = self.writes + 1;
-        let Some(replica) = self.replica.as_mut() else { return false };
         let is_whole = replica.delivered_index >= replica.group.log().snapshot().position.index;
         if replica.is_frozen() || replica.leader().is_some() || !replica.group.is_settled() || !is_whole {
             return false;
         }
-        let missing = self.replica.as_ref().map_or(Vec::new(), |replica| self.silent_voters(replica));
-        let missing = missing.into_iter().map(|(id, _)| id).collect();
-        let Some(replica) = self.replica.as_mut() else { return false };
+        let missing = silent_voters(replica).into_iter().map(|(id, _)| id).collect();
         replica.step_down();
-        let id = self.options.id.clone();
+        let (me, id) = (replica.me, options.id.clone());
         let cluster = ClusterUuid::of_epoch(replica.cluster, me);
         let (index, term) = (replica.group.last_index() + 1, replica.group.term() + 1);
         let epoch = Context::Epoch { cluster, survivor: me, id, missing, kept: replica.group.commit_index() };
@@ -471,59 +363,79 @@ impl Node {
             ..Write::default()
         };
         injected_bug!(ForgetsSuccessorName, write => Write { record: None, ..write });
-        replica.founding = Some(Founding { write: write_number, cluster, entry, hard_state });
-        self.persist(write);
-        injected_bug!(FoundsBeforeSaving, self.finish_founding(write_number));
+        output.persist(write);
+        replica.founding = Some(Founding { write: output.writes(), cluster, entry, hard_state });
         true
     }
+}
 
-    /// Writes up to this number are durable: if the founding one is among them, the successor exists.
-    pub(super) fn finish_founding(&mut self, number: u64) {
-        let me = self.bootstrap.me();
-        let is_durable = |founding: &mut Founding| founding.write <= number;
-        let founding = self.replica.as_mut().and_then(|replica| replica.founding.take_if(is_durable));
-        let Some(founding) = founding else { return };
-        // What was said before was said in the former name.
-        self.seal_as(me);
-        let Some(replica) = &mut self.replica else { return };
-        replica.found_anew(founding, me.raft_id(), &self.options, &mut self.rng);
-        self.bootstrap.renamed(replica.cluster, replica.lineage().0);
-        self.quorum_recovery = QuorumRecovery::default();
+/// Writes up to this number are durable: a recovery vote among them is sent.
+pub(super) fn send_vote(number: u64, replica: &mut Replica, output: &mut Output) {
+    let Some(cast_vote) = &mut replica.cast_vote else { return };
+    if cast_vote.pending_write.take_if(|write| *write <= number).is_some() {
+        output.send(Target::One(cast_vote.recovery_vote.survivor), Message::RecoveryVoteGranted);
     }
+}
 
-    /// Applies the entry that founded the successor.
-    pub(super) fn apply_epoch(
-        &mut self,
-        index: u64,
-        cluster: ClusterUuid,
-        survivor: Incarnation,
-        id: Arc<str>,
-        missing: Vec<Arc<str>>,
-        kept: u64,
-    ) {
-        let Some(replica) = &mut self.replica else { return };
-        let member = survivor.raft_id();
-        replica.group.force_sole_voter(member, index);
-        replica.epoch_index = index;
-        let gone: Vec<RaftId> =
-            replica.members.iter().map(|(raft_id, ..)| raft_id).filter(|id| *id != member).collect();
-        for member in gone {
-            replica.table.remove(member);
-            replica.heard.remove(&member);
-            replica.silent_since.remove(&member);
-            replica.closing.remove(&member);
-        }
-        replica.table.admit(member);
-        // A log that is replayed may have been recovered again since: then the replica has that name already.
-        let former = replica.members.cluster();
-        replica.members.become_new_incarnation(cluster, survivor, id.clone(), kept);
-        if replica.cluster == former {
-            replica.cluster = cluster;
-        }
-        self.bootstrap.renamed(replica.cluster, replica.lineage().0);
-        if survivor == self.bootstrap.me() {
-            self.warn(Warning::Recovered { cluster, from: id, missing });
-            self.settle_all_decided();
-        }
+/// Applies the entry at `index`, which founded the successor with this survivor as its only voter.
+pub(super) fn apply_epoch(
+    index: u64,
+    cluster: ClusterUuid,
+    (survivor, id): (Incarnation, &Arc<str>),
+    kept: u64,
+    replica: &mut Replica,
+) {
+    let member = survivor.raft_id();
+    replica.group.force_sole_voter(member, index);
+    replica.epoch_index = index;
+    let gone: Vec<RaftId> =
+        replica.members.iter().map(|(raft_id, ..)| raft_id).filter(|id| *id != member).collect();
+    for member in gone {
+        replica.table.remove(member);
+        replica.heard.remove(&member);
+        replica.silent_since.remove(&member);
+        replica.closing.remove(&member);
     }
+    replica.table.admit(member);
+    // A log that is replayed may have been recovered again since: then the replica has that name already.
+    let former = replica.members.cluster();
+    replica.members.become_new_incarnation(cluster, survivor, id.clone(), kept);
+    if replica.cluster == former {
+        replica.cluster = cluster;
+    }
+}
+
+/// A bug: counts the voters of both halves of a joint configuration together.
+#[cfg(test)]
+fn missing_of_both_halves(replica: &Replica) -> Vec<(Arc<str>, u64)> {
+    let missing = silent_voters(replica);
+    let voters = voters(replica).count();
+    if voters - missing.len() > voters / 2 { Vec::new() } else { missing }
+}
+
+/// The node that has this node's recovery vote has been silent for so long that it may never return.
+fn is_vote_revocable(replica: &Replica) -> bool {
+    let is_long = |cast_vote| holder_silence(cast_vote, replica) >= replica.timing.quorum_lost();
+    replica.cast_vote.is_some_and(is_long)
+}
+
+fn holder_silence(cast_vote: CastRecoveryVote, replica: &Replica) -> u64 {
+    replica.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), 0)
+}
+
+fn is_silent(member: RaftId, replica: &Replica) -> bool {
+    replica.silent_ticks(member, 0) >= replica.timing.missing()
+}
+
+fn silent_voters(replica: &Replica) -> Vec<(Arc<str>, u64)> {
+    let silent = voters(replica).filter(|(member, _)| is_silent(*member, replica));
+    let mut silent: Vec<_> =
+        silent.map(|(member, id)| (id.clone(), replica.silent_ticks(member, 0))).collect();
+    silent.sort();
+    silent
+}
+
+fn voters(replica: &Replica) -> impl Iterator<Item = (RaftId, &Arc<str>)> {
+    let members = replica.members.iter().filter(|(member, ..)| replica.group.is_voter(*member));
+    members.map(|(member, _, id)| (member, id))
 }

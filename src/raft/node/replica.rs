@@ -17,7 +17,7 @@ use super::leader_state::LeaderState;
 use super::member_starts::MemberStarts;
 use super::snapshot_schedule::SnapshotSchedule;
 use crate::raft::application::Application;
-use crate::raft::bootstrap::Note;
+use crate::raft::bootstrap::{self, Note};
 use crate::raft::entry::{Context, FOUNDING_INDEX, FOUNDING_TERM};
 use crate::raft::events::{Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StoredState, Write};
 use crate::raft::frame::{Ancestor, RaftKind, RaftMessage, Roster};
@@ -29,6 +29,7 @@ use crate::raft::options::Options;
 use crate::raft::requests::{LeaderSessions, SessionTable};
 use crate::raft::snapshot::Snapshot;
 use crate::raft::status::{Member, Status};
+use crate::raft::timing::Timing;
 
 /// Senders of our cluster that are not members are remembered so that they can be answered; beyond this number they are
 /// forgotten.
@@ -41,6 +42,8 @@ const NON_MEMBERS_MAX: usize = 256;
 /// - `applied_index`, what JavaScript has reduced, is at most `delivered_index`.
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Replica {
+    pub(super) me: Incarnation,
+    pub(super) timing: Timing,
     pub(super) cluster: ClusterUuid,
     pub(super) group: RaftGroup,
     pub(super) members: Members,
@@ -149,7 +152,7 @@ impl Replica {
         if campaign {
             replica.group.campaign();
         }
-        replica.refresh_members(me.raft_id());
+        replica.refresh_members();
         (replica, write)
     }
 
@@ -198,6 +201,8 @@ impl Replica {
     fn over(log: Log, snapshot: Snapshot, me: Incarnation, options: &Options, rng: &mut ChaCha8Rng) -> Self {
         let group = RaftGroup::new(log, me.raft_id(), options, rng);
         let mut replica = Self {
+            me,
+            timing: Timing::new(options),
             cluster: snapshot.members.cluster(),
             group,
             members: snapshot.members,
@@ -228,34 +233,51 @@ impl Replica {
             note: Bytes::new(),
             member_facts: Vec::new(),
         };
-        replica.refresh_members(me.raft_id());
+        replica.refresh_members();
         replica
     }
 
     /// This replica continues alone: its whole log is committed, including the founding entry, and all of it is
     /// durable.
-    pub(super) fn found_anew(
-        &mut self,
-        founding: Founding,
-        me: RaftId,
-        options: &Options,
-        rng: &mut ChaCha8Rng,
-    ) {
+    pub(super) fn found_anew(&mut self, founding: Founding, options: &Options, rng: &mut ChaCha8Rng) {
         let Founding { cluster, entry, hard_state, .. } = founding;
+        let me = self.me.raft_id();
         self.group.found_anew(entry, hard_state, self.delivered_index, me, options, rng);
         self.leader_state = None;
         self.cluster = cluster;
         self.group.campaign();
     }
 
+    /// Follows raft-rs's role, term and leader: leadership begins and ends here. The new role, if it changed.
+    pub(super) fn observe_role(&mut self) -> Option<ReportedRole> {
+        let me = self.me.raft_id();
+        // A newcomer may hear from its leader before its log names it.
+        let leader = self.leader().filter(|leader| *leader == me || self.members.id(*leader).is_some());
+        let now = ReportedRole { role: self.group.role(), term: self.group.term(), leader };
+        let former = std::mem::replace(&mut self.reported_role, now);
+        if now == former {
+            return None;
+        }
+        if let Some(former) = former.leader.filter(|former| Some(*former) != leader && *former != me) {
+            self.note_end_of(former);
+        }
+        let is_leading = self.leader_state.as_ref().is_some_and(|leader| leader.sessions.term() == now.term);
+        if now.role != Role::Leader {
+            self.end_leadership();
+        } else if !is_leading {
+            self.begin_leadership(now.term);
+        }
+        Some(now)
+    }
+
     /// This node leads in `term`.
-    pub(super) fn begin_leadership(&mut self, term: u64) {
+    fn begin_leadership(&mut self, term: u64) {
         let sessions = LeaderSessions::new(term);
         injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions().unwrap_or(sessions));
         self.leader_state = Some(LeaderState::new(sessions, self.now));
     }
 
-    pub(super) fn end_leadership(&mut self) {
+    fn end_leadership(&mut self) {
         let leader_state = None;
         injected_bug!(
             ProposesStaleEvaluation,
@@ -292,9 +314,9 @@ impl Replica {
         !self.is_frozen() && (may_campaign || message.kind != RaftKind::RequestPreVote)
     }
 
-    pub(super) fn record(&self, incarnation: Incarnation) -> ReplicaRecord {
+    pub(super) fn record(&self) -> ReplicaRecord {
         let recovery_vote = self.cast_vote.map(|cast_vote| cast_vote.recovery_vote);
-        ReplicaRecord { incarnation, cluster: self.cluster, recovery_vote }
+        ReplicaRecord { incarnation: self.me, cluster: self.cluster, recovery_vote }
     }
 
     /// The former and the present names of the cluster, according to the whole log, including unapplied entries.
@@ -344,6 +366,17 @@ impl Replica {
         self.members.incarnation(raft_id).or_else(|| self.non_members.get(&raft_id).copied())
     }
 
+    /// This node is not a member any more.
+    pub(super) fn forget_member(&mut self, member: RaftId) {
+        self.table.remove(member);
+        self.heard.remove(&member);
+        self.silent_since.remove(&member);
+        self.closing.remove(&member);
+        self.versions.remove(&member);
+        self.applications.remove(&member);
+        self.starts.remove(&member);
+    }
+
     /// Remembers a sender of our cluster that is not a member here, so that raft-rs can answer it. False if another
     /// incarnation has its raft id.
     pub(super) fn remember_peer(&mut self, incarnation: Incarnation) -> bool {
@@ -358,26 +391,27 @@ impl Replica {
         true
     }
 
-    /// A closing member repeats its announcement until it ends. After `patience_ticks` without one it may have returned
-    /// with its log; but a member that leaves does so for good.
-    pub(super) fn is_closing(&self, member: RaftId, patience_ticks: u64) -> bool {
+    /// A closing member repeats its announcement until it ends. After an election timeout without one it may have
+    /// returned with its log; but a member that leaves does so for good.
+    pub(super) fn is_closing(&self, member: RaftId) -> bool {
+        let patience_ticks = self.timing.election();
         self.closing
             .get(&member)
             .is_some_and(|notice| notice.leaves || notice.received_at + patience_ticks > self.now)
     }
 
     /// For how many ticks a member has been silent; 0 for this node.
-    pub(super) fn silent_ticks(&self, member: RaftId, me: RaftId, since: u64) -> u64 {
+    pub(super) fn silent_ticks(&self, member: RaftId, since: u64) -> u64 {
         let heard = self.heard.get(&member).copied().unwrap_or(0).max(since);
-        if member == me { 0 } else { self.now.saturating_sub(heard) }
+        if member == self.me.raft_id() { 0 } else { self.now.saturating_sub(heard) }
     }
 
     /// The same for the leader, which has led since `since`: no member had to send it anything before, but a former
-    /// leader, or it itself, may have measured a silence. A living member answers within `grace_ticks`.
-    pub(super) fn silence(&self, member: RaftId, me: RaftId, since: u64, grace_ticks: u64) -> u64 {
+    /// leader, or it itself, may have measured a silence. A living member answers within an election timeout.
+    pub(super) fn silence(&self, member: RaftId, since: u64) -> u64 {
         let is_heard = self.heard.get(&member).is_some_and(|heard| *heard > since);
-        if is_heard || member == me || self.now < since + grace_ticks {
-            return self.silent_ticks(member, me, since);
+        if is_heard || member == self.me.raft_id() || self.now < since + self.timing.election() {
+            return self.silent_ticks(member, since);
         }
         let silent_since =
             self.silent_since.get(&member).map_or(since, |silent_since| since.min(*silent_since));
@@ -385,19 +419,19 @@ impl Replica {
     }
 
     /// On a leader, the members that have been silent for an election timeout, and for how long; `None` on others.
-    pub(super) fn silent_members(&self, me: RaftId, election_ticks: u64) -> Option<Vec<(RaftId, u64)>> {
+    pub(super) fn silent_members(&self) -> Option<Vec<(RaftId, u64)>> {
         let since = self.leader_state.as_ref()?.since();
         let members = self.members.iter();
-        let silence = members.map(|(member, ..)| (member, self.silence(member, me, since, election_ticks)));
-        Some(silence.filter(|(_, ticks)| *ticks >= election_ticks).collect())
+        let silence = members.map(|(member, ..)| (member, self.silence(member, since)));
+        Some(silence.filter(|(_, ticks)| *ticks >= self.timing.election()).collect())
     }
 
     /// How many more voters may crash without losing the majority; in a joint configuration, that of each half (paper §6).
-    pub(super) fn fault_tolerance(&self, me: RaftId, election_ticks: u64) -> usize {
+    fn fault_tolerance(&self) -> usize {
         if self.leader().is_none() {
             return 0;
         }
-        let silent = self.silent_members(me, election_ticks).map_or_else(
+        let silent = self.silent_members().map_or_else(
             || self.silent_since.keys().copied().collect(),
             |silent| silent.into_iter().map(|(member, _)| member).collect::<BTreeSet<RaftId>>(),
         );
@@ -418,7 +452,7 @@ impl Replica {
     }
 
     /// The known leader no longer leads.
-    pub(super) fn note_end_of(&mut self, leader: RaftId) {
+    fn note_end_of(&mut self, leader: RaftId) {
         if self.members.incarnation(leader).is_some() {
             let heard = self.heard.get(&leader).copied().unwrap_or(0);
             self.silent_since.insert(leader, heard);
@@ -426,35 +460,36 @@ impl Replica {
     }
 
     /// Updates the status of the members if it has changed; a leader's knowledge of their logs always has.
-    pub(super) fn refresh_members(&mut self, me: RaftId) {
+    pub(super) fn refresh_members(&mut self) {
         let member_facts: Vec<MemberFacts> = self
             .members
             .iter()
             .map(|(raft_id, ..)| MemberFacts {
                 raft_id,
-                is_active: self.is_active(raft_id, me),
+                is_active: self.is_active(raft_id),
                 is_voter: self.group.is_voter(raft_id),
                 has_version: self.versions.contains_key(&raft_id),
             })
             .collect();
-        if member_facts != self.member_facts && !self.are_members_behind(me) {
+        if member_facts != self.member_facts && !self.are_members_behind() {
             self.member_facts = member_facts;
             self.note = Note::new(self.cluster, self.members.iter().map(|(.., id)| id)).encode().into();
-            self.describe_members(me);
+            self.describe_members();
         }
     }
 
     /// The voters are newer than the member list: an image is being installed, or this node was not a member, has
     /// founded the successor as its only voter, and has not applied that yet.
-    pub(super) fn are_members_behind(&self, me: RaftId) -> bool {
+    pub(super) fn are_members_behind(&self) -> bool {
+        let me = self.me.raft_id();
         let is_unnamed = || self.group.is_voter(me) && self.members.id(me).is_none();
         // The former name is the member list's, and the new one in the log.
         let has_founded = || self.members.cluster() != self.cluster && self.lineage().1 == self.cluster;
         self.group.is_installing() || is_unnamed() && has_founded()
     }
 
-    pub(super) fn describe_members(&mut self, me: RaftId) {
-        if self.are_members_behind(me) {
+    pub(super) fn describe_members(&mut self) {
+        if self.are_members_behind() {
             return;
         }
         let leads = self.group.is_leader();
@@ -462,7 +497,7 @@ impl Replica {
             id: id.clone(),
             incarnation,
             is_voter: self.group.is_voter(raft_id),
-            is_active: self.is_active(raft_id, me),
+            is_active: self.is_active(raft_id),
             version: self.versions.get(&raft_id).cloned(),
             matched: self.group.matched(raft_id).filter(|_| leads),
         });
@@ -471,8 +506,21 @@ impl Replica {
         self.member_statuses = members.into();
     }
 
-    fn is_active(&self, member: RaftId, me: RaftId) -> bool {
-        member == me || Some(member) == self.group.leader() || self.group.is_active(member)
+    fn is_active(&self, member: RaftId) -> bool {
+        member == self.me.raft_id() || Some(member) == self.group.leader() || self.group.is_active(member)
+    }
+
+    /// What the bootstrap needs to know about the Raft group.
+    pub(super) fn facts(&self) -> bootstrap::Facts {
+        bootstrap::Facts {
+            is_leader: self.group.is_leader(),
+            members_index: self.group.members_index(),
+            has_leader: self.leader().is_some(),
+            has_seen_commit: self.group.has_seen_commit(),
+            holds_actions: self.group.holds_actions(),
+            holds_committed_actions: self.group.holds_committed_actions(),
+            ..bootstrap::Facts::default()
+        }
     }
 
     /// Fills in the fields of a status that depend on a replica.
@@ -490,6 +538,7 @@ impl Replica {
             FOUNDING_INDEX => 0,
             index => index,
         };
+        status.fault_tolerance = self.fault_tolerance();
         status.diverged = self.divergence.error().map(|error| error.to_string().into());
         status.members = self.member_statuses.clone();
         // Founding may lag by a tick behind what the group knows already.
@@ -518,12 +567,12 @@ impl Replica {
         self.members.id(self.leader()?).cloned()
     }
 
-    /// Counts a tick: a leader that has been silent for `silent_ticks_max` counts as none.
-    pub(super) fn check_leader_silence(&mut self, silent_ticks_max: u64) {
+    /// Counts a tick: a leader that has been silent for too long counts as none.
+    pub(super) fn check_leader_silence(&mut self) {
         if self.group.is_leader() || self.group.leader().is_none() {
             self.is_leader_silent = false;
             self.leader_heard_at = self.now;
         }
-        self.is_leader_silent |= self.leader_heard_at + silent_ticks_max <= self.now;
+        self.is_leader_silent |= self.leader_heard_at + self.timing.missing() <= self.now;
     }
 }

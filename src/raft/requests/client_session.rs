@@ -124,16 +124,26 @@ impl ClientSession {
     }
 
     /// Whether this call has not ended and is not decided, and was last sent to the leader of this term.
-    pub fn awaits(&self, sequence: u64, term: u64) -> bool {
+    fn awaits(&self, sequence: u64, term: u64) -> bool {
         let pending = sequence.checked_sub(self.floor).and_then(|i| self.pending.get(i as usize));
         pending
             .and_then(Option::as_ref)
             .is_some_and(|pending| pending.dispatched == term && pending.decided.is_none())
     }
 
+    /// The leader of `term` reported an outcome, which is valid for the state at `index`. It counts only if the call
+    /// was last sent to that leader: an earlier one may have been deposed before it answered. It does not count for
+    /// calls from before a restart.
+    pub fn handle_outcome(&mut self, term: u64, start: u64, sequence: u64, index: u64, outcome: Outcome) {
+        injected_bug!(SettlesBeforeItsState, index => 0);
+        if start == self.start && self.awaits(sequence, term) {
+            self.decide(sequence, index, outcome);
+        }
+    }
+
     /// Records the outcome of a pending call, which is valid for the state at `index`: the request is not sent again,
     /// and the call ends when this node has that state ([`Self::take_decided`]).
-    pub fn decide(&mut self, sequence: u64, index: u64, outcome: Outcome) {
+    fn decide(&mut self, sequence: u64, index: u64, outcome: Outcome) {
         let position = sequence.checked_sub(self.floor).and_then(|i| usize::try_from(i).ok());
         let pending = position.and_then(|position| self.pending.get_mut(position)?.as_mut());
         if let Some(pending) = pending.filter(|pending| pending.decided.is_none()) {

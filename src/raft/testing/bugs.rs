@@ -142,8 +142,8 @@ pub fn acknowledge_early(
     entries: &[(Vec<u8>, Bytes)],
     me: RaftId,
     origin: &mut ClientSession,
-    deliveries: &mut Vec<Delivery>,
-) {
+) -> Vec<Delivery> {
+    let mut deliveries = Vec::new();
     for (context, action) in entries {
         if let Some(Context::Request(request)) = Context::decode(&context.clone().into())
             && request.id.origin == me
@@ -153,6 +153,7 @@ pub fn acknowledge_early(
             deliveries.push(Delivery::Settled { sequence: request.id.sequence, call_outcome });
         }
     }
+    deliveries
 }
 
 /// Does something with the bug put back.

@@ -183,7 +183,7 @@ impl Life {
         let asked = statuses.keys().nth(asked).expect("it runs").clone();
         let Some(incarnation) = self.run.cluster.replicas[&name].incarnation else { return };
         // A node that is left must be able to continue; one that died before it was removed still counts against that.
-        let halves = self.run.cluster.replicas[leader].node.voter_halves();
+        let halves = self.run.cluster.replicas[leader].node.inspect().voter_halves();
         let goes =
             |other: &Incarnation| *other == incarnation || self.is_removed(*other) && self.lives(*other);
         let goes_on = halves.into_iter().all(|half| {
@@ -269,7 +269,7 @@ impl Life {
             return false;
         }
         let is_settled = leads.applied_index == leads.last_index
-            || self.run.cluster.replicas[leader].node.only_awaits_knowledge();
+            || self.run.cluster.replicas[leader].node.inspect().only_awaits_knowledge();
         if voters > leads.cluster_size
             || !is_settled
             || statuses.values().any(|status| status.last_index > leads.last_index)
@@ -281,7 +281,7 @@ impl Life {
         };
         // The leader says which majorities are needed, of both halves of a joint configuration: what it says counts
         // also where it is the one that dies next, and no other node has heard of it.
-        let may = self.run.cluster.replicas[leader].node.voter_halves().into_iter().all(|half| {
+        let may = self.run.cluster.replicas[leader].node.inspect().voter_halves().into_iter().all(|half| {
             let voters = half.len();
             half.into_iter().filter(|incarnation| stays(*incarnation)).count() > voters / 2
         });

@@ -17,7 +17,6 @@ use super::echoes::{Echo, Echoes};
 use super::faults::RATE;
 use super::link::{Fate, Link, Outage};
 use super::slow_disks::SlowDisks;
-use crate::raft::node::payload_bytes;
 use crate::raft::{
     Answered, Delivery, Incarnation, Input, Node, Operation, Options, Perform, Status, Target, Warning, Work,
 };
@@ -140,7 +139,7 @@ impl Replica {
     pub fn is_told(&self) -> bool {
         let working = self.working.iter().map(|working| &working.batch);
         let waiting = self.batches.iter().chain(working).flatten();
-        !waiting.chain(self.node.pending_deliveries()).any(|delivery| {
+        !waiting.chain(self.node.inspect().pending_deliveries()).any(|delivery| {
             matches!(delivery, Delivery::Warning(Warning::StartingOver { .. } | Warning::Superseded { .. }))
         })
     }
@@ -381,7 +380,7 @@ impl Cluster {
         // A caller that executes a process alone compares its states.
         if let Some(replica) = self.replicas.get(name).filter(|_| self.outbox.is_none()) {
             let status = replica.node.status();
-            let ancestors = replica.node.ancestors();
+            let ancestors = replica.node.inspect().ancestors();
             self.checker.check(name, &status, &replica.application, &ancestors, replica.is_told());
             let pending_deliveries = replica.application.warnings.iter().rev();
             let has_given_way = pending_deliveries.filter_map(|warning| match warning {
@@ -391,11 +390,11 @@ impl Cluster {
             });
             if status.cluster.is_none() && !replica.is_busy && has_given_way.take(1).eq([true]) {
                 assert!(
-                    replica.node.has_former_log(),
+                    replica.node.inspect().has_former_log(),
                     "{name}: gave up its log before it had the successor's"
                 );
             }
-            if let Some(log) = replica.node.log() {
+            if let Some(log) = replica.node.inspect().log() {
                 self.checker.note_kept(&status, log);
                 self.checker.check_log(name, &status, &replica.application, log);
             }
@@ -461,7 +460,7 @@ impl Cluster {
     }
 
     fn answer_batch(&mut self, name: &str, batch: Vec<Delivery>) {
-        let bytes: usize = batch.iter().map(payload_bytes).sum();
+        let bytes: usize = batch.iter().map(Delivery::payload_bytes).sum();
         assert!(bytes <= BATCH_BYTES_MAX, "{name}: a batch for JavaScript holds {bytes} bytes");
         if self.trace.is_some() || self.prints {
             for line in batch.iter().map(describe_delivery) {

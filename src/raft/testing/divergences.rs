@@ -285,7 +285,7 @@ fn a_diverged_node_has_a_short_log(seed: u64) {
     for _ in 0..40 {
         scenario.serve();
         let entries = |name: &str| {
-            let log = scenario.cluster.replicas[name].node.log().expect("it has one");
+            let log = scenario.cluster.replicas[name].node.inspect().log().expect("it has one");
             log.last_index() - log.compacted().index
         };
         let others = scenario.cluster.replicas.keys().map(|name| entries(name)).max();

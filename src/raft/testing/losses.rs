@@ -57,7 +57,7 @@ impl Life {
         // A cluster without an action is not kept: what is left of it waits for as many as found another.
         // Nor is one of which no node stays.
         let replica = &self.run.cluster.replicas[survivor];
-        let holds_actions = replica.node.log().is_some_and(|log| log.holds_actions());
+        let holds_actions = replica.node.inspect().log().is_some_and(|log| log.holds_actions());
         if !holds_actions || replica.is_closing() || !Fault::Losses.strikes() {
             return;
         }

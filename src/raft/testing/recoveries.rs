@@ -114,8 +114,9 @@ pub(super) fn a_majority_of_the_former_voters_is_gone(seed: u64) -> bool {
     let replaced = scenario.followers().into_iter().find(|name| *name != newcomer).expect("there are three");
     scenario.crash(&replaced, 0);
     let survivors: Vec<String> = scenario.names().into_iter().filter(|name| *name != leader).collect();
-    let is_joint =
-        |scenario: &Scenario, name: &String| scenario.cluster.replicas[name].node.voter_halves().len() > 1;
+    let is_joint = |scenario: &Scenario, name: &String| {
+        scenario.cluster.replicas[name].node.inspect().voter_halves().len() > 1
+    };
     scenario.until("the newcomer is to take its place", |scenario| is_joint(scenario, &leader));
     scenario.ticks(seed % 5);
     scenario.crash(&leader, 0);
@@ -150,7 +151,7 @@ pub(super) fn a_promise_is_kept(k: u64) -> bool {
     scenario.until("the loss is told", |scenario| scenario.has_lost(&other) && scenario.has_lost(&best));
     let ticket = scenario.recover(&best, 3_000);
     scenario.ticks(k / 8);
-    let has_promised = scenario.cluster.replicas[&best].node.has_recovery_vote_from(&other);
+    let has_promised = scenario.cluster.replicas[&best].node.inspect().has_recovery_vote_from(&other);
     let disk = scenario.crash(&other, 0).expect("it has a disk");
     let other = scenario.start_anew(&other, Some(disk));
     if has_promised {
@@ -444,7 +445,7 @@ fn a_node_of_a_cluster_that_was_recovered_too_often_since_keeps_its_log() {
     scenario.ticks(2_000);
     let replica = &scenario.cluster.replicas[&first];
     assert!(matches!(replica.stopped, Some(Some(crate::error::Error::OtherCluster { .. }))), "it says so");
-    assert!(replica.node.log().is_some_and(|log| log.last_index() > 15));
+    assert!(replica.node.inspect().log().is_some_and(|log| log.last_index() > 15));
 }
 
 /// A learner has a log as the voters have: alone, it continues.

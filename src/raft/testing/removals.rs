@@ -146,7 +146,8 @@ fn a_leader_whose_next_voters_are_gone_steps_down_and_can_be_recovered() {
         scenario.cluster.operation("n0", Operation::Resize { cluster_size: 2 }, 1_000);
         scenario.ticks(5);
         scenario.start("n9", 2, |_| {});
-        let is_about_to = |scenario: &Scenario| scenario.cluster.replicas["n0"].node.only_awaits_knowledge();
+        let is_about_to =
+            |scenario: &Scenario| scenario.cluster.replicas["n0"].node.inspect().only_awaits_knowledge();
         for _ in 0..500 {
             if !is_about_to(&scenario) {
                 scenario.ticks(1);
@@ -223,8 +224,14 @@ impl Arrival {
         scenario.serve();
         let leader = scenario.leader().expect("it leads");
         let cluster = scenario.cluster.statuses()[&leader].cluster;
-        let image =
-            scenario.cluster.replicas[&leader].node.log().expect("it has one").snapshot().image.clone();
+        let image = scenario.cluster.replicas[&leader]
+            .node
+            .inspect()
+            .log()
+            .expect("it has one")
+            .snapshot()
+            .image
+            .clone();
         for name in ["n0", "n1", "n2"] {
             scenario.cluster.crash(name);
         }
@@ -241,7 +248,7 @@ impl Arrival {
         let messages = vec![Message::Chunk(chunk.clone())];
         let frame = Frame { cluster: self.cluster, from, start: None, to, messages };
         self.scenario.cluster.handle("n9", Input::Frame(frame.encode()));
-        self.scenario.cluster.replicas["n9"].node.reception()
+        self.scenario.cluster.replicas["n9"].node.inspect().reception()
     }
 }
 
@@ -455,17 +462,19 @@ fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
     scenario.cluster.network.delay_ticks_max = 2;
     scenario.start("n9", 3, |_| {});
     scenario.until("a snapshot is on its way", |scenario| {
-        !scenario.cluster.replicas[&leader].node.transfers().is_empty()
+        !scenario.cluster.replicas[&leader].node.inspect().transfers().is_empty()
     });
     scenario.cluster.cuts.insert((leader.clone(), "n9".into()));
-    let [number] = scenario.cluster.replicas[&leader].node.transfers()[..] else { panic!("it is one") };
+    let [number] = scenario.cluster.replicas[&leader].node.inspect().transfers()[..] else {
+        panic!("it is one")
+    };
     let from = scenario.cluster.replicas["n9"].incarnation.expect("it runs");
     let to = scenario.cluster.replicas[&leader].incarnation;
     let mut says = |from: Incarnation, transfer: u64| {
         let messages = vec![Message::ChunkReceived { transfer, bytes: 1 << 30, held: Vec::new() }];
         let frame = Frame { cluster: ClusterUuid::NONE, from, start: None, to, messages };
         scenario.cluster.handle(&leader, Input::Frame(frame.encode()));
-        scenario.cluster.replicas[&leader].node.transfers()
+        scenario.cluster.replicas[&leader].node.inspect().transfers()
     };
     assert_eq!(says(from, number - 1), [number], "an earlier one");
     assert_eq!(says(Incarnation::from_u128(5), number), [number], "to another one");

@@ -147,7 +147,7 @@ impl Run {
     /// The cluster that is left, after what it was recovered from, oldest first.
     fn lineage(&self) -> Vec<ClusterUuid> {
         let left = self.cluster.replicas.values().find(|replica| !replica.node.status().cluster.is_none());
-        let left = left.map(|replica| (replica.node.ancestors(), replica.node.status().cluster));
+        let left = left.map(|replica| (replica.node.inspect().ancestors(), replica.node.status().cluster));
         left.map_or(Vec::new(), |(ancestors, cluster)| {
             ancestors.iter().map(|ancestor| ancestor.cluster).chain([cluster]).collect()
         })

@@ -1,6 +1,6 @@
 //! Decides which part of the log a leader keeps for members that do not have it yet.
 //!
-//! Part of `node.rs`. Behind a snapshot whose image is under way, the log is what its receiver needs next: were it cut
+//! Behind a snapshot whose image is under way, the log is what its receiver needs next: were it cut
 //! meanwhile, each image would arrive too late, and the next one would begin. So it is kept until the receiver has it,
 //! within a bound.
 
@@ -20,11 +20,9 @@ impl Replica {
     /// As a leader: the log is kept for a member whose image is under way, or that has just got it.
     pub(in crate::raft::node) fn keeps_log(&self) -> bool {
         injected_bug!(CutsLogBehindImage, return false);
-        let has_arrivals = self.leader_state.as_ref().is_some_and(|leader_state| {
-            !leader_state.arrived.is_empty()
-                || leader_state.snapshot_transfers.values().any(|transfer| !transfer.restores)
-        });
-        has_arrivals && self.group.log().bytes() < self.kept_bytes_max()
+        let leader_state = self.leader_state.as_ref();
+        leader_state.is_some_and(|leader_state| leader_state.outgoing.needs_log())
+            && self.group.log().bytes() < self.kept_bytes_max()
     }
 
     /// As a leader: the last index that the member has which needs the most of the log, if that is not too much.
@@ -32,11 +30,9 @@ impl Replica {
         injected_bug!(CutsLogBehindImage, return None);
         let leader_state = self.leader_state.as_ref()?;
         let needed = self.members.iter().filter_map(|(member, ..)| {
-            let transfer = leader_state.snapshot_transfers.get(&member).filter(|transfer| !transfer.restores);
-            let arrived = leader_state.arrived.get(&member).map(|arrived| arrived.index);
-            transfer.map(|transfer| transfer.index).or_else(|| {
+            leader_state.outgoing.sent_index(member).or_else(|| {
                 let matched = self.group.matched(member).filter(|_| self.group.is_active(member));
-                matched.max(arrived)
+                matched.max(leader_state.outgoing.arrived_index(member))
             })
         });
         let needed = needed.min()?;
@@ -45,23 +41,19 @@ impl Replica {
     }
 
     /// A tick has passed: a member that got an image, and has the log behind it by now or is silent, needs it no more.
-    pub(in crate::raft::node) fn tick_arrived(&mut self, me: RaftId, silent_ticks_max: u64) {
-        let Some(leader_state) =
-            self.leader_state.as_ref().filter(|leader_state| !leader_state.arrived.is_empty())
-        else {
-            return;
-        };
+    pub(in crate::raft::node) fn tick_arrived(&mut self) {
+        let Some(leader_state) = &self.leader_state else { return };
         let (slack, _) = self.snapshots.slack();
-        let since = leader_state.since();
-        let mut arrived = leader_state.arrived.clone();
-        arrived.retain(|member, _| {
-            let matched = self.group.matched(*member).unwrap_or(0);
-            self.members.incarnation(*member).is_some()
-                && self.silent_ticks(*member, me, since) < silent_ticks_max
+        let needs_log = |member: RaftId| {
+            let matched = self.group.matched(member).unwrap_or(0);
+            self.members.incarnation(member).is_some()
+                && self.silent_ticks(member, leader_state.since()) < self.timing.transfer_given_up()
                 && matched + slack < self.group.last_index()
-        });
+        };
+        let over: Vec<RaftId> =
+            leader_state.outgoing.arrived().filter(|member| !needs_log(*member)).collect();
         if let Some(leader_state) = &mut self.leader_state {
-            leader_state.arrived = arrived;
+            leader_state.outgoing.end_arrivals(&over);
         }
     }
 }

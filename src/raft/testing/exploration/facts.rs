@@ -118,8 +118,12 @@ impl Facts {
         let (next_sequence, next_ticket) = replica.next_numbers();
         let asked = next_ticket - 1 - application.answered.len() as u64;
         let member = |id: &str| status.members.iter().find(|member| &*member.id == id);
-        let entries =
-            replica.node.log().into_iter().flat_map(|log| log.entries_from(log.compacted().index + 1));
+        let entries = replica
+            .node
+            .inspect()
+            .log()
+            .into_iter()
+            .flat_map(|log| log.entries_from(log.compacted().index + 1));
         let log = entries.map(|entry| LogEntry {
             index: entry.index,
             term: entry.term,
@@ -139,7 +143,13 @@ impl Facts {
             is_stopped: replica.stopped.is_some(),
             incarnation: replica.incarnation,
             cluster: status.cluster,
-            ancestors: replica.node.ancestors().iter().map(|former| (former.cluster, former.kept)).collect(),
+            ancestors: replica
+                .node
+                .inspect()
+                .ancestors()
+                .iter()
+                .map(|former| (former.cluster, former.kept))
+                .collect(),
             role: status.role,
             term: status.term,
             leader: status.leader.as_deref().and_then(member).map(|member| member.incarnation),
@@ -149,8 +159,8 @@ impl Facts {
             snapshot_index: status.snapshot_index,
             is_ahead: is_diverged
                 || !status.is_caught_up
-                || replica.node.log().is_some_and(|log| log.compacted() == log.snapshot().position),
-            compacted_index: replica.node.log().map_or(0, |log| log.compacted().index),
+                || replica.node.inspect().log().is_some_and(|log| log.compacted() == log.snapshot().position),
+            compacted_index: replica.node.inspect().log().map_or(0, |log| log.compacted().index),
             log: log.collect(),
             voters: status.members.iter().filter(|m| m.is_voter).map(|m| m.incarnation).collect(),
             is_diverged,

@@ -169,7 +169,7 @@ impl Stage {
         let id = self.follower();
         self.cluster.operation(&leader, Operation::Remove { id: id.as_str().into() }, 1_000);
         self.until(|stage| {
-            stage.cluster.replicas.values().any(|replica| replica.node.voter_halves().len() == 2)
+            stage.cluster.replicas.values().any(|replica| replica.node.inspect().voter_halves().len() == 2)
         })
     }
 }

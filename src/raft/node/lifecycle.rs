@@ -1,0 +1,205 @@
+//! Gives a node its replica, and takes it: a cluster is founded, joined, resumed, left, or continues as a successor.
+//!
+//! Part of `node.rs`.
+
+use bytes::Bytes;
+
+use super::Node;
+use super::outcomes;
+use super::quarantine;
+use super::quorum_recovery::{self, QuorumRecovery};
+use super::replica::{Founding, Replica, ReportedRole};
+use crate::error::Error;
+use crate::raft::bootstrap::Event;
+use crate::raft::entry::Context;
+use crate::raft::events::{Delivery, Role, SnapshotRecord, StoredState, Warning};
+use crate::raft::frame::Chunk;
+use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::requests::Pending;
+use crate::raft::snapshot::Snapshot;
+
+impl Node {
+    pub(super) fn apply_bootstrap_events(&mut self) {
+        while let Some(event) = self.bootstrap.poll() {
+            match event {
+                Event::Join(incarnation) => self.output.join(incarnation),
+                Event::Send(target, message) => self.output.send(target, message),
+                Event::Founded { roster, campaign } => {
+                    let me = self.bootstrap.me();
+                    let (replica, write) =
+                        Replica::found(&roster, campaign, me, &self.options, &mut self.rng);
+                    self.replica = Some(replica);
+                    self.output.persist(write);
+                    self.operations.begin_catch_up(&mut self.output);
+                }
+                Event::NewIncarnation { why } => {
+                    self.output.warn(Warning::StartingOver { why });
+                    drop(self.leave_replica());
+                }
+                Event::Superseded { by, successor, kept } => {
+                    if let Some(replica) = &mut self.replica {
+                        let output = &mut self.output;
+                        self.quorum_recovery.supersede(by, successor, kept, replica, output);
+                        self.end_dispatched();
+                    }
+                }
+                Event::LeftForSuccessor { former } => self.leave_for_successor(former),
+                Event::ReturnedToFormer => self.return_to_former(),
+                Event::Warn(warning) => self.output.warn(warning),
+                Event::Fail(error) => self.fail(error),
+            }
+        }
+    }
+
+    /// This node is a new incarnation: for Raft its former one has crashed. The others may still commit what it had
+    /// sent to a leader.
+    fn leave_replica(&mut self) -> Option<Replica> {
+        self.snapshot_transfers.drop_reception();
+        (self.quorum_recovery, self.commit_piggyback) = Default::default();
+        let replica = self.replica.take();
+        if replica.as_ref().is_some_and(|replica| replica.reported_role.leader.is_some()) {
+            self.output.deliver(Delivery::Role { role: Role::Follower, term: 0, leader: None });
+        }
+        // The batch with JavaScript does not count in another cluster.
+        self.delivering = self.delivering.map(|_| 0);
+        self.operations.fall_behind(&mut self.output);
+        self.end_dispatched();
+        replica
+    }
+
+    /// Ends the calls that were sent to a leader of the former cluster: no outcome will arrive.
+    fn end_dispatched(&mut self) {
+        let session = &mut self.client_session;
+        outcomes::fail_where(session, Pending::was_dispatched, &Error::Removed, &mut self.output);
+        self.client_session.follow(0);
+    }
+
+    /// A node that restarts with its log.
+    pub(super) fn resume_replica(&mut self, recovered: StoredState) {
+        let Some(replica) = Replica::resume(recovered, &self.options, &mut self.rng) else {
+            let cause = "its snapshot is not one of this version".into();
+            let advice = "Move it away to start as a new member: the other nodes hold the data";
+            return self.fail(Error::StorageDamaged { path: String::new(), cause, advice });
+        };
+        let record = replica.group.log().snapshot();
+        let index = record.position.index;
+        let state = Snapshot::decode(&record.image).and_then(|snapshot| snapshot.state);
+        self.bootstrap.resized(replica.members.cluster_size());
+        self.bootstrap.renamed(replica.cluster, replica.lineage().0);
+        self.replica = Some(replica);
+        self.restore(index, state);
+        self.operations.begin_catch_up(&mut self.output);
+    }
+
+    /// A snapshot has arrived: for a newcomer its way into the cluster, for a member what its log or state lacks.
+    pub(super) fn install(
+        &mut self,
+        from: Incarnation,
+        cluster: ClusterUuid,
+        chunk: &Chunk,
+        snapshot: Snapshot,
+        image: Bytes,
+    ) {
+        let me = self.bootstrap.me();
+        let Some(replica) = &mut self.replica else {
+            let cluster_size = snapshot.members.cluster_size();
+            let state = snapshot.state.clone();
+            let index = snapshot.position.index;
+            let (mut replica, mut write) =
+                Replica::start(snapshot, chunk.term, me, &self.options, &mut self.rng);
+            // The snapshot may be older than the cluster's present name.
+            replica.cluster = cluster;
+            if let Some(record) = &mut write.replica {
+                record.cluster = cluster;
+            }
+            replica.remember_peer(from);
+            self.bootstrap.admitted(cluster, cluster_size);
+            self.bootstrap.renamed(cluster, replica.lineage().0);
+            self.replica = Some(replica);
+            // With the successor's image in hand, and on the disk before the former log is set aside.
+            self.former = None;
+            self.output.persist(write);
+            self.restore(index, state);
+            self.operations.begin_catch_up(&mut self.output);
+            return;
+        };
+        if chunk.restores {
+            let (index, state) = (snapshot.position.index, snapshot.state.clone());
+            if quarantine::take_leaders_snapshot(snapshot, image, replica, &mut self.output) {
+                self.restore_if_trusted(index, state);
+            }
+            return;
+        }
+        if replica.remember_peer(from) {
+            let record = SnapshotRecord { position: snapshot.position, image };
+            replica.group.step_snapshot(from.raft_id(), chunk.term, &record, &snapshot.conf_state);
+        }
+    }
+
+    /// This node was removed, according to the log or the leader.
+    pub(super) fn leave_cluster(&mut self, cluster_size: usize) {
+        if self.closing.is_some() {
+            self.end_closing();
+        } else {
+            self.bootstrap.start_over(cluster_size, "this node was removed from its cluster");
+        }
+    }
+
+    /// The replica is put aside: the successor is to admit this node.
+    fn leave_for_successor(&mut self, former: Incarnation) {
+        self.seal_as(former);
+        self.former = self.leave_replica();
+        injected_bug!(DropsLogBeforeSuccessor, self.former = None);
+        if let Some(former) = &mut self.former {
+            former.step_down();
+            former.snapshots.drop_pending();
+        }
+    }
+
+    /// The successor is silent, and this node has what it had before.
+    fn return_to_former(&mut self) {
+        let Some(mut replica) = self.former.take() else { return };
+        // All were silent to the incarnation that waited.
+        let holder = replica.cast_vote.map(|cast_vote| cast_vote.recovery_vote.survivor.raft_id());
+        for (member, ..) in replica.members.iter().filter(|(member, ..)| Some(*member) != holder) {
+            replica.heard.insert(member, replica.now);
+        }
+        replica.reported_role = ReportedRole::NONE;
+        self.bootstrap.renamed(replica.cluster, replica.lineage().0);
+        self.operations.begin_catch_up(&mut self.output);
+        quorum_recovery::send_vote(self.saved, &mut replica, &mut self.output);
+        debug_assert!(replica.is_frozen(), "{} left for a successor", replica.me);
+        self.replica = Some(replica);
+    }
+
+    /// Writes up to this number are durable: if the founding one is among them, the successor exists.
+    pub(super) fn finish_founding(&mut self, number: u64) {
+        let is_durable = |founding: &mut Founding| founding.write <= number;
+        let founding = self.replica.as_mut().and_then(|replica| replica.founding.take_if(is_durable));
+        let Some(founding) = founding else { return };
+        // What was said before was said in the former name.
+        self.seal_as(self.bootstrap.me());
+        let Some(replica) = &mut self.replica else { return };
+        replica.found_anew(founding, &self.options, &mut self.rng);
+        self.bootstrap.renamed(replica.cluster, replica.lineage().0);
+        self.quorum_recovery = QuorumRecovery::default();
+    }
+
+    /// Applies the entry that founded the successor.
+    pub(super) fn apply_epoch(&mut self, index: u64, epoch: Context) {
+        let Some(replica) = &mut self.replica else { return };
+        let Context::Epoch { cluster, survivor, id, missing, kept } = epoch else { return };
+        quorum_recovery::apply_epoch(index, cluster, (survivor, &id), kept, replica);
+        self.bootstrap.renamed(replica.cluster, replica.lineage().0);
+        if survivor == replica.me {
+            self.output.warn(Warning::Recovered { cluster, from: id, missing });
+            outcomes::settle_decided(&mut self.client_session, u64::MAX, &mut self.output);
+        }
+    }
+
+    /// What was said up to now was said in the present cluster, by this incarnation.
+    pub(super) fn seal_as(&mut self, incarnation: Incarnation) {
+        let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
+        self.output.seal(cluster, incarnation, self.start_guard.started());
+    }
+}

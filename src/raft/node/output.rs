@@ -1,0 +1,105 @@
+//! Collects what a node has for others: messages, deliveries for JavaScript, writes.
+//!
+//! Parts of the core add to it, each kind in its order. Only `node.rs` hands it out, as work.
+
+use std::collections::VecDeque;
+
+use crate::error::Error;
+use crate::raft::events::{Delivery, Target, Warning, Work, Write};
+use crate::raft::frame::{Message, Started};
+use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::outbox::Outbox;
+use crate::raft::requests::in_pages;
+
+/// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
+/// is parsed in one go.
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
+
+#[cfg_attr(test, derive(Debug))]
+#[derive(Default)]
+pub(super) struct Output {
+    work: VecDeque<Work>,
+    outbox: Outbox,
+    /// Deliveries that wait until the batch with JavaScript is answered. Bounded: roles and warnings come at the rate
+    /// of elections and Discover messages, outcomes are limited by the calls that the façade admits.
+    deliveries: Vec<Delivery>,
+    /// The number of the last write that was ordered.
+    writes: u64,
+}
+
+impl Output {
+    pub(super) fn send(&mut self, target: Target, message: Message) {
+        self.outbox.push(target, message);
+    }
+
+    pub(super) fn deliver(&mut self, delivery: Delivery) {
+        self.deliveries.push(delivery);
+    }
+
+    pub(super) fn warn(&mut self, warning: Warning) {
+        self.deliveries.push(Delivery::Warning(warning));
+    }
+
+    /// Orders a write on which only later frames depend.
+    pub(super) fn persist(&mut self, write: Write) {
+        self.writes += 1;
+        self.work.push_back(Work::Persist(self.writes, Box::new(write)));
+    }
+
+    pub(super) fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    pub(super) fn next_work(&mut self) -> Option<Work> {
+        self.work.pop_front()
+    }
+
+    /// The node has another incarnation: what the former one has not sent does not leave.
+    pub(super) fn join(&mut self, incarnation: Incarnation) {
+        self.outbox.clear();
+        self.work.push_back(Work::Join(incarnation));
+    }
+
+    /// Closes the frames: what was said up to now was said in this cluster, by this incarnation.
+    pub(super) fn seal(&mut self, cluster: ClusterUuid, from: Incarnation, started: Option<Started>) {
+        let frames = self.outbox.seal(cluster, from, started);
+        self.work.extend(frames);
+    }
+
+    /// Hands a batch to JavaScript.
+    pub(super) fn deliver_batch(&mut self, batch: Vec<Delivery>) {
+        self.work.push_back(Work::Deliver(batch));
+    }
+
+    pub(super) fn pending_deliveries(&self) -> &[Delivery] {
+        &self.deliveries
+    }
+
+    /// Moves the oldest pending deliveries to the batch, as much as it has room for.
+    pub(super) fn fill(&mut self, batch: &mut Vec<Delivery>) {
+        let mut bytes: usize = batch.iter().map(Delivery::payload_bytes).sum();
+        let has_room = |delivery: &&Delivery| {
+            let had_room = bytes < BATCH_BYTES_MAX;
+            bytes += delivery.payload_bytes();
+            had_room
+        };
+        let count = self.deliveries.iter().take_while(has_room).count();
+        let rest = self.deliveries.split_off(count);
+        batch.append(&mut std::mem::replace(&mut self.deliveries, rest));
+    }
+
+    /// Hands out all pending deliveries, in batches.
+    pub(super) fn deliver_all(&mut self) {
+        let deliveries = std::mem::take(&mut self.deliveries);
+        let batches = in_pages(deliveries, BATCH_BYTES_MAX, Delivery::payload_bytes);
+        self.work.extend(batches.into_iter().map(Work::Deliver));
+    }
+
+    pub(super) fn stop(&mut self, error: Option<Error>) {
+        self.work.push_back(Work::Stop(error));
+    }
+}

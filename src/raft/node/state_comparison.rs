@@ -1,0 +1,110 @@
+//! Compares the hashes of all members' states, on the leader, and finds those that differ from a majority of the voters.
+//!
+//! What is sent is `checks.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::raft::events::StateHash;
+use crate::raft::identity::RaftId;
+use crate::raft::options::Options;
+
+/// A comparison blocks JavaScript: it may take 1 % of its time.
+const PAUSE_FACTOR: u64 = 100;
+const PAUSE_MICROS_MIN: u64 = 1_000_000;
+
+/// The comparison of a leader.
+#[derive(Debug)]
+pub(super) struct StateComparison {
+    reports: BTreeMap<RaftId, Report>,
+    /// Members that were informed, for this comparison, that their state differs, and that state's hash.
+    accused: BTreeMap<RaftId, StateHash>,
+    /// When the next comparison may be proposed.
+    due_at: u64,
+    /// The last action that was compared.
+    compared_action: u64,
+}
+
+/// The hash of a member's state.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) index: u64,
+    /// Of the application's code: only states of one version are compared.
+    pub(super) version: Arc<str>,
+    pub(super) hash: StateHash,
+}
+
+/// The outcome of a comparison, as far as it is known.
+pub(super) enum Verdict {
+    Pending,
+    /// All voters have reported, and no majority has the same state.
+    NoMajority,
+    Majority {
+        hash: StateHash,
+        others: Vec<(RaftId, StateHash)>,
+    },
+}
+
+impl StateComparison {
+    pub(super) fn new(now: u64) -> Self {
+        Self { reports: BTreeMap::new(), accused: BTreeMap::new(), due_at: now, compared_action: 0 }
+    }
+
+    pub(super) fn forget(&mut self, member: RaftId) {
+        self.reports.remove(&member);
+    }
+
+    /// Begins a comparison, if one is due and there are actions that were not compared.
+    pub(super) fn begin(&mut self, now: u64, last_action: u64, options: &Options) -> bool {
+        if now < self.due_at || self.compared_action >= last_action {
+            return false;
+        }
+        self.compared_action = last_action;
+        self.due_at = now + PAUSE_MICROS_MIN.div_ceil(options.tick_micros.max(1));
+        self.reports.clear();
+        self.accused.clear();
+        true
+    }
+
+    /// Hashing took so long: the next one comes after a pause in proportion.
+    pub(super) fn pause(&mut self, now: u64, micros: u64, options: &Options) {
+        let pause = (PAUSE_FACTOR * micros).max(PAUSE_MICROS_MIN);
+        self.due_at = self.due_at.max(now + pause.div_ceil(options.tick_micros.max(1)));
+    }
+
+    /// Adds a report; compares it with the others of its version.
+    pub(super) fn add(&mut self, member: RaftId, report: Report, voters: &[RaftId]) -> Verdict {
+        if self.reports.values().any(|other| other.index > report.index) {
+            return Verdict::Pending;
+        }
+        if self.reports.values().any(|other| other.index < report.index) {
+            self.reports.clear();
+            self.accused.clear();
+        }
+        let version = report.version.clone();
+        self.reports.insert(member, report);
+        let same_version = self.reports.iter().filter(|(_, report)| report.version == version);
+        let hashes: Vec<(RaftId, StateHash)> =
+            same_version.map(|(member, report)| (*member, report.hash)).collect();
+        let mut counts: BTreeMap<StateHash, usize> = BTreeMap::new();
+        for (_, hash) in hashes.iter().filter(|(member, _)| voters.contains(member)) {
+            *counts.entry(*hash).or_default() += 1;
+        }
+        match counts.iter().find(|(_, count)| **count > voters.len() / 2) {
+            Some((majority, _)) => Verdict::Majority {
+                hash: *majority,
+                others: hashes.into_iter().filter(|(_, hash)| hash != majority).collect(),
+            },
+            None if counts.len() > 1 && counts.values().sum::<usize>() == voters.len() => Verdict::NoMajority,
+            None => Verdict::Pending,
+        }
+    }
+
+    /// Whether this member is to be informed: once for each state, also if others' hashes come later. It may be
+    /// restored by then.
+    pub(super) fn accuses(&mut self, member: RaftId, hash: StateHash) -> bool {
+        let is_known = self.accused.insert(member, hash) == Some(hash);
+        injected_bug!(TellsDisagreementAgain, is_known => false);
+        !is_known
+    }
+}
