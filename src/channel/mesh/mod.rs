@@ -29,7 +29,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, Semaphore, mpsc, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
@@ -202,6 +202,11 @@ impl Refusals {
 impl<N: Network> Shared<N> {
     const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
 
+    /// Connections whose other side has not been greeted yet; further ones are closed at once.
+    const GREETINGS_MAX: usize = 256;
+
+    const LISTENS_EVERY: Duration = Duration::from_millis(50);
+
     /// How often names are resolved again while all is well: their records may change.
     const DISCOVERS_EVERY: Duration = Duration::from_secs(2);
 
@@ -222,41 +227,60 @@ impl<N: Network> Shared<N> {
     }
 
     async fn accept_all(self: Arc<Self>, first: Result<Arc<N::Listener>, String>) {
-        const RETRIES_EVERY: Duration = Duration::from_millis(50);
-        let mut listening = first;
-        let listener = loop {
-            let _ = self.events.send(Event::Listening(listening.as_ref().map(|_| ()).map_err(String::clone)));
-            match listening {
-                Ok(listener) => break listener,
-                Err(_) => sleep(RETRIES_EVERY).await,
-            }
-            // The former link of this node may not have let go of the address yet.
-            listening = self.listen();
-        };
+        let listener = self.until_listening(first).await;
+        // Strangers that connect and say nothing must not take all descriptors of the process.
+        let greetings = Arc::new(Semaphore::new(Self::GREETINGS_MAX));
         loop {
-            match self.network.accept(&listener).await {
-                Ok(socket) => {
+            let accepted = self.network.accept(&listener).await;
+            match (accepted, greetings.clone().try_acquire_owned()) {
+                (Ok(socket), Ok(permit)) => {
                     let (shared, listener) = (self.clone(), listener.clone());
                     self.spawn(async move {
-                        let from = socket.tcp_stream().and_then(|stream| stream.peer_addr().ok());
-                        let admitted = shared.network.admit(&listener, socket);
-                        let Ok(admitted) = timeout(Self::GREETING_TIMEOUT, admitted).await else { return };
-                        let met = match admitted {
-                            Ok(stream) => shared.clone().meet(stream, None).await.map(|_| ()),
-                            Err(error) => Err(error.into()),
-                        };
-                        // What connects and is no node at all is no concern of this one.
-                        if let Err(unwelcome) = met
-                            && unwelcome.is_refusal()
-                        {
-                            let from = from.map_or_else(String::new, |from| format!(" from {}", from.ip()));
-                            shared.refusals.report(format!("a connection{from}: {unwelcome}"));
-                        }
+                        shared.answer(&listener, socket).await;
+                        drop(permit);
                     });
                 }
-                // The process has no more file descriptors, say.
-                Err(_) => sleep(RETRIES_EVERY).await,
+                (Ok(_), Err(_)) => {}
+                // The process has no more descriptors, say.
+                (Err(_), _) => sleep(Self::LISTENS_EVERY).await,
             }
+        }
+    }
+
+    /// Tries until it can listen. The former link of this node may not have let go of the address yet: that is no news.
+    async fn until_listening(&self, first: Result<Arc<N::Listener>, String>) -> Arc<N::Listener> {
+        const GRACE: Duration = Duration::from_millis(200);
+        let (begun, mut listening) = (Instant::now(), first);
+        loop {
+            match listening {
+                Ok(listener) => {
+                    let _ = self.events.send(Event::Listening(Ok(())));
+                    return listener;
+                }
+                Err(cause) if begun.elapsed() > GRACE => {
+                    let _ = self.events.send(Event::Listening(Err(cause)));
+                }
+                Err(_) => {}
+            }
+            sleep(Self::LISTENS_EVERY).await;
+            listening = self.listen();
+        }
+    }
+
+    /// Greets what has connected to this link. What is no node at all is no concern of it.
+    async fn answer(self: Arc<Self>, listener: &N::Listener, socket: Socket) {
+        let from = socket.tcp_stream().and_then(|stream| stream.peer_addr().ok());
+        let admitted = self.network.admit(listener, socket);
+        let Ok(admitted) = timeout(Self::GREETING_TIMEOUT, admitted).await else { return };
+        let met = match admitted {
+            Ok(stream) => self.clone().meet(stream, None).await.map(|_| ()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(unwelcome) = met
+            && unwelcome.is_refusal()
+        {
+            let from = from.map_or_else(String::new, |from| format!(" from {}", from.ip()));
+            self.refusals.report(format!("a connection{from}: {unwelcome}"));
         }
     }
 
@@ -387,6 +411,7 @@ impl<N: Network> Shared<N> {
 
     async fn read_records(&self, connection: &Connection, records: &mut Records) -> io::Result<()> {
         const READ_AT_ONCE: usize = 64 << 10;
+        records.allow_frames();
         loop {
             let mut has_frames = false;
             while let Some(incoming) = records.next()? {

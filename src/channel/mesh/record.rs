@@ -58,17 +58,24 @@ pub(super) struct Records {
     buffer: BytesMut,
     /// The slices of a bulk frame so far.
     partial: BytesMut,
+    /// How large a frame in slices may be: before the handshake is over, a stranger's would only take memory.
+    partial_bytes_max: usize,
 }
 
 impl Default for Records {
     fn default() -> Self {
         let mut codec = LengthDelimitedCodec::new();
         codec.set_max_frame_length(RECORD_BYTES_MAX);
-        Self { codec, buffer: BytesMut::new(), partial: BytesMut::new() }
+        Self { codec, buffer: BytesMut::new(), partial: BytesMut::new(), partial_bytes_max: 0 }
     }
 }
 
 impl Records {
+    /// The handshake is over: frames may arrive.
+    pub(super) fn allow_frames(&mut self) {
+        self.partial_bytes_max = FRAME_BYTES_MAX;
+    }
+
     /// Where the bytes that arrive are to be appended.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
@@ -82,7 +89,7 @@ impl Records {
             }
             let kind = record.get_u8();
             if kind == Kind::Slice as u8 || kind == Kind::LastSlice as u8 {
-                if self.partial.len() + record.len() > FRAME_BYTES_MAX {
+                if self.partial.len() + record.len() > self.partial_bytes_max {
                     return Err(invalid("a frame that is too large"));
                 }
                 self.partial.extend_from_slice(&record);
@@ -148,6 +155,9 @@ mod tests {
     fn slices_without_an_end_are_refused() {
         let (mut records, mut slice) = (Records::default(), Vec::new());
         write(&mut slice, Kind::Slice, &[7; SLICE_BYTES_MAX]);
+        records.buffer().extend_from_slice(&slice);
+        assert!(records.next().is_err(), "the handshake is not over");
+        records.allow_frames();
         for _ in 0..FRAME_BYTES_MAX / SLICE_BYTES_MAX {
             records.buffer().extend_from_slice(&slice);
             assert_eq!(records.next().unwrap(), None);
