@@ -16,7 +16,7 @@ use conflux::{
         memory::Memory,
         redis::{Redis, RedisOptions},
     },
-    raft::{Incarnation, Target},
+    raft::{Incarnation, Lane, Target},
 };
 use futures_util::StreamExt;
 
@@ -48,9 +48,9 @@ async fn over_links(channel: &dyn Channel) -> Vec<Duration> {
     let mut times = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let begin = Instant::now();
-        one.outbound.send(Target::One(ids[1]), frame.clone());
+        one.outbound.send(Target::One(ids[1]), Lane::Control, frame.clone());
         let there = next(&mut two).await;
-        two.outbound.send(Target::One(ids[0]), there);
+        two.outbound.send(Target::One(ids[0]), Lane::Control, there);
         next(&mut one).await;
         times.push(begin.elapsed());
     }

@@ -171,7 +171,7 @@ impl Cores {
                     member.incarnation = Some(incarnation);
                     member.node.handle(Input::Channel(ChannelState::Healthy));
                 }
-                Work::Send(target, frame) => self.frames.push_back((number, target, frame)),
+                Work::Send(target, _, frame) => self.frames.push_back((number, target, frame)),
                 Work::Persist(write, _) => member.node.handle(Input::Persisted(write)),
                 Work::Deliver(batch) => answer(&mut member.node, batch),
                 Work::Stop(error) => panic!("a core stopped: {error:?}"),
