@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::asked::Asked;
-use super::options::bug;
+use super::bug;
 use crate::channel::Channel;
 use crate::channel::custom::{Custom, OpenLinks, Script};
 use crate::channel::local::Local;

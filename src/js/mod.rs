@@ -84,6 +84,11 @@ pub fn open(
     Ok(NativeNode { handle, turn, tick, isolation, security, links })
 }
 
+/// The façade checks what it hands over.
+fn bug(error: impl ToString) -> Error {
+    Error::Panic { message: format!("the options: {}", error.to_string()) }
+}
+
 fn refusal(error: Error) -> napi::Error {
     napi::Error::from_reason(format!("{} {error}", error.code()))
 }

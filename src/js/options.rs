@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::asked::Asked;
+use super::bug;
 use super::channel::{ChannelEdge, GivenChannel};
 use crate::channel::Channel;
 use crate::channel::custom::{OpenLinks, Script};
@@ -104,11 +105,6 @@ pub fn parse_secrets(text: &str) -> Result<Vec<Secret>, Error> {
 
 fn secrets(given: Vec<GivenSecret>) -> Vec<Secret> {
     given.into_iter().map(|GivenSecret { id, secret }| Secret { id, secret }).collect()
-}
-
-/// The façade checks what it hands over.
-pub(super) fn bug(error: impl ToString) -> Error {
-    Error::Panic { message: format!("the options: {}", error.to_string()) }
 }
 
 /// How many ticks are at least so long.

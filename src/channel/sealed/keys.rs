@@ -13,7 +13,7 @@ use ring::{
 
 use super::{
     header::{Boot, Fingerprint, HEADER_BYTES},
-    security::Refusal,
+    refusal::Refusal,
 };
 
 /// Of one key of a ring, in a handshake.

@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod header;
 mod keys;
 mod opener;
+mod refusal;
 mod sealer;
 mod security;
 #[cfg(test)]
@@ -26,7 +27,8 @@ mod tests;
 mod window;
 
 pub use keys::Secret;
-pub use security::{Refusal, Security};
+pub use refusal::Refusal;
+pub use security::Security;
 
 pub(super) use opener::Opener;
 

@@ -10,7 +10,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::{
     header::{Boot, Fingerprint, HEADER_BYTES, Header, HeaderFault, Kind},
     keys::{BootKey, KeyRing},
-    security::{Refusal, Security},
+    refusal::Refusal,
+    security::Security,
     window::Window,
 };
 use crate::raft::{Incarnation, Target};

@@ -14,54 +14,12 @@ use std::{
 use super::{
     header::Fingerprint,
     keys::{KeyRing, Secret, name_of},
+    refusal::Refusal,
 };
 use crate::{channel::lock, raft::Incarnation};
 
 /// For how long a frame that was sealed otherwise explains why a node is waiting.
 const MISMATCH_COUNTS: Duration = Duration::from_secs(10);
-
-/// Why a frame was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// This node has a secret, and the frame is not sealed.
-    Unsealed,
-    /// The frame is sealed, and this node has no secret.
-    Sealed,
-    /// It is sealed with a secret that this node does not have.
-    UnknownKey,
-    /// It is not what a node with the secret sealed.
-    Forged,
-    /// It was accepted before, or is too old to know, or is this node's own.
-    Replayed,
-    /// It was sealed for another node.
-    Misdirected,
-    Malformed,
-    /// It was sealed by another version of conflux.
-    OtherVersion,
-}
-
-impl Refusal {
-    pub const ALL: [Self; 8] = [
-        Self::Unsealed,
-        Self::Sealed,
-        Self::UnknownKey,
-        Self::Forged,
-        Self::Replayed,
-        Self::Misdirected,
-        Self::Malformed,
-        Self::OtherVersion,
-    ];
-
-    /// Whether the two nodes cannot meet because of their secrets.
-    fn is_mismatch(self) -> bool {
-        matches!(self, Self::Unsealed | Self::Sealed | Self::UnknownKey)
-    }
-
-    /// Whether a person must know. The others happen on a channel that repeats frames, or are harmless.
-    fn is_reported(self) -> bool {
-        self.is_mismatch() || self == Self::Forged
-    }
-}
 
 /// What announces a change of the ring to the other nodes.
 type Announce = Box<dyn Fn() + Send>;

@@ -7,7 +7,8 @@ use super::{
     header::{HEADER_BYTES, Header, Kind},
     keys::{KeyRing, Secret},
     opener::{Opener, open_note},
-    security::{Refusal, Security},
+    refusal::Refusal,
+    security::Security,
 };
 use crate::{
     channel::{Channel, contract::incarnation, marker::NoteCipher, memory::Memory},
