@@ -3,10 +3,11 @@
 use std::{fs, path::Path, time::Duration};
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{Pem, TcpTls};
 use crate::{
@@ -31,6 +32,8 @@ pub(in crate::channel) struct Authority {
 impl Authority {
     pub(in crate::channel) fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("no name is a good list of names");
+        // Two authorities of one name would be told apart by their signatures only.
+        params.distinguished_name.push(DnType::CommonName, Uuid::new_v4().to_string());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("the machine has random numbers");
         let pem = params.self_signed(&key).expect("the parameters are good").pem();
