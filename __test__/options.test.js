@@ -50,7 +50,7 @@ const wrong = [
   [
     'channel',
     [{ name: 'pigeon' }, { name: 'constructor' }, { name: 1 }],
-    '"channel.name" must be "memory", "redis", "custom" or "socket.io"'
+    '"channel.name" must be "local", "tcp", "redis", "memory", "custom" or "socket.io"'
   ],
   ['channel', [{ name: 'custom' }, { name: 'custom', join: null }], '"channel.join" is required'],
   [

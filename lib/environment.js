@@ -16,6 +16,8 @@ const { MessageChannel } = require('node:worker_threads')
 
 const STDERR = 2
 
+const { encodeURIComponent } = globalThis
+
 /** That of the language: a global `Promise` may be a library's. */
 const Promise = (async () => {})().constructor
 
@@ -124,6 +126,7 @@ module.exports = {
   Promise,
   clearTimeout,
   emitWarning,
+  encodeURIComponent,
   nextTick,
   now,
   process,

@@ -78,9 +78,13 @@ const CHANNELS = {
     channelName: { default: 'conflux', check: name },
     path: { check: pathname }
   },
-  memory: {
+  tcp: {
     name: { required: true, check: name },
-    channelName: { default: 'conflux', check: name }
+    channelName: { default: 'conflux', check: name },
+    listen: { required: true, check: listen },
+    advertise: { check: advertise },
+    peers: { required: true, check: peers },
+    tls: { check: peerTls }
   },
   redis: {
     name: { required: true, check: name },
@@ -105,6 +109,10 @@ const CHANNELS = {
     sentinelTls: { check: boolean },
     rootNodes: { check: servers({ host: { check: string }, port: PORT, url: { check: nodeUrl } }) }
   },
+  memory: {
+    name: { required: true, check: name },
+    channelName: { default: 'conflux', check: name }
+  },
   custom: {
     name: { required: true, check: name },
     channelName: { default: 'conflux', check: name },
@@ -115,14 +123,6 @@ const CHANNELS = {
     host: { required: true, check: socketIOHost },
     channel: { default: 'conflux', check: name },
     options: { check: object }
-  },
-  tcp: {
-    name: { required: true, check: name },
-    channelName: { default: 'conflux', check: name },
-    listen: { required: true, check: listen },
-    advertise: { check: advertise },
-    peers: { required: true, check: peers },
-    tls: { check: peerTls }
   }
 }
 

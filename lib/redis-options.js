@@ -5,6 +5,7 @@
 'use strict'
 
 const { URL, URLSearchParams } = require('node:url')
+const { encodeURIComponent } = require('./environment')
 
 const SENTINEL_PORT = 26379
 const REDIS_PORT = 6379
