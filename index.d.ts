@@ -370,7 +370,7 @@ declare namespace conflux {
    * Between the processes of one machine and one user (node:cluster, pm2, a command beside a server), over Unix sockets;
    * on Windows over the loopback interface. No server and no port to choose.
    */
-  interface LocalChannel {
+  interface LocalChannel extends CommonChannelOptions {
     name: 'local'
     /** Nodes with the same name find each other. Default: `conflux`. */
     channelName?: string | undefined
@@ -386,7 +386,7 @@ declare namespace conflux {
    * Over TCP connections between the nodes: no server. Each node connects to every peer that it learns of and keeps one
    * connection to each; an address is never an identity, so nodes may change theirs.
    */
-  interface TcpChannel {
+  interface TcpChannel extends CommonChannelOptions {
     name: 'tcp'
     /** Nodes with the same name take part in one cluster; others are refused when they connect. Default: `conflux`. */
     channelName?: string | undefined
@@ -500,7 +500,7 @@ declare namespace conflux {
    * cost time: a channel should lose them only when something fails. `channelContract` of `conflux/testing` tests all of
    * that; docs/channels.md has an example.
    */
-  interface CustomChannel {
+  interface CustomChannel extends CommonChannelOptions {
     name: 'custom'
     /** Names the channel in messages. Which nodes find each other, `join` decides. Default: `conflux`. */
     channelName?: string | undefined
@@ -543,7 +543,7 @@ declare namespace conflux {
    * needs the package socket.io-client 4 (`npm install socket.io-client`): without it, `conflux(options)` throws
    * `ERR_CONFLUX_INVALID_OPTIONS`.
    */
-  interface SocketIOChannel {
+  interface SocketIOChannel extends CommonChannelOptions {
     name: 'socket.io'
     /** The address of the server, without a path: `http://localhost:8000`. */
     host: string

@@ -24,7 +24,7 @@ function channelWarnings(channel) {
 /** Once per process and channel. */
 function unauthenticatedWarning(channel) {
   const host = remoteHost(channel)
-  const { name, channelName } = channel
+  const { name, channelName = channel.channel } = channel
   const key = JSON.stringify([name, channelName, host])
   if (host === null || reported.has(key)) return undefined
   reported.add(key)
@@ -44,6 +44,8 @@ function remoteHost(channel) {
   switch (channel.name) {
     case 'redis':
       return remoteHostOfRedis(channel)
+    case 'socket.io':
+      return remoteHostOfSocketIO(channel)
     case 'tcp':
       return channel.tls === undefined ? remoteHostOfTcp(channel) : null
     default:
@@ -56,6 +58,11 @@ function remoteHostOfRedis({ connectionString, host, sentinels, clusterNodes }) 
   const hosts = [connectionString === undefined ? (host ?? '') : hostOf(connectionString)]
   hosts.push(...servers.map(server => server.host))
   return hosts.find(host => host !== '' && !isOfThisMachine(host)) ?? null
+}
+
+function remoteHostOfSocketIO({ host }) {
+  const given = hostOf(host)
+  return given === '' || isOfThisMachine(given) ? null : given
 }
 
 /** Every process that can connect to the address is let in. */
