@@ -27,7 +27,7 @@ class Cluster {
   #settings
 
   /**
-   * @param settings.channel over which: redis, tcp or local.
+   * @param settings.channel over which: redis (the default), tcp or local.
    * @param settings.size how many processes, all voters.
    * @param settings.isDurable whether they keep their logs on disk.
    * @param settings.folder where histories, logs and storages go.
@@ -38,7 +38,7 @@ class Cluster {
     cluster.size = settings.size
     cluster.isDurable = settings.isDurable
     cluster.ids = Array.from({ length: settings.size }, (_, i) => `node-${i + 1}`)
-    cluster.network = await NETWORKS[settings.channel].start(settings.folder, cluster.ids)
+    cluster.network = await NETWORKS[settings.channel ?? 'redis'].start(settings.folder, cluster.ids)
     /** All processes that ever ran, in the order of their starts. */
     cluster.members = []
     /** Faults that the processes reported; the run decides which of them are to be expected. */
