@@ -17,8 +17,11 @@ async function strike({ cluster, random, note }) {
       await others[0].ask('remove', target.id, ORDER_TIMEOUT_MS)
       removed.push(target.id)
     } catch ({ code }) {
-      // What else is broken meanwhile may keep an order from being carried out.
-      if (code !== 'ERR_CONFLUX_NO_QUORUM') throw new Error(`removing ${target.id}: ${code}`)
+      // What else is broken meanwhile may keep an order from being carried out; and a voter that is cut off is removed
+      // together with the one before it, if the others could not continue otherwise.
+      if (!['ERR_CONFLUX_NO_QUORUM', 'ERR_CONFLUX_UNKNOWN_MEMBER'].includes(code)) {
+        throw new Error(`removing ${target.id}: ${code}`)
+      }
     }
   }
   if (removed.length > 0) note({ removed })
