@@ -16,6 +16,7 @@ const EXPECTED = [
   'CONTRIBUTING.md',
   'LICENSE',
   'README.md',
+  'SECURITY.md',
   'THIRD-PARTY-NOTICES',
   'binding.js',
   'index.d.mts',
