@@ -132,6 +132,7 @@ fn create_directory(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::create_dir_all(parent_of(path))?;
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "modes are for Unix"))]
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
