@@ -160,7 +160,7 @@ async fn a_line_that_goes_dead_is_noticed_within_patience_and_replaced() {
     let begin = Instant::now();
     // Frames that were sent meanwhile are lost with the connection; the new one works.
     until(|| line.connections.load(Relaxed) > before).await;
-    assert!(begin.elapsed() < Duration::from_millis(1_900), "noticed after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(4), "noticed after {:?}", begin.elapsed());
     line.is_frozen.store(false, Relaxed);
     connected(&mut one, &mut two, [1, 2]).await;
 }
