@@ -131,7 +131,7 @@ const FAULTY = {
     })),
     /`close` threw: not open/
   ],
-  'nobody can return': [
+  'a node cannot return': [
     altered(({ join, members }, self, deliver) => {
       if (members.wasThere?.has(self))
         return { ready: new Promise(() => {}), send() {}, broadcast() {}, close() {} }

@@ -1,6 +1,6 @@
 /**
  * The channels `local` and `tcp`: processes that reach each other directly form a cluster, survive the death of each of
- * them, find each other at new addresses, and let nobody else in. Real processes, kill -9, and a ledger that is audited.
+ * them, find each other at new addresses, and refuse all other clients. Real processes, kill -9, and a ledger that is audited.
  */
 'use strict'
 

@@ -110,8 +110,8 @@ test('nodes follow the primary that Sentinels name, over a failover and a change
       reply => /num-slaves\r\n\$1\r\n1\r\n/.test(reply) && /num-other-sentinels\r\n\$1\r\n2\r\n/.test(reply)
     )
   })
-  const nobody = { host: '127.0.0.1', port: await freePort() }
-  const servers = [nobody, ...sentinels].map(({ host, port }) => ({ host, port }))
+  const absent = { host: '127.0.0.1', port: await freePort() }
+  const servers = [absent, ...sentinels].map(({ host, port }) => ({ host, port }))
   const channel = { sentinels: servers, masterName: 'orders', sentinelPassword: password }
   const nodes = ['a', 'b', 'c'].map(id => open(t, id, channel))
   await Promise.all(nodes.map(node => node.ready({ timeout: 10_000 })))

@@ -1,6 +1,6 @@
 /**
  * `channel.secret`: nodes with one secret form a cluster that only they can read and write to; others learn why they are
- * refused; keys are rotated under load. Real processes, a real Redis, and an attacker who has its password.
+ * refused; keys are rotated under load. Real processes, a real Redis, and an attacker with its password.
  */
 'use strict'
 
@@ -191,7 +191,7 @@ const ATTACKS = {
 }
 const KINDS = Object.keys(ATTACKS)
 
-test(`${FRAMES} frames of an attacker who has the password of Redis have no effect, and are counted`, async t => {
+test(`${FRAMES} frames of an attacker with the password of Redis have no effect, and are counted`, async t => {
   const redis = await redisServer(t, { password: 'known' })
   const attacker = { port: redis.port, password: 'known' }
   const channel = sealedChannel(redis, [OLD])

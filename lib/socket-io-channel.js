@@ -83,7 +83,7 @@ class SocketIOLink {
     socket.connect()
   }
 
-  /** The server forgets who is where when a connection ends. */
+  /** The server forgets the name of a client when its connection ends. */
   #join() {
     const { id } = this.#socket
     this.#socket.timeout(JOIN_TIMEOUT_MS).emit('join', this.#channel, this.#self, error => {

@@ -1,4 +1,4 @@
-//! The handshake of a connection: who is at the other end, and whether both belong to one channel.
+//! The handshake of a connection: which link is at the other end, and whether both belong to one channel.
 //!
 //! ```text
 //! dialing side                listening side

@@ -247,7 +247,8 @@ impl<N: Network> Shared<N> {
         }
     }
 
-    /// Tries until it can listen. The former link of this node may not have let go of the address yet: that is no news.
+    /// Tries until it can listen. The former link of this node may still hold the address for a moment, which is
+    /// not reported.
     async fn until_listening(&self, first: Result<Arc<N::Listener>, String>) -> Arc<N::Listener> {
         const GRACE: Duration = Duration::from_millis(200);
         let (begun, mut listening) = (Instant::now(), first);

@@ -115,7 +115,7 @@ async fn a_node_with_another_certificate_is_not_let_in() {
     let cause = refusal(&mut stranger).await;
     assert!(cause.contains("invalid peer certificate: UnknownIssuer"), "{cause}");
     for (tls, reason) in [
-        (authority.tls("somebody", None), "the certificate's names [somebody] are not in \"allow\""),
+        (authority.tls("stranger", None), "the certificate's names [stranger] are not in \"allow\""),
         (expired, "invalid peer certificate: certificate expired"),
     ] {
         let stranger = open(0, &[port], Some(tls)).join(incarnation(2));
