@@ -118,3 +118,72 @@ fn size(message: &Message) -> usize {
         | Message::StartRefused { .. } => SMALL,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::frame::{RequestItem, Requests};
+
+    fn requests(floor: u64, bytes: usize) -> Message {
+        let item = RequestItem {
+            sequence: floor,
+            after: 0,
+            method: "m".into(),
+            args: vec![b'0'; bytes].into(),
+            attempts: 0,
+        };
+        Message::Requests(Requests { term: 1, start: 1, floor, requests: vec![item] })
+    }
+
+    /// The lane of each frame to all, and what it holds: the floors of requests, 0 for a control message.
+    fn sealed(messages: impl IntoIterator<Item = Message>) -> Vec<(Lane, Vec<u64>)> {
+        let mut outbox = Outbox::default();
+        messages.into_iter().for_each(|message| outbox.push(Target::All, message));
+        let work = outbox.seal(ClusterUuid::NONE, Incarnation::from_u128(1), None);
+        work.map(|work| {
+            let Work::Send(_, lane, bytes) = work else { panic!("{work:?}") };
+            let messages = Frame::decode(&bytes).expect("it is a frame").messages;
+            let floors = messages.iter().map(|message| match message {
+                Message::Requests(requests) => requests.floor,
+                message => {
+                    assert_eq!(*message, Message::AppProbe);
+                    0
+                }
+            });
+            (lane, floors.collect())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn control_messages_do_not_wait_for_large_bulk_data() {
+        let large = 2 * MIXED_FRAME_BYTES_MAX;
+        assert_eq!(
+            sealed([requests(1, large), Message::AppProbe, requests(2, large), Message::AppProbe]),
+            [(Lane::Bulk, vec![1, 2]), (Lane::Control, vec![0, 0])]
+        );
+        assert_eq!(
+            sealed([Message::AppProbe, requests(1, large), Message::AppProbe]),
+            [(Lane::Control, vec![0, 0]), (Lane::Bulk, vec![1])]
+        );
+    }
+
+    #[test]
+    fn small_messages_of_both_lanes_share_a_bulk_frame() {
+        assert_eq!(
+            sealed([Message::AppProbe, requests(1, 10), Message::AppProbe]),
+            [(Lane::Bulk, vec![0, 1, 0])]
+        );
+    }
+
+    #[test]
+    fn bulk_messages_keep_their_order_over_several_frames() {
+        let bytes = [10, FRAME_BYTES_MAX / 2, 10, FRAME_BYTES_MAX, 10, MIXED_FRAME_BYTES_MAX, 10];
+        let messages =
+            (1..).zip(bytes).flat_map(|(floor, bytes)| [requests(floor, bytes), Message::AppProbe]);
+        let frames = sealed(messages);
+        assert!(frames.len() > 2, "{frames:?}");
+        let bulk = frames.iter().filter(|(lane, _)| *lane == Lane::Bulk).flat_map(|(_, floors)| floors);
+        assert!(bulk.filter(|floor| **floor > 0).copied().eq(1..=7), "{frames:?}");
+    }
+}
