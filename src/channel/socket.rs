@@ -4,7 +4,7 @@
 //! finds none waits for [`Socket::writable`].
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     sync::{
         Arc,
@@ -209,6 +209,25 @@ impl AsyncWrite for Socket {
                 written => return Poll::Ready(written),
             }
         }
+    }
+
+    /// rustls has one chance to send the alert that says why a handshake fails, and other records may wait before it.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(either!(self, stream => stream.poll_write_ready(context)))?;
+            match either!(self, stream => stream.try_write_vectored(buffers)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -48,6 +48,18 @@ pub(super) struct Origin {
     pub(super) dial: u64,
 }
 
+impl Origin {
+    /// Whether the connection of this origin replaces the one of another. Both sides decide alike, in whichever order the
+    /// two open: the newest of one dialing side counts, and of two that were dialed at the same time the one from the
+    /// lower link. A side that dials although the other holds an older connection has lost that one.
+    fn supersedes(self, other: Self, is_other_old: bool) -> bool {
+        if self.dialed_by == other.dialed_by {
+            return self.dial > other.dial;
+        }
+        is_other_old || self.dialed_by < other.dialed_by
+    }
+}
+
 #[derive(Default)]
 struct Outgoing {
     lanes: Lanes,
@@ -98,15 +110,9 @@ impl Connection {
         }
     }
 
-    /// Whether this connection replaces another one to the same link. Both sides decide alike: the newest of one dialing
-    /// side, and of two that were dialed at the same time the one from the lower link. A side that dials although the
-    /// other holds an older connection has lost that one.
+    /// Whether this connection replaces another one to the same link.
     pub(super) fn supersedes(&self, other: &Self, patience: Duration) -> bool {
-        let (mine, others) = (self.origin, other.origin);
-        if mine.dialed_by == others.dialed_by {
-            return mine.dial > others.dial;
-        }
-        other.begun.elapsed() > patience || mine.dialed_by < others.dialed_by
+        self.origin.supersedes(other.origin, other.begun.elapsed() > patience)
     }
 
     pub(super) fn push(&self, lane: Lane, frame: Bytes) {
@@ -226,5 +232,36 @@ impl Outgoing {
             stream.shut_down()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What remains of two connections that open in this order.
+    fn survivor(first: Origin, second: Origin) -> Origin {
+        if second.supersedes(first, false) { second } else { first }
+    }
+
+    #[test]
+    fn both_sides_keep_the_same_one_of_two_connections() {
+        let links = [LinkId::draw(), LinkId::draw()];
+        let origins: Vec<Origin> =
+            links.iter().flat_map(|&dialed_by| [1, 2].map(|dial| Origin { dialed_by, dial })).collect();
+        for &one in &origins {
+            for &other in origins.iter().filter(|other| **other != one) {
+                assert_eq!(survivor(one, other), survivor(other, one), "{one:?} and {other:?}");
+            }
+        }
+        let [one, other] = links.map(|dialed_by| Origin { dialed_by, dial: 1 });
+        assert!(
+            one.supersedes(other, true) && other.supersedes(one, true),
+            "a side that dials anew has lost the old one"
+        );
+        assert!(
+            !one.supersedes(Origin { dial: 2, ..one }, true),
+            "one that a side has given up never returns"
+        );
     }
 }

@@ -78,7 +78,7 @@ async fn dial<N: Network>(shared: Arc<Shared<N>>, address: N::Address) {
         if matches!(&unwelcome, Unwelcome::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused) {
             shared.network.refused(&address);
         }
-        let cause = format!("connecting to {address}: {unwelcome}");
+        let cause = format!("connecting to {address}: {}", shared.describe(&unwelcome));
         if unwelcome.is_refusal() {
             shared.refusals.report(cause.clone());
         }

@@ -85,7 +85,7 @@ impl Hello {
 pub(super) enum Unwelcome {
     Io(io::Error),
     /// One side does not trust the other's certificate.
-    Untrusted(io::Error),
+    Untrusted(rustls::Error),
     /// Not conflux, or a conflux whose mesh is another.
     Foreign,
     OtherChannel(String),
@@ -96,7 +96,8 @@ pub(super) enum Unwelcome {
 impl fmt::Display for Unwelcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unwelcome::Io(error) | Unwelcome::Untrusted(error) => error.fmt(f),
+            Unwelcome::Io(error) => error.fmt(f),
+            Unwelcome::Untrusted(error) => error.fmt(f),
             Unwelcome::Foreign => f.write_str("what is there is no conflux node of this version"),
             Unwelcome::OtherChannel(name) => {
                 write!(f, "the node there belongs to the channel named {name:?}")
@@ -112,10 +113,9 @@ impl fmt::Display for Unwelcome {
 
 impl From<io::Error> for Unwelcome {
     fn from(error: io::Error) -> Self {
-        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-            Unwelcome::Untrusted(error)
-        } else {
-            Unwelcome::Io(error)
+        match error.downcast::<rustls::Error>() {
+            Ok(error) => Unwelcome::Untrusted(error),
+            Err(error) => Unwelcome::Io(error),
         }
     }
 }
@@ -125,18 +125,13 @@ impl Unwelcome {
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             Unwelcome::OtherChannel(_) | Unwelcome::Secret(_) => true,
-            Unwelcome::Untrusted(error) => {
-                let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-                matches!(
-                    inner,
-                    Some(
-                        rustls::Error::InvalidCertificate(_)
-                            | rustls::Error::General(_)
-                            | rustls::Error::NoCertificatesPresented
-                            | rustls::Error::AlertReceived(_)
-                    )
-                )
-            }
+            Unwelcome::Untrusted(error) => matches!(
+                error,
+                rustls::Error::InvalidCertificate(_)
+                    | rustls::Error::General(_)
+                    | rustls::Error::NoCertificatesPresented
+                    | rustls::Error::AlertReceived(_)
+            ),
             Unwelcome::Io(_) | Unwelcome::Foreign => false,
         }
     }

@@ -81,6 +81,11 @@ pub(super) trait Network: Send + Sync + 'static {
         std::future::ready(Vec::new())
     }
 
+    /// What an error of TLS means, in words.
+    fn describe_untrusted(&self, error: &rustls::Error) -> String {
+        error.to_string()
+    }
+
     /// Nothing listens at this address, although it was discovered.
     fn refused(&self, _address: &Self::Address) {}
 }
@@ -281,7 +286,16 @@ impl<N: Network> Shared<N> {
             && unwelcome.is_refusal()
         {
             let from = from.map_or_else(String::new, |from| format!(" from {}", from.ip()));
-            self.refusals.report(format!("a connection{from}: {unwelcome}"));
+            self.refusals.report(format!("a connection{from}: {}", self.describe(&unwelcome)));
+        }
+    }
+
+    fn describe(&self, unwelcome: &Unwelcome) -> String {
+        match unwelcome {
+            Unwelcome::Untrusted(error) => self.network.describe_untrusted(error),
+            Unwelcome::Io(_) | Unwelcome::Foreign | Unwelcome::OtherChannel(_) | Unwelcome::Secret(_) => {
+                unwelcome.to_string()
+            }
         }
     }
 

@@ -210,6 +210,10 @@ impl Network for TcpNetwork {
             None => Vec::new(),
         }
     }
+
+    fn describe_untrusted(&self, error: &rustls::Error) -> String {
+        self.tls.as_ref().map_or_else(|| error.to_string(), |tls| tls.describe(error))
+    }
 }
 
 fn is_loopback(ip: IpAddr) -> bool {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use rustls::{
-    RootCertStore,
+    CertificateError, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
@@ -14,8 +14,15 @@ pub(super) struct Credentials {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     authorities: Vec<CertificateDer<'static>>,
-    /// Where the certificate comes from, for errors.
-    source: String,
+    sources: Sources,
+}
+
+/// Where all of it comes from, for errors.
+#[derive(PartialEq, Eq)]
+struct Sources {
+    cert: String,
+    key: String,
+    ca: String,
 }
 
 impl Credentials {
@@ -27,8 +34,12 @@ impl Credentials {
                 .map_err(|_| format!("{} holds no private key in PEM", describe("key", &options.key)))
         })?;
         let authorities = certificates("ca", &options.ca)?;
-        let source = format!("{} and {}", describe("cert", &options.cert), describe("key", &options.key));
-        Ok(Self { chain, key, authorities, source })
+        let sources = Sources {
+            cert: describe("cert", &options.cert),
+            key: describe("key", &options.key),
+            ca: describe("ca", &options.ca),
+        };
+        Ok(Self { chain, key, authorities, sources })
     }
 
     pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
@@ -50,7 +61,23 @@ impl Credentials {
     }
 
     pub(super) fn describe(&self, error: &rustls::Error) -> String {
-        format!("{}: {error}", self.source)
+        format!("{} and {}: {error}", self.sources.cert, self.sources.key)
+    }
+
+    /// Why a peer and this node do not trust each other.
+    pub(super) fn describe_refusal(&self, error: &rustls::Error) -> String {
+        match error {
+            // Of our own verifier: rustls takes a text for an error that it did not expect.
+            rustls::Error::General(reason) => reason.clone(),
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                format!("the peer's certificate is of none of the authorities in {}", self.sources.ca)
+            }
+            rustls::Error::NoCertificatesPresented => "the peer shows no certificate".into(),
+            rustls::Error::AlertReceived(alert) => {
+                format!("the peer does not accept the certificate in {}: {alert:?}", self.sources.cert)
+            }
+            error => error.to_string(),
+        }
     }
 }
 

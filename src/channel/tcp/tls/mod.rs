@@ -106,6 +106,11 @@ impl Tls {
         streams.iter().map(expiry).collect()
     }
 
+    /// What an error means for a peer and this node, with the file that has to do with it.
+    pub(super) fn describe(&self, error: &rustls::Error) -> String {
+        lock(&self.0.current).credentials.describe_refusal(error)
+    }
+
     /// Reads the files again. What is incomplete at present does not replace what worked.
     async fn config(&self) -> Arc<Config> {
         let shared = self.0.clone();

@@ -113,7 +113,9 @@ async fn a_node_with_another_certificate_is_not_let_in() {
     let stranger = another.tls("node-2", None);
     let mut stranger = open(0, &[port], Some(stranger)).join(incarnation(2));
     let cause = refusal(&mut stranger).await;
-    assert!(cause.contains("invalid peer certificate: UnknownIssuer"), "{cause}");
+    assert!(cause.contains("is of none of the authorities in \"channel.tls.ca\""), "{cause}");
+    let cause = refusal(&mut one).await;
+    assert!(cause.contains("does not accept the certificate in \"channel.tls.cert\": UnknownCA"), "{cause}");
     for (tls, reason) in [
         (authority.tls("stranger", None), "the certificate's names [stranger] are not in \"allow\""),
         (expired, "invalid peer certificate: certificate expired"),
