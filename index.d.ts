@@ -255,7 +255,8 @@ declare namespace conflux {
     /**
      * Compares the states of all nodes of one version at intervals, at most once a second and for at most 1 % of
      * JavaScript's time: a node whose state differs from that of most others has diverged (see the event `diverged`). The
-     * leader's option decides. A state that JSON cannot carry is not compared. Default: true.
+     * leader's option decides. A state that JSON cannot carry is not compared. A large state is compared in slices of some
+     * milliseconds, except with `checkState: false`. Default: true.
      */
     compareStates?: boolean | undefined
 

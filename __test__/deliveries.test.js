@@ -9,6 +9,7 @@ const test = require('node:test')
 
 const { Node } = require('../lib/node')
 const options = require('../lib/options')
+const { Pass } = require('../lib/state-hash')
 const { list, rejection, until } = require('./nodes')
 
 const KIND = {
@@ -95,6 +96,13 @@ function scripted(t, given = {}) {
   }
 }
 
+/** The hash of a value, without any that is remembered. */
+function hashOf(value) {
+  const pass = new Pass(null, true, value, undefined)
+  assert.ok(pass.run(Infinity))
+  return pass.result
+}
+
 /** Computes for so long. */
 function spin(milliseconds) {
   for (const end = performance.now() + milliseconds; performance.now() < end;);
@@ -133,7 +141,7 @@ test('a hash is of the state at its place in the batch, as it is kept', t => {
   const snapshot = { serialize: state => ({ kept: state }), deserialize: ({ kept }) => kept }
   const { deliver } = scripted(t, { snapshot })
   const said = deliver([KIND.committed, 9, 'x', KIND.hash, 9])
-  assert.deepEqual(said[0].slice(0, 3), ['hashed', 9, '{"kept":["x"]}'])
+  assert.deepEqual(said[0].slice(0, 3), ['hashed', 9, hashOf({ kept: ['x'] })])
 })
 
 test('a restored state replaces all, and its subscribers are called once', t => {
@@ -490,7 +498,7 @@ test('between slices of committed actions the event loop turns, and the core hea
   )
   assert.ok(progress.every(index => index > 100 && index <= 113))
   const hashed = said.find(([verb]) => verb === 'hashed')
-  assert.equal(hashed[2], JSON.stringify(node.getState()))
+  assert.equal(hashed[2], hashOf(node.getState()))
 })
 
 test('subscribers that compute for long let the event loop turn, too', async t => {

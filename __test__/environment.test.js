@@ -114,8 +114,8 @@ test('names that are not declared are found', () => {
 })
 
 const LANGUAGE = new Set(
-  `require module __dirname __filename undefined Infinity Array Atomics Error Int32Array JSON Map Math Number Object Proxy Reflect Set
-  SharedArrayBuffer String Symbol TypeError RangeError WeakMap WeakSet`.split(/\s+/)
+  `require module __dirname __filename undefined Infinity Array Atomics Error Float64Array Int32Array JSON Map Math Number Object Proxy Reflect Set
+  SharedArrayBuffer String Symbol TypeError RangeError Uint32Array WeakMap WeakSet`.split(/\s+/)
 )
 
 /** The names that a file uses and does not declare. */

@@ -179,6 +179,11 @@ class Application {
     return this.#serialize !== undefined
   }
 
+  /** Whether a change of a state in place is prevented. */
+  get isProtected() {
+    return this.#check !== null
+  }
+
   /** What is kept of the state. Throws what `serialize` throws. */
   serialize(state) {
     return this.serializes ? callConverter(this.#serialize, '`serialize`', state) : state

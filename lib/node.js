@@ -101,8 +101,11 @@ class Node {
         isReplayed: !this.#isDurable,
         readLog: (from, until) => JSON.parse(this.#native.commits(from, until))
       },
-      (index, why) => this.#native.reducerFailed(index, why),
-      (index, characters) => this.#tellSnapshot('restored', { index, characters })
+      {
+        onApplyError: (index, why) => this.#native.reducerFailed(index, why),
+        onRestored: (index, characters) => this.#tellSnapshot('restored', { index, characters }),
+        onHashed: (index, hash, micros) => this.hasEnded || this.#native.hashed(index, hash, micros)
+      }
     )
     this.#inbox = new Inbox(this, this.#replicatedState)
     const stacks = new CallStacks(options.captureStacks)
@@ -463,8 +466,7 @@ class Node {
   }
 
   hash(index) {
-    const { text, micros } = this.#replicatedState.take()
-    this.#native.hashed(index, text, micros)
+    this.#replicatedState.hash(index)
   }
 
   replayed() {
@@ -540,6 +542,7 @@ class Node {
     this.#membership.end()
     this.#namesakes.remove()
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
+    this.#replicatedState.end()
     this.#replicatedState.dropProvisional()
     this.#replicatedState.subscribers.clear()
     this.#replicatedState.selections.clear()

@@ -10,6 +10,7 @@ const { Commits } = require('./commits')
 const { evaluate, refuse } = require('./evaluation')
 const { Selections } = require('./selections')
 const snapshot = require('./snapshot')
+const { StateComparison } = require('./state-comparison')
 const { Store } = require('./store')
 const { Subscribers } = require('./subscribers')
 
@@ -32,6 +33,8 @@ class ReplicatedState {
   #applyError = null
   #onApplyError
   #onRestored
+  #onHashed
+  #comparison
 
   /**
    * Throws if the reducer has no initial state.
@@ -39,14 +42,17 @@ class ReplicatedState {
    * @param readLog gives the committed actions between two indexes, as the core's `commits`.
    * @param onApplyError called with an index and a sentence: what is committed there cannot be reduced on this node.
    * @param onRestored called with an index and a number of characters: the state is that of a snapshot.
+   * @param onHashed called with what `StateComparison` reports.
    */
-  constructor(application, { isReplayed, readLog }, onApplyError, onRestored) {
+  constructor(application, { isReplayed, readLog }, { onApplyError, onRestored, onHashed }) {
     this.commits = new Commits(() => this.#reducedIndex, readLog)
     this.#application = application
     this.#store = new Store(application)
     this.#isReplayed = isReplayed
     this.#onApplyError = onApplyError
     this.#onRestored = onRestored
+    this.#onHashed = onHashed
+    this.#comparison = new StateComparison(application, onHashed)
   }
 
   // For the application.
@@ -149,6 +155,17 @@ class ReplicatedState {
       }
     }
     return snapshot.take(this.#application, this.#store.committed)
+  }
+
+  /** Hashes the state, now or soon; `onHashed` receives the hash. */
+  hash(index) {
+    if (this.#applyError === null) this.#comparison.hash(index, this.#store.committed)
+    else this.#onHashed(index, null, 0)
+  }
+
+  /** The node has ended: nothing is computed any more. */
+  end() {
+    this.#comparison.end()
   }
 
   replayed() {

@@ -12,14 +12,13 @@ mod custom;
 mod delivery_kinds;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod hash;
 mod json;
 mod options;
 mod status;
 mod turn;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use napi::Env;
@@ -160,14 +159,12 @@ impl NativeNode {
         self.handle.send(Input::SnapshotTaken(TakenSnapshot { state: Err(why), micros: micros as u64 }));
     }
 
-    /// The state's text for the hash that the delivered batch asks for, null if it has none, and how long it took, in
-    /// microseconds.
+    /// The hash that a delivered batch asked for, as 32 hexadecimal digits, null if there is none, and how long it
+    /// occupied JavaScript, in microseconds.
     #[napi(catch_unwind)]
-    pub fn hashed(&self, index: f64, state: Option<String>, micros: f64) {
-        let start = Instant::now();
-        let hash = state.and_then(|state| hash::hash(&state));
-        let micros = micros as u64 + start.elapsed().as_micros() as u64;
-        self.handle.send(Input::Hashed(Hashed { index: index as u64, hash, micros }));
+    pub fn hashed(&self, index: f64, hash: Option<String>, micros: f64) {
+        let hash = hash.and_then(|hash| u128::from_str_radix(&hash, 16).ok()).map(u128::to_be_bytes);
+        self.handle.run_inline(Input::Hashed(Hashed { index: index as u64, hash, micros: micros as u64 }));
     }
 
     /// The state cannot continue from the delivered batch's index.

@@ -36,7 +36,7 @@ pub enum Input {
     TurnOver,
     /// JavaScript's answer to `Delivery::TakeSnapshot`, before `Answered` of the same batch.
     SnapshotTaken(TakenSnapshot),
-    /// JavaScript's answer to `Delivery::Hash`, before `Answered` of the same batch.
+    /// JavaScript's answer to `Delivery::Hash`. A large state takes a while: later batches are answered meanwhile.
     Hashed(Hashed),
     /// The reducer threw on the committed action at `index`, and nothing after it in the batch was reduced. Comes
     /// before `Answered` of the same batch.
@@ -89,13 +89,14 @@ pub struct TakenSnapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashed {
     pub index: u64,
-    /// Of the canonical text: keys sorted. `None` if the state is not JSON; such a node is not compared.
+    /// Independent of the order of keys. `None` if the state is not JSON, or if JavaScript was asked for a later hash
+    /// before it began with this one; such a node is not compared.
     pub hash: Option<StateHash>,
-    /// How long JavaScript was blocked by it.
+    /// How long it occupied JavaScript, in one or many slices.
     pub micros: u64,
 }
 
-/// 128 bits of a state's canonical text.
+/// Equal states have equal hashes; what it is made of is the façade's business.
 pub type StateHash = [u8; 16];
 
 /// An operation that an application can start on any node.
@@ -328,7 +329,8 @@ pub enum Delivery {
     /// The committed state becomes that of a snapshot at `index`, `None` for the initial state. Provisional states are
     /// dropped; subscribers are called once.
     Restore { index: u64, state: Option<Bytes> },
-    /// Hash the committed state as it is after everything before this in the batch.
+    /// Hash the committed state as it is after everything before this in the batch. The answer may come after those to
+    /// later batches.
     Hash { index: u64 },
     /// An empty delivery: its answer shows that JavaScript's event loop responds.
     AppProbe,

@@ -32,8 +32,10 @@ pub(super) fn propose(replica: &mut Replica, options: &Options) {
     }
     let Some(leader_state) = &mut replica.leader_state else { return };
     debug_assert!(replica.last_action <= replica.delivered_index);
-    if leader_state.comparison.begin(replica.now, replica.last_action, options) {
-        _ = replica.group.propose(vec![(Context::Check.encode(), Bytes::new())]);
+    if leader_state.comparison.begin(replica.now, replica.last_action, options)
+        && replica.group.propose(vec![(Context::Check.encode(), Bytes::new())]).is_ok()
+    {
+        leader_state.comparison.await_own(replica.group.last_index());
     }
 }
 
@@ -48,9 +50,10 @@ pub(super) fn handle_hashed(
         return None;
     }
     if let Some(leader_state) = &mut replica.leader_state {
-        leader_state.comparison.pause(replica.now, hashed.micros, options);
+        leader_state.comparison.own_hashed(hashed, replica.now, options);
     }
-    let (index, hash) = (hashed.index, hashed.hash?);
+    let is_of_present_state = replica.divergence.takes_awaited_hash(hashed.index);
+    let (index, hash) = (hashed.index, hashed.hash.filter(|_| is_of_present_state)?);
     replica.divergence.note_hash(index, hash);
     let version = options.version.clone();
     if replica.leader_state.is_some() {

@@ -200,6 +200,7 @@ impl Node {
             }
             Some(Context::Check) => {
                 if self.options.compares_states && !replica.divergence.is_diverged() {
+                    replica.divergence.await_hash(entry.index);
                     batch.push(Delivery::Hash { index: entry.index });
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! What a diverged node does is `quarantine.rs`; how one is detected is `checks.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
 use crate::raft::events::StateHash;
@@ -18,6 +18,8 @@ pub(super) struct Divergence {
     restores: u32,
     /// Since when this diverged node has known no leader.
     leaderless_since: Option<u64>,
+    /// The indexes of checks whose hash JavaScript still owes, for the present state.
+    awaited_hashes: BTreeSet<u64>,
     /// The hash that this node last reported, until it is restored or informed that its state differs.
     hashed: Option<(u64, StateHash)>,
     /// When members reported that they have diverged: they must not receive leadership.
@@ -82,6 +84,17 @@ impl Divergence {
         self.others.get(&member).is_some_and(|received_at| *received_at >= since)
     }
 
+    /// JavaScript is asked for the hash at this index.
+    pub(super) fn await_hash(&mut self, index: u64) {
+        self.awaited_hashes.insert(index);
+    }
+
+    /// Whether the hash at this index is of a state that this node's present one follows from. A large state is hashed
+    /// for so long that it may have been replaced meanwhile.
+    pub(super) fn takes_awaited_hash(&mut self, index: u64) -> bool {
+        self.awaited_hashes.remove(&index)
+    }
+
     /// This node has reported the hash of its state.
     pub(super) fn note_hash(&mut self, index: u64, hash: StateHash) {
         self.hashed = Some((index, hash));
@@ -116,6 +129,9 @@ impl Divergence {
     /// The application gets the state of a snapshot at `index`, unless that is refused.
     pub(super) fn restore(&mut self, index: u64) -> Restoration {
         let restoration = self.restoration(index);
+        if restoration != Restoration::Refused {
+            self.awaited_hashes.clear();
+        }
         if restoration == Restoration::Restores {
             self.restores += 1;
             self.diverged = None;

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::raft::events::StateHash;
+use crate::raft::events::{Hashed, StateHash};
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 
-/// A comparison blocks JavaScript: it may take 1 % of its time.
+/// A comparison occupies JavaScript: it may take 1 % of its time.
 const PAUSE_FACTOR: u64 = 100;
 const PAUSE_MICROS_MIN: u64 = 1_000_000;
 
@@ -21,6 +21,8 @@ pub(super) struct StateComparison {
     accused: BTreeMap<RaftId, StateHash>,
     /// When the next comparison may be proposed.
     due_at: u64,
+    /// The index of a comparison for which this node has not hashed its own state yet.
+    awaits_own: Option<u64>,
     /// The last action that was compared.
     compared_action: u64,
 }
@@ -47,7 +49,13 @@ pub(super) enum Verdict {
 
 impl StateComparison {
     pub(super) fn new(now: u64) -> Self {
-        Self { reports: BTreeMap::new(), accused: BTreeMap::new(), due_at: now, compared_action: 0 }
+        Self {
+            reports: BTreeMap::new(),
+            accused: BTreeMap::new(),
+            due_at: now,
+            awaits_own: None,
+            compared_action: 0,
+        }
     }
 
     pub(super) fn forget(&mut self, member: RaftId) {
@@ -56,7 +64,7 @@ impl StateComparison {
 
     /// Begins a comparison, if one is due and there are actions that were not compared.
     pub(super) fn begin(&mut self, now: u64, last_action: u64, options: &Options) -> bool {
-        if now < self.due_at || self.compared_action >= last_action {
+        if now < self.due_at || self.awaits_own.is_some() || self.compared_action >= last_action {
             return false;
         }
         self.compared_action = last_action;
@@ -66,8 +74,15 @@ impl StateComparison {
         true
     }
 
-    /// Hashing took so long: the next one comes after a pause in proportion.
-    pub(super) fn pause(&mut self, now: u64, micros: u64, options: &Options) {
+    /// The comparison is in the log, at this index. The next one waits for this node's own hash: a large state takes
+    /// longer than the shortest pause.
+    pub(super) fn await_own(&mut self, index: u64) {
+        self.awaits_own = Some(index);
+    }
+
+    /// This node has hashed its own state: the next comparison comes after a pause in proportion.
+    pub(super) fn own_hashed(&mut self, Hashed { index, micros, .. }: Hashed, now: u64, options: &Options) {
+        self.awaits_own.take_if(|awaited| *awaited <= index);
         let pause = (PAUSE_FACTOR * micros).max(PAUSE_MICROS_MIN);
         self.due_at = self.due_at.max(now + pause.div_ceil(options.tick_micros.max(1)));
     }

@@ -107,6 +107,10 @@ pub struct Application {
     pub method_throws: bool,
     pub miscounts: bool,
     pub refuses_snapshots: bool,
+    /// Its state is large: a hash comes with a later batch, after so many.
+    pub hash_batches: usize,
+    /// The hashes that are being computed, and the number of batches until then.
+    hashing: VecDeque<(usize, Hashed)>,
     /// Its state takes so many bytes more in a snapshot.
     pub ballast: usize,
     /// How long JavaScript says that a snapshot took.
@@ -130,6 +134,11 @@ impl Application {
     /// Handles a batch as the façade does; gives an answer for each evaluation in it.
     pub fn handle(&mut self, batch: Vec<Delivery>) -> Vec<MethodResult> {
         let mut answers = Vec::new();
+        self.hashing.iter_mut().for_each(|(batches, _)| *batches = batches.saturating_sub(1));
+        while let Some((0, hashed)) = self.hashing.front() {
+            self.inputs.push(Input::Hashed(*hashed));
+            self.hashing.pop_front();
+        }
         let evaluations_max = self.evaluations_max.take().unwrap_or(usize::MAX);
         for delivery in batch {
             match delivery {
@@ -227,7 +236,11 @@ impl Application {
                     hash[..8].copy_from_slice(&self.state.digest.to_le_bytes());
                     hash[8..].copy_from_slice(&self.state.count.to_le_bytes());
                     let hash = Some(hash).filter(|_| !self.is_failed);
-                    self.inputs.push(Input::Hashed(Hashed { index, hash, micros: 100 }));
+                    let hashed = Hashed { index, hash, micros: 100 };
+                    match self.hash_batches {
+                        0 => self.inputs.push(Input::Hashed(hashed)),
+                        batches => self.hashing.push_back((batches, hashed)),
+                    }
                 }
                 Delivery::AppProbe | Delivery::ReportProgress => {}
                 Delivery::CaughtUp(is_caught_up) => self.is_caught_up = is_caught_up,
@@ -247,6 +260,17 @@ impl Application {
             }
         }
         answers
+    }
+
+    /// Whether a hash is being computed.
+    pub fn is_hashing(&self) -> bool {
+        !self.hashing.is_empty()
+    }
+
+    /// Hashes that are being computed come with the next batch, and later ones with their own.
+    pub fn finish_hashing(&mut self) {
+        self.hash_batches = 0;
+        self.hashing.iter_mut().for_each(|(batches, _)| *batches = 1);
     }
 
     /// Whether the state lacks an action that is committed.

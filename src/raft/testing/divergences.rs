@@ -113,6 +113,66 @@ fn without_comparing_a_state_that_differs_is_nobodys_business_and_versions_are_n
     }
 }
 
+/// Large states are hashed while later batches are handled.
+#[test]
+fn a_state_that_differs_is_found_by_hashes_that_come_after_later_batches() {
+    for seed in 3..9 {
+        let mut scenario = Scenario::found(seed, 3, |_| {});
+        for (batches, replica) in (0..).zip(scenario.cluster.replicas.values_mut()) {
+            replica.application.hash_batches = batches;
+        }
+        scenario.serve();
+        let name = scenario.followers().remove((seed % 2) as usize);
+        scenario.cluster.replicas.get_mut(&name).expect("it runs").application.miscounts = true;
+        scenario.cluster.perform(&name, "append", "x/1");
+        let is_diverged = |scenario: &Scenario| scenario.cluster.replicas[&name].application.is_diverged;
+        for tick in 1..2_000 {
+            scenario.ticks(1);
+            if is_diverged(&scenario) {
+                break;
+            }
+            if tick % 40 == 0 {
+                scenario.cluster.perform(&name, "append", &format!("x/{tick}"));
+            }
+        }
+        assert!(is_diverged(&scenario), "it was not found");
+        scenario
+            .until("it is restored", |scenario| !scenario.cluster.replicas[&name].application.is_diverged);
+        scenario.serve();
+    }
+}
+
+/// The hash was asked of a state that the leader's has replaced since: it is not reported.
+#[test]
+fn a_hash_that_comes_after_the_state_was_restored_accuses_no_node() {
+    for seed in 3..9 {
+        let mut scenario = Scenario::found(seed, 3, |_| {});
+        scenario.serve();
+        let name = scenario.followers().remove(0);
+        let application = &mut scenario.cluster.replicas.get_mut(&name).expect("it runs").application;
+        (application.miscounts, application.hash_batches) = (true, usize::MAX);
+        scenario.cluster.perform(&name, "append", "x/1");
+        // It is asked for the hash of the wrong state, and the reducer throws before it is known.
+        scenario.until("it is asked for a hash", |scenario| {
+            scenario.cluster.replicas[&name].application.is_hashing()
+        });
+        let application = &mut scenario.cluster.replicas.get_mut(&name).expect("it runs").application;
+        application.throws = true;
+        scenario.cluster.perform(&name, "append", "x/2");
+        scenario.until("it is diverged", |scenario| scenario.cluster.replicas[&name].application.is_diverged);
+        scenario
+            .until("it is restored", |scenario| !scenario.cluster.replicas[&name].application.is_diverged);
+        let application = &mut scenario.cluster.replicas.get_mut(&name).expect("it runs").application;
+        assert!(application.is_hashing());
+        application.finish_hashing();
+        scenario.serve();
+        for _ in 0..1_000 {
+            scenario.ticks(1);
+            assert!(!scenario.cluster.replicas[&name].application.is_diverged, "seed {seed}");
+        }
+    }
+}
+
 /// Two of four differ, and alike: half is no majority.
 #[test]
 fn two_of_four_that_differ_accuse_no_one_and_are_informed() {
