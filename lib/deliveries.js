@@ -29,6 +29,7 @@ const SETTLED_DONE = 20 // sequence, action
 const APP_PROBE = 21 // no fields
 const REPORT_PROGRESS = 22 // no fields
 const CAUGHT_UP = 23 // value
+const EVALUATE_SYSTEM = 24 // action
 
 /** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
@@ -78,6 +79,11 @@ class Batch {
           const method = items[i++]
           const args = items[i++]
           if (this.#mayEvaluate) this.#evaluate(method, args, node, slice)
+          break
+        }
+        case EVALUATE_SYSTEM: {
+          const action = items[i++]
+          if (this.#mayEvaluate) this.#evaluateSystem(action, node, slice)
           break
         }
         case COMMITTED_PROVISIONAL:
@@ -181,6 +187,12 @@ class Batch {
   #evaluate(method, args, node, slice) {
     if (this.#evaluationStart === 0) this.#evaluationStart = slice.lastRead
     const length = node.evaluate(method, args)
+    this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
+  }
+
+  #evaluateSystem(action, node, slice) {
+    if (this.#evaluationStart === 0) this.#evaluationStart = slice.lastRead
+    const length = node.evaluateSystem(action)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 

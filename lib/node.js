@@ -449,6 +449,13 @@ class Node {
     return (this.#answersLength += answer.length)
   }
 
+  /** The same for an action that no call made. */
+  evaluateSystem(action) {
+    const answer = this.#replicatedState.evaluateSystem(action, this.#onThrown)
+    this.#answers.push(answer)
+    return (this.#answersLength += answer.length)
+  }
+
   takeSnapshot() {
     const { text, why, micros } = this.#replicatedState.take()
     if (text !== null) this.#native.snapshotTaken(text, micros)

@@ -307,5 +307,5 @@ impl LockedCore {
 }
 
 fn is_evaluation(delivery: &Delivery) -> bool {
-    matches!(delivery, Delivery::Evaluate { .. })
+    delivery.is_evaluation()
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::delivery_kinds as kind;
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
 use crate::error::Error;
+use crate::raft::coordination::{SessionEnd, SessionStart, SystemAction};
 use crate::raft::events::FailureOutcome;
 use crate::raft::{CallOutcome, Commits, Delivery, Warning};
 
@@ -48,6 +49,10 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                     Some(args) => _ = items.number(kind::EVALUATE.into()).string(method).json(args),
                     None => refused.push(evaluations),
                 }
+                evaluations += 1;
+            }
+            Delivery::EvaluateSystem(action) => {
+                items.number(kind::EVALUATE_SYSTEM.into()).json(&system_action(action).to_string());
                 evaluations += 1;
             }
             Delivery::Committed { index, own: None, is_provisional: true, .. } => {
@@ -137,6 +142,18 @@ fn committed(items: &mut Items, index: u64, own: Option<u64>, action: &[u8]) {
         }
         (None, Some(sequence)) => _ = items.number(kind::SETTLED_NOTHING.into()).number(sequence),
         (None, None) => {}
+    }
+}
+
+/// What the reducer sees.
+fn system_action(action: &SystemAction) -> serde_json::Value {
+    match action {
+        SystemAction::SessionStarted(SessionStart { id, session, reason, .. }) => json!({
+            "type": "@@conflux/SESSION_STARTED", "id": &**id, "session": session, "reason": reason.as_str(),
+        }),
+        SystemAction::SessionEnded(SessionEnd { id, session, reason, .. }) => json!({
+            "type": "@@conflux/SESSION_ENDED", "id": &**id, "session": session, "reason": reason.as_str(),
+        }),
     }
 }
 
@@ -263,6 +280,7 @@ mod tests {
     use super::*;
     use crate::raft::{
         ClusterUuid,
+        coordination::EndReason,
         events::{FrameRefusal, Role},
     };
 
@@ -314,6 +332,12 @@ mod tests {
             Delivery::ReportProgress,
             Delivery::CaughtUp(true),
             Delivery::Settled { sequence: 8, call_outcome: CallOutcome::Done("[1]".into()) },
+            Delivery::EvaluateSystem(SystemAction::SessionEnded(SessionEnd {
+                member: 1,
+                id: "a\"".into(),
+                session: 7,
+                reason: EndReason::Silent,
+            })),
         ];
         let names = kind::names_in(&items(&deliveries));
         assert_eq!(names.len(), deliveries.len(), "{names:?}");
@@ -327,6 +351,7 @@ mod tests {
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
                 17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_DIVERGED", diverged, 9,
                 19, 21, 22, 23, 1, 20, 8, [1],
+                24, { "type": "@@conflux/SESSION_ENDED", "id": "a\"", "session": 7, "reason": "silent" },
             ])
         );
         assert_eq!(items(&[]), json!([]));

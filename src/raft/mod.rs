@@ -10,6 +10,7 @@ mod injected_bug;
 
 pub mod application;
 pub mod bootstrap;
+pub mod coordination;
 pub mod entry;
 pub mod events;
 pub mod frame;

@@ -2,8 +2,8 @@
 //! index (paper §7; thesis §6.3 for the session table).
 //!
 //! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. The head
-//! ends with the members' starts. It is
-//! what storages keep and what travels, in chunks (`transfer.rs`).
+//! ends with the members' starts and the tables of `coordination/`. It is what storages keep and what travels, in
+//! chunks (`transfer.rs`).
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
 use serde::{Deserialize, Serialize};
 
+use super::coordination::Coordination;
 use super::entry::{FOUNDING_INDEX, FOUNDING_TERM, NUMBER_MAX};
 use super::events::{Position, SnapshotRecord};
 use super::frame::Roster;
@@ -27,6 +28,7 @@ pub struct Snapshot {
     pub conf_state: ConfState,
     pub members: Members,
     pub table: SessionTable,
+    pub coordination: Coordination,
     /// `None`: the initial state, which the reducer makes.
     pub state: Option<Bytes>,
 }
@@ -57,7 +59,14 @@ impl Snapshot {
             ..ConfState::default()
         };
         let position = Position { index: FOUNDING_INDEX, term: FOUNDING_TERM };
-        Self { position, conf_state, members: Members::found(roster), table, state: None }
+        Self {
+            position,
+            conf_state,
+            members: Members::found(roster),
+            table,
+            coordination: Coordination::default(),
+            state: None,
+        }
     }
 
     pub fn encode(&self) -> SnapshotRecord {
@@ -76,6 +85,7 @@ impl Snapshot {
         let plain = "a snapshot's head is plain data: encoding it cannot fail";
         let head = postcard::to_allocvec(&head).expect(plain);
         let head = postcard::to_extend(self.members.starts(), head).expect(plain);
+        let head = postcard::to_extend(&self.coordination, head).expect(plain);
         let state = self.state.as_deref().unwrap_or_default();
         let mut image = Vec::with_capacity(LENGTH_BYTES + head.len() + state.len());
         image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
@@ -90,8 +100,13 @@ impl Snapshot {
         let end = LENGTH_BYTES.checked_add(length)?;
         let (head, rest) = postcard::take_from_bytes::<Head>(image.get(LENGTH_BYTES..end)?).ok()?;
         // An image of a version that recorded no starts ends here.
-        let starts: BTreeMap<RaftId, Start> = match rest {
-            [] => BTreeMap::new(),
+        let (starts, rest): (BTreeMap<RaftId, Start>, &[u8]) = match rest {
+            [] => (BTreeMap::new(), rest),
+            rest => postcard::take_from_bytes(rest).ok()?,
+        };
+        // And one of a version that had no sessions, here.
+        let coordination = match rest {
+            [] => Coordination::default(),
             rest => postcard::from_bytes(rest).ok()?,
         };
         let state = image.slice(end..);
@@ -110,6 +125,7 @@ impl Snapshot {
             },
             members: head.members.with_starts(starts),
             table: head.table,
+            coordination,
             state: head.has_state.then_some(state),
         };
         snapshot.is_well_formed().then_some(snapshot)
@@ -134,6 +150,7 @@ impl Snapshot {
             && learners_next.iter().all(|id| voters_outgoing.contains(id))
             && (!auto_leave || !voters_outgoing.is_empty())
             && self.table.is_well_formed()
+            && self.coordination.is_well_formed()
     }
 }
 
@@ -190,16 +207,20 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_a_version_without_starts_is_read() {
+    fn an_image_of_a_version_without_starts_or_sessions_is_read() {
         let mut snapshot = snapshot(Some("[1]"));
         let image = snapshot.encode().image;
-        // The last byte of the head counts the starts: none.
+        // The head ends with the coordination, and before it one byte that counts the starts: none.
+        let coordination = postcard::to_allocvec(&snapshot.coordination).unwrap().len();
         let length = u32::from_le_bytes(image[..LENGTH_BYTES].try_into().unwrap()) as usize;
-        let mut former = (length as u32 - 1).to_le_bytes().to_vec();
-        former.extend_from_slice(&image[LENGTH_BYTES..LENGTH_BYTES + length - 1]);
-        former.extend_from_slice(b"[1]");
-        let again = Snapshot::decode(&former.into()).expect("it is an image");
-        assert_eq!((again.state, &again.members), (Some("[1]".into()), &snapshot.members));
+        for missing in [coordination + 1, coordination] {
+            let mut former = ((length - missing) as u32).to_le_bytes().to_vec();
+            former.extend_from_slice(&image[LENGTH_BYTES..LENGTH_BYTES + length - missing]);
+            former.extend_from_slice(b"[1]");
+            let again = Snapshot::decode(&former.into()).expect("it is an image");
+            assert_eq!((again.state, &again.members), (Some("[1]".into()), &snapshot.members));
+            assert_eq!(again.coordination, Coordination::default());
+        }
         let member = Incarnation::from_u128(1).raft_id();
         snapshot.members.set_start(member, Start { number: 3, nonce: 7 });
         let again = Snapshot::decode(&snapshot.encode().image).expect("it is an image");
