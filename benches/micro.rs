@@ -193,6 +193,7 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             }
             Delivery::Role { .. }
             | Delivery::ResetProvisional
+            | Delivery::EvaluateSystem(_)
             | Delivery::Committed { .. }
             | Delivery::Settled { .. }
             | Delivery::Restore { .. }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::channel::{Channel, Health, Link, sealed::Refusal};
+use crate::channel::{Channel, Health, Link, PeerEvent, sealed::Refusal};
 use crate::error::{Error, message_of};
 use crate::raft::events::FrameRefusal;
 use crate::raft::{ChannelState, Delivery, Incarnation, Input, Node, Options, Status};
@@ -200,7 +200,10 @@ impl Driver {
                 inputs.extend(link.noted.borrow().clone().map(Input::Noted));
                 inputs.push(Input::Channel(state_of(health)));
             }
-            Some(cause) = link.refused.recv() => inputs.push(Input::PeerRefused(cause)),
+            Some(event) = link.peers.recv() => inputs.push(match event {
+                PeerEvent::Connected(peer) => Input::PeerConnected(peer),
+                PeerEvent::Refused(cause) => Input::PeerRefused(cause),
+            }),
             Ok(()) = link.found.changed() => {
                 inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
             }

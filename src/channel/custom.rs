@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue, Sender, lock, marker::Marker,
-    no_refusals,
+    no_peer_events,
 };
 use crate::raft::{Incarnation, Lane, Target};
 
@@ -81,7 +81,7 @@ impl Channel for Custom {
             found: marker.found(),
             noted: marker.noted(),
             marker,
-            refused: no_refusals(),
+            peers: no_peer_events(),
             attachment: Box::new(CustomAttachment {
                 script: self.script.clone(),
                 links: self.links.clone(),

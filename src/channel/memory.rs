@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue, Sender, lock, marker::Marker,
-    no_refusals,
+    no_peer_events,
 };
 use crate::raft::{Incarnation, Lane, Target};
 
@@ -71,7 +71,7 @@ impl Channel for Memory {
             found: marker.found(),
             noted: marker.noted(),
             marker,
-            refused: no_refusals(),
+            peers: no_peer_events(),
             attachment: Box::new(attachment),
         }
     }

@@ -53,8 +53,7 @@ pub struct Link {
     pub found: watch::Receiver<bool>,
     /// What the channel keeps of a cluster that is, or was moments ago, on it.
     pub noted: watch::Receiver<Option<Bytes>>,
-    /// Why a peer and this link do not let each other in, in sentences, each once.
-    pub refused: UnboundedReceiver<String>,
+    pub peers: UnboundedReceiver<PeerEvent>,
     attachment: Box<dyn Attachment>,
 }
 
@@ -63,6 +62,15 @@ impl Link {
     pub async fn close(self) {
         self.attachment.leave().await;
     }
+}
+
+/// What happens between this link and a peer, on a channel with a connection for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// Frames travel from now on.
+    Connected(Incarnation),
+    /// The two do not let each other in: the reason in a sentence, each once.
+    Refused(String),
 }
 
 /// The way out, from any thread. Frames queue up here, bounded in number and bytes; when it is full, the oldest are
@@ -150,7 +158,7 @@ pub enum Health {
 }
 
 /// For channels without connections between peers.
-fn no_refusals() -> UnboundedReceiver<String> {
+fn no_peer_events() -> UnboundedReceiver<PeerEvent> {
     unbounded_channel().1
 }
 

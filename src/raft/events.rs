@@ -50,6 +50,8 @@ pub enum Input {
     StorageFailed(Error),
     /// The channel refused a frame, for the first time for this reason.
     FrameRefused(FrameRefusal),
+    /// The channel has connected this node to a peer. A channel without connections does not report it.
+    PeerConnected(Incarnation),
     /// A peer and this node's channel do not let each other in, for this cause.
     PeerRefused(String),
     /// The channel's state changed. While this node's own channel does not work, the silence of others means nothing.

@@ -223,6 +223,10 @@ impl Node {
                 let warning = self.channel.change(state);
                 warning.into_iter().for_each(|warning| self.output.warn(warning));
             }
+            Input::PeerConnected(peer) => {
+                let facts = self.facts();
+                self.bootstrap.connected(peer, &facts);
+            }
             Input::PeerRefused(cause) => self.output.warn(Warning::PeerRefused { cause }),
             Input::FrameRefused(refusal) => self.output.warn(Warning::FramesRefused { refusal }),
             Input::Close { ticks, leaves } => self.close(ticks, leaves),

@@ -36,7 +36,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Attachment, Health, Inbound, Limits, Link, Outbound, Queue, Sender, lock, marker::Marker,
+    Attachment, Health, Inbound, Limits, Link, Outbound, PeerEvent, Queue, Sender, lock, marker::Marker,
     sealed::Security, socket::Socket,
 };
 use crate::raft::{Incarnation, Lane, Target};
@@ -118,8 +118,8 @@ pub(super) fn join<N: Network>(network: Arc<N>, settings: &Settings, me: Incarna
     let Settings { channel_name, security, patience } = settings;
     // Unbounded: it holds no more than one event for each address and connection.
     let (events, queue) = mpsc::unbounded_channel();
-    // Unbounded: it holds each cause once, and not more than `Refusals::COUNT_MAX`.
-    let (refusals, refused) = mpsc::unbounded_channel();
+    // Unbounded: it holds one event for each handshake, and each of at most `Refusals::COUNT_MAX` causes once.
+    let (reporter, peers) = mpsc::unbounded_channel();
     let inbound = Arc::new(Queue::new(Limits::OF_A_LINK));
     let health = watch::Sender::new(Health::Connecting);
     let seen_health = health.subscribe();
@@ -139,7 +139,8 @@ pub(super) fn join<N: Network>(network: Arc<N>, settings: &Settings, me: Incarna
         listener: Mutex::default(),
         is_leaving: AtomicBool::new(false),
         dials: Mutex::default(),
-        refusals: Refusals { reported: Mutex::default(), sender: refusals },
+        refusals: Refusals { reported: Mutex::default(), reporter: reporter.clone() },
+        reporter,
         tasks: Mutex::default(),
     });
     // Before any task runs: of two links that join, the later one finds the earlier one.
@@ -157,7 +158,7 @@ pub(super) fn join<N: Network>(network: Arc<N>, settings: &Settings, me: Incarna
         found: marker.found(),
         noted: marker.noted(),
         marker,
-        refused,
+        peers,
         attachment: Box::new(MeshAttachment { shared }),
     }
 }
@@ -183,13 +184,14 @@ struct Shared<N: Network> {
     /// How many connections this link has dialed.
     dials: Mutex<u64>,
     refusals: Refusals,
+    reporter: mpsc::UnboundedSender<PeerEvent>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 /// Why peers and this link do not let each other in.
 struct Refusals {
     reported: Mutex<BTreeSet<String>>,
-    sender: mpsc::UnboundedSender<String>,
+    reporter: mpsc::UnboundedSender<PeerEvent>,
 }
 
 impl Refusals {
@@ -199,7 +201,7 @@ impl Refusals {
     fn report(&self, cause: String) {
         let mut reported = lock(&self.reported);
         if reported.len() < Self::COUNT_MAX && reported.insert(cause.clone()) {
-            let _ = self.sender.send(cause);
+            let _ = self.reporter.send(PeerEvent::Refused(cause));
         }
     }
 }
@@ -366,6 +368,7 @@ impl<N: Network> Shared<N> {
         self.learn(theirs.known);
         self.introduce(link, theirs.address);
         let _ = self.events.send(Event::PeersChanged);
+        let _ = self.reporter.send(PeerEvent::Connected(theirs.incarnation));
         Ok(link)
     }
 

@@ -36,7 +36,7 @@ use super::{
     Attachment, Channel, Health, Inbound, Limits, Link, Outbound, Queue,
     backoff::Backoff,
     marker::{Marker, MarkerRequest},
-    no_refusals,
+    no_peer_events,
 };
 use crate::raft::{Incarnation, Target};
 use endpoint::Endpoint;
@@ -101,7 +101,7 @@ impl Channel for Redis {
             found: marker.found(),
             noted: marker.noted(),
             marker,
-            refused: no_refusals(),
+            peers: no_peer_events(),
             attachment: Box::new(connection),
         }
     }

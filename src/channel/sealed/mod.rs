@@ -56,8 +56,7 @@ impl Sealed {
 impl Channel for Sealed {
     fn join(&self, me: Incarnation) -> Link {
         let boot = draw_boot();
-        let Link { outbound, inbound, health, marker, found, noted, refused, attachment } =
-            self.inner.join(me);
+        let Link { outbound, inbound, health, marker, found, noted, peers, attachment } = self.inner.join(me);
         let sealer = Arc::new(Sealer::new(outbound, self.security.clone(), me, boot));
         marker.set_cipher(sealer.clone());
         let announcer = Arc::downgrade(&sealer);
@@ -73,7 +72,7 @@ impl Channel for Sealed {
             marker,
             found,
             noted,
-            refused,
+            peers,
             attachment,
         }
     }

@@ -321,21 +321,36 @@ impl Bootstrap {
     fn announce(&mut self, facts: &Facts) {
         let slow = self.timing.slow_interval(&mut self.rng);
         let fast = self.timing.interval(&mut self.rng);
-        let (message, pause) = match &self.phase {
-            Phase::Seeking => (Some(self.discover()), fast),
-            Phase::Waiting { .. } => (Some(self.discover()), slow),
-            Phase::Accepted { roster, .. } => (Some(Message::Accept(roster.clone())), fast),
-            Phase::Founded { .. } if facts.has_leader => (None, fast),
-            Phase::Founded { roster, .. } => (Some(Message::Accept(roster.clone())), fast),
-            // One sender is enough, but without a leader there is none, and dead clusters must be resolved too.
-            Phase::Member { cluster } if facts.is_leader || !facts.has_leader => {
-                (Some(self.announcement(*cluster, facts)), slow)
-            }
-            Phase::Member { .. } | Phase::Stopped => (None, slow),
+        let pause = match &self.phase {
+            Phase::Seeking | Phase::Accepted { .. } | Phase::Founded { .. } => fast,
+            Phase::Waiting { .. } | Phase::Member { .. } | Phase::Stopped => slow,
         };
         self.announces_at = self.now + pause;
-        if let Some(message) = message {
+        if let Some(message) = self.current_announcement(facts) {
             self.send(Target::All, message);
+        }
+    }
+
+    /// What this node announces in its phase.
+    fn current_announcement(&mut self, facts: &Facts) -> Option<Message> {
+        match &self.phase {
+            Phase::Seeking | Phase::Waiting { .. } => Some(self.discover()),
+            Phase::Founded { .. } if facts.has_leader => None,
+            Phase::Accepted { roster, .. } | Phase::Founded { roster, .. } => {
+                Some(Message::Accept(roster.clone()))
+            }
+            // One sender is enough, but without a leader there is none, and dead clusters must be resolved too.
+            Phase::Member { cluster } if facts.is_leader || !facts.has_leader => {
+                Some(self.announcement(*cluster, facts))
+            }
+            Phase::Member { .. } | Phase::Stopped => None,
+        }
+    }
+
+    /// A connection to a peer has opened: what this node announced before did not arrive there.
+    pub fn connected(&mut self, peer: Incarnation, facts: &Facts) {
+        if let Some(message) = self.current_announcement(facts) {
+            self.send(Target::One(peer), message);
         }
     }
 

@@ -444,3 +444,23 @@ fn a_member_with_actions_never_starts_over() {
     }
     assert!(!events.iter().any(is_new_incarnation));
 }
+
+#[test]
+fn a_peer_that_connects_receives_what_was_announced_before() {
+    let sent_to = |node: &mut Bootstrap, facts: &Facts| {
+        node.connected(incarnation(HIGH), facts);
+        events(node)
+    };
+    let mut node = node(2);
+    let to_peer = |event: &Event, is_it: fn(&Message) -> bool| matches!(event, Event::Send(Target::One(peer), message) if *peer == incarnation(HIGH) && is_it(message));
+    let sent = sent_to(&mut node, &ALONE);
+    assert!(
+        matches!(&sent[..], [event] if to_peer(event, |message| matches!(message, Message::Discover { .. })))
+    );
+
+    hears(&mut node, HIGH, &discover("b", 2), &ALONE);
+    ticks(&mut node, 1, &ALONE);
+    assert!(matches!(node.phase(), Phase::Accepted { .. }), "{:?}", node.phase());
+    let sent = sent_to(&mut node, &ALONE);
+    assert!(matches!(&sent[..], [event] if to_peer(event, |message| matches!(message, Message::Accept(_)))));
+}

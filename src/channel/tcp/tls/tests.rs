@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Pem, TcpTls};
 use crate::{
     channel::{
-        Channel, Link,
+        Channel, Link, PeerEvent,
         contract::{heard, incarnation, until},
         tcp::{
             Tcp, TcpOptions,
@@ -95,9 +95,14 @@ async fn reaches(from: &Link, to: &mut Link) {
     timeout(Duration::from_secs(20), exchange).await.expect("they connect");
 }
 
-async fn refusal(link: &mut Link) -> String {
-    let refused = timeout(Duration::from_secs(20), link.refused.recv()).await;
-    refused.expect("a peer is refused").expect("the link lives")
+/// Why the next peer and this link do not let each other in.
+pub(in crate::channel) async fn refusal(link: &mut Link) -> String {
+    loop {
+        let event = timeout(Duration::from_secs(20), link.peers.recv()).await;
+        if let PeerEvent::Refused(cause) = event.expect("a peer is refused").expect("the link lives") {
+            return cause;
+        }
+    }
 }
 
 #[tokio::test]
