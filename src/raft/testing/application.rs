@@ -233,7 +233,11 @@ impl Application {
                     let hash = Some(hash).filter(|_| !self.is_failed);
                     self.inputs.push(Input::Hashed(Hashed { index, hash, micros: 100 }));
                 }
-                Delivery::AppProbe | Delivery::ReportProgress => {}
+                Delivery::AppProbe
+                | Delivery::ReportProgress
+                | Delivery::Caller { .. }
+                | Delivery::Sessions(_)
+                | Delivery::OwnSession { .. } => {}
                 Delivery::CaughtUp(is_caught_up) => self.is_caught_up = is_caught_up,
                 Delivery::Replayed => self.is_replayed = true,
                 Delivery::OperationEnded { ticket, result } => {
