@@ -192,12 +192,12 @@ declare namespace conflux {
     channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel | CustomChannel | SocketIOChannel
 
     /**
-     * Action creators, by name; only own functions count. In them `this` is the leader's node.
+     * Action creators, by name; only own functions count. In them `this` is the leader's node, and has a `caller`.
      *
      * Write them before `reduce`: TypeScript reads options in their order. If methods that use `this` come after `reduce`,
      * the action is `any`, and `perform` is not checked.
      */
-    methods: Methods & Checked<Methods> & ThisType<Node<State, any>>
+    methods: Methods & Checked<Methods> & ThisType<MethodNode<State>>
 
     /**
      * How long a node waits for a message of the leader before it starts an election: drawn from this range, in
@@ -311,6 +311,22 @@ declare namespace conflux {
      * Default: `'wait'`.
      */
     quorumLoss?: 'wait' | { recoverAfter: number } | undefined
+
+    /**
+     * Gives each member a session, so that the log decides which nodes are present (docs/coordination.md). A session
+     * starts when a member is admitted, and ends when the member closes, is removed, restarts, or when a majority has not
+     * heard it for `timeout` milliseconds: at least 3 times `electionTimeout.max`, at most 3600000; the timeout of the
+     * leader in office counts. `true` is the default timeout: 2000, or 3 times `electionTimeout.max` if that is longer.
+     *
+     * The reducer receives a `SessionAction` for each start and end; declare it in the type of your actions. If it throws
+     * on one, the warning `WARN_CONFLUX_REDUCER_THREW` reports it, the session starts or ends all the same, and no node
+     * reduces that action.
+     *
+     * Sessions begin when all members have the option, and then stay: a node without it fails with
+     * `ERR_CONFLUX_SESSIONS_REQUIRED`. While a member lacks it, the others warn (`WARN_CONFLUX_SESSIONS_WAIT`). Default:
+     * none, and the reducer sees no such actions.
+     */
+    sessions?: boolean | { timeout?: number | undefined } | undefined
 
     /** @deprecated An option of conflux 1.x: accepted and ignored. */
     accelerateHeartbeats?: boolean | undefined
@@ -575,6 +591,9 @@ declare namespace conflux {
      *   `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`, `ERR_CONFLUX_TOO_DEEP`, `outcome: 'refused'`: the method or
      *   its action is invalid; nothing was logged. While there are members of several versions, a call of a method that the
      *   leader lacks waits for a leader that has it.
+     * @throws {PerformError} `ERR_CONFLUX_SESSION_ENDED`, `outcome: 'refused'`: the method reads `this.caller`, and the session
+     *   of this node in which the call was made has ended. `ERR_CONFLUX_NO_SESSIONS`: likewise, without the option
+     *   `sessions`. `ERR_CONFLUX_RESERVED_TYPE`: with it, a method returned a `SessionAction`.
      * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `ERR_CONFLUX_NOT_JSON`, `ERR_CONFLUX_TOO_LARGE`,
      *   `ERR_CONFLUX_TOO_DEEP`, `outcome: 'not-applied'`: an argument is invalid.
      * @throws {PerformError} `ERR_CONFLUX_NOT_STARTED`, `outcome: 'not-applied'`: an error was thrown before the call
@@ -612,6 +631,29 @@ declare namespace conflux {
       options: number | null | undefined | PerformOptions,
       callback: Callback<Performed<Methods[Name]>>
     ): void
+
+    /**
+     * The live sessions, oldest first (docs/coordination.md): in a method, of the state that its action will be applied
+     * to; elsewhere, those that this node has applied.
+     *
+     * @throws `ERR_CONFLUX_NO_SESSIONS`: without the option `sessions`.
+     */
+    sessions(): readonly Session[]
+
+    /**
+     * Calls `run` whenever this node has become the leader and has applied everything that was committed before. Use
+     * `signal` to stop when it leads no longer, and pass `token` to whatever the work changes: a node that was paused may
+     * work on for a moment while the next leader works already, and only the token tells them apart
+     * (docs/coordination.md). A run that ends early is not repeated before the next leadership, and the next one begins
+     * when the last has ended. What a run throws, or rejects with, is an uncaught exception, except for an `AbortError`
+     * after `signal` is aborted.
+     *
+     * @returns `stop`: aborts the signal; its promise resolves when the run has ended. `close` aborts it too, and does not
+     *   wait for the run.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
+     * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
+     */
+    whileLeader(run: (leadership: Leadership) => unknown): () => Promise<void>
 
     /**
      * Calls `listener` after every committed action, and once after a snapshot that contains many. An error of a listener
@@ -826,6 +868,58 @@ declare namespace conflux {
     [Symbol.asyncDispose](): Promise<void>
   }
 
+  /** `this` in a method: the leader's node. */
+  interface MethodNode<State> extends Node<State, any> {
+    /**
+     * The node that made the call, and its session: null if it has none yet. Only with `sessions`; else reading it throws
+     * `ERR_CONFLUX_NO_SESSIONS`, and the call is refused.
+     *
+     * If the session in which the call was made has ended since, reading it throws `ERR_CONFLUX_SESSION_ENDED` and the
+     * call is refused with that, whatever the method returns. A method that does not read it is not affected.
+     */
+    readonly caller: { readonly id: string; readonly session: number | null }
+  }
+
+  /** A session, which is live. Its number is never used again, and is above that of each session that started before. */
+  interface Session {
+    readonly id: string
+    readonly session: number
+  }
+
+  /**
+   * What the reducer receives with `sessions`, in the order of the log. Reasons of a start: it is the first session of the
+   * member (`joined`), the member is heard again (`returned`), or its process has restarted with its log. Of an end:
+   * the member closes, was removed, was not heard by a majority for the timeout, or has restarted.
+   */
+  type SessionAction =
+    | {
+        type: '@@conflux/SESSION_STARTED'
+        id: string
+        session: number
+        reason: 'joined' | 'returned' | 'restarted'
+      }
+    | {
+        type: '@@conflux/SESSION_ENDED'
+        id: string
+        session: number
+        reason: 'closed' | 'removed' | 'silent' | 'restarted'
+      }
+
+  interface SessionEvent {
+    /** null: this node has no session now. */
+    session: number | null
+    previous: number | null
+    reason: SessionAction['reason']
+  }
+
+  /** What `whileLeader` passes to its function. */
+  interface Leadership {
+    /** Aborted when this node stops leading, closes, or `stop` is called. */
+    readonly signal: AbortSignal
+    /** A safe integer, above that of every earlier leadership of this cluster: a fencing token. */
+    readonly token: number
+  }
+
   interface PerformOptions {
     /** Milliseconds, from 0 to 2147483647. Default: no limit. */
     timeout?: number | null | undefined
@@ -913,6 +1007,7 @@ declare namespace conflux {
      *   process. A node of this process that is closing is waited for instead.
      * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster has no leader, and another cluster on the channel has one.
      * - `ERR_CONFLUX_OTHER_APPLICATION`: the cluster on its channel belongs to another application.
+     * - `ERR_CONFLUX_SESSIONS_REQUIRED`: the cluster has sessions, and this node lacks the option `sessions`.
      * - `ERR_CONFLUX_STORAGE_IN_USE`: another process has the directory of its `storage` open.
      * - `ERR_CONFLUX_STORAGE_COPIED`: its directory is a copy; another process with the same content is the member.
      * - `ERR_CONFLUX_STORAGE_OUTDATED`: its directory is an older copy: this member has run with a newer one.
@@ -934,6 +1029,8 @@ declare namespace conflux {
     diverged: [error: DivergedError]
     /** The leader's state has replaced the state of this node, which serves again. */
     restored: []
+    /** The session of this node has changed (`sessions`). Calls from here on are made in the new one. */
+    session: [event: SessionEvent]
     /** The node has ended, by `close` or by a failure. */
     close: []
   }
@@ -976,6 +1073,8 @@ declare namespace conflux {
       }
     /** The member `id` has other methods and the same `version`: `ours` are those missing there, `theirs` those missing here. */
     | { code: 'WARN_CONFLUX_OTHER_METHODS'; message: string; id: string; ours: string; theirs: string }
+    /** The members `ids` lack the option `sessions`: no member has a session before they have it. Once per member. */
+    | { code: 'WARN_CONFLUX_SESSIONS_WAIT'; message: string; ids: string[] }
     /** This node abandoned an attempt and starts over as a new member. */
     | { code: 'WARN_CONFLUX_STARTING_OVER'; message: string; why: string }
     /**
@@ -1078,6 +1177,7 @@ declare namespace conflux {
     | 'ERR_CONFLUX_NOT_STARTED'
     | 'ERR_CONFLUX_NO_BINARY'
     | 'ERR_CONFLUX_NO_QUORUM'
+    | 'ERR_CONFLUX_NO_SESSIONS'
     | 'ERR_CONFLUX_OTHER_APPLICATION'
     | 'ERR_CONFLUX_OTHER_CLUSTER'
     | 'ERR_CONFLUX_PANIC'
@@ -1086,7 +1186,10 @@ declare namespace conflux {
     | 'ERR_CONFLUX_REENTRANT'
     | 'ERR_CONFLUX_REFUSED'
     | 'ERR_CONFLUX_REMOVED'
+    | 'ERR_CONFLUX_RESERVED_TYPE'
     | 'ERR_CONFLUX_RESOURCES'
+    | 'ERR_CONFLUX_SESSIONS_REQUIRED'
+    | 'ERR_CONFLUX_SESSION_ENDED'
     | 'ERR_CONFLUX_STORAGE'
     | 'ERR_CONFLUX_STORAGE_COPIED'
     | 'ERR_CONFLUX_STORAGE_DAMAGED'
@@ -1159,6 +1262,10 @@ declare namespace conflux {
     faultTolerance: number
     /** Sorted by id; empty before the node is in a cluster. */
     members: Member[]
+    /** The number of this node's session; null without one. */
+    session: number | null
+    /** The live sessions that this node has applied, oldest first; empty without `sessions`. */
+    sessions: Session[]
     /** Calls of this node that have not ended. */
     pending: number
     /**

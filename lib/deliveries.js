@@ -30,6 +30,9 @@ const APP_PROBE = 21 // no fields
 const REPORT_PROGRESS = 22 // no fields
 const CAUGHT_UP = 23 // value
 const EVALUATE_SYSTEM = 24 // action
+const CALLER = 25 // id, session, ended
+const SESSIONS = 26 // list
+const OWN_SESSION = 27 // session, previous, reason
 
 /** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
@@ -86,6 +89,15 @@ class Batch {
           if (this.#mayEvaluate) this.#evaluateSystem(action, node, slice)
           break
         }
+        case CALLER:
+          node.evaluations.callBy(items[i++], items[i++], items[i++] === 1)
+          break
+        case SESSIONS:
+          node.evaluations.setSessions(items[i++])
+          break
+        case OWN_SESSION:
+          node.ownSession(items[i++], items[i++], items[i++])
+          break
         case COMMITTED_PROVISIONAL:
           this.reducedIndex = items[i]
           replica.commitOldest(items[i++])
@@ -186,13 +198,13 @@ class Batch {
 
   #evaluate(method, args, node, slice) {
     if (this.#evaluationStart === 0) this.#evaluationStart = slice.lastRead
-    const length = node.evaluate(method, args)
+    const length = node.evaluations.evaluate(method, args)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 
   #evaluateSystem(action, node, slice) {
     if (this.#evaluationStart === 0) this.#evaluationStart = slice.lastRead
-    const length = node.evaluateSystem(action)
+    const length = node.evaluations.evaluateSystem(action)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 

@@ -16,7 +16,7 @@ const { MessageChannel } = require('node:worker_threads')
 
 const STDERR = 2
 
-const { encodeURIComponent } = globalThis
+const { AbortController, encodeURIComponent } = globalThis
 
 /** That of the language: a global `Promise` may be a library's. */
 const Promise = (async () => {})().constructor
@@ -121,6 +121,7 @@ function reportFailure() {
 }
 
 module.exports = {
+  AbortController,
   Buffer,
   KeepAlive,
   Promise,

@@ -27,6 +27,7 @@ const OF_NODES = new Set([
   'ERR_CONFLUX_DUPLICATE_ID',
   'ERR_CONFLUX_OTHER_CLUSTER',
   'ERR_CONFLUX_OTHER_APPLICATION',
+  'ERR_CONFLUX_SESSIONS_REQUIRED',
   'ERR_CONFLUX_STORAGE_IN_USE',
   'ERR_CONFLUX_STORAGE_COPIED',
   'ERR_CONFLUX_STORAGE_OUTDATED',
@@ -151,6 +152,27 @@ module.exports = {
 
   unknownMethod: method =>
     failure('ERR_CONFLUX_UNKNOWN_METHOD', `${method} is not a registered method`, REFUSED),
+
+  /** A method asked for the session of its caller, and that has ended since the call was made. */
+  sessionEnded: id =>
+    failure(
+      'ERR_CONFLUX_SESSION_ENDED',
+      `the session in which node "${id}" made this call has ended; make the call again in the new session`,
+      REFUSED
+    ),
+
+  noSessions: what =>
+    failure('ERR_CONFLUX_NO_SESSIONS', `\`${what}\` needs the option \`sessions\`, on all nodes`, REFUSED),
+
+  reservedType: type =>
+    failure('ERR_CONFLUX_RESERVED_TYPE', `an action of a method must not have the type "${type}"`, REFUSED),
+
+  /** The reason of a `signal` of `whileLeader`. */
+  notLeading: () => {
+    const error = failure('ABORT_ERR', 'this node does not lead any more')
+    Object.defineProperty(error, 'name', { value: 'AbortError', writable: true, configurable: true })
+    return error
+  },
 
   /** @param kind what it returned: `a promise`, `a generator`. */
   asyncMethod: (method, kind) =>

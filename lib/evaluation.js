@@ -22,11 +22,12 @@ const UNKNOWN = '3,'
  * @param onThrown called with what the method or the reducer threw by mistake: `'method'` or `'reducer'`, the method's name, and
  *   the error.
  */
-function evaluate(application, store, { node, method, args }, onThrown) {
+function evaluate(application, store, { node, method, args, verify }, onThrown) {
   let text
   let isRefusal = false
   try {
     const returned = application.call(node, method, args)
+    verify?.(returned)
     if (returned === NO_METHOD) return UNKNOWN + encodeError(errors.unknownMethod(method))
     if (returned === undefined || returned === null) return NOTHING
     isRefusal = errors.isError(returned)

@@ -17,6 +17,10 @@ const MILLISECONDS_DIGITS = 1
 /** What a change of each kind reads like. Events that carry an error are described by it. */
 const TEXTS = {
   leader: leader => (leader === null ? 'no leader is known' : `the leader is ${leader}`),
+  session: ({ session, previous, reason }) =>
+    session === null
+      ? `session ${previous} of this node has ended: ${reason}`
+      : `this node has session ${session}: ${reason}`,
   role: role => `this node is a ${role}`
 }
 

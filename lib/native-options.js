@@ -9,7 +9,7 @@ const errors = require('./errors')
 
 /** A JSON text. Throws where the path of the storage is relative to a directory that is gone. */
 function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInterval, ...rest }) {
-  const { storage, snapshot, version, application, methods, compareStates, quorumLoss } = rest
+  const { storage, snapshot, version, application, methods, compareStates, quorumLoss, sessions } = rest
   return JSON.stringify({
     id,
     clusterSize,
@@ -24,6 +24,7 @@ function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInt
     application,
     methods: Object.getOwnPropertyNames(methods).map(name => name.toWellFormed()),
     compareStates,
+    sessionTimeout: sessions?.timeout,
     recoverAfter: quorumLoss === 'wait' ? undefined : quorumLoss.recoverAfter,
     // The core draws no random numbers of its own: a seed and the same inputs give the same decisions.
     seed: randomBytes(32).toString('hex')

@@ -20,10 +20,12 @@ const { Emitter } = require('./emitter')
 const { KeepAlive, Promise, clearTimeout, nextTick, queueMicrotask, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { decodeError } = require('./evaluation')
+const { Evaluations } = require('./evaluations')
 const { Events } = require('./events')
 const { Inbox } = require('./inbox')
 const { showAsStatus } = require('./inspect')
 const { LateNative } = require('./late-native')
+const { LeaderWork } = require('./while-leader')
 const { Log } = require('./log')
 const { MembershipWatch } = require('./membership-watch')
 const { Namesakes } = require('./namesakes')
@@ -31,6 +33,7 @@ const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
 const { ReplicatedState } = require('./replicated-state')
 const { ringOf } = require('./secret')
+const { describeStatus } = require('./status')
 const { TIMEOUT_MAX } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
@@ -60,9 +63,6 @@ class Node {
   #role = 'follower'
   #term = 0
   #leader = null
-  #answers = []
-  /** The lengths of their texts. */
-  #answersLength = 0
   #inbox
   #isCaughtUp = false
   /** Calls that ended with a failure of this node, and what became of each: they are rejected when it has stopped. */
@@ -71,7 +71,6 @@ class Node {
   #hasSettled = false
   /** The batch held an action of this node. */
   #hasPerformed = false
-  #onThrown = (what, method, error) => this.#events.threw(what, method, error)
   #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
   #channel
@@ -79,6 +78,9 @@ class Node {
   #log
   #membership
   #namesakes
+  #leaderWork
+  /** What the core asks this node to evaluate. */
+  evaluations
 
   #closed = new Deferred()
   #closeCallbacks = []
@@ -107,6 +109,12 @@ class Node {
         onHashed: (index, hash, micros) => this.hasEnded || this.#native.hashed(index, hash, micros)
       }
     )
+    this.evaluations = new Evaluations(
+      this.handle,
+      this.#replicatedState,
+      (what, method, error) => this.#events.threw(what, method, error),
+      options.sessions !== undefined
+    )
     this.#inbox = new Inbox(this, this.#replicatedState)
     const stacks = new CallStacks(options.captureStacks)
     this.#calls = new PendingCalls(
@@ -121,6 +129,10 @@ class Node {
       () => this.#waitingFor(),
       () => JSON.parse(this.#native.status()).faultTolerance,
       stacks
+    )
+    this.#leaderWork = new LeaderWork(
+      options => this.#operations.sync(options, this.handle.whileLeader),
+      () => JSON.parse(this.#native.status()).recoveries
     )
     this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
     const openCore = prepareCore(options, open, {
@@ -171,6 +183,9 @@ class Node {
     handle.resize = (clusterSize, options) => this.#ask('resize', [clusterSize, options])
     handle.recover = options => this.#ask('recover', [options])
     handle.setSecret = secret => this.#setSecret(secret)
+    handle.sessions = () => this.evaluations.sessions(() => JSON.parse(this.#native.status()).sessions)
+    handle.whileLeader = run => this.#whileLeader(run)
+    Object.defineProperty(handle, 'caller', { get: () => this.evaluations.caller })
     handle.ref = () => this.#keepProcessAlive(true)
     handle.unref = () => this.#keepProcessAlive(false)
     // Where there is none (before Node 20.4), nothing can ask for it.
@@ -224,6 +239,11 @@ class Node {
     return this.#replicatedState.selections.add(selector, listener, options)
   }
 
+  #whileLeader(run) {
+    if (this.#state !== 'open') throw this.#endedError('not-applied')
+    return this.#leaderWork.add(run)
+  }
+
   #commits(options) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
     return this.#replicatedState.commits.iterate(options)
@@ -274,6 +294,7 @@ class Node {
       // No call below: a close that has begun is known to have.
       this.#state = 'closing'
       this.#closeTimeout = timeout
+      this.#leaderWork.end()
       this.#events.isMuted = true
       this.#replicatedState.subscribers.isSilent = true
       this.#replicatedState.selections.isSilent = true
@@ -319,32 +340,12 @@ class Node {
   }
 
   #status() {
-    const core = JSON.parse(this.#native.status())
-    const isAlive = !this.hasEnded
-    const missing = isAlive ? core.missing : []
-    return {
-      id: core.id,
-      incarnation: core.incarnation,
+    return describeStatus(JSON.parse(this.#native.status()), {
       state: this.#state,
-      failure: this.#failure && { code: this.#failure.code, message: this.#failure.message },
-      diverged: core.diverged,
-      cluster: core.cluster,
-      clusterSize: core.clusterSize,
-      role: isAlive ? core.role : 'follower',
-      leader: isAlive ? core.leader : null,
-      term: core.term,
-      commitIndex: core.commitIndex,
-      appliedIndex: core.appliedIndex,
-      lastIndex: core.lastIndex,
-      snapshotIndex: core.snapshotIndex,
-      quorum: { lost: missing.length > 0, missing },
-      faultTolerance: isAlive ? core.faultTolerance : 0,
-      members: core.members,
-      pending: this.#calls.count,
-      waitingFor: isAlive ? core.waitingFor : null,
-      caughtUp: isAlive && core.caughtUp,
-      droppedFrames: core.droppedFrames
-    }
+      failure: this.#failure,
+      isAlive: !this.hasEnded,
+      pending: this.#calls.count
+    })
   }
 
   #setSecret(secret) {
@@ -383,10 +384,7 @@ class Node {
 
   /** A batch is done. */
   answered(evaluationMicros) {
-    const text = `[${this.#answers.join(',')}]`
-    this.#answers = []
-    this.#answersLength = 0
-    this.#native.answered(text, evaluationMicros)
+    this.#native.answered(this.evaluations.take(), evaluationMicros)
     this.#membership.check()
     if (this.#hasPerformed) this.#awaitTurn()
   }
@@ -428,6 +426,7 @@ class Node {
       diagnostics.election.publish({ node: this.handle, id: this.#id, role, term, leader })
     }
     this.#membership.check()
+    this.#leaderWork.role(role, term)
     if (isNewRole) this.#events.emit('role', role)
     if (isNewLeader) this.#events.emit('leader', leader)
   }
@@ -442,18 +441,8 @@ class Node {
     this.#tellReady()
   }
 
-  /** Returns the length of the answers so far. */
-  evaluate(method, args) {
-    const answer = this.#replicatedState.evaluate({ node: this.handle, method, args }, this.#onThrown)
-    this.#answers.push(answer)
-    return (this.#answersLength += answer.length)
-  }
-
-  /** The same for an action that no call made. */
-  evaluateSystem(action) {
-    const answer = this.#replicatedState.evaluateSystem(action, this.#onThrown)
-    this.#answers.push(answer)
-    return (this.#answersLength += answer.length)
+  ownSession(session, previous, reason) {
+    this.#events.emit('session', { session, previous, reason })
   }
 
   takeSnapshot() {
@@ -547,6 +536,7 @@ class Node {
     this.#leader = null
     this.#keepAlive?.end()
     this.#membership.end()
+    this.#leaderWork.end()
     this.#namesakes.remove()
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
     this.#replicatedState.end()

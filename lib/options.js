@@ -44,6 +44,7 @@ const OPTIONS = {
   captureStacks: { check: boolean },
   logger: { check: logger },
   quorumLoss: { default: 'wait', check: quorumLoss },
+  sessions: { check: sessions },
   // 1.x had it, and promised nothing by it: accepted and ignored.
   accelerateHeartbeats: { check: () => undefined }
 }
@@ -66,6 +67,15 @@ const SNAPSHOT = {
 
 const QUORUM_LOSS = {
   recoverAfter: { required: true, check: integer(1, RECOVER_AFTER_MAX) }
+}
+
+const SESSION_TIMEOUT_MS = 2000
+
+/** A leader of the cluster is replaced before its session ends, so that a session is not lost by an election. */
+const ELECTION_TIMEOUTS_PER_SESSION_TIMEOUT = 3
+
+const SESSIONS = {
+  timeout: { check: integer(1, MILLISECONDS_MAX) }
 }
 
 const HOST = { check: name }
@@ -173,8 +183,20 @@ function check(given = {}) {
       `"quorumLoss.recoverAfter" must be at least ${ELECTION_TIMEOUTS_UNTIL_DEAD} times "electionTimeout.max"`
     )
   }
+  if (faults.length === 0 && options.sessions !== undefined) checkSessionTimeout(options, faults)
   if (faults.length > 0) throw errors.invalidOptions(faults)
   return options
+}
+
+/** The default is never too short. */
+function checkSessionTimeout({ sessions, electionTimeout }, faults) {
+  const least = ELECTION_TIMEOUTS_PER_SESSION_TIMEOUT * electionTimeout.max
+  sessions.timeout ??= Math.max(SESSION_TIMEOUT_MS, least)
+  if (sessions.timeout < least) {
+    faults.push(
+      `"sessions.timeout" must be at least ${ELECTION_TIMEOUTS_PER_SESSION_TIMEOUT} times "electionTimeout.max" (${least} ms), got ${sessions.timeout}`
+    )
+  }
 }
 
 /** Checks each field of the table, then whether there is anything that the table doesn't know. */
@@ -298,6 +320,14 @@ function quorumLoss(value, path, faults) {
   if (value === 'wait') return value
   if (isObject(value)) return checkFields(QUORUM_LOSS, value, 'quorumLoss.', faults)
   faults.push(`${path} must be "wait" or an object with "recoverAfter", in milliseconds`)
+  return value
+}
+
+function sessions(value, path, faults) {
+  if (value === true) return {}
+  if (value === false) return undefined
+  if (isObject(value)) return checkFields(SESSIONS, value, 'sessions.', faults)
+  faults.push(`${path} must be true or an object with "timeout", in milliseconds`)
   return value
 }
 

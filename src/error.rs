@@ -31,6 +31,12 @@ pub enum Error {
          `{channel_name}`; give one of them another channelName"
     )]
     OtherApplication { ours: Arc<str>, theirs: Arc<str>, channel_name: Arc<str> },
+    /// The cluster has sessions, and this node was started without them.
+    #[error(
+        "this node was started without the option `sessions`, and its cluster has sessions: the reducers of the other \
+         nodes receive actions that this node's would not expect; start this node with `sessions`"
+    )]
+    SessionsRequired,
     /// No majority of the voters answered in time.
     #[error("{what}: the operation timed out without a quorum; {why}")]
     NoQuorum { what: &'static str, why: String },
@@ -95,6 +101,7 @@ impl Error {
             Error::DuplicateId { .. } => "ERR_CONFLUX_DUPLICATE_ID",
             Error::OtherCluster { .. } => "ERR_CONFLUX_OTHER_CLUSTER",
             Error::OtherApplication { .. } => "ERR_CONFLUX_OTHER_APPLICATION",
+            Error::SessionsRequired => "ERR_CONFLUX_SESSIONS_REQUIRED",
             Error::NoQuorum { .. } => "ERR_CONFLUX_NO_QUORUM",
             Error::UnknownMember { .. } => "ERR_CONFLUX_UNKNOWN_MEMBER",
             Error::NotAVoter { .. } => "ERR_CONFLUX_NOT_A_VOTER",

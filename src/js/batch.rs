@@ -51,8 +51,19 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                 }
                 evaluations += 1;
             }
+            Delivery::Caller { id, session, has_ended } => {
+                items.number(kind::CALLER.into()).string(id).optional(*session).number((*has_ended).into());
+            }
+            Delivery::Sessions(sessions) => {
+                let list = sessions.iter().map(|(id, session)| json!({ "id": &**id, "session": session }));
+                let list = serde_json::Value::Array(list.collect()).to_string();
+                items.number(kind::SESSIONS.into()).json(&list);
+            }
+            Delivery::OwnSession { session, previous, reason } => {
+                items.number(kind::OWN_SESSION.into()).optional(*session).optional(*previous).string(reason);
+            }
             Delivery::EvaluateSystem(action) => {
-                items.number(kind::EVALUATE_SYSTEM.into()).json(&system_action(action).to_string());
+                items.number(kind::EVALUATE_SYSTEM.into()).json(&system_action(action));
                 evaluations += 1;
             }
             Delivery::Committed { index, own: None, is_provisional: true, .. } => {
@@ -146,14 +157,18 @@ fn committed(items: &mut Items, index: u64, own: Option<u64>, action: &[u8]) {
 }
 
 /// What the reducer sees.
-fn system_action(action: &SystemAction) -> serde_json::Value {
+fn system_action(action: &SystemAction) -> String {
+    let text = |kind: &str, id: &str, session: u64, reason: &str| {
+        let id = serde_json::Value::from(id);
+        format!(r#"{{"type":"@@conflux/{kind}","id":{id},"session":{session},"reason":"{reason}"}}"#)
+    };
     match action {
-        SystemAction::SessionStarted(SessionStart { id, session, reason, .. }) => json!({
-            "type": "@@conflux/SESSION_STARTED", "id": &**id, "session": session, "reason": reason.as_str(),
-        }),
-        SystemAction::SessionEnded(SessionEnd { id, session, reason, .. }) => json!({
-            "type": "@@conflux/SESSION_ENDED", "id": &**id, "session": session, "reason": reason.as_str(),
-        }),
+        SystemAction::SessionStarted(SessionStart { id, session, reason, .. }) => {
+            text("SESSION_STARTED", id, *session, reason.as_str())
+        }
+        SystemAction::SessionEnded(SessionEnd { id, session, reason, .. }) => {
+            text("SESSION_ENDED", id, *session, reason.as_str())
+        }
     }
 }
 
@@ -217,6 +232,9 @@ fn facts(warning: &Warning) -> serde_json::Value {
         Warning::QuorumLost { voters, missing, .. } => {
             json!({ "voters": voters, "missing": missing.iter().map(|id| &**id).collect::<Vec<_>>() })
         }
+        Warning::SessionsWait { ids } => {
+            json!({ "ids": ids.iter().map(|id| &**id).collect::<Vec<_>>() })
+        }
         Warning::StorageSlow { milliseconds } => json!({ "milliseconds": milliseconds }),
         Warning::StorageCopied { id } => json!({ "id": &**id }),
         Warning::StatesDiffer { index } => json!({ "index": index }),
@@ -250,6 +268,13 @@ struct Items(String);
 impl Items {
     fn number(&mut self, number: u64) -> &mut Self {
         self.json(&number.to_string())
+    }
+
+    fn optional(&mut self, number: Option<u64>) -> &mut Self {
+        match number {
+            Some(number) => self.number(number),
+            None => self.json("null"),
+        }
     }
 
     fn string(&mut self, string: &str) -> &mut Self {
@@ -338,6 +363,9 @@ mod tests {
                 session: 7,
                 reason: EndReason::Silent,
             })),
+            Delivery::Caller { id: "a\"".into(), session: None, has_ended: true },
+            Delivery::Sessions(vec![("a\"".into(), 7)]),
+            Delivery::OwnSession { session: Some(8), previous: None, reason: "joined" },
         ];
         let names = kind::names_in(&items(&deliveries));
         assert_eq!(names.len(), deliveries.len(), "{names:?}");
@@ -352,6 +380,7 @@ mod tests {
                 17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_DIVERGED", diverged, 9,
                 19, 21, 22, 23, 1, 20, 8, [1],
                 24, { "type": "@@conflux/SESSION_ENDED", "id": "a\"", "session": 7, "reason": "silent" },
+                25, "a\"", null, 1, 26, [{ "id": "a\"", "session": 7 }], 27, 8, null, "joined",
             ])
         );
         assert_eq!(items(&[]), json!([]));
@@ -407,6 +436,7 @@ mod tests {
             Warning::SnapshotFailed { why: "\"".into() },
             Warning::QuorumLost { voters: 3, missing: vec!["b".into()], milliseconds: 9 },
             Warning::StorageSlow { milliseconds: 9 },
+            Warning::SessionsWait { ids: vec!["b".into()] },
             Warning::QuorumRestored,
             Warning::Recovered { cluster: uuid, from: "a".into(), missing: vec!["b".into()] },
             Warning::Superseded { ours: uuid, successor: uuid, kept: 7 },

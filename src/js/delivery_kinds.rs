@@ -52,6 +52,13 @@ delivery_kinds! {
     CAUGHT_UP = 23 (value);
     /// Reduces an action that the leader logs on its own account, and answers with it.
     EVALUATE_SYSTEM = 24 (action);
+    /// The caller of the evaluations that follow; `session` is null if it has none, and `ended` is 1 if the session in
+    /// which it called has ended.
+    CALLER = 25 (id, session, ended);
+    /// The live sessions, as the evaluations that follow see them.
+    SESSIONS = 26 (list);
+    /// The session of this node has changed; null: it has none.
+    OWN_SESSION = 27 (session, previous, reason);
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ struct Given {
     compare_states: bool,
     /// Milliseconds without a quorum; none: wait forever.
     recover_after: Option<u64>,
+    /// Milliseconds; none: no sessions.
+    session_timeout: Option<u64>,
     /// 64 hexadecimal digits, drawn by the façade.
     seed: String,
 }
@@ -122,7 +124,9 @@ fn raft_options(given: &Given, tick: Duration) -> Result<raft::Options, String> 
     options.snapshot_bytes = given.snapshot_bytes;
     options.version = given.version.as_str().into();
     let methods = given.methods.iter().map(String::as_str);
-    options.application = raft::Application::new(given.application.as_deref(), methods);
+    options.application = raft::Application::new(given.application.as_deref(), methods)
+        .with_sessions(given.session_timeout.is_some());
+    options.session_timeout_ticks = given.session_timeout.map(|timeout| ticks(timeout, tick));
     options.channel_name = given.channel.channel_name().into();
     options.compares_states = given.compare_states;
     options.is_durable = given.storage_path.is_some();
@@ -179,6 +183,7 @@ mod tests {
         assert_eq!(raft.compares_states, defaults.compares_states);
         assert_eq!(raft.is_durable, defaults.is_durable);
         assert_eq!(raft.recover_ticks, defaults.recover_ticks);
+        assert_eq!(raft.session_timeout_ticks, defaults.session_timeout_ticks);
         assert_eq!(raft.tick_micros, defaults.tick_micros);
     }
 
@@ -187,7 +192,7 @@ mod tests {
         let given = text(20, 100, 200)
             .replace(
                 r#""version":"""#,
-                r#""version":"2","application":"shop","storagePath":"/x","recoverAfter":5001"#,
+                r#""version":"2","application":"shop","storagePath":"/x","recoverAfter":5001,"sessionTimeout":2001"#,
             )
             .replace("[]", r#"["b","a"]"#)
             .replace("10000", "10")
@@ -197,7 +202,9 @@ mod tests {
         assert_eq!((raft.snapshot_entries, raft.snapshot_bytes), (10, 20));
         assert_eq!((&*raft.version, raft.compares_states, raft.is_durable), ("2", false, true));
         assert_eq!((raft.tick_micros, raft.recover_ticks), (4_000, Some(1_251)));
-        assert_eq!(raft.application, raft::Application::new(Some("shop"), ["a", "b"]));
+        assert_eq!(raft.session_timeout_ticks, Some(501));
+        let application = raft::Application::new(Some("shop"), ["a", "b"]);
+        assert_eq!(raft.application, application.with_sessions(true));
         assert_eq!(&*raft.channel_name, "c");
     }
 

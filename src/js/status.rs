@@ -34,6 +34,9 @@ struct Json<'a> {
     fault_tolerance: usize,
     waiting_for: Option<String>,
     caught_up: bool,
+    session: Option<u64>,
+    sessions: Vec<JsonSession<'a>>,
+    recoveries: u64,
     dropped_frames: JsonDroppedFrames,
 }
 
@@ -48,6 +51,12 @@ struct JsonMember<'a> {
     matched_index: Option<u64>,
     /// The name of the key with which it seals.
     key_id: Option<Arc<str>>,
+}
+
+#[derive(Serialize)]
+struct JsonSession<'a> {
+    id: &'a str,
+    session: u64,
 }
 
 #[derive(Serialize)]
@@ -125,6 +134,9 @@ pub fn encode(status: &Status, tick: Duration, security: &Security) -> String {
         fault_tolerance: status.fault_tolerance,
         waiting_for: status.waiting_for.as_deref().map(|what| waiting_for(what, security)),
         caught_up: status.is_caught_up,
+        session: status.session,
+        sessions: status.sessions.iter().map(|(id, session)| JsonSession { id, session: *session }).collect(),
+        recoveries: status.recoveries,
         dropped_frames: JsonDroppedFrames::new(security, status.ignored_frames),
     };
     serde_json::to_string(&json).expect("a status is plain data: encoding it cannot fail")
@@ -174,6 +186,9 @@ mod tests {
             pending: 0,
             waiting_for: Some("3 nodes".into()),
             is_caught_up: false,
+            sessions: [("a".into(), 4)].into(),
+            session: Some(4),
+            recoveries: 1,
             ignored_frames: IgnoredFrames { malformed: 3, other_version: 4 },
         };
         let secret = Secret { id: Some("k".into()), secret: "a secret".into() };
@@ -182,6 +197,8 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&encode(&status)).unwrap();
         assert_eq!((&json["cluster"], &json["leader"]), (&json!(null), &json!(null)));
         assert_eq!((&json["id"], &json["waitingFor"]), (&json!("a\"b"), &json!("3 nodes")));
+        assert_eq!((&json["session"], &json["recoveries"]), (&json!(4), &json!(1)));
+        assert_eq!(json["sessions"], json!([{ "id": "a", "session": 4 }]));
 
         status.cluster = ClusterUuid::of_roster([me].into_iter());
         status.leader = Some("a\"b".into());

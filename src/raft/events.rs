@@ -318,6 +318,13 @@ pub enum Delivery {
     /// The same for an action that the leader logs on its own account: reduce it over the provisional state, and
     /// answer with its text.
     EvaluateSystem(SystemAction),
+    /// The next calls of the batch are those of this node: what a method sees as its caller, up to the next delivery of
+    /// this kind. `has_ended`: the session in which it called has ended since. Only with sessions.
+    Caller { id: Arc<str>, session: Option<u64>, has_ended: bool },
+    /// The live sessions, as the next evaluations see them. Only with sessions.
+    Sessions(Vec<(Arc<str>, u64)>),
+    /// The session of this node has changed.
+    OwnSession { session: Option<u64>, previous: Option<u64>, reason: &'static str },
     /// Reduce a committed action.
     Committed {
         index: u64,
@@ -377,6 +384,9 @@ impl Delivery {
             | Delivery::Role { .. }
             | Delivery::ResetProvisional
             | Delivery::EvaluateSystem(_)
+            | Delivery::Caller { .. }
+            | Delivery::Sessions(_)
+            | Delivery::OwnSession { .. }
             | Delivery::TakeSnapshot
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }
@@ -542,6 +552,9 @@ pub enum Warning {
          call `recover` to continue without it"
     )]
     SuccessorSilent { successor: ClusterUuid, milliseconds: u64 },
+    /// Members without the option `sessions` keep the cluster from having sessions.
+    #[error("sessions wait until every node has the option `sessions`; without it: {}", ids.join(", "))]
+    SessionsWait { ids: Vec<Arc<str>> },
     /// A cluster on the same channel was founded with another `clusterSize`.
     #[error(
         "cluster {cluster} on this channel has clusterSize {theirs}, this node {ours}; this node cannot join it"
@@ -579,6 +592,7 @@ impl Warning {
             Warning::FormerCluster { .. } => "WARN_CONFLUX_FORMER_CLUSTER",
             Warning::TwoSuccessors { .. } => "WARN_CONFLUX_TWO_SUCCESSORS",
             Warning::SuccessorSilent { .. } => "WARN_CONFLUX_SUCCESSOR_SILENT",
+            Warning::SessionsWait { .. } => "WARN_CONFLUX_SESSIONS_WAIT",
             Warning::ClusterOfOtherSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
         }
     }

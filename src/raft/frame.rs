@@ -114,6 +114,10 @@ pub enum Message {
     StartReply { token: u64, last_index: u64 },
     /// "You are refused", to this start of the receiver's incarnation.
     StartRefused { start: Start, why: Refused },
+    /// From the leader to all: "have you not heard these members for so long?" Their sessions would end.
+    SilenceQuery { milliseconds: u64, members: Vec<RaftId> },
+    /// "I have not heard these."
+    SilenceReply { members: Vec<RaftId> },
 }
 
 /// Why a process is refused.
@@ -240,6 +244,8 @@ pub struct RequestItem {
     /// To how many earlier leaders it was sent. One of them may have lost its leadership because this very request
     /// takes long.
     pub attempts: u32,
+    /// The session of the origin when the call was made; 0: none.
+    pub session: u64,
 }
 
 /// What a leader answers to a request that became no entry.

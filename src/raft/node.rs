@@ -65,6 +65,7 @@ use inspection::Inspection;
 use operations::Operations;
 use output::Output;
 use overdue::Overdue;
+use presence::OwnSession;
 use quorum_recovery::QuorumRecovery;
 use replica::Replica;
 use snapshot_transfers::SnapshotTransfers;
@@ -114,6 +115,7 @@ pub struct Node {
     reported_versions: BTreeSet<u8>,
     ignored_frames: IgnoredFrames,
     application_guard: ApplicationGuard,
+    own_session: OwnSession,
     closing: Option<Closing>,
     is_stopped: bool,
 }
@@ -158,6 +160,7 @@ impl Node {
             reported_versions: BTreeSet::new(),
             ignored_frames: IgnoredFrames::default(),
             application_guard: ApplicationGuard::default(),
+            own_session: OwnSession::default(),
             closing: None,
             is_stopped: false,
         };
@@ -276,6 +279,7 @@ impl Node {
             waiting_for: self.bootstrap.waiting_for().map(Arc::from),
             is_caught_up: self.operations.is_caught_up(),
             ignored_frames: self.ignored_frames,
+            session: self.own_session.current(),
             ..Status::alone(&self.options)
         };
         if let Some(replica) = &self.replica {
@@ -372,6 +376,8 @@ impl Node {
         let is_heartbeat = self.ticks.is_multiple_of(self.timing.heartbeat());
         if is_heartbeat {
             configuration::report_silent_members(replica, &mut self.output);
+            presence::query_silence(replica, &self.options, &mut self.output);
+            self.own_session.warn_of_members_without(replica, &self.options, &mut self.output);
         }
         if let Err(error) = self.start_guard.check_own(replica, &self.options) {
             return self.fail(error);

@@ -115,7 +115,9 @@ fn size(message: &Message) -> usize {
         | Message::OtherApplication { .. }
         | Message::StartQuery { .. }
         | Message::StartReply { .. }
-        | Message::StartRefused { .. } => SMALL,
+        | Message::StartRefused { .. }
+        | Message::SilenceQuery { .. }
+        | Message::SilenceReply { .. } => SMALL,
     }
 }
 
@@ -131,6 +133,7 @@ mod tests {
             method: "m".into(),
             args: vec![b'0'; bytes].into(),
             attempts: 0,
+            session: 0,
         };
         Message::Requests(Requests { term: 1, start: 1, floor, requests: vec![item] })
     }

@@ -39,6 +39,12 @@ pub struct Status {
     pub waiting_for: Option<Arc<str>>,
     /// The state contains everything that was committed when the node was admitted to its cluster or came back to it.
     pub is_caught_up: bool,
+    /// The live sessions, oldest first.
+    pub sessions: Arc<[(Arc<str>, u64)]>,
+    /// The session of this node.
+    pub session: Option<u64>,
+    /// How often the cluster was recovered from a lost quorum.
+    pub recoveries: u64,
     pub ignored_frames: IgnoredFrames,
 }
 
@@ -76,6 +82,9 @@ impl Status {
             pending: 0,
             waiting_for: None,
             is_caught_up: false,
+            sessions: Arc::default(),
+            session: None,
+            recoveries: 0,
             ignored_frames: IgnoredFrames::default(),
         }
     }

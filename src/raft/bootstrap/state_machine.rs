@@ -264,7 +264,9 @@ impl Bootstrap {
             | Message::Released
             | Message::AppProbe
             | Message::AppProbeReply
-            | Message::Unreachable { .. } => {}
+            | Message::Unreachable { .. }
+            | Message::SilenceQuery { .. }
+            | Message::SilenceReply { .. } => {}
         }
     }
 

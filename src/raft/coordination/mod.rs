@@ -27,6 +27,8 @@ pub enum SystemAction {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coordination {
     pub presence: Presence,
+    /// How often the cluster was recovered from a lost quorum.
+    pub recoveries: u64,
 }
 
 impl Coordination {
@@ -45,6 +47,7 @@ impl Coordination {
 
     /// The cluster was recovered: the lost part of the former log may contain what this one does not.
     pub fn recovered(&mut self, survivor: RaftId) {
+        self.recoveries += 1;
         self.presence.recovered(survivor);
     }
 

@@ -24,7 +24,6 @@ pub struct Presence {
     /// The number of the newest session of the cluster; 0: sessions are off.
     last: u64,
     rows: BTreeMap<RaftId, Row>,
-    recoveries: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +32,7 @@ struct Row {
     session: u64,
     /// The number of the member's process; 0 without storage.
     process: u64,
+    started: StartReason,
     ended: Option<EndReason>,
 }
 
@@ -118,11 +118,6 @@ impl Presence {
         self.last > 0
     }
 
-    /// How often the cluster was recovered.
-    pub fn recoveries(&self) -> u64 {
-        self.recoveries
-    }
-
     /// The live sessions, oldest first.
     pub fn live(&self) -> Vec<(&Arc<str>, u64)> {
         let rows = self.rows.values().filter(|row| row.ended.is_none());
@@ -135,9 +130,17 @@ impl Presence {
         self.rows.get(&member).filter(|row| row.ended.is_none()).map(|row| row.session)
     }
 
-    /// Why the newest session of a member ended; `None` while it lives, or if there is none.
-    pub fn end_reason(&self, member: RaftId) -> Option<EndReason> {
-        self.rows.get(&member)?.ended
+    /// The live session of this process of a member.
+    pub fn session_of_process(&self, member: RaftId, process: u64) -> Option<u64> {
+        let row = self.rows.get(&member).filter(|row| row.ended.is_none() && row.process == process)?;
+        Some(row.session)
+    }
+
+    /// Why the newest session of a member has started, or ended; a member without one was removed.
+    pub fn reason(&self, member: RaftId) -> &'static str {
+        self.rows.get(&member).map_or(EndReason::Removed.as_str(), |row| {
+            row.ended.map_or(row.started.as_str(), EndReason::as_str)
+        })
     }
 
     pub fn start(&mut self, start: &SessionStart, is_member: bool) -> bool {
@@ -146,9 +149,10 @@ impl Presence {
         if !is_member || is_taken || !is_next || self.live_session(start.member).is_some() {
             return false;
         }
-        let SessionStart { member, session, process, .. } = *start;
+        let SessionStart { member, session, process, reason, .. } = *start;
         self.last = session;
-        self.rows.insert(member, Row { id: start.id.clone(), session, process, ended: None });
+        let (id, started) = (start.id.clone(), reason);
+        self.rows.insert(member, Row { id, session, process, started, ended: None });
         true
     }
 
@@ -157,6 +161,7 @@ impl Presence {
             return false;
         };
         let has_ended = row.ended.is_some();
+        injected_bug!(EndsSessionTwice, has_ended => false);
         if has_ended {
             return false;
         }
@@ -173,7 +178,6 @@ impl Presence {
     }
 
     pub fn recovered(&mut self, survivor: RaftId) {
-        self.recoveries += 1;
         if self.is_on() {
             self.last += NUMBERS_SKIPPED_BY_RECOVERY;
         }
@@ -184,7 +188,12 @@ impl Presence {
     pub fn due(&self, members: &[MemberView], count_max: usize) -> Vec<super::SystemAction> {
         let mut after = self.clone();
         let mut due = Vec::new();
-        for (member, row) in self.rows.iter().filter(|(_, row)| row.ended.is_none()) {
+        for (member, row) in &self.rows {
+            let has_ended = row.ended.is_some();
+            injected_bug!(EndsSessionTwice, has_ended => false);
+            if has_ended {
+                continue;
+            }
             let view = members.iter().find(|view| view.member == *member);
             let Some(reason) = end_reason(row, view) else { continue };
             let end = SessionEnd { member: *member, id: row.id.clone(), session: row.session, reason };

@@ -145,6 +145,13 @@ impl ApplicationGuard {
         let living = facts.living();
         let cluster = Application::union(living.iter().filter_map(|(_, application)| *application));
         injected_bug!(WelcomesEveryApplication, return true);
+        let lacks_sessions = facts.replica.coordination.presence.is_on() && !application.has_sessions();
+        if lacks_sessions && application.goes_with(&cluster) {
+            let theirs = facts.options.application.clone();
+            let refusal = Message::OtherApplication { cluster: facts.replica.cluster, theirs };
+            output.send(Target::One(from), refusal);
+            return false;
+        }
         if application.goes_with(&cluster) {
             return true;
         }

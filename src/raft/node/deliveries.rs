@@ -16,7 +16,7 @@ use super::divergence::Restoration;
 use super::leader_state::LeaderState;
 use super::outcomes;
 use super::output::BATCH_BYTES_MAX;
-use super::presence;
+use super::presence::{self, Callers};
 use super::quarantine;
 use super::replica::ReportedRole;
 use super::snapshots;
@@ -71,6 +71,7 @@ impl Node {
         // Deliveries keep their order, and the rest of them fills the next batch.
         if self.output.pending_deliveries().is_empty() {
             self.apply_committed(&mut batch);
+            self.follow_session(&mut batch);
             self.tell_replayed(&mut batch);
             let delivered = self.replica.as_ref().map_or(0, |replica| replica.delivered_index);
             outcomes::settle_decided(&mut self.client_session, delivered, &mut self.output);
@@ -269,6 +270,14 @@ impl Node {
         }
     }
 
+    /// The application learns of changes of this node's session; calls from here on are made in the new one.
+    fn follow_session(&mut self, batch: &mut Vec<Delivery>) {
+        let process = self.start_guard.process();
+        let result = self.own_session.follow(self.replica.as_ref(), process, &self.options, batch);
+        self.client_session.set_session(self.own_session.current());
+        self.fail_unless(result);
+    }
+
     /// raft-rs has installed a leader's snapshot, and it is durable: the application follows.
     pub(super) fn follow_installed(&mut self) {
         let Some(replica) = &mut self.replica else { return };
@@ -377,11 +386,11 @@ impl Node {
         if sessions.attempts() > 0 {
             batch.push(Delivery::ReportProgress);
         }
-        batch.extend(
-            evaluations
-                .into_iter()
-                .map(|evaluation| Delivery::Evaluate { method: evaluation.method, args: evaluation.args }),
-        );
+        let mut callers = Callers::new(replica, &self.options, !evaluations.is_empty(), batch);
+        for evaluation in evaluations {
+            callers.announce(&evaluation, replica, batch);
+            batch.push(Delivery::Evaluate { method: evaluation.method, args: evaluation.args });
+        }
         outcomes::send(told, term, &mut self.client_session, replica, &mut self.output);
     }
 }

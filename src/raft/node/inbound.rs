@@ -11,6 +11,7 @@ use super::applications;
 use super::checks;
 use super::configuration::{self, Discovered};
 use super::outcomes;
+use super::presence;
 use super::quarantine;
 use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
 use super::snapshot_transfers;
@@ -115,7 +116,9 @@ impl Node {
                 | Message::Released
                 | Message::AppProbe
                 | Message::AppProbeReply
-                | Message::Unreachable { .. } => {
+                | Message::Unreachable { .. }
+                | Message::SilenceQuery { .. }
+                | Message::SilenceReply { .. } => {
                     self.handle_member_message(frame.from, frame.cluster, message)
                 }
             }
@@ -186,6 +189,9 @@ impl Node {
         let facts = applications::Facts { me, options, timing, replica };
         self.application_guard.compare_methods(&facts, from, &application, &mut self.output);
         replica.applications.insert(from.raft_id(), application);
+        if let Some(leader_state) = &mut replica.leader_state {
+            leader_state.is_presence_due = true;
+        }
         let facts = applications::Facts { me, options, timing, replica };
         let verdict = self.application_guard.judge_members(&facts, &mut self.output);
         self.fail_unless(verdict);
@@ -306,6 +312,17 @@ impl Node {
                 }
             }
             Message::Unreachable { members } => replica.note_unreachable(members),
+            Message::SilenceQuery { milliseconds, members } => {
+                presence::answer_silence(
+                    from,
+                    milliseconds,
+                    members,
+                    replica,
+                    &self.options,
+                    &mut self.output,
+                );
+            }
+            Message::SilenceReply { members } => presence::note_silence(peer, &members, replica),
             Message::RecoveryVoteRejected { term, index } => {
                 self.quorum_recovery.note_log(from, term, index, replica)
             }

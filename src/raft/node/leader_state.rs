@@ -41,6 +41,10 @@ pub(super) struct LeaderState {
     pub(super) comparison: StateComparison,
     /// Something may have happened since the sessions of the members were last compared with the members.
     pub(super) is_presence_due: bool,
+    /// When other members last confirmed that a member is silent, by member.
+    pub(super) silence: BTreeMap<RaftId, BTreeMap<RaftId, u64>>,
+    /// The live sessions that JavaScript has for its evaluations.
+    pub(super) delivered_sessions: Option<Vec<(Arc<str>, u64)>>,
     /// The entry that records starts.
     pub(super) recorded_at: u64,
 }
@@ -68,6 +72,8 @@ impl LeaderState {
             reads: Reads::default(),
             comparison: StateComparison::new(now),
             is_presence_due: true,
+            silence: BTreeMap::new(),
+            delivered_sessions: None,
             recorded_at: 0,
         }
     }

@@ -91,6 +91,7 @@ pub(super) struct Replica {
     pub(super) reported_role: ReportedRole,
     /// The status of the members; recomputed only when it changes, because a status is copied every turn.
     member_statuses: Arc<[Member]>,
+    session_statuses: Arc<[(Arc<str>, u64)]>,
     pub(super) note: Bytes,
     member_facts: Vec<MemberFacts>,
 }
@@ -233,10 +234,12 @@ impl Replica {
             replays_until: None,
             reported_role: ReportedRole::NONE,
             member_statuses: Arc::from([]),
+            session_statuses: Arc::default(),
             note: Bytes::new(),
             member_facts: Vec::new(),
         };
         replica.refresh_members();
+        replica.describe_sessions();
         replica
     }
 
@@ -344,6 +347,7 @@ impl Replica {
         self.members = snapshot.members.clone();
         self.table = snapshot.table.clone();
         self.coordination = snapshot.coordination.clone();
+        self.describe_sessions();
         self.delivered_index = snapshot.position.index;
         self.history = History::new(self.delivered_index);
         snapshot
@@ -511,6 +515,11 @@ impl Replica {
         self.member_statuses = members.into();
     }
 
+    pub(super) fn describe_sessions(&mut self) {
+        let live = self.coordination.presence.live();
+        self.session_statuses = live.into_iter().map(|(id, session)| (id.clone(), session)).collect();
+    }
+
     fn is_active(&self, member: RaftId) -> bool {
         member == self.me.raft_id() || Some(member) == self.group.leader() || self.group.is_active(member)
     }
@@ -546,6 +555,8 @@ impl Replica {
         status.fault_tolerance = self.fault_tolerance();
         status.diverged = self.divergence.error().map(|error| error.to_string().into());
         status.members = self.member_statuses.clone();
+        status.sessions = self.session_statuses.clone();
+        status.recoveries = self.coordination.recoveries;
         // Founding may lag by a tick behind what the group knows already.
         let is_served = status.leader.is_some() && self.group.has_seen_commit();
         status.waiting_for = match status.waiting_for.take() {

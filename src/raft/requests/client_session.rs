@@ -43,6 +43,8 @@ pub struct ClientSession {
     decided: BTreeSet<(u64, u64)>,
     /// The bytes of outcomes that have ended calls since the floor was last reported to the leader.
     unreported_outcome_bytes: usize,
+    /// The present session of this node; 0: none.
+    session: u64,
 }
 
 /// One call that has not ended.
@@ -55,6 +57,8 @@ pub struct Pending {
     dispatched: u64,
     /// The number of leaders to which it was dispatched before.
     attempts: u32,
+    /// The session in which it was made.
+    session: u64,
     /// Its outcome, valid once this node has the state at the index.
     decided: Option<(u64, Outcome)>,
 }
@@ -88,11 +92,17 @@ impl ClientSession {
             now_ticks: 0,
             decided: BTreeSet::new(),
             unreported_outcome_bytes: 0,
+            session: 0,
         }
     }
 
     pub fn start(&self) -> u64 {
         self.start
+    }
+
+    /// Calls are made in this session from now on.
+    pub fn set_session(&mut self, session: Option<u64>) {
+        self.session = session.unwrap_or(0);
     }
 
     /// The number of pending calls.
@@ -119,6 +129,7 @@ impl ClientSession {
             args: perform.args,
             dispatched: 0,
             attempts: 0,
+            session: self.session,
             decided: None,
         }));
     }
@@ -321,8 +332,9 @@ impl ClientSession {
 
 impl Pending {
     fn item(&self, after: u64) -> RequestItem {
-        let Self { sequence, attempts, .. } = *self;
-        RequestItem { sequence, after, method: self.method.clone(), args: self.args.clone(), attempts }
+        let Self { sequence, attempts, session, .. } = *self;
+        let (method, args) = (self.method.clone(), self.args.clone());
+        RequestItem { sequence, after, method, args, attempts, session }
     }
 }
 

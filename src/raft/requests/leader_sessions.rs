@@ -207,6 +207,7 @@ impl LeaderSessions {
                 method: item.method,
                 args: item.args,
                 attempts: item.attempts,
+                session: item.session,
             });
         }
         let mut replies = Vec::new();

@@ -16,6 +16,7 @@ fn requests(floor: u64, first: u64, last: u64) -> Requests {
         method: "m".into(),
         args: Bytes::from_static(b"[]"),
         attempts: 0,
+        session: 0,
     };
     Requests { term: 2, start: 1, floor, requests: (first..=last).map(item).collect() }
 }
@@ -213,7 +214,7 @@ fn a_dropped_batch_is_evaluated_anew_in_order_once_all_that_is_appended_is_appli
     let sorted = sessions.classify(actions(3), 1).expect("a batch was in flight");
     sessions.appended(sorted, &[true; 3], 6);
     let args = Bytes::from_static(b"[]");
-    let more = RequestItem { sequence: 4, after: 3, method: "m".into(), args, attempts: 0 };
+    let more = RequestItem { sequence: 4, after: 3, method: "m".into(), args, attempts: 0, session: 0 };
     sessions.receive(7, Requests { term: 2, start: 1, floor: 1, requests: vec![more] }, &session_table);
     sequences(&mut sessions, 3, &session_table);
     let sorted = sessions

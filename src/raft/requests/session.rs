@@ -46,6 +46,8 @@ pub struct Evaluation {
     pub args: Bytes,
     /// To how many earlier leaders it was sent.
     pub attempts: u32,
+    /// The session of the origin when the call was made; 0: none.
+    pub session: u64,
 }
 
 impl Evaluation {

@@ -246,7 +246,11 @@ impl Application {
                         batches => self.hashing.push_back((batches, hashed)),
                     }
                 }
-                Delivery::AppProbe | Delivery::ReportProgress => {}
+                Delivery::AppProbe
+                | Delivery::ReportProgress
+                | Delivery::Caller { .. }
+                | Delivery::Sessions(_)
+                | Delivery::OwnSession { .. } => {}
                 Delivery::CaughtUp(is_caught_up) => self.is_caught_up = is_caught_up,
                 Delivery::Replayed => self.is_replayed = true,
                 Delivery::OperationEnded { ticket, result } => {

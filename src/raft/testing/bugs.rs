@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 
 use super::{
-    churn, copies, hanging_disks, load, losses, orders, recoveries, removals, script, simulation, slow_links,
-    steadiness, strangers,
+    churn, copies, hanging_disks, load, losses, orders, recoveries, removals, script, sessions, simulation,
+    slow_links, steadiness, strangers,
 };
 use crate::raft::bootstrap::simulation as founding;
 use crate::raft::entry::Context;
@@ -126,6 +126,10 @@ pub enum Bug {
     DropsWhatComesEarly,
     /// A learner continues to know a member as its leader that campaigns.
     TakesCandidateForLeader,
+    /// A session that has ended is ended again.
+    EndsSessionTwice,
+    /// A leader ends the session of a member that it does not hear, and does not ask the others.
+    EndsSessionUnconfirmed,
 }
 
 thread_local! {
@@ -449,4 +453,14 @@ fn bug_of_dropping_what_comes_early_is_caught() {
 #[test]
 fn bug_of_taking_a_candidate_for_a_leader_is_caught() {
     assert_caught(Bug::TakesCandidateForLeader, 0.., removals::a_learner_hears_its_leader_campaign);
+}
+
+#[test]
+fn bug_of_ending_a_session_twice_is_caught() {
+    assert_caught(Bug::EndsSessionTwice, 0.., sessions::two_leaders_see_one_death);
+}
+
+#[test]
+fn bug_of_ending_a_session_unconfirmed_is_caught() {
+    assert_caught(Bug::EndsSessionUnconfirmed, 0.., sessions::the_leader_alone_is_cut_off);
 }

@@ -149,6 +149,12 @@ impl Checker {
             status.applied_index <= status.commit_index && status.commit_index <= status.last_index,
             "{name}: applied ≤ commit ≤ last, but {status:?}"
         );
+        let sessions = &status.sessions;
+        assert!(
+            sessions.windows(2).all(|pair| pair[0].1 < pair[1].1)
+                && sessions.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len() == sessions.len(),
+            "{name}: no id has two live sessions, but {sessions:?}"
+        );
         let voters = status.members.iter().filter(|member| member.is_voter).count();
         assert!(voters > 0, "{name}: a node in a cluster names its members");
         if let Some(seen) = self.last.get(name).filter(|seen| seen.incarnation == status.incarnation) {
@@ -228,6 +234,7 @@ impl Checker {
     /// applied so.
     pub fn check_call_order(&self) {
         for sequence in self.sequences.values() {
+            check_sessions(&sequence.actions);
             let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
             for action in sequence.actions.values() {
                 let name = action.strip_prefix("lock ").unwrap_or(action);
@@ -243,6 +250,25 @@ impl Checker {
                     "`{action}` was applied after {origin}/{former}, against call order"
                 );
             }
+        }
+    }
+}
+
+/// What the log says about sessions: numbers rise, an id has one live session at a time, and each that ended was live.
+fn check_sessions(actions: &BTreeMap<u64, String>) {
+    let mut last = 0;
+    let mut live: BTreeMap<&str, u64> = BTreeMap::new();
+    for action in actions.values() {
+        let words: Vec<&str> = action.split(' ').collect();
+        let ["session", number, "of", id, what, _] = words[..] else { continue };
+        let number: u64 = number.parse().expect("a session has a number");
+        if what == "started:" {
+            assert!(number > last, "`{action}` comes after session {last}");
+            last = number;
+            let former = live.insert(id, number);
+            assert_eq!(former, None, "`{action}`, and its member has a live session");
+        } else {
+            assert_eq!(live.remove(id), Some(number), "`{action}`, and another session is live");
         }
     }
 }

@@ -63,6 +63,8 @@ fn describe_message(message: &Message) -> String {
         Message::Released => "Released".into(),
         Message::AppProbe => "AppProbe".into(),
         Message::AppProbeReply => "AppProbeReply".into(),
+        Message::SilenceQuery { members, .. } => format!("SilenceQuery {}", members.len()),
+        Message::SilenceReply { members } => format!("SilenceReply {}", members.len()),
         Message::Unreachable { members } => format!("Unreachable {}", members.len()),
         Message::RecoveryVoteRejected { term, index } => {
             format!("RecoveryVoteRejected term={term} index={index}")
@@ -135,6 +137,18 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
         Delivery::ResetProvisional => "drops its provisional states".into(),
         Delivery::Evaluate { method, args } => {
             format!("evaluates {method} {}", String::from_utf8_lossy(args))
+        }
+        Delivery::Caller { id, session, has_ended } => {
+            let ended = if *has_ended { ", whose session has ended" } else { "" };
+            format!("is called by {id} in session {session:?}{ended}")
+        }
+        Delivery::Sessions(sessions) => {
+            let sessions: Vec<String> =
+                sessions.iter().map(|(id, session)| format!("{id} {session}")).collect();
+            format!("has the sessions {}", sessions.join(", "))
+        }
+        Delivery::OwnSession { session, previous, reason } => {
+            format!("has session {session:?} after {previous:?}: {reason}")
         }
         Delivery::EvaluateSystem(action) => format!("evaluates {}", describe_system(action)),
         Delivery::Committed { index, own, is_provisional, action } => {

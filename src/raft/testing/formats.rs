@@ -71,8 +71,14 @@ fn messages() -> Vec<Message> {
         ],
     };
     let outcomes = vec![(4, Outcome::Nothing), (5, Outcome::Refused("{}".into()))];
-    let item =
-        RequestItem { sequence: 9, after: 8, method: "append".into(), args: "[1]".into(), attempts: 1 };
+    let item = RequestItem {
+        sequence: 9,
+        after: 8,
+        method: "append".into(),
+        args: "[1]".into(),
+        attempts: 1,
+        session: 7,
+    };
     let operation = |request| Message::OperationRequest { term: 3, request_id: 1 << 32, request };
     let answer = |answer| Message::OperationReply { request_id: 1 << 32, answer };
     let chunk = Chunk {
@@ -137,6 +143,8 @@ fn messages() -> Vec<Message> {
         Message::StartReply { token: 300, last_index: 400 },
         Message::StartRefused { start: Start { number: 2, nonce: 3 }, why: Refused::Copy },
         Message::StartRefused { start: Start { number: 2, nonce: 3 }, why: Refused::Outdated },
+        Message::SilenceQuery { milliseconds: 2_000, members: vec![1, 300] },
+        Message::SilenceReply { members: vec![300] },
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
@@ -186,10 +194,12 @@ fn place(message: &Message) -> u8 {
         Message::StartQuery { .. } => 27,
         Message::StartReply { .. } => 28,
         Message::StartRefused { .. } => 29,
+        Message::SilenceQuery { .. } => 30,
+        Message::SilenceReply { .. } => 31,
     }
 }
 
-const PLACES: u8 = 30;
+const PLACES: u8 = 32;
 
 fn request() -> Request {
     Request {

@@ -2,7 +2,7 @@
 //!
 //! `application` stands for the façade, `cluster` for the world (with each node's `disk`, which may be one of the `slow_disks`, its `link` to Redis, and the network's `echoes`),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
-//! scripts of `../scripts/`, `scenarios`, `divergences`, `removals`, `recoveries`, `load`, `copies`, `strangers` and
+//! scripts of `../scripts/`, `scenarios`, `divergences`, `removals`, `recoveries`, `load`, `copies`, `sessions`, `strangers` and
 //! `hanging_disks` tell longer ones. `simulation` runs seeds under faults, `churn` under faults while members come and go,
 //! `losses` while quorums are lost and recovered, `steadiness`
 //! under faults that a cluster must bear without an election. `exploration` draws nothing: it goes through all schedules
@@ -37,6 +37,7 @@ mod scenario;
 mod scenarios;
 mod script;
 pub mod seeds;
+mod sessions;
 mod simulation;
 mod slow_disks;
 mod slow_links;

@@ -23,6 +23,8 @@ struct Made {
 /// What the façade lets through, less the rest of the text.
 const ACTION_BYTES_MAX: usize = 1_000_000;
 const ERROR_BYTES_MAX: usize = 60_000;
+/// The session timeout: three election timeouts.
+pub const SESSION_TICKS: u64 = 150;
 /// What makes an action larger, and is no part of its name.
 pub const PADDING: &str = "#";
 
@@ -55,7 +57,17 @@ pub fn options(cluster: &mut Cluster, id: &str, size: usize, is_durable: bool) -
     // So small that a snapshot has several parts, but not always.
     let is_tiny = seed[0].is_multiple_of(2) && !cluster.is_large;
     let chunk_bytes = if is_tiny { 40 + usize::from(seed[1]) } else { defaults.chunk_bytes };
-    Options { snapshot_entries, chunk_bytes, is_durable, recover_ticks, ..defaults }
+    let session_timeout_ticks = Some(SESSION_TICKS);
+    let application = defaults.application.clone().with_sessions(true);
+    Options {
+        snapshot_entries,
+        chunk_bytes,
+        is_durable,
+        recover_ticks,
+        session_timeout_ticks,
+        application,
+        ..defaults
+    }
 }
 
 impl Run {

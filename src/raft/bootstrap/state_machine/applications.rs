@@ -73,7 +73,8 @@ impl Bootstrap {
 
     /// The leader of a cluster refuses this node, which stops unless another cluster answers its Discover in time.
     pub(super) fn handle_refusal(&mut self, cluster: ClusterUuid, theirs: &Application) {
-        if self.may_be_admitted() && self.refusal.is_none() && !self.application.goes_with(theirs) {
+        let is_foreign = !self.application.goes_with(theirs) || self.lacks_sessions_of(theirs);
+        if self.may_be_admitted() && self.refusal.is_none() && is_foreign {
             let until = self.now + self.timing.discover_is_fresh();
             self.refusal = Some(Refusal { cluster, theirs: theirs.clone(), until });
         }
@@ -85,6 +86,9 @@ impl Bootstrap {
             return;
         };
         if self.may_be_admitted() && !self.awaits_other_than(cluster) {
+            if self.application.goes_with(&theirs) {
+                return self.fail(Error::SessionsRequired);
+            }
             self.fail_as_foreign(&theirs);
         }
     }
@@ -112,6 +116,10 @@ impl Bootstrap {
                 Some(Resolution::Stay)
             }
         }
+    }
+
+    fn lacks_sessions_of(&self, theirs: &Application) -> bool {
+        theirs.has_sessions() && !self.application.has_sessions()
     }
 
     fn fail_as_foreign(&mut self, theirs: &Application) {

@@ -332,7 +332,7 @@ impl Adversary {
         let incarnation = self.peer(target);
         let (term, number, other) = (self.term(status), self.number(status), self.number(status));
         let id = ["n0", "n1", "n2", "x", ""][self.roll(5) as usize];
-        match self.roll(30) {
+        match self.roll(32) {
             0 => Message::Discover {
                 id: id.into(),
                 cluster_size: self.roll(6) as u32,
@@ -400,6 +400,8 @@ impl Adversary {
             26 => Message::StartQuery { token: number, known: Some(Start { number, nonce: other }) },
             27 => Message::StartReply { token: number, last_index: other },
             28 => Message::StartRefused { start: Start { number, nonce: other }, why: Refused::Copy },
+            29 => Message::SilenceQuery { milliseconds: number, members: vec![other, incarnation.raft_id()] },
+            30 => Message::SilenceReply { members: vec![number, incarnation.raft_id()] },
             25 => Message::OtherApplication { cluster: status.cluster, theirs: self.application() },
             _ => Message::Unreachable { members: vec![(incarnation.raft_id(), number), (other, number)] },
         }
@@ -412,6 +414,7 @@ impl Adversary {
             method: "append".into(),
             args: self.bytes(10),
             attempts: self.roll(3) as u32,
+            session: 0,
         });
         let requests = requests.collect();
         Requests { term, start: self.roll(3), floor: self.number(status), requests }

@@ -107,6 +107,9 @@ impl Target {
                     self.node.handle(Input::Hashed(Hashed { index, hash: Some([7; 16]), micros: 1 }));
                 }
                 Delivery::Role { .. }
+                | Delivery::Caller { .. }
+                | Delivery::Sessions(_)
+                | Delivery::OwnSession { .. }
                 | Delivery::ResetProvisional
                 | Delivery::Committed { .. }
                 | Delivery::Settled { .. }

@@ -1,0 +1,37 @@
+// Makes what `node.status()` returns: the core's status, with what only the façade knows.
+//
+// Called by node.js.
+
+'use strict'
+
+/** @param isAlive whether the node has not ended: what it knew of its cluster is the past then. */
+function describeStatus(core, { state, failure, isAlive, pending }) {
+  const missing = isAlive ? core.missing : []
+  return {
+    id: core.id,
+    incarnation: core.incarnation,
+    state,
+    failure: failure && { code: failure.code, message: failure.message },
+    diverged: core.diverged,
+    cluster: core.cluster,
+    clusterSize: core.clusterSize,
+    role: isAlive ? core.role : 'follower',
+    leader: isAlive ? core.leader : null,
+    term: core.term,
+    commitIndex: core.commitIndex,
+    appliedIndex: core.appliedIndex,
+    lastIndex: core.lastIndex,
+    snapshotIndex: core.snapshotIndex,
+    quorum: { lost: missing.length > 0, missing },
+    faultTolerance: isAlive ? core.faultTolerance : 0,
+    members: core.members,
+    session: isAlive ? core.session : null,
+    sessions: core.sessions,
+    pending,
+    waitingFor: isAlive ? core.waitingFor : null,
+    caughtUp: isAlive && core.caughtUp,
+    droppedFrames: core.droppedFrames
+  }
+}
+
+module.exports = { describeStatus }
