@@ -25,7 +25,7 @@ export type {
   Logger,
   Member,
   MemoryChannel,
-  MethodNode,
+  MethodContext,
   Node,
   Options,
   OptionsOfRedux,

@@ -195,6 +195,8 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::ResetProvisional
             | Delivery::EvaluateSystem(_)
             | Delivery::Committed { .. }
+            | Delivery::EvaluateSystem(_)
+            | Delivery::Clock { .. }
             | Delivery::Settled { .. }
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }

@@ -33,6 +33,9 @@ const EVALUATE_SYSTEM = 24 // action
 const CALLER = 25 // id, session, ended
 const SESSIONS = 26 // list
 const OWN_SESSION = 27 // session, previous, reason
+const AT = 28 // at
+const EVALUATE_TIMER = 29 // name, due, method, args, rule
+const NEXT_TIMER = 30 // due
 
 /** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
@@ -187,6 +190,17 @@ class Batch {
         case CAUGHT_UP:
           node.caughtUp(items[i++] === 1)
           break
+        case EVALUATE_TIMER: {
+          const timer = [items[i++], items[i++], items[i++], items[i++], items[i++]]
+          if (this.#mayEvaluate) this.#evaluateTimer(timer, node, slice)
+          break
+        }
+        case NEXT_TIMER:
+          node.evaluations.nextTimer(items[i++])
+          break
+        case AT:
+          node.evaluations.time(items[i++], slice.lastRead)
+          break
         default:
           throw new Error(`no kind of delivery: ${items[i - 1]}`)
       }
@@ -197,13 +211,26 @@ class Batch {
   }
 
   #evaluate(method, args, node, slice) {
-    if (this.#evaluationStart === 0) this.#evaluationStart = slice.lastRead
+    this.#begin(node, slice)
     const length = node.evaluations.evaluate(method, args)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 
+  /** The time of all evaluations is read once. */
+  #begin(node, slice) {
+    if (this.#evaluationStart !== 0) return
+    this.#evaluationStart = slice.lastRead
+    node.evaluations.begin(this.#evaluationStart)
+  }
+
+  #evaluateTimer(timer, node, slice) {
+    this.#begin(node, slice)
+    const length = node.evaluations.evaluateTimer(...timer)
+    this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
+  }
+
   #evaluateSystem(action, node, slice) {
-    if (this.#evaluationStart === 0) this.#evaluationStart = slice.lastRead
+    this.#begin(node, slice)
     const length = node.evaluations.evaluateSystem(action)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }

@@ -78,6 +78,9 @@ const { setTimeout, clearTimeout } = isGenuine(() => timers.clearTimeout(timers.
 /** Milliseconds that only rise. A stub is most often put on the object itself, before its prototype. */
 const now = (Object.getPrototypeOf(performance)?.now ?? performance.now).bind(performance)
 
+/** Milliseconds since 1970, as this machine believes. Without a `Date`, as it believed when the process began. */
+const wallClock = globalThis.Date?.now ?? (() => performance.timeOrigin + now())
+
 const NEVER_MS = 2147483647
 
 /** Keeps the process alive while it is referenced; it begins without that. A port, where timers are replaced. */
@@ -135,5 +138,6 @@ module.exports = {
   reportFailure,
   setImmediate,
   setTimeout,
+  wallClock,
   writeError
 }

@@ -150,6 +150,19 @@ module.exports = {
       NOT_APPLIED
     ),
 
+  tooManyTimers: (count, bytes, countMax, bytesMax) =>
+    failure(
+      'ERR_CONFLUX_TOO_MANY_TIMERS',
+      `there are ${count} timers of ${bytes} bytes; at most ${countMax} and ${bytesMax} bytes are allowed`,
+      { count, bytes, countMax, bytesMax }
+    ),
+
+  notInMethod: what =>
+    failure(
+      'ERR_CONFLUX_NOT_IN_METHOD',
+      `\`this.${what}()\` was called outside a method: it belongs to the evaluation of a call, and ends with it`
+    ),
+
   unknownMethod: method =>
     failure('ERR_CONFLUX_UNKNOWN_METHOD', `${method} is not a registered method`, REFUSED),
 
@@ -160,6 +173,9 @@ module.exports = {
       `the session in which node "${id}" made this call has ended; make the call again in the new session`,
       REFUSED
     ),
+
+  noCaller: timer =>
+    failure('ERR_CONFLUX_NO_CALLER', `the timer "${timer}" runs this method: no node called it`, REFUSED),
 
   noSessions: what =>
     failure('ERR_CONFLUX_NO_SESSIONS', `\`${what}\` needs the option \`sessions\`, on all nodes`, REFUSED),

@@ -1,108 +1,123 @@
-// The evaluations of one batch: their answers for the core, and what a method sees of its caller and of the sessions.
+// The evaluations of a batch: their common time, `this` of their methods, the sessions, and their answers.
 //
-// Called by `deliveries.js`, and by node.js for the answers.
+// Made by node.js, and called by it for each delivery that asks for an evaluation.
 
 'use strict'
 
-const errors = require('./errors')
-
-/** Actions of these types come from the cluster alone. */
-const SESSION_STARTED = '@@conflux/SESSION_STARTED'
-const SESSION_ENDED = '@@conflux/SESSION_ENDED'
+const { Clock } = require('./clock')
+const { now } = require('./environment')
+const { skipTimer } = require('./evaluation')
+const { MethodCaller } = require('./method-caller')
+const { MethodContext } = require('./method-context')
+const { TimerAlarm } = require('./timer-alarm')
+const { advance } = require('./timer-rules')
 
 class Evaluations {
-  #node
   #replicatedState
+  #clock
+  #caller
+  #context
   #onThrown
-  #hasSessions
+  #alarm
+  #events
   #answers = []
   /** The lengths of their texts. */
-  #length = 0
-  /** `{ id, session }`, frozen. */
-  #caller = undefined
-  /** The session in which the caller called has ended. */
-  #hasEnded = false
-  #sessions = Object.freeze([])
-  /** A method runs. */
-  #isRunning = false
-  /** The method that runs has asked for a caller whose session has ended. */
-  #hasAsked = false
+  #answersLength = 0
 
   /**
-   * @param node `this` in methods.
-   * @param onThrown called with what a method or the reducer threw by mistake (see evaluation.js).
+   * @param node the public object of the node.
+   * @param parts.core gives the native node.
+   * @param parts.hasMethod tells whether this node has a method.
+   * @param parts.hasSessions whether the option `sessions` is given.
+   * @param parts.events is notified of what methods and reducers throw by mistake, and of a clock that jumps.
    */
-  constructor(node, replicatedState, onThrown, hasSessions) {
-    this.#node = node
+  constructor(node, replicatedState, { core, hasMethod, hasSessions, events }) {
     this.#replicatedState = replicatedState
-    this.#onThrown = onThrown
-    this.#hasSessions = hasSessions
+    this.#clock = new Clock(jump => events.clockJumped(jump))
+    this.#caller = new MethodCaller(hasSessions)
+    this.#context = new MethodContext(node, { core, hasMethod, caller: this.#caller })
+    this.#alarm = new TimerAlarm(
+      () => this.#clock.read(now()),
+      at => core().timersDue(at)
+    )
+    this.#events = events
+    this.#onThrown = (what, method, error) => events.threw(what, method, error)
   }
 
-  // For the core. Each evaluation returns the length of the answers so far.
+  /** The state contains everything that was committed: what is committed from here on was evaluated just now. */
+  caughtUp(isCaughtUp) {
+    this.#clock.isLive = isCaughtUp
+  }
 
+  /** The commits that follow were evaluated at this time; 0: they do not say. `moment`: when this is read. */
+  time(at, moment) {
+    this.#clock.observe(at, moment)
+    this.#replicatedState.at = at
+  }
+
+  /** The evaluations that follow are calls of this node; `hasEnded`: the session in which it called has ended. */
+  callBy(id, session, hasEnded) {
+    this.#caller.callBy(id, session, hasEnded)
+  }
+
+  /** The live sessions, as the evaluations that follow see them. */
+  setSessions(list) {
+    this.#caller.setSessions(list)
+  }
+
+  /** The live sessions: in a method those of the provisional state, elsewhere those that `committed` gives. */
+  sessions(committed) {
+    const { sessions } = this.#caller
+    return this.#context.isRunning ? sessions : committed()
+  }
+
+  begin(moment) {
+    this.#context.beginBatch(this.#clock.read(moment))
+  }
+
+  /** Returns the length of the answers so far. */
   evaluate(method, args) {
-    const call = { node: this.#node, method, args, verify: this.#hasSessions ? this.#verify : undefined }
-    this.#isRunning = true
-    this.#hasAsked = false
-    try {
-      return this.#answer(this.#replicatedState.evaluate(call, this.#onThrown))
-    } finally {
-      this.#isRunning = false
-    }
+    const context = this.#context
+    context.begin(this.#answers.length)
+    const answer = this.#replicatedState.evaluate({ context, method, args }, this.#onThrown)
+    context.end()
+    return this.#add(answer)
   }
 
-  /** An action that no call made. */
+  /** The next timer is due then, and this node leads; null: there is none, or it does not lead. */
+  nextTimer(due) {
+    this.#alarm.set(due)
+  }
+
+  /** The same for a timer that is due. */
+  evaluateTimer(name, due, method, args, rule) {
+    const context = this.#context
+    const { isSkipped, next } = advance(rule, due, context.at)
+    if (isSkipped) return this.#add(skipTimer(next))
+    context.begin(this.#answers.length, { name, due })
+    const onFailed = ({ message }) => this.#events.timerFailed(name, method, due, message)
+    const call = { context, method, args }
+    const answer = this.#replicatedState.evaluateTimer(call, next, this.#onThrown, onFailed)
+    context.end()
+    return this.#add(answer)
+  }
+
+  /** The same for an action that no call made. */
   evaluateSystem(action) {
-    return this.#answer(this.#replicatedState.evaluateSystem(action, this.#onThrown))
+    return this.#add(this.#replicatedState.evaluateSystem(action, this.#onThrown))
   }
 
-  #answer(answer) {
+  #add(answer) {
     this.#answers.push(answer)
-    return (this.#length += answer.length)
+    return (this.#answersLength += answer.length)
   }
 
-  /** The answers, as one text; the next batch begins. */
+  /** The batch is done: the answers, and the time of the evaluations. */
   take() {
     const text = `[${this.#answers.join(',')}]`
     this.#answers = []
-    this.#length = 0
-    return text
-  }
-
-  callBy(id, session, hasEnded) {
-    this.#caller = Object.freeze({ id, session })
-    this.#hasEnded = hasEnded
-  }
-
-  setSessions(list) {
-    this.#sessions = Object.freeze(list.map(session => Object.freeze(session)))
-  }
-
-  /** Throws what a method may not return: also if it caught the error that it got instead of its caller. */
-  #verify = returned => {
-    if (this.#hasAsked) throw errors.sessionEnded(this.#caller.id)
-    const type = returned?.type
-    if (type === SESSION_STARTED || type === SESSION_ENDED) throw errors.reservedType(type)
-  }
-
-  // For the application.
-
-  /** `this.caller` in a method; elsewhere there is none. */
-  get caller() {
-    if (!this.#isRunning) return undefined
-    if (!this.#hasSessions) throw errors.noSessions('this.caller')
-    if (this.#hasEnded) {
-      this.#hasAsked = true
-      throw errors.sessionEnded(this.#caller.id)
-    }
-    return this.#caller
-  }
-
-  /** @param committed gives the sessions as this node knows them, for calls outside of methods. */
-  sessions(committed) {
-    if (!this.#hasSessions) throw errors.noSessions('sessions()')
-    return this.#isRunning ? this.#sessions : committed()
+    this.#answersLength = 0
+    return { text, at: this.#context.at }
   }
 }
 

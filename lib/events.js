@@ -19,6 +19,7 @@ class Events {
   #warned = new Set()
   /** Where methods and reducers threw. */
   #thrown = new Set()
+  #failedTimers = new Set()
 
   /**
    * @param emitter whose listeners get the events.
@@ -73,6 +74,24 @@ class Events {
         : `the reducer threw on the action of \`${method}\``
     const code = what === 'method' ? 'WARN_CONFLUX_METHOD_THREW' : 'WARN_CONFLUX_REDUCER_THREW'
     this.warn(code, `${where}: ${stack ?? messageOf(error)}`, { method, stack })
+  }
+
+  /** The wall clock of this leader is not where it should be. */
+  clockJumped({ wall, at }) {
+    const milliseconds = Math.abs(wall - at)
+    const message =
+      `the wall clock of this node is ${milliseconds} ms ${wall > at ? 'ahead of' : 'behind'} the cluster's clock: it was ` +
+      "set, or differs from those of the other nodes; the cluster's clock approaches it slowly"
+    this.warn('WARN_CONFLUX_CLOCK_JUMP', message, { wall, at })
+  }
+
+  /** The method of a timer refused or threw, or this leader has none of that name: each message of a timer is reported once. */
+  timerFailed(timer, method, scheduledAt, why) {
+    const news = `${timer} ${why}`
+    if (this.#failedTimers.has(news) || this.#failedTimers.size === THROWN_MAX) return
+    this.#failedTimers.add(news)
+    const message = `the timer "${timer}" ran the method \`${method}\`, which did not succeed: ${why}`
+    this.warn('WARN_CONFLUX_TIMER_FAILED', message, { timer, method, scheduledAt, why })
   }
 
   /** A function of a custom channel threw, or its promise was rejected: likewise. */

@@ -35,6 +35,7 @@ const { ReplicatedState } = require('./replicated-state')
 const { ringOf } = require('./secret')
 const { describeStatus } = require('./status')
 const { TIMEOUT_MAX } = require('./timeout')
+const { Timers } = require('./timers')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
 
@@ -46,12 +47,15 @@ const NO_STATES = []
 class Node {
   /** The public object of the node: `this` in its methods. */
   handle
+  /** What the core asks of this node as the leader. */
+  evaluations
   #application
   #replicatedState
   #native
   #calls
   #operations
   #ready
+  #timers
   #events
   #keepAlive = null
   /** The last call of `ref` or `unref`. */
@@ -109,12 +113,12 @@ class Node {
         onHashed: (index, hash, micros) => this.hasEnded || this.#native.hashed(index, hash, micros)
       }
     )
-    this.evaluations = new Evaluations(
-      this.handle,
-      this.#replicatedState,
-      (what, method, error) => this.#events.threw(what, method, error),
-      options.sessions !== undefined
-    )
+    this.evaluations = new Evaluations(this.handle, this.#replicatedState, {
+      core: () => this.#native,
+      hasMethod: name => this.#application.hasMethod(name),
+      hasSessions: options.sessions !== undefined,
+      events: this.#events
+    })
     this.#inbox = new Inbox(this, this.#replicatedState)
     const stacks = new CallStacks(options.captureStacks)
     this.#calls = new PendingCalls(
@@ -125,6 +129,7 @@ class Node {
       () => this.#waitingFor()
     )
     this.#operations = new Operations(options, stacks)
+    this.#timers = new Timers(this.#calls, () => this.#native)
     this.#ready = new Ready(
       () => this.#waitingFor(),
       () => JSON.parse(this.#native.status()).faultTolerance,
@@ -169,6 +174,9 @@ class Node {
   #makeHandle() {
     const handle = new Emitter()
     handle.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
+    handle.schedule = (...args) => this.#changeTimers('schedule', args)
+    handle.unschedule = (...args) => this.#changeTimers('unschedule', args)
+    handle.timers = () => this.#timers.list()
     handle.subscribe = listener => this.#subscribe(listener)
     handle.watch = (selector, listener, options) => this.#watch(selector, listener, options)
     handle.commits = options => this.#commits(options)
@@ -185,7 +193,6 @@ class Node {
     handle.setSecret = secret => this.#setSecret(secret)
     handle.sessions = () => this.evaluations.sessions(() => JSON.parse(this.#native.status()).sessions)
     handle.whileLeader = run => this.#whileLeader(run)
-    Object.defineProperty(handle, 'caller', { get: () => this.evaluations.caller })
     handle.ref = () => this.#keepProcessAlive(true)
     handle.unref = () => this.#keepProcessAlive(false)
     // Where there is none (before Node 20.4), nothing can ask for it.
@@ -227,6 +234,11 @@ class Node {
       nextTick(callback, error)
       return undefined
     }
+  }
+
+  #changeTimers(name, args) {
+    this.#application.forbidInside(name)
+    return this.#whileOpen(name, () => this.#timers[name](args, this.handle[name]))
   }
 
   #subscribe(listener) {
@@ -384,7 +396,8 @@ class Node {
 
   /** A batch is done. */
   answered(evaluationMicros) {
-    this.#native.answered(this.evaluations.take(), evaluationMicros)
+    const { text, at } = this.evaluations.take()
+    this.#native.answered(text, evaluationMicros, at)
     this.#membership.check()
     if (this.#hasPerformed) this.#awaitTurn()
   }
@@ -415,6 +428,7 @@ class Node {
 
   role(role, term, leader) {
     if (role !== 'leader' || term !== this.#term) this.#replicatedState.dropProvisional()
+    if (role !== 'leader') this.evaluations.nextTimer(null)
     const isNewRole = role !== this.#role
     const isNewLeader = leader !== this.#leader
     const isNewTerm = term !== this.#term
@@ -438,6 +452,7 @@ class Node {
 
   caughtUp(isCaughtUp) {
     this.#isCaughtUp = isCaughtUp
+    this.evaluations.caughtUp(isCaughtUp)
     this.#tellReady()
   }
 
@@ -540,6 +555,7 @@ class Node {
     this.#namesakes.remove()
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
     this.#replicatedState.end()
+    this.evaluations.nextTimer(null)
     this.#replicatedState.dropProvisional()
     this.#replicatedState.subscribers.clear()
     this.#replicatedState.selections.clear()

@@ -7,7 +7,7 @@
 
 const errors = require('./errors')
 const { Commits } = require('./commits')
-const { evaluate, evaluateSystem, refuse } = require('./evaluation')
+const { evaluate, evaluateSystem, evaluateTimer, refuse } = require('./evaluation')
 const { Selections } = require('./selections')
 const snapshot = require('./snapshot')
 const { StateComparison } = require('./state-comparison')
@@ -23,6 +23,8 @@ class ReplicatedState {
   selections = new Selections(() => (this.#isReplayed ? this.#store.committed : undefined))
   /** Iterators over the committed actions. */
   commits
+  /** The time of the commits that follow; 0: they have none. */
+  at = 0
   /** Up to here everything is in the state. */
   #reducedIndex = 0
   #application
@@ -83,6 +85,12 @@ class ReplicatedState {
     // Nothing is evaluated on a state that lacks a committed action. The core drops this answer.
     if (this.#applyError !== null) return refuse(this.#applyError.cause)
     return evaluate(this.#application, this.#store, call, onThrown)
+  }
+
+  /** The answer to a timer. */
+  evaluateTimer(call, next, onThrown, onFailed) {
+    if (this.#applyError !== null) return refuse(this.#applyError.cause)
+    return evaluateTimer(this.#application, this.#store, call, next, onThrown, onFailed)
   }
 
   /** The answer to an action that no call made. */
@@ -187,9 +195,10 @@ class ReplicatedState {
   #notify(index, action) {
     this.#reducedIndex = index
     if (!this.#isReplayed) return
-    this.subscribers.notify(index, action)
+    const at = action === undefined || this.at === 0 ? undefined : this.at
+    this.subscribers.notify(index, action, at)
     this.selections.notify()
-    this.commits.notify(index, action)
+    this.commits.notify(index, action, at)
   }
 }
 

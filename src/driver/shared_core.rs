@@ -19,6 +19,7 @@ use crate::channel::Outbound;
 use crate::channel::marker::MarkerRequest;
 use crate::crash;
 use crate::error::Error;
+use crate::raft::coordination::Timers;
 use crate::raft::{Commits, Delivery, Incarnation, Input, Node, Status, Work};
 
 pub enum Command {
@@ -98,6 +99,17 @@ impl Handle {
     /// What `Node::commits` gives; nothing before the storage is read, nor after the end.
     pub fn commits(&self, from: u64, until: u64) -> Commits {
         self.shared_core.lock().node.as_ref().map_or_else(Commits::default, |node| node.commits(from, until))
+    }
+
+    /// What `Node::evaluation_seed` gives.
+    pub fn evaluation_seed(&self, position: usize) -> u64 {
+        self.shared_core.lock().node.as_ref().map_or(0, |node| node.evaluation_seed(position))
+    }
+
+    /// What `read` makes of `Node::timers`; `None` before the node is in a cluster.
+    pub fn timers<T>(&self, read: impl FnOnce(&Timers, (usize, usize)) -> T) -> Option<T> {
+        let core = self.shared_core.lock();
+        core.node.as_ref()?.timers().map(|(timers, expected)| read(timers, expected))
     }
 
     /// Ends the node without grace, as a crash would; `Application::stopped` is not called.

@@ -11,9 +11,9 @@ use serde_json::json;
 use super::delivery_kinds as kind;
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
 use crate::error::Error;
-use crate::raft::coordination::{SessionEnd, SessionStart, SystemAction};
+use crate::raft::coordination::{SessionEnd, SessionStart, SystemAction, Timers};
 use crate::raft::events::FailureOutcome;
-use crate::raft::{CallOutcome, Commits, Delivery, Warning};
+use crate::raft::{CallOutcome, Commits, CommittedAction, Delivery, Warning};
 
 /// What a leader's refusal becomes that is no JSON object.
 const REFUSED_WITHOUT_REASON: &str =
@@ -34,7 +34,13 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
     let mut states = Vec::new();
     let mut refused = Vec::new();
     let mut evaluations = 0;
+    let mut known_at = None;
     for delivery in deliveries {
+        if let Delivery::Committed { at, .. } | Delivery::Clock { at } = delivery
+            && known_at.replace(*at) != Some(*at)
+        {
+            items.number(kind::AT.into()).number(*at);
+        }
         match delivery {
             Delivery::Role { role, term, leader } => {
                 items.number(kind::ROLE.into()).string(role.as_str()).number(*term);
@@ -43,6 +49,7 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                     None => items.json("null"),
                 };
             }
+            Delivery::Clock { .. } => {}
             Delivery::ResetProvisional => _ = items.number(kind::RESET_PROVISIONAL.into()),
             Delivery::Evaluate { method, args } => {
                 match text_opening_with(b'[', args, DEPTH_MAX + 1) {
@@ -62,6 +69,25 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
             Delivery::OwnSession { session, previous, reason } => {
                 items.number(kind::OWN_SESSION.into()).optional(*session).optional(*previous).string(reason);
             }
+            Delivery::EvaluateTimer(timer) => {
+                let texts =
+                    (text_opening_with(b'[', &timer.args, DEPTH_MAX + 1), text(&timer.rule, DEPTH_MAX));
+                match texts {
+                    (Some(args), Some(rule)) => {
+                        items.number(kind::EVALUATE_TIMER.into()).string(&timer.name).number(timer.due);
+                        items.string(&timer.method).json(args).json(rule);
+                    }
+                    (None, _) | (_, None) => refused.push(evaluations),
+                }
+                evaluations += 1;
+            }
+            Delivery::NextTimer { due } => {
+                items.number(kind::NEXT_TIMER.into());
+                match due {
+                    Some(due) => items.number(*due),
+                    None => items.json("null"),
+                };
+            }
             Delivery::EvaluateSystem(action) => {
                 items.number(kind::EVALUATE_SYSTEM.into()).json(&system_action(action));
                 evaluations += 1;
@@ -69,11 +95,11 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
             Delivery::Committed { index, own: None, is_provisional: true, .. } => {
                 items.number(kind::COMMITTED_PROVISIONAL.into()).number(*index);
             }
-            Delivery::Committed { index, own: Some(sequence), is_provisional: true, action } => {
+            Delivery::Committed { index, own: Some(sequence), is_provisional: true, action, .. } => {
                 items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*index).number(*sequence);
                 items.json(text(action, DEPTH_MAX).unwrap_or("null"));
             }
-            Delivery::Committed { index, own, is_provisional: false, action } => {
+            Delivery::Committed { index, own, is_provisional: false, action, .. } => {
                 committed(&mut items, *index, *own, action);
             }
             Delivery::Settled { sequence, call_outcome } => settled(&mut items, *sequence, call_outcome),
@@ -120,13 +146,24 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
     Batch { text: items.finish(), states, refused }
 }
 
+/// All timers: `[name,due,method,args,rule,…]`.
+pub fn encode_timers(timers: &Timers) -> String {
+    let mut items = Items(String::new());
+    for (name, timer) in timers.iter() {
+        let args = text_opening_with(b'[', &timer.args, DEPTH_MAX + 1).unwrap_or("[]");
+        let rule = text(&timer.rule, DEPTH_MAX).unwrap_or("{}");
+        items.string(name).number(timer.due).string(&timer.method).json(args).json(rule);
+    }
+    items.finish()
+}
+
 /// What an iterator over commits reads.
 pub fn encode_commits(commits: &Commits) -> String {
     let mut items = Items(String::new());
     items.number(commits.first_index).number(commits.read_index);
-    for (index, action) in &commits.actions {
+    for CommittedAction { index, at, action } in &commits.actions {
         if let Some(action) = text(action, DEPTH_MAX) {
-            items.number(*index).json(action);
+            items.number(*index).number(*at).json(action);
         }
     }
     items.finish()
@@ -169,6 +206,7 @@ fn system_action(action: &SystemAction) -> String {
         SystemAction::SessionEnded(SessionEnd { id, session, reason, .. }) => {
             text("SESSION_ENDED", id, *session, reason.as_str())
         }
+        SystemAction::TimerFired(_) => unreachable!("a timer is evaluated by its method"),
     }
 }
 
@@ -318,7 +356,7 @@ mod tests {
     }
 
     fn committed(own: Option<u64>, is_provisional: bool, action: &'static str) -> Delivery {
-        Delivery::Committed { index: 9, own, is_provisional, action: action.into() }
+        Delivery::Committed { index: 9, own, is_provisional, at: 5, action: action.into() }
     }
 
     #[test]
@@ -368,12 +406,13 @@ mod tests {
             Delivery::OwnSession { session: Some(8), previous: None, reason: "joined" },
         ];
         let names = kind::names_in(&items(&deliveries));
-        assert_eq!(names.len(), deliveries.len(), "{names:?}");
+        // The commits have one time, which comes before the first of them.
+        assert_eq!(names.len(), deliveries.len() + 1, "{names:?}");
         let diverged = Error::Diverged { index: 9, why: "\"".into() }.to_string();
         assert_eq!(
             items(&deliveries),
             json!([
-                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 9, 4, 9, 7, {}, 5, 9, "x",
+                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 25, 5, 3, 9, 4, 9, 7, {}, 5, 9, "x",
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
@@ -384,6 +423,20 @@ mod tests {
             ])
         );
         assert_eq!(items(&[]), json!([]));
+    }
+
+    #[test]
+    fn a_time_comes_before_the_commits_that_have_it() {
+        let committed = |index, at| Delivery::Committed {
+            index,
+            own: None,
+            is_provisional: true,
+            at,
+            action: "1".into(),
+        };
+        let deliveries = [committed(1, 5), committed(2, 5), Delivery::Clock { at: 5 }, committed(3, 7)];
+        assert_eq!(items(&deliveries), json!([25, 5, 3, 1, 3, 2, 25, 7, 3, 3]));
+        assert_eq!(items(&[Delivery::Clock { at: 9 }]), json!([25, 9]));
     }
 
     #[test]
@@ -416,7 +469,10 @@ mod tests {
 
     #[test]
     fn a_committed_action_that_is_not_json_changes_nothing_and_its_perform_ends() {
-        assert_eq!(items(&[committed(None, false, "1,2"), committed(Some(4), false, "nul")]), json!([7, 4]));
+        assert_eq!(
+            items(&[committed(None, false, "1,2"), committed(Some(4), false, "nul")]),
+            json!([25, 5, 7, 4])
+        );
     }
 
     #[test]
@@ -464,9 +520,9 @@ mod tests {
             let bytes = Bytes::from(bytes);
             let deliveries = [
                 Delivery::Evaluate { method: "m".into(), args: bytes.clone() },
-                Delivery::Committed { index: 1, own: None, is_provisional: false, action: bytes.clone() },
-                Delivery::Committed { index: 2, own: Some(1), is_provisional: false, action: bytes.clone() },
-                Delivery::Committed { index: 3, own: Some(2), is_provisional: true, action: bytes.clone() },
+                Delivery::Committed { index: 1, own: None, is_provisional: false, at: 5, action: bytes.clone() },
+                Delivery::Committed { index: 2, own: Some(1), is_provisional: false, at: 5, action: bytes.clone() },
+                Delivery::Committed { index: 3, own: Some(2), is_provisional: true, at: 5, action: bytes.clone() },
                 Delivery::Settled { sequence: 3, call_outcome: CallOutcome::Refused(bytes.clone()) },
                 Delivery::Settled { sequence: 4, call_outcome: CallOutcome::Done(bytes.clone()) },
                 Delivery::Restore { index: 4, state: Some(bytes) },

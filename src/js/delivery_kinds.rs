@@ -59,6 +59,12 @@ delivery_kinds! {
     SESSIONS = 26 (list);
     /// The session of this node has changed; null: it has none.
     OWN_SESSION = 27 (session, previous, reason);
+    /// The time of the commits that follow in this batch; 0: they have none.
+    AT = 28 (at);
+    /// Runs the method of a timer.
+    EVALUATE_TIMER = 29 (name, due, method, args, rule);
+    /// `due` is null if there is no timer.
+    NEXT_TIMER = 30 (due);
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ struct Json<'a> {
     session: Option<u64>,
     sessions: Vec<JsonSession<'a>>,
     recoveries: u64,
+    timers: JsonTimers,
     dropped_frames: JsonDroppedFrames,
 }
 
@@ -65,6 +66,13 @@ struct JsonMissing<'a> {
     id: &'a str,
     /// Milliseconds.
     silent_ms: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonTimers {
+    count: usize,
+    next_due: Option<u64>,
 }
 
 /// Frames that had no effect, by reason.
@@ -137,6 +145,7 @@ pub fn encode(status: &Status, tick: Duration, security: &Security) -> String {
         session: status.session,
         sessions: status.sessions.iter().map(|(id, session)| JsonSession { id, session: *session }).collect(),
         recoveries: status.recoveries,
+        timers: JsonTimers { count: status.timers, next_due: status.next_timer },
         dropped_frames: JsonDroppedFrames::new(security, status.ignored_frames),
     };
     serde_json::to_string(&json).expect("a status is plain data: encoding it cannot fail")
@@ -189,6 +198,8 @@ mod tests {
             sessions: [("a".into(), 4)].into(),
             session: Some(4),
             recoveries: 1,
+            timers: 0,
+            next_timer: None,
             ignored_frames: IgnoredFrames { malformed: 3, other_version: 4 },
         };
         let secret = Secret { id: Some("k".into()), secret: "a secret".into() };

@@ -1,8 +1,9 @@
 //! The content of an entry of the log.
 //!
 //! raft-rs gives an entry two byte strings. Of an action, `data` is its JSON text, untouched from the method's answer
-//! to the reducer, and `context` the [`Request`] below, or a [`SystemAction`] that the leader logs on its own account.
-//! Of what else conflux itself logs, `data` is empty and `context` says what it is; an entry with neither marks the start of a leader's term. Of a change of the configuration, `data` is
+//! to the reducer, and `context` the [`Request`] below, or a [`SystemAction`] that the leader logs on its own account;
+//! both are followed by the time of the evaluation. Of what else conflux itself logs, `data` is empty and `context` says
+//! what it is; an entry with neither marks the start of a leader's term. Of a change of the configuration, `data` is
 //! raft-rs's, and `context` an [`Admission`] or empty.
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::coordination::SystemAction;
+use super::coordination::{NO_TIME, SystemAction, TimerChange, mix};
 use super::frame::Outcome;
 use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
@@ -24,7 +25,7 @@ pub const FOUNDING_TERM: u64 = 1;
 /// The context of a normal entry. New variants go to the end: the position is the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Context {
-    /// `data` is an action.
+    /// `data` is an action, or empty if the call only changes timers.
     Request(Request),
     /// The cluster is to have so many voters, unless an entry after this index has resized it.
     Resize { cluster_size: u32, after: u64 },
@@ -41,6 +42,8 @@ pub enum Context {
     System(SystemAction),
 }
 
+/// The first byte of the encoding of [`Context::Request`].
+const REQUEST: u8 = 0;
 /// The first byte of the encoding of [`Context::System`].
 const SYSTEM: u8 = 6;
 
@@ -62,6 +65,13 @@ pub struct RequestId {
     pub sequence: u64,
 }
 
+impl RequestId {
+    /// Well mixed: neighbors have nothing in common.
+    pub fn seed(&self) -> u64 {
+        [self.origin, self.start, self.sequence].into_iter().fold(0, |seed, part| mix(seed ^ part))
+    }
+}
+
 /// The context of an action's entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -76,6 +86,11 @@ pub struct Request {
 }
 
 impl Context {
+    /// Whether it is that of a call; one that only changes timers has no action.
+    pub fn is_request(context: &[u8]) -> bool {
+        context.first() == Some(&REQUEST)
+    }
+
     /// Whether the context of an entry with an action says that no call made it.
     pub fn is_system(context: &[u8]) -> bool {
         context.first() == Some(&SYSTEM)
@@ -85,9 +100,44 @@ impl Context {
         postcard::to_allocvec(self).expect("a context is plain data: encoding it cannot fail")
     }
 
+    /// The context of an entry that was evaluated.
+    pub fn encode_stamped(&self, stamp: &Stamp) -> Vec<u8> {
+        let plain = "a stamp is plain data: encoding it cannot fail";
+        let context = postcard::to_extend(&stamp.at, self.encode()).expect(plain);
+        match &stamp.timers[..] {
+            [] => context,
+            timers => postcard::to_extend(timers, context).expect(plain),
+        }
+    }
+
     /// `None` if the bytes are none of ours; such an entry changes nothing, on any node.
     pub fn decode(context: &Bytes) -> Option<Self> {
-        postcard::from_bytes(context).ok()
+        Some(Self::decode_stamped(context)?.0)
+    }
+
+    /// Also what follows it.
+    pub fn decode_stamped(context: &Bytes) -> Option<(Self, Stamp)> {
+        let (context, rest) = postcard::take_from_bytes(context).ok()?;
+        Some((context, Stamp::decode(rest)))
+    }
+}
+
+/// What follows the context of an entry that was evaluated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// When, in milliseconds since 1970, or [`NO_TIME`].
+    pub at: u64,
+    /// What the action does to the timers; nothing is written of an empty list.
+    pub timers: Vec<TimerChange>,
+}
+
+impl Stamp {
+    /// The context of another entry is followed by nothing.
+    fn decode(bytes: &[u8]) -> Self {
+        let Ok((at, rest)) = postcard::take_from_bytes(bytes) else { return Self::default() };
+        let timers =
+            if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).unwrap_or_default() };
+        Self { at: if at < NUMBER_MAX { at } else { NO_TIME }, timers }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_rs::eraftpb;
 
-use super::coordination::SystemAction;
+use super::coordination::{SystemAction, TimerChange};
 use super::identity::{ClusterUuid, Incarnation, Start};
 use crate::error::Error;
 
@@ -35,6 +35,8 @@ pub enum Input {
     Progressed { index: u64 },
     /// The application has handed over every call that it made in response to the last batch.
     TurnOver,
+    /// The clock has reached this time: timers up to there are due.
+    TimersDue { at: u64 },
     /// JavaScript's answer to `Delivery::TakeSnapshot`, before `Answered` of the same batch.
     SnapshotTaken(TakenSnapshot),
     /// JavaScript's answer to `Delivery::Hash`. A large state takes a while: later batches are answered meanwhile.
@@ -69,12 +71,14 @@ pub struct Answered {
     pub answers: Vec<MethodResult>,
     /// How long JavaScript took for these evaluations.
     pub micros: u64,
+    /// The time at which they were evaluated, by the leader's clock, in milliseconds since 1970.
+    pub at: u64,
 }
 
 impl From<Vec<MethodResult>> for Answered {
-    /// Answers that took no time.
+    /// Answers that took no time, at the beginning of all clocks.
     fn from(answers: Vec<MethodResult>) -> Self {
-        Self { answers, micros: 0 }
+        Self { answers, micros: 0, at: 0 }
     }
 }
 
@@ -181,9 +185,31 @@ pub enum MethodResult {
     Nothing,
     /// An error: JSON text of an object that the façade of the origin turns into an `Error` again.
     Refused(Bytes),
+    /// What is to be logged is more than an action.
+    Effects(Box<Effects>),
     /// This node has no such method: the JSON text of the error that says so. Where nodes of several versions are
     /// members, the call waits for a leader that has it.
     Unknown(Bytes),
+}
+
+/// What a method does that also changes timers, or is that of a timer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// JSON text.
+    pub action: Option<Bytes>,
+    /// When the timer fires next.
+    pub next: Option<u64>,
+    pub changes: Vec<TimerChange>,
+}
+
+/// A timer whose time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueTimer {
+    pub name: Arc<str>,
+    pub due: u64,
+    pub method: Arc<str>,
+    pub args: Bytes,
+    pub rule: Bytes,
 }
 
 /// What the driver has to do, in this order.
@@ -325,6 +351,10 @@ pub enum Delivery {
     Sessions(Vec<(Arc<str>, u64)>),
     /// The session of this node has changed.
     OwnSession { session: Option<u64>, previous: Option<u64>, reason: &'static str },
+    /// The same for a timer that is due: run its method.
+    EvaluateTimer(Box<DueTimer>),
+    /// Say `Input::TimersDue` when the clock has reached this time; `None`: no more.
+    NextTimer { due: Option<u64> },
     /// Reduce a committed action.
     Committed {
         index: u64,
@@ -332,9 +362,13 @@ pub enum Delivery {
         own: Option<u64>,
         /// The oldest provisional state is the result of this action: take it instead of reducing again.
         is_provisional: bool,
+        /// When the action was evaluated, in milliseconds since 1970; 0: its entry does not say.
+        at: u64,
         /// The JSON text of the action.
         action: Bytes,
     },
+    /// The cluster's clock was at least here, in milliseconds since 1970: evaluations that follow are not before.
+    Clock { at: u64 },
     /// A call of this node ended without an action of its own being delivered.
     Settled { sequence: u64, call_outcome: CallOutcome },
     /// Take a snapshot of the committed state as it is after everything before this in the batch.
@@ -367,7 +401,7 @@ pub enum Delivery {
 impl Delivery {
     /// Whether JavaScript answers it with a `MethodResult`.
     pub fn is_evaluation(&self) -> bool {
-        matches!(self, Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_))
+        matches!(self, Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_) | Delivery::EvaluateTimer(_))
     }
 
     /// The bytes whose number others determine. Of a state only its place is in the text.
@@ -380,6 +414,7 @@ impl Delivery {
                 ..
             } => payload.len(),
             Delivery::Evaluate { args, .. } => args.len(),
+            Delivery::EvaluateTimer(timer) => timer.args.len() + timer.rule.len(),
             Delivery::Settled { call_outcome: CallOutcome::Nothing | CallOutcome::Failed { .. }, .. }
             | Delivery::Role { .. }
             | Delivery::ResetProvisional
@@ -387,6 +422,8 @@ impl Delivery {
             | Delivery::Caller { .. }
             | Delivery::Sessions(_)
             | Delivery::OwnSession { .. }
+            | Delivery::NextTimer { .. }
+            | Delivery::Clock { .. }
             | Delivery::TakeSnapshot
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }

@@ -46,6 +46,9 @@ pub struct Status {
     /// How often the cluster was recovered from a lost quorum.
     pub recoveries: u64,
     pub ignored_frames: IgnoredFrames,
+    pub timers: usize,
+    /// When the next timer is due.
+    pub next_timer: Option<u64>,
 }
 
 /// How many frames had no effect because of what they are.
@@ -86,6 +89,8 @@ impl Status {
             session: None,
             recoveries: 0,
             ignored_frames: IgnoredFrames::default(),
+            timers: 0,
+            next_timer: None,
         }
     }
 }

@@ -143,6 +143,15 @@ impl Presence {
         })
     }
 
+    /// Applies an action that concerns sessions. False: it changes nothing.
+    pub fn apply(&mut self, action: &super::SystemAction, is_member: impl Fn(RaftId) -> bool) -> bool {
+        match action {
+            super::SystemAction::SessionStarted(start) => self.start(start, is_member(start.member)),
+            super::SystemAction::SessionEnded(end) => self.end(end),
+            super::SystemAction::TimerFired(_) => false,
+        }
+    }
+
     pub fn start(&mut self, start: &SessionStart, is_member: bool) -> bool {
         let is_taken = self.rows.values().any(|row| row.id == start.id && row.ended.is_none());
         let is_next = start.session == self.last + 1;

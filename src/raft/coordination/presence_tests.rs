@@ -12,11 +12,7 @@ fn step(presence: &mut Presence, members: &[MemberView]) -> Vec<String> {
     let is_member = |member| members.iter().any(|view| view.member == member);
     let due = presence.due(members, usize::MAX);
     let words = due.iter().map(|action| {
-        let applies = match action {
-            SystemAction::SessionStarted(start) => presence.start(start, is_member(start.member)),
-            SystemAction::SessionEnded(end) => presence.end(end),
-        };
-        assert!(applies, "{action:?}");
+        assert!(presence.apply(action, is_member), "{action:?}");
         assert!(presence.is_well_formed());
         match action {
             SystemAction::SessionStarted(start) => {
@@ -25,6 +21,7 @@ fn step(presence: &mut Presence, members: &[MemberView]) -> Vec<String> {
             SystemAction::SessionEnded(end) => {
                 format!("{} ends {} {}", end.id, end.session, end.reason.as_str())
             }
+            SystemAction::TimerFired(_) => unreachable!("presence makes no timer fire"),
         }
     });
     words.collect()

@@ -20,7 +20,9 @@ use super::presence::{self, Callers};
 use super::quarantine;
 use super::replica::ReportedRole;
 use super::snapshots;
-use crate::raft::entry::{Context, Request};
+use super::timers;
+use crate::raft::coordination::NO_TIME;
+use crate::raft::entry::{Context, Request, Stamp};
 use crate::raft::events::{Answered, CallOutcome, Delivery, FailureOutcome, Perform, Role, Target};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::ApplyResult;
@@ -104,7 +106,7 @@ impl Node {
 
     /// JavaScript has finished a batch: its actions are applied, and its answers are proposed.
     pub(super) fn answered(&mut self, answered: Answered) {
-        let Answered { answers, micros } = answered;
+        let Answered { answers, micros, at } = answered;
         let delivered = self.delivering.take();
         self.app_liveness.answered(&mut self.output);
         let Some(replica) = &mut self.replica else { return };
@@ -118,8 +120,10 @@ impl Node {
         let Some(answers) = answers else {
             return self.output.deliver(Delivery::ResetProvisional);
         };
+        let clock = replica.coordination.clock;
         let leader = replica.leader_state.as_mut();
-        let batch = leader.and_then(|leader| leader.sessions.classify(answers, micros));
+        let batch =
+            leader.and_then(|leader| leader.sessions.classify(Answered { answers, micros, at }, clock));
         let Some(mut batch) = batch else { return };
         // Outcomes that were evaluated on a state without a committed action are not reported either.
         let is_diverged = replica.divergence.is_diverged();
@@ -185,9 +189,11 @@ impl Node {
             }
             return;
         }
-        let context = Context::decode(&entry.context);
-        if !entry.data.is_empty() {
-            return self.apply_action(entry, context, batch);
+        let (context, stamp) = Context::decode_stamped(&entry.context).unzip();
+        let stamp = stamp.unwrap_or_default();
+        replica.coordination.clock.advance(stamp.at);
+        if !entry.data.is_empty() || Context::is_request(&entry.context) {
+            return self.apply_action(entry, context, stamp, batch);
         }
         match context {
             None => {
@@ -218,14 +224,23 @@ impl Node {
                 self.fail_unless(result);
             }
             Some(Context::System(action)) => {
-                replica.apply_system(entry.index, &action);
+                if replica.apply_system(entry.index, &action) {
+                    replica.change_timers(stamp.timers);
+                    replica.snapshots.note_action(entry.context.len());
+                }
             }
-            // A request without an action is no node's.
-            Some(Context::Request(_)) => {}
+            Some(Context::Request(_)) => unreachable!("a request is applied as an action is"),
         }
     }
 
-    fn apply_action(&mut self, entry: Entry, context: Option<Context>, batch: &mut Vec<Delivery>) {
+    fn apply_action(
+        &mut self,
+        entry: Entry,
+        context: Option<Context>,
+        stamp: Stamp,
+        batch: &mut Vec<Delivery>,
+    ) {
+        let Stamp { at, timers } = stamp;
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
         let leader = replica.leader_state.as_mut();
@@ -252,9 +267,13 @@ impl Node {
                 sessions.drop_provisional(replica.group.last_index());
                 batch.push(Delivery::ResetProvisional);
             }
+            batch.push(Delivery::Clock { at });
             return;
         };
-        replica.last_action = entry.index;
+        replica.change_timers(timers);
+        if !entry.data.is_empty() {
+            replica.last_action = entry.index;
+        }
         replica.snapshots.note_action(entry.data.len() + entry.context.len());
         let is_diverged = replica.divergence.is_diverged();
         let is_ours =
@@ -264,9 +283,15 @@ impl Node {
             own = self.client_session.end(request.id.sequence).map(|_| request.id.sequence);
             outcomes::settle_observed(&mut self.client_session, request.observed, &mut self.output);
         }
-        if !is_diverged {
+        if entry.data.is_empty() {
+            batch.push(Delivery::Clock { at });
+            let settled =
+                own.map(|sequence| Delivery::Settled { sequence, call_outcome: CallOutcome::Nothing });
+            batch.extend(settled);
+        } else if !is_diverged {
             self.is_pristine = false;
-            batch.push(Delivery::Committed { index: entry.index, own, is_provisional, action: entry.data });
+            let (index, action) = (entry.index, entry.data);
+            batch.push(Delivery::Committed { index, own, is_provisional, at, action });
         }
     }
 
@@ -314,6 +339,9 @@ impl Node {
             self.output.deliver(Delivery::Restore { index, state });
         }
         if let Some(replica) = &self.replica {
+            if replica.coordination.clock.at() != NO_TIME {
+                self.output.deliver(Delivery::Clock { at: replica.coordination.clock.at() });
+            }
             outcomes::settle_restored(&mut self.client_session, replica, &mut self.output);
         }
     }
@@ -374,13 +402,17 @@ impl Node {
             .collect();
         let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         sessions.forget(&going);
-        let system = match sessions.may_evaluate(replica.delivered_index) {
+        let may_evaluate = sessions.may_evaluate(replica.delivered_index);
+        let mut system = match may_evaluate {
             true => presence::due(replica, self.closing.is_some(), self.start_guard.process(), &self.options),
             false => Vec::new(),
         };
-        let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         batch.extend(system.iter().cloned().map(Delivery::EvaluateSystem));
-        sessions.evaluate_system(system);
+        system.append(&mut timers::due(replica, may_evaluate, batch));
+        let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
+        if may_evaluate {
+            sessions.evaluate_system(system);
+        }
         let term = sessions.term();
         let (evaluations, told) = sessions.take_evaluations(replica.delivered_index, &replica.table);
         if sessions.attempts() > 0 {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::outgoing_snapshots::OutgoingSnapshots;
 use super::reads::Reads;
 use super::state_comparison::StateComparison;
+use super::timers::TimerWatch;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::members::Members;
 use crate::raft::membership::planner::Newcomer;
@@ -45,6 +46,7 @@ pub(super) struct LeaderState {
     pub(super) silence: BTreeMap<RaftId, BTreeMap<RaftId, u64>>,
     /// The live sessions that JavaScript has for its evaluations.
     pub(super) delivered_sessions: Option<Vec<(Arc<str>, u64)>>,
+    pub(super) timers: TimerWatch,
     /// The entry that records starts.
     pub(super) recorded_at: u64,
 }
@@ -74,6 +76,7 @@ impl LeaderState {
             is_presence_due: true,
             silence: BTreeMap::new(),
             delivered_sessions: None,
+            timers: TimerWatch::default(),
             recorded_at: 0,
         }
     }

@@ -11,7 +11,7 @@ use super::member_starts::MemberStarts;
 use super::output::Output;
 use super::replica::Replica;
 use crate::error::Error;
-use crate::raft::coordination::{Coordination, MemberView, Presence, SystemAction};
+use crate::raft::coordination::{MemberView, Presence, SystemAction};
 use crate::raft::events::{Delivery, Target, Warning};
 use crate::raft::frame::Message;
 use crate::raft::identity::{Incarnation, RaftId};
@@ -36,8 +36,8 @@ pub(super) fn due(
     let replica = &*replica;
     let Some(leader_state) = &replica.leader_state else { return Vec::new() };
     let since = leader_state.since();
-    let coordination = replica.provisional_coordination();
-    if !coordination.presence.is_on() && !replica.members_without_sessions().is_empty() {
+    let presence = replica.provisional_presence();
+    if !presence.is_on() && !replica.members_without_sessions().is_empty() {
         return Vec::new();
     }
     let me = replica.me.raft_id();
@@ -56,7 +56,7 @@ pub(super) fn due(
         }
     });
     let views: Vec<MemberView> = views.collect();
-    coordination.presence.due(&views, BATCH_ACTIONS_MAX)
+    presence.due(&views, BATCH_ACTIONS_MAX)
 }
 
 /// As the leader, once per heartbeat interval: asks whether the others hear the members whose sessions would end. A
@@ -116,14 +116,14 @@ impl Replica {
         applies
     }
 
-    /// The tables with the leader's own actions that are appended and not applied.
-    fn provisional_coordination(&self) -> Cow<'_, Coordination> {
-        let mut coordination = Cow::Borrowed(&self.coordination);
+    /// The sessions with the leader's own actions that are appended and not applied.
+    fn provisional_presence(&self) -> Cow<'_, Presence> {
+        let mut presence = Cow::Borrowed(&self.coordination.presence);
         let pending = self.leader_state.iter().flat_map(|leader| leader.sessions.pending_system_actions());
-        for action in pending {
-            coordination.to_mut().apply(action, |member| self.members.id(member).is_some());
+        for action in pending.filter(|action| action.concerns_presence()) {
+            presence.to_mut().apply(action, |member| self.members.id(member).is_some());
         }
-        coordination
+        presence
     }
 
     /// The members that have not said that they have sessions.
@@ -170,13 +170,12 @@ impl Callers {
         if options.session_timeout_ticks.is_none() || !has_evaluations {
             return Self { presence: None, last: None };
         }
-        let mut coordination = replica.provisional_coordination().into_owned();
+        let mut presence = replica.provisional_presence().into_owned();
         for delivery in batch.iter() {
             if let Delivery::EvaluateSystem(action) = delivery {
-                coordination.apply(action, |member| replica.members.id(member).is_some());
+                presence.apply(action, |member| replica.members.id(member).is_some());
             }
         }
-        let presence = coordination.presence;
         let live: Vec<(Arc<str>, u64)> =
             presence.live().into_iter().map(|(id, session)| (id.clone(), session)).collect();
         if let Some(leader_state) = &mut replica.leader_state

@@ -13,9 +13,9 @@ use super::in_pages;
 use super::session::{Evaluation, Session};
 use super::session_table::{RequestStatus, SessionTable};
 use super::system_actions::SystemActions;
-use crate::raft::coordination::SystemAction;
-use crate::raft::entry::{Context, Request, RequestId};
-use crate::raft::events::MethodResult;
+use crate::raft::coordination::{ClusterClock, SystemAction};
+use crate::raft::entry::{Context, Request, RequestId, Stamp};
+use crate::raft::events::{Answered, Effects, MethodResult};
 use crate::raft::frame::{Outcome, Requests};
 use crate::raft::identity::RaftId;
 
@@ -58,6 +58,8 @@ pub struct LeaderSessions {
     /// How long JavaScript took to make the provisional states up to an index, by batch.
     provisional_costs: VecDeque<Cost>,
     provisional_micros: u64,
+    /// The time of the newest entry, applied or not.
+    clock: ClusterClock,
     /// Evaluation resumes when this index is applied: JavaScript lost the states of what is appended up to here.
     resume_index: u64,
 }
@@ -135,6 +137,7 @@ impl LeaderSessions {
             provisional: VecDeque::new(),
             provisional_costs: VecDeque::new(),
             provisional_micros: 0,
+            clock: ClusterClock::NONE,
             resume_index: 0,
         }
     }
@@ -240,6 +243,16 @@ impl LeaderSessions {
         self.system.pending()
     }
 
+    /// Whether timers may be in the next batch: not if those of the last one left no time for requests that wait.
+    pub fn timers_have_turn(&mut self) -> bool {
+        !self.system.take_cut() || self.turns.is_empty()
+    }
+
+    /// Whether this leader cannot evaluate a timer: it lacks the method.
+    pub fn is_stalled(&self, timer: &str, number: u64) -> bool {
+        self.system.is_stalled(timer, number)
+    }
+
     /// JavaScript evaluates these before the requests of the next batch, if one may be taken. Those that are not
     /// appended are dropped: the leader decides anew.
     pub fn evaluate_system(&mut self, actions: Vec<SystemAction>) {
@@ -307,6 +320,15 @@ impl LeaderSessions {
     /// To how many earlier leaders the requests with JavaScript were sent, at most.
     pub fn attempts(&self) -> u32 {
         self.in_flight.iter().map(|evaluation| evaluation.attempts).max().unwrap_or(0)
+    }
+
+    /// The seed of an evaluation with JavaScript.
+    pub fn seed(&self, position: usize) -> u64 {
+        let system = self.system.evaluating();
+        match position.checked_sub(system.len()) {
+            None => system[position].seed(),
+            Some(position) => self.in_flight.get(position).map_or(0, |evaluation| evaluation.id().seed()),
+        }
     }
 
     /// The origins of requests in this term.
@@ -384,9 +406,13 @@ impl LeaderSessions {
 
     /// Classifies the answers to the batch, or to its evaluated first part, as entries to propose and outcomes to
     /// report later; the rest is requeued. `None` if they answer a batch of an earlier leadership, or nothing.
-    pub fn classify(&mut self, mut answers: Vec<MethodResult>, micros: u64) -> Option<EvaluatedBatch> {
+    pub fn classify(&mut self, answered: Answered, clock: ClusterClock) -> Option<EvaluatedBatch> {
+        let Answered { mut answers, micros, at } = answered;
+        self.clock.advance(clock.at());
+        let at = self.clock.next(at);
+        self.clock.advance(at);
         let mut evaluated = std::mem::take(&mut self.in_flight);
-        let (system, entries) = self.system.take_evaluated(&mut answers);
+        let (system, entries) = self.system.take_evaluated(&mut answers, at);
         let mut batch =
             EvaluatedBatch { entries, outcomes: Vec::new(), evaluated: Vec::new(), system, micros };
         if evaluated.is_empty() {
@@ -409,7 +435,14 @@ impl LeaderSessions {
         for (evaluation, answer) in batch.evaluated.iter().zip(answers) {
             let outcome = match answer {
                 MethodResult::Action(action) => {
-                    self.record(evaluation, action, &mut batch.entries);
+                    let stamp = Stamp { at, timers: Vec::new() };
+                    self.record(evaluation, action, &stamp, &mut batch.entries);
+                    continue;
+                }
+                MethodResult::Effects(effects) => {
+                    let Effects { action, changes, .. } = *effects;
+                    let stamp = Stamp { at, timers: changes };
+                    self.record(evaluation, action.unwrap_or_default(), &stamp, &mut batch.entries);
                     continue;
                 }
                 MethodResult::Nothing => Outcome::Nothing,
@@ -535,11 +568,17 @@ impl LeaderSessions {
     }
 
     /// Adds the entry of an action, after those that record outcomes beyond its size limit.
-    fn record(&mut self, evaluation: &Evaluation, action: Bytes, entries: &mut Vec<(Vec<u8>, Bytes)>) {
+    fn record(
+        &mut self,
+        evaluation: &Evaluation,
+        action: Bytes,
+        stamp: &Stamp,
+        entries: &mut Vec<(Vec<u8>, Bytes)>,
+    ) {
         let id = evaluation.id();
         let Some(session) = self.session(evaluation) else {
             let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
-            return entries.push((context.encode(), action));
+            return entries.push((context.encode_stamped(stamp), action));
         };
         // A request that was abandoned after its evaluation follows this one in the log, and later evaluations depend
         // on it.
@@ -553,6 +592,6 @@ impl LeaderSessions {
         let (origin, start) = (id.origin, id.start);
         let records = pages.into_iter().map(|observed| Context::Observed { origin, start, observed });
         entries.extend(records.map(|context| (context.encode(), Bytes::new())));
-        entries.push((Context::Request(Request { id, floor, observed }).encode(), action));
+        entries.push((Context::Request(Request { id, floor, observed }).encode_stamped(stamp), action));
     }
 }

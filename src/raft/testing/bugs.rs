@@ -124,6 +124,10 @@ pub enum Bug {
     FoundsWithEveryApplication,
     /// A chunk of an image that comes before the one that it follows is dropped.
     DropsWhatComesEarly,
+    /// An entry carries the time of its leader's wall clock, whatever the time of those before it.
+    FallsAtLeaderChange,
+    /// A timer fires whether it has fired at that time or not.
+    FiresTwice,
     /// A learner continues to know a member as its leader that campaigns.
     TakesCandidateForLeader,
     /// A session that has ended is ended again.
@@ -463,4 +467,9 @@ fn bug_of_ending_a_session_twice_is_caught() {
 #[test]
 fn bug_of_ending_a_session_unconfirmed_is_caught() {
     assert_caught(Bug::EndsSessionUnconfirmed, 0.., sessions::the_leader_alone_is_cut_off);
+}
+
+#[test]
+fn bug_of_a_clock_that_falls_at_a_leader_change_is_caught() {
+    assert_caught(Bug::FallsAtLeaderChange, 0.., simulation::live_through);
 }

@@ -123,6 +123,9 @@ pub fn describe_system(action: &SystemAction) -> String {
         SystemAction::SessionStarted(start) => {
             format!("session {} of {} started: {}", start.session, start.id, start.reason.as_str())
         }
+        SystemAction::TimerFired(firing) => {
+            format!("timer {}#{} at {}", firing.name, firing.number, firing.due)
+        }
         SystemAction::SessionEnded(end) => {
             format!("session {} of {} ended: {}", end.session, end.id, end.reason.as_str())
         }
@@ -150,8 +153,11 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
         Delivery::OwnSession { session, previous, reason } => {
             format!("has session {session:?} after {previous:?}: {reason}")
         }
+        Delivery::Clock { at } => format!("hears of the time {at}"),
+        Delivery::EvaluateTimer(timer) => format!("evaluates timer {} at {}", timer.name, timer.due),
+        Delivery::NextTimer { due } => format!("waits for the time {due:?}"),
         Delivery::EvaluateSystem(action) => format!("evaluates {}", describe_system(action)),
-        Delivery::Committed { index, own, is_provisional, action } => {
+        Delivery::Committed { index, own, is_provisional, action, .. } => {
             let own = own.map_or(String::new(), |sequence| format!(" resolves {sequence}"));
             let kept = if *is_provisional { " (kept)" } else { "" };
             format!("reduces {} at {index}{kept}{own}", String::from_utf8_lossy(action))

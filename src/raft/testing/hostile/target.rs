@@ -112,6 +112,7 @@ impl Target {
                 | Delivery::OwnSession { .. }
                 | Delivery::ResetProvisional
                 | Delivery::Committed { .. }
+                | Delivery::Clock { .. }
                 | Delivery::Settled { .. }
                 | Delivery::Restore { .. }
                 | Delivery::AppProbe
