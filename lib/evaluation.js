@@ -7,22 +7,27 @@
 const { NO_METHOD } = require('./application')
 const { Buffer } = require('./environment')
 const errors = require('./errors')
-const { encode, encodeLoosely } = require('./json')
+const { encode, encodeLoosely, BESIDE_LENGTH_MIN } = require('./json')
 const { StateError } = require('./state-error')
 
-/** The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error; an error: there is no such method. */
+/**
+ * The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error; an error: there is no such method; a large
+ * action, whose text travels beside.
+ */
 const NOTHING = '0'
 const ACTION = '1,'
 const REFUSED = '2,'
 const UNKNOWN = '3,'
+const ACTION_BESIDE = '4'
 
 /**
  * The answer, and the provisional state of its action in the store.
  *
+ * @param beside receives the text of a large action.
  * @param onThrown called with what the method or the reducer threw by mistake: `'method'` or `'reducer'`, the method's name, and
  *   the error.
  */
-function evaluate(application, store, { node, method, args }, onThrown) {
+function evaluate(application, store, { node, method, args }, beside, onThrown) {
   let text
   let isRefusal = false
   try {
@@ -43,13 +48,15 @@ function evaluate(application, store, { node, method, args }, onThrown) {
   if (text === 'null') return NOTHING
   try {
     // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
-    store.evaluate(JSON.parse(text))
+    store.evaluate(JSON.parse(text), text)
   } catch (error) {
     if (StateError.is(error)) return REFUSED + encodeError(errors.reducerState(method, error))
     onThrown('reducer', method, error)
     return REFUSED + encodeError(errors.reducer(method, error), undefined, error)
   }
-  return ACTION + text
+  if (text.length < BESIDE_LENGTH_MIN) return ACTION + text
+  beside.push(text)
+  return ACTION_BESIDE
 }
 
 /** The answer of a node that evaluates nothing. */

@@ -38,8 +38,6 @@ const CLOSE_TIMEOUT_DEFAULT = 2000
 /** The core ends a close within its timeout; after this additional time, something else delays it: a disk, or a long log. */
 const CLOSE_GRACE_MS = 250
 
-const NO_STATES = []
-
 class Node {
   /** The public object of the node: `this` in its methods. */
   handle
@@ -61,6 +59,8 @@ class Node {
   #term = 0
   #leader = null
   #answers = []
+  /** The texts of large actions among them. */
+  #answersBeside = []
   /** The lengths of their texts. */
   #answersLength = 0
   #inbox
@@ -109,7 +109,7 @@ class Node {
     this.#calls = new PendingCalls(
       options,
       stacks,
-      batch => this.#inbox.deliver(batch, NO_STATES),
+      (batch, beside) => this.#inbox.deliver(batch, beside),
       error => this.#fail(errors.internal(error)),
       () => this.#waitingFor()
     )
@@ -121,7 +121,7 @@ class Node {
     )
     this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
     const openCore = prepareCore(options, open, {
-      deliver: (batch, states) => this.#inbox.deliver(batch, states),
+      deliver: (batch, beside) => this.#inbox.deliver(batch, beside),
       channelThrew: (what, error) => this.hasEnded || this.#events.channelThrew(what, error),
       fault: error => this.fault(error)
     })
@@ -381,9 +381,11 @@ class Node {
   /** A batch is done. */
   answered(evaluationMicros) {
     const text = `[${this.#answers.join(',')}]`
+    const beside = this.#answersBeside
     this.#answers = []
+    this.#answersBeside = []
     this.#answersLength = 0
-    this.#native.answered(text, evaluationMicros)
+    this.#native.answered(text, evaluationMicros, beside.length > 0 ? beside : undefined)
     this.#membership.check()
     if (this.#hasPerformed) this.#awaitTurn()
   }
@@ -441,9 +443,12 @@ class Node {
 
   /** Returns the length of the answers so far. */
   evaluate(method, args) {
-    const answer = this.#replicatedState.evaluate({ node: this.handle, method, args }, this.#onThrown)
+    const beside = this.#answersBeside
+    const count = beside.length
+    const answer = this.#replicatedState.evaluate({ node: this.handle, method, args }, beside, this.#onThrown)
     this.#answers.push(answer)
-    return (this.#answersLength += answer.length)
+    const length = beside.length === count ? answer.length : beside[count].length
+    return (this.#answersLength += length)
   }
 
   takeSnapshot() {

@@ -34,7 +34,8 @@ delivery_kinds! {
     /// Code and message are null if the node was closed.
     STOPPED = 11 (code, message);
     TAKE_SNAPSHOT = 12 ();
-    /// `position` is that of the state among the states beside the batch; null restores the initial state.
+    /// `position` is that of the state among the texts beside the batch, here and below; null restores the initial
+    /// state.
     RESTORE = 13 (index, position);
     HASH = 14 (index);
     REPLAYED = 15 ();
@@ -50,6 +51,13 @@ delivery_kinds! {
     REPORT_PROGRESS = 22 ();
     /// 1: the state is up to date; 0: not any more.
     CAUGHT_UP = 23 (value);
+    /// The same as the kinds above, for large arguments and actions.
+    EVALUATE_BESIDE = 24 (method, position);
+    COMMITTED_BESIDE = 25 (index, position);
+    COMMITTED_OWN_BESIDE = 26 (index, sequence, position);
+    SETTLED_DONE_BESIDE = 27 (sequence, position);
+    /// The action is the one that is kept with the oldest provisional state.
+    COMMITTED_PROVISIONAL_OWN_KEPT = 28 (index, sequence);
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::snapshots;
 use crate::raft::entry::Context;
 use crate::raft::events::{Answered, CallOutcome, Delivery, FailureOutcome, Perform, Role, Target};
 use crate::raft::identity::RaftId;
-use crate::raft::requests::ApplyResult;
+use crate::raft::requests::{ApplyResult, Evaluation};
 #[cfg(test)]
 use crate::raft::testing::bugs::acknowledge_early;
 use crate::raft::transfer::SnapshotReason;
@@ -363,11 +363,11 @@ impl Node {
         if sessions.attempts() > 0 {
             batch.push(Delivery::ReportProgress);
         }
-        batch.extend(
-            evaluations
-                .into_iter()
-                .map(|evaluation| Delivery::Evaluate { method: evaluation.method, args: evaluation.args }),
-        );
+        let me = replica.me.raft_id();
+        batch.extend(evaluations.into_iter().map(|evaluation| {
+            let Evaluation { origin, method, args, .. } = evaluation;
+            Delivery::Evaluate { method, args, is_own: origin == me }
+        }));
         outcomes::send(told, term, &mut self.client_session, replica, &mut self.output);
     }
 }

@@ -15,6 +15,7 @@ mod session_table;
 
 pub use client_session::{ClientSession, Pending};
 pub use leader_sessions::{DueOutcome, LeaderSessions, Reply};
+pub use session::Evaluation;
 pub use session_table::{ApplyResult, RequestStatus, SessionTable};
 
 /// Cuts items into pages of about `bytes_max`, in their order; each page has at least one.

@@ -140,7 +140,7 @@ impl Application {
                 }
                 Delivery::ResetProvisional => self.provisional.clear(),
                 Delivery::Evaluate { .. } if answers.len() == evaluations_max => {}
-                Delivery::Evaluate { method, args } => answers.push(self.evaluate(&method, &text(&args))),
+                Delivery::Evaluate { method, args, .. } => answers.push(self.evaluate(&method, &text(&args))),
                 Delivery::Committed { index, own, is_provisional, action } => {
                     let action = text(&action);
                     if std::mem::take(&mut self.throws) {

@@ -317,7 +317,7 @@ fn formats_of_before_are_read() {
 /// A position that moves would make one message of another.
 #[test]
 fn formats_have_every_message_at_its_place() {
-    const PLACE_OFFSET: usize = 7 + 17 + 17 + 1 + 1 + 17 + 1;
+    const PLACE_OFFSET: usize = 7 + 1 + 17 + 17 + 1 + 1 + 17 + 1;
     let mut seen = std::collections::BTreeSet::new();
     for message in messages() {
         let mut frame = frame(&message);
