@@ -322,7 +322,7 @@ test('a leader says that its turn is over behind what those who awaited an actio
     assert.deepEqual(answered, [['answered', '[]']])
     await performing
     await new Promise(setImmediate)
-    const performed = ['perform', 2, '["append",["y"]]', true]
+    const performed = ['perform', 2, '["append",["y"]]', true, undefined]
     assert.deepEqual(said, role === 'leader' ? [performed, ['turnOver']] : [performed])
   }
 })
@@ -341,7 +341,7 @@ test('what is asked reaches the core after what was performed, and its answer co
     node.recover({ iUnderstandThatActionsMayBeLost: true, timeout: 7 })
   ]
   assert.deepEqual(said, [
-    ['perform', 1, '["append",["x"]]', false],
+    ['perform', 1, '["append",["x"]]', false, undefined],
     ['beginOperation', '[1,10000,"sync"]'],
     ['beginOperation', '[2,10000,{"transferLeadership":{"to":null}}]'],
     ['beginOperation', '[3,5,{"transferLeadership":{"to":null}}]'],

@@ -109,15 +109,17 @@ function command(...parts) {
   return Buffer.concat([Buffer.from(`*${parts.length}\r\n`), ...buffers])
 }
 
-/** `magic (2) | version (1) | CRC32C of the rest (4, little endian) | …` */
+/** `magic (2) | version (1) | checksum (4, little endian) | length of the header (1) | header | messages` */
 const CHECKSUM_OFFSET = 3
 const BODY_OFFSET = 7
-/** In the body: the length of the cluster's uuid, and the uuid. */
-const CLUSTER_OFFSET = BODY_OFFSET + 1
+/** In the header: the length of the cluster's uuid, and the uuid. */
+const CLUSTER_OFFSET = BODY_OFFSET + 2
 
-/** Makes the checksum of a frame right. */
+/** Makes the checksum of a frame right: the CRC32C of the messages, and then of the header and its length. */
 function seal(frame) {
-  frame.writeUInt32LE(crc32c(frame.subarray(BODY_OFFSET)), CHECKSUM_OFFSET)
+  const messages = Math.min(BODY_OFFSET + 1 + frame[BODY_OFFSET], frame.length)
+  const summed = Buffer.concat([frame.subarray(messages), frame.subarray(BODY_OFFSET, messages)])
+  frame.writeUInt32LE(crc32c(summed), CHECKSUM_OFFSET)
   return frame
 }
 

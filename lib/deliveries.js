@@ -36,6 +36,11 @@ const OWN_SESSION = 27 // session, previous, reason
 const AT = 28 // at
 const EVALUATE_TIMER = 29 // name, due, method, args, rule
 const NEXT_TIMER = 30 // due
+const EVALUATE_BESIDE = 31 // method, position
+const COMMITTED_BESIDE = 32 // index, position
+const COMMITTED_OWN_BESIDE = 33 // index, sequence, position
+const SETTLED_DONE_BESIDE = 34 // sequence, position
+const COMMITTED_PROVISIONAL_OWN_KEPT = 35 // index, sequence
 
 /** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
@@ -53,15 +58,15 @@ class Batch {
   evaluationMicros = 0
   #items
   #next = 0
-  #states
+  #beside
   #evaluationStart = 0
   /** Whether there is time and space for another evaluation. The core delivers the others again. */
   #mayEvaluate = true
 
-  /** @param states those to restore. */
-  constructor(text, states) {
+  /** @param beside the texts that the batch refers to by their positions. */
+  constructor(text, beside) {
     this.#items = JSON.parse(text)
-    this.#states = states
+    this.#beside = beside
   }
 
   /**
@@ -160,7 +165,7 @@ class Batch {
           const index = items[i++]
           const position = items[i++]
           if (position === null) replica.restoreInitial(index)
-          else replica.restore(index, this.#states[position])
+          else replica.restore(index, this.#beside[position])
           this.reducedIndex = index
           break
         }
@@ -201,6 +206,42 @@ class Batch {
         case AT:
           node.evaluations.time(items[i++], slice.lastRead)
           break
+        case EVALUATE_BESIDE: {
+          const method = items[i++]
+          const position = items[i++]
+          if (this.#mayEvaluate) this.#evaluate(method, this.#parse(position), node, slice)
+          break
+        }
+        case COMMITTED_BESIDE:
+          this.reducedIndex = items[i]
+          replica.commit(items[i++], this.#parse(items[i++]))
+          isOver = slice.isOver()
+          break
+        case COMMITTED_OWN_BESIDE: {
+          const index = items[i++]
+          const sequence = items[i++]
+          const position = items[i++]
+          this.reducedIndex = index
+          const isReduced = replica.commit(index, this.#parse(position))
+          // Again: the caller may change what it gets.
+          node.performed(sequence, this.#parse(position), isReduced)
+          settled++
+          isOver = slice.isOver()
+          break
+        }
+        case SETTLED_DONE_BESIDE:
+          node.resolve(items[i++], this.#parse(items[i++]))
+          settled++
+          break
+        case COMMITTED_PROVISIONAL_OWN_KEPT: {
+          this.reducedIndex = items[i]
+          const text = replica.oldestText
+          const isReduced = replica.commitOldest(items[i++])
+          node.performed(items[i++], isReduced ? JSON.parse(text) : undefined, isReduced)
+          settled++
+          isOver = slice.isOver()
+          break
+        }
         default:
           throw new Error(`no kind of delivery: ${items[i - 1]}`)
       }
@@ -208,6 +249,10 @@ class Batch {
     this.#next = i
     if (i === items.length) return this.#finish(slice)
     return isOver ? OVER : SETTLED
+  }
+
+  #parse(position) {
+    return JSON.parse(this.#beside[position])
   }
 
   #evaluate(method, args, node, slice) {

@@ -7,12 +7,13 @@
 const { NO_METHOD } = require('./application')
 const { Buffer } = require('./environment')
 const errors = require('./errors')
-const { encode, encodeLoosely } = require('./json')
+const { encode, encodeLoosely, BESIDE_LENGTH_MIN } = require('./json')
 const { StateError } = require('./state-error')
 
 /**
  * The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error; an error: there is no such method; an
- * action, or null, and what it does to timers; the next time of a timer, or null, and then the same.
+ * action, or null, and what it does to timers; the next time of a timer, or null, and then the same; a large action, whose
+ * text travels beside.
  */
 const NOTHING = '0'
 const ACTION = '1,'
@@ -20,6 +21,7 @@ const REFUSED = '2,'
 const UNKNOWN = '3,'
 const CHANGES = '4,'
 const FIRED = '5,'
+const ACTION_BESIDE = '6'
 
 /** The methods of every node, which change timers. */
 const SCHEDULE = '@@conflux/schedule'
@@ -28,10 +30,11 @@ const UNSCHEDULE = '@@conflux/unschedule'
 /**
  * The answer, and the provisional state of its action in the store.
  *
+ * @param beside receives the text of a large action.
  * @param onThrown called with what the method or the reducer threw by mistake: `'method'` or `'reducer'`, the method's name, and
  *   the error.
  */
-function evaluate(application, store, { context, method, args }, onThrown) {
+function evaluate(application, store, { context, method, args }, beside, onThrown) {
   let text
   let isRefusal = false
   try {
@@ -54,14 +57,17 @@ function evaluate(application, store, { context, method, args }, onThrown) {
   if (text === 'null') return changeOnly(context)
   try {
     // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
-    store.evaluate(JSON.parse(text))
+    store.evaluate(JSON.parse(text), text)
   } catch (error) {
     if (StateError.is(error)) return REFUSED + encodeError(errors.reducerState(method, error))
     onThrown('reducer', method, error)
     return REFUSED + encodeError(errors.reducer(method, error), undefined, error)
   }
   const { changes } = context
-  return changes.isEmpty ? ACTION + text : `${CHANGES}${text},${changes.encode()}`
+  if (!changes.isEmpty) return `${CHANGES}${text},${changes.encode()}`
+  if (beside === null || text.length < BESIDE_LENGTH_MIN) return ACTION + text
+  beside.push(text)
+  return ACTION_BESIDE
 }
 
 /** There is no action. */
@@ -89,7 +95,7 @@ function runBuiltIn({ changes, at }, method, [name, options]) {
  * @param onFailed called with an error: the method has refused, thrown, or is not there.
  */
 function evaluateTimer(application, store, call, next, onThrown, onFailed) {
-  const answer = evaluate(application, store, call, onThrown)
+  const answer = evaluate(application, store, call, null, onThrown)
   const rest = answer.slice(2)
   switch (answer.slice(0, 2)) {
     case ACTION:
@@ -119,7 +125,7 @@ function skipTimer(next) {
 function evaluateSystem(store, action, onThrown) {
   const text = JSON.stringify(action)
   try {
-    store.evaluate(action)
+    store.evaluate(action, text)
   } catch (error) {
     onThrown('reducer', action.type, error)
     return NOTHING

@@ -21,7 +21,9 @@ class Evaluations {
   #alarm
   #events
   #answers = []
-  /** The lengths of their texts. */
+  /** The texts of large actions among them. */
+  #beside = []
+  /** The lengths of all texts. */
   #answersLength = 0
 
   /**
@@ -79,9 +81,11 @@ class Evaluations {
   evaluate(method, args) {
     const context = this.#context
     context.begin(this.#answers.length)
-    const answer = this.#replicatedState.evaluate({ context, method, args }, this.#onThrown)
+    const beside = this.#beside
+    const count = beside.length
+    const answer = this.#replicatedState.evaluate({ context, method, args }, beside, this.#onThrown)
     context.end()
-    return this.#add(answer)
+    return this.#add(answer, beside.length === count ? 0 : beside[count].length)
   }
 
   /** The next timer is due then, and this node leads; null: there is none, or it does not lead. */
@@ -107,17 +111,19 @@ class Evaluations {
     return this.#add(this.#replicatedState.evaluateSystem(action, this.#onThrown))
   }
 
-  #add(answer) {
+  #add(answer, besideLength = 0) {
     this.#answers.push(answer)
-    return (this.#answersLength += answer.length)
+    return (this.#answersLength += answer.length + besideLength)
   }
 
-  /** The batch is done: the answers, and the time of the evaluations. */
+  /** The batch is done: the answers, the texts beside them, and the time of the evaluations. */
   take() {
     const text = `[${this.#answers.join(',')}]`
+    const beside = this.#beside
     this.#answers = []
+    this.#beside = []
     this.#answersLength = 0
-    return { text, at: this.#context.at }
+    return { text, at: this.#context.at, beside }
   }
 }
 

@@ -31,8 +31,8 @@ class Inbox {
     this.#replicatedState = replica
   }
 
-  deliver(text, states) {
-    this.#batches.push({ text, states })
+  deliver(text, beside) {
+    this.#batches.push({ text, beside })
     if (!this.#isPaused) this.#work()
   }
 
@@ -60,7 +60,7 @@ class Inbox {
       while (batches.length > 0 && !this.#isPaused) {
         this.#slice.start()
         // Parsed only when it is its turn: a text is smaller.
-        if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text, batches[0].states)
+        if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text, batches[0].beside)
         const batch = batches[0]
         const pause = batch.read(this.#node, this.#replicatedState, this.#slice, this.#settledMax)
         const isOver = this.#slice.stop()

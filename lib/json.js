@@ -12,6 +12,12 @@ const { becomes } = require('./json-faults')
 /** Of the UTF-8 text. */
 const BYTES_MAX = 1024 * 1024
 
+/**
+ * A text of at least so many characters goes to the core beside the text of its turn, where it is not copied, escaped and
+ * scanned once more.
+ */
+const BESIDE_LENGTH_MIN = 2 * 1024
+
 /** Of an action; the array of arguments around it is one more. The core holds the same (src/js/json.rs). */
 const DEPTH_MAX = 64
 
@@ -231,4 +237,4 @@ function pathTo(path, key, parent) {
   return /^[\w$]+$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`
 }
 
-module.exports = { encode, encodeLoosely, BYTES_MAX, DEPTH_MAX }
+module.exports = { encode, encodeLoosely, BESIDE_LENGTH_MIN, BYTES_MAX, DEPTH_MAX }

@@ -55,8 +55,8 @@ class LateNative {
   }
 
   /** Nothing is evaluated at once. */
-  perform(first, text) {
-    this.#record('perform', first, text, false)
+  perform(first, text, _, beside) {
+    this.#record('perform', first, text, false, beside)
     return null
   }
 

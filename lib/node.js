@@ -42,8 +42,6 @@ const CLOSE_TIMEOUT_DEFAULT = 2000
 /** The core ends a close within its timeout; after this additional time, something else delays it: a disk, or a long log. */
 const CLOSE_GRACE_MS = 250
 
-const NO_STATES = []
-
 class Node {
   /** The public object of the node: `this` in its methods. */
   handle
@@ -124,7 +122,7 @@ class Node {
     this.#calls = new PendingCalls(
       options,
       stacks,
-      batch => this.#inbox.deliver(batch, NO_STATES),
+      (batch, beside) => this.#inbox.deliver(batch, beside),
       error => this.#fail(errors.internal(error)),
       () => this.#waitingFor()
     )
@@ -141,7 +139,7 @@ class Node {
     )
     this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
     const openCore = prepareCore(options, open, {
-      deliver: (batch, states) => this.#inbox.deliver(batch, states),
+      deliver: (batch, beside) => this.#inbox.deliver(batch, beside),
       channelThrew: (what, error) => this.hasEnded || this.#events.channelThrew(what, error),
       fault: error => this.fault(error)
     })
@@ -396,8 +394,8 @@ class Node {
 
   /** A batch is done. */
   answered(evaluationMicros) {
-    const { text, at } = this.evaluations.take()
-    this.#native.answered(text, evaluationMicros, at)
+    const { text, at, beside } = this.evaluations.take()
+    this.#native.answered(text, evaluationMicros, at, beside.length > 0 ? beside : undefined)
     this.#membership.check()
     if (this.#hasPerformed) this.#awaitTurn()
   }

@@ -16,13 +16,15 @@ const { bind } = require('./callback')
 const { Deferred } = require('./deferred')
 const { clearTimeout, nextTick, now, setTimeout } = require('./environment')
 const errors = require('./errors')
-const { encode, DEPTH_MAX } = require('./json')
+const { encode, BESIDE_LENGTH_MIN, DEPTH_MAX } = require('./json')
 const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 
 /** Of all pending arguments together. */
 const CHARACTERS_MAX = 64 * 1024 * 1024
 
 const OPTIONS = ['timeout', 'signal']
+
+const NOTHING_BESIDE = []
 
 /** Thousands may time out together: the reason is not queried for each. */
 const WAITING_FOR_MS = 10
@@ -47,6 +49,8 @@ class PendingCalls {
   /** What goes to the core next, from the sequence number `#turnFirst` on. */
   #turn = ''
   #turnFirst = 1
+  /** The texts of large arguments in the turn, where a 0 stands for each of them. */
+  #beside = []
   /** How many in the turn were aborted: they leave it before it goes to the core. */
   #withdrawn = 0
   #abandoned = []
@@ -55,7 +59,7 @@ class PendingCalls {
 
   /**
    * @param stacks records the callers.
-   * @param deliver given the batch that the core hands back at once.
+   * @param deliver given the batch that the core hands back at once, and the texts beside it.
    * @param onFault called with an exception of the addon, which only a bug can cause.
    * @param waitingFor returns what the node is waiting for, as text, or null.
    */
@@ -101,13 +105,16 @@ class PendingCalls {
     if (site !== undefined || signal !== undefined || callback !== undefined) {
       entry.call = new Call(this, entry, site, signal, callback !== undefined)
     }
-    const turn = this.#turn === '' ? `${quoted},${text}` : `${this.#turn},${quoted},${text}`
+    const isLarge = text.length >= BESIDE_LENGTH_MIN
+    const item = isLarge ? '0' : text
+    const turn = this.#turn === '' ? `${quoted},${item}` : `${this.#turn},${quoted},${item}`
     // Recorded from here on. There is no call below.
     entry.sequence = this.#first + this.#pending.length
     this.#pending[this.#pending.length] = entry
     this.#count++
     this.#characters += entry.length
     this.#turn = turn
+    if (isLarge) this.#beside[this.#beside.length] = text
     return end.promise
   }
 
@@ -180,10 +187,14 @@ class PendingCalls {
     if (this.#withdrawn === 0) return
     const pending = this.#pending
     const begin = this.#turnFirst - this.#first
-    const texts = JSON.parse(`[${this.#turn}]`)
-    const turn = JSON.stringify(texts.filter((_, i) => !pending[begin + (i >> 1)].isWithdrawn)).slice(1, -1)
+    const items = JSON.parse(`[${this.#turn}]`)
+    const isKept = i => !pending[begin + (i >> 1)].isWithdrawn
+    const turn = JSON.stringify(items.filter((_, i) => isKept(i))).slice(1, -1)
+    const large = [...items.keys()].filter(i => items[i] === 0)
+    const beside = this.#beside.filter((_, i) => isKept(large[i]))
     // There is no call below.
     this.#turn = turn
+    this.#beside = beside
     this.#withdrawn = 0
     let end = begin
     for (let i = begin; i < pending.length; i++) {
@@ -212,6 +223,7 @@ class PendingCalls {
       this.reject(sequence, errorFor(sequence < this.#turnFirst ? 'unknown' : 'not-applied'))
     }
     this.#turn = ''
+    this.#beside = []
     this.#abandoned = []
   }
 
@@ -225,11 +237,16 @@ class PendingCalls {
     this.#isFlushDue = false
     try {
       const batch = this.#handOver(true)
-      if (batch !== null) this.#deliver(batch)
+      if (batch !== null) this.#deliverOwn(batch)
       this.#handOverAbandoned()
     } catch (error) {
       this.#onFault(error)
     }
+  }
+
+  #deliverOwn(batch) {
+    if (typeof batch === 'string') this.#deliver(batch, NOTHING_BESIDE)
+    else this.#deliver(batch[0], batch.slice(1))
   }
 
   #handOver(mayEvaluate) {
@@ -237,9 +254,12 @@ class PendingCalls {
     if (this.#turn === '') return null
     const text = `[${this.#turn}]`
     const next = this.#next
-    const batch = this.native.perform(this.#turnFirst, text, mayEvaluate)
+    const beside = this.#beside.length > 0 ? this.#beside : undefined
+    const none = beside === undefined ? this.#beside : []
+    const batch = this.native.perform(this.#turnFirst, text, mayEvaluate, beside)
     // No call in between: what the core has accepted is not handed over again.
     this.#turn = ''
+    this.#beside = none
     this.#turnFirst = next
     return batch
   }

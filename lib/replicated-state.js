@@ -80,11 +80,16 @@ class ReplicatedState {
 
   // For the core.
 
-  /** The answer to a call. */
-  evaluate(call, onThrown) {
+  /** The answer to a call; a large one puts its action into `beside`. */
+  evaluate(call, beside, onThrown) {
     // Nothing is evaluated on a state that lacks a committed action. The core drops this answer.
     if (this.#applyError !== null) return refuse(this.#applyError.cause)
-    return evaluate(this.#application, this.#store, call, onThrown)
+    return evaluate(this.#application, this.#store, call, beside, onThrown)
+  }
+
+  /** The action of the oldest provisional state. */
+  get oldestText() {
+    return this.#store.oldestText
   }
 
   /** The answer to a timer. */

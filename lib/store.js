@@ -14,8 +14,9 @@ class Store {
   #committed
   /** `#states[#oldest…]` are provisional, in the order of their actions. */
   #states = []
-  /** Their actions, at the same places. */
+  /** Their actions, and the texts of these, at the same places. */
   #actions = []
+  #texts = []
   #oldest = 0
 
   constructor(application) {
@@ -33,9 +34,15 @@ class Store {
   }
 
   /** Reduces an action that may yet be committed. Throws what the reducer throws; nothing changed then. */
-  evaluate(action) {
+  evaluate(action, text) {
     this.#states.push(this.#application.reduce(this.newest, action))
     this.#actions.push(action)
+    this.#texts.push(text)
+  }
+
+  /** Of the action of the oldest provisional state. */
+  get oldestText() {
+    return this.#texts[this.#oldest]
   }
 
   /** Reduces a committed action. Throws what the reducer throws; nothing changed then. */
@@ -56,11 +63,13 @@ class Store {
     const action = this.#actions[this.#oldest]
     this.#committed = this.#states[this.#oldest]
     this.#actions[this.#oldest] = undefined
+    this.#texts[this.#oldest] = undefined
     this.#states[this.#oldest++] = undefined
     if (this.#oldest === this.#states.length) this.dropProvisional()
     else if (this.#oldest === STEP) {
       this.#states.splice(0, STEP)
       this.#actions.splice(0, STEP)
+      this.#texts.splice(0, STEP)
       this.#oldest = 0
     }
     return action
@@ -70,6 +79,7 @@ class Store {
   dropProvisional() {
     this.#states.length = 0
     this.#actions.length = 0
+    this.#texts.length = 0
     this.#oldest = 0
   }
 }

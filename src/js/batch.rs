@@ -2,14 +2,16 @@
 //!
 //! Called by `mod.rs` on the driver's thread; read by `lib/deliveries.js`. The text is one flat array: a kind, then its
 //! fields (`delivery_kinds.rs`). Arguments, actions and errors are spliced in as they came over
-//! the network, so each is checked first: nothing that another node says may break the batch. States may have many
-//! megabytes: they travel beside the text, unchecked, and the façade finds out what they are.
+//! the network, so each is checked first: nothing that another node says may break the batch. What this node's own
+//! façade encoded is not checked again. Large arguments and actions travel beside the text, where nothing copies,
+//! escapes or scans them once more. States may have many megabytes: they travel there too, unchecked, and the façade
+//! finds out what they are.
 
 use bytes::Bytes;
 use serde_json::json;
 
 use super::delivery_kinds as kind;
-use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
+use super::json::{self, DEPTH_MAX, is_compound, text, text_opening_with};
 use crate::error::Error;
 use crate::raft::coordination::{SessionEnd, SessionStart, SystemAction, Timers};
 use crate::raft::events::FailureOutcome;
@@ -19,19 +21,32 @@ use crate::raft::{CallOutcome, Commits, CommittedAction, Delivery, Warning};
 const REFUSED_WITHOUT_REASON: &str =
     r#"{"message":"the method refused, for a reason that did not arrive as JSON"}"#;
 
+/// Arguments and actions of at least so many bytes travel beside the text: there each costs about as much as this many
+/// bytes do in the text.
+const BESIDE_BYTES_MIN: usize = 2 << 10;
+
 /// A batch, ready for JavaScript.
 pub struct Batch {
     pub text: String,
-    /// What the batch's `RESTORE`s restore.
-    pub states: Vec<Bytes>,
+    /// What its positions refer to.
+    pub beside: Vec<Beside>,
     /// The positions, among the batch's evaluations, of those that JavaScript is not asked: their arguments are no
     /// JSON array.
     pub refused: Vec<usize>,
 }
 
+/// A text beside a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Of a snapshot, as it arrived.
+    State(Bytes),
+    /// Arguments or an action: a copy, made on the driver's thread, because JavaScript's has enough to do.
+    Text(String),
+}
+
 pub fn encode(deliveries: &[Delivery]) -> Batch {
     let mut items = Items(String::with_capacity(64 + deliveries.len() * 128));
-    let mut states = Vec::new();
+    let mut beside = Vec::new();
     let mut refused = Vec::new();
     let mut evaluations = 0;
     let mut known_at = None;
@@ -51,8 +66,11 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
             }
             Delivery::Clock { .. } => {}
             Delivery::ResetProvisional => _ = items.number(kind::RESET_PROVISIONAL.into()),
-            Delivery::Evaluate { method, args } => {
-                match text_opening_with(b'[', args, DEPTH_MAX + 1) {
+            Delivery::Evaluate { method, args, is_own } => {
+                match if *is_own { own_text(args) } else { text_opening_with(b'[', args, DEPTH_MAX + 1) } {
+                    Some(args) if is_large(args) => {
+                        items.number(kind::EVALUATE_BESIDE.into()).string(method).beside(args, &mut beside);
+                    }
                     Some(args) => _ = items.number(kind::EVALUATE.into()).string(method).json(args),
                     None => refused.push(evaluations),
                 }
@@ -96,20 +114,30 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                 items.number(kind::COMMITTED_PROVISIONAL.into()).number(*index);
             }
             Delivery::Committed { index, own: Some(sequence), is_provisional: true, action, .. } => {
-                items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*index).number(*sequence);
-                items.json(text(action, DEPTH_MAX).unwrap_or("null"));
+                // The façade of this node encoded it.
+                if action.len() >= BESIDE_BYTES_MIN {
+                    items
+                        .number(kind::COMMITTED_PROVISIONAL_OWN_KEPT.into())
+                        .number(*index)
+                        .number(*sequence);
+                } else {
+                    items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*index).number(*sequence);
+                    items.json(own_text(action).unwrap_or("null"));
+                }
             }
             Delivery::Committed { index, own, is_provisional: false, action, .. } => {
-                committed(&mut items, *index, *own, action);
+                committed(&mut items, &mut beside, *index, *own, action);
             }
-            Delivery::Settled { sequence, call_outcome } => settled(&mut items, *sequence, call_outcome),
+            Delivery::Settled { sequence, call_outcome } => {
+                settled(&mut items, &mut beside, *sequence, call_outcome);
+            }
             Delivery::TakeSnapshot => _ = items.number(kind::TAKE_SNAPSHOT.into()),
             Delivery::Restore { index, state } => {
                 items.number(kind::RESTORE.into()).number(*index);
                 match state {
                     Some(state) => {
-                        items.number(states.len() as u64);
-                        states.push(state.clone());
+                        items.number(beside.len() as u64);
+                        beside.push(Beside::State(state.clone()));
                     }
                     None => _ = items.json("null"),
                 }
@@ -143,7 +171,18 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
             }
         }
     }
-    Batch { text: items.finish(), states, refused }
+    Batch { text: items.finish(), beside, refused }
+}
+
+/// What the façade of this node encoded as JSON.
+fn own_text(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok();
+    debug_assert!(text.is_some_and(|text| json::text(text.as_bytes(), DEPTH_MAX + 1).is_some()), "{text:?}");
+    text
+}
+
+fn is_large(text: &str) -> bool {
+    text.len() >= BESIDE_BYTES_MIN
 }
 
 /// All timers: `[name,due,method,args,rule,…]`.
@@ -181,8 +220,18 @@ pub fn encode_stopped(error: Option<&Error>) -> String {
 }
 
 /// An entry whose action is not JSON changes nothing, on any node: the façade of no leader ever made it.
-fn committed(items: &mut Items, index: u64, own: Option<u64>, action: &[u8]) {
+fn committed(items: &mut Items, beside: &mut Vec<Beside>, index: u64, own: Option<u64>, action: &[u8]) {
     match (text(action, DEPTH_MAX), own) {
+        (Some(action), None) if is_large(action) => {
+            items.number(kind::COMMITTED_BESIDE.into()).number(index).beside(action, beside);
+        }
+        (Some(action), Some(sequence)) if is_large(action) => {
+            items
+                .number(kind::COMMITTED_OWN_BESIDE.into())
+                .number(index)
+                .number(sequence)
+                .beside(action, beside);
+        }
         (Some(action), None) => _ = items.number(kind::COMMITTED.into()).number(index).json(action),
         (Some(action), Some(sequence)) => {
             items.number(kind::COMMITTED_OWN.into()).number(index).number(sequence).json(action);
@@ -210,17 +259,19 @@ fn system_action(action: &SystemAction) -> String {
     }
 }
 
-fn settled(items: &mut Items, sequence: u64, call_outcome: &CallOutcome) {
+fn settled(items: &mut Items, beside: &mut Vec<Beside>, sequence: u64, call_outcome: &CallOutcome) {
     match call_outcome {
         CallOutcome::Nothing => _ = items.number(kind::SETTLED_NOTHING.into()).number(sequence),
         CallOutcome::Refused(error) => {
             let error = text_opening_with(b'{', error, DEPTH_MAX).unwrap_or(REFUSED_WITHOUT_REASON);
             items.number(kind::SETTLED_REFUSED.into()).number(sequence).json(error);
         }
-        CallOutcome::Done(action) => {
-            items.number(kind::SETTLED_DONE.into()).number(sequence);
-            items.json(text(action, DEPTH_MAX).unwrap_or("null"));
-        }
+        CallOutcome::Done(action) => match text(action, DEPTH_MAX).unwrap_or("null") {
+            action if is_large(action) => {
+                items.number(kind::SETTLED_DONE_BESIDE.into()).number(sequence).beside(action, beside);
+            }
+            action => _ = items.number(kind::SETTLED_DONE.into()).number(sequence).json(action),
+        },
         CallOutcome::Failed { error, outcome } => {
             let outcome = match outcome {
                 FailureOutcome::NotApplied => "not-applied",
@@ -320,6 +371,12 @@ impl Items {
         self.json(&quoted)
     }
 
+    /// The position of a text that travels beside.
+    fn beside(&mut self, text: &str, beside: &mut Vec<Beside>) {
+        self.number(beside.len() as u64);
+        beside.push(Beside::Text(text.to_owned()));
+    }
+
     fn json(&mut self, json: &str) -> &mut Self {
         self.0.push(if self.0.is_empty() { '[' } else { ',' });
         self.0.push_str(json);
@@ -352,7 +409,7 @@ mod tests {
     }
 
     fn evaluate(args: &'static str) -> Delivery {
-        Delivery::Evaluate { method: "me\"thod".into(), args: args.into() }
+        Delivery::Evaluate { method: "me\"thod".into(), args: args.into(), is_own: false }
     }
 
     fn committed(own: Option<u64>, is_provisional: bool, action: &'static str) -> Delivery {
@@ -446,7 +503,40 @@ mod tests {
             encode(&[restore(7, b"{}"), Delivery::Restore { index: 8, state: None }, restore(9, b"\xff")]);
         assert_eq!(batch.text, "[13,7,0,13,8,null,13,9,1]");
         assert_eq!(kind::names_in(&serde_json::from_str(&batch.text).unwrap()), ["RESTORE"; 3]);
-        assert_eq!(batch.states, [&b"{}"[..], b"\xff"]);
+        assert_eq!(
+            batch.beside,
+            [Beside::State(Bytes::from("{}")), Beside::State(Bytes::from(&b"\xff"[..]))]
+        );
+    }
+
+    #[test]
+    fn large_arguments_and_actions_travel_beside_the_text() {
+        let text = |length: usize| format!("[\"{}\"]", "x".repeat(length));
+        let large: &'static str = text(BESIDE_BYTES_MIN).leak();
+        let batch = encode(&[
+            evaluate(large),
+            committed(None, true, ""),
+            committed(Some(7), true, large),
+            committed(None, false, large),
+            committed(Some(8), false, large),
+            Delivery::Settled { sequence: 9, call_outcome: CallOutcome::Done(large.into()) },
+            committed(None, false, "[]"),
+        ]);
+        let items: Value = serde_json::from_str(&batch.text).unwrap();
+        assert_eq!(
+            items,
+            json!([24, "me\"thod", 0, 3, 9, 28, 9, 7, 25, 9, 1, 26, 9, 8, 2, 27, 9, 3, 5, 9, []])
+        );
+        assert_eq!(kind::names_in(&items).len(), 7);
+        assert_eq!(batch.beside, [0; 4].map(|_| Beside::Text(large.to_owned())));
+    }
+
+    #[test]
+    fn what_the_facade_of_this_node_encoded_is_not_checked_again() {
+        let args = Bytes::from("[1]");
+        let own = Delivery::Evaluate { method: "m".into(), args: args.clone(), is_own: true };
+        assert_eq!(encode(&[own]).text, r#"[2,"m",[1]]"#);
+        assert_eq!(encode(&[committed(Some(1), true, "{}")]).text, "[4,9,1,{}]");
     }
 
     #[test]
@@ -519,10 +609,9 @@ mod tests {
         ]) {
             let bytes = Bytes::from(bytes);
             let deliveries = [
-                Delivery::Evaluate { method: "m".into(), args: bytes.clone() },
+                Delivery::Evaluate { method: "m".into(), args: bytes.clone(), is_own: false },
                 Delivery::Committed { index: 1, own: None, is_provisional: false, at: 5, action: bytes.clone() },
                 Delivery::Committed { index: 2, own: Some(1), is_provisional: false, at: 5, action: bytes.clone() },
-                Delivery::Committed { index: 3, own: Some(2), is_provisional: true, at: 5, action: bytes.clone() },
                 Delivery::Settled { sequence: 3, call_outcome: CallOutcome::Refused(bytes.clone()) },
                 Delivery::Settled { sequence: 4, call_outcome: CallOutcome::Done(bytes.clone()) },
                 Delivery::Restore { index: 4, state: Some(bytes) },

@@ -34,7 +34,8 @@ delivery_kinds! {
     /// Code and message are null if the node was closed.
     STOPPED = 11 (code, message);
     TAKE_SNAPSHOT = 12 ();
-    /// `position` is that of the state among the states beside the batch; null restores the initial state.
+    /// `position` is that of the state among the texts beside the batch, here and below; null restores the initial
+    /// state.
     RESTORE = 13 (index, position);
     HASH = 14 (index);
     REPLAYED = 15 ();
@@ -65,6 +66,13 @@ delivery_kinds! {
     EVALUATE_TIMER = 29 (name, due, method, args, rule);
     /// `due` is null if there is no timer.
     NEXT_TIMER = 30 (due);
+    /// The same as the kinds above, for large arguments and actions.
+    EVALUATE_BESIDE = 31 (method, position);
+    COMMITTED_BESIDE = 32 (index, position);
+    COMMITTED_OWN_BESIDE = 33 (index, sequence, position);
+    SETTLED_DONE_BESIDE = 34 (sequence, position);
+    /// The action is the one that is kept with the oldest provisional state.
+    COMMITTED_PROVISIONAL_OWN_KEPT = 35 (index, sequence);
 }
 
 #[cfg(test)]

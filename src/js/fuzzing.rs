@@ -10,9 +10,9 @@ use crate::raft::{CallOutcome, Delivery};
 pub fn batch(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let deliveries = [
-        Delivery::Evaluate { method: "m".into(), args: bytes.clone() },
+        Delivery::Evaluate { method: "m".into(), args: bytes.clone(), is_own: false },
         Delivery::Committed { index: 1, own: None, is_provisional: false, at: 5, action: bytes.clone() },
-        Delivery::Committed { index: 2, own: Some(1), is_provisional: true, at: 5, action: bytes.clone() },
+        Delivery::Committed { index: 2, own: Some(1), is_provisional: false, at: 5, action: bytes.clone() },
         Delivery::Settled { sequence: 3, call_outcome: CallOutcome::Refused(bytes.clone()) },
         Delivery::Settled { sequence: 4, call_outcome: CallOutcome::Done(bytes) },
     ];
@@ -24,10 +24,11 @@ pub fn batch(bytes: &[u8]) {
 /// What JavaScript says in a turn.
 pub fn turn(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = turn::calls(1, text);
+    let beside = || vec!["[1]".to_owned()];
+    let _ = turn::calls(1, text, beside());
     let _ = turn::sequences(text);
     let _ = turn::operation(text);
-    let _ = turn::answers(text, &[0]);
+    let _ = turn::answers(text, beside(), &[0]);
 }
 
 #[cfg(test)]
@@ -41,7 +42,7 @@ mod tests {
         fn no_bytes_make_a_reader_of_the_edge_panic(bytes in prop_oneof![
             any::<Vec<u8>>(),
             "[\\[\\]{}\",:0-9a\\\\ ]{0,40}".prop_map(String::into_bytes),
-            "\\[[0-3](,([0-3]|\\[\\]|\\{\\}|\"sync\"|\"a\"))*\\]?".prop_map(String::into_bytes),
+            "\\[[0-4](,([0-4]|\\[\\]|\\{\\}|\"sync\"|\"a\"))*\\]?".prop_map(String::into_bytes),
         ]) {
             batch(&bytes);
             turn(&bytes);

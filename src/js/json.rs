@@ -12,7 +12,7 @@ pub const DEPTH_MAX: usize = 64;
 pub fn text(bytes: &[u8], depth_max: usize) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     serde_json::from_str::<IgnoredAny>(text).ok()?;
-    (depth(text) <= depth_max).then_some(text)
+    (opening_brackets(text) <= depth_max || depth(text) <= depth_max).then_some(text)
 }
 
 /// The same, if the value is an array (`[`) or an object (`{`).
@@ -24,6 +24,16 @@ pub fn text_opening_with(opening: u8, bytes: &[u8], depth_max: usize) -> Option<
 /// Whether parsing the text twice gives two things, so that changing one is not seen in the other.
 pub fn is_compound(text: &str) -> bool {
     matches!(text.trim_ascii_start().as_bytes().first(), Some(b'[' | b'{'))
+}
+
+/// How many bytes open an array or an object, if they are not part of a string: the text nests no deeper. It takes a
+/// fraction of the time of [`depth`].
+fn opening_brackets(text: &str) -> usize {
+    const COUNTED_AT_ONCE: usize = u8::MAX as usize;
+    const BIT_OF_BRACES: u8 = b'[' ^ b'{';
+    let chunks = text.as_bytes().chunks(COUNTED_AT_ONCE);
+    let count = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | BIT_OF_BRACES == b'{')).sum::<u8>();
+    chunks.map(|chunk| usize::from(count(chunk))).sum()
 }
 
 /// The depth of a valid JSON text. No depth overflows anything: it is counted, not recursed.
@@ -94,6 +104,8 @@ mod tests {
     #[test]
     fn depth_counts_brackets_outside_strings() {
         assert_eq!(depth(r#"[{"a":"[[[[\"[["},[[]]]"#), 3);
+        assert_eq!(opening_brackets(r#"[{"a":"[[[[\"[["},[[]]]"#), 10);
+        assert_eq!(opening_brackets(&"[{}]".repeat(1_000)), 2_000);
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         assert!(text(nested(DEPTH_MAX).as_bytes(), DEPTH_MAX).is_some());
         assert!(text(nested(DEPTH_MAX + 1).as_bytes(), DEPTH_MAX).is_none());

@@ -1,7 +1,7 @@
 //! The boundary to JavaScript, and the only module that knows it.
 //!
 //! Called by the façade (`lib/native.js`), and by `driver.rs` through [`Application`]. Whatever crosses is one JSON
-//! text a turn, each way, and beside it the states of snapshots; nothing here waits, decides, or runs a method. A node
+//! text a turn, each way, and beside it large texts; nothing here waits, decides, or runs a method. A node
 //! has one thread-safe function: two would have no order between them, and an evaluation could overtake the commit that
 //! it must see.
 
@@ -35,14 +35,14 @@ use crate::error::Error;
 use crate::raft::events::{Answered, Hashed, TakenSnapshot};
 use crate::raft::{Delivery, Input, Target};
 use asked::Asked;
-use batch::Batch;
+use batch::{Batch, Beside};
 
-/// `deliver(text, states)`: a state that is not even UTF-8 is null.
+/// `deliver(text, beside)`: a state that is not even UTF-8 is null.
 type Arguments = FnArgs<(String, Vec<Option<String>>)>;
 
 /// Weak: the process may exit while a node is open (what keeps it alive is the façade's timer).
 /// Its queue has no bound of its own: the core delivers one batch at a time.
-type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, false, true, 0>;
+type Deliver = ThreadsafeFunction<(String, Vec<Beside>), (), Arguments, Status, false, true, 0>;
 
 /// What JavaScript says in more bytes than this is handled on the driver's thread: JavaScript has enough to do.
 const INLINE_BYTES_MAX: usize = 4 << 10;
@@ -65,15 +65,14 @@ pub fn open(
     let script = channel.map(custom::of).transpose()?;
     let options = options::parse(&options, asked, script).map_err(refusal)?;
     let deliver = deliver
-        .build_threadsafe_function::<(String, Vec<Bytes>)>()
+        .build_threadsafe_function::<(String, Vec<Beside>)>()
         .weak::<true>()
         .callee_handled::<false>()
         .max_queue_size::<0>()
         // Called on JavaScript's thread: the driver's is not the place to copy states.
         .build_callback(|call| {
-            let (text, states) = call.value;
-            let states = states.into_iter().map(|state| String::from_utf8(state.into()).ok()).collect();
-            Ok(FnArgs { data: (text, states) })
+            let (text, beside) = call.value;
+            Ok(FnArgs { data: (text, beside.into_iter().map(string_of).collect()) })
         })?;
     let turn = Arc::new(Turn::default());
     let application = Edge { deliver: Arc::new(deliver), turn: turn.clone() };
@@ -84,6 +83,13 @@ pub fn open(
     // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
     let _ = turn.handle.set(handle.clone());
     Ok(NativeNode { handle, turn, tick, isolation, security, links })
+}
+
+fn string_of(beside: Beside) -> Option<String> {
+    match beside {
+        Beside::State(state) => String::from_utf8(state.into()).ok(),
+        Beside::Text(text) => Some(text),
+    }
 }
 
 /// The façade checks what it hands over.
@@ -108,28 +114,52 @@ pub struct NativeNode {
 
 #[napi]
 impl NativeNode {
-    /// Calls, numbered from `first` on: `["method",[…args],"method",[…args],…]`. If methods may run now, a leader that
-    /// has nothing else to do returns the batch that asks to evaluate them: it is delivered so, and no other way.
+    /// Calls, numbered from `first` on: `["method",[…args],"method",0,…]`, where 0 stands for the next text of `beside`.
+    /// If methods may run now, a leader that has nothing else to do returns the batch that asks to evaluate them: it is
+    /// delivered so, and no other way. It is the batch's text, or an array of that and the texts beside it.
     #[napi(catch_unwind)]
-    pub fn perform(&self, first: f64, text: String, may_evaluate: bool) -> napi::Result<Option<String>> {
-        let calls = turn::calls(first as u64, &text).map_err(napi::Error::from_reason)?;
-        if !may_evaluate || text.len() > INLINE_BYTES_MAX {
-            self.handle.send(Input::Perform(calls));
+    pub fn perform(
+        &self,
+        first: f64,
+        text: String,
+        may_evaluate: bool,
+        beside: Option<Vec<String>>,
+    ) -> napi::Result<Option<Either<String, Vec<Option<String>>>>> {
+        let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX;
+        let calls = turn::calls(first as u64, &text, beside.unwrap_or_default());
+        let input = Input::Perform(calls.map_err(napi::Error::from_reason)?);
+        if !may_evaluate || is_large {
+            self.handle.send(input);
             return Ok(None);
         }
-        let evaluations = self.handle.run_inline_and_evaluate(Input::Perform(calls));
-        Ok(evaluations.map(|batch| self.turn.encode(&batch).text))
+        Ok(self.handle.run_inline_and_evaluate(input).map(|evaluations| {
+            let Batch { text, beside, .. } = self.turn.encode(&evaluations);
+            if beside.is_empty() {
+                return Either::A(text);
+            }
+            Either::B(std::iter::once(Some(text)).chain(beside.into_iter().map(string_of)).collect())
+        }))
     }
 
     /// Ends the delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
-    /// there, `[4,action,changes]` for one that changes timers, `[5,next,action,changes]` for that of a timer, one after the other in one flat array; how long these evaluations took, in microseconds; and their time,
-    /// in milliseconds since 1970. There may be fewer than the batch asked for: the rest is asked again.
+    /// there, `[4,action,changes]` for one that changes timers, `[5,next,action,changes]` for that of a timer, `[6]` for the
+    /// action that is the next text of `beside`, one after the other in one flat array; how long these evaluations took, in
+    /// microseconds; and their time, in milliseconds since 1970. There may be fewer than the batch asked for: the rest is
+    /// asked again.
     #[napi(catch_unwind)]
-    pub fn answered(&self, text: String, micros: f64, at: f64) -> napi::Result<()> {
+    pub fn answered(
+        &self,
+        text: String,
+        micros: f64,
+        at: f64,
+        beside: Option<Vec<String>>,
+    ) -> napi::Result<()> {
         let refused = std::mem::take(&mut *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner));
-        let answers = turn::answers(&text, &refused).map_err(napi::Error::from_reason)?;
+        let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX;
+        let answers = turn::answers(&text, beside.unwrap_or_default(), &refused);
+        let answers = answers.map_err(napi::Error::from_reason)?;
         let input = Input::Answered(Answered { answers, micros: micros as u64, at: at as u64 });
-        if text.len() > INLINE_BYTES_MAX {
+        if is_large {
             self.handle.send(input);
         } else {
             self.handle.run_inline(input);
@@ -346,13 +376,13 @@ struct Edge {
 }
 
 impl Edge {
-    fn call(&self, text: String, states: Vec<Bytes>) {
+    fn call(&self, text: String, beside: Vec<Beside>) {
         let (turn, deliver) = (self.turn.clone(), self.deliver.clone());
         // The façade catches whatever its application throws. What still gets here is a bug of the façade, a text that
         // is no string of JavaScript's, or a worker being terminated in the middle of it: this node ends, the process
         // does not; and the façade is told, so that every call of this node ends.
         self.deliver.call_with_return_value(
-            (text, states),
+            (text, beside),
             ThreadsafeFunctionCallMode::NonBlocking,
             move |returned, _| {
                 if let Err(error) = returned {
@@ -377,8 +407,8 @@ impl Edge {
 
 impl Application for Edge {
     fn deliver(&self, deliveries: Vec<Delivery>) {
-        let Batch { text, states, .. } = self.turn.encode(&deliveries);
-        self.call(text, states);
+        let Batch { text, beside, .. } = self.turn.encode(&deliveries);
+        self.call(text, beside);
     }
 
     fn stopped(&self, error: Option<Error>) {

@@ -1,7 +1,8 @@
 //! Decodes the text that JavaScript hands over once per turn: calls, results of methods, abandoned calls, operations.
 //!
 //! Called by `mod.rs` on JavaScript's thread. The texts are the façade's own: a fault in one is a bug of the façade,
-//! and its description is for whoever mends it. Arguments and actions stay text; no value is ever built of them.
+//! and its description is for whoever mends it. Arguments and actions stay text; no value is ever built of them. Large
+//! ones come beside the text, in their order in it, and are taken as they are: the façade has just encoded them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,9 +17,9 @@ use crate::raft::coordination::TimerChange;
 use crate::raft::events::{Effects, Operation};
 use crate::raft::{MethodResult, Perform};
 
-/// `["method",[…args],"method",[…args],…]`, numbered from `first` on.
-pub fn calls(first: u64, text: &str) -> Result<Vec<Perform>, String> {
-    read(text, Calls { first })
+/// `["method",[…args],"method",0,…]`, numbered from `first` on. `0` stands for the next text of `beside`.
+pub fn calls(first: u64, text: &str, beside: Vec<String>) -> Result<Vec<Perform>, String> {
+    read(text, Calls { first, beside: beside.into_iter() })
 }
 
 /// Borrowed, unless something in it is escaped.
@@ -27,6 +28,7 @@ struct Method<'a>(#[serde(borrow)] Cow<'a, str>);
 
 struct Calls {
     first: u64,
+    beside: std::vec::IntoIter<String>,
 }
 
 impl<'de> Visitor<'de> for Calls {
@@ -36,14 +38,15 @@ impl<'de> Visitor<'de> for Calls {
         f.write_str("a flat array of methods and arguments")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut calls: Vec<Perform> = Vec::new();
         while let Some(Method(method)) = items.next_element()? {
             let args = items.next_element::<&RawValue>()?.ok_or_else(|| A::Error::custom("half a call"))?;
             // Most turns perform one method again and again.
             let last = calls.last().map(|last| &last.method).filter(|last| ***last == *method);
             let method = last.cloned().unwrap_or_else(|| method.into());
-            calls.push(Perform { sequence: self.first + calls.len() as u64, method, args: copy(args) });
+            let args = if args.get() == "0" { take(&mut self.beside)? } else { copy(args) };
+            calls.push(Perform { sequence: self.first + calls.len() as u64, method, args });
         }
         Ok(calls)
     }
@@ -78,10 +81,11 @@ enum GivenOperation {
     Recover,
 }
 
-/// The answers of JavaScript, `[0,1,action,2,error,3,error,…]`, with our own put in at the positions `refused`. It may
-/// have stopped before the end of its batch: what comes behind its last answer is not answered either.
-pub fn answers(text: &str, refused: &[usize]) -> Result<Vec<MethodResult>, String> {
-    let mut answers = read(text, Answers)?;
+/// The answers of JavaScript, `[0,1,action,2,error,3,error,6,…]`, with our own put in at the positions `refused`. It may
+/// have stopped before the end of its batch: what comes behind its last answer is not answered either. `6` is the action
+/// that is the next text of `beside`.
+pub fn answers(text: &str, beside: Vec<String>, refused: &[usize]) -> Result<Vec<MethodResult>, String> {
+    let mut answers = read(text, Answers { beside: beside.into_iter() })?;
     // Positions rise, so each one is already its place among all answers.
     for &position in refused {
         if position <= answers.len() {
@@ -94,7 +98,9 @@ pub fn answers(text: &str, refused: &[usize]) -> Result<Vec<MethodResult>, Strin
 const NOT_JSON: &str =
     r#"{"message":"the arguments are not the JSON text of an array","code":"ERR_CONFLUX_NOT_JSON"}"#;
 
-struct Answers;
+struct Answers {
+    beside: std::vec::IntoIter<String>,
+}
 
 impl<'de> Visitor<'de> for Answers {
     type Value = Vec<MethodResult>;
@@ -103,7 +109,7 @@ impl<'de> Visitor<'de> for Answers {
         f.write_str("a flat array of answers")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut answers = Vec::new();
         while let Some(kind) = items.next_element::<u8>()? {
             let mut text =
@@ -122,6 +128,7 @@ impl<'de> Visitor<'de> for Answers {
                     let action = items.next_element::<&RawValue>()?.and_then(some);
                     effects(next, action, items.next_element()?.unwrap_or_default())
                 }
+                6 => MethodResult::Action(take(&mut self.beside)?),
                 _ => return Err(A::Error::custom(format!("no kind of answer: {kind}"))),
             });
         }
@@ -156,6 +163,11 @@ fn copy(raw: &RawValue) -> Bytes {
     Bytes::copy_from_slice(raw.get().as_bytes())
 }
 
+/// The text's own allocation.
+fn take<E: serde::de::Error>(beside: &mut impl Iterator<Item = String>) -> Result<Bytes, E> {
+    beside.next().map(Bytes::from).ok_or_else(|| E::custom("a text is missing beside the turn"))
+}
+
 /// Reads a flat array, without a value for each of its items.
 fn read<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Result<V::Value, String> {
     let mut json = serde_json::Deserializer::from_str(text);
@@ -180,7 +192,7 @@ mod tests {
     #[test]
     fn performs_keep_their_arguments_as_text() {
         let text = r#"["append",["a", {"x":1}],"n\"o",[],"n\"o",[2]]"#;
-        let calls = calls(7, text).unwrap();
+        let calls = calls(7, text, vec![]).unwrap();
         assert_eq!(calls.iter().map(|perform| perform.sequence).collect::<Vec<_>>(), [7, 8, 9]);
         assert_eq!((calls[0].sequence, &*calls[0].method), (7, "append"));
         assert_eq!(calls[0].args, r#"["a", {"x":1}]"#);
@@ -194,18 +206,39 @@ mod tests {
         let error = MethodResult::Refused(r#"{"message":"no"}"#.into());
         let ours = MethodResult::Refused(NOT_JSON.into());
         let text = r#"[1,{"a":[1]},0,2,{"message":"no"}]"#;
-        assert_eq!(answers(text, &[]).unwrap(), [action.clone(), MethodResult::Nothing, error.clone()]);
         assert_eq!(
-            answers("[3,{},0]", &[]).unwrap(),
+            answers(text, vec![], &[]).unwrap(),
+            [action.clone(), MethodResult::Nothing, error.clone()]
+        );
+        assert_eq!(
+            answers("[3,{},0]", vec![], &[]).unwrap(),
             [MethodResult::Unknown("{}".into()), MethodResult::Nothing]
         );
         assert_eq!(
-            answers(text, &[0, 2, 5]).unwrap(),
+            answers(text, vec![], &[0, 2, 5]).unwrap(),
             [ours.clone(), action, ours.clone(), MethodResult::Nothing, error, ours.clone()]
         );
-        assert_eq!(answers("[]", &[0, 1]).unwrap(), [ours.clone(), ours.clone()]);
+        assert_eq!(answers("[]", vec![], &[0, 1]).unwrap(), [ours.clone(), ours.clone()]);
         // JavaScript stopped after its first answer.
-        assert_eq!(answers("[0]", &[0, 3]).unwrap(), [ours, MethodResult::Nothing]);
+        assert_eq!(answers("[0]", vec![], &[0, 3]).unwrap(), [ours, MethodResult::Nothing]);
+    }
+
+    #[test]
+    fn large_texts_are_taken_from_beside_in_their_order() {
+        let beside = || vec!["[1]".to_owned(), "[2]".to_owned()];
+        let calls = calls(7, r#"["a",0,"b",[0],"c",0]"#, beside()).unwrap();
+        assert_eq!(
+            calls.iter().map(|call| &call.args[..]).collect::<Vec<_>>(),
+            [&b"[1]"[..], b"[0]", b"[2]"]
+        );
+        let action = |text: &'static str| MethodResult::Action(text.into());
+        assert_eq!(
+            answers("[4,1,0,0,4]", beside(), &[]).unwrap(),
+            [action("[1]"), action("0"), MethodResult::Nothing, action("[2]")]
+        );
+        let missing = super::calls(1, r#"["a",0]"#, vec![]).unwrap_err();
+        assert!(missing.starts_with("a text is missing"), "{missing}");
+        assert!(answers("[4]", vec![], &[]).unwrap_err().starts_with("a text is missing"));
     }
 
     #[test]
@@ -227,13 +260,13 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_turn_is_an_error() {
-        assert!(answers("[1]", &[]).unwrap_err().starts_with("half an answer"));
-        assert!(answers("[7]", &[]).unwrap_err().starts_with("no kind of answer: 7"));
-        assert!(answers("[0", &[]).is_err());
-        assert!(answers("[0]]", &[]).is_err());
-        assert!(calls(1, r#"["a"]"#).unwrap_err().starts_with("half a call"));
-        assert!(calls(1, r#"[1,[]]"#).is_err());
-        assert!(calls(1, r#"["a",[]"#).is_err());
+        assert!(answers("[1]", vec![], &[]).unwrap_err().starts_with("half an answer"));
+        assert!(answers("[7]", vec![], &[]).unwrap_err().starts_with("no kind of answer: 7"));
+        assert!(answers("[0", vec![], &[]).is_err());
+        assert!(answers("[0]]", vec![], &[]).is_err());
+        assert!(calls(1, r#"["a"]"#, vec![]).unwrap_err().starts_with("half a call"));
+        assert!(calls(1, r#"[1,[]]"#, vec![]).is_err());
+        assert!(calls(1, r#"["a",[]"#, vec![]).is_err());
     }
 
     #[test]

@@ -339,8 +339,9 @@ pub enum Delivery {
     Role { role: Role, term: u64, leader: Option<Arc<str>> },
     /// Drop the provisional states: what was evaluated from here on starts from the committed state again.
     ResetProvisional,
-    /// Run a method, reduce its action over the provisional state, and answer.
-    Evaluate { method: Arc<str>, args: Bytes },
+    /// Run a method, reduce its action over the provisional state, and answer. `is_own`: this node's application
+    /// encoded the arguments.
+    Evaluate { method: Arc<str>, args: Bytes, is_own: bool },
     /// The same for an action that the leader logs on its own account: reduce it over the provisional state, and
     /// answer with its text.
     EvaluateSystem(SystemAction),

@@ -1,7 +1,9 @@
 //! The frame that a node sends to others in one turn, its messages, and their encoding.
 //!
-//! A frame is `magic (2) | version (1) | CRC32C of the rest (4, little endian) | postcard of the header and the
-//! messages`. Decoding accepts any bytes: what is no frame of ours is an error, never a panic.
+//! A frame is `magic (2) | version (1) | checksum (4, little endian) | length of the header (1) | header | messages`; header
+//! and messages are in postcard. The checksum is the CRC32C of the messages, followed by the length and the header: so a
+//! leader encodes and checksums what it sends to all followers once, although each frame names its receiver. Decoding
+//! accepts any bytes: what is no frame of ours is an error, never a panic.
 
 use std::sync::Arc;
 
@@ -16,10 +18,10 @@ use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 pub const VERSION: u8 = 1;
 
 const MAGIC: [u8; 2] = *b"cx";
-const HEADER_BYTES: usize = 7;
+const PREFIX_BYTES: usize = 7;
 
 /// What one node sends to another, or to all, in one turn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
     /// The sender's cluster; [`ClusterUuid::NONE`] while it has none.
     pub cluster: ClusterUuid,
@@ -29,6 +31,12 @@ pub struct Frame {
     /// `None`: to all.
     pub to: Option<Incarnation>,
     pub messages: Vec<Message>,
+}
+
+/// The messages of a frame, encoded: the same bytes for every receiver.
+pub struct EncodedMessages {
+    bytes: Vec<u8>,
+    checksum: u32,
 }
 
 /// The start of a sender, and the one that its directory knew before.
@@ -322,35 +330,73 @@ pub enum Malformed {
     OtherVersion(u8),
 }
 
+impl EncodedMessages {
+    /// `bytes` is about how many they take.
+    pub fn new(messages: &[Message], bytes: usize) -> Self {
+        let bytes = encode(messages, Vec::with_capacity(bytes));
+        Self { checksum: crc32c::crc32c(&bytes), bytes }
+    }
+}
+
 impl Frame {
-    pub fn encode(&self) -> Bytes {
-        let mut bytes = Vec::with_capacity(128);
+    /// A frame of messages that are encoded already.
+    pub fn of(
+        cluster: ClusterUuid,
+        from: Incarnation,
+        start: Option<Started>,
+        to: Option<Incarnation>,
+        messages: &EncodedMessages,
+    ) -> Bytes {
+        const HEADER_BYTES_MAX: usize = 128;
+        let mut bytes = Vec::with_capacity(PREFIX_BYTES + 1 + HEADER_BYTES_MAX + messages.bytes.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.push(VERSION);
         bytes.extend_from_slice(&[0; 4]);
-        let mut bytes =
-            postcard::to_extend(self, bytes).expect("a frame is plain data: encoding it cannot fail");
-        let checksum = crc32c::crc32c(&bytes[HEADER_BYTES..]);
-        bytes[3..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        bytes.push(0);
+        let mut bytes = encode(&(cluster, from, start, to), bytes);
+        let length = bytes.len() - PREFIX_BYTES - 1;
+        bytes[PREFIX_BYTES] = length.try_into().expect("a header is at most some 100 bytes");
+        let checksum = crc32c::crc32c_append(messages.checksum, &bytes[PREFIX_BYTES..]);
+        bytes[3..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        bytes.extend_from_slice(&messages.bytes);
         bytes.into()
     }
 
+    pub fn encode(&self) -> Bytes {
+        let messages = EncodedMessages::new(&self.messages, 128);
+        Self::of(self.cluster, self.from, self.start, self.to, &messages)
+    }
+
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
+        let Some((prefix, rest)) = bytes.split_at_checked(PREFIX_BYTES) else {
             return Err(Malformed::NoFrame);
         };
-        if header[..2] != MAGIC {
+        if prefix[..2] != MAGIC {
             return Err(Malformed::NoFrame);
         }
-        if header[2] != VERSION {
-            return Err(Malformed::OtherVersion(header[2]));
+        if prefix[2] != VERSION {
+            return Err(Malformed::OtherVersion(prefix[2]));
         }
-        if header[3..] != crc32c::crc32c(body).to_le_bytes() {
+        let length = rest.first().map_or(0, |length| usize::from(*length));
+        let Some((header, messages)) = rest.split_at_checked(1 + length) else {
+            return Err(Malformed::NoFrame);
+        };
+        if prefix[3..] != crc32c::crc32c_append(crc32c::crc32c(messages), header).to_le_bytes() {
             return Err(Malformed::NoFrame);
         }
-        match postcard::take_from_bytes(body) {
-            Ok((frame, [])) => Ok(frame),
-            Ok(_) | Err(_) => Err(Malformed::NoFrame),
-        }
+        let (cluster, from, start, to) = decode(&header[1..])?;
+        Ok(Self { cluster, from, start, to, messages: decode(messages)? })
+    }
+}
+
+fn encode(value: &(impl Serialize + ?Sized), bytes: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(value, bytes).expect("a frame is plain data: encoding it cannot fail")
+}
+
+/// All of the bytes.
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) | Err(_) => Err(Malformed::NoFrame),
     }
 }

@@ -26,7 +26,10 @@ pub fn frame(bytes: &[u8]) {
 }
 
 fn sealed(body: &[u8]) -> Vec<u8> {
-    [b"cx", [VERSION].as_slice(), &crc32c::crc32c(body).to_le_bytes(), body].concat()
+    let (header, messages) =
+        body.split_at(body.first().map_or(0, |length| (1 + usize::from(*length)).min(body.len())));
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(messages), header);
+    [b"cx", [VERSION].as_slice(), &checksum.to_le_bytes(), body].concat()
 }
 
 /// What an entry of the log carries beside its action; and what is found on a channel, which is as small.

@@ -1,7 +1,7 @@
 //! Collects the messages of one turn, so that each peer receives one frame.
 
 use super::events::{Lane, Target, Work};
-use super::frame::{Frame, Message, RaftKind, Started};
+use super::frame::{EncodedMessages, Frame, Message, RaftKind, Started};
 use super::identity::{ClusterUuid, Incarnation};
 
 /// A frame is closed when it holds about this much; a turn that says more makes several.
@@ -53,13 +53,21 @@ impl Outbox {
         from: Incarnation,
         start: Option<Started>,
     ) -> impl Iterator<Item = Work> + '_ {
+        let mut encoded: Vec<(Vec<Message>, EncodedMessages)> = Vec::new();
         self.pages.drain(..).map(move |page| {
             let to = match page.target {
                 Target::All => None,
                 Target::One(incarnation) => Some(incarnation),
             };
-            let frame = Frame { cluster, from, start, to, messages: page.messages };
-            Work::Send(page.target, page.lane, frame.encode())
+            // Followers that keep up receive the same append.
+            let known = encoded.iter().position(|(messages, _)| *messages == page.messages);
+            let known = known.unwrap_or_else(|| {
+                let messages = EncodedMessages::new(&page.messages, page.bytes);
+                encoded.push((page.messages, messages));
+                encoded.len() - 1
+            });
+            let frame = Frame::of(cluster, from, start, to, &encoded[known].1);
+            Work::Send(page.target, page.lane, frame)
         })
     }
 }

@@ -328,6 +328,10 @@ impl<N: Network> Shared<N> {
         loop {
             sleep(LOOKS_EVERY).await;
             let connections = lock(&self.peers).open().to_vec();
+            // No file is read for nothing.
+            if connections.is_empty() {
+                continue;
+            }
             let streams: Vec<Stream> =
                 connections.iter().map(|connection| connection.stream.clone()).collect();
             let expiries = self.network.expiries(&streams).await;

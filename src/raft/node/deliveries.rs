@@ -25,7 +25,7 @@ use crate::raft::coordination::NO_TIME;
 use crate::raft::entry::{Context, Request, Stamp};
 use crate::raft::events::{Answered, CallOutcome, Delivery, FailureOutcome, Perform, Role, Target};
 use crate::raft::identity::RaftId;
-use crate::raft::requests::ApplyResult;
+use crate::raft::requests::{ApplyResult, Evaluation};
 #[cfg(test)]
 use crate::raft::testing::bugs::acknowledge_early;
 use crate::raft::transfer::SnapshotReason;
@@ -418,10 +418,12 @@ impl Node {
         if sessions.attempts() > 0 {
             batch.push(Delivery::ReportProgress);
         }
+        let me = replica.me.raft_id();
         let mut callers = Callers::new(replica, &self.options, !evaluations.is_empty(), batch);
         for evaluation in evaluations {
             callers.announce(&evaluation, replica, batch);
-            batch.push(Delivery::Evaluate { method: evaluation.method, args: evaluation.args });
+            let Evaluation { origin, method, args, .. } = evaluation;
+            batch.push(Delivery::Evaluate { method, args, is_own: origin == me });
         }
         outcomes::send(told, term, &mut self.client_session, replica, &mut self.output);
     }

@@ -155,7 +155,7 @@ impl Application {
                 Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_)
                     if answers.len() == evaluations_max => {}
                 Delivery::EvaluateSystem(action) => answers.push(self.evaluate_system(&action)),
-                Delivery::Evaluate { method, args } => answers.push(self.evaluate(&method, &text(&args))),
+                Delivery::Evaluate { method, args, .. } => answers.push(self.evaluate(&method, &text(&args))),
                 Delivery::Clock { .. } => {}
                 Delivery::Committed { index, own, is_provisional, at, action } => {
                     let action = text(&action);

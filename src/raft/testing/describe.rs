@@ -138,7 +138,7 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
             format!("role {} term={term} leader={}", role.as_str(), leader.as_deref().unwrap_or("none"))
         }
         Delivery::ResetProvisional => "drops its provisional states".into(),
-        Delivery::Evaluate { method, args } => {
+        Delivery::Evaluate { method, args, .. } => {
             format!("evaluates {method} {}", String::from_utf8_lossy(args))
         }
         Delivery::Caller { id, session, has_ended } => {

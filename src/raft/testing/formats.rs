@@ -352,7 +352,7 @@ fn formats_have_the_system_actions_at_the_place_that_the_log_looks_for() {
 
 #[test]
 fn formats_have_every_message_at_its_place() {
-    const PLACE_OFFSET: usize = 7 + 17 + 17 + 1 + 1 + 17 + 1;
+    const PLACE_OFFSET: usize = 7 + 1 + 17 + 17 + 1 + 1 + 17 + 1;
     let mut seen = std::collections::BTreeSet::new();
     for message in messages() {
         let mut frame = frame(&message);
