@@ -16,7 +16,7 @@ const { MessageChannel } = require('node:worker_threads')
 
 const STDERR = 2
 
-const { encodeURIComponent } = globalThis
+const { AbortController, encodeURIComponent } = globalThis
 
 /** That of the language: a global `Promise` may be a library's. */
 const Promise = (async () => {})().constructor
@@ -78,6 +78,9 @@ const { setTimeout, clearTimeout } = isGenuine(() => timers.clearTimeout(timers.
 /** Milliseconds that only rise. A stub is most often put on the object itself, before its prototype. */
 const now = (Object.getPrototypeOf(performance)?.now ?? performance.now).bind(performance)
 
+/** Milliseconds since 1970, as this machine believes. */
+const wallClock = Date.now
+
 const NEVER_MS = 2147483647
 
 /** Keeps the process alive while it is referenced; it begins without that. A port, where timers are replaced. */
@@ -121,6 +124,7 @@ function reportFailure() {
 }
 
 module.exports = {
+  AbortController,
   Buffer,
   KeepAlive,
   Promise,
@@ -134,5 +138,6 @@ module.exports = {
   reportFailure,
   setImmediate,
   setTimeout,
+  wallClock,
   writeError
 }
