@@ -152,4 +152,5 @@ test('a recipe that is mounted later begins with its initial state; another shap
     /the state at "features" is of the recipe `flags`, not `locks`/
   )
   assert.throws(() => client.holders('a'), /the state at "features" is of the recipe `flags`, not `locks`/)
+  await wrong.close()
 })
