@@ -24,6 +24,7 @@ export type {
   Logger,
   Member,
   MemoryChannel,
+  MethodContext,
   Node,
   Options,
   OptionsOfRedux,

@@ -192,12 +192,13 @@ declare namespace conflux {
     channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel | CustomChannel | SocketIOChannel
 
     /**
-     * Action creators, by name; only own functions count. In them `this` is the leader's node.
+     * Action creators, by name; only own functions count. In them `this` is the leader's node, with what belongs to an
+     * evaluation: see `MethodContext`.
      *
      * Write them before `reduce`: TypeScript reads options in their order. If methods that use `this` come after `reduce`,
      * the action is `any`, and `perform` is not checked.
      */
-    methods: Methods & Checked<Methods> & ThisType<Node<State, any>>
+    methods: Methods & Checked<Methods> & ThisType<MethodContext<State>>
 
     /**
      * How long a node waits for a message of the leader before it starts an election: drawn from this range, in
@@ -553,6 +554,28 @@ declare namespace conflux {
     options?: Record<string, unknown> | undefined
   }
 
+  /** `this` in a method: the leader's node, and beside it what belongs to the evaluation. */
+  interface MethodContext<State = unknown> extends Node<State, any> {
+    /**
+     * The time, in milliseconds since 1970, that the action of this call carries (`at` of a commit). Methods that use it
+     * instead of `Date.now()` agree on the order of times across leaders: it never falls below the time of an earlier
+     * action, whatever the clocks of the machines say. All calls that are evaluated together have one time.
+     *
+     * It is the wall clock of the leader. Where that is more than a second away from what the cluster's time should be, as
+     * after a step of the clock, the cluster's time goes on, at most 5 % faster or slower, until they meet; the leader
+     * warns (`WARN_CONFLUX_CLOCK_JUMP`). See docs/coordination.md.
+     *
+     * @throws `ERR_CONFLUX_NOT_IN_METHOD`: the method has returned. Likewise below.
+     */
+    now(): number
+
+    /**
+     * A number from 0 to below 1. It is drawn from a generator that is seeded with the call: another leader that evaluates
+     * the same call draws the same numbers. Not for secrets.
+     */
+    random(): number
+  }
+
   /** An open node. All its functions are bound: `const { perform, getState } = node` works. */
   interface Node<State = unknown, Methods extends AnyMethods = AnyMethods> {
     /**
@@ -617,8 +640,8 @@ declare namespace conflux {
      * stops neither the other listeners nor the node: it becomes an uncaught exception once all have run. On a node with
      * `storage` each listener is first called when the log is replayed, once.
      *
-     * @param listener receives the action and its index in the log. After a snapshot or the replay the action is
-     *   undefined, and the index is the last one in the state.
+     * @param listener receives the action, its index in the log and its time. After a snapshot or the replay action and
+     *   time are undefined, and the index is the last one in the state.
      * @returns `unsubscribe`, which ends only this registration, immediately, even inside a listener; calling it again
      *   does nothing.
      * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
@@ -627,8 +650,8 @@ declare namespace conflux {
     subscribe(listener: (commit: Commit<Action<Methods> | undefined>) => void): () => void
 
     /**
-     * The committed actions in order, each once, as an async iterator: `for await (const { action, index } of
-     * node.commits())`. Nothing is queued for a reader that is slow: it reads on in the log of this node, which reaches
+     * The committed actions in order, each once, as an async iterator: `for await (const { action, index, at }
+     * of node.commits())`. Nothing is queued for a reader that is slow: it reads on in the log of this node, which reaches
      * back to the last snapshot or a little further (`snapshot`). `break`, the signal, and the end of the node end it;
      * the failure of the node is thrown.
      *
@@ -856,6 +879,11 @@ declare namespace conflux {
     action: Action
     /** Its place in the log. Indexes grow, and some hold no action. */
     index: number
+    /**
+     * When the action was evaluated: `this.now()` in its method, in milliseconds since 1970. It never falls from one index
+     * to the next. Undefined after a snapshot, and for an action of a version that recorded no time.
+     */
+    at: number | undefined
   }
 
   interface CommitsOptions {
@@ -1054,6 +1082,11 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_METHOD_THREW'; message: string; method: string; stack?: string }
     /** The reducer of this leader threw on the action of a method. Likewise. */
     | { code: 'WARN_CONFLUX_REDUCER_THREW'; message: string; method: string; stack?: string }
+    /**
+     * The wall clock of this leader (`wall`) is more than a second away from the time of the cluster (`at`), which
+     * approaches it slowly. Once, until the two are closer again.
+     */
+    | { code: 'WARN_CONFLUX_CLOCK_JUMP'; message: string; wall: number; at: number }
     /** This node has diverged, and the event `diverged` has no listener. */
     | { code: 'WARN_CONFLUX_DIVERGED'; message: string; index: number }
 
@@ -1075,6 +1108,7 @@ declare namespace conflux {
     | 'ERR_CONFLUX_LOCK_TIMEOUT'
     | 'ERR_CONFLUX_METHOD_THREW'
     | 'ERR_CONFLUX_NOT_A_VOTER'
+    | 'ERR_CONFLUX_NOT_IN_METHOD'
     | 'ERR_CONFLUX_NOT_JSON'
     | 'ERR_CONFLUX_NOT_READY'
     | 'ERR_CONFLUX_NOT_STARTED'

@@ -99,21 +99,21 @@ interface Common extends Partial<Omit<conflux.CommonOptions<any, any>, 'methods'
 /** The options of all nodes; see `conflux.OptionsWithInitialState`. */
 export interface OptionsWithInitialState<State, Methods extends conflux.AnyMethods> extends Common {
   initialState: State | (() => State)
-  methods: Methods & conflux.Checked<Methods> & ThisType<conflux.Node<State, any>>
+  methods: Methods & conflux.Checked<Methods> & ThisType<conflux.MethodContext<State>>
   reduce(state: NoInfer<State>, action: conflux.Action<NoInfer<Methods>>): NoInfer<State>
 }
 
 /** As in conflux 1.x: the reducer makes the initial state; see `conflux.OptionsWithoutInitialState`. */
 export interface OptionsWithoutInitialState<State, Methods extends conflux.AnyMethods> extends Common {
   initialState?: undefined
-  methods: Methods & conflux.Checked<Methods> & ThisType<conflux.Node<State, any>>
+  methods: Methods & conflux.Checked<Methods> & ThisType<conflux.MethodContext<State>>
   reduce(state: State | undefined, action: conflux.Action<NoInfer<Methods>> | null): State
 }
 
 /** The reducer is one of Redux; see `conflux.OptionsOfRedux`. */
 export interface OptionsOfRedux<State, Methods extends conflux.AnyMethods> extends Common {
   initialState?: undefined
-  methods: Methods & conflux.Checked<Methods> & ThisType<conflux.Node<State, any>>
+  methods: Methods & conflux.Checked<Methods> & ThisType<conflux.MethodContext<State>>
   reduce(state: State | undefined, action: conflux.Action<NoInfer<Methods>>): State
 }
 

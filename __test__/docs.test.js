@@ -67,6 +67,7 @@ for (const name of [
   'CHANGELOG.md',
   'CONTRIBUTING.md',
   'docs/channels.md',
+  'docs/coordination.md',
   'docs/guide.md',
   'docs/observability.md',
   'docs/operations.md',

@@ -1,4 +1,4 @@
-// Lets an application iterate over the committed actions: `for await (const { action, index } of node.commits())`.
+// Lets an application iterate over the committed actions: `for await (const { action, index, at } of node.commits())`.
 //
 // Used by replicated-state.js. Nothing is queued for an iterator: what it is behind with, it reads from the core's log, as far as
 // that reaches back. So an iterator that is never read from costs nothing.
@@ -23,7 +23,7 @@ class Commits {
   /**
    * @param reducedIndex gives the index up to where an iterator may go.
    * @param readLog gives what the log has between two indexes: `[first index that it has, last index that was read,
-   *   index, action, …]`.
+   *   index, time, action, …]`; time 0: there is none.
    */
   constructor(reducedIndex, readLog) {
     this.#log = { reducedIndex, readLog }
@@ -40,11 +40,11 @@ class Commits {
     return iterator
   }
 
-  /** Everything up to `index` is reduced; `action` is what is there, or undefined. */
-  notify(index, action) {
+  /** Everything up to `index` is reduced; `action` is what is there, or undefined, and `at` its time, or undefined. */
+  notify(index, action, at) {
     if (this.#unset.size > 0) this.#set(action === undefined ? index + 1 : index)
     if (this.#waiting.size === 0) return
-    for (const iterator of [...this.#waiting]) iterator.committed(index, action)
+    for (const iterator of [...this.#waiting]) iterator.committed(index, action, at)
   }
 
   #set(position) {
@@ -66,7 +66,7 @@ class Iterator {
   #log
   #signal
   #sets
-  /** What was read from the log and not yet taken: `index, action, …`, from `#taken` on. */
+  /** What was read from the log and not yet taken: `index, time, action, …`, from `#taken` on. */
   #chunk = []
   #taken = 0
   /** Calls of `next` that wait, in order. */
@@ -120,10 +120,10 @@ class Iterator {
     this.#serve()
   }
 
-  committed(index, action) {
+  committed(index, action, at) {
     if (index !== this.position || action === undefined) return this.#serve()
     this.position = index + 1
-    this.#calls.shift().resolve({ done: false, value: { action, index } })
+    this.#calls.shift().resolve({ done: false, value: { action, index, at } })
     this.#serve()
   }
 
@@ -150,8 +150,9 @@ class Iterator {
   #take() {
     if (this.#taken === this.#chunk.length && !this.#read()) return undefined
     const index = this.#chunk[this.#taken++]
+    const at = this.#chunk[this.#taken++]
     const action = this.#chunk[this.#taken++]
-    return { done: false, value: { action, index } }
+    return { done: false, value: { action, index, at: at === 0 ? undefined : at } }
   }
 
   /** Reads on in the log, as far as it is reduced. Returns whether something is there. */

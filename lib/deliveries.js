@@ -29,6 +29,7 @@ const SETTLED_DONE = 20 // sequence, action
 const APP_PROBE = 21 // no fields
 const REPORT_PROGRESS = 22 // no fields
 const CAUGHT_UP = 23 // value
+const AT = 24 // at
 
 /** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
@@ -169,6 +170,9 @@ class Batch {
         case CAUGHT_UP:
           node.caughtUp(items[i++] === 1)
           break
+        case AT:
+          node.time(items[i++], slice.lastRead)
+          break
         default:
           throw new Error(`no kind of delivery: ${items[i - 1]}`)
       }
@@ -179,7 +183,10 @@ class Batch {
   }
 
   #evaluate(method, args, node, slice) {
-    if (this.#evaluationStart === 0) this.#evaluationStart = slice.lastRead
+    if (this.#evaluationStart === 0) {
+      this.#evaluationStart = slice.lastRead
+      node.beginEvaluations(this.#evaluationStart)
+    }
     const length = node.evaluate(method, args)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }

@@ -78,8 +78,8 @@ const { setTimeout, clearTimeout } = isGenuine(() => timers.clearTimeout(timers.
 /** Milliseconds that only rise. A stub is most often put on the object itself, before its prototype. */
 const now = (Object.getPrototypeOf(performance)?.now ?? performance.now).bind(performance)
 
-/** Milliseconds since 1970, as this machine believes. */
-const wallClock = Date.now
+/** Milliseconds since 1970, as this machine believes. Without a `Date`, as it believed when the process began. */
+const wallClock = globalThis.Date?.now ?? (() => performance.timeOrigin + now())
 
 const NEVER_MS = 2147483647
 

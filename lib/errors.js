@@ -149,6 +149,12 @@ module.exports = {
       NOT_APPLIED
     ),
 
+  notInMethod: what =>
+    failure(
+      'ERR_CONFLUX_NOT_IN_METHOD',
+      `\`this.${what}()\` was called outside a method: it belongs to the evaluation of a call, and ends with it`
+    ),
+
   unknownMethod: method =>
     failure('ERR_CONFLUX_UNKNOWN_METHOD', `${method} is not a registered method`, REFUSED),
 

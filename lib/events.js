@@ -75,6 +75,15 @@ class Events {
     this.warn(code, `${where}: ${stack ?? messageOf(error)}`, { method, stack })
   }
 
+  /** The wall clock of this leader is not where it should be. */
+  clockJumped({ wall, at }) {
+    const milliseconds = Math.abs(wall - at)
+    const message =
+      `the wall clock of this node is ${milliseconds} ms ${wall > at ? 'ahead of' : 'behind'} the cluster's clock: it was ` +
+      "set, or differs from those of the other nodes; the cluster's clock approaches it slowly"
+    this.warn('WARN_CONFLUX_CLOCK_JUMP', message, { wall, at })
+  }
+
   /** A function of a custom channel threw, or its promise was rejected: likewise. */
   channelThrew(what, error) {
     const stack = stackOf(error)

@@ -20,6 +20,7 @@ const { Emitter } = require('./emitter')
 const { KeepAlive, Promise, clearTimeout, nextTick, queueMicrotask, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { decodeError } = require('./evaluation')
+const { Evaluations } = require('./evaluations')
 const { Events } = require('./events')
 const { Inbox } = require('./inbox')
 const { showAsStatus } = require('./inspect')
@@ -60,9 +61,7 @@ class Node {
   #role = 'follower'
   #term = 0
   #leader = null
-  #answers = []
-  /** The lengths of their texts. */
-  #answersLength = 0
+  #evaluations
   #inbox
   #isCaughtUp = false
   /** Calls that ended with a failure of this node, and what became of each: they are rejected when it has stopped. */
@@ -71,7 +70,6 @@ class Node {
   #hasSettled = false
   /** The batch held an action of this node. */
   #hasPerformed = false
-  #onThrown = (what, method, error) => this.#events.threw(what, method, error)
   #afterMicrotasks = () => nextTick(turnOver, this)
   #isDurable
   #channel
@@ -103,6 +101,12 @@ class Node {
       },
       (index, why) => this.#native.reducerFailed(index, why),
       (index, characters) => this.#tellSnapshot('restored', { index, characters })
+    )
+    this.#evaluations = new Evaluations(
+      this.handle,
+      this.#replicatedState,
+      position => this.#native.evaluationSeed(position),
+      this.#events
     )
     this.#inbox = new Inbox(this, this.#replicatedState)
     const stacks = new CallStacks(options.captureStacks)
@@ -380,10 +384,8 @@ class Node {
 
   /** A batch is done. */
   answered(evaluationMicros) {
-    const text = `[${this.#answers.join(',')}]`
-    this.#answers = []
-    this.#answersLength = 0
-    this.#native.answered(text, evaluationMicros)
+    const { text, at } = this.#evaluations.take()
+    this.#native.answered(text, evaluationMicros, at)
     this.#membership.check()
     if (this.#hasPerformed) this.#awaitTurn()
   }
@@ -436,14 +438,20 @@ class Node {
 
   caughtUp(isCaughtUp) {
     this.#isCaughtUp = isCaughtUp
+    this.#evaluations.caughtUp(isCaughtUp)
     this.#tellReady()
   }
 
-  /** Returns the length of the answers so far. */
+  time(at, moment) {
+    this.#evaluations.time(at, moment)
+  }
+
+  beginEvaluations(moment) {
+    this.#evaluations.begin(moment)
+  }
+
   evaluate(method, args) {
-    const answer = this.#replicatedState.evaluate({ node: this.handle, method, args }, this.#onThrown)
-    this.#answers.push(answer)
-    return (this.#answersLength += answer.length)
+    return this.#evaluations.evaluate(method, args)
   }
 
   takeSnapshot() {

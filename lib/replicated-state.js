@@ -22,6 +22,8 @@ class ReplicatedState {
   selections = new Selections(() => (this.#isReplayed ? this.#store.committed : undefined))
   /** Iterators over the committed actions. */
   commits
+  /** The time of the commits that follow; 0: they have none. */
+  at = 0
   /** Up to here everything is in the state. */
   #reducedIndex = 0
   #application
@@ -164,9 +166,10 @@ class ReplicatedState {
   #notify(index, action) {
     this.#reducedIndex = index
     if (!this.#isReplayed) return
-    this.subscribers.notify(index, action)
+    const at = action === undefined || this.at === 0 ? undefined : this.at
+    this.subscribers.notify(index, action, at)
     this.selections.notify()
-    this.commits.notify(index, action)
+    this.commits.notify(index, action, at)
   }
 }
 

@@ -21,11 +21,11 @@ class Subscribers {
     return unsubscribe
   }
 
-  /** Calls each with `{ action, index }`; what one throws stops neither the others nor the node. */
-  notify(index, action) {
+  /** Calls each with `{ action, index, at }`; what one throws stops neither the others nor the node. */
+  notify(index, action, at) {
     const round = ++this.#round
     if (this.#registrations.size === 0) return
-    const commit = { action, index }
+    const commit = { action, index, at }
     for (const registration of this.#registrations) {
       if (this.isSilent) return
       if (registration.round >= round) continue

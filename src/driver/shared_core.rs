@@ -100,6 +100,11 @@ impl Handle {
         self.shared_core.lock().node.as_ref().map_or_else(Commits::default, |node| node.commits(from, until))
     }
 
+    /// What `Node::evaluation_seed` gives.
+    pub fn evaluation_seed(&self, position: usize) -> u64 {
+        self.shared_core.lock().node.as_ref().map_or(0, |node| node.evaluation_seed(position))
+    }
+
     /// Ends the node without grace, as a crash would; `Application::stopped` is not called.
     pub fn kill(&self) {
         let _ = self.mailbox.send(Command::Kill);

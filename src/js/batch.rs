@@ -12,7 +12,7 @@ use super::delivery_kinds as kind;
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
 use crate::error::Error;
 use crate::raft::events::FailureOutcome;
-use crate::raft::{CallOutcome, Commits, Delivery, Warning};
+use crate::raft::{CallOutcome, Commits, CommittedAction, Delivery, Warning};
 
 /// What a leader's refusal becomes that is no JSON object.
 const REFUSED_WITHOUT_REASON: &str =
@@ -33,7 +33,13 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
     let mut states = Vec::new();
     let mut refused = Vec::new();
     let mut evaluations = 0;
+    let mut known_at = None;
     for delivery in deliveries {
+        if let Delivery::Committed { at, .. } | Delivery::Clock { at } = delivery
+            && known_at.replace(*at) != Some(*at)
+        {
+            items.number(kind::AT.into()).number(*at);
+        }
         match delivery {
             Delivery::Role { role, term, leader } => {
                 items.number(kind::ROLE.into()).string(role.as_str()).number(*term);
@@ -42,6 +48,7 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                     None => items.json("null"),
                 };
             }
+            Delivery::Clock { .. } => {}
             Delivery::ResetProvisional => _ = items.number(kind::RESET_PROVISIONAL.into()),
             Delivery::Evaluate { method, args } => {
                 match text_opening_with(b'[', args, DEPTH_MAX + 1) {
@@ -53,11 +60,11 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
             Delivery::Committed { index, own: None, is_provisional: true, .. } => {
                 items.number(kind::COMMITTED_PROVISIONAL.into()).number(*index);
             }
-            Delivery::Committed { index, own: Some(sequence), is_provisional: true, action } => {
+            Delivery::Committed { index, own: Some(sequence), is_provisional: true, action, .. } => {
                 items.number(kind::COMMITTED_PROVISIONAL_OWN.into()).number(*index).number(*sequence);
                 items.json(text(action, DEPTH_MAX).unwrap_or("null"));
             }
-            Delivery::Committed { index, own, is_provisional: false, action } => {
+            Delivery::Committed { index, own, is_provisional: false, action, .. } => {
                 committed(&mut items, *index, *own, action);
             }
             Delivery::Settled { sequence, call_outcome } => settled(&mut items, *sequence, call_outcome),
@@ -108,9 +115,9 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
 pub fn encode_commits(commits: &Commits) -> String {
     let mut items = Items(String::new());
     items.number(commits.first_index).number(commits.read_index);
-    for (index, action) in &commits.actions {
+    for CommittedAction { index, at, action } in &commits.actions {
         if let Some(action) = text(action, DEPTH_MAX) {
-            items.number(*index).json(action);
+            items.number(*index).number(*at).json(action);
         }
     }
     items.finish()
@@ -275,7 +282,7 @@ mod tests {
     }
 
     fn committed(own: Option<u64>, is_provisional: bool, action: &'static str) -> Delivery {
-        Delivery::Committed { index: 9, own, is_provisional, action: action.into() }
+        Delivery::Committed { index: 9, own, is_provisional, at: 5, action: action.into() }
     }
 
     #[test]
@@ -316,12 +323,13 @@ mod tests {
             Delivery::Settled { sequence: 8, call_outcome: CallOutcome::Done("[1]".into()) },
         ];
         let names = kind::names_in(&items(&deliveries));
-        assert_eq!(names.len(), deliveries.len(), "{names:?}");
+        // The commits have one time, which comes before the first of them.
+        assert_eq!(names.len(), deliveries.len() + 1, "{names:?}");
         let diverged = Error::Diverged { index: 9, why: "\"".into() }.to_string();
         assert_eq!(
             items(&deliveries),
             json!([
-                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 9, 4, 9, 7, {}, 5, 9, "x",
+                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 24, 5, 3, 9, 4, 9, 7, {}, 5, 9, "x",
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
@@ -330,6 +338,20 @@ mod tests {
             ])
         );
         assert_eq!(items(&[]), json!([]));
+    }
+
+    #[test]
+    fn a_time_comes_before_the_commits_that_have_it() {
+        let committed = |index, at| Delivery::Committed {
+            index,
+            own: None,
+            is_provisional: true,
+            at,
+            action: "1".into(),
+        };
+        let deliveries = [committed(1, 5), committed(2, 5), Delivery::Clock { at: 5 }, committed(3, 7)];
+        assert_eq!(items(&deliveries), json!([24, 5, 3, 1, 3, 2, 24, 7, 3, 3]));
+        assert_eq!(items(&[Delivery::Clock { at: 9 }]), json!([24, 9]));
     }
 
     #[test]
@@ -362,7 +384,10 @@ mod tests {
 
     #[test]
     fn a_committed_action_that_is_not_json_changes_nothing_and_its_perform_ends() {
-        assert_eq!(items(&[committed(None, false, "1,2"), committed(Some(4), false, "nul")]), json!([7, 4]));
+        assert_eq!(
+            items(&[committed(None, false, "1,2"), committed(Some(4), false, "nul")]),
+            json!([24, 5, 7, 4])
+        );
     }
 
     #[test]
@@ -409,9 +434,9 @@ mod tests {
             let bytes = Bytes::from(bytes);
             let deliveries = [
                 Delivery::Evaluate { method: "m".into(), args: bytes.clone() },
-                Delivery::Committed { index: 1, own: None, is_provisional: false, action: bytes.clone() },
-                Delivery::Committed { index: 2, own: Some(1), is_provisional: false, action: bytes.clone() },
-                Delivery::Committed { index: 3, own: Some(2), is_provisional: true, action: bytes.clone() },
+                Delivery::Committed { index: 1, own: None, is_provisional: false, at: 5, action: bytes.clone() },
+                Delivery::Committed { index: 2, own: Some(1), is_provisional: false, at: 5, action: bytes.clone() },
+                Delivery::Committed { index: 3, own: Some(2), is_provisional: true, at: 5, action: bytes.clone() },
                 Delivery::Settled { sequence: 3, call_outcome: CallOutcome::Refused(bytes.clone()) },
                 Delivery::Settled { sequence: 4, call_outcome: CallOutcome::Done(bytes.clone()) },
                 Delivery::Restore { index: 4, state: Some(bytes) },

@@ -50,6 +50,8 @@ delivery_kinds! {
     REPORT_PROGRESS = 22 ();
     /// 1: the state is up to date; 0: not any more.
     CAUGHT_UP = 23 (value);
+    /// The time of the commits that follow in this batch; 0: they have none.
+    AT = 24 (at);
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ pub fn batch(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let deliveries = [
         Delivery::Evaluate { method: "m".into(), args: bytes.clone() },
-        Delivery::Committed { index: 1, own: None, is_provisional: false, action: bytes.clone() },
-        Delivery::Committed { index: 2, own: Some(1), is_provisional: true, action: bytes.clone() },
+        Delivery::Committed { index: 1, own: None, is_provisional: false, at: 5, action: bytes.clone() },
+        Delivery::Committed { index: 2, own: Some(1), is_provisional: true, at: 5, action: bytes.clone() },
         Delivery::Settled { sequence: 3, call_outcome: CallOutcome::Refused(bytes.clone()) },
         Delivery::Settled { sequence: 4, call_outcome: CallOutcome::Done(bytes) },
     ];

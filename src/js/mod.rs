@@ -48,6 +48,9 @@ type Deliver = ThreadsafeFunction<(String, Vec<Bytes>), (), Arguments, Status, f
 /// What JavaScript says in more bytes than this is handled on the driver's thread: JavaScript has enough to do.
 const INLINE_BYTES_MAX: usize = 4 << 10;
 
+/// 53 bits of a seed are left: a number of JavaScript has no more.
+const SEED_SHIFT: u32 = 11;
+
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
 /// nor end without calling `answered`. `asked`, if given, is called whenever the channel needs what only the application
 /// knows; `channel` is notified of what a custom channel is to do. The text of an error begins with its code: napi knows
@@ -120,19 +123,27 @@ impl NativeNode {
     }
 
     /// Ends the delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
-    /// there, one after the other in one flat array; and how long these evaluations took, in microseconds. There may be
-    /// fewer than the batch asked for: the rest is asked again.
+    /// there, one after the other in one flat array; how long these evaluations took, in microseconds; and their time,
+    /// in milliseconds since 1970. There may be fewer than the batch asked for: the rest is asked again.
     #[napi(catch_unwind)]
-    pub fn answered(&self, text: String, micros: f64) -> napi::Result<()> {
+    pub fn answered(&self, text: String, micros: f64, at: f64) -> napi::Result<()> {
         let refused = std::mem::take(&mut *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner));
         let answers = turn::answers(&text, &refused).map_err(napi::Error::from_reason)?;
-        let input = Input::Answered(Answered { answers, micros: micros as u64 });
+        let input = Input::Answered(Answered { answers, micros: micros as u64, at: at as u64 });
         if text.len() > INLINE_BYTES_MAX {
             self.handle.send(input);
         } else {
             self.handle.run_inline(input);
         }
         Ok(())
+    }
+
+    /// The seed of random numbers for the evaluation at this position of the delivered batch, a safe integer. It is the
+    /// same wherever the call is evaluated.
+    #[napi(catch_unwind)]
+    pub fn evaluation_seed(&self, position: f64) -> f64 {
+        let position = self.turn.position(position as usize);
+        (self.handle.evaluation_seed(position) >> SEED_SHIFT) as f64
     }
 
     /// JavaScript works on the delivered batch, and has reduced everything up to this index; 0: it does not know.
@@ -213,7 +224,7 @@ impl NativeNode {
     }
 
     /// The committed actions from index `from` on, at most up to `until`: `[first index that the log has, last index that
-    /// was read, index, action, …]`.
+    /// was read, index, time, action, …]`; time 0: the entry does not say.
     #[napi(catch_unwind)]
     pub fn commits(&self, from: f64, until: f64) -> String {
         batch::encode_commits(&self.handle.commits(from as u64, until as u64))
@@ -295,6 +306,12 @@ struct Turn {
 }
 
 impl Turn {
+    /// The position, among all evaluations of the batch, of one that JavaScript counts among those that it is asked.
+    fn position(&self, asked: usize) -> usize {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.iter().fold(asked, |position, refused| position + usize::from(*refused <= position))
+    }
+
     fn encode(&self, batch: &[Delivery]) -> Batch {
         let mut batch = batch::encode(batch);
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut batch.refused);

@@ -1,7 +1,7 @@
 //! The content of an entry of the log.
 //!
 //! raft-rs gives an entry two byte strings. Of an action, `data` is its JSON text, untouched from the method's answer
-//! to the reducer, and `context` the [`Request`] below. Of what conflux itself logs, `data` is empty and `context` says
+//! to the reducer, and `context` the [`Request`] below, followed by the time of its evaluation. Of what conflux itself logs, `data` is empty and `context` says
 //! what it is; an entry with neither marks the start of a leader's term. Of a change of the configuration, `data` is
 //! raft-rs's, and `context` an [`Admission`] or empty.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::coordination::NO_TIME;
 use super::frame::Outcome;
 use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
@@ -56,6 +57,21 @@ pub struct RequestId {
     pub sequence: u64,
 }
 
+impl RequestId {
+    /// Well mixed: neighbors have nothing in common.
+    pub fn seed(&self) -> u64 {
+        [self.origin, self.start, self.sequence].into_iter().fold(0, |seed, part| mix(seed ^ part))
+    }
+}
+
+/// The finalizer of SplitMix64: changes half of all bits for each bit that differs.
+fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
 /// The context of an action's entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -74,9 +90,21 @@ impl Context {
         postcard::to_allocvec(self).expect("a context is plain data: encoding it cannot fail")
     }
 
+    /// The context of an entry that was evaluated at this time, in milliseconds since 1970.
+    pub fn encode_at(&self, at: u64) -> Vec<u8> {
+        postcard::to_extend(&at, self.encode()).expect("a number is plain data: encoding it cannot fail")
+    }
+
     /// `None` if the bytes are none of ours; such an entry changes nothing, on any node.
     pub fn decode(context: &Bytes) -> Option<Self> {
-        postcard::from_bytes(context).ok()
+        Some(Self::decode_at(context)?.0)
+    }
+
+    /// Also the time, or [`NO_TIME`].
+    pub fn decode_at(context: &Bytes) -> Option<(Self, u64)> {
+        let (context, rest) = postcard::take_from_bytes(context).ok()?;
+        let at = postcard::from_bytes(rest).ok().filter(|at| *at < NUMBER_MAX);
+        Some((context, at.unwrap_or(NO_TIME)))
     }
 }
 

@@ -66,12 +66,14 @@ pub struct Answered {
     pub answers: Vec<MethodResult>,
     /// How long JavaScript took for these evaluations.
     pub micros: u64,
+    /// The time at which they were evaluated, by the leader's clock, in milliseconds since 1970.
+    pub at: u64,
 }
 
 impl From<Vec<MethodResult>> for Answered {
-    /// Answers that took no time.
+    /// Answers that took no time, at the beginning of all clocks.
     fn from(answers: Vec<MethodResult>) -> Self {
-        Self { answers, micros: 0 }
+        Self { answers, micros: 0, at: 0 }
     }
 }
 
@@ -318,9 +320,13 @@ pub enum Delivery {
         own: Option<u64>,
         /// The oldest provisional state is the result of this action: take it instead of reducing again.
         is_provisional: bool,
+        /// When the action was evaluated, in milliseconds since 1970; 0: its entry does not say.
+        at: u64,
         /// The JSON text of the action.
         action: Bytes,
     },
+    /// The cluster's clock was at least here, in milliseconds since 1970: evaluations that follow are not before.
+    Clock { at: u64 },
     /// A call of this node ended without an action of its own being delivered.
     Settled { sequence: u64, call_outcome: CallOutcome },
     /// Take a snapshot of the committed state as it is after everything before this in the batch.
@@ -363,6 +369,7 @@ impl Delivery {
             Delivery::Settled { call_outcome: CallOutcome::Nothing | CallOutcome::Failed { .. }, .. }
             | Delivery::Role { .. }
             | Delivery::ResetProvisional
+            | Delivery::Clock { .. }
             | Delivery::TakeSnapshot
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }

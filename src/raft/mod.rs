@@ -10,6 +10,7 @@ mod injected_bug;
 
 pub mod application;
 pub mod bootstrap;
+pub mod coordination;
 pub mod entry;
 pub mod events;
 pub mod frame;
@@ -40,6 +41,6 @@ pub use events::{
     TakenSnapshot, Target, Warning, Work, Write,
 };
 pub use identity::{ClusterUuid, Incarnation, RaftId, Start};
-pub use node::{Commits, Node};
+pub use node::{Commits, CommittedAction, Node};
 pub use options::Options;
 pub use status::Status;

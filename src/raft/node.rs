@@ -58,7 +58,7 @@ use channel_health::ChannelHealth;
 use checks::Mismatch;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
-pub use commits::Commits;
+pub use commits::{Commits, CommittedAction};
 #[cfg(test)]
 use inspection::Inspection;
 use operations::Operations;
@@ -306,6 +306,13 @@ impl Node {
     pub fn commits(&self, from: u64, until: u64) -> Commits {
         let Some(replica) = &self.replica else { return Commits::unknown(until) };
         replica.history.commits(replica.group.log(), from, until.min(replica.delivered_index))
+    }
+
+    /// The seed of random numbers for an evaluation of the batch with JavaScript: a function of the request alone, so
+    /// that a later leader has the same.
+    pub fn evaluation_seed(&self, position: usize) -> u64 {
+        let leader = self.replica.as_ref().and_then(|replica| replica.leader_state.as_ref());
+        leader.map_or(0, |leader| leader.sessions.seed(position))
     }
 
     /// Fails: every call ends with this error, and the node stops.

@@ -2,8 +2,8 @@
 //! index (paper §7; thesis §6.3 for the session table).
 //!
 //! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. The head
-//! ends with the members' starts. It is
-//! what storages keep and what travels, in chunks (`transfer.rs`).
+//! ends with the members' starts and the tables of `coordination/`. It is what storages keep and what travels, in
+//! chunks (`transfer.rs`).
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
 use serde::{Deserialize, Serialize};
 
+use super::coordination::Coordination;
 use super::entry::{FOUNDING_INDEX, FOUNDING_TERM, NUMBER_MAX};
 use super::events::{Position, SnapshotRecord};
 use super::frame::Roster;
@@ -27,6 +28,7 @@ pub struct Snapshot {
     pub conf_state: ConfState,
     pub members: Members,
     pub table: SessionTable,
+    pub coordination: Coordination,
     /// `None`: the initial state, which the reducer makes.
     pub state: Option<Bytes>,
 }
@@ -57,7 +59,8 @@ impl Snapshot {
             ..ConfState::default()
         };
         let position = Position { index: FOUNDING_INDEX, term: FOUNDING_TERM };
-        Self { position, conf_state, members: Members::found(roster), table, state: None }
+        let (members, coordination) = (Members::found(roster), Coordination::default());
+        Self { position, conf_state, members, table, coordination, state: None }
     }
 
     pub fn encode(&self) -> SnapshotRecord {
@@ -76,6 +79,7 @@ impl Snapshot {
         let plain = "a snapshot's head is plain data: encoding it cannot fail";
         let head = postcard::to_allocvec(&head).expect(plain);
         let head = postcard::to_extend(self.members.starts(), head).expect(plain);
+        let head = postcard::to_extend(&self.coordination, head).expect(plain);
         let state = self.state.as_deref().unwrap_or_default();
         let mut image = Vec::with_capacity(LENGTH_BYTES + head.len() + state.len());
         image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
@@ -90,8 +94,13 @@ impl Snapshot {
         let end = LENGTH_BYTES.checked_add(length)?;
         let (head, rest) = postcard::take_from_bytes::<Head>(image.get(LENGTH_BYTES..end)?).ok()?;
         // An image of a version that recorded no starts ends here.
-        let starts: BTreeMap<RaftId, Start> = match rest {
-            [] => BTreeMap::new(),
+        let (starts, rest): (BTreeMap<RaftId, Start>, &[u8]) = match rest {
+            [] => (BTreeMap::new(), rest),
+            rest => postcard::take_from_bytes(rest).ok()?,
+        };
+        // And one of a version that had no sessions, here.
+        let coordination = match rest {
+            [] => Coordination::default(),
             rest => postcard::from_bytes(rest).ok()?,
         };
         let state = image.slice(end..);
@@ -110,6 +119,7 @@ impl Snapshot {
             },
             members: head.members.with_starts(starts),
             table: head.table,
+            coordination,
             state: head.has_state.then_some(state),
         };
         snapshot.is_well_formed().then_some(snapshot)

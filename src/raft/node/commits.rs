@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use raft_rs::eraftpb::EntryType;
 
-use crate::raft::entry::FOUNDING_INDEX;
+use crate::raft::coordination::NO_TIME;
+use crate::raft::entry::{Context, FOUNDING_INDEX};
 use crate::raft::log::Log;
 
 /// A reader gets so many bytes at once, or one action.
@@ -20,8 +21,16 @@ pub struct Commits {
     pub first_index: u64,
     /// Up to here the log was read.
     pub read_index: u64,
-    /// With their indexes, in order.
-    pub actions: Vec<(u64, Bytes)>,
+    /// In order.
+    pub actions: Vec<CommittedAction>,
+}
+
+/// A committed action: its index, its time or 0, and its JSON text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedAction {
+    pub index: u64,
+    pub at: u64,
+    pub action: Bytes,
 }
 
 /// Which entries of the log changed the state.
@@ -72,7 +81,8 @@ impl History {
                 break;
             }
             bytes += entry.data.len();
-            commits.actions.push((entry.index, entry.data.clone()));
+            let at = Context::decode_at(&entry.context).map_or(NO_TIME, |(_, at)| at);
+            commits.actions.push(CommittedAction { index: entry.index, at, action: entry.data.clone() });
         }
         commits
     }

@@ -19,6 +19,7 @@ use super::output::BATCH_BYTES_MAX;
 use super::quarantine;
 use super::replica::ReportedRole;
 use super::snapshots;
+use crate::raft::coordination::NO_TIME;
 use crate::raft::entry::Context;
 use crate::raft::events::{Answered, CallOutcome, Delivery, FailureOutcome, Perform, Role, Target};
 use crate::raft::identity::RaftId;
@@ -102,7 +103,7 @@ impl Node {
 
     /// JavaScript has finished a batch: its actions are applied, and its answers are proposed.
     pub(super) fn answered(&mut self, answered: Answered) {
-        let Answered { answers, micros } = answered;
+        let Answered { answers, micros, at } = answered;
         let delivered = self.delivering.take();
         self.app_liveness.answered(&mut self.output);
         let Some(replica) = &mut self.replica else { return };
@@ -116,8 +117,10 @@ impl Node {
         let Some(answers) = answers else {
             return self.output.deliver(Delivery::ResetProvisional);
         };
+        let clock = replica.coordination.clock;
         let leader = replica.leader_state.as_mut();
-        let batch = leader.and_then(|leader| leader.sessions.classify(answers, micros));
+        let batch =
+            leader.and_then(|leader| leader.sessions.classify(Answered { answers, micros, at }, clock));
         let Some(mut batch) = batch else { return };
         // Outcomes that were evaluated on a state without a committed action are not reported either.
         let is_diverged = replica.divergence.is_diverged();
@@ -183,9 +186,11 @@ impl Node {
             }
             return;
         }
-        let context = Context::decode(&entry.context);
+        let (context, at) =
+            Context::decode_at(&entry.context).map_or((None, NO_TIME), |(context, at)| (Some(context), at));
+        replica.coordination.clock.advance(at);
         if !entry.data.is_empty() {
-            return self.apply_action(entry, context, batch);
+            return self.apply_action(entry, context, at, batch);
         }
         match context {
             None => {
@@ -219,7 +224,7 @@ impl Node {
         }
     }
 
-    fn apply_action(&mut self, entry: Entry, context: Option<Context>, batch: &mut Vec<Delivery>) {
+    fn apply_action(&mut self, entry: Entry, context: Option<Context>, at: u64, batch: &mut Vec<Delivery>) {
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
         let leader = replica.leader_state.as_mut();
@@ -245,6 +250,7 @@ impl Node {
                 sessions.drop_provisional(replica.group.last_index());
                 batch.push(Delivery::ResetProvisional);
             }
+            batch.push(Delivery::Clock { at });
             return;
         };
         replica.last_action = entry.index;
@@ -258,7 +264,8 @@ impl Node {
         }
         if !is_diverged {
             self.is_pristine = false;
-            batch.push(Delivery::Committed { index: entry.index, own, is_provisional, action: entry.data });
+            let (index, action) = (entry.index, entry.data);
+            batch.push(Delivery::Committed { index, own, is_provisional, at, action });
         }
     }
 
@@ -298,6 +305,9 @@ impl Node {
             self.output.deliver(Delivery::Restore { index, state });
         }
         if let Some(replica) = &self.replica {
+            if replica.coordination.clock.at() != NO_TIME {
+                self.output.deliver(Delivery::Clock { at: replica.coordination.clock.at() });
+            }
             outcomes::settle_restored(&mut self.client_session, replica, &mut self.output);
         }
     }

@@ -18,6 +18,7 @@ use super::member_starts::MemberStarts;
 use super::snapshot_schedule::SnapshotSchedule;
 use crate::raft::application::Application;
 use crate::raft::bootstrap::{self, Note};
+use crate::raft::coordination::Coordination;
 use crate::raft::entry::{Context, FOUNDING_INDEX, FOUNDING_TERM};
 use crate::raft::events::{Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StoredState, Write};
 use crate::raft::frame::{Ancestor, RaftKind, RaftMessage, Roster};
@@ -38,7 +39,7 @@ const NON_MEMBERS_MAX: usize = 256;
 /// A replica in a cluster.
 ///
 /// Invariants:
-/// - `members` and `table` follow from the log up to `delivered_index`;
+/// - `members`, `table` and `coordination` follow from the log up to `delivered_index`;
 /// - `applied_index`, what JavaScript has reduced, is at most `delivered_index`.
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Replica {
@@ -48,6 +49,7 @@ pub(super) struct Replica {
     pub(super) group: RaftGroup,
     pub(super) members: Members,
     pub(super) table: SessionTable,
+    pub(super) coordination: Coordination,
     pub(super) delivered_index: u64,
     pub(super) applied_index: u64,
     /// The index of the entry that founded this cluster as a successor, if no snapshot covered it at the start.
@@ -207,6 +209,7 @@ impl Replica {
             group,
             members: snapshot.members,
             table: snapshot.table,
+            coordination: snapshot.coordination,
             delivered_index: snapshot.position.index,
             applied_index: 0,
             epoch_index: 0,
@@ -340,6 +343,7 @@ impl Replica {
         let snapshot = Snapshot::decode(&record.image).expect("only what was decoded before is kept");
         self.members = snapshot.members.clone();
         self.table = snapshot.table.clone();
+        self.coordination = snapshot.coordination.clone();
         self.delivered_index = snapshot.position.index;
         self.history = History::new(self.delivered_index);
         snapshot

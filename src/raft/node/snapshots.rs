@@ -43,6 +43,7 @@ pub(super) fn take(replica: &mut Replica, batch: &mut Vec<Delivery>) {
         conf_state: replica.conf_state(),
         members: replica.members.clone(),
         table,
+        coordination: replica.coordination.clone(),
         state: None,
     });
     batch.push(Delivery::TakeSnapshot);

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use super::in_pages;
 use super::session::{Evaluation, Session};
 use super::session_table::{RequestStatus, SessionTable};
+use crate::raft::coordination::ClusterClock;
 use crate::raft::entry::{Context, Request, RequestId};
-use crate::raft::events::MethodResult;
+use crate::raft::events::{Answered, MethodResult};
 use crate::raft::frame::{Outcome, Requests};
 use crate::raft::identity::RaftId;
 
@@ -54,6 +55,8 @@ pub struct LeaderSessions {
     /// How long JavaScript took to make the provisional states up to an index, by batch.
     provisional_costs: VecDeque<Cost>,
     provisional_micros: u64,
+    /// The time of the newest entry, applied or not.
+    clock: ClusterClock,
     /// Evaluation resumes when this index is applied: JavaScript lost the states of what is appended up to here.
     resume_index: u64,
 }
@@ -128,6 +131,7 @@ impl LeaderSessions {
             provisional: VecDeque::new(),
             provisional_costs: VecDeque::new(),
             provisional_micros: 0,
+            clock: ClusterClock::NONE,
             resume_index: 0,
         }
     }
@@ -285,6 +289,11 @@ impl LeaderSessions {
         self.in_flight.iter().map(|evaluation| evaluation.attempts).max().unwrap_or(0)
     }
 
+    /// The seed of an evaluation with JavaScript.
+    pub fn seed(&self, position: usize) -> u64 {
+        self.in_flight.get(position).map_or(0, |evaluation| evaluation.id().seed())
+    }
+
     /// The origins of requests in this term.
     pub fn origins(&self) -> impl Iterator<Item = RaftId> + '_ {
         self.sessions.keys().copied()
@@ -358,7 +367,11 @@ impl LeaderSessions {
 
     /// Classifies the answers to the batch, or to its evaluated first part, as entries to propose and outcomes to
     /// report later; the rest is requeued. `None` if they answer a batch of an earlier leadership, or nothing.
-    pub fn classify(&mut self, answers: Vec<MethodResult>, micros: u64) -> Option<EvaluatedBatch> {
+    pub fn classify(&mut self, answered: Answered, clock: ClusterClock) -> Option<EvaluatedBatch> {
+        let Answered { answers, micros, at } = answered;
+        self.clock.advance(clock.at());
+        let at = self.clock.next(at);
+        self.clock.advance(at);
         let mut evaluated = std::mem::take(&mut self.in_flight);
         if evaluated.is_empty() {
             return None;
@@ -380,7 +393,7 @@ impl LeaderSessions {
         for (evaluation, answer) in batch.evaluated.iter().zip(answers) {
             let outcome = match answer {
                 MethodResult::Action(action) => {
-                    self.record(evaluation, action, &mut batch.entries);
+                    self.record(evaluation, action, at, &mut batch.entries);
                     continue;
                 }
                 MethodResult::Nothing => Outcome::Nothing,
@@ -500,11 +513,17 @@ impl LeaderSessions {
     }
 
     /// Adds the entry of an action, after those that record outcomes beyond its size limit.
-    fn record(&mut self, evaluation: &Evaluation, action: Bytes, entries: &mut Vec<(Vec<u8>, Bytes)>) {
+    fn record(
+        &mut self,
+        evaluation: &Evaluation,
+        action: Bytes,
+        at: u64,
+        entries: &mut Vec<(Vec<u8>, Bytes)>,
+    ) {
         let id = evaluation.id();
         let Some(session) = self.session(evaluation) else {
             let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
-            return entries.push((context.encode(), action));
+            return entries.push((context.encode_at(at), action));
         };
         // A request that was abandoned after its evaluation follows this one in the log, and later evaluations depend
         // on it.
@@ -518,6 +537,6 @@ impl LeaderSessions {
         let (origin, start) = (id.origin, id.start);
         let records = pages.into_iter().map(|observed| Context::Observed { origin, start, observed });
         entries.extend(records.map(|context| (context.encode(), Bytes::new())));
-        entries.push((Context::Request(Request { id, floor, observed }).encode(), action));
+        entries.push((Context::Request(Request { id, floor, observed }).encode_at(at), action));
     }
 }

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::{ApplyResult, LeaderSessions, SessionTable};
+use crate::raft::coordination::ClusterClock;
 use crate::raft::entry::Context;
-use crate::raft::events::MethodResult;
+use crate::raft::events::{Answered, MethodResult};
 use crate::raft::frame::{Outcome, RequestItem, Requests};
 use crate::raft::identity::RaftId;
 
@@ -53,6 +54,13 @@ fn sequences(sessions: &mut LeaderSessions, applied_index: u64, session_table: &
     evaluations.iter().map(|evaluation| evaluation.sequence).collect()
 }
 
+/// No entry carries a time yet.
+const NO_CLOCK: ClusterClock = ClusterClock::NONE;
+
+fn answered(answers: Vec<MethodResult>, micros: u64) -> Answered {
+    Answered { answers, micros, at: 0 }
+}
+
 fn actions(count: usize) -> Vec<MethodResult> {
     vec![MethodResult::Action(Bytes::from_static(b"1")); count]
 }
@@ -65,12 +73,12 @@ fn refusals(count: usize, bytes: usize) -> Vec<MethodResult> {
 fn what_javascript_had_no_time_for_comes_next_and_the_states_before_it_stay() {
     let (mut sessions, session_table) = sessions(&[7], 5);
     assert_eq!(evaluated(&mut sessions, &session_table).len(), 5);
-    let sorted = sessions.classify(actions(2), 50_000).expect("two were evaluated");
+    let sorted = sessions.classify(answered(actions(2), 50_000), NO_CLOCK).expect("two were evaluated");
     sessions.appended(sorted, &[true; 2], 5);
     assert_eq!(evaluated(&mut sessions, &session_table), [(7, 3), (7, 4), (7, 5)]);
     assert!(sessions.takes_provisional(4) && sessions.takes_provisional(5));
     // One that answers nothing at all is asked for one at a time.
-    assert!(sessions.classify(Vec::new(), 0).is_none());
+    assert!(sessions.classify(answered(Vec::new(), 0), NO_CLOCK).is_none());
     assert_eq!(evaluated(&mut sessions, &session_table), [(7, 3)]);
 }
 
@@ -85,7 +93,7 @@ fn a_first_batch_is_small_and_later_ones_grow() {
     let (mut sessions, session_table) = sessions(&[7], 1_000);
     let sizes: Vec<usize> = std::iter::from_fn(|| {
         let count = evaluated(&mut sessions, &session_table).len();
-        sessions.classify(actions(count), 1)?;
+        sessions.classify(answered(actions(count), 1), NO_CLOCK)?;
         Some(count)
     })
     .collect();
@@ -96,7 +104,7 @@ fn a_first_batch_is_small_and_later_ones_grow() {
 fn states_that_took_long_to_make_are_committed_before_there_are_more() {
     let (mut sessions, session_table) = sessions(&[7], 100);
     let count = evaluated(&mut sessions, &session_table).len();
-    let sorted = sessions.classify(actions(count), 200_000).expect("they were evaluated");
+    let sorted = sessions.classify(answered(actions(count), 200_000), NO_CLOCK).expect("they were evaluated");
     sessions.appended(sorted, &vec![true; count], 3 + count as u64);
     assert_eq!(evaluated(&mut sessions, &session_table), []);
     for index in 4..=3 + count as u64 {
@@ -119,7 +127,8 @@ fn an_origin_that_does_not_hear_its_large_outcomes_waits_and_no_other_does() {
             7 => refusals(1, 60 << 10).remove(0),
             _ => MethodResult::Nothing,
         });
-        let sorted = sessions.classify(answers.collect(), 1).expect("they were evaluated");
+        let sorted =
+            sessions.classify(answered(answers.collect(), 1), NO_CLOCK).expect("they were evaluated");
         sessions.observed(sorted, 3, 0);
         sessions.take_outcomes(3);
         counts[0] += batch.iter().filter(|(origin, _)| *origin == 7).count();
@@ -138,7 +147,7 @@ fn outcomes_with_much_data_are_recorded_by_several_entries_before_their_action()
     assert_eq!(evaluated(&mut sessions, &session_table).len(), 16);
     let mut answers = refusals(15, 60 << 10);
     answers.extend(actions(1));
-    let sorted = sessions.classify(answers, 1).expect("they were evaluated");
+    let sorted = sessions.classify(answered(answers, 1), NO_CLOCK).expect("they were evaluated");
     let (last, records) = sorted.entries.split_last().expect("there is an action");
     let Some(Context::Request(request)) = Context::decode(&last.0.clone().into()) else { panic!("{last:?}") };
     let mut recorded: Vec<u64> = Vec::new();
@@ -176,7 +185,7 @@ fn a_method_of_another_version_waits_with_what_comes_after_it_until_its_origin_g
     let unknown = MethodResult::Unknown(Bytes::from_static(b"{}"));
     assert_eq!(sessions.stall(vec![action.clone(), unknown, action.clone()], 3), None);
     assert_eq!(sequences(&mut sessions, 3, &session_table), [1]);
-    let sorted = sessions.classify(vec![action], 1).expect("it was evaluated");
+    let sorted = sessions.classify(answered(vec![action], 1), NO_CLOCK).expect("it was evaluated");
     sessions.appended(sorted, &[true], 4);
     assert!(sequences(&mut sessions, 4, &session_table).is_empty());
     let given_up = Requests { term: 2, start: 1, floor: 3, requests: Vec::new() };
@@ -197,7 +206,7 @@ fn what_is_appended_is_kept_as_provisional_until_it_is_committed() {
     let (mut sessions, session_table) = unopened();
     sessions.open();
     sequences(&mut sessions, 3, &session_table);
-    let sorted = sessions.classify(actions(3), 1).expect("a batch was in flight");
+    let sorted = sessions.classify(answered(actions(3), 1), NO_CLOCK).expect("a batch was in flight");
     assert_eq!(sorted.entries.len(), 3);
     sessions.appended(sorted, &[true; 3], 6);
     assert!(!sessions.takes_provisional(3));
@@ -210,14 +219,14 @@ fn a_dropped_batch_is_evaluated_anew_in_order_once_all_that_is_appended_is_appli
     let (mut sessions, session_table) = unopened();
     sessions.open();
     sequences(&mut sessions, 3, &session_table);
-    let sorted = sessions.classify(actions(3), 1).expect("a batch was in flight");
+    let sorted = sessions.classify(answered(actions(3), 1), NO_CLOCK).expect("a batch was in flight");
     sessions.appended(sorted, &[true; 3], 6);
     let args = Bytes::from_static(b"[]");
     let more = RequestItem { sequence: 4, after: 3, method: "m".into(), args, attempts: 0 };
     sessions.receive(7, Requests { term: 2, start: 1, floor: 1, requests: vec![more] }, &session_table);
     sequences(&mut sessions, 3, &session_table);
     let sorted = sessions
-        .classify(vec![MethodResult::Action(Bytes::from_static(b"1"))], 1)
+        .classify(answered(vec![MethodResult::Action(Bytes::from_static(b"1"))], 1), NO_CLOCK)
         .expect("a batch was in flight");
     sessions.dropped(sorted, 6);
 
@@ -232,7 +241,7 @@ fn a_request_that_is_given_up_after_its_evaluation_is_not_ignored_in_the_log() {
     let (mut sessions, mut session_table) = sessions(&[7], 3);
     assert_eq!(evaluated(&mut sessions, &session_table).len(), 3);
     sessions.receive(7, Requests { term: 2, start: 1, floor: 4, requests: Vec::new() }, &session_table);
-    let sorted = sessions.classify(actions(3), 1).expect("a batch was in flight");
+    let sorted = sessions.classify(answered(actions(3), 1), NO_CLOCK).expect("a batch was in flight");
     assert_eq!(sorted.entries.len(), 3);
     for (context, action) in &sorted.entries {
         let Some(Context::Request(request)) = Context::decode(&context.clone().into()) else {
@@ -240,4 +249,22 @@ fn a_request_that_is_given_up_after_its_evaluation_is_not_ignored_in_the_log() {
         };
         assert_eq!(session_table.apply(&request, action), ApplyResult::Applied, "{request:?}");
     }
+}
+
+#[test]
+fn entries_carry_a_time_that_does_not_fall_while_they_are_not_committed() {
+    let (mut sessions, session_table) = sessions(&[7], 3);
+    let mut clock = ClusterClock::NONE;
+    clock.advance(1_000);
+    let mut times = Vec::new();
+    for at in [1_005, 900] {
+        let count = sequences(&mut sessions, 3, &session_table).len();
+        let answered = Answered { answers: actions(1), micros: 1, at };
+        let batch = sessions.classify(answered, clock).expect("a batch was in flight");
+        assert!(count > 0, "requests wait");
+        let context: Bytes = batch.entries[0].0.clone().into();
+        times.push(Context::decode_at(&context).expect("it is a request").1);
+        sessions.appended(batch, &[true], 4);
+    }
+    assert_eq!(times, [1_005, 1_005]);
 }

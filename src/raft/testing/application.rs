@@ -74,6 +74,8 @@ impl State {
 #[derive(Clone, Debug)]
 pub struct Applied {
     pub index: u64,
+    /// When the action was evaluated.
+    pub at: u64,
     pub action: Option<String>,
     pub state: State,
 }
@@ -141,7 +143,8 @@ impl Application {
                 Delivery::ResetProvisional => self.provisional.clear(),
                 Delivery::Evaluate { .. } if answers.len() == evaluations_max => {}
                 Delivery::Evaluate { method, args } => answers.push(self.evaluate(&method, &text(&args))),
-                Delivery::Committed { index, own, is_provisional, action } => {
+                Delivery::Clock { .. } => {}
+                Delivery::Committed { index, own, is_provisional, at, action } => {
                     let action = text(&action);
                     if std::mem::take(&mut self.throws) {
                         self.inputs.push(Input::ReducerFailed { index, why: "the reducer threw".into() });
@@ -178,7 +181,7 @@ impl Application {
                     self.state = reduced;
                     if !self.is_wrong {
                         let applied =
-                            Applied { index, action: Some(action.clone()), state: self.state.clone() };
+                            Applied { index, at, action: Some(action.clone()), state: self.state.clone() };
                         self.applied.push(applied);
                     }
                     if let Some(sequence) = own {
@@ -219,7 +222,7 @@ impl Application {
                     self.state = state.map_or(State::default(), |state| State::decode(&text(&state)));
                     self.provisional.clear();
                     (self.is_wrong, self.is_failed) = (false, false);
-                    let applied = Applied { index, action: None, state: self.state.clone() };
+                    let applied = Applied { index, at: 0, action: None, state: self.state.clone() };
                     self.applied.push(applied);
                 }
                 Delivery::Hash { index } => {

@@ -124,6 +124,8 @@ pub enum Bug {
     FoundsWithEveryApplication,
     /// A chunk of an image that comes before the one that it follows is dropped.
     DropsWhatComesEarly,
+    /// An entry carries the time of its leader's wall clock, whatever the time of those before it.
+    FallsAtLeaderChange,
     /// A learner continues to know a member as its leader that campaigns.
     TakesCandidateForLeader,
 }
@@ -449,4 +451,9 @@ fn bug_of_dropping_what_comes_early_is_caught() {
 #[test]
 fn bug_of_taking_a_candidate_for_a_leader_is_caught() {
     assert_caught(Bug::TakesCandidateForLeader, 0.., removals::a_learner_hears_its_leader_campaign);
+}
+
+#[test]
+fn bug_of_a_clock_that_falls_at_a_leader_change_is_caught() {
+    assert_caught(Bug::FallsAtLeaderChange, 0.., simulation::live_through);
 }

@@ -2,7 +2,8 @@
 //!
 //! Of the paper's Figure 3: election safety, and state machine safety (as one sequence of actions per cluster that
 //! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms
-//! and indexes never fall, that an action is applied once, and that each origin's actions keep call order.
+//! and indexes never fall, that an action is applied once, that each origin's actions keep call order, and
+//! that the clock never falls.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +48,7 @@ struct Seen {
 pub struct Sequence {
     pub actions: BTreeMap<u64, String>,
     states: BTreeMap<u64, State>,
+    times: BTreeMap<u64, u64>,
     indexes: BTreeMap<String, u64>,
 }
 
@@ -55,6 +57,7 @@ impl Sequence {
         Self {
             actions: self.actions.range(..=index).map(|(index, action)| (*index, action.clone())).collect(),
             states: self.states.range(..=index).map(|(index, state)| (*index, state.clone())).collect(),
+            times: self.times.range(..=index).map(|(index, at)| (*index, *at)).collect(),
             indexes: self
                 .indexes
                 .iter()
@@ -70,7 +73,7 @@ impl Sequence {
     }
 
     fn check(&mut self, name: &str, applied: &Applied) {
-        let Applied { index, action, state } = applied;
+        let Applied { index, at, action, state } = applied;
         let Some(action) = action else {
             let expected =
                 self.states.range(..=index).next_back().map_or(State::default(), |(_, state)| state.clone());
@@ -84,6 +87,14 @@ impl Sequence {
         assert_eq!(first, action, "{name}: every node applies the same action at index {index}");
         let first = self.states.entry(*index).or_insert_with(|| state.clone());
         assert_eq!(first, state, "{name}: every node has the same state after index {index}");
+        let first = *self.times.entry(*index).or_insert(*at);
+        assert_eq!(first, *at, "{name}: every node has the same time at index {index}");
+        let before = self.times.range(..index).next_back();
+        let after = self.times.range(index + 1..).next();
+        assert!(
+            before.is_none_or(|(_, before)| before <= at) && after.is_none_or(|(_, after)| at <= after),
+            "{name}: the clock never falls, but it is {before:?}, then {at} at {index}, then {after:?}"
+        );
         if is_unique(action) {
             let place = *self.indexes.entry(action.clone()).or_insert(*index);
             assert_eq!(place, *index, "{name}: `{action}` was applied at index {place} and again at {index}");

@@ -46,6 +46,15 @@ const FRAMES_A_TICK_MAX: u64 = 20_000;
 /// A hundredth of a tick of 10 ms.
 const MICROS_PER_COST: u64 = 100;
 
+const TICK_MS: u64 = 10;
+/// What wall clocks say when a world begins.
+const WALL_CLOCK_MS: u64 = 1_600_000_000_000;
+
+/// Each node's wall clock is off by up to a minute.
+fn wall_clock_offset(name: &str) -> u64 {
+    name.bytes().fold(0, |offset, byte| (offset * 31 + u64::from(byte)) * 7_919 % 60_000)
+}
+
 /// Nodes and the frames between them.
 pub struct Cluster {
     pub replicas: BTreeMap<String, Replica>,
@@ -482,7 +491,8 @@ impl Cluster {
                 replica.node.handle(input);
             }
             let micros = answers.len() as u64 * replica.cost * MICROS_PER_COST;
-            replica.node.handle(Input::Answered(Answered { answers, micros }));
+            let at = WALL_CLOCK_MS + self.now * TICK_MS + wall_clock_offset(name);
+            replica.node.handle(Input::Answered(Answered { answers, micros, at }));
             replica.is_in_turn = true;
         }
     }

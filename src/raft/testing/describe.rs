@@ -123,7 +123,8 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
         Delivery::Evaluate { method, args } => {
             format!("evaluates {method} {}", String::from_utf8_lossy(args))
         }
-        Delivery::Committed { index, own, is_provisional, action } => {
+        Delivery::Clock { at } => format!("hears of the time {at}"),
+        Delivery::Committed { index, own, is_provisional, action, .. } => {
             let own = own.map_or(String::new(), |sequence| format!(" resolves {sequence}"));
             let kept = if *is_provisional { " (kept)" } else { "" };
             format!("reduces {} at {index}{kept}{own}", String::from_utf8_lossy(action))

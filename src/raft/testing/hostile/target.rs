@@ -107,6 +107,7 @@ impl Target {
                 Delivery::Role { .. }
                 | Delivery::ResetProvisional
                 | Delivery::Committed { .. }
+                | Delivery::Clock { .. }
                 | Delivery::Settled { .. }
                 | Delivery::Restore { .. }
                 | Delivery::AppProbe
