@@ -38,7 +38,7 @@ export function compose<Parts extends Recipes, State, Methods extends conflux.An
   recipes: Parts,
   application: {
     initialState: State | (() => State)
-    methods: Methods & conflux.Checked<Methods> & ThisType<conflux.Node<WithOwn<Parts, State>, any>>
+    methods: Methods & conflux.Checked<Methods> & ThisType<conflux.MethodContext<WithOwn<Parts, State>>>
     reduce(state: NoInfer<State>, action: conflux.Action<NoInfer<Methods>>): NoInfer<State>
   }
 ): Composed<WithOwn<Parts, NoInfer<State>>, MethodsOf<Parts> & NoInfer<Methods>>
@@ -46,7 +46,7 @@ export function compose<Parts extends Recipes, State, Methods extends conflux.An
   recipes: Parts,
   application: {
     initialState?: undefined
-    methods: Methods & conflux.Checked<Methods> & ThisType<conflux.Node<WithOwn<Parts, State>, any>>
+    methods: Methods & conflux.Checked<Methods> & ThisType<conflux.MethodContext<WithOwn<Parts, State>>>
     reduce(state: State | undefined, action: conflux.Action<NoInfer<Methods>> | null): State
   }
 ): Composed<WithOwn<Parts, NoInfer<State>>, MethodsOf<Parts> & NoInfer<Methods>>
@@ -54,7 +54,7 @@ export function compose<Parts extends Recipes, State, Methods extends conflux.An
   recipes: Parts,
   application: {
     initialState?: undefined
-    methods: Methods & conflux.Checked<Methods> & ThisType<conflux.Node<WithOwn<Parts, State>, any>>
+    methods: Methods & conflux.Checked<Methods> & ThisType<conflux.MethodContext<WithOwn<Parts, State>>>
     reduce(state: State | undefined, action: conflux.Action<NoInfer<Methods>>): State
   }
 ): Composed<WithOwn<Parts, NoInfer<State>>, MethodsOf<Parts> & NoInfer<Methods>>
@@ -428,4 +428,219 @@ export type RegistryMethods = {
     data: any
   ): { type: 'SERVED'; id: string; session: number; service: string; data: any }
   withdraw(service: string): { type: 'WITHDRAWN'; session: number; service: string } | null
+}
+
+/**
+ * Runs that happen once in a fleet: every process asks for a run, and the first one gets it. Its client is a
+ * `RunCoordinator` of node-cron 4:
+ *
+ * @example
+ * ```js
+ * const coordinator = jobs.client(node, 'jobs')
+ * cron.schedule('0 3 * * *', backup, { name: 'backup', distributed: true, runCoordinator: coordinator })
+ * ```
+ *
+ * A run is not repeated if its process dies. For work that must not be missed, use a replicated timer and a state that
+ * says what is done (docs/coordination.md).
+ */
+export function jobs(): Recipe<JobsState, JobsMethods>
+
+export namespace jobs {
+  /** See `locks.client`. */
+  function client<Key extends string>(node: NodeWith<Key, JobsState>, key: Key): Jobs
+}
+
+export interface Jobs {
+  /**
+   * For node-cron: resolves with whether this process is to run it. A run is `name:time` with an ISO time; once it was
+   * given to a process, neither it nor an earlier run of the same name is given to another, however late that asks. Any
+   * other text is a run that may happen again after `ttl` milliseconds.
+   *
+   * @throws {PerformError} what `node.perform` rejects with; node-cron then skips the run.
+   */
+  shouldRun(run: string, ttl: number): Promise<boolean>
+  /** For node-cron: the run is over. */
+  onComplete(run: string): Promise<void>
+  /**
+   * Calls the function if no process has the run, and resolves with its result. What the function throws, it rejects
+   * with; the run counts as done.
+   *
+   * @param options.ttl for a run without a time: milliseconds. Default: a day.
+   */
+  runOnce<Result>(run: string, task: () => Result | PromiseLike<Result>): Promise<RunOutcome<Result>>
+  runOnce<Result>(
+    run: string,
+    options: (CallOptions & { ttl?: number | undefined }) | null | undefined,
+    task: () => Result | PromiseLike<Result>
+  ): Promise<RunOutcome<Result>>
+  /** The latest run of each job, as this node knows, sorted by job. */
+  list(): JobRun[]
+}
+
+export type RunOutcome<Result> = { ran: true; result: Result } | { ran: false; result: undefined }
+
+export interface JobRun {
+  job: string
+  /** The time in the name of the run; null if there is none. */
+  slot: string | null
+  /** The id of the node that ran it. */
+  id: string
+  /** By the cluster's clock, in milliseconds. */
+  startedAt: number
+  /** Null while it runs, and if its process died. */
+  completedAt: number | null
+}
+
+/** Read it by a client: its shape may change. */
+export interface JobsState {
+  readonly recipe: 'jobs/1'
+  readonly jobs: Readonly<Record<string, unknown>>
+}
+
+/** Called by the client. */
+export type JobsMethods = {
+  claim(
+    run: string,
+    ttl: number
+  ): { type: 'CLAIMED'; job: string; slot: string | null; id: string; at: number } | null
+  complete(run: string): { type: 'COMPLETED'; job: string; slot: string | null; at: number } | null
+}
+
+/**
+ * Limits by key, with the package rate-limiter-flexible 11: points are counted in the replicated state, and expire by the
+ * cluster's clock.
+ *
+ * @example
+ * ```js
+ * const limiter = rateLimiter.client(node, 'limits', { points: 5, duration: 1 })
+ * await limiter.consume(request.ip)
+ * ```
+ */
+export function rateLimiter(): Recipe<RateLimiterState, RateLimiterMethods>
+
+export namespace rateLimiter {
+  /**
+   * @param options those of the package for all its stores, without `storeClient`.
+   * @returns a `RateLimiterStoreAbstract` of the package, which its wrappers take too.
+   * @throws `ERR_CONFLUX_INVALID_OPTIONS`: the package is not installed (`npm install rate-limiter-flexible@11`).
+   */
+  function client<Key extends string>(
+    node: NodeWith<Key, RateLimiterState>,
+    key: Key,
+    options?: RateLimiterOptions
+  ): RateLimiter
+}
+
+/** The options of the package's stores: see its documentation. */
+export interface RateLimiterOptions {
+  keyPrefix?: string
+  points?: number
+  /** Seconds. */
+  duration?: number
+  execEvenly?: boolean
+  execEvenlyMinDelayMs?: number
+  blockDuration?: number
+  inMemoryBlockOnConsumed?: number
+  inMemoryBlockDuration?: number
+  insuranceLimiter?: unknown
+  [option: string]: unknown
+}
+
+/** The functions of the package's limiters: see its documentation. */
+export interface RateLimiter {
+  readonly keyPrefix: string
+  points: number
+  duration: number
+  blockDuration: number
+  execEvenly: boolean
+  consume(key: string | number, points?: number, options?: Record<string, any>): Promise<RateLimiterResult>
+  penalty(key: string | number, points?: number, options?: Record<string, any>): Promise<RateLimiterResult>
+  reward(key: string | number, points?: number, options?: Record<string, any>): Promise<RateLimiterResult>
+  get(key: string | number, options?: Record<string, any>): Promise<RateLimiterResult | null>
+  set(
+    key: string | number,
+    points: number,
+    seconds: number,
+    options?: Record<string, any>
+  ): Promise<RateLimiterResult>
+  block(key: string | number, seconds: number, options?: Record<string, any>): Promise<RateLimiterResult>
+  delete(key: string | number, options?: Record<string, any>): Promise<boolean>
+}
+
+/** What `consume` resolves with, and rejects with where the points do not suffice. */
+export interface RateLimiterResult {
+  readonly msBeforeNext: number
+  readonly remainingPoints: number
+  readonly consumedPoints: number
+  readonly isFirstInDuration: boolean
+  toString(): string
+  toJSON(): {
+    remainingPoints: number
+    msBeforeNext: number
+    consumedPoints: number
+    isFirstInDuration: boolean
+  }
+}
+
+/** Read it by a client: its shape may change. */
+export interface RateLimiterState {
+  readonly recipe: 'rateLimiter/1'
+  readonly points: Readonly<Record<string, unknown>>
+}
+
+/** Called by the client. */
+export type RateLimiterMethods = {
+  add(
+    key: string,
+    points: number,
+    duration: number,
+    force: boolean
+  ): { type: 'ADDED'; key: string; points: number; expire: number | null; at: number }
+  remove(key: string): { type: 'REMOVED'; key: string } | null
+}
+
+/**
+ * Invalidates caches on all nodes: a call resolves once every live node has forgotten what it names. It needs the option
+ * `sessions`: a node whose session ends is not waited for.
+ */
+export function invalidation(): Recipe<InvalidationState, InvalidationMethods>
+
+export namespace invalidation {
+  /**
+   * @param apply forgets what the tags name. It is called with the tags of each invalidation in their order, one after the
+   *   other, and with null where everything is to be forgotten: this node was restored from a snapshot, or `apply` threw
+   *   before. What it throws is an uncaught exception. Without it, this node invalidates caches of other nodes only.
+   */
+  function client<Key extends string>(
+    node: NodeWith<Key, InvalidationState>,
+    key: Key,
+    apply?: (tags: string[] | null) => unknown
+  ): Invalidation
+}
+
+export interface Invalidation {
+  /** Resolves when other nodes wait for this one. Use the cache from then on. */
+  join(): Promise<void>
+  /** Other nodes no longer wait for this one. */
+  leave(): Promise<void>
+  /**
+   * Resolves when all nodes that have joined, and whose sessions live, have applied it.
+   *
+   * @throws `ERR_CONFLUX_TIMEOUT`: `error.nodes` have not; they will unless their sessions end.
+   */
+  invalidate(tags: string | string[], options?: CallOptions): Promise<void>
+}
+
+/** Read it by a client: its shape may change. */
+export interface InvalidationState {
+  readonly recipe: 'invalidation/1'
+  readonly sequence: number
+  readonly members: Readonly<Record<string, unknown>>
+}
+
+/** Called by the client. */
+export type InvalidationMethods = {
+  invalidate(tags: string[]): { type: 'INVALIDATED'; tags: string[]; sequence: number }
+  applied(sequence: number): { type: 'APPLIED'; id: string; session: number; sequence: number }
+  leave(): { type: 'LEFT'; session: number } | null
 }
