@@ -194,6 +194,7 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             Delivery::Role { .. }
             | Delivery::ResetProvisional
             | Delivery::Committed { .. }
+            | Delivery::EvaluateSystem(_)
             | Delivery::Clock { .. }
             | Delivery::Settled { .. }
             | Delivery::Restore { .. }

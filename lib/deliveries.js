@@ -29,7 +29,8 @@ const SETTLED_DONE = 20 // sequence, action
 const APP_PROBE = 21 // no fields
 const REPORT_PROGRESS = 22 // no fields
 const CAUGHT_UP = 23 // value
-const AT = 24 // at
+const EVALUATE_SYSTEM = 24 // action
+const AT = 25 // at
 
 /** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
@@ -79,6 +80,11 @@ class Batch {
           const method = items[i++]
           const args = items[i++]
           if (this.#mayEvaluate) this.#evaluate(method, args, node, slice)
+          break
+        }
+        case EVALUATE_SYSTEM: {
+          const action = items[i++]
+          if (this.#mayEvaluate) this.#evaluateSystem(action, node, slice)
           break
         }
         case COMMITTED_PROVISIONAL:
@@ -171,7 +177,7 @@ class Batch {
           node.caughtUp(items[i++] === 1)
           break
         case AT:
-          node.time(items[i++], slice.lastRead)
+          node.evaluations.time(items[i++], slice.lastRead)
           break
         default:
           throw new Error(`no kind of delivery: ${items[i - 1]}`)
@@ -183,11 +189,21 @@ class Batch {
   }
 
   #evaluate(method, args, node, slice) {
-    if (this.#evaluationStart === 0) {
-      this.#evaluationStart = slice.lastRead
-      node.beginEvaluations(this.#evaluationStart)
-    }
-    const length = node.evaluate(method, args)
+    this.#begin(node, slice)
+    const length = node.evaluations.evaluate(method, args)
+    this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
+  }
+
+  /** The time of all evaluations is read once. */
+  #begin(node, slice) {
+    if (this.#evaluationStart !== 0) return
+    this.#evaluationStart = slice.lastRead
+    node.evaluations.begin(this.#evaluationStart)
+  }
+
+  #evaluateSystem(action, node, slice) {
+    this.#begin(node, slice)
+    const length = node.evaluations.evaluateSystem(action)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 

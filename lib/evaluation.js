@@ -52,6 +52,21 @@ function evaluate(application, store, { node, method, args }, onThrown) {
   return ACTION + text
 }
 
+/**
+ * The same for an action that the leader logs on its own account. If the reducer throws, the action is logged without
+ * being reduced on any node.
+ */
+function evaluateSystem(store, action, onThrown) {
+  const text = JSON.stringify(action)
+  try {
+    store.evaluate(action)
+  } catch (error) {
+    onThrown('reducer', action.type, error)
+    return NOTHING
+  }
+  return ACTION + text
+}
+
 /** The answer of a node that evaluates nothing. */
 function refuse(error) {
   return REFUSED + encodeError(error)
@@ -154,4 +169,4 @@ function withoutFrames(message) {
   }
 }
 
-module.exports = { evaluate, refuse, decodeError, stackOf }
+module.exports = { evaluate, evaluateSystem, refuse, decodeError, stackOf }

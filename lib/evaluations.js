@@ -49,6 +49,15 @@ class Evaluations {
     context.begin(this.#answers.length)
     const answer = this.#replicatedState.evaluate({ node: context.handle, method, args }, this.#onThrown)
     context.end()
+    return this.#add(answer)
+  }
+
+  /** The same for an action that no call made. */
+  evaluateSystem(action) {
+    return this.#add(this.#replicatedState.evaluateSystem(action, this.#onThrown))
+  }
+
+  #add(answer) {
     this.#answers.push(answer)
     return (this.#answersLength += answer.length)
   }

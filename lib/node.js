@@ -44,6 +44,8 @@ const NO_STATES = []
 class Node {
   /** The public object of the node: `this` in its methods. */
   handle
+  /** What the core asks of this node as the leader. */
+  evaluations
   #application
   #replicatedState
   #native
@@ -61,7 +63,6 @@ class Node {
   #role = 'follower'
   #term = 0
   #leader = null
-  #evaluations
   #inbox
   #isCaughtUp = false
   /** Calls that ended with a failure of this node, and what became of each: they are rejected when it has stopped. */
@@ -102,7 +103,7 @@ class Node {
       (index, why) => this.#native.reducerFailed(index, why),
       (index, characters) => this.#tellSnapshot('restored', { index, characters })
     )
-    this.#evaluations = new Evaluations(
+    this.evaluations = new Evaluations(
       this.handle,
       this.#replicatedState,
       position => this.#native.evaluationSeed(position),
@@ -384,7 +385,7 @@ class Node {
 
   /** A batch is done. */
   answered(evaluationMicros) {
-    const { text, at } = this.#evaluations.take()
+    const { text, at } = this.evaluations.take()
     this.#native.answered(text, evaluationMicros, at)
     this.#membership.check()
     if (this.#hasPerformed) this.#awaitTurn()
@@ -438,20 +439,8 @@ class Node {
 
   caughtUp(isCaughtUp) {
     this.#isCaughtUp = isCaughtUp
-    this.#evaluations.caughtUp(isCaughtUp)
+    this.evaluations.caughtUp(isCaughtUp)
     this.#tellReady()
-  }
-
-  time(at, moment) {
-    this.#evaluations.time(at, moment)
-  }
-
-  beginEvaluations(moment) {
-    this.#evaluations.begin(moment)
-  }
-
-  evaluate(method, args) {
-    return this.#evaluations.evaluate(method, args)
   }
 
   takeSnapshot() {

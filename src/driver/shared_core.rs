@@ -312,5 +312,5 @@ impl LockedCore {
 }
 
 fn is_evaluation(delivery: &Delivery) -> bool {
-    matches!(delivery, Delivery::Evaluate { .. })
+    delivery.is_evaluation()
 }

@@ -169,7 +169,7 @@ pub(super) fn perform(sequence: u64) -> Input {
 }
 
 pub(super) fn answers_to(batch: &[Delivery]) -> Answered {
-    let evaluations = batch.iter().filter(|delivery| matches!(delivery, Delivery::Evaluate { .. }));
+    let evaluations = batch.iter().filter(|delivery| delivery.is_evaluation());
     Answered::from(evaluations.map(|_| MethodResult::Action("1".into())).collect::<Vec<_>>())
 }
 

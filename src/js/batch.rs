@@ -11,6 +11,7 @@ use serde_json::json;
 use super::delivery_kinds as kind;
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
 use crate::error::Error;
+use crate::raft::coordination::{SessionEnd, SessionStart, SystemAction};
 use crate::raft::events::FailureOutcome;
 use crate::raft::{CallOutcome, Commits, CommittedAction, Delivery, Warning};
 
@@ -55,6 +56,10 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                     Some(args) => _ = items.number(kind::EVALUATE.into()).string(method).json(args),
                     None => refused.push(evaluations),
                 }
+                evaluations += 1;
+            }
+            Delivery::EvaluateSystem(action) => {
+                items.number(kind::EVALUATE_SYSTEM.into()).json(&system_action(action).to_string());
                 evaluations += 1;
             }
             Delivery::Committed { index, own: None, is_provisional: true, .. } => {
@@ -144,6 +149,18 @@ fn committed(items: &mut Items, index: u64, own: Option<u64>, action: &[u8]) {
         }
         (None, Some(sequence)) => _ = items.number(kind::SETTLED_NOTHING.into()).number(sequence),
         (None, None) => {}
+    }
+}
+
+/// What the reducer sees.
+fn system_action(action: &SystemAction) -> serde_json::Value {
+    match action {
+        SystemAction::SessionStarted(SessionStart { id, session, reason, .. }) => json!({
+            "type": "@@conflux/SESSION_STARTED", "id": &**id, "session": session, "reason": reason.as_str(),
+        }),
+        SystemAction::SessionEnded(SessionEnd { id, session, reason, .. }) => json!({
+            "type": "@@conflux/SESSION_ENDED", "id": &**id, "session": session, "reason": reason.as_str(),
+        }),
     }
 }
 
@@ -270,6 +287,7 @@ mod tests {
     use super::*;
     use crate::raft::{
         ClusterUuid,
+        coordination::EndReason,
         events::{FrameRefusal, Role},
     };
 
@@ -321,6 +339,12 @@ mod tests {
             Delivery::ReportProgress,
             Delivery::CaughtUp(true),
             Delivery::Settled { sequence: 8, call_outcome: CallOutcome::Done("[1]".into()) },
+            Delivery::EvaluateSystem(SystemAction::SessionEnded(SessionEnd {
+                member: 1,
+                id: "a\"".into(),
+                session: 7,
+                reason: EndReason::Silent,
+            })),
         ];
         let names = kind::names_in(&items(&deliveries));
         // The commits have one time, which comes before the first of them.
@@ -329,12 +353,13 @@ mod tests {
         assert_eq!(
             items(&deliveries),
             json!([
-                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 24, 5, 3, 9, 4, 9, 7, {}, 5, 9, "x",
+                0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 25, 5, 3, 9, 4, 9, 7, {}, 5, 9, "x",
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
                 "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
                 17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_DIVERGED", diverged, 9,
                 19, 21, 22, 23, 1, 20, 8, [1],
+                24, { "type": "@@conflux/SESSION_ENDED", "id": "a\"", "session": 7, "reason": "silent" },
             ])
         );
         assert_eq!(items(&[]), json!([]));
@@ -350,8 +375,8 @@ mod tests {
             action: "1".into(),
         };
         let deliveries = [committed(1, 5), committed(2, 5), Delivery::Clock { at: 5 }, committed(3, 7)];
-        assert_eq!(items(&deliveries), json!([24, 5, 3, 1, 3, 2, 24, 7, 3, 3]));
-        assert_eq!(items(&[Delivery::Clock { at: 9 }]), json!([24, 9]));
+        assert_eq!(items(&deliveries), json!([25, 5, 3, 1, 3, 2, 25, 7, 3, 3]));
+        assert_eq!(items(&[Delivery::Clock { at: 9 }]), json!([25, 9]));
     }
 
     #[test]
@@ -386,7 +411,7 @@ mod tests {
     fn a_committed_action_that_is_not_json_changes_nothing_and_its_perform_ends() {
         assert_eq!(
             items(&[committed(None, false, "1,2"), committed(Some(4), false, "nul")]),
-            json!([24, 5, 7, 4])
+            json!([25, 5, 7, 4])
         );
     }
 

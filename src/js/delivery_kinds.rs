@@ -50,8 +50,10 @@ delivery_kinds! {
     REPORT_PROGRESS = 22 ();
     /// 1: the state is up to date; 0: not any more.
     CAUGHT_UP = 23 (value);
+    /// Reduces an action that the leader logs on its own account, and answers with it.
+    EVALUATE_SYSTEM = 24 (action);
     /// The time of the commits that follow in this batch; 0: they have none.
-    AT = 24 (at);
+    AT = 25 (at);
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub struct Application {
     name: Option<Arc<str>>,
     /// Some were left out.
     is_cut: bool,
+    /// The option `sessions` is on.
+    has_sessions: bool,
     /// Sorted by digest, without repeats.
     methods: Arc<[Method]>,
 }
@@ -68,7 +70,16 @@ impl Application {
             }
         }
         kept.sort_by_key(|method| method.digest);
-        Self { name: name.map(Arc::from), is_cut, methods: kept.into() }
+        Self { name: name.map(Arc::from), is_cut, has_sessions: false, methods: kept.into() }
+    }
+
+    pub fn with_sessions(mut self, has_sessions: bool) -> Self {
+        self.has_sessions = has_sessions;
+        self
+    }
+
+    pub fn has_sessions(&self) -> bool {
+        self.has_sessions
     }
 
     /// What several nodes of one cluster have, together.
@@ -78,6 +89,7 @@ impl Application {
         for application in applications {
             union.name = union.name.or_else(|| application.name.clone());
             union.is_cut |= application.is_cut;
+            union.has_sessions |= application.has_sessions;
             for method in application.methods.iter() {
                 methods.entry(method.digest).or_insert_with(|| method.clone());
             }

@@ -1,7 +1,8 @@
 //! The content of an entry of the log.
 //!
 //! raft-rs gives an entry two byte strings. Of an action, `data` is its JSON text, untouched from the method's answer
-//! to the reducer, and `context` the [`Request`] below, followed by the time of its evaluation. Of what conflux itself logs, `data` is empty and `context` says
+//! to the reducer, and `context` the [`Request`] below, or a [`SystemAction`] that the leader logs on its own account;
+//! both are followed by the time of the evaluation. Of what else conflux itself logs, `data` is empty and `context` says
 //! what it is; an entry with neither marks the start of a leader's term. Of a change of the configuration, `data` is
 //! raft-rs's, and `context` an [`Admission`] or empty.
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::coordination::NO_TIME;
+use super::coordination::{NO_TIME, SystemAction};
 use super::frame::Outcome;
 use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
@@ -37,7 +38,12 @@ pub enum Context {
     Observed { origin: RaftId, start: u64, observed: Vec<(u64, Outcome)> },
     /// These are the starts of members that the cluster hears from here on.
     Started { starts: Vec<(RaftId, Start)> },
+    /// The leader logs it on its own account. `data` is its action for the reducer, or empty.
+    System(SystemAction),
 }
+
+/// The first byte of the encoding of [`Context::System`].
+const SYSTEM: u8 = 6;
 
 /// The context of a change of the configuration that lets a newcomer in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +92,11 @@ pub struct Request {
 }
 
 impl Context {
+    /// Whether the context of an entry with an action says that no call made it.
+    pub fn is_system(context: &[u8]) -> bool {
+        context.first() == Some(&SYSTEM)
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("a context is plain data: encoding it cannot fail")
     }

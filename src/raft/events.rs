@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_rs::eraftpb;
 
+use super::coordination::SystemAction;
 use super::identity::{ClusterUuid, Incarnation, Start};
 use crate::error::Error;
 
@@ -61,7 +62,7 @@ pub enum Input {
 /// The answers to a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// One for each `Delivery::Evaluate` of the batch, in the same order, up to the one at which JavaScript stopped
+    /// One for each evaluation of the batch (`Delivery::is_evaluation`), in the same order, up to the one at which JavaScript stopped
     /// because its time was over or its answers had become large: the rest was not evaluated, and comes again.
     pub answers: Vec<MethodResult>,
     /// How long JavaScript took for these evaluations.
@@ -313,6 +314,9 @@ pub enum Delivery {
     ResetProvisional,
     /// Run a method, reduce its action over the provisional state, and answer.
     Evaluate { method: Arc<str>, args: Bytes },
+    /// The same for an action that the leader logs on its own account: reduce it over the provisional state, and
+    /// answer with its text.
+    EvaluateSystem(SystemAction),
     /// Reduce a committed action.
     Committed {
         index: u64,
@@ -356,6 +360,11 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// Whether JavaScript answers it with a `MethodResult`.
+    pub fn is_evaluation(&self) -> bool {
+        matches!(self, Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_))
+    }
+
     /// The bytes whose number others determine. Of a state only its place is in the text.
     pub fn payload_bytes(&self) -> usize {
         match self {
@@ -369,6 +378,7 @@ impl Delivery {
             Delivery::Settled { call_outcome: CallOutcome::Nothing | CallOutcome::Failed { .. }, .. }
             | Delivery::Role { .. }
             | Delivery::ResetProvisional
+            | Delivery::EvaluateSystem(_)
             | Delivery::Clock { .. }
             | Delivery::TakeSnapshot
             | Delivery::Restore { .. }

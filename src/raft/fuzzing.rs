@@ -120,8 +120,7 @@ fn turn(node: &mut Node, input: Input) {
             Work::Join(_) | Work::Send(..) | Work::Stop(_) => {}
             Work::Persist(number, _) => node.handle(Input::Persisted(number)),
             Work::Deliver(batch) => {
-                let evaluations =
-                    batch.iter().filter(|delivery| matches!(delivery, Delivery::Evaluate { .. }));
+                let evaluations = batch.iter().filter(|delivery: &&Delivery| delivery.is_evaluation());
                 let answers: Vec<_> = evaluations.map(|_| super::MethodResult::Nothing).collect();
                 node.handle(Input::Answered(answers.into()));
             }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot as RaftSnapshot};
 use raft_rs::{Error, GetEntriesContext, RaftState, Result, StorageError, util::limit_size};
 
+use super::entry::Context;
 use super::events::{Position, SnapshotRecord, StoredState};
 use super::identity::RaftId;
 use super::snapshot::{self, Snapshot};
@@ -238,9 +239,12 @@ impl Log {
     }
 }
 
-/// What a change of the configuration carries is not the application's.
-fn is_action(entry: &Entry) -> bool {
-    entry.entry_type == EntryType::EntryNormal && !entry.data.is_empty()
+/// Whether a call made it: what a change of the configuration carries is not the application's, and the members'
+/// sessions are nothing that a cluster could lose.
+pub fn is_action(entry: &Entry) -> bool {
+    entry.entry_type == EntryType::EntryNormal
+        && !entry.data.is_empty()
+        && !Context::is_system(&entry.context)
 }
 
 /// About what an entry takes in memory.

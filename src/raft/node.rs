@@ -25,6 +25,7 @@ mod outcomes;
 mod outgoing_snapshots;
 mod output;
 mod overdue;
+mod presence;
 mod quarantine;
 mod quorum_recovery;
 mod reads;
@@ -367,6 +368,9 @@ impl Node {
             closing.tick(self.replica.is_some(), self.timing, &mut self.output);
         }
         let Some(replica) = &mut self.replica else { return };
+        if let Some(leader_state) = &mut replica.leader_state {
+            leader_state.is_presence_due = true;
+        }
         configuration::plan(replica, self.closing.as_ref());
         let is_heartbeat = self.ticks.is_multiple_of(self.timing.heartbeat());
         if is_heartbeat {

@@ -40,6 +40,8 @@ pub struct Options {
     pub tick_micros: u64,
     /// Tells this process from any other under the same incarnation.
     pub nonce: u64,
+    /// The members have sessions; one that is silent for so many ticks loses its session. `None`: no sessions.
+    pub session_timeout_ticks: Option<u64>,
     /// Feeds every random choice of this core: the same seed and inputs give the same work.
     pub seed: [u8; 32],
 }
@@ -67,6 +69,7 @@ impl Options {
             is_durable: false,
             recover_ticks: None,
             tick_micros: 10_000,
+            session_timeout_ticks: None,
             nonce: u64::from_le_bytes([
                 seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], seed[6], seed[7],
             ]),

@@ -59,8 +59,14 @@ impl Snapshot {
             ..ConfState::default()
         };
         let position = Position { index: FOUNDING_INDEX, term: FOUNDING_TERM };
-        let (members, coordination) = (Members::found(roster), Coordination::default());
-        Self { position, conf_state, members, table, coordination, state: None }
+        Self {
+            position,
+            conf_state,
+            members: Members::found(roster),
+            table,
+            coordination: Coordination::default(),
+            state: None,
+        }
     }
 
     pub fn encode(&self) -> SnapshotRecord {
@@ -144,6 +150,7 @@ impl Snapshot {
             && learners_next.iter().all(|id| voters_outgoing.contains(id))
             && (!auto_leave || !voters_outgoing.is_empty())
             && self.table.is_well_formed()
+            && self.coordination.is_well_formed()
     }
 }
 
@@ -200,16 +207,20 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_a_version_without_starts_is_read() {
+    fn an_image_of_a_version_without_starts_or_sessions_is_read() {
         let mut snapshot = snapshot(Some("[1]"));
         let image = snapshot.encode().image;
-        // The last byte of the head counts the starts: none.
+        // The head ends with the coordination, and before it one byte that counts the starts: none.
+        let coordination = postcard::to_allocvec(&snapshot.coordination).unwrap().len();
         let length = u32::from_le_bytes(image[..LENGTH_BYTES].try_into().unwrap()) as usize;
-        let mut former = (length as u32 - 1).to_le_bytes().to_vec();
-        former.extend_from_slice(&image[LENGTH_BYTES..LENGTH_BYTES + length - 1]);
-        former.extend_from_slice(b"[1]");
-        let again = Snapshot::decode(&former.into()).expect("it is an image");
-        assert_eq!((again.state, &again.members), (Some("[1]".into()), &snapshot.members));
+        for missing in [coordination + 1, coordination] {
+            let mut former = ((length - missing) as u32).to_le_bytes().to_vec();
+            former.extend_from_slice(&image[LENGTH_BYTES..LENGTH_BYTES + length - missing]);
+            former.extend_from_slice(b"[1]");
+            let again = Snapshot::decode(&former.into()).expect("it is an image");
+            assert_eq!((again.state, &again.members), (Some("[1]".into()), &snapshot.members));
+            assert_eq!(again.coordination, Coordination::default());
+        }
         let member = Incarnation::from_u128(1).raft_id();
         snapshot.members.set_start(member, Start { number: 3, nonce: 7 });
         let again = Snapshot::decode(&snapshot.encode().image).expect("it is an image");

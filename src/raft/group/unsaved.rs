@@ -90,8 +90,7 @@ impl RaftGroup {
         let taken_index = self.taken_index;
         for entry in entries.into_iter().filter(|entry| entry.index > taken_index) {
             self.taken_index = entry.index;
-            self.holds_committed_actions |=
-                entry.entry_type == EntryType::EntryNormal && !entry.data.is_empty();
+            self.holds_committed_actions |= log::is_action(&entry);
             self.committed.push_back(entry);
         }
     }

@@ -16,11 +16,12 @@ use super::divergence::Restoration;
 use super::leader_state::LeaderState;
 use super::outcomes;
 use super::output::BATCH_BYTES_MAX;
+use super::presence;
 use super::quarantine;
 use super::replica::ReportedRole;
 use super::snapshots;
 use crate::raft::coordination::NO_TIME;
-use crate::raft::entry::Context;
+use crate::raft::entry::{Context, Request};
 use crate::raft::events::{Answered, CallOutcome, Delivery, FailureOutcome, Perform, Role, Target};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::ApplyResult;
@@ -219,6 +220,9 @@ impl Node {
                 let result = self.start_guard.apply(starts, replica, &self.options, &mut self.output);
                 self.fail_unless(result);
             }
+            Some(Context::System(action)) => {
+                replica.apply_system(entry.index, &action);
+            }
             // A request without an action is no node's.
             Some(Context::Request(_)) => {}
         }
@@ -231,9 +235,10 @@ impl Node {
         let is_provisional = leader.is_some_and(|leader| leader.sessions.takes_provisional(entry.index));
         let applied = match context {
             Some(Context::Request(request)) => match replica.table.apply(&request, &entry.data) {
-                ApplyResult::Applied => Some(request),
+                ApplyResult::Applied => Some(Some(request)),
                 ApplyResult::Ignored => None,
             },
+            Some(Context::System(action)) => replica.apply_system(entry.index, &action).then_some(None),
             Some(
                 Context::Resize { .. }
                 | Context::Check
@@ -255,11 +260,12 @@ impl Node {
         };
         replica.last_action = entry.index;
         replica.snapshots.note_action(entry.data.len() + entry.context.len());
-        let is_ours = request.id.origin == me && request.id.start == self.client_session.start();
-        let own = Some(request.id.sequence)
-            .filter(|sequence| is_ours && self.client_session.end(*sequence).is_some());
         let is_diverged = replica.divergence.is_diverged();
-        if is_ours {
+        let is_ours =
+            |request: &Request| request.id.origin == me && request.id.start == self.client_session.start();
+        let mut own = None;
+        if let Some(request) = request.filter(is_ours) {
+            own = self.client_session.end(request.id.sequence).map(|_| request.id.sequence);
             outcomes::settle_observed(&mut self.client_session, request.observed, &mut self.output);
         }
         if !is_diverged {
@@ -368,6 +374,13 @@ impl Node {
             .collect();
         let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         sessions.forget(&going);
+        let system = match sessions.may_evaluate(replica.delivered_index) {
+            true => presence::due(replica, self.closing.is_some(), self.start_guard.process(), &self.options),
+            false => Vec::new(),
+        };
+        let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
+        batch.extend(system.iter().cloned().map(Delivery::EvaluateSystem));
+        sessions.evaluate_system(system);
         let term = sessions.term();
         let (evaluations, told) = sessions.take_evaluations(replica.delivered_index, &replica.table);
         if sessions.attempts() > 0 {

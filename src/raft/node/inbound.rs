@@ -232,6 +232,9 @@ impl Node {
         }
         match message {
             Message::Closing { leaves } => {
+                if let Some(leader_state) = &mut replica.leader_state {
+                    leader_state.is_presence_due = true;
+                }
                 let former = replica.closing.insert(peer, ClosingNotice { leaves, received_at: replica.now });
                 if former.is_none_or(|former| former.leaves != leaves) {
                     configuration::plan(replica, self.closing.as_ref());

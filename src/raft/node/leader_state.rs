@@ -39,6 +39,8 @@ pub(super) struct LeaderState {
     commits_at: u64,
     pub(super) reads: Reads,
     pub(super) comparison: StateComparison,
+    /// Something may have happened since the sessions of the members were last compared with the members.
+    pub(super) is_presence_due: bool,
     /// The entry that records starts.
     pub(super) recorded_at: u64,
 }
@@ -65,6 +67,7 @@ impl LeaderState {
             commits_at: now,
             reads: Reads::default(),
             comparison: StateComparison::new(now),
+            is_presence_due: true,
             recorded_at: 0,
         }
     }

@@ -397,6 +397,7 @@ pub(super) fn apply_epoch(
         replica.closing.remove(&member);
     }
     replica.table.admit(member);
+    replica.coordination.recovered(member);
     // A log that is replayed may have been recovered again since: then the replica has that name already.
     let former = replica.members.cluster();
     replica.members.become_new_incarnation(cluster, survivor, id.clone(), kept);

@@ -373,6 +373,7 @@ impl Replica {
     /// This node is not a member any more.
     pub(super) fn forget_member(&mut self, member: RaftId) {
         self.table.remove(member);
+        self.coordination.forget_member(member);
         self.heard.remove(&member);
         self.silent_since.remove(&member);
         self.closing.remove(&member);

@@ -125,6 +125,11 @@ impl StartGuard {
         Self { own, reported: BTreeSet::new(), last_token }
     }
 
+    /// The number of this process among those of its incarnation; 0 without storage.
+    pub(super) fn process(&self) -> u64 {
+        self.own.as_ref().map_or(0, |own| own.current().number)
+    }
+
     /// Which start of its incarnation this process is.
     pub(super) fn started(&self) -> Option<Started> {
         let own = self.own.as_ref()?;

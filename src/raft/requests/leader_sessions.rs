@@ -12,7 +12,8 @@ use bytes::Bytes;
 use super::in_pages;
 use super::session::{Evaluation, Session};
 use super::session_table::{RequestStatus, SessionTable};
-use crate::raft::coordination::ClusterClock;
+use super::system_actions::SystemActions;
+use crate::raft::coordination::{ClusterClock, SystemAction};
 use crate::raft::entry::{Context, Request, RequestId};
 use crate::raft::events::{Answered, MethodResult};
 use crate::raft::frame::{Outcome, Requests};
@@ -48,6 +49,8 @@ pub struct LeaderSessions {
     turns: VecDeque<RaftId>,
     waiting_bytes: usize,
     in_flight: Vec<Evaluation>,
+    /// The leader's own actions; those in evaluation are before the requests of their batch.
+    system: SystemActions,
     batch_evaluations: usize,
     observations: VecDeque<Observation>,
     confirmed_round: u64,
@@ -95,6 +98,8 @@ pub struct EvaluatedBatch {
     pub entries: Vec<(Vec<u8>, Bytes)>,
     outcomes: Vec<(RequestId, Outcome)>,
     evaluated: Vec<Evaluation>,
+    /// The leader's own actions, which are the first entries.
+    system: Vec<SystemAction>,
     micros: u64,
 }
 
@@ -125,6 +130,7 @@ impl LeaderSessions {
             turns: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: Vec::new(),
+            system: SystemActions::default(),
             batch_evaluations: BATCH_EVALUATIONS_FIRST,
             observations: VecDeque::new(),
             confirmed_round: 0,
@@ -225,6 +231,23 @@ impl LeaderSessions {
         }
     }
 
+    /// Whether a batch may be taken now.
+    pub fn may_evaluate(&self, applied_index: u64) -> bool {
+        let is_full = !self.provisional.is_empty() && self.provisional_micros >= PROVISIONAL_MICROS_MAX;
+        self.is_open && applied_index >= self.resume_index && self.in_flight.is_empty() && !is_full
+    }
+
+    /// The leader's own actions that are appended and not applied, in their order.
+    pub fn pending_system_actions(&self) -> impl Iterator<Item = &SystemAction> {
+        self.system.pending()
+    }
+
+    /// JavaScript evaluates these before the requests of the next batch, if one may be taken. Those that are not
+    /// appended are dropped: the leader decides anew.
+    pub fn evaluate_system(&mut self, actions: Vec<SystemAction>) {
+        self.system.evaluate(actions);
+    }
+
     /// Takes the next batch for JavaScript, for each origin in the order of its calls. A request whose outcome is in
     /// the log is not evaluated again; that outcome is reported instead.
     pub fn take_evaluations(
@@ -233,8 +256,7 @@ impl LeaderSessions {
         session_table: &SessionTable,
     ) -> (Vec<Evaluation>, Vec<DueOutcome>) {
         let mut due = Vec::new();
-        let is_full = !self.provisional.is_empty() && self.provisional_micros >= PROVISIONAL_MICROS_MAX;
-        if !self.is_open || applied_index < self.resume_index || !self.in_flight.is_empty() || is_full {
+        if !self.may_evaluate(applied_index) {
             return (Vec::new(), due);
         }
         let mut bytes = 0;
@@ -281,7 +303,7 @@ impl LeaderSessions {
 
     /// Whether a request waits for JavaScript, or is with it.
     pub fn has_work(&self) -> bool {
-        !self.in_flight.is_empty() || !self.turns.is_empty()
+        !self.in_flight.is_empty() || self.system.is_evaluating() || !self.turns.is_empty()
     }
 
     /// To how many earlier leaders the requests with JavaScript were sent, at most.
@@ -315,10 +337,11 @@ impl LeaderSessions {
     /// performed after it. Gives the answers back if there is none; else the whole batch is evaluated again without
     /// them, once what is appended up to `last_index` is applied, for the rest of it may have seen what came after.
     pub fn stall(&mut self, answers: Vec<MethodResult>, last_index: u64) -> Option<Vec<MethodResult>> {
+        let requests = answers.iter().skip(self.system.evaluating().len());
         let unknown = self
             .in_flight
             .iter()
-            .zip(&answers)
+            .zip(requests)
             .filter(|(_, answer)| matches!(answer, MethodResult::Unknown(_)));
         let unknown: Vec<(RaftId, u64)> =
             unknown.map(|(evaluation, _)| (evaluation.origin, evaluation.sequence)).collect();
@@ -331,6 +354,7 @@ impl LeaderSessions {
             }
         }
         let in_flight = std::mem::take(&mut self.in_flight);
+        self.system.drop_evaluating();
         self.wait_again(in_flight);
         self.drop_provisional(last_index);
         None
@@ -368,13 +392,16 @@ impl LeaderSessions {
     /// Classifies the answers to the batch, or to its evaluated first part, as entries to propose and outcomes to
     /// report later; the rest is requeued. `None` if they answer a batch of an earlier leadership, or nothing.
     pub fn classify(&mut self, answered: Answered, clock: ClusterClock) -> Option<EvaluatedBatch> {
-        let Answered { answers, micros, at } = answered;
+        let Answered { mut answers, micros, at } = answered;
         self.clock.advance(clock.at());
         let at = self.clock.next(at);
         self.clock.advance(at);
         let mut evaluated = std::mem::take(&mut self.in_flight);
+        let (system, entries) = self.system.take_evaluated(&mut answers, at);
+        let mut batch =
+            EvaluatedBatch { entries, outcomes: Vec::new(), evaluated: Vec::new(), system, micros };
         if evaluated.is_empty() {
-            return None;
+            return (!batch.entries.is_empty()).then_some(batch);
         }
         let (asked, answered) = (evaluated.len(), answers.len());
         assert!(answered <= asked, "{asked} evaluations have at most as many answers, not {answered}");
@@ -386,10 +413,10 @@ impl LeaderSessions {
         let rest = evaluated.split_off(answered);
         injected_bug!(RequeuesBehind, rest => self.wait_behind(rest));
         self.wait_again(rest);
-        if evaluated.is_empty() {
-            return None;
+        batch.evaluated = evaluated;
+        if batch.evaluated.is_empty() {
+            return (!batch.entries.is_empty()).then_some(batch);
         }
-        let mut batch = EvaluatedBatch { entries: Vec::new(), outcomes: Vec::new(), evaluated, micros };
         for (evaluation, answer) in batch.evaluated.iter().zip(answers) {
             let outcome = match answer {
                 MethodResult::Action(action) => {
@@ -414,6 +441,7 @@ impl LeaderSessions {
         let first_index = last_index + 1 - actions.len() as u64;
         let indexes = (first_index..).zip(actions).filter(|(_, is_action)| **is_action);
         self.provisional.extend(indexes.map(|(index, _)| index));
+        self.system.appended(batch.system, first_index);
         self.provisional_micros += batch.micros;
         self.provisional_costs.push_back(Cost { last_index, micros: batch.micros });
         self.observe(batch.outcomes, last_index, 0);
@@ -462,6 +490,11 @@ impl LeaderSessions {
         self.provisional_costs.clear();
         self.provisional_micros = 0;
         self.resume_index = last_index;
+    }
+
+    /// The entry at `index` of the leader's own action is applied.
+    pub fn applied_system(&mut self, index: u64) {
+        self.system.applied(index);
     }
 
     /// Whether the entry at `index`, now delivered as committed, is the oldest of JavaScript's provisional states.

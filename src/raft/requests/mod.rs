@@ -12,6 +12,7 @@ mod leader_sessions;
 mod leader_sessions_tests;
 mod session;
 mod session_table;
+mod system_actions;
 
 pub use client_session::{ClientSession, Pending};
 pub use leader_sessions::{DueOutcome, LeaderSessions, Reply};

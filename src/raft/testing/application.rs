@@ -6,7 +6,9 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::describe::describe_system;
 use crate::error::Error;
+use crate::raft::coordination::SystemAction;
 use crate::raft::{CallOutcome, Delivery, Hashed, Input, MethodResult, Role, TakenSnapshot, Warning};
 
 /// How a call ended.
@@ -141,7 +143,9 @@ impl Application {
                     self.provisional.clear();
                 }
                 Delivery::ResetProvisional => self.provisional.clear(),
-                Delivery::Evaluate { .. } if answers.len() == evaluations_max => {}
+                Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_)
+                    if answers.len() == evaluations_max => {}
+                Delivery::EvaluateSystem(action) => answers.push(self.evaluate_system(&action)),
                 Delivery::Evaluate { method, args } => answers.push(self.evaluate(&method, &text(&args))),
                 Delivery::Clock { .. } => {}
                 Delivery::Committed { index, own, is_provisional, at, action } => {
@@ -287,6 +291,17 @@ impl Application {
         if let Some(former) = self.ends.insert(sequence, end.clone()) {
             panic!("perform {sequence} ended twice: {former}, then {end}");
         }
+    }
+
+    fn evaluate_system(&mut self, action: &SystemAction) -> MethodResult {
+        if self.is_failed {
+            return MethodResult::Nothing;
+        }
+        let action = describe_system(action);
+        let state = self.provisional.back().unwrap_or(&self.state);
+        let next = state.reduce(&action);
+        self.provisional.push_back(next);
+        MethodResult::Action(action.into())
     }
 
     fn evaluate(&mut self, method: &str, args: &str) -> MethodResult {

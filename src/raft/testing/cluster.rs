@@ -434,7 +434,7 @@ impl Cluster {
     fn begin_work(&mut self, name: &str, batch: Vec<Delivery>) {
         let replica = self.replicas.get_mut(name).expect("a node that gets a batch runs");
         let count = |is: &dyn Fn(&Delivery) -> bool| batch.iter().filter(|delivery| is(delivery)).count();
-        let evaluations = count(&|delivery| matches!(delivery, Delivery::Evaluate { .. }));
+        let evaluations = count(&Delivery::is_evaluation);
         let reduced =
             count(&|delivery| matches!(delivery, Delivery::Committed { is_provisional: false, .. }));
         let evaluations = evaluations.min((SLICE / replica.cost).max(1) as usize);

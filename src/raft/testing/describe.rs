@@ -4,6 +4,7 @@ use bytes::Bytes;
 use protobuf::Message as _;
 use raft_rs::eraftpb::ConfChangeV2;
 
+use crate::raft::coordination::SystemAction;
 use crate::raft::entry::Context;
 use crate::raft::frame::{Frame, Message, WireEntry};
 use crate::raft::{Delivery, MethodResult};
@@ -105,12 +106,24 @@ fn describe_entry(entry: &WireEntry) -> String {
         return if singles.is_empty() { "leave joint".into() } else { singles.join("+") };
     }
     match Context::decode(&entry.context) {
-        None | Some(Context::Request(_)) => String::from_utf8_lossy(&entry.data).into(),
+        None | Some(Context::Request(_) | Context::System(_)) => String::from_utf8_lossy(&entry.data).into(),
         Some(Context::Resize { cluster_size, .. }) => format!("resize {cluster_size}"),
         Some(Context::Check) => "check".into(),
         Some(Context::Epoch { .. }) => "epoch".into(),
         Some(Context::Started { starts }) => format!("starts of {}", starts.len()),
         Some(Context::Observed { observed, .. }) => format!("outcomes of {}", observed.len()),
+    }
+}
+
+/// Stands for the action that the façade makes of it.
+pub fn describe_system(action: &SystemAction) -> String {
+    match action {
+        SystemAction::SessionStarted(start) => {
+            format!("session {} of {} started: {}", start.session, start.id, start.reason.as_str())
+        }
+        SystemAction::SessionEnded(end) => {
+            format!("session {} of {} ended: {}", end.session, end.id, end.reason.as_str())
+        }
     }
 }
 
@@ -124,6 +137,7 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
             format!("evaluates {method} {}", String::from_utf8_lossy(args))
         }
         Delivery::Clock { at } => format!("hears of the time {at}"),
+        Delivery::EvaluateSystem(action) => format!("evaluates {}", describe_system(action)),
         Delivery::Committed { index, own, is_provisional, action, .. } => {
             let own = own.map_or(String::new(), |sequence| format!(" resolves {sequence}"));
             let kept = if *is_provisional { " (kept)" } else { "" };

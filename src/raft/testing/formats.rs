@@ -10,6 +10,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::raft::application::Application;
+use crate::raft::coordination::{EndReason, SessionEnd, SessionStart, StartReason, SystemAction};
 use crate::raft::entry::{Admission, Context, Request, RequestId};
 use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::frame::{
@@ -198,6 +199,15 @@ fn request() -> Request {
     }
 }
 
+fn session_start() -> SessionStart {
+    let (member, reason) = (incarnation(1).raft_id(), StartReason::Restarted);
+    SessionStart { member, id: "a".into(), session: 1, process: 2, reason }
+}
+
+fn session_end() -> SessionEnd {
+    SessionEnd { member: incarnation(1).raft_id(), id: "a".into(), session: 1, reason: EndReason::Silent }
+}
+
 fn contexts() -> Vec<Context> {
     vec![
         Context::Request(request()),
@@ -216,6 +226,8 @@ fn contexts() -> Vec<Context> {
             observed: vec![(8, Outcome::Nothing), (9, Outcome::Forgotten)],
         },
         Context::Started { starts: vec![(1, Start { number: 2, nonce: 3 })] },
+        Context::System(SystemAction::SessionStarted(session_start())),
+        Context::System(SystemAction::SessionEnded(session_end())),
     ]
 }
 
@@ -243,6 +255,8 @@ fn snapshot() -> Snapshot {
     snapshot.position = Position { index: 300, term: 3 };
     snapshot.table.apply(&request(), &"\"x\"".into());
     snapshot.members = members();
+    assert!(snapshot.coordination.presence.start(&session_start(), true));
+    assert!(snapshot.coordination.presence.end(&session_end()));
     snapshot.conf_state.voters_outgoing = snapshot.conf_state.voters.clone();
     snapshot.conf_state.learners = vec![77];
     snapshot.conf_state.auto_leave = true;
@@ -310,11 +324,22 @@ fn formats_of_before_are_read() {
         let read = Snapshot::decode(bytes).expect("it is an image");
         assert_eq!((read.position, read.conf_state), (expected.position, expected.conf_state));
         assert_eq!((read.members, read.table), (expected.members, expected.table));
-        assert_eq!(read.state, expected.state);
+        assert_eq!((read.coordination, read.state), (expected.coordination, expected.state));
     }
 }
 
 /// A position that moves would make one message of another.
+#[test]
+fn formats_have_the_system_actions_at_the_place_that_the_log_looks_for() {
+    for context in contexts() {
+        assert_eq!(
+            Context::is_system(&context.encode()),
+            matches!(context, Context::System(_)),
+            "{context:?}"
+        );
+    }
+}
+
 #[test]
 fn formats_have_every_message_at_its_place() {
     const PLACE_OFFSET: usize = 7 + 17 + 17 + 1 + 1 + 17 + 1;

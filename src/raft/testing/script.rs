@@ -60,12 +60,14 @@ impl Script {
     }
 
     /// Starts nodes whose incarnations sort as their names do, so that `a` proposes the roster and campaigns.
-    fn start(&mut self, names: &[String], cluster_size: usize, has_disk: bool) {
+    fn start(&mut self, names: &[String], cluster_size: usize, has_disk: bool, session_ticks: Option<u64>) {
         for name in names {
             // `a2` is another process with the id `a`; its incarnation is above that of `a` and below that of `b`.
             let id = name.trim_end_matches(char::is_numeric);
             let mut options = Options::new(id, cluster_size, seed_for(name, 0));
             options.is_durable = has_disk;
+            options.session_timeout_ticks = session_ticks;
+            options.application = options.application.with_sessions(session_ticks.is_some());
             self.started.insert(name.clone(), options.clone());
             self.cluster.start(name, options, has_disk.then(Disk::default));
         }
@@ -205,18 +207,21 @@ impl Runner for Script {
         };
         let mut is_quiet = false;
         match command.name.as_str() {
-            // start NAME… [size=N] [storage=disk]: starts processes.
+            // start NAME… [size=N] [storage=disk] [sessions=TICKS]: starts processes.
             "start" => {
                 let (size, storage) = (key(&mut args, "size"), key(&mut args, "storage"));
+                let sessions = key(&mut args, "sessions").map(|ticks| ticks.parse()).transpose()?;
                 let names = rest(&mut args);
                 let size = size.map_or(Ok(names.len()), |size| size.parse())?;
-                self.start(&names, size, storage.is_some_and(|storage| storage == "disk"));
+                self.start(&names, size, storage.is_some_and(|storage| storage == "disk"), sessions);
             }
-            // found NAME… [storage=disk]: starts them and lets them found a cluster and elect a leader, untold.
+            // found NAME… [storage=disk] [sessions=TICKS]: starts them and lets them found a cluster and elect a leader, untold.
             "found" => {
                 let storage = key(&mut args, "storage");
+                let sessions = key(&mut args, "sessions").map(|ticks| ticks.parse()).transpose()?;
                 let names = rest(&mut args);
-                self.start(&names, names.len(), storage.is_some_and(|storage| storage == "disk"));
+                let has_disk = storage.is_some_and(|storage| storage == "disk");
+                self.start(&names, names.len(), has_disk, sessions);
                 self.settle();
                 is_quiet = true;
             }

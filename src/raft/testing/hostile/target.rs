@@ -96,7 +96,9 @@ impl Target {
         let mut answers = Vec::new();
         for delivery in batch {
             match delivery {
-                Delivery::Evaluate { .. } => answers.push(MethodResult::Action("1".into())),
+                Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_) => {
+                    answers.push(MethodResult::Action("1".into()))
+                }
                 Delivery::TakeSnapshot => {
                     let taken = TakenSnapshot { state: Ok("1".into()), micros: 1 };
                     self.node.handle(Input::SnapshotTaken(taken));
