@@ -501,7 +501,8 @@ export interface JobsState {
 export type JobsMethods = {
   claim(
     run: string,
-    ttl: number
+    ttl: number,
+    id: string
   ): { type: 'CLAIMED'; job: string; slot: string | null; id: string; at: number } | null
   complete(run: string): { type: 'COMPLETED'; job: string; slot: string | null; at: number } | null
 }

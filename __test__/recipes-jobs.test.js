@@ -42,7 +42,7 @@ test('of three processes with the same task of node-cron, one runs it each time'
 
 test('a run is given to one process, however late the others ask', () => {
   const model = new RecipeModel(jobs())
-  const claim = run => model.call('claim', run, 1000) !== undefined
+  const claim = run => model.call('claim', run, 1000, 'a') !== undefined
   assert.equal(claim('backup:2026-01-01T03:00:00.000Z'), true)
   assert.equal(claim('backup:2026-01-01T03:00:00.000Z'), false)
   assert.equal(claim('report:2026-01-01T03:00:00.000Z'), true)
@@ -59,10 +59,10 @@ test('a run is given to one process, however late the others ask', () => {
 
 test('a run without a time may happen again after its ttl', () => {
   const model = new RecipeModel(jobs())
-  assert.equal(model.call('claim', 'migrate', 1000).type, 'CLAIMED')
-  assert.equal(model.call('claim', 'migrate', 1000), undefined)
+  assert.equal(model.call('claim', 'migrate', 1000, 'a').type, 'CLAIMED')
+  assert.equal(model.call('claim', 'migrate', 1000, 'a'), undefined)
   model.wait(1000)
-  assert.equal(model.call('claim', 'migrate', 1000).type, 'CLAIMED')
+  assert.equal(model.call('claim', 'migrate', 1000, 'a').type, 'CLAIMED')
 })
 
 test('runOnce calls one function of many, and gives its result or its error', async t => {

@@ -19,7 +19,8 @@ function clientOf(recipe, model) {
     perform: async () => {},
     getState: () => ({ key: model.state }),
     status: () => ({ id: 'a' }),
-    subscribe: () => () => {}
+    subscribe: () => () => {},
+    on: () => {}
   }
   return recipe.client(node, 'key')
 }
@@ -62,10 +63,7 @@ test('without sessions, what needs them is refused', () => {
   ]) {
     const model = new RecipeModel(recipe)
     model.caller = { id: 'a', session: null }
-    assert.throws(
-      () => model.call(method, 'x', 1),
-      /needs sessions: open the nodes with the option `sessions`/
-    )
+    assert.throws(() => model.call(method, 'x', 1), /the calling node has no session/)
   }
 })
 

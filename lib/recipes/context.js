@@ -7,6 +7,8 @@
 
 const { partOf } = require('./part')
 
+const NO_CALLER = Object.freeze({ id: null, session: null })
+
 class RecipeContext {
   /** The key under which the recipe is mounted. */
   key
@@ -25,13 +27,14 @@ class RecipeContext {
     return partOf(this.#method.getProvisionalState(), this.key, this.#recipe)
   }
 
-  /** The node that makes the call: `{ id, session }`; `session` is undefined without the option `sessions`. */
+  /** `{ id, session }` of the node that makes the call; without sessions both are null. */
   get caller() {
-    return this.#method.caller
-  }
-
-  sessions() {
-    return this.#method.sessions()
+    try {
+      return this.#method.caller
+    } catch (error) {
+      if (error.code === 'ERR_CONFLUX_NO_SESSIONS') return NO_CALLER
+      throw error
+    }
   }
 
   now() {

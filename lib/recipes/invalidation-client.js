@@ -5,14 +5,14 @@
 
 'use strict'
 
-const { Promise, clearTimeout, setTimeout } = require('../environment')
 const errors = require('../errors')
-const { listen, reasonOf, unlisten } = require('../aborts')
+const { reasonOf } = require('../aborts')
 const { kindOf } = require('../kind')
 const checks = require('./checks')
 const { invalidation } = require('./invalidation')
 const { Mount } = require('./mount')
 const { Announcements } = require('./sessions')
+const { Waiter } = require('./waiter')
 
 const OPTIONS = { timeout: checks.milliseconds(0), signal: checks.signal }
 
@@ -47,7 +47,7 @@ class Invalidation {
   constructor(mount, apply) {
     this.#mount = mount
     this.#apply = apply
-    this.#announcements = new Announcements(mount, () => mount.perform('applied', [this.#applied]))
+    this.#announcements = new Announcements(mount, () => mount.performInSession('applied', [this.#applied]))
   }
 
   /** Resolves when other nodes wait for this one. A cache is used after that. */
@@ -65,7 +65,7 @@ class Invalidation {
     this.#stop?.()
     this.#stop = undefined
     this.#queue = []
-    await this.#mount.perform('leave', [])
+    await this.#mount.performInSession('leave', [], { needsSession: false })
   }
 
   /** Resolves when all live members have applied it. */
@@ -110,30 +110,24 @@ class Invalidation {
   }
 
   #appliedByAll(sequence, timeout, signal) {
-    return new Promise((resolve, reject) => {
-      const isDone = () =>
-        Object.values(this.#mount.state.members).every(member => member.sequence >= sequence)
-      let timer
-      const waiter = {
-        aborted: () => end(() => reject(errors.aborted('invalidating', 'unknown', reasonOf(signal))))
-      }
-      const stop = this.#mount.listen(() => {
-        if (isDone()) end(resolve)
-      })
-      const onClose = () => end(() => reject(errors.closed('unknown')))
-      const end = settle => {
-        clearTimeout(timer)
-        stop()
-        this.#mount.node.off('close', onClose)
-        if (signal !== undefined) unlisten(signal, waiter)
-        settle()
-      }
-      this.#mount.node.once('close', onClose)
-      if (timeout !== undefined)
-        timer = setTimeout(() => end(() => reject(this.#lateError(sequence, timeout))), timeout)
-      if (signal !== undefined) listen(signal, waiter)
-      if (isDone()) end(resolve)
+    const isDone = () => Object.values(this.#mount.state.members).every(member => member.sequence >= sequence)
+    if (isDone()) return undefined
+    const waiter = new Waiter()
+    const reject = makeError => waiter.end(() => waiter.reject(makeError()))
+    const onClose = () => reject(() => errors.closed('unknown'))
+    const stop = this.#mount.listen(() => isDone() && waiter.end(waiter.resolve))
+    this.#mount.node.once('close', onClose)
+    waiter.onEnd(() => {
+      stop()
+      this.#mount.node.off('close', onClose)
     })
+    if (timeout !== undefined) waiter.limit(timeout, () => reject(() => this.#lateError(sequence, timeout)))
+    if (signal !== undefined) {
+      waiter.abortedBy(signal, () =>
+        reject(() => errors.aborted('invalidating', 'unknown', reasonOf(signal)))
+      )
+    }
+    return waiter.promise
   }
 
   #lateError(sequence, timeout) {

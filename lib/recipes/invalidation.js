@@ -24,14 +24,13 @@ const methods = {
 
   /** The calling node has a cache, and has applied all invalidations up to this one. */
   applied(sequence) {
-    const { id, session } = this.caller ?? {}
-    return session == null ? needsSession('invalidation') : { type: 'APPLIED', id, session, sequence }
+    const { id, session } = this.caller
+    return session === null ? needsSession('invalidation') : { type: 'APPLIED', id, session, sequence }
   },
 
   /** The calling node has no cache any more. Returns nothing if it had none. */
   leave() {
-    const { session } = this.caller ?? {}
-    if (session == null) return needsSession('invalidation')
+    const { session } = this.caller
     return hasOwn(this.state.members, session) ? { type: 'LEFT', session } : null
   }
 }

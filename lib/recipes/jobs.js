@@ -26,7 +26,7 @@ function parse(run) {
 
 const methods = {
   /** Returns nothing if another process has the run. */
-  claim(run, ttl) {
+  claim(run, ttl, id) {
     const { job, slot } = parse(run)
     const last = table.get(this.state.jobs, job)
     const at = this.now()
@@ -35,8 +35,7 @@ const methods = {
         slot === null || last.slot === null ? last.until > at : Date.parse(last.slot) >= Date.parse(slot)
       if (isTaken) return null
     }
-    const { id, session = null } = this.caller ?? {}
-    return { type: 'CLAIMED', job, slot, id, session, at, until: at + ttl }
+    return { type: 'CLAIMED', job, slot, id, at, until: at + ttl }
   },
 
   /** Returns nothing if the run is not the latest. */
@@ -51,12 +50,12 @@ const methods = {
 function reduce(state, action) {
   switch (action.type) {
     case 'CLAIMED': {
-      const { job, slot, id, session, at, until } = action
+      const { job, slot, id, at, until } = action
       const isKept = last => last.slot !== null || last.until > at
       const swept = table.sweep(state.jobs, job, isKept)
       return {
         ...state,
-        jobs: table.set(swept, job, { slot, id, session, startedAt: at, until, completedAt: null })
+        jobs: table.set(swept, job, { slot, id, startedAt: at, until, completedAt: null })
       }
     }
     case 'COMPLETED': {
@@ -80,9 +79,11 @@ function client(node, key) {
 
 class Jobs {
   #mount
+  #id
 
   constructor(mount) {
     this.#mount = mount
+    this.#id = mount.node.status().id
   }
 
   /** For node-cron: whether this process is to run it. */
@@ -91,7 +92,7 @@ class Jobs {
     const rule = checks.milliseconds(1)(ttl)
     if (rule !== undefined) throw errors.invalidCall(`shouldRun: the ttl must be ${rule}, got ${String(ttl)}`)
     // After this time another run is due, or node-cron has no use for the answer.
-    return (await this.#mount.perform('claim', [run, ttl], { timeout: ttl })) !== undefined
+    return (await this.#mount.perform('claim', [run, ttl, this.#id], { timeout: ttl })) !== undefined
   }
 
   /** For node-cron. */
@@ -105,7 +106,7 @@ class Jobs {
     if (typeof task !== 'function') throw errors.invalidCall('`runOnce` takes a function')
     checks.name('a run', run)
     const { ttl = TTL_MS_DEFAULT, ...callOptions } = checks.options('runOnce', options, OPTIONS)
-    const claimed = await this.#mount.perform('claim', [run, ttl], callOptions)
+    const claimed = await this.#mount.perform('claim', [run, ttl, this.#id], callOptions)
     if (claimed === undefined) return { ran: false, result: undefined }
     try {
       return { ran: true, result: await task() }

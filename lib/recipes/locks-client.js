@@ -6,15 +6,16 @@
 'use strict'
 
 const { randomUUID } = require('node:crypto')
-const { Promise, clearTimeout, now, setTimeout } = require('../environment')
+const { now } = require('../environment')
 const errors = require('../errors')
-const { listen, reasonOf, unlisten } = require('../aborts')
+const { reasonOf } = require('../aborts')
 const checks = require('./checks')
 const lockEntry = require('./lock-entry')
 const { entryOf } = require('./lock-state')
 const { Lock } = require('./lock')
 const { locks } = require('./locks')
 const { Mount } = require('./mount')
+const { Waiter } = require('./waiter')
 
 const { hasOwn } = Object
 
@@ -30,6 +31,9 @@ const OPTIONS = {
   signal: checks.signal
 }
 
+const NEEDS_SESSION =
+  'a lock without a `duration` is released when the session of its owner ends: open the nodes with the option `sessions`, or give a `duration`'
+
 const noop = () => {}
 
 /** @returns a client of the locks that are mounted under this key. */
@@ -40,14 +44,14 @@ function client(node, key) {
 class Locks {
   #mount
   #watch
-  #prefix
+  #id
   #ownName = randomUUID().slice(0, 8)
   #count = 0
 
   constructor(mount) {
     this.#mount = mount
     this.#watch = new OwnerWatch(mount)
-    this.#prefix = `${mount.node.status().id}/`
+    this.#id = mount.node.status().id
   }
 
   /** Resolves with a `Lock` once it is granted. */
@@ -58,9 +62,10 @@ class Locks {
     const isBounded = maxWait !== undefined && maxWait > 0
     let action
     try {
-      action = await this.#mount.perform('acquire', [key, request], {
+      action = await this.#mount.performInSession('acquire', [key, request], {
         timeout: isBounded ? maxWait : undefined,
-        signal
+        signal,
+        needsSession: request.bySession && NEEDS_SESSION
       })
     } catch (error) {
       if (error.outcome === 'unknown') this.#giveUp(key, request.owner)
@@ -133,7 +138,8 @@ class Locks {
       )
     }
     const request = {
-      owner: this.#prefix + (given.owner ?? `${this.#ownName}-${++this.#count}`),
+      id: this.#id,
+      owner: `${this.#id}/${given.owner ?? `${this.#ownName}-${++this.#count}`}`,
       mode,
       permits,
       limit,
@@ -188,52 +194,6 @@ class Locks {
   #giveUp(key, owner) {
     if (this.#mount.node.status().state !== 'open') return
     this.#mount.perform('release', [key, owner]).catch(noop)
-  }
-}
-
-/** A request that waits for its grant, its limit and its signal. */
-class Waiter {
-  promise
-  resolve
-  reject
-  #stop = noop
-  #timer = undefined
-  #signal = undefined
-  #onAbort = undefined
-  #hasEnded = false
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve
-      this.reject = reject
-    })
-  }
-
-  onEnd(stop) {
-    if (this.#hasEnded) stop()
-    else this.#stop = stop
-  }
-
-  limit(milliseconds, onEnd) {
-    if (!this.#hasEnded) this.#timer = setTimeout(onEnd, Math.max(0, milliseconds))
-  }
-
-  abortedBy(signal, onAbort) {
-    if (this.#hasEnded) return
-    this.#signal = signal
-    this.#onAbort = { aborted: onAbort }
-    if (signal.aborted) onAbort()
-    else listen(signal, this.#onAbort)
-  }
-
-  /** The first end counts. */
-  end(settle) {
-    if (this.#hasEnded) return
-    this.#hasEnded = true
-    clearTimeout(this.#timer)
-    if (this.#signal !== undefined) unlisten(this.#signal, this.#onAbort)
-    this.#stop()
-    settle()
   }
 }
 

@@ -8,6 +8,7 @@
 const errors = require('../errors')
 const lockEntry = require('./lock-entry')
 const { INITIAL_STATE, entryOf, reduce } = require('./lock-state')
+const { needsSession } = require('./sessions')
 
 /** The recipe. */
 function locks() {
@@ -18,12 +19,12 @@ const methods = {
   /**
    * Takes the lock, or queues for it.
    *
-   * @param asked `{ owner, mode, permits, limit, duration, bySession, reentrant, wait }`; `limit` is null for a lock with
+   * @param asked `{ id, owner, mode, permits, limit, duration, bySession, reentrant, wait }`; `limit` is null for a lock with
    *   readers and writers.
    */
-  acquire(key, { owner, mode, permits, limit, duration, bySession, reentrant, wait }) {
-    const { id, session = null } = this.caller ?? {}
-    if (bySession && session === null) return withoutSessions()
+  acquire(key, { id, owner, mode, permits, limit, duration, bySession, reentrant, wait }) {
+    const { session } = this.caller
+    if (bySession && session === null) return needsSession('locks')
     const { state } = this
     const former = entryOf(state, key)
     const isTimed = duration !== null || (former !== undefined && lockEntry.needsClock(former))
@@ -100,13 +101,6 @@ function faultOfReentry(holder, request, reentrant) {
   return (holder.duration === null) === (request.duration === null)
     ? undefined
     : `"${request.owner}" holds it ${holder.duration === null ? 'without' : 'with'} a duration`
-}
-
-function withoutSessions() {
-  return errors.core(
-    'ERR_CONFLUX_INVALID_ARGUMENT',
-    'a lock without a `duration` is released when the session of its owner ends: open the nodes with the option `sessions`, or give a `duration`'
-  )
 }
 
 function otherLimit(key, limit, asked) {

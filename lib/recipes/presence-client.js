@@ -23,7 +23,7 @@ class Presence {
   constructor(mount) {
     this.#mount = mount
     this.#announcements = new Announcements(mount, (name, data, options) =>
-      mount.perform('enter', [name, data], options)
+      mount.performInSession('enter', [name, data], options)
     )
   }
 
@@ -38,7 +38,10 @@ class Presence {
     checks.name('an entry', name)
     const callOptions = checks.options('leave', options, CALL_OPTIONS)
     this.#announcements.remove(name)
-    return (await this.#mount.perform('leave', [name], callOptions)) !== undefined
+    return (
+      (await this.#mount.performInSession('leave', [name], { ...callOptions, needsSession: false })) !==
+      undefined
+    )
   }
 
   /** All `{ name, data, id, session }` on this node, sorted by name, then by session. */

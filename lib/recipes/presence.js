@@ -18,14 +18,13 @@ function presence() {
 const methods = {
   /** The calling node's session has an entry of this name, with this data. */
   enter(name, data) {
-    const { id, session } = this.caller ?? {}
-    return session == null ? needsSession('presence') : { type: 'ENTERED', id, session, name, data }
+    const { id, session } = this.caller
+    return session === null ? needsSession('presence') : { type: 'ENTERED', id, session, name, data }
   },
 
   /** Returns nothing if there is none. */
   leave(name) {
-    const { session } = this.caller ?? {}
-    if (session == null) return needsSession('presence')
+    const { session } = this.caller
     const { sessions } = this.state
     const isThere = hasOwn(sessions, session) && hasOwn(sessions[session].entries, name)
     return isThere ? { type: 'LEFT', session, name } : null

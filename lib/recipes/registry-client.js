@@ -29,7 +29,7 @@ class Registry {
     this.#mount = mount
     this.#id = mount.node.status().id
     this.#announcements = new Announcements(mount, (service, data, options) =>
-      mount.perform('serve', [service, data], options)
+      mount.performInSession('serve', [service, data], options)
     )
   }
 
@@ -44,7 +44,10 @@ class Registry {
     checks.name('a service', service)
     const callOptions = checks.options('withdraw', options, CALL_OPTIONS)
     this.#announcements.remove(service)
-    return (await this.#mount.perform('withdraw', [service], callOptions)) !== undefined
+    return (
+      (await this.#mount.performInSession('withdraw', [service], { ...callOptions, needsSession: false })) !==
+      undefined
+    )
   }
 
   /** The nodes that serve it, `{ id, session, data }`, sorted by id; without a service, all nodes with a live session. */

@@ -22,14 +22,13 @@ function registry() {
 
 const methods = {
   serve(service, data) {
-    const { id, session } = this.caller ?? {}
-    return session == null ? needsSession('registry') : { type: 'SERVED', id, session, service, data }
+    const { id, session } = this.caller
+    return session === null ? needsSession('registry') : { type: 'SERVED', id, session, service, data }
   },
 
   /** Returns nothing if the calling node does not serve it. */
   withdraw(service) {
-    const { session } = this.caller ?? {}
-    if (session == null) return needsSession('registry')
+    const { session } = this.caller
     const { services } = this.state
     const serves = hasOwn(services, service) && hasOwn(services[service], session)
     return serves ? { type: 'WITHDRAWN', session, service } : null

@@ -8,12 +8,9 @@ const errors = require('../errors')
 
 const noop = () => {}
 
-/** The refusal of a call without a session. */
+/** The refusal of a call of a node without a session. Clients wait for one before they call. */
 function needsSession(recipe) {
-  return errors.core(
-    'ERR_CONFLUX_INVALID_ARGUMENT',
-    `the recipe \`${recipe}\` needs sessions: open the nodes with the option \`sessions\``
-  )
+  return errors.core('ERR_CONFLUX_NO_SESSIONS', `\`${recipe}\`: the calling node has no session`)
 }
 
 /**
@@ -23,7 +20,7 @@ class Announcements {
   #mount
   #announce
   #values = new Map()
-  #onSession = () => this.#repeat()
+  #stop = noop
 
   /** @param announce makes the call for one of them: `(name, value)`. */
   constructor(mount, announce) {
@@ -33,22 +30,19 @@ class Announcements {
 
   /** Resolves when it is announced. */
   async add(name, value, callOptions) {
-    if (this.#values.size === 0) this.#mount.node.on('session', this.#onSession)
+    if (this.#values.size === 0) this.#stop = this.#mount.onSession(() => this.#repeat())
     const entry = { value }
     this.#values.set(name, entry)
     try {
       await this.#announce(name, value, callOptions)
     } catch (error) {
-      // In a session that has ended meanwhile: the next one has its turn, or has had it.
-      if (error.code === 'ERR_CONFLUX_SESSION_ENDED') return this.#announce(name, value, callOptions)
       if (this.#values.get(name) === entry) this.remove(name)
       throw error
     }
   }
 
   remove(name) {
-    if (!this.#values.delete(name) || this.#values.size > 0) return
-    this.#mount.node.off('session', this.#onSession)
+    if (this.#values.delete(name) && this.#values.size === 0) this.#stop()
   }
 
   #repeat() {
