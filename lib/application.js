@@ -197,6 +197,10 @@ class Application {
     return this.#check.call(() => callMethod(this.#methods, method, node, args))
   }
 
+  hasMethod(name) {
+    return Object.hasOwn(this.#methods, name) && typeof this.#methods[name] === 'function'
+  }
+
   /** A state, as what runs right now is to see it. */
   show(state) {
     return this.#check === null ? state : this.#check.show(state)

@@ -31,6 +31,8 @@ const REPORT_PROGRESS = 22 // no fields
 const CAUGHT_UP = 23 // value
 const EVALUATE_SYSTEM = 24 // action
 const AT = 25 // at
+const EVALUATE_TIMER = 26 // name, due, method, args, rule
+const NEXT_TIMER = 27 // due
 
 /** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
@@ -176,6 +178,14 @@ class Batch {
         case CAUGHT_UP:
           node.caughtUp(items[i++] === 1)
           break
+        case EVALUATE_TIMER: {
+          const timer = [items[i++], items[i++], items[i++], items[i++], items[i++]]
+          if (this.#mayEvaluate) this.#evaluateTimer(timer, node, slice)
+          break
+        }
+        case NEXT_TIMER:
+          node.evaluations.nextTimer(items[i++])
+          break
         case AT:
           node.evaluations.time(items[i++], slice.lastRead)
           break
@@ -199,6 +209,12 @@ class Batch {
     if (this.#evaluationStart !== 0) return
     this.#evaluationStart = slice.lastRead
     node.evaluations.begin(this.#evaluationStart)
+  }
+
+  #evaluateTimer(timer, node, slice) {
+    this.#begin(node, slice)
+    const length = node.evaluations.evaluateTimer(...timer)
+    this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 
   #evaluateSystem(action, node, slice) {

@@ -149,6 +149,13 @@ module.exports = {
       NOT_APPLIED
     ),
 
+  tooManyTimers: (count, bytes, countMax, bytesMax) =>
+    failure(
+      'ERR_CONFLUX_TOO_MANY_TIMERS',
+      `there are ${count} timers of ${bytes} bytes; at most ${countMax} and ${bytesMax} bytes are allowed`,
+      { count, bytes, countMax, bytesMax }
+    ),
+
   notInMethod: what =>
     failure(
       'ERR_CONFLUX_NOT_IN_METHOD',

@@ -10,11 +10,20 @@ const errors = require('./errors')
 const { encode, encodeLoosely } = require('./json')
 const { StateError } = require('./state-error')
 
-/** The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error; an error: there is no such method. */
+/**
+ * The answers' kinds, which src/js/turn.rs reads: nothing; an action; an error; an error: there is no such method; an
+ * action, or null, and what it does to timers; the next time of a timer, or null, and then the same.
+ */
 const NOTHING = '0'
 const ACTION = '1,'
 const REFUSED = '2,'
 const UNKNOWN = '3,'
+const CHANGES = '4,'
+const FIRED = '5,'
+
+/** The methods of every node, which change timers. */
+const SCHEDULE = '@@conflux/schedule'
+const UNSCHEDULE = '@@conflux/unschedule'
 
 /**
  * The answer, and the provisional state of its action in the store.
@@ -22,13 +31,14 @@ const UNKNOWN = '3,'
  * @param onThrown called with what the method or the reducer threw by mistake: `'method'` or `'reducer'`, the method's name, and
  *   the error.
  */
-function evaluate(application, store, { node, method, args }, onThrown) {
+function evaluate(application, store, { context, method, args }, onThrown) {
   let text
   let isRefusal = false
   try {
-    const returned = application.call(node, method, args)
+    let returned = application.call(context.handle, method, args)
+    if (returned === NO_METHOD) returned = runBuiltIn(context, method, args)
     if (returned === NO_METHOD) return UNKNOWN + encodeError(errors.unknownMethod(method))
-    if (returned === undefined || returned === null) return NOTHING
+    if (returned === undefined || returned === null) return changeOnly(context)
     isRefusal = errors.isError(returned)
     if (isRefusal) throw returned
     text = encode(returned, 'action')
@@ -40,7 +50,7 @@ function evaluate(application, store, { node, method, args }, onThrown) {
     return REFUSED + encodeError(error, METHOD_THREW)
   }
   // A `toJSON` that returns null means that there is nothing to do.
-  if (text === 'null') return NOTHING
+  if (text === 'null') return changeOnly(context)
   try {
     // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
     store.evaluate(JSON.parse(text))
@@ -49,7 +59,56 @@ function evaluate(application, store, { node, method, args }, onThrown) {
     onThrown('reducer', method, error)
     return REFUSED + encodeError(errors.reducer(method, error), undefined, error)
   }
-  return ACTION + text
+  const { changes } = context
+  return changes.isEmpty ? ACTION + text : `${CHANGES}${text},${changes.encode()}`
+}
+
+/** There is no action. */
+function changeOnly({ changes }) {
+  return changes.isEmpty ? NOTHING : `${CHANGES}null,${changes.encode()}`
+}
+
+/** What `node.schedule` and `node.unschedule` run on the leader. */
+function runBuiltIn({ changes, at }, method, [name, options]) {
+  if (method === SCHEDULE) {
+    changes.schedule(name, options, at, false)
+    return null
+  }
+  if (method === UNSCHEDULE) {
+    changes.unschedule(name)
+    return null
+  }
+  return NO_METHOD
+}
+
+/**
+ * The same for the method of a timer.
+ *
+ * @param next its next time, or null.
+ * @param onFailed called with an error: the method has refused, thrown, or is not there.
+ */
+function evaluateTimer(application, store, call, next, onThrown, onFailed) {
+  const answer = evaluate(application, store, call, onThrown)
+  const rest = answer.slice(2)
+  switch (answer.slice(0, 2)) {
+    case ACTION:
+      return `${FIRED}${next},${rest},[]`
+    case CHANGES:
+      return `${FIRED}${next},${rest}`
+    case REFUSED:
+      onFailed(JSON.parse(rest))
+      return skipTimer(next)
+    case UNKNOWN:
+      onFailed(JSON.parse(rest))
+      return answer
+    default:
+      return skipTimer(next)
+  }
+}
+
+/** The answer to a timer that does nothing this time. */
+function skipTimer(next) {
+  return `${FIRED}${next},null,[]`
 }
 
 /**
@@ -169,4 +228,14 @@ function withoutFrames(message) {
   }
 }
 
-module.exports = { evaluate, evaluateSystem, refuse, decodeError, stackOf }
+module.exports = {
+  SCHEDULE,
+  UNSCHEDULE,
+  decodeError,
+  evaluate,
+  evaluateSystem,
+  evaluateTimer,
+  refuse,
+  skipTimer,
+  stackOf
+}

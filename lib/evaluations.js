@@ -5,26 +5,38 @@
 'use strict'
 
 const { Clock } = require('./clock')
+const { now } = require('./environment')
+const { skipTimer } = require('./evaluation')
 const { MethodContext } = require('./method-context')
+const { TimerAlarm } = require('./timer-alarm')
+const { advance } = require('./timer-rules')
 
 class Evaluations {
   #replicatedState
   #clock
   #context
   #onThrown
+  #alarm
+  #events
   #answers = []
   /** The lengths of their texts. */
   #answersLength = 0
 
   /**
    * @param node the public object of the node.
-   * @param seedOf gives the seed of an evaluation from its position in the batch.
+   * @param core gives the native node.
+   * @param hasMethod tells whether this node has a method.
    * @param events is notified of what methods and reducers throw by mistake, and of a clock that jumps.
    */
-  constructor(node, replicatedState, seedOf, events) {
+  constructor(node, replicatedState, core, hasMethod, events) {
     this.#replicatedState = replicatedState
     this.#clock = new Clock(jump => events.clockJumped(jump))
-    this.#context = new MethodContext(node, seedOf)
+    this.#context = new MethodContext(node, core, hasMethod)
+    this.#alarm = new TimerAlarm(
+      () => this.#clock.read(now()),
+      at => core().timersDue(at)
+    )
+    this.#events = events
     this.#onThrown = (what, method, error) => events.threw(what, method, error)
   }
 
@@ -40,14 +52,32 @@ class Evaluations {
   }
 
   begin(moment) {
-    this.#context.at = this.#clock.read(moment)
+    this.#context.beginBatch(this.#clock.read(moment))
   }
 
   /** Returns the length of the answers so far. */
   evaluate(method, args) {
     const context = this.#context
     context.begin(this.#answers.length)
-    const answer = this.#replicatedState.evaluate({ node: context.handle, method, args }, this.#onThrown)
+    const answer = this.#replicatedState.evaluate({ context, method, args }, this.#onThrown)
+    context.end()
+    return this.#add(answer)
+  }
+
+  /** The next timer is due then, and this node leads; null: there is none, or it does not lead. */
+  nextTimer(due) {
+    this.#alarm.set(due)
+  }
+
+  /** The same for a timer that is due. */
+  evaluateTimer(name, due, method, args, rule) {
+    const context = this.#context
+    const { isSkipped, next } = advance(rule, due, context.at)
+    if (isSkipped) return this.#add(skipTimer(next))
+    context.begin(this.#answers.length, { name, due })
+    const onFailed = ({ message }) => this.#events.timerFailed(name, method, due, message)
+    const call = { context, method, args }
+    const answer = this.#replicatedState.evaluateTimer(call, next, this.#onThrown, onFailed)
     context.end()
     return this.#add(answer)
   }

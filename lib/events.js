@@ -19,6 +19,7 @@ class Events {
   #warned = new Set()
   /** Where methods and reducers threw. */
   #thrown = new Set()
+  #failedTimers = new Set()
 
   /**
    * @param emitter whose listeners get the events.
@@ -82,6 +83,15 @@ class Events {
       `the wall clock of this node is ${milliseconds} ms ${wall > at ? 'ahead of' : 'behind'} the cluster's clock: it was ` +
       "set, or differs from those of the other nodes; the cluster's clock approaches it slowly"
     this.warn('WARN_CONFLUX_CLOCK_JUMP', message, { wall, at })
+  }
+
+  /** The method of a timer refused or threw, or this leader has none of that name: each message of a timer is reported once. */
+  timerFailed(timer, method, scheduledAt, why) {
+    const news = `${timer} ${why}`
+    if (this.#failedTimers.has(news) || this.#failedTimers.size === THROWN_MAX) return
+    this.#failedTimers.add(news)
+    const message = `the timer "${timer}" ran the method \`${method}\`, which did not succeed: ${why}`
+    this.warn('WARN_CONFLUX_TIMER_FAILED', message, { timer, method, scheduledAt, why })
   }
 
   /** A function of a custom channel threw, or its promise was rejected: likewise. */

@@ -99,6 +99,10 @@ class LateNative {
     return '[1,0]'
   }
 
+  timers() {
+    return '[]'
+  }
+
   status() {
     const { id, clusterSize } = this.#options
     return JSON.stringify({
@@ -119,6 +123,7 @@ class LateNative {
       faultTolerance: 0,
       waitingFor: 'waiting for the former node of this id, in this process, to close',
       caughtUp: false,
+      timers: { count: 0, nextDue: null },
       droppedFrames: NO_DROPPED_FRAMES
     })
   }

@@ -1,39 +1,63 @@
 // What `this` is in a method: the leader's node, and beside it what only an evaluation has.
 //
-// Made by node.js, which says when an evaluation begins and ends. The object is made once: a call pays for what it uses.
+// Made by evaluations.js, which says when an evaluation begins and ends. The object is made once: a call pays for what it
+// uses.
 
 'use strict'
 
 const errors = require('./errors')
 const { Random } = require('./random')
+const { TimerChanges } = require('./timer-changes')
 
 class MethodContext {
   /** `this` of the methods. */
   handle
+  /** What the method does to the timers. */
+  changes
   /** The time of the evaluations of this batch. */
   at = 0
   #isRunning = false
   #position = 0
   #random = null
-  #seedOf
+  /** The timer that runs the method: `{ name, due }`, or null. */
+  #timer = null
+  #core
 
-  /** @param seedOf gives the seed of an evaluation from its position in the batch. */
-  constructor(node, seedOf) {
-    this.#seedOf = seedOf
+  /**
+   * @param node the public object of the node.
+   * @param core gives the native node.
+   * @param hasMethod tells whether this node has a method.
+   */
+  constructor(node, core, hasMethod) {
+    this.#core = core
+    this.changes = new TimerChanges(core, hasMethod)
     this.handle = Object.create(node, {
       now: { value: () => this.#now() },
-      random: { value: () => this.#next() }
+      random: { value: () => this.#next() },
+      schedule: { value: (name, options) => this.#schedule(name, options) },
+      unschedule: { value: name => this.#unschedule(name) },
+      timer: { get: () => this.#timer?.name },
+      scheduledAt: { get: () => this.#timer?.due }
     })
   }
 
-  begin(position) {
+  beginBatch(at) {
+    this.at = at
+    this.changes.beginBatch()
+  }
+
+  /** @param timer what runs the method, if no call does. */
+  begin(position, timer = null) {
     this.#position = position
     this.#random = null
+    this.#timer = timer
+    if (!this.changes.isEmpty) this.changes.clear()
     this.#isRunning = true
   }
 
   end() {
     this.#isRunning = false
+    this.#timer = null
   }
 
   #now() {
@@ -44,8 +68,18 @@ class MethodContext {
   /** The same numbers wherever this call is evaluated. */
   #next() {
     this.#check('random')
-    this.#random ??= new Random(this.#seedOf(this.#position))
+    this.#random ??= new Random(this.#core().evaluationSeed(this.#position))
     return this.#random.next()
+  }
+
+  #schedule(name, options) {
+    this.#check('schedule')
+    this.changes.schedule(name, options, this.at, true)
+  }
+
+  #unschedule(name) {
+    this.#check('unschedule')
+    this.changes.unschedule(name)
   }
 
   #check(what) {

@@ -33,6 +33,7 @@ const { Ready } = require('./ready')
 const { ReplicatedState } = require('./replicated-state')
 const { ringOf } = require('./secret')
 const { TIMEOUT_MAX } = require('./timeout')
+const { Timers } = require('./timers')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
 
@@ -52,6 +53,7 @@ class Node {
   #calls
   #operations
   #ready
+  #timers
   #events
   #keepAlive = null
   /** The last call of `ref` or `unref`. */
@@ -106,7 +108,8 @@ class Node {
     this.evaluations = new Evaluations(
       this.handle,
       this.#replicatedState,
-      position => this.#native.evaluationSeed(position),
+      () => this.#native,
+      name => this.#application.hasMethod(name),
       this.#events
     )
     this.#inbox = new Inbox(this, this.#replicatedState)
@@ -119,6 +122,7 @@ class Node {
       () => this.#waitingFor()
     )
     this.#operations = new Operations(options, stacks)
+    this.#timers = new Timers(this.#calls, () => this.#native)
     this.#ready = new Ready(
       () => this.#waitingFor(),
       () => JSON.parse(this.#native.status()).faultTolerance,
@@ -159,6 +163,9 @@ class Node {
   #makeHandle() {
     const handle = new Emitter()
     handle.perform = (method, args, options, callback) => this.#perform(method, args, options, callback)
+    handle.schedule = (...args) => this.#changeTimers('schedule', args)
+    handle.unschedule = (...args) => this.#changeTimers('unschedule', args)
+    handle.timers = () => this.#timers.list()
     handle.subscribe = listener => this.#subscribe(listener)
     handle.watch = (selector, listener, options) => this.#watch(selector, listener, options)
     handle.commits = options => this.#commits(options)
@@ -214,6 +221,11 @@ class Node {
       nextTick(callback, error)
       return undefined
     }
+  }
+
+  #changeTimers(name, args) {
+    this.#application.forbidInside(name)
+    return this.#whileOpen(name, () => this.#timers[name](args, this.handle[name]))
   }
 
   #subscribe(listener) {
@@ -345,6 +357,7 @@ class Node {
       pending: this.#calls.count,
       waitingFor: isAlive ? core.waitingFor : null,
       caughtUp: isAlive && core.caughtUp,
+      timers: core.timers,
       droppedFrames: core.droppedFrames
     }
   }
@@ -417,6 +430,7 @@ class Node {
 
   role(role, term, leader) {
     if (role !== 'leader' || term !== this.#term) this.#replicatedState.dropProvisional()
+    if (role !== 'leader') this.evaluations.nextTimer(null)
     const isNewRole = role !== this.#role
     const isNewLeader = leader !== this.#leader
     const isNewTerm = term !== this.#term
@@ -537,6 +551,7 @@ class Node {
     this.#membership.end()
     this.#namesakes.remove()
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer)
+    this.evaluations.nextTimer(null)
     this.#replicatedState.dropProvisional()
     this.#replicatedState.subscribers.clear()
     this.#replicatedState.selections.clear()

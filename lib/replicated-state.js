@@ -7,7 +7,7 @@
 
 const errors = require('./errors')
 const { Commits } = require('./commits')
-const { evaluate, evaluateSystem, refuse } = require('./evaluation')
+const { evaluate, evaluateSystem, evaluateTimer, refuse } = require('./evaluation')
 const { Selections } = require('./selections')
 const snapshot = require('./snapshot')
 const { Store } = require('./store')
@@ -79,6 +79,12 @@ class ReplicatedState {
     // Nothing is evaluated on a state that lacks a committed action. The core drops this answer.
     if (this.#applyError !== null) return refuse(this.#applyError.cause)
     return evaluate(this.#application, this.#store, call, onThrown)
+  }
+
+  /** The answer to a timer. */
+  evaluateTimer(call, next, onThrown, onFailed) {
+    if (this.#applyError !== null) return refuse(this.#applyError.cause)
+    return evaluateTimer(this.#application, this.#store, call, next, onThrown, onFailed)
   }
 
   /** The answer to an action that no call made. */

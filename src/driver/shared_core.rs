@@ -19,6 +19,7 @@ use crate::channel::Outbound;
 use crate::channel::marker::MarkerRequest;
 use crate::crash;
 use crate::error::Error;
+use crate::raft::coordination::Timers;
 use crate::raft::{Commits, Delivery, Incarnation, Input, Node, Status, Work};
 
 pub enum Command {
@@ -103,6 +104,12 @@ impl Handle {
     /// What `Node::evaluation_seed` gives.
     pub fn evaluation_seed(&self, position: usize) -> u64 {
         self.shared_core.lock().node.as_ref().map_or(0, |node| node.evaluation_seed(position))
+    }
+
+    /// What `read` makes of `Node::timers`; `None` before the node is in a cluster.
+    pub fn timers<T>(&self, read: impl FnOnce(&Timers, (usize, usize)) -> T) -> Option<T> {
+        let core = self.shared_core.lock();
+        core.node.as_ref()?.timers().map(|(timers, expected)| read(timers, expected))
     }
 
     /// Ends the node without grace, as a crash would; `Application::stopped` is not called.

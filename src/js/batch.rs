@@ -11,7 +11,7 @@ use serde_json::json;
 use super::delivery_kinds as kind;
 use super::json::{DEPTH_MAX, is_compound, text, text_opening_with};
 use crate::error::Error;
-use crate::raft::coordination::{SessionEnd, SessionStart, SystemAction};
+use crate::raft::coordination::{SessionEnd, SessionStart, SystemAction, Timers};
 use crate::raft::events::FailureOutcome;
 use crate::raft::{CallOutcome, Commits, CommittedAction, Delivery, Warning};
 
@@ -57,6 +57,25 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                     None => refused.push(evaluations),
                 }
                 evaluations += 1;
+            }
+            Delivery::EvaluateTimer(timer) => {
+                let texts =
+                    (text_opening_with(b'[', &timer.args, DEPTH_MAX + 1), text(&timer.rule, DEPTH_MAX));
+                match texts {
+                    (Some(args), Some(rule)) => {
+                        items.number(kind::EVALUATE_TIMER.into()).string(&timer.name).number(timer.due);
+                        items.string(&timer.method).json(args).json(rule);
+                    }
+                    (None, _) | (_, None) => refused.push(evaluations),
+                }
+                evaluations += 1;
+            }
+            Delivery::NextTimer { due } => {
+                items.number(kind::NEXT_TIMER.into());
+                match due {
+                    Some(due) => items.number(*due),
+                    None => items.json("null"),
+                };
             }
             Delivery::EvaluateSystem(action) => {
                 items.number(kind::EVALUATE_SYSTEM.into()).json(&system_action(action).to_string());
@@ -116,6 +135,17 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
     Batch { text: items.finish(), states, refused }
 }
 
+/// All timers: `[name,due,method,args,rule,…]`.
+pub fn encode_timers(timers: &Timers) -> String {
+    let mut items = Items(String::new());
+    for (name, timer) in timers.iter() {
+        let args = text_opening_with(b'[', &timer.args, DEPTH_MAX + 1).unwrap_or("[]");
+        let rule = text(&timer.rule, DEPTH_MAX).unwrap_or("{}");
+        items.string(name).number(timer.due).string(&timer.method).json(args).json(rule);
+    }
+    items.finish()
+}
+
 /// What an iterator over commits reads.
 pub fn encode_commits(commits: &Commits) -> String {
     let mut items = Items(String::new());
@@ -158,6 +188,7 @@ fn system_action(action: &SystemAction) -> serde_json::Value {
         SystemAction::SessionStarted(SessionStart { id, session, reason, .. }) => json!({
             "type": "@@conflux/SESSION_STARTED", "id": &**id, "session": session, "reason": reason.as_str(),
         }),
+        SystemAction::TimerFired(_) => unreachable!("a timer is evaluated by its method"),
         SystemAction::SessionEnded(SessionEnd { id, session, reason, .. }) => json!({
             "type": "@@conflux/SESSION_ENDED", "id": &**id, "session": session, "reason": reason.as_str(),
         }),

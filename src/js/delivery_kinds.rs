@@ -54,6 +54,10 @@ delivery_kinds! {
     EVALUATE_SYSTEM = 24 (action);
     /// The time of the commits that follow in this batch; 0: they have none.
     AT = 25 (at);
+    /// Runs the method of a timer.
+    EVALUATE_TIMER = 26 (name, due, method, args, rule);
+    /// `due` is null if there is no timer.
+    NEXT_TIMER = 27 (due);
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ impl NativeNode {
     }
 
     /// Ends the delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
-    /// there, one after the other in one flat array; how long these evaluations took, in microseconds; and their time,
+    /// there, `[4,action,changes]` for one that changes timers, `[5,next,action,changes]` for that of a timer, one after the other in one flat array; how long these evaluations took, in microseconds; and their time,
     /// in milliseconds since 1970. There may be fewer than the batch asked for: the rest is asked again.
     #[napi(catch_unwind)]
     pub fn answered(&self, text: String, micros: f64, at: f64) -> napi::Result<()> {
@@ -228,6 +228,30 @@ impl NativeNode {
     #[napi(catch_unwind)]
     pub fn commits(&self, from: f64, until: f64) -> String {
         batch::encode_commits(&self.handle.commits(from as u64, until as u64))
+    }
+
+    /// The clock has reached this time, for which the core waits.
+    #[napi(catch_unwind)]
+    pub fn timers_due(&self, at: f64) {
+        self.handle.run_inline(Input::TimersDue { at: at as u64 });
+    }
+
+    /// All timers, as the text of a flat JSON array.
+    #[napi(catch_unwind)]
+    pub fn timers(&self) -> String {
+        self.handle.timers(|timers, _| batch::encode_timers(timers)).unwrap_or_else(|| "[]".into())
+    }
+
+    /// `[count,bytes]` of the timers once everything that is appended is applied, at most.
+    #[napi(catch_unwind)]
+    pub fn timer_room(&self) -> Vec<f64> {
+        let (count, bytes) = self.handle.timers(|_, expected| expected).unwrap_or_default();
+        vec![count as f64, bytes as f64]
+    }
+
+    #[napi(catch_unwind)]
+    pub fn has_timer(&self, name: String) -> bool {
+        self.handle.timers(|timers, _| timers.get(&name).is_some()).unwrap_or_default()
     }
 
     /// Ends gracefully within so many milliseconds, leaving the cluster or staying a member; the last delivery says

@@ -34,6 +34,7 @@ struct Json<'a> {
     fault_tolerance: usize,
     waiting_for: Option<String>,
     caught_up: bool,
+    timers: JsonTimers,
     dropped_frames: JsonDroppedFrames,
 }
 
@@ -56,6 +57,13 @@ struct JsonMissing<'a> {
     id: &'a str,
     /// Milliseconds.
     silent_ms: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonTimers {
+    count: usize,
+    next_due: Option<u64>,
 }
 
 /// Frames that had no effect, by reason.
@@ -125,6 +133,7 @@ pub fn encode(status: &Status, tick: Duration, security: &Security) -> String {
         fault_tolerance: status.fault_tolerance,
         waiting_for: status.waiting_for.as_deref().map(|what| waiting_for(what, security)),
         caught_up: status.is_caught_up,
+        timers: JsonTimers { count: status.timers, next_due: status.next_timer },
         dropped_frames: JsonDroppedFrames::new(security, status.ignored_frames),
     };
     serde_json::to_string(&json).expect("a status is plain data: encoding it cannot fail")

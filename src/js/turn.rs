@@ -12,7 +12,8 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::raft::events::Operation;
+use crate::raft::coordination::TimerChange;
+use crate::raft::events::{Effects, Operation};
 use crate::raft::{MethodResult, Perform};
 
 /// `["method",[…args],"method",[…args],…]`, numbered from `first` on.
@@ -112,10 +113,41 @@ impl<'de> Visitor<'de> for Answers {
                 1 => MethodResult::Action(copy(text()?)),
                 2 => MethodResult::Refused(copy(text()?)),
                 3 => MethodResult::Unknown(copy(text()?)),
+                4 => {
+                    let action = some(text()?);
+                    effects(None, action, items.next_element()?.unwrap_or_default())
+                }
+                5 => {
+                    let next = items.next_element::<Option<u64>>()?.flatten();
+                    let action = items.next_element::<&RawValue>()?.and_then(some);
+                    effects(next, action, items.next_element()?.unwrap_or_default())
+                }
                 _ => return Err(A::Error::custom(format!("no kind of answer: {kind}"))),
             });
         }
         Ok(answers)
+    }
+}
+
+fn effects(next: Option<u64>, action: Option<Bytes>, changes: Vec<GivenChange>) -> MethodResult {
+    let changes = changes.into_iter().map(change).collect();
+    MethodResult::Effects(Box::new(Effects { action, next, changes }))
+}
+
+/// No action is null.
+fn some(raw: &RawValue) -> Option<Bytes> {
+    (raw.get() != "null").then(|| copy(raw))
+}
+
+/// `["name",[due,"method",[…args],{…rule}]]`, or `["name",null]` to remove a timer.
+type GivenChange<'a> = (Arc<str>, Option<(u64, Arc<str>, &'a RawValue, &'a RawValue)>);
+
+fn change((name, set): GivenChange) -> TimerChange {
+    match set {
+        Some((due, method, args, rule)) => {
+            TimerChange::Set { name, due, method, args: copy(args), rule: copy(rule) }
+        }
+        None => TimerChange::Remove { name },
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::coordination::{NO_TIME, SystemAction};
+use super::coordination::{NO_TIME, SystemAction, TimerChange, mix};
 use super::frame::Outcome;
 use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
@@ -25,7 +25,7 @@ pub const FOUNDING_TERM: u64 = 1;
 /// The context of a normal entry. New variants go to the end: the position is the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Context {
-    /// `data` is an action.
+    /// `data` is an action, or empty if the call only changes timers.
     Request(Request),
     /// The cluster is to have so many voters, unless an entry after this index has resized it.
     Resize { cluster_size: u32, after: u64 },
@@ -42,6 +42,8 @@ pub enum Context {
     System(SystemAction),
 }
 
+/// The first byte of the encoding of [`Context::Request`].
+const REQUEST: u8 = 0;
 /// The first byte of the encoding of [`Context::System`].
 const SYSTEM: u8 = 6;
 
@@ -70,14 +72,6 @@ impl RequestId {
     }
 }
 
-/// The finalizer of SplitMix64: changes half of all bits for each bit that differs.
-fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
 /// The context of an action's entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -92,6 +86,11 @@ pub struct Request {
 }
 
 impl Context {
+    /// Whether it is that of a call; one that only changes timers has no action.
+    pub fn is_request(context: &[u8]) -> bool {
+        context.first() == Some(&REQUEST)
+    }
+
     /// Whether the context of an entry with an action says that no call made it.
     pub fn is_system(context: &[u8]) -> bool {
         context.first() == Some(&SYSTEM)
@@ -101,21 +100,44 @@ impl Context {
         postcard::to_allocvec(self).expect("a context is plain data: encoding it cannot fail")
     }
 
-    /// The context of an entry that was evaluated at this time, in milliseconds since 1970.
-    pub fn encode_at(&self, at: u64) -> Vec<u8> {
-        postcard::to_extend(&at, self.encode()).expect("a number is plain data: encoding it cannot fail")
+    /// The context of an entry that was evaluated.
+    pub fn encode_stamped(&self, stamp: &Stamp) -> Vec<u8> {
+        let plain = "a stamp is plain data: encoding it cannot fail";
+        let context = postcard::to_extend(&stamp.at, self.encode()).expect(plain);
+        match &stamp.timers[..] {
+            [] => context,
+            timers => postcard::to_extend(timers, context).expect(plain),
+        }
     }
 
     /// `None` if the bytes are none of ours; such an entry changes nothing, on any node.
     pub fn decode(context: &Bytes) -> Option<Self> {
-        Some(Self::decode_at(context)?.0)
+        Some(Self::decode_stamped(context)?.0)
     }
 
-    /// Also the time, or [`NO_TIME`].
-    pub fn decode_at(context: &Bytes) -> Option<(Self, u64)> {
+    /// Also what follows it.
+    pub fn decode_stamped(context: &Bytes) -> Option<(Self, Stamp)> {
         let (context, rest) = postcard::take_from_bytes(context).ok()?;
-        let at = postcard::from_bytes(rest).ok().filter(|at| *at < NUMBER_MAX);
-        Some((context, at.unwrap_or(NO_TIME)))
+        Some((context, Stamp::decode(rest)))
+    }
+}
+
+/// What follows the context of an entry that was evaluated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// When, in milliseconds since 1970, or [`NO_TIME`].
+    pub at: u64,
+    /// What the action does to the timers; nothing is written of an empty list.
+    pub timers: Vec<TimerChange>,
+}
+
+impl Stamp {
+    /// The context of another entry is followed by nothing.
+    fn decode(bytes: &[u8]) -> Self {
+        let Ok((at, rest)) = postcard::take_from_bytes(bytes) else { return Self::default() };
+        let timers =
+            if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).unwrap_or_default() };
+        Self { at: if at < NUMBER_MAX { at } else { NO_TIME }, timers }
     }
 }
 

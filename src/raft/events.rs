@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_rs::eraftpb;
 
-use super::coordination::SystemAction;
+use super::coordination::{SystemAction, TimerChange};
 use super::identity::{ClusterUuid, Incarnation, Start};
 use crate::error::Error;
 
@@ -35,6 +35,8 @@ pub enum Input {
     Progressed { index: u64 },
     /// The application has handed over every call that it made in response to the last batch.
     TurnOver,
+    /// The clock has reached this time: timers up to there are due.
+    TimersDue { at: u64 },
     /// JavaScript's answer to `Delivery::TakeSnapshot`, before `Answered` of the same batch.
     SnapshotTaken(TakenSnapshot),
     /// JavaScript's answer to `Delivery::Hash`, before `Answered` of the same batch.
@@ -180,9 +182,31 @@ pub enum MethodResult {
     Nothing,
     /// An error: JSON text of an object that the façade of the origin turns into an `Error` again.
     Refused(Bytes),
+    /// What is to be logged is more than an action.
+    Effects(Box<Effects>),
     /// This node has no such method: the JSON text of the error that says so. Where nodes of several versions are
     /// members, the call waits for a leader that has it.
     Unknown(Bytes),
+}
+
+/// What a method does that also changes timers, or is that of a timer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// JSON text.
+    pub action: Option<Bytes>,
+    /// When the timer fires next.
+    pub next: Option<u64>,
+    pub changes: Vec<TimerChange>,
+}
+
+/// A timer whose time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueTimer {
+    pub name: Arc<str>,
+    pub due: u64,
+    pub method: Arc<str>,
+    pub args: Bytes,
+    pub rule: Bytes,
 }
 
 /// What the driver has to do, in this order.
@@ -317,6 +341,10 @@ pub enum Delivery {
     /// The same for an action that the leader logs on its own account: reduce it over the provisional state, and
     /// answer with its text.
     EvaluateSystem(SystemAction),
+    /// The same for a timer that is due: run its method.
+    EvaluateTimer(Box<DueTimer>),
+    /// Say `Input::TimersDue` when the clock has reached this time; `None`: no more.
+    NextTimer { due: Option<u64> },
     /// Reduce a committed action.
     Committed {
         index: u64,
@@ -362,7 +390,7 @@ pub enum Delivery {
 impl Delivery {
     /// Whether JavaScript answers it with a `MethodResult`.
     pub fn is_evaluation(&self) -> bool {
-        matches!(self, Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_))
+        matches!(self, Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_) | Delivery::EvaluateTimer(_))
     }
 
     /// The bytes whose number others determine. Of a state only its place is in the text.
@@ -375,10 +403,12 @@ impl Delivery {
                 ..
             } => payload.len(),
             Delivery::Evaluate { args, .. } => args.len(),
+            Delivery::EvaluateTimer(timer) => timer.args.len() + timer.rule.len(),
             Delivery::Settled { call_outcome: CallOutcome::Nothing | CallOutcome::Failed { .. }, .. }
             | Delivery::Role { .. }
             | Delivery::ResetProvisional
             | Delivery::EvaluateSystem(_)
+            | Delivery::NextTimer { .. }
             | Delivery::Clock { .. }
             | Delivery::TakeSnapshot
             | Delivery::Restore { .. }

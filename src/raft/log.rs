@@ -239,12 +239,12 @@ impl Log {
     }
 }
 
-/// Whether a call made it: what a change of the configuration carries is not the application's, and the members'
+/// Whether a call made it, or what it does to the timers: what a change of the configuration carries is not the application's, and the members'
 /// sessions are nothing that a cluster could lose.
 pub fn is_action(entry: &Entry) -> bool {
     entry.entry_type == EntryType::EntryNormal
-        && !entry.data.is_empty()
-        && !Context::is_system(&entry.context)
+        && (Context::is_request(&entry.context)
+            || !entry.data.is_empty() && !Context::is_system(&entry.context))
 }
 
 /// About what an entry takes in memory.

@@ -35,6 +35,7 @@ mod snapshot_transfers;
 mod snapshots;
 mod starts;
 mod state_comparison;
+mod timers;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ use rand_chacha::{
 };
 
 use super::bootstrap::{self, Bootstrap, Phase};
+use super::coordination::Timers;
 use super::events::{Delivery, Input, Operation, StoredState, Target, Warning, Work};
 use super::frame::{Message, Requests};
 use super::options::Options;
@@ -183,6 +185,12 @@ impl Node {
             }
             Input::Answered(answered) => self.answered(answered),
             Input::Progressed { index } => self.progressed(index),
+            Input::TimersDue { at } => {
+                if let Some(leader) = self.replica.as_mut().and_then(|replica| replica.leader_state.as_mut())
+                {
+                    leader.timers.reached(at);
+                }
+            }
             Input::TurnOver => self.commit_piggyback.release(),
             Input::SnapshotTaken(taken) => {
                 if let Some(replica) = &mut self.replica {
@@ -314,6 +322,12 @@ impl Node {
     pub fn evaluation_seed(&self, position: usize) -> u64 {
         let leader = self.replica.as_ref().and_then(|replica| replica.leader_state.as_ref());
         leader.map_or(0, |leader| leader.sessions.seed(position))
+    }
+
+    /// The timers, and how many there will be, with their bytes, once what is appended is applied.
+    pub fn timers(&self) -> Option<(&Timers, (usize, usize))> {
+        let replica = self.replica.as_ref()?;
+        Some((&replica.coordination.timers, timers::expected(replica)))
     }
 
     /// Fails: every call ends with this error, and the node stops.

@@ -40,6 +40,9 @@ pub struct Status {
     /// The state contains everything that was committed when the node was admitted to its cluster or came back to it.
     pub is_caught_up: bool,
     pub ignored_frames: IgnoredFrames,
+    pub timers: usize,
+    /// When the next timer is due.
+    pub next_timer: Option<u64>,
 }
 
 /// How many frames had no effect because of what they are.
@@ -77,6 +80,8 @@ impl Status {
             waiting_for: None,
             is_caught_up: false,
             ignored_frames: IgnoredFrames::default(),
+            timers: 0,
+            next_timer: None,
         }
     }
 }

@@ -7,12 +7,14 @@ mod clock;
 mod presence;
 #[cfg(test)]
 mod presence_tests;
+mod timers;
 
 use serde::{Deserialize, Serialize};
 
 use super::identity::RaftId;
 pub use clock::{ClusterClock, NO_TIME};
 pub use presence::{EndReason, MemberView, Presence, SessionEnd, SessionStart, StartReason};
+pub use timers::{Timer, TimerChange, TimerFiring, Timers};
 
 /// An action of the cluster itself. If the entry contains an action text, the reducer sees it.
 ///
@@ -21,6 +23,25 @@ pub use presence::{EndReason, MemberView, Presence, SessionEnd, SessionStart, St
 pub enum SystemAction {
     SessionStarted(SessionStart),
     SessionEnded(SessionEnd),
+    TimerFired(TimerFiring),
+}
+
+impl SystemAction {
+    /// The seed of random numbers for its evaluation: every leader that decides the same has the same.
+    pub fn seed(&self) -> u64 {
+        match self {
+            SystemAction::TimerFired(firing) => mix(mix(firing.number) ^ firing.due),
+            SystemAction::SessionStarted(_) | SystemAction::SessionEnded(_) => 0,
+        }
+    }
+}
+
+/// The finalizer of SplitMix64: changes half of all bits for each bit that differs.
+pub fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 /// The replicated tables.
@@ -30,6 +51,7 @@ pub enum SystemAction {
 pub struct Coordination {
     pub clock: ClusterClock,
     pub presence: Presence,
+    pub timers: Timers,
 }
 
 impl Coordination {
@@ -38,6 +60,7 @@ impl Coordination {
         match action {
             SystemAction::SessionStarted(start) => self.presence.start(start, is_member(start.member)),
             SystemAction::SessionEnded(end) => self.presence.end(end),
+            SystemAction::TimerFired(firing) => self.timers.fire(firing),
         }
     }
 
@@ -53,6 +76,6 @@ impl Coordination {
 
     /// Whether the tables are consistent.
     pub fn is_well_formed(&self) -> bool {
-        self.presence.is_well_formed()
+        self.presence.is_well_formed() && self.timers.is_well_formed()
     }
 }

@@ -81,7 +81,7 @@ impl History {
                 break;
             }
             bytes += entry.data.len();
-            let at = Context::decode_at(&entry.context).map_or(NO_TIME, |(_, at)| at);
+            let at = Context::decode_stamped(&entry.context).map_or(NO_TIME, |(_, stamp)| stamp.at);
             commits.actions.push(CommittedAction { index: entry.index, at, action: entry.data.clone() });
         }
         commits

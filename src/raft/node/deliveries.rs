@@ -20,8 +20,9 @@ use super::presence;
 use super::quarantine;
 use super::replica::ReportedRole;
 use super::snapshots;
+use super::timers;
 use crate::raft::coordination::NO_TIME;
-use crate::raft::entry::{Context, Request};
+use crate::raft::entry::{Context, Request, Stamp};
 use crate::raft::events::{Answered, CallOutcome, Delivery, FailureOutcome, Perform, Role, Target};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::ApplyResult;
@@ -187,11 +188,11 @@ impl Node {
             }
             return;
         }
-        let (context, at) =
-            Context::decode_at(&entry.context).map_or((None, NO_TIME), |(context, at)| (Some(context), at));
-        replica.coordination.clock.advance(at);
-        if !entry.data.is_empty() {
-            return self.apply_action(entry, context, at, batch);
+        let (context, stamp) = Context::decode_stamped(&entry.context).unzip();
+        let stamp = stamp.unwrap_or_default();
+        replica.coordination.clock.advance(stamp.at);
+        if !entry.data.is_empty() || Context::is_request(&entry.context) {
+            return self.apply_action(entry, context, stamp, batch);
         }
         match context {
             None => {
@@ -221,14 +222,23 @@ impl Node {
                 self.fail_unless(result);
             }
             Some(Context::System(action)) => {
-                replica.apply_system(entry.index, &action);
+                if replica.apply_system(entry.index, &action) {
+                    replica.change_timers(stamp.timers);
+                    replica.snapshots.note_action(entry.context.len());
+                }
             }
-            // A request without an action is no node's.
-            Some(Context::Request(_)) => {}
+            Some(Context::Request(_)) => unreachable!("a request is applied as an action is"),
         }
     }
 
-    fn apply_action(&mut self, entry: Entry, context: Option<Context>, at: u64, batch: &mut Vec<Delivery>) {
+    fn apply_action(
+        &mut self,
+        entry: Entry,
+        context: Option<Context>,
+        stamp: Stamp,
+        batch: &mut Vec<Delivery>,
+    ) {
+        let Stamp { at, timers } = stamp;
         let me = self.bootstrap.me().raft_id();
         let Some(replica) = &mut self.replica else { return };
         let leader = replica.leader_state.as_mut();
@@ -258,7 +268,10 @@ impl Node {
             batch.push(Delivery::Clock { at });
             return;
         };
-        replica.last_action = entry.index;
+        replica.change_timers(timers);
+        if !entry.data.is_empty() {
+            replica.last_action = entry.index;
+        }
         replica.snapshots.note_action(entry.data.len() + entry.context.len());
         let is_diverged = replica.divergence.is_diverged();
         let is_ours =
@@ -268,7 +281,12 @@ impl Node {
             own = self.client_session.end(request.id.sequence).map(|_| request.id.sequence);
             outcomes::settle_observed(&mut self.client_session, request.observed, &mut self.output);
         }
-        if !is_diverged {
+        if entry.data.is_empty() {
+            batch.push(Delivery::Clock { at });
+            let settled =
+                own.map(|sequence| Delivery::Settled { sequence, call_outcome: CallOutcome::Nothing });
+            batch.extend(settled);
+        } else if !is_diverged {
             self.is_pristine = false;
             let (index, action) = (entry.index, entry.data);
             batch.push(Delivery::Committed { index, own, is_provisional, at, action });
@@ -374,13 +392,17 @@ impl Node {
             .collect();
         let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         sessions.forget(&going);
-        let system = match sessions.may_evaluate(replica.delivered_index) {
+        let may_evaluate = sessions.may_evaluate(replica.delivered_index);
+        let mut system = match may_evaluate {
             true => presence::due(replica, self.closing.is_some(), self.start_guard.process(), &self.options),
             false => Vec::new(),
         };
-        let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         batch.extend(system.iter().cloned().map(Delivery::EvaluateSystem));
-        sessions.evaluate_system(system);
+        system.append(&mut timers::due(replica, may_evaluate, batch));
+        let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
+        if may_evaluate {
+            sessions.evaluate_system(system);
+        }
         let term = sessions.term();
         let (evaluations, told) = sessions.take_evaluations(replica.delivered_index, &replica.table);
         if sessions.attempts() > 0 {

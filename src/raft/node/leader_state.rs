@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::outgoing_snapshots::OutgoingSnapshots;
 use super::reads::Reads;
 use super::state_comparison::StateComparison;
+use super::timers::TimerWatch;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::members::Members;
 use crate::raft::membership::planner::Newcomer;
@@ -41,6 +42,7 @@ pub(super) struct LeaderState {
     pub(super) comparison: StateComparison,
     /// Something may have happened since the sessions of the members were last compared with the members.
     pub(super) is_presence_due: bool,
+    pub(super) timers: TimerWatch,
     /// The entry that records starts.
     pub(super) recorded_at: u64,
 }
@@ -68,6 +70,7 @@ impl LeaderState {
             reads: Reads::default(),
             comparison: StateComparison::new(now),
             is_presence_due: true,
+            timers: TimerWatch::default(),
             recorded_at: 0,
         }
     }

@@ -141,6 +141,8 @@ pub(super) fn settle_restored(session: &mut ClientSession, replica: &Replica, ou
     for sequence in session.dispatched() {
         let call_outcome = match replica.table.status_of(origin, start, sequence) {
             RequestStatus::New => continue,
+            // It only changed timers.
+            RequestStatus::Applied(action) if action.is_empty() => CallOutcome::Nothing,
             RequestStatus::Applied(action) => CallOutcome::Done(action.clone()),
             RequestStatus::Observed(outcome) => outcome.clone().into(),
             RequestStatus::Past => Outcome::Forgotten.into(),

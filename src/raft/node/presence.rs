@@ -23,11 +23,15 @@ pub(super) fn due(
         return Vec::new();
     }
     let since = leader_state.since();
-    let mut coordination = replica.coordination.clone();
+    let mut presence = replica.coordination.presence.clone();
     for action in leader_state.sessions.pending_system_actions() {
-        coordination.apply(action, |_| true);
+        match action {
+            SystemAction::SessionStarted(start) => _ = presence.start(start, true),
+            SystemAction::SessionEnded(end) => _ = presence.end(end),
+            SystemAction::TimerFired(_) => {}
+        }
     }
-    if !coordination.presence.is_on() && !replica.all_have_sessions() {
+    if !presence.is_on() && !replica.all_have_sessions() {
         return Vec::new();
     }
     let me = replica.me.raft_id();
@@ -45,7 +49,7 @@ pub(super) fn due(
         }
     });
     let views: Vec<MemberView> = views.collect();
-    coordination.presence.due(&views, BATCH_ACTIONS_MAX)
+    presence.due(&views, BATCH_ACTIONS_MAX)
 }
 
 impl Replica {

@@ -531,6 +531,8 @@ impl Replica {
     /// Fills in the fields of a status that depend on a replica.
     pub(super) fn describe(&self, status: &mut Status) {
         status.cluster = self.cluster;
+        status.timers = self.coordination.timers.len();
+        status.next_timer = self.coordination.timers.next_due();
         status.cluster_size = self.members.cluster_size();
         status.role = self.group.role();
         status.term = self.group.term();

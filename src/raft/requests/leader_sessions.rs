@@ -14,8 +14,8 @@ use super::session::{Evaluation, Session};
 use super::session_table::{RequestStatus, SessionTable};
 use super::system_actions::SystemActions;
 use crate::raft::coordination::{ClusterClock, SystemAction};
-use crate::raft::entry::{Context, Request, RequestId};
-use crate::raft::events::{Answered, MethodResult};
+use crate::raft::entry::{Context, Request, RequestId, Stamp};
+use crate::raft::events::{Answered, Effects, MethodResult};
 use crate::raft::frame::{Outcome, Requests};
 use crate::raft::identity::RaftId;
 
@@ -242,6 +242,16 @@ impl LeaderSessions {
         self.system.pending()
     }
 
+    /// Whether timers may be in the next batch: not if those of the last one left no time for requests that wait.
+    pub fn timers_have_turn(&mut self) -> bool {
+        !self.system.take_cut() || self.turns.is_empty()
+    }
+
+    /// Whether this leader cannot evaluate a timer: it lacks the method.
+    pub fn is_stalled(&self, timer: &str, number: u64) -> bool {
+        self.system.is_stalled(timer, number)
+    }
+
     /// JavaScript evaluates these before the requests of the next batch, if one may be taken. Those that are not
     /// appended are dropped: the leader decides anew.
     pub fn evaluate_system(&mut self, actions: Vec<SystemAction>) {
@@ -313,7 +323,11 @@ impl LeaderSessions {
 
     /// The seed of an evaluation with JavaScript.
     pub fn seed(&self, position: usize) -> u64 {
-        self.in_flight.get(position).map_or(0, |evaluation| evaluation.id().seed())
+        let system = self.system.evaluating();
+        match position.checked_sub(system.len()) {
+            None => system[position].seed(),
+            Some(position) => self.in_flight.get(position).map_or(0, |evaluation| evaluation.id().seed()),
+        }
     }
 
     /// The origins of requests in this term.
@@ -420,7 +434,14 @@ impl LeaderSessions {
         for (evaluation, answer) in batch.evaluated.iter().zip(answers) {
             let outcome = match answer {
                 MethodResult::Action(action) => {
-                    self.record(evaluation, action, at, &mut batch.entries);
+                    let stamp = Stamp { at, timers: Vec::new() };
+                    self.record(evaluation, action, &stamp, &mut batch.entries);
+                    continue;
+                }
+                MethodResult::Effects(effects) => {
+                    let Effects { action, changes, .. } = *effects;
+                    let stamp = Stamp { at, timers: changes };
+                    self.record(evaluation, action.unwrap_or_default(), &stamp, &mut batch.entries);
                     continue;
                 }
                 MethodResult::Nothing => Outcome::Nothing,
@@ -550,13 +571,13 @@ impl LeaderSessions {
         &mut self,
         evaluation: &Evaluation,
         action: Bytes,
-        at: u64,
+        stamp: &Stamp,
         entries: &mut Vec<(Vec<u8>, Bytes)>,
     ) {
         let id = evaluation.id();
         let Some(session) = self.session(evaluation) else {
             let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
-            return entries.push((context.encode_at(at), action));
+            return entries.push((context.encode_stamped(stamp), action));
         };
         // A request that was abandoned after its evaluation follows this one in the log, and later evaluations depend
         // on it.
@@ -570,6 +591,6 @@ impl LeaderSessions {
         let (origin, start) = (id.origin, id.start);
         let records = pages.into_iter().map(|observed| Context::Observed { origin, start, observed });
         entries.extend(records.map(|context| (context.encode(), Bytes::new())));
-        entries.push((Context::Request(Request { id, floor, observed }).encode_at(at), action));
+        entries.push((Context::Request(Request { id, floor, observed }).encode_stamped(stamp), action));
     }
 }

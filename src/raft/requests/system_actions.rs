@@ -4,13 +4,14 @@
 //! those of everything that is appended. They are not repeated: what is not appended, the leader decides anew, and after
 //! a loss of leadership the next leader does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::raft::coordination::SystemAction;
-use crate::raft::entry::Context;
-use crate::raft::events::MethodResult;
+use crate::raft::coordination::{SystemAction, TimerFiring};
+use crate::raft::entry::{Context, Stamp};
+use crate::raft::events::{Effects, MethodResult};
 
 /// The leader's own actions of one term.
 #[derive(Debug, Default)]
@@ -19,6 +20,10 @@ pub(super) struct SystemActions {
     evaluating: Vec<SystemAction>,
     /// Appended and not applied, with their indexes.
     appended: VecDeque<(u64, SystemAction)>,
+    /// JavaScript stopped before the last of them.
+    is_cut: bool,
+    /// Timers whose method this leader lacks: another leader may have it. At most as many as there are timers.
+    stalled: BTreeSet<(Arc<str>, u64)>,
 }
 
 impl SystemActions {
@@ -46,17 +51,48 @@ impl SystemActions {
         at: u64,
     ) -> (Vec<SystemAction>, Vec<(Vec<u8>, Bytes)>) {
         let mut evaluated = std::mem::take(&mut self.evaluating);
+        self.is_cut = answers.len() < evaluated.len();
         evaluated.truncate(answers.len());
-        let answers = answers.drain(..evaluated.len());
-        let entries = evaluated.iter().zip(answers).map(|(action, answer)| {
-            let data = match answer {
-                MethodResult::Action(data) => data,
-                MethodResult::Nothing | MethodResult::Refused(_) | MethodResult::Unknown(_) => Bytes::new(),
-            };
-            (Context::System(action.clone()).encode_at(at), data)
-        });
-        let entries = entries.collect();
-        (evaluated, entries)
+        let answers: Vec<MethodResult> = answers.drain(..evaluated.len()).collect();
+        evaluated
+            .into_iter()
+            .zip(answers)
+            .filter_map(|(action, answer)| self.entry(action, answer, at))
+            .unzip()
+    }
+
+    /// The action as it was decided, and its entry; none for a timer that this leader cannot evaluate.
+    fn entry(
+        &mut self,
+        action: SystemAction,
+        answer: MethodResult,
+        at: u64,
+    ) -> Option<(SystemAction, (Vec<u8>, Bytes))> {
+        let (action, effects) = match (action, answer) {
+            (SystemAction::TimerFired(firing), MethodResult::Effects(effects)) => {
+                (SystemAction::TimerFired(TimerFiring { next: effects.next, ..firing }), *effects)
+            }
+            (SystemAction::TimerFired(firing), _) => {
+                self.stalled.insert((firing.name, firing.number));
+                return None;
+            }
+            (action, MethodResult::Action(data)) => {
+                (action, Effects { action: Some(data), ..Effects::default() })
+            }
+            (action, _) => (action, Effects::default()),
+        };
+        let stamp = Stamp { at, timers: effects.changes };
+        let context = Context::System(action.clone()).encode_stamped(&stamp);
+        Some((action, (context, effects.action.unwrap_or_default())))
+    }
+
+    /// Whether JavaScript had no time for some of the last ones; says so once.
+    pub(super) fn take_cut(&mut self) -> bool {
+        std::mem::take(&mut self.is_cut)
+    }
+
+    pub(super) fn is_stalled(&self, timer: &str, number: u64) -> bool {
+        !self.stalled.is_empty() && self.stalled.contains(&(timer.into(), number))
     }
 
     /// Their entries are the first ones from `first_index` on.

@@ -126,6 +126,8 @@ pub enum Bug {
     DropsWhatComesEarly,
     /// An entry carries the time of its leader's wall clock, whatever the time of those before it.
     FallsAtLeaderChange,
+    /// A timer fires whether it has fired at that time or not.
+    FiresTwice,
     /// A learner continues to know a member as its leader that campaigns.
     TakesCandidateForLeader,
 }

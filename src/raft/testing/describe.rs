@@ -121,6 +121,9 @@ pub fn describe_system(action: &SystemAction) -> String {
         SystemAction::SessionStarted(start) => {
             format!("session {} of {} started: {}", start.session, start.id, start.reason.as_str())
         }
+        SystemAction::TimerFired(firing) => {
+            format!("timer {}#{} at {}", firing.name, firing.number, firing.due)
+        }
         SystemAction::SessionEnded(end) => {
             format!("session {} of {} ended: {}", end.session, end.id, end.reason.as_str())
         }
@@ -137,6 +140,8 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
             format!("evaluates {method} {}", String::from_utf8_lossy(args))
         }
         Delivery::Clock { at } => format!("hears of the time {at}"),
+        Delivery::EvaluateTimer(timer) => format!("evaluates timer {} at {}", timer.name, timer.due),
+        Delivery::NextTimer { due } => format!("waits for the time {due:?}"),
         Delivery::EvaluateSystem(action) => format!("evaluates {}", describe_system(action)),
         Delivery::Committed { index, own, is_provisional, action, .. } => {
             let own = own.map_or(String::new(), |sequence| format!(" resolves {sequence}"));

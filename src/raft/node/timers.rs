@@ -1,0 +1,103 @@
+//! What a leader does about timers: it evaluates those that are due, and notifies JavaScript of the next time.
+//!
+//! JavaScript has the clock (`lib/clock.js`): it reports when that time has come (`Input::TimersDue`).
+
+use std::collections::BTreeSet;
+
+use super::replica::Replica;
+use crate::raft::coordination::{SystemAction, TimerChange, TimerFiring};
+use crate::raft::entry::Context;
+use crate::raft::events::{Delivery, DueTimer};
+
+/// So many are in one batch; JavaScript evaluates as many of them as its time allows.
+const BATCH_TIMERS_MAX: usize = 512;
+const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// What a leader knows about the time.
+#[derive(Debug, Default)]
+pub(super) struct TimerWatch {
+    /// JavaScript's clock has reached this.
+    at: u64,
+    /// The time that JavaScript was last notified of; `None`: there is none.
+    reported: Option<u64>,
+}
+
+impl TimerWatch {
+    pub(super) fn reached(&mut self, at: u64) {
+        self.at = self.at.max(at);
+        // JavaScript waits for nothing more.
+        self.reported = None;
+    }
+}
+
+/// The timers to evaluate in this batch, and, behind `may_evaluate`, the next time if JavaScript does not know it.
+pub(super) fn due(replica: &mut Replica, may_evaluate: bool, batch: &mut Vec<Delivery>) -> Vec<SystemAction> {
+    let Some(leader_state) = &mut replica.leader_state else { return Vec::new() };
+    let (sessions, watch) = (&mut leader_state.sessions, &mut leader_state.timers);
+    let timers = &replica.coordination.timers;
+    if timers.len() == 0 && watch.reported.is_none() || !sessions.is_open() {
+        return Vec::new();
+    }
+    let takes_turn = may_evaluate && sessions.timers_have_turn();
+    let pending = pending(sessions.pending_system_actions());
+    let mut firings = Vec::new();
+    let mut next = None;
+    let mut bytes = 0;
+    let waiting = timers.by_due().filter(|(_, name, timer)| {
+        !pending.contains(&(&***name, timer.number, timer.due)) && !sessions.is_stalled(name, timer.number)
+    });
+    for (due, name, timer) in waiting {
+        if due > watch.at {
+            next = Some(due);
+            break;
+        }
+        if !takes_turn || firings.len() == BATCH_TIMERS_MAX || bytes >= BATCH_BYTES_MAX {
+            break;
+        }
+        bytes += timer.args.len() + timer.rule.len();
+        let due_timer = DueTimer {
+            name: name.clone(),
+            due,
+            method: timer.method.clone(),
+            args: timer.args.clone(),
+            rule: timer.rule.clone(),
+        };
+        batch.push(Delivery::EvaluateTimer(Box::new(due_timer)));
+        let firing = TimerFiring { name: name.clone(), number: timer.number, due, next: None };
+        firings.push(SystemAction::TimerFired(firing));
+    }
+    if next.is_some() && next != watch.reported {
+        watch.reported = next;
+        batch.insert(0, Delivery::NextTimer { due: next });
+    } else if next.is_none() && firings.is_empty() && timers.len() == 0 && watch.reported.take().is_some() {
+        batch.insert(0, Delivery::NextTimer { due: None });
+    }
+    firings
+}
+
+/// Which firings are appended and not applied.
+fn pending<'a>(actions: impl Iterator<Item = &'a SystemAction>) -> BTreeSet<(&'a str, u64, u64)> {
+    let firings = actions.filter_map(|action| match action {
+        SystemAction::TimerFired(firing) => Some((&*firing.name, firing.number, firing.due)),
+        SystemAction::SessionStarted(_) | SystemAction::SessionEnded(_) => None,
+    });
+    firings.collect()
+}
+
+/// How many timers there may be, and the bytes that they take, once what is appended is applied.
+pub(super) fn expected(replica: &Replica) -> (usize, usize) {
+    let timers = &replica.coordination.timers;
+    let appended = replica.group.log().entries_from(replica.delivered_index + 1);
+    let changes = appended
+        .filter_map(|entry| Context::decode_stamped(&entry.context))
+        .flat_map(|(_, stamp)| stamp.timers);
+    let sets = changes.filter(|change| matches!(change, TimerChange::Set { .. }));
+    sets.fold((timers.len(), timers.bytes()), |(count, bytes), set| (count + 1, bytes + set.bytes()))
+}
+
+impl Replica {
+    /// Applies what an entry that counts does to the timers.
+    pub(super) fn change_timers(&mut self, changes: Vec<TimerChange>) {
+        changes.into_iter().for_each(|change| self.coordination.timers.apply(change));
+    }
+}
