@@ -29,7 +29,7 @@ import conflux = require('./index')
  * All nodes mount the same recipes under the same keys. A recipe that is mounted in a later version of an application
  * begins with its initial state.
  *
- * @param recipes by key. A key contains no `/` and is not `app`.
+ * @param recipes by key. A key has no `/` and at most 50 bytes, and is not `app`.
  * @param application the application's own part, if it has one: with `initialState`, or with a reducer that makes it.
  * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: the message says what is wrong.
  */

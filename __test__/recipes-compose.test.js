@@ -91,6 +91,7 @@ test('what can not be mounted is named', () => {
     [undefined, undefined, /got undefined/],
     [{ locks }, undefined, /"locks" must be a recipe, got a function; call it/],
     [{ a: {} }, undefined, /"a" must be a recipe, got an object/],
+    [{ ['x'.repeat(51)]: locks() }, undefined, /at most 50 bytes/],
     [{ 'a/b': locks() }, undefined, /"a\/b" can not be the key/],
     [{ app: locks() }, undefined, /"app" is the application's own state/],
     [{ a: locks() }, null, /own \{ initialState, methods, reduce \}, got null/],

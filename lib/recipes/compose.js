@@ -6,6 +6,7 @@
 
 'use strict'
 
+const { Buffer } = require('../environment')
 const errors = require('../errors')
 const { kindOf } = require('../kind')
 const { RecipeContext } = require('./context')
@@ -15,6 +16,9 @@ const { hasOwn, keys } = Object
 
 /** The key of the application's own state. */
 const OWN_KEY = 'app'
+
+/** With the name of a lock, it is the name of a timer. */
+const KEY_BYTES_MAX = 50
 
 const INIT = Object.freeze({ type: '@@conflux/INIT' })
 
@@ -57,9 +61,9 @@ function recipesOf(given) {
   }
   const recipes = new Map()
   for (const key of keys(given)) {
-    if (key === '' || key.includes('/') || key.startsWith('@@') || key === OWN_KEY || key === '__proto__') {
+    if (!isKey(key)) {
       throw errors.invalidArgument(
-        `\`compose\`: "${key}" can not be the key of a recipe; "${OWN_KEY}" is the application's own state, and keys contain no "/"`
+        `\`compose\`: "${key}" can not be the key of a recipe; "${OWN_KEY}" is the application's own state, and keys have no "/" and at most ${KEY_BYTES_MAX} bytes`
       )
     }
     const recipe = given[key]
@@ -70,6 +74,12 @@ function recipesOf(given) {
     recipes.set(key, recipe)
   }
   return recipes
+}
+
+/** It begins the names of methods and timers. */
+function isKey(key) {
+  const isShort = key !== '' && key.isWellFormed() && Buffer.byteLength(key) <= KEY_BYTES_MAX
+  return isShort && !key.includes('/') && !key.startsWith('@@') && key !== OWN_KEY && key !== '__proto__'
 }
 
 function isRecipe(value) {

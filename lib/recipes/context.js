@@ -52,11 +52,11 @@ class RecipeContext {
 
   /** Names of timers and methods are this recipe's own. */
   schedule(name, { method, ...options }) {
-    this.#method.schedule?.(`${this.key}/${name}`, { ...options, method: `${this.key}/${method}` })
+    this.#method.schedule(`${this.key}/${name}`, { ...options, method: `${this.key}/${method}` })
   }
 
   unschedule(name) {
-    this.#method.unschedule?.(`${this.key}/${name}`)
+    this.#method.unschedule(`${this.key}/${name}`)
   }
 }
 
