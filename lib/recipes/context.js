@@ -27,10 +27,10 @@ class RecipeContext {
     return partOf(this.#method.getProvisionalState(), this.key, this.#recipe)
   }
 
-  /** `{ id, session }` of the node that makes the call; without sessions both are null. */
+  /** `{ id, session }` of the node that makes the call; both are null without sessions, and where a timer calls. */
   get caller() {
     try {
-      return this.#method.caller
+      return this.#method.caller ?? NO_CALLER
     } catch (error) {
       if (error.code === 'ERR_CONFLUX_NO_SESSIONS') return NO_CALLER
       throw error
