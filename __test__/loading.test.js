@@ -166,7 +166,7 @@ test('on a platform without a binary, the error lists those that have one', asyn
 
 test('every entry rejects a Node below 20 with a clear error', async t => {
   const folder = makeInstalled(t)
-  for (const entry of ['conflux', 'conflux/testing', 'conflux/redux', 'conflux/metrics']) {
+  for (const entry of ['conflux', 'conflux/testing', 'conflux/redux', 'conflux/recipes', 'conflux/metrics']) {
     const before = onPlatform(process.platform, process.arch, { node: '18.20.4' })
     const { code, output } = await run(folder, 'app.js', `${before}; require('${entry}')`)
     assert.equal(code, 1)
@@ -175,7 +175,7 @@ test('every entry rejects a Node below 20 with a clear error', async t => {
 })
 
 test('what every entry reads before it knows the version is readable by any Node', () => {
-  for (const file of ['index.js', 'testing.js', 'redux.js', 'metrics.js', 'lib/node-version.js']) {
+  for (const file of ['index.js', 'testing.js', 'redux.js', 'recipes.js', 'metrics.js', 'lib/node-version.js']) {
     const text = fs.readFileSync(path.join(root, file), 'utf8')
     const written = target => ts.transpileModule(text, { compilerOptions: { target } }).outputText
     // Whatever is newer is written in another way.

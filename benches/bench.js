@@ -31,9 +31,21 @@ const PEERS = [
   'conflux-1',
   'etcd',
   'nats',
-  'zmq-raft'
+  'zmq-raft',
+  'set-nx',
+  'redlock',
+  'redlock-3'
 ]
-const QUICK_PEERS = ['conflux', 'conflux-tcp', 'conflux-local', 'bare', 'javascript', 'incr', 'conflux-1']
+const QUICK_PEERS = [
+  'conflux',
+  'conflux-tcp',
+  'conflux-local',
+  'bare',
+  'javascript',
+  'incr',
+  'conflux-1',
+  'set-nx'
+]
 
 /** What says most first: a run that is cut short has it. */
 const SCENARIOS = [
@@ -48,6 +60,7 @@ const SCENARIOS = [
   'provisional',
   'sizes',
   'from-all',
+  'locks',
   'payload',
   'state',
   'idle',

@@ -95,6 +95,20 @@ const verbs = {
     return { perSecond, rejected, isDrained }
   },
 
+  /** So many tasks, one after the other, each in a lock of its key; when each held it, in milliseconds since the epoch. */
+  lockTasks: async ({ id, key, count, taskMs }) => {
+    const client = clients.get(id)
+    const held = []
+    for (let i = 0; i < count; i++) {
+      const release = await client.acquire(key)
+      const from = performance.timeOrigin + performance.now()
+      await delay(taskMs)
+      held.push({ from, to: performance.timeOrigin + performance.now() })
+      await release()
+    }
+    return held
+  },
+
   /** So many calls, `inFlight` at a time. */
   count: async ({ id, actions, inFlight }) => {
     const client = clients.get(id)

@@ -26,6 +26,8 @@ const EXPECTED = [
   'metrics.d.ts',
   'metrics.js',
   'package.json',
+  'recipes.d.ts',
+  'recipes.js',
   'redux.d.ts',
   'redux.js',
   'socket.io.d.ts',

@@ -26,12 +26,12 @@ module.exports = {
 /**
  * Nodes of conflux, or of 1.1.8 (`peer`).
  *
- * @param setting.size how many nodes; `channel` 'memory': all in one process, any other: one process each; `isDurable`,
+ * @param setting.client the peer whose `connect` the processes use; `size` how many nodes; `channel` 'memory': all in one process, any other: one process each; `isDurable`,
  *   `payloadBytes`, `isProvisional`, `execArgv`.
  */
 async function startNodes(
   peer,
-  { redis, size = 3, channel = 'redis', isDurable, isLazy, execArgv, ...options },
+  { redis, size = 3, channel = 'redis', isDurable, isLazy, execArgv, client = peer, ...options },
   run
 ) {
   // Here, and not above: a measured process has no cluster.
@@ -42,7 +42,7 @@ async function startNodes(
   const cluster = new Cluster({
     groups: channel === 'memory' ? [ids] : ids.map(id => [id]),
     options: {
-      peer,
+      peer: client,
       size,
       folder,
       channels: await CHANNELS[channel](ids, redis),

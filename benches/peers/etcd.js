@@ -4,12 +4,17 @@
  */
 'use strict'
 
+const { setTimeout: delay } = require('node:timers/promises')
+
 const { missingPackage, missingProgram, requirePackage } = require('../packages')
 const { Seen } = require('../seen')
 const { Servers } = require('../servers')
 
 const IDS = ['n1', 'n2', 'n3']
 const KEYS_OF_A_PAGE = 20_000
+
+const LEASE_SECONDS = 10
+const RETRY_MS = 10
 
 module.exports = {
   name: 'etcd',
@@ -20,7 +25,7 @@ module.exports = {
   connect
 }
 
-async function start(_, run) {
+async function start({ clients = IDS.length }, run) {
   const { Cluster } = require('../cluster')
   const servers = new Servers(run)
   const ports = await servers.ports(2 * IDS.length)
@@ -35,10 +40,11 @@ async function start(_, run) {
       ...['--initial-cluster', IDS.map((other, j) => `${other}=${peerUrls[j]}`).join(',')]
     ])
   }
+  const ids = Array.from({ length: clients }, (_, i) => `n${i + 1}`)
   const leader = await servers.eventually(() => leaderOf(clientUrls))
   const cluster = new Cluster({
-    groups: IDS.map(id => [id]),
-    options: { peer: 'etcd', url: Object.fromEntries(IDS.map((id, i) => [id, clientUrls[i]])) },
+    groups: ids.map(id => [id]),
+    options: { peer: 'etcd', url: Object.fromEntries(ids.map((id, i) => [id, clientUrls[i % IDS.length]])) },
     leader,
     audit: alive => Promise.all(alive.map(id => audit(clientUrls[IDS.indexOf(id)]))),
     killServer: id => servers.kill(id)
@@ -92,6 +98,18 @@ async function connect({ id, url }) {
   return {
     origin: id,
     acknowledged,
+    /** Its own lock: a key below a lease, which the client polls for. */
+    acquire: async key => {
+      for (;;) {
+        try {
+          const lock = await client.lock(`l/${key}`).ttl(LEASE_SECONDS).acquire()
+          return () => lock.release()
+        } catch (error) {
+          if (error.name !== 'EtcdLockFailedError') throw error
+          await delay(RETRY_MS)
+        }
+      }
+    },
     perform: async () => {
       const number = ++sequence
       await client.put(`b/${id}/${number}`).value('x')

@@ -1,0 +1,53 @@
+// What recipes whose entries end with a session have in common.
+//
+// Used by presence.js, registry.js and invalidation.js, and by their clients.
+
+'use strict'
+
+const errors = require('../errors')
+
+const noop = () => {}
+
+/** The refusal of a call of a node without a session. Clients wait for one before they call. */
+function needsSession(recipe) {
+  return errors.core('ERR_CONFLUX_NO_SESSIONS', `\`${recipe}\`: the calling node has no session`)
+}
+
+/**
+ * What a node announces, by name. If its session ended while it lived, everything is announced again in the next one.
+ */
+class Announcements {
+  #mount
+  #announce
+  #values = new Map()
+  #stop = noop
+
+  /** @param announce makes the call for one of them: `(name, value)`. */
+  constructor(mount, announce) {
+    this.#mount = mount
+    this.#announce = announce
+  }
+
+  /** Resolves when it is announced. */
+  async add(name, value, callOptions) {
+    if (this.#values.size === 0) this.#stop = this.#mount.onSession(() => this.#repeat())
+    const entry = { value }
+    this.#values.set(name, entry)
+    try {
+      await this.#announce(name, value, callOptions)
+    } catch (error) {
+      if (this.#values.get(name) === entry) this.remove(name)
+      throw error
+    }
+  }
+
+  remove(name) {
+    if (this.#values.delete(name) && this.#values.size === 0) this.#stop()
+  }
+
+  #repeat() {
+    for (const [name, { value }] of this.#values) this.#announce(name, value).catch(noop)
+  }
+}
+
+module.exports = { Announcements, needsSession }
