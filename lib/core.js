@@ -14,7 +14,7 @@ const { joinOfSocketIO } = require('./socket-io-channel')
  * Returns a function that opens the core. Both throw the error of an option that cannot be used.
  *
  * @param open what `binding.js` exports.
- * @param callbacks `deliver(text, states)`, and those of `CustomChannel`.
+ * @param callbacks `deliver(text)`, and those of `CustomChannel`.
  */
 function prepareCore(options, open, callbacks) {
   const text = nativeOptions(options)

@@ -5,7 +5,7 @@
 
 'use strict'
 
-const { Batch, DONE, SETTLED } = require('./deliveries')
+const { Batch, DONE, RESTORING, SETTLED } = require('./deliveries')
 const { nextTick, queueMicrotask, setImmediate } = require('./environment')
 const { SLICE_MS, Slice } = require('./slice')
 
@@ -31,9 +31,15 @@ class Inbox {
     this.#replicatedState = replica
   }
 
-  deliver(text, states) {
-    this.#batches.push({ text, states })
+  deliver(text) {
+    this.#batches.push({ text })
     if (!this.#isPaused) this.#work()
+  }
+
+  /** The state that a batch restores is restored. */
+  restored() {
+    this.#slice.renew()
+    this.#goOn()
   }
 
   #goOn() {
@@ -60,7 +66,7 @@ class Inbox {
       while (batches.length > 0 && !this.#isPaused) {
         this.#slice.start()
         // Parsed only when it is its turn: a text is smaller.
-        if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text, batches[0].states)
+        if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text)
         const batch = batches[0]
         const pause = batch.read(this.#node, this.#replicatedState, this.#slice, this.#settledMax)
         const isOver = this.#slice.stop()
@@ -74,6 +80,10 @@ class Inbox {
   }
 
   #proceed(batch, pause, isOver) {
+    if (pause === RESTORING) {
+      this.#isPaused = true
+      return
+    }
     if (pause === DONE) {
       this.#batches.shift()
       this.#node.answered(batch.evaluationMicros)

@@ -31,14 +31,13 @@ const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
 const { ReplicatedState } = require('./replicated-state')
 const { ringOf } = require('./secret')
+const { SnapshotReports } = require('./snapshot-reports')
 const { TIMEOUT_MAX } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
 
 /** The core ends a close within its timeout; after this additional time, something else delays it: a disk, or a long log. */
 const CLOSE_GRACE_MS = 250
-
-const NO_STATES = []
 
 class Node {
   /** The public object of the node: `this` in its methods. */
@@ -103,8 +102,8 @@ class Node {
       },
       {
         onApplyError: (index, why) => this.#native.reducerFailed(index, why),
-        onRestored: (index, characters) => this.#tellSnapshot('restored', { index, characters }),
-        onHashed: (index, hash, micros) => this.hasEnded || this.#native.hashed(index, hash, micros)
+        onHashed: (index, hash, micros) => this.hasEnded || this.#native.hashed(index, hash, micros),
+        snapshots: new SnapshotReports(this.handle, this.#id, this.#log, () => this.#native)
       }
     )
     this.#inbox = new Inbox(this, this.#replicatedState)
@@ -112,7 +111,7 @@ class Node {
     this.#calls = new PendingCalls(
       options,
       stacks,
-      batch => this.#inbox.deliver(batch, NO_STATES),
+      batch => this.#inbox.deliver(batch),
       error => this.#fail(errors.internal(error)),
       () => this.#waitingFor()
     )
@@ -124,7 +123,7 @@ class Node {
     )
     this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
     const openCore = prepareCore(options, open, {
-      deliver: (batch, states) => this.#inbox.deliver(batch, states),
+      deliver: batch => this.#inbox.deliver(batch),
       channelThrew: (what, error) => this.hasEnded || this.#events.channelThrew(what, error),
       fault: error => this.fault(error)
     })
@@ -449,20 +448,18 @@ class Node {
     return (this.#answersLength += answer.length)
   }
 
-  takeSnapshot() {
-    const { text, why, micros } = this.#replicatedState.take()
-    if (text !== null) this.#native.snapshotTaken(text, micros)
-    else this.#native.snapshotFailed(why, micros)
-    const milliseconds = micros / 1000
-    if (text !== null) this.#tellSnapshot('taken', { characters: text.length, milliseconds })
-    else this.#tellSnapshot('failed', { why, milliseconds })
+  takeSnapshot(index) {
+    this.#replicatedState.take(index)
   }
 
-  #tellSnapshot(what, facts) {
-    if (diagnostics.snapshot.hasSubscribers) {
-      diagnostics.snapshot.publish({ node: this.handle, id: this.#id, what, ...facts })
-    }
-    this.#log.write('debug', `a snapshot was ${what}`, { event: 'snapshot', ...facts })
+  /** Returns whether the state is restored; if not, reading goes on when it is. */
+  restore(index, position) {
+    return this.#replicatedState.restore(
+      index,
+      () => this.#native.statePiece(position),
+      () => this.#native.progressed(0),
+      () => this.#inbox.restored()
+    )
   }
 
   hash(index) {

@@ -61,7 +61,9 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
                 committed(&mut items, *index, *own, action);
             }
             Delivery::Settled { sequence, call_outcome } => settled(&mut items, *sequence, call_outcome),
-            Delivery::TakeSnapshot => _ = items.number(kind::TAKE_SNAPSHOT.into()),
+            Delivery::TakeSnapshot { index } => {
+                _ = items.number(kind::TAKE_SNAPSHOT.into()).number(*index);
+            }
             Delivery::Restore { index, state } => {
                 items.number(kind::RESTORE.into()).number(*index);
                 match state {
@@ -303,7 +305,7 @@ mod tests {
                 },
             },
             Delivery::Warning(Warning::WaitingForNodes { cluster_size: 3, heard: vec!["a".into()] }),
-            Delivery::TakeSnapshot,
+            Delivery::TakeSnapshot { index: 9 },
             Delivery::Hash { index: 9 },
             Delivery::Replayed,
             Delivery::OperationEnded { ticket: 3, result: Ok(()) },
@@ -324,7 +326,7 @@ mod tests {
                 0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 3, 9, 4, 9, 7, {}, 5, 9, "x",
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
-                "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
+                "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 9, 14, 9, 15, 16, 3,
                 17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_DIVERGED", diverged, 9,
                 19, 21, 22, 23, 1, 20, 8, [1],
             ])

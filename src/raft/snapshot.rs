@@ -1,13 +1,15 @@
 //! The encoding of a snapshot: the application's state, and everything else that is a function of the log up to one
 //! index (paper §7; thesis §6.3 for the session table).
 //!
-//! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. The head
-//! ends with the members' starts. It is
-//! what storages keep and what travels, in chunks (`transfer.rs`).
+//! An image is `the state, as the façade wrote it | head in postcard | length of the head (4, little endian) | MARKER`. The
+//! head ends with the members' starts. The state comes first, because it may have a gigabyte, and the rest is added where
+//! it is. An image is what storages keep and what travels, in chunks (`transfer.rs`).
+//!
+//! A former version wrote `length of the head | head | state`. Such images are read.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,9 @@ use super::membership::members::Members;
 use super::requests::SessionTable;
 
 const LENGTH_BYTES: usize = 4;
+
+/// The end of an image. The former format ends with the text of a state, or, without one, with a head.
+const MARKER: &[u8; 8] = b"\0cfximg2";
 
 /// Everything that the log up to `position` amounts to.
 #[derive(Clone, Debug)]
@@ -61,6 +66,22 @@ impl Snapshot {
     }
 
     pub fn encode(&self) -> SnapshotRecord {
+        let state = self.state.as_deref().unwrap_or_default();
+        self.encode_behind(BytesMut::from(state))
+    }
+
+    /// The same, without a copy of the state if nothing else holds it. The state is a part of the image then.
+    pub fn into_record(&mut self) -> SnapshotRecord {
+        let state = self.state.take();
+        let (has_state, length) = (state.is_some(), state.as_ref().map_or(0, Bytes::len));
+        // The head says whether there is a state.
+        self.state = has_state.then(Bytes::new);
+        let record = self.encode_behind(state.unwrap_or_default().into());
+        self.state = has_state.then(|| record.image.slice(..length));
+        record
+    }
+
+    fn encode_behind(&self, mut image: BytesMut) -> SnapshotRecord {
         let head = Head {
             index: self.position.index,
             term: self.position.term,
@@ -76,25 +97,22 @@ impl Snapshot {
         let plain = "a snapshot's head is plain data: encoding it cannot fail";
         let head = postcard::to_allocvec(&head).expect(plain);
         let head = postcard::to_extend(self.members.starts(), head).expect(plain);
-        let state = self.state.as_deref().unwrap_or_default();
-        let mut image = Vec::with_capacity(LENGTH_BYTES + head.len() + state.len());
-        image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
+        image.reserve(head.len() + LENGTH_BYTES + MARKER.len());
         image.extend_from_slice(&head);
-        image.extend_from_slice(state);
-        SnapshotRecord { position: self.position, image: image.into() }
+        image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
+        image.extend_from_slice(MARKER);
+        SnapshotRecord { position: self.position, image: image.freeze() }
     }
 
     /// Any bytes may be given: what is no image, or an impossible one, is `None`.
     pub fn decode(image: &Bytes) -> Option<Self> {
-        let length = u32::from_le_bytes(image.get(..LENGTH_BYTES)?.try_into().ok()?) as usize;
-        let end = LENGTH_BYTES.checked_add(length)?;
-        let (head, rest) = postcard::take_from_bytes::<Head>(image.get(LENGTH_BYTES..end)?).ok()?;
+        let (head, state) = split(image)?;
+        let (head, rest) = postcard::take_from_bytes::<Head>(&head).ok()?;
         // An image of a version that recorded no starts ends here.
         let starts: BTreeMap<RaftId, Start> = match rest {
             [] => BTreeMap::new(),
             rest => postcard::from_bytes(rest).ok()?,
         };
-        let state = image.slice(end..);
         if !head.has_state && !state.is_empty() {
             return None;
         }
@@ -137,6 +155,21 @@ impl Snapshot {
     }
 }
 
+/// The head and the state of an image.
+fn split(image: &Bytes) -> Option<(Bytes, Bytes)> {
+    let Some(rest) = image.strip_suffix(MARKER) else { return split_former(image) };
+    let (rest, length) = rest.split_last_chunk::<LENGTH_BYTES>()?;
+    let start = rest.len().checked_sub(u32::from_le_bytes(*length) as usize)?;
+    Some((image.slice(start..rest.len()), image.slice(..start)))
+}
+
+fn split_former(image: &Bytes) -> Option<(Bytes, Bytes)> {
+    let (length, rest) = image.split_first_chunk::<LENGTH_BYTES>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let end = LENGTH_BYTES.checked_add(length)?;
+    (length <= rest.len()).then(|| (image.slice(LENGTH_BYTES..end), image.slice(end..)))
+}
+
 /// For raft-rs, which looks at the metadata alone.
 pub fn to_raft(record: &SnapshotRecord, conf_state: &ConfState) -> RaftSnapshot {
     let mut snapshot = RaftSnapshot { data: record.image.clone(), ..RaftSnapshot::default() };
@@ -172,6 +205,21 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_nothing_else_holds_becomes_the_image_without_a_copy() {
+        let mut snapshot = snapshot(None);
+        let state = BytesMut::from(&vec![b'7'; 1 << 20][..]);
+        let mut state = state;
+        state.reserve(1 << 16);
+        let place = state.as_ptr();
+        snapshot.state = Some(state.freeze());
+        let copied = snapshot.encode().image;
+        let record = snapshot.into_record();
+        assert_eq!(record.image, copied);
+        assert_eq!(record.image.as_ptr(), place);
+        assert_eq!(snapshot.state.map(|state| (state.as_ptr(), state.len())), Some((place, 1 << 20)));
+    }
+
+    #[test]
     fn a_configuration_that_contradicts_itself_is_refused() {
         let mut bad = snapshot(None);
         bad.conf_state.learners = bad.conf_state.voters.clone();
@@ -190,16 +238,17 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_a_version_without_starts_is_read() {
+    fn images_of_the_former_format_are_read_with_and_without_starts() {
         let mut snapshot = snapshot(Some("[1]"));
-        let image = snapshot.encode().image;
-        // The last byte of the head counts the starts: none.
-        let length = u32::from_le_bytes(image[..LENGTH_BYTES].try_into().unwrap()) as usize;
-        let mut former = (length as u32 - 1).to_le_bytes().to_vec();
-        former.extend_from_slice(&image[LENGTH_BYTES..LENGTH_BYTES + length - 1]);
-        former.extend_from_slice(b"[1]");
-        let again = Snapshot::decode(&former.into()).expect("it is an image");
-        assert_eq!((again.state, &again.members), (Some("[1]".into()), &snapshot.members));
+        let (head, _) = split(&snapshot.encode().image).unwrap();
+        // The last byte of the head counts the starts: none. The first version lacked it.
+        for length in [head.len(), head.len() - 1] {
+            let mut former = (length as u32).to_le_bytes().to_vec();
+            former.extend_from_slice(&head[..length]);
+            former.extend_from_slice(b"[1]");
+            let again = Snapshot::decode(&former.into()).expect("it is an image");
+            assert_eq!((again.state, &again.members), (Some("[1]".into()), &snapshot.members));
+        }
         let member = Incarnation::from_u128(1).raft_id();
         snapshot.members.set_start(member, Start { number: 3, nonce: 7 });
         let again = Snapshot::decode(&snapshot.encode().image).expect("it is an image");

@@ -97,8 +97,8 @@ impl Target {
         for delivery in batch {
             match delivery {
                 Delivery::Evaluate { .. } => answers.push(MethodResult::Action("1".into())),
-                Delivery::TakeSnapshot => {
-                    let taken = TakenSnapshot { state: Ok("1".into()), micros: 1 };
+                Delivery::TakeSnapshot { index } => {
+                    let taken = TakenSnapshot { index, state: Ok("1".into()), micros: 1, longest_micros: 1 };
                     self.node.handle(Input::SnapshotTaken(taken));
                 }
                 Delivery::Hash { index } => {
