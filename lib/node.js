@@ -33,6 +33,7 @@ const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
 const { ReplicatedState } = require('./replicated-state')
 const { ringOf } = require('./secret')
+const { SnapshotReports } = require('./snapshot-reports')
 const { describeStatus } = require('./status')
 const { TIMEOUT_MAX } = require('./timeout')
 const { Timers } = require('./timers')
@@ -107,8 +108,8 @@ class Node {
       },
       {
         onApplyError: (index, why) => this.#native.reducerFailed(index, why),
-        onRestored: (index, characters) => this.#tellSnapshot('restored', { index, characters }),
-        onHashed: (index, hash, micros) => this.hasEnded || this.#native.hashed(index, hash, micros)
+        onHashed: (index, hash, micros) => this.hasEnded || this.#native.hashed(index, hash, micros),
+        snapshots: new SnapshotReports(this.handle, this.#id, this.#log, () => this.#native)
       }
     )
     this.evaluations = new Evaluations(this.handle, this.#replicatedState, {
@@ -458,20 +459,18 @@ class Node {
     this.#events.emit('session', { session, previous, reason })
   }
 
-  takeSnapshot() {
-    const { text, why, micros } = this.#replicatedState.take()
-    if (text !== null) this.#native.snapshotTaken(text, micros)
-    else this.#native.snapshotFailed(why, micros)
-    const milliseconds = micros / 1000
-    if (text !== null) this.#tellSnapshot('taken', { characters: text.length, milliseconds })
-    else this.#tellSnapshot('failed', { why, milliseconds })
+  takeSnapshot(index) {
+    this.#replicatedState.take(index)
   }
 
-  #tellSnapshot(what, facts) {
-    if (diagnostics.snapshot.hasSubscribers) {
-      diagnostics.snapshot.publish({ node: this.handle, id: this.#id, what, ...facts })
-    }
-    this.#log.write('debug', `a snapshot was ${what}`, { event: 'snapshot', ...facts })
+  /** Returns whether the state is restored; if not, reading goes on when it is. */
+  restore(index, position) {
+    return this.#replicatedState.restore(
+      index,
+      () => this.#native.statePiece(position),
+      () => this.#native.progressed(0),
+      () => this.#inbox.restored()
+    )
   }
 
   hash(index) {

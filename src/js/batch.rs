@@ -28,25 +28,19 @@ const BESIDE_BYTES_MIN: usize = 2 << 10;
 /// A batch, ready for JavaScript.
 pub struct Batch {
     pub text: String,
-    /// What its positions refer to.
-    pub beside: Vec<Beside>,
+    /// Large texts, to which it refers by position.
+    pub beside: Vec<String>,
+    /// Likewise the states of snapshots, as they arrived.
+    pub states: Vec<Bytes>,
     /// The positions, among the batch's evaluations, of those that JavaScript is not asked: their arguments are no
     /// JSON array.
     pub refused: Vec<usize>,
 }
 
-/// A text beside a batch.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Beside {
-    /// Of a snapshot, as it arrived.
-    State(Bytes),
-    /// Arguments or an action: a copy, made on the driver's thread, because JavaScript's has enough to do.
-    Text(String),
-}
-
 pub fn encode(deliveries: &[Delivery]) -> Batch {
     let mut items = Items(String::with_capacity(64 + deliveries.len() * 128));
     let mut beside = Vec::new();
+    let mut states = Vec::new();
     let mut refused = Vec::new();
     let mut evaluations = 0;
     let mut known_at = None;
@@ -131,13 +125,15 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
             Delivery::Settled { sequence, call_outcome } => {
                 settled(&mut items, &mut beside, *sequence, call_outcome);
             }
-            Delivery::TakeSnapshot => _ = items.number(kind::TAKE_SNAPSHOT.into()),
+            Delivery::TakeSnapshot { index } => {
+                _ = items.number(kind::TAKE_SNAPSHOT.into()).number(*index);
+            }
             Delivery::Restore { index, state } => {
                 items.number(kind::RESTORE.into()).number(*index);
                 match state {
                     Some(state) => {
-                        items.number(beside.len() as u64);
-                        beside.push(Beside::State(state.clone()));
+                        items.number(states.len() as u64);
+                        states.push(state.clone());
                     }
                     None => _ = items.json("null"),
                 }
@@ -171,7 +167,7 @@ pub fn encode(deliveries: &[Delivery]) -> Batch {
             }
         }
     }
-    Batch { text: items.finish(), beside, refused }
+    Batch { text: items.finish(), beside, states, refused }
 }
 
 /// What the façade of this node encoded as JSON.
@@ -220,7 +216,7 @@ pub fn encode_stopped(error: Option<&Error>) -> String {
 }
 
 /// An entry whose action is not JSON changes nothing, on any node: the façade of no leader ever made it.
-fn committed(items: &mut Items, beside: &mut Vec<Beside>, index: u64, own: Option<u64>, action: &[u8]) {
+fn committed(items: &mut Items, beside: &mut Vec<String>, index: u64, own: Option<u64>, action: &[u8]) {
     match (text(action, DEPTH_MAX), own) {
         (Some(action), None) if is_large(action) => {
             items.number(kind::COMMITTED_BESIDE.into()).number(index).beside(action, beside);
@@ -259,7 +255,7 @@ fn system_action(action: &SystemAction) -> String {
     }
 }
 
-fn settled(items: &mut Items, beside: &mut Vec<Beside>, sequence: u64, call_outcome: &CallOutcome) {
+fn settled(items: &mut Items, beside: &mut Vec<String>, sequence: u64, call_outcome: &CallOutcome) {
     match call_outcome {
         CallOutcome::Nothing => _ = items.number(kind::SETTLED_NOTHING.into()).number(sequence),
         CallOutcome::Refused(error) => {
@@ -372,9 +368,9 @@ impl Items {
     }
 
     /// The position of a text that travels beside.
-    fn beside(&mut self, text: &str, beside: &mut Vec<Beside>) {
+    fn beside(&mut self, text: &str, beside: &mut Vec<String>) {
         self.number(beside.len() as u64);
-        beside.push(Beside::Text(text.to_owned()));
+        beside.push(text.to_owned());
     }
 
     fn json(&mut self, json: &str) -> &mut Self {
@@ -441,7 +437,7 @@ mod tests {
                 },
             },
             Delivery::Warning(Warning::WaitingForNodes { cluster_size: 3, heard: vec!["a".into()] }),
-            Delivery::TakeSnapshot,
+            Delivery::TakeSnapshot { index: 9 },
             Delivery::Hash { index: 9 },
             Delivery::Replayed,
             Delivery::OperationEnded { ticket: 3, result: Ok(()) },
@@ -472,7 +468,7 @@ mod tests {
                 0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 25, 5, 3, 9, 4, 9, 7, {}, 5, 9, "x",
                 6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
                 Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
-                "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 14, 9, 15, 16, 3,
+                "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 9, 14, 9, 15, 16, 3,
                 17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_DIVERGED", diverged, 9,
                 19, 21, 22, 23, 1, 20, 8, [1],
                 24, { "type": "@@conflux/SESSION_ENDED", "id": "a\"", "session": 7, "reason": "silent" },
@@ -503,10 +499,7 @@ mod tests {
             encode(&[restore(7, b"{}"), Delivery::Restore { index: 8, state: None }, restore(9, b"\xff")]);
         assert_eq!(batch.text, "[13,7,0,13,8,null,13,9,1]");
         assert_eq!(kind::names_in(&serde_json::from_str(&batch.text).unwrap()), ["RESTORE"; 3]);
-        assert_eq!(
-            batch.beside,
-            [Beside::State(Bytes::from("{}")), Beside::State(Bytes::from(&b"\xff"[..]))]
-        );
+        assert_eq!(batch.states, [&b"{}"[..], b"\xff"]);
     }
 
     #[test]
@@ -528,7 +521,7 @@ mod tests {
             json!([24, "me\"thod", 0, 3, 9, 28, 9, 7, 25, 9, 1, 26, 9, 8, 2, 27, 9, 3, 5, 9, []])
         );
         assert_eq!(kind::names_in(&items).len(), 7);
-        assert_eq!(batch.beside, [0; 4].map(|_| Beside::Text(large.to_owned())));
+        assert_eq!(batch.beside, [0; 4].map(|_| large.to_owned()));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum Input {
     TurnOver,
     /// The clock has reached this time: timers up to there are due.
     TimersDue { at: u64 },
-    /// JavaScript's answer to `Delivery::TakeSnapshot`, before `Answered` of the same batch.
+    /// JavaScript's answer to `Delivery::TakeSnapshot`. A large state takes a while: later batches are answered meanwhile.
     SnapshotTaken(TakenSnapshot),
     /// JavaScript's answer to `Delivery::Hash`. A large state takes a while: later batches are answered meanwhile.
     Hashed(Hashed),
@@ -85,11 +85,15 @@ impl From<Vec<MethodResult>> for Answered {
 /// A snapshot of the application's state, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenSnapshot {
+    /// The index that the delivery named.
+    pub index: u64,
     /// The state as text; what it means is the façade's business. The error is a sentence that names the part of the
     /// state that cannot be kept.
     pub state: Result<Bytes, String>,
-    /// How long JavaScript was blocked by it.
+    /// How long it occupied JavaScript, in one or many slices.
     pub micros: u64,
+    /// The longest of these slices: JavaScript was blocked for so long.
+    pub longest_micros: u64,
 }
 
 /// The hash of the application's state at an index.
@@ -372,8 +376,9 @@ pub enum Delivery {
     Clock { at: u64 },
     /// A call of this node ended without an action of its own being delivered.
     Settled { sequence: u64, call_outcome: CallOutcome },
-    /// Take a snapshot of the committed state as it is after everything before this in the batch.
-    TakeSnapshot,
+    /// Take a snapshot of the committed state as it is after everything before this in the batch. The answer may come
+    /// after those to later batches. One that is still being taken is dropped.
+    TakeSnapshot { index: u64 },
     /// The committed state becomes that of a snapshot at `index`, `None` for the initial state. Provisional states are
     /// dropped; subscribers are called once.
     Restore { index: u64, state: Option<Bytes> },
@@ -425,7 +430,7 @@ impl Delivery {
             | Delivery::OwnSession { .. }
             | Delivery::NextTimer { .. }
             | Delivery::Clock { .. }
-            | Delivery::TakeSnapshot
+            | Delivery::TakeSnapshot { .. }
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }
             | Delivery::AppProbe
