@@ -176,9 +176,10 @@ class Node {
     handle.schedule = (...args) => this.#changeTimers('schedule', args)
     handle.unschedule = (...args) => this.#changeTimers('unschedule', args)
     handle.timers = () => this.#timers.list()
-    handle.subscribe = listener => this.#subscribe(listener)
-    handle.watch = (selector, listener, options) => this.#watch(selector, listener, options)
-    handle.commits = options => this.#commits(options)
+    handle.subscribe = listener => this.#ifOpen(() => this.#replicatedState.subscribers.add(listener))
+    handle.watch = (selector, listener, options) =>
+      this.#ifOpen(() => this.#replicatedState.selections.add(selector, listener, options))
+    handle.commits = options => this.#ifOpen(() => this.#replicatedState.commits.iterate(options))
     handle.getState = () => this.#application.show(this.#replicatedState.committed)
     handle.getProvisionalState = () => this.#application.show(this.#replicatedState.provisional)
     handle.close = (options, callback) => this.#close(options, callback)
@@ -191,7 +192,7 @@ class Node {
     handle.recover = options => this.#ask('recover', [options])
     handle.setSecret = secret => this.#setSecret(secret)
     handle.sessions = () => this.evaluations.sessions(() => JSON.parse(this.#native.status()).sessions)
-    handle.whileLeader = run => this.#whileLeader(run)
+    handle.whileLeader = run => this.#ifOpen(() => this.#leaderWork.add(run))
     handle.ref = () => this.#keepProcessAlive(true)
     handle.unref = () => this.#keepProcessAlive(false)
     // Where there is none (before Node 20.4), nothing can ask for it.
@@ -240,24 +241,10 @@ class Node {
     return this.#whileOpen(name, () => this.#timers[name](args, this.handle[name]))
   }
 
-  #subscribe(listener) {
+  /** What `begin` returns, while the node is open. */
+  #ifOpen(begin) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replicatedState.subscribers.add(listener)
-  }
-
-  #watch(selector, listener, options) {
-    if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replicatedState.selections.add(selector, listener, options)
-  }
-
-  #whileLeader(run) {
-    if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#leaderWork.add(run)
-  }
-
-  #commits(options) {
-    if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replicatedState.commits.iterate(options)
+    return begin()
   }
 
   #ask(name, args) {
