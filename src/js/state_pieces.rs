@@ -21,7 +21,7 @@ const CLOSE: &str = "5";
 const END: &str = "6";
 
 /// A value with more bytes is opened, and a piece has about as many.
-const PIECE_BYTES: usize = 128 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 pub struct StatePieces {
     text: Bytes,

@@ -80,7 +80,7 @@ impl Snapshot {
     }
 
     /// The same, without a copy of the state if nothing else holds it. The state is a part of the image then.
-    pub fn into_record(&mut self) -> SnapshotRecord {
+    pub fn move_to_record(&mut self) -> SnapshotRecord {
         let state = self.state.take();
         let (has_state, length) = (state.is_some(), state.as_ref().map_or(0, Bytes::len));
         // The head says whether there is a state.
@@ -230,7 +230,7 @@ mod tests {
         let place = state.as_ptr();
         snapshot.state = Some(state.freeze());
         let copied = snapshot.encode().image;
-        let record = snapshot.into_record();
+        let record = snapshot.move_to_record();
         assert_eq!(record.image, copied);
         assert_eq!(record.image.as_ptr(), place);
         assert_eq!(snapshot.state.map(|state| (state.as_ptr(), state.len())), Some((place, 1 << 20)));

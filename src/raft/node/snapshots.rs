@@ -66,7 +66,7 @@ pub(super) fn handle_taken(
                 return;
             }
             snapshot.state = Some(state);
-            let record = snapshot.into_record();
+            let record = snapshot.move_to_record();
             // What is compacted must be applied, as raft-rs sees it.
             replica.reduced(snapshot.position.index);
             output.persist(replica.keep_record(&snapshot, record));
