@@ -21,6 +21,16 @@ pub enum SystemAction {
     SessionEnded(SessionEnd),
 }
 
+impl SystemAction {
+    /// The action counts only if this node is a member where it is applied.
+    pub fn member_needed(&self) -> Option<RaftId> {
+        match self {
+            SystemAction::SessionStarted(start) => Some(start.member),
+            SystemAction::SessionEnded(_) => None,
+        }
+    }
+}
+
 /// The replicated tables.
 ///
 /// Invariant: they change only in log order, and so are a function of the log.
@@ -36,7 +46,7 @@ impl Coordination {
     pub fn apply(&mut self, action: &SystemAction, is_member: impl Fn(RaftId) -> bool) -> bool {
         match action {
             SystemAction::SessionStarted(start) => self.presence.start(start, is_member(start.member)),
-            SystemAction::SessionEnded(end) => self.presence.end(end),
+            SystemAction::SessionEnded(end) => self.presence.end(end, is_member(end.member)),
         }
     }
 

@@ -14,7 +14,7 @@ fn step(presence: &mut Presence, members: &[MemberView]) -> Vec<String> {
     let words = due.iter().map(|action| {
         let applies = match action {
             SystemAction::SessionStarted(start) => presence.start(start, is_member(start.member)),
-            SystemAction::SessionEnded(end) => presence.end(end),
+            SystemAction::SessionEnded(end) => presence.end(end, is_member(end.member)),
         };
         assert!(applies, "{action:?}");
         assert!(presence.is_well_formed());
@@ -52,9 +52,9 @@ fn an_ended_session_never_revives() {
     assert_eq!(step(&mut presence, &[view(1), silent.clone()]), ["n2 ends 2 silent"]);
     assert!(step(&mut presence, &[view(1), silent]).is_empty());
     let end = SessionEnd { member: 2, id: "n2".into(), session: 2, reason: EndReason::Silent };
-    assert!(!presence.end(&end), "it has ended");
+    assert!(!presence.end(&end, true), "it has ended");
     assert_eq!(step(&mut presence, &[view(1), view(2)]), ["n2 starts 3 returned"]);
-    assert!(!presence.end(&end), "its number is another one");
+    assert!(!presence.end(&end, true), "its number is another one");
 }
 
 #[test]
