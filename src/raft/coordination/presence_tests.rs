@@ -62,7 +62,7 @@ fn a_closing_member_gets_no_new_session() {
     let mut presence = Presence::default();
     step(&mut presence, &[view(1)]);
     let closing = MemberView { is_closing: true, ..view(1) };
-    assert_eq!(step(&mut presence, &[closing.clone()]), ["n1 ends 1 closed"]);
+    assert_eq!(step(&mut presence, std::slice::from_ref(&closing)), ["n1 ends 1 closed"]);
     assert!(step(&mut presence, &[closing]).is_empty());
 }
 
