@@ -936,10 +936,13 @@ declare namespace conflux {
     reason: SessionAction['reason']
   }
 
+  /** @internal The `AbortSignal` of the platform, where its types are known. */
+  type PlatformSignal = typeof globalThis extends { AbortSignal: { prototype: infer Known } } ? Known : Signal
+
   /** What `whileLeader` passes to its function. */
   interface Leadership {
     /** Aborted when this node stops leading, closes, or `stop` is called. */
-    readonly signal: AbortSignal
+    readonly signal: PlatformSignal
     /** A safe integer, above that of every earlier leadership of this cluster: a fencing token. */
     readonly token: number
   }

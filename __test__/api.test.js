@@ -64,13 +64,15 @@ test('a node is its public functions, those of an event emitter, and nothing els
       'ref',
       'remove',
       'resize',
+      'sessions',
       'setSecret',
       'status',
       'subscribe',
       'sync',
       'transferLeadership',
       'unref',
-      'watch'
+      'watch',
+      'whileLeader'
     ].sort()
   )
 })

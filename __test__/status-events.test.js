@@ -32,6 +32,8 @@ test('the status is a plain object that tells where the node stands', async t =>
     'quorum',
     'faultTolerance',
     'members',
+    'session',
+    'sessions',
     'pending',
     'waitingFor',
     'caughtUp',

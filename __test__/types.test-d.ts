@@ -284,3 +284,54 @@ conflux({
 })
 
 export { any, asks, named, performs, callbacks, theRest }
+
+interface Held {
+  type: 'held'
+  owner: { readonly id: string; readonly session: number | null }
+}
+
+const withSessions = conflux({
+  id: 'a',
+  clusterSize: 1,
+  channel: { name: 'memory' },
+  sessions: { timeout: 2000 },
+  initialState: { owner: null as string | null },
+  methods: {
+    hold(): Held | null {
+      expect<number | null>().toBe(this.caller.session)
+      expect<readonly conflux.Session[]>().toBe(this.sessions())
+      // @ts-expect-error a caller has no such part
+      this.caller.name
+      return this.getProvisionalState().owner === null ? { type: 'held', owner: this.caller } : null
+    }
+  },
+  reduce(state, action: Held | conflux.SessionAction) {
+    switch (action.type) {
+      case 'held':
+        return { owner: action.owner.id }
+      case '@@conflux/SESSION_ENDED':
+        return state.owner === action.id ? { owner: null } : state
+      default:
+        expect<'joined' | 'returned' | 'restarted'>().toBe(action.reason)
+        return state
+    }
+  }
+})
+
+async function sessions() {
+  expect<Held | undefined>().toBe(await withSessions.perform('hold'))
+  withSessions.on('session', ({ session, previous, reason }) => {
+    expect<number | null>().toBe(session)
+    expect<number | null>().toBe(previous)
+    expect<conflux.SessionAction['reason']>().toBe(reason)
+  })
+  expect<conflux.Session[]>().toBe(withSessions.status().sessions)
+  const stop = withSessions.whileLeader(async ({ signal, token }) => {
+    expect<boolean>().toBe(signal.aborted)
+    expect<number>().toBe(token)
+  })
+  expect<Promise<void>>().toBe(stop())
+  const rest = { id: 'a', clusterSize: 1, channel: { name: 'memory' }, methods: {}, reduce: () => 0 } as const
+  // @ts-expect-error it is true or an object
+  conflux({ ...rest, sessions: 'on' })
+}

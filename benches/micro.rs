@@ -72,6 +72,7 @@ fn frame_of(calls: usize) -> Frame {
         method: "append".into(),
         args: Bytes::from_static(ARGS),
         attempts: 0,
+        session: 0,
     });
     let requests = Requests { term: 2, start: 1, floor: 1, requests: requests.collect() };
     Frame {
@@ -202,6 +203,10 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::Settled { .. }
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }
+            | Delivery::EvaluateSystem(_)
+            | Delivery::Caller { .. }
+            | Delivery::Sessions(_)
+            | Delivery::OwnSession { .. }
             | Delivery::AppProbe
             | Delivery::ReportProgress
             | Delivery::CaughtUp(_)

@@ -4,7 +4,7 @@
 
 'use strict'
 
-const { AbortController, Promise } = require('./environment')
+const { AbortController, Promise, setTimeout } = require('./environment')
 const errors = require('./errors')
 
 /** A recovered cluster counts its terms anew from those of a survivor: its tokens are above all former ones. */
@@ -12,6 +12,7 @@ const TOKENS_PER_RECOVERY = 2 ** 32
 
 /** A read is repeated until it succeeds or the leadership ends. */
 const CATCH_UP = { timeout: 60_000 }
+const RETRY_MS = 100
 
 class LeaderWork {
   /** The term in which this node leads, or 0. */
@@ -22,7 +23,7 @@ class LeaderWork {
 
   /**
    * @param caughtUp returns a promise: this node has applied everything that was committed before.
-   * @param token returns the number of times that the cluster was recovered.
+   * @param recoveries returns the number of times that the cluster was recovered.
    */
   constructor(caughtUp, recoveries) {
     this.#caughtUp = () => caughtUp(CATCH_UP)
@@ -97,9 +98,9 @@ class Worker {
       try {
         await this.#caughtUp()
         break
-      } catch (error) {
-        // Without a quorum: this leadership ends soon, or the quorum returns.
-        if (error.code !== 'ERR_CONFLUX_NO_QUORUM') return
+      } catch {
+        // Without a quorum this leadership ends soon, or the quorum returns. If the node has ended, this is over.
+        await new Promise(resolve => setTimeout(resolve, RETRY_MS).unref())
       }
     }
     if (isOver()) return

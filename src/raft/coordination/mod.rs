@@ -34,6 +34,22 @@ impl SystemAction {
             SystemAction::SessionStarted(_) | SystemAction::SessionEnded(_) => 0,
         }
     }
+
+    /// Whether it starts or ends a session.
+    pub fn concerns_presence(&self) -> bool {
+        match self {
+            SystemAction::SessionStarted(_) | SystemAction::SessionEnded(_) => true,
+            SystemAction::TimerFired(_) => false,
+        }
+    }
+
+    /// The action counts only if this node is a member where it is applied.
+    pub fn member_needed(&self) -> Option<RaftId> {
+        match self {
+            SystemAction::SessionStarted(start) => Some(start.member),
+            SystemAction::SessionEnded(_) | SystemAction::TimerFired(_) => None,
+        }
+    }
 }
 
 /// The finalizer of SplitMix64: changes half of all bits for each bit that differs.
@@ -42,16 +58,6 @@ pub fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
-}
-
-impl SystemAction {
-    /// Whether it starts or ends a session.
-    pub fn concerns_presence(&self) -> bool {
-        match self {
-            SystemAction::SessionStarted(_) | SystemAction::SessionEnded(_) => true,
-            SystemAction::TimerFired(_) => false,
-        }
-    }
 }
 
 /// The replicated tables.

@@ -147,7 +147,7 @@ impl Presence {
     pub fn apply(&mut self, action: &super::SystemAction, is_member: impl Fn(RaftId) -> bool) -> bool {
         match action {
             super::SystemAction::SessionStarted(start) => self.start(start, is_member(start.member)),
-            super::SystemAction::SessionEnded(end) => self.end(end),
+            super::SystemAction::SessionEnded(end) => self.end(end, is_member(end.member)),
             super::SystemAction::TimerFired(_) => false,
         }
     }
@@ -165,7 +165,7 @@ impl Presence {
         true
     }
 
-    pub fn end(&mut self, end: &SessionEnd) -> bool {
+    pub fn end(&mut self, end: &SessionEnd, is_member: bool) -> bool {
         let Some(row) = self.rows.get_mut(&end.member).filter(|row| row.session == end.session) else {
             return false;
         };
@@ -175,7 +175,7 @@ impl Presence {
             return false;
         }
         row.ended = Some(end.reason);
-        if end.reason == EndReason::Removed {
+        if !is_member {
             self.rows.remove(&end.member);
         }
         true
@@ -206,7 +206,7 @@ impl Presence {
             let view = members.iter().find(|view| view.member == *member);
             let Some(reason) = end_reason(row, view) else { continue };
             let end = SessionEnd { member: *member, id: row.id.clone(), session: row.session, reason };
-            after.end(&end);
+            after.end(&end, view.is_some());
             due.push(super::SystemAction::SessionEnded(end));
         }
         for view in members.iter().filter(|view| view.is_heard && !view.is_closing && !view.is_silent) {

@@ -49,9 +49,9 @@ fn an_ended_session_never_revives() {
     assert_eq!(step(&mut presence, &[view(1), silent.clone()]), ["n2 ends 2 silent"]);
     assert!(step(&mut presence, &[view(1), silent]).is_empty());
     let end = SessionEnd { member: 2, id: "n2".into(), session: 2, reason: EndReason::Silent };
-    assert!(!presence.end(&end), "it has ended");
+    assert!(!presence.end(&end, true), "it has ended");
     assert_eq!(step(&mut presence, &[view(1), view(2)]), ["n2 starts 3 returned"]);
-    assert!(!presence.end(&end), "its number is another one");
+    assert!(!presence.end(&end, true), "its number is another one");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_closing_member_gets_no_new_session() {
     let mut presence = Presence::default();
     step(&mut presence, &[view(1)]);
     let closing = MemberView { is_closing: true, ..view(1) };
-    assert_eq!(step(&mut presence, &[closing.clone()]), ["n1 ends 1 closed"]);
+    assert_eq!(step(&mut presence, std::slice::from_ref(&closing)), ["n1 ends 1 closed"]);
     assert!(step(&mut presence, &[closing]).is_empty());
 }
 

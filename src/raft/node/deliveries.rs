@@ -127,7 +127,7 @@ impl Node {
         let Some(mut batch) = batch else { return };
         // Outcomes that were evaluated on a state without a committed action are not reported either.
         let is_diverged = replica.divergence.is_diverged();
-        let is_void = is_diverged || batch.origins().any(|origin| replica.is_being_removed(origin));
+        let is_void = is_diverged || batch.members().any(|member| replica.is_being_removed(member));
         let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         let entries = std::mem::take(&mut batch.entries);
         injected_bug!(

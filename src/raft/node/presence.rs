@@ -50,7 +50,8 @@ pub(super) fn due(
             id: id.clone(),
             process: if member == me { process } else { accepted.map_or(0, |start| start.number) },
             is_closing: replica.closing.contains_key(&member) || member == me && is_closing,
-            is_heard: member == me || is_heard,
+            // A session that starts behind the removal of its member in the log would change nothing.
+            is_heard: (member == me || is_heard) && !replica.is_being_removed(member),
             is_silent: replica.silent_ticks(member, since) >= timeout_ticks
                 && replica.is_silent_for_majority(leader_state.silence.get(&member)),
         }

@@ -84,6 +84,8 @@ pub(super) fn take_leaders_snapshot(
     if restores {
         replica.members = snapshot.members;
         replica.table = snapshot.table;
+        replica.coordination = snapshot.coordination;
+        replica.describe_sessions();
         replica.delivered_index = index;
         replica.group.rewind(index);
     }

@@ -104,9 +104,11 @@ pub struct EvaluatedBatch {
 }
 
 impl EvaluatedBatch {
-    /// The origins of the evaluated requests.
-    pub fn origins(&self) -> impl Iterator<Item = RaftId> + '_ {
-        self.evaluated.iter().map(|evaluation| evaluation.origin)
+    /// The members without which the batch changes something else than JavaScript saw: the origins of the evaluated
+    /// requests, and the members that get a session.
+    pub fn members(&self) -> impl Iterator<Item = RaftId> + '_ {
+        let origins = self.evaluated.iter().map(|evaluation| evaluation.origin);
+        origins.chain(self.system.iter().filter_map(SystemAction::member_needed))
     }
 
     pub fn has_outcomes(&self) -> bool {

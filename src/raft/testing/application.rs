@@ -128,6 +128,7 @@ pub struct Application {
     is_failed: bool,
     pub ends: BTreeMap<u64, End>,
     pub role: Role,
+    term: u64,
     pub leader: Option<String>,
     pub warnings: Vec<Warning>,
     /// The methods that were evaluated here, in order.
@@ -156,10 +157,13 @@ impl Application {
         let evaluations_max = self.evaluations_max.take().unwrap_or(usize::MAX);
         for delivery in batch {
             match delivery {
-                Delivery::Role { role, leader, .. } => {
-                    self.role = role;
+                Delivery::Role { role, term, leader } => {
+                    // As the façade: a leader of which only the name was unknown keeps its states.
+                    if role != Role::Leader || term != self.term {
+                        self.provisional.clear();
+                    }
+                    (self.role, self.term) = (role, term);
                     self.leader = leader.map(|id| id.to_string());
-                    self.provisional.clear();
                 }
                 Delivery::ResetProvisional => self.provisional.clear(),
                 Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_)

@@ -266,7 +266,7 @@ fn snapshot() -> Snapshot {
     snapshot.table.apply(&request(), &"\"x\"".into());
     snapshot.members = members();
     assert!(snapshot.coordination.presence.start(&session_start(), true));
-    assert!(snapshot.coordination.presence.end(&session_end()));
+    assert!(snapshot.coordination.presence.end(&session_end(), true));
     snapshot.conf_state.voters_outgoing = snapshot.conf_state.voters.clone();
     snapshot.conf_state.learners = vec![77];
     snapshot.conf_state.auto_leave = true;
