@@ -46,6 +46,8 @@ export type {
   SocketIOChannel,
   Status,
   TcpChannel,
+  Timer,
+  TimerOptions,
   Warning,
   WarningCode,
   WatchOptions

@@ -195,6 +195,8 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::ResetProvisional
             | Delivery::Committed { .. }
             | Delivery::EvaluateSystem(_)
+            | Delivery::EvaluateTimer(_)
+            | Delivery::NextTimer { .. }
             | Delivery::Clock { .. }
             | Delivery::Settled { .. }
             | Delivery::Restore { .. }

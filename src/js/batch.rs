@@ -319,7 +319,7 @@ mod tests {
     use crate::raft::{
         ClusterUuid,
         coordination::EndReason,
-        events::{FrameRefusal, Role},
+        events::{DueTimer, FrameRefusal, Role},
     };
 
     fn items(deliveries: &[Delivery]) -> Value {
@@ -328,6 +328,11 @@ mod tests {
 
     fn evaluate(args: &'static str) -> Delivery {
         Delivery::Evaluate { method: "me\"thod".into(), args: args.into() }
+    }
+
+    fn due_timer(args: &'static str) -> DueTimer {
+        let rule = r#"{"every":10}"#.into();
+        DueTimer { name: "t\"".into(), due: 5, method: "m".into(), args: args.into(), rule }
     }
 
     fn committed(own: Option<u64>, is_provisional: bool, action: &'static str) -> Delivery {
@@ -376,6 +381,9 @@ mod tests {
                 session: 7,
                 reason: EndReason::Silent,
             })),
+            Delivery::EvaluateTimer(Box::new(due_timer("[1]"))),
+            Delivery::NextTimer { due: Some(7) },
+            Delivery::NextTimer { due: None },
         ];
         let names = kind::names_in(&items(&deliveries));
         // The commits have one time, which comes before the first of them.
@@ -391,6 +399,7 @@ mod tests {
                 17, 4, "ERR_CONFLUX_FORGOTTEN", Error::Forgotten.to_string(), 18, "ERR_CONFLUX_DIVERGED", diverged, 9,
                 19, 21, 22, 23, 1, 20, 8, [1],
                 24, { "type": "@@conflux/SESSION_ENDED", "id": "a\"", "session": 7, "reason": "silent" },
+                26, "t\"", 5, "m", [1], { "every": 10 }, 27, 7, 27, null,
             ])
         );
         assert_eq!(items(&[]), json!([]));
@@ -436,6 +445,12 @@ mod tests {
         assert_eq!(batch.refused, [0, 2, 3]);
         let items: Value = serde_json::from_str(&batch.text).unwrap();
         assert_eq!(items, json!([2, "me\"thod", [1], 2, "me\"thod", []]));
+    }
+
+    #[test]
+    fn a_timer_whose_arguments_are_no_array_is_refused_without_asking() {
+        let batch = encode(&[Delivery::EvaluateTimer(Box::new(due_timer("[1"))), evaluate("[]")]);
+        assert_eq!((batch.refused, &*batch.text), (vec![0], r#"[2,"me\"thod",[]]"#));
     }
 
     #[test]

@@ -184,11 +184,14 @@ mod tests {
             waiting_for: Some("3 nodes".into()),
             is_caught_up: false,
             ignored_frames: IgnoredFrames { malformed: 3, other_version: 4 },
+            timers: 2,
+            next_timer: Some(9),
         };
         let secret = Secret { id: Some("k".into()), secret: "a secret".into() };
         let security = Security::new("c", &[secret]);
         let encode = |status: &Status| encode(status, TICK, &security);
         let json: serde_json::Value = serde_json::from_str(&encode(&status)).unwrap();
+        assert_eq!(json["timers"], json!({ "count": 2, "nextDue": 9 }));
         assert_eq!((&json["cluster"], &json["leader"]), (&json!(null), &json!(null)));
         assert_eq!((&json["id"], &json["waitingFor"]), (&json!("a\"b"), &json!("3 nodes")));
 

@@ -209,6 +209,32 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_says_what_happens_to_timers() {
+        let set = TimerChange::Set {
+            name: "t".into(),
+            due: 5,
+            method: "m".into(),
+            args: "[1]".into(),
+            rule: r#"{"every":10}"#.into(),
+        };
+        let effects = |action: Option<&'static str>, next, changes| {
+            let action = action.map(Bytes::from);
+            MethodResult::Effects(Box::new(Effects { action, next, changes }))
+        };
+        let text =
+            r#"[4,{"a":1},[["t",[5,"m",[1],{"every":10}]],["u",null]],4,null,[],5,7,"x",[],5,null,null,[]]"#;
+        let expected = [
+            effects(Some(r#"{"a":1}"#), None, vec![set, TimerChange::Remove { name: "u".into() }]),
+            effects(None, None, vec![]),
+            effects(Some("\"x\""), Some(7), vec![]),
+            effects(None, None, vec![]),
+        ];
+        assert_eq!(answers(text, &[]).unwrap(), expected);
+        assert!(answers(r#"[4,1,[["t",[5,"m"]]]]"#, &[]).is_err());
+        assert!(answers("[5,-1,null,[]]", &[]).is_err());
+    }
+
+    #[test]
     fn an_ask_names_its_ticket_its_time_and_what_is_asked() {
         let cases = [
             (r#""sync""#, Operation::Sync),

@@ -1,3 +1,5 @@
+//! Tests the sessions of the members alone.
+
 use super::*;
 
 fn view(member: RaftId) -> MemberView {
@@ -13,6 +15,7 @@ fn step(presence: &mut Presence, members: &[MemberView]) -> Vec<String> {
         let applies = match action {
             SystemAction::SessionStarted(start) => presence.start(start, is_member(start.member)),
             SystemAction::SessionEnded(end) => presence.end(end),
+            SystemAction::TimerFired(_) => false,
         };
         assert!(applies, "{action:?}");
         assert!(presence.is_well_formed());
@@ -20,6 +23,7 @@ fn step(presence: &mut Presence, members: &[MemberView]) -> Vec<String> {
             SystemAction::SessionStarted(start) => {
                 format!("{} starts {} {}", start.id, start.session, start.reason.as_str())
             }
+            SystemAction::TimerFired(_) => unreachable!("it is no session"),
             SystemAction::SessionEnded(end) => {
                 format!("{} ends {} {}", end.id, end.session, end.reason.as_str())
             }

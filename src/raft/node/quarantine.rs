@@ -84,6 +84,7 @@ pub(super) fn take_leaders_snapshot(
     if restores {
         replica.members = snapshot.members;
         replica.table = snapshot.table;
+        replica.coordination = snapshot.coordination;
         replica.delivered_index = index;
         replica.group.rewind(index);
     }
