@@ -50,6 +50,8 @@ export type {
   SocketIOChannel,
   Status,
   TcpChannel,
+  Timer,
+  TimerOptions,
   Warning,
   WarningCode,
   WatchOptions

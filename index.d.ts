@@ -604,6 +604,87 @@ declare namespace conflux {
      * @throws `ERR_CONFLUX_NO_CALLER`: a timer runs the method (`this.timer`), and no node called it.
      */
     readonly caller: { readonly id: string; readonly session: number | null }
+
+    /**
+     * As `node.schedule`, atomic with the action of this call: both are committed, or neither. A method that returns
+     * nothing may set timers, too. If the method refuses or throws, nothing is set. `at` must not lie before `this.now()`.
+     *
+     * @throws `ERR_CONFLUX_INVALID_ARGUMENT`: the name or an option is wrong; the message says what. Uncaught, it refuses the
+     *   call.
+     * @throws `ERR_CONFLUX_UNKNOWN_METHOD`: this leader has no such method.
+     * @throws `ERR_CONFLUX_TOO_MANY_TIMERS`: there are 200,000 timers, or they take 64 MiB.
+     * @throws `ERR_CONFLUX_TOO_LARGE`: the arguments take more than 64 KiB as JSON, or all timers of this call more than
+     *   256 KiB.
+     */
+    schedule(name: string, timer: TimerOptions): void
+
+    /** As `node.unschedule`, atomic with the action of this call. */
+    unschedule(name: string): void
+
+    /** The name of the timer that runs this method; undefined in a call. */
+    readonly timer: string | undefined
+
+    /**
+     * The time for which the timer was set, in milliseconds since 1970; undefined in a call. `this.now()` is not before it.
+     */
+    readonly scheduledAt: number | undefined
+  }
+
+  /** When a timer fires, and what it runs: exactly one of `at`, `every` and `cron` is needed. */
+  type TimerOptions = {
+    /** The method that the leader runs. What it returns is committed as an action, as that of a call is. */
+    method: string
+    /** Its arguments: at most 64 KiB as JSON. Default: none. */
+    args?: readonly unknown[] | undefined
+    /**
+     * What happens with times at which no leader could fire: all nodes were down, the quorum was lost, or the leader's
+     * JavaScript was blocked.
+     *
+     * - `'once'`: the timer fires once for all of them; `this.scheduledAt` is the first.
+     * - `'all'`: it fires once for each of them.
+     * - `'none'`: what is more than 5 seconds late is left out.
+     *
+     * Default: `'once'`.
+     */
+    missed?: 'once' | 'all' | 'none' | undefined
+  } & (
+    | {
+        /** Once: a `Date`, a string in ISO 8601, or milliseconds since 1970; not in the past. */
+        at: Date | string | number
+        every?: undefined
+        cron?: undefined
+        timeZone?: undefined
+      }
+    | {
+        /** Every so many milliseconds, from now on: an integer from 10. Each firing is an entry of the log. */
+        every: number
+        at?: undefined
+        cron?: undefined
+        timeZone?: undefined
+      }
+    | {
+        /** At the times of a cron expression of 5 fields, or 6 with seconds first: `'0 9 * * 1-5'`. See croner. */
+        cron: string
+        /** Of the IANA database, such as `'Europe/Berlin'`. Default: `'UTC'`. */
+        timeZone?: string | undefined
+        at?: undefined
+        every?: undefined
+      }
+  )
+
+  /** A timer of the cluster. */
+  interface Timer {
+    name: string
+    /** When it fires next, in milliseconds since 1970. */
+    due: number
+    method: string
+    args: unknown[]
+    missed: 'once' | 'all' | 'none'
+    /** As it was set: one of the three. */
+    at?: number
+    every?: number
+    cron?: string
+    timeZone?: string
   }
 
   /** An open node. All its functions are bound: `const { perform, getState } = node` works. */
@@ -690,6 +771,32 @@ declare namespace conflux {
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
     whileLeader(run: (leadership: Leadership) => unknown): () => Promise<void>
+
+    /**
+     * Sets a timer of the cluster: at its time the leader runs a method, and commits its action. Resolves when the timer is
+     * committed and known to this node. Timers are part of the replicated state: they survive the death of leaders, and with
+     * `storage` that of all nodes. Each firing is applied exactly once.
+     *
+     * A timer of the same name is replaced; its firings until then count. `this` in the method has `timer` and `scheduledAt`.
+     * If the method returns nothing, refuses or throws, the firing is over all the same, and the timer goes on with its
+     * next time (`WARN_CONFLUX_TIMER_FAILED`). If a leader lacks the method, the firing waits for one that has it.
+     *
+     * @param name of the timer: a non-empty string of at most 256 bytes.
+     * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `outcome: 'not-applied'`: the name or an option is wrong, a cron
+     *   expression or time zone is none, or `at` is past; the message says what.
+     * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_TOO_MANY_TIMERS` or `ERR_CONFLUX_TOO_LARGE`, as
+     *   `this.schedule` in a method, `outcome: 'refused'`; or as `perform`. Likewise below.
+     */
+    schedule(name: string, timer: TimerOptions, options?: number | null | PerformOptions): Promise<void>
+
+    /** Removes a timer. Resolves when that is committed and known to this node, also if there is no timer of this name. */
+    unschedule(name: string, options?: number | null | PerformOptions): Promise<void>
+
+    /**
+     * The timers of the cluster, as this node knows them, sorted by name. With many timers it takes time: `status().timers`
+     * has their number.
+     */
+    timers(): Timer[]
 
     /**
      * Calls `listener` after every committed action, and once after a snapshot that contains many. An error of a listener
@@ -1187,6 +1294,18 @@ declare namespace conflux {
     /** The reducer of this leader threw on the action of a method. Likewise. */
     | { code: 'WARN_CONFLUX_REDUCER_THREW'; message: string; method: string; stack?: string }
     /**
+     * The method of a timer refused or threw, or this leader has none of that name (`why`). Each message of a timer is
+     * reported once.
+     */
+    | {
+        code: 'WARN_CONFLUX_TIMER_FAILED'
+        message: string
+        timer: string
+        method: string
+        scheduledAt: number
+        why: string
+      }
+    /**
      * The wall clock of this leader (`wall`) is more than a second away from the time of the cluster (`at`), which
      * approaches it slowly. Once, until the two are closer again.
      */
@@ -1239,6 +1358,7 @@ declare namespace conflux {
     | 'ERR_CONFLUX_TIMEOUT'
     | 'ERR_CONFLUX_TOO_DEEP'
     | 'ERR_CONFLUX_TOO_LARGE'
+    | 'ERR_CONFLUX_TOO_MANY_TIMERS'
     | 'ERR_CONFLUX_UNKNOWN_MEMBER'
     | 'ERR_CONFLUX_UNKNOWN_METHOD'
 
@@ -1316,6 +1436,8 @@ declare namespace conflux {
     waitingFor: string | null
     /** Everything that was committed when this node was admitted or returned is in `getState()`. */
     caughtUp: boolean
+    /** How many timers the cluster has, and when the next one is due, in milliseconds since 1970, or null. */
+    timers: { count: number; nextDue: number | null }
     /** How many frames had no effect, by reason (docs/channels.md). */
     droppedFrames: DroppedFrames
   }

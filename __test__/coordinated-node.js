@@ -20,12 +20,19 @@ const node = conflux({
     stamp(label) {
       return { type: 'stamp', label, now: this.now(), random: [this.random(), this.random()] }
     },
-    nothing() {
-      return undefined
+    /** Sets many timers in one action: `[name, at]` each. */
+    arm(timers, options) {
+      for (const [name, at] of timers) this.schedule(name, { at, method: 'fire', ...options })
+    },
+    fire() {
+      return { type: 'fire', timer: this.timer, scheduledAt: this.scheduledAt, now: this.now() }
     }
   },
   reduce(state, action) {
-    return { ...state, count: state.count + 1 }
+    if (action.type !== 'fire') return { ...state, count: state.count + 1 }
+    const key = `${action.timer} ${action.scheduledAt}`
+    const times = (state.fired[key] ?? 0) + 1
+    return { count: state.count + 1, fired: { ...state.fired, [key]: times } }
   }
 })
 
@@ -40,7 +47,12 @@ const verbs = {
   setClock: milliseconds => {
     offset = milliseconds
   },
-  count: () => node.getState().count
+  count: () => node.getState().count,
+  /** How many firings there were, and those that were applied more than once. */
+  firings: () => {
+    const entries = Object.entries(node.getState().fired)
+    return { count: entries.length, repeated: entries.filter(([, times]) => times > 1) }
+  }
 }
 
 process.on('message', async ({ question, verb, args }) => {

@@ -199,6 +199,8 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::EvaluateSystem(_)
             | Delivery::Committed { .. }
             | Delivery::EvaluateSystem(_)
+            | Delivery::EvaluateTimer(_)
+            | Delivery::NextTimer { .. }
             | Delivery::Clock { .. }
             | Delivery::Settled { .. }
             | Delivery::Restore { .. }

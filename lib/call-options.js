@@ -8,6 +8,8 @@ const errors = require('./errors')
 const { suggestion } = require('./suggestion')
 const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 
+const CLOSE_TIMEOUT_DEFAULT = 2000
+
 const NONE = Object.freeze({})
 
 const CHECKS = {
@@ -55,4 +57,14 @@ function isSignal(value) {
   )
 }
 
-module.exports = { callOptions }
+/** A node without storage cannot return to its membership, and gives it up. */
+function closeOptions(options, leaveDefault) {
+  const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = callOptions(
+    options,
+    ['timeout', 'leave'],
+    errors.invalidArgument
+  )
+  return { timeout, leave }
+}
+
+module.exports = { callOptions, closeOptions }

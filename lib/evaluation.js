@@ -75,6 +75,9 @@ function changeOnly({ changes }) {
   return changes.isEmpty ? NOTHING : `${CHANGES}null,${changes.encode()}`
 }
 
+/** The answer to a timer that an earlier evaluation of the batch has changed. */
+const UNDECIDED = NOTHING
+
 /** What `node.schedule` and `node.unschedule` run on the leader. */
 function runBuiltIn({ changes, at }, method, [name, options]) {
   if (method === SCHEDULE) {
@@ -237,6 +240,7 @@ function withoutFrames(message) {
 
 module.exports = {
   SCHEDULE,
+  UNDECIDED,
   UNSCHEDULE,
   decodeError,
   evaluate,

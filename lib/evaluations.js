@@ -6,7 +6,7 @@
 
 const { Clock } = require('./clock')
 const { now } = require('./environment')
-const { skipTimer } = require('./evaluation')
+const { UNDECIDED, skipTimer } = require('./evaluation')
 const { MethodCaller } = require('./method-caller')
 const { MethodContext } = require('./method-context')
 const { TimerAlarm } = require('./timer-alarm')
@@ -96,6 +96,8 @@ class Evaluations {
   /** The same for a timer that is due. */
   evaluateTimer(name, due, method, args, rule) {
     const context = this.#context
+    // It is no more what it was: the core decides anew.
+    if (context.changes.hasChanged(name)) return this.#add(UNDECIDED)
     const { isSkipped, next } = advance(rule, due, context.at)
     if (isSkipped) return this.#add(skipTimer(next))
     context.begin(this.#answers.length, { name, due })

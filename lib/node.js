@@ -8,7 +8,7 @@
 
 const { Application } = require('./application')
 const { Operations } = require('./operations')
-const { callOptions } = require('./call-options')
+const { closeOptions } = require('./call-options')
 const { CallStacks } = require('./call-stack')
 const { trace } = require('./call-trace')
 const { bind } = require('./callback')
@@ -37,8 +37,6 @@ const { SnapshotReports } = require('./snapshot-reports')
 const { describeStatus } = require('./status')
 const { TIMEOUT_MAX } = require('./timeout')
 const { Timers } = require('./timers')
-
-const CLOSE_TIMEOUT_DEFAULT = 2000
 
 /** The core ends a close within its timeout; after this additional time, something else delays it: a disk, or a long log. */
 const CLOSE_GRACE_MS = 250
@@ -576,16 +574,6 @@ function beginClosing(node) {
 
 function giveUpClosing(node) {
   node.giveUpClosing()
-}
-
-/** A node without storage cannot return to its membership, and gives it up. */
-function closeOptions(options, leaveDefault) {
-  const { timeout = CLOSE_TIMEOUT_DEFAULT, leave = leaveDefault } = callOptions(
-    options,
-    ['timeout', 'leave'],
-    errors.invalidArgument
-  )
-  return { timeout, leave }
 }
 
 module.exports = { Node }

@@ -28,6 +28,8 @@ class TimerChanges {
   #bytes = 0
   /** What is expected of the table once everything is applied; undefined before it is asked for in this batch. */
   #expected = undefined
+  /** The timers that this batch has changed. */
+  #changed = new Set()
 
   /**
    * @param core gives the native node.
@@ -41,6 +43,11 @@ class TimerChanges {
   /** A batch begins. */
   beginBatch() {
     this.#expected = undefined
+    this.#changed.clear()
+  }
+
+  hasChanged(name) {
+    return this.#changed.has(name)
   }
 
   /** A method begins. */
@@ -71,20 +78,21 @@ class TimerChanges {
     const text = JSON.stringify([name, [due, method, args, rule]])
     const bytes = Buffer.byteLength(text)
     this.#checkRoom(name, bytes)
-    this.#add(text, bytes)
+    this.#add(name, text, bytes)
   }
 
   unschedule(name) {
     checkName(name, 'unschedule')
     const text = JSON.stringify([name, null])
-    this.#add(text, Buffer.byteLength(text))
+    this.#add(name, text, Buffer.byteLength(text))
   }
 
-  #add(text, bytes) {
+  #add(name, text, bytes) {
     if (this.#bytes + bytes > CHANGES_BYTES_MAX) {
       throw errors.tooLarge('what one action does to timers', this.#bytes + bytes, CHANGES_BYTES_MAX)
     }
     this.#texts.push(text)
+    this.#changed.add(name)
     this.#bytes += bytes
   }
 

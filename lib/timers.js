@@ -20,7 +20,7 @@ class Timers {
   // `callee`: the function that the application called. Each throws an error about an invalid call.
 
   schedule([name, timer, options], callee) {
-    return this.#calls.add(SCHEDULE, [name, checkNewTimer(name, timer)], options, undefined, callee)
+    return this.#calls.add(SCHEDULE, [name, checked(name, timer)], options, undefined, callee)
   }
 
   unschedule([name, options], callee) {
@@ -30,6 +30,16 @@ class Timers {
 
   list() {
     return listTimers(this.#core().timers())
+  }
+}
+
+/** Its error says what became of the call: it never began. */
+function checked(name, timer) {
+  try {
+    return checkNewTimer(name, timer)
+  } catch (error) {
+    error.outcome = 'not-applied'
+    throw error
   }
 }
 

@@ -198,14 +198,15 @@ mod tests {
             sessions: [("a".into(), 4)].into(),
             session: Some(4),
             recoveries: 1,
-            timers: 0,
-            next_timer: None,
             ignored_frames: IgnoredFrames { malformed: 3, other_version: 4 },
+            timers: 2,
+            next_timer: Some(9),
         };
         let secret = Secret { id: Some("k".into()), secret: "a secret".into() };
         let security = Security::new("c", &[secret]);
         let encode = |status: &Status| encode(status, TICK, &security);
         let json: serde_json::Value = serde_json::from_str(&encode(&status)).unwrap();
+        assert_eq!(json["timers"], json!({ "count": 2, "nextDue": 9 }));
         assert_eq!((&json["cluster"], &json["leader"]), (&json!(null), &json!(null)));
         assert_eq!((&json["id"], &json["waitingFor"]), (&json!("a\"b"), &json!("3 nodes")));
         assert_eq!((&json["session"], &json["recoveries"]), (&json!(4), &json!(1)));

@@ -242,6 +242,32 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_says_what_happens_to_timers() {
+        let set = TimerChange::Set {
+            name: "t".into(),
+            due: 5,
+            method: "m".into(),
+            args: "[1]".into(),
+            rule: r#"{"every":10}"#.into(),
+        };
+        let effects = |action: Option<&'static str>, next, changes| {
+            let action = action.map(Bytes::from);
+            MethodResult::Effects(Box::new(Effects { action, next, changes }))
+        };
+        let text =
+            r#"[4,{"a":1},[["t",[5,"m",[1],{"every":10}]],["u",null]],4,null,[],5,7,"x",[],5,null,null,[]]"#;
+        let expected = [
+            effects(Some(r#"{"a":1}"#), None, vec![set, TimerChange::Remove { name: "u".into() }]),
+            effects(None, None, vec![]),
+            effects(Some("\"x\""), Some(7), vec![]),
+            effects(None, None, vec![]),
+        ];
+        assert_eq!(answers(text, Vec::new(), &[]).unwrap(), expected);
+        assert!(answers(r#"[4,1,[["t",[5,"m"]]]]"#, Vec::new(), &[]).is_err());
+        assert!(answers("[5,-1,null,[]]", Vec::new(), &[]).is_err());
+    }
+
+    #[test]
     fn an_ask_names_its_ticket_its_time_and_what_is_asked() {
         let cases = [
             (r#""sync""#, Operation::Sync),
@@ -260,8 +286,8 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_turn_is_an_error() {
-        assert!(answers("[1]", vec![], &[]).unwrap_err().starts_with("half an answer"));
-        assert!(answers("[7]", vec![], &[]).unwrap_err().starts_with("no kind of answer: 7"));
+        assert!(answers("[1]", vec![], Vec::new(), &[]).unwrap_err().starts_with("half an answer"));
+        assert!(answers("[7]", vec![], Vec::new(), &[]).unwrap_err().starts_with("no kind of answer: 7"));
         assert!(answers("[0", vec![], &[]).is_err());
         assert!(answers("[0]]", vec![], &[]).is_err());
         assert!(calls(1, r#"["a"]"#, vec![]).unwrap_err().starts_with("half a call"));

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_rs::eraftpb;
 
-use super::coordination::{SystemAction, TimerChange};
+use super::coordination::SystemAction;
+pub use super::coordination::{DueTimer, Effects};
 use super::identity::{ClusterUuid, Incarnation, Start};
 use crate::error::Error;
 
@@ -196,26 +197,6 @@ pub enum MethodResult {
     /// This node has no such method: the JSON text of the error that says so. Where nodes of several versions are
     /// members, the call waits for a leader that has it.
     Unknown(Bytes),
-}
-
-/// What a method does that also changes timers, or is that of a timer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Effects {
-    /// JSON text.
-    pub action: Option<Bytes>,
-    /// When the timer fires next.
-    pub next: Option<u64>,
-    pub changes: Vec<TimerChange>,
-}
-
-/// A timer whose time has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DueTimer {
-    pub name: Arc<str>,
-    pub due: u64,
-    pub method: Arc<str>,
-    pub args: Bytes,
-    pub rule: Bytes,
 }
 
 /// What the driver has to do, in this order.

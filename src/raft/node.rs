@@ -35,6 +35,7 @@ mod snapshot_transfers;
 mod snapshots;
 mod starts;
 mod state_comparison;
+mod timer_watch;
 mod timers;
 
 use std::collections::BTreeSet;

@@ -7,7 +7,7 @@ use super::*;
 use crate::raft::{
     ClusterUuid,
     coordination::EndReason,
-    events::{FrameRefusal, Role},
+    events::{DueTimer, FrameRefusal, Role},
 };
 
 fn items(deliveries: &[Delivery]) -> Value {
@@ -16,6 +16,11 @@ fn items(deliveries: &[Delivery]) -> Value {
 
 fn evaluate(args: &'static str) -> Delivery {
     Delivery::Evaluate { method: "me\"thod".into(), args: args.into(), is_own: false }
+}
+
+fn due_timer(args: &'static str) -> DueTimer {
+    let rule = r#"{"every":10}"#.into();
+    DueTimer { name: "t\"".into(), due: 5, method: "m".into(), args: args.into(), rule }
 }
 
 fn committed(own: Option<u64>, is_provisional: bool, action: &'static str) -> Delivery {
@@ -61,6 +66,9 @@ fn every_delivery_has_its_items() {
         Delivery::Caller { id: "a\"".into(), session: None, has_ended: true },
         Delivery::Sessions(vec![("a\"".into(), 7)]),
         Delivery::OwnSession { session: Some(8), previous: None, reason: "joined" },
+        Delivery::EvaluateTimer(Box::new(due_timer("[1]"))),
+        Delivery::NextTimer { due: Some(7) },
+        Delivery::NextTimer { due: None },
     ];
     let names = kind::names_in(&items(&deliveries));
     // The commits have one time, which comes before the first of them.
@@ -69,7 +77,7 @@ fn every_delivery_has_its_items() {
     assert_eq!(
         items(&deliveries),
         json!([
-            0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 25, 5, 3, 9, 4, 9, 7, {}, 5, 9, "x",
+            0, "leader", 3, "a", 0, "follower", 4, null, 1, 2, "me\"thod", [1, {}], 28, 5, 3, 9, 4, 9, 7, {}, 5, 9, "x",
             6, 9, 8, "x", 0, 6, 9, 8, [1], [1], 7, 5, 8, 6, { "message": "no" }, 9, 7, "ERR_CONFLUX_CLOSED",
             Error::Closed.to_string(), "not-applied", 10, "WARN_CONFLUX_WAITING_FOR_NODES",
             "waiting for 3 nodes, heard 1: a", { "clusterSize": 3, "heard": ["a"] }, 12, 9, 14, 9, 15, 16, 3,
@@ -77,6 +85,7 @@ fn every_delivery_has_its_items() {
             19, 21, 22, 23, 1, 20, 8, [1],
             24, { "type": "@@conflux/SESSION_ENDED", "id": "a\"", "session": 7, "reason": "silent" },
             25, "a\"", null, 1, 26, [{ "id": "a\"", "session": 7 }], 27, 8, null, "joined",
+            29, "t\"", 5, "m", [1], { "every": 10 }, 30, 7, 30, null,
         ])
     );
     assert_eq!(items(&[]), json!([]));
@@ -87,8 +96,8 @@ fn a_time_comes_before_the_commits_that_have_it() {
     let committed =
         |index, at| Delivery::Committed { index, own: None, is_provisional: true, at, action: "1".into() };
     let deliveries = [committed(1, 5), committed(2, 5), Delivery::Clock { at: 5 }, committed(3, 7)];
-    assert_eq!(items(&deliveries), json!([25, 5, 3, 1, 3, 2, 25, 7, 3, 3]));
-    assert_eq!(items(&[Delivery::Clock { at: 9 }]), json!([25, 9]));
+    assert_eq!(items(&deliveries), json!([28, 5, 3, 1, 3, 2, 28, 7, 3, 3]));
+    assert_eq!(items(&[Delivery::Clock { at: 9 }]), json!([28, 9]));
 }
 
 #[test]
@@ -146,10 +155,16 @@ fn an_evaluation_whose_arguments_are_no_array_is_refused_without_asking() {
 }
 
 #[test]
+fn a_timer_whose_arguments_are_no_array_is_refused_without_asking() {
+    let batch = encode(&[Delivery::EvaluateTimer(Box::new(due_timer("[1"))), evaluate("[]")]);
+    assert_eq!((batch.refused, &*batch.text), (vec![0], r#"[2,"me\"thod",[]]"#));
+}
+
+#[test]
 fn a_committed_action_that_is_not_json_changes_nothing_and_its_perform_ends() {
     assert_eq!(
         items(&[committed(None, false, "1,2"), committed(Some(4), false, "nul")]),
-        json!([25, 5, 7, 4])
+        json!([28, 5, 7, 4])
     );
 }
 

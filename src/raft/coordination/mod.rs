@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::identity::RaftId;
 pub use clock::{ClusterClock, NO_TIME};
 pub use presence::{EndReason, MemberView, Presence, SessionEnd, SessionStart, StartReason};
-pub use timers::{Timer, TimerChange, TimerFiring, Timers};
+pub use timers::{DueTimer, Effects, Timer, TimerChange, TimerFiring, Timers};
 
 /// An action of the cluster itself. If the entry contains an action text, the reducer sees it.
 ///

@@ -18,6 +18,7 @@ fn step(presence: &mut Presence, members: &[MemberView]) -> Vec<String> {
             SystemAction::SessionStarted(start) => {
                 format!("{} starts {} {}", start.id, start.session, start.reason.as_str())
             }
+            SystemAction::TimerFired(_) => unreachable!("it is no session"),
             SystemAction::SessionEnded(end) => {
                 format!("{} ends {} {}", end.id, end.session, end.reason.as_str())
             }

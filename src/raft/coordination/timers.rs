@@ -68,6 +68,26 @@ pub struct TimerFiring {
     pub next: Option<u64>,
 }
 
+/// What a method does that also changes timers, or is that of a timer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// JSON text.
+    pub action: Option<Bytes>,
+    /// When the timer fires next.
+    pub next: Option<u64>,
+    pub changes: Vec<TimerChange>,
+}
+
+/// A timer whose time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueTimer {
+    pub name: Arc<str>,
+    pub due: u64,
+    pub method: Arc<str>,
+    pub args: Bytes,
+    pub rule: Bytes,
+}
+
 impl TimerChange {
     /// What the timer will take.
     pub fn bytes(&self) -> usize {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::outgoing_snapshots::OutgoingSnapshots;
 use super::reads::Reads;
 use super::state_comparison::StateComparison;
-use super::timers::TimerWatch;
+use super::timer_watch::TimerWatch;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::members::Members;
 use crate::raft::membership::planner::Newcomer;

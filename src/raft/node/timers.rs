@@ -3,32 +3,17 @@
 //! JavaScript has the clock (`lib/clock.js`): it reports when that time has come (`Input::TimersDue`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::replica::Replica;
 use crate::raft::coordination::{SystemAction, TimerChange, TimerFiring};
 use crate::raft::entry::Context;
 use crate::raft::events::{Delivery, DueTimer};
+use crate::raft::log::Log;
 
 /// So many are in one batch; JavaScript evaluates as many of them as its time allows.
 const BATCH_TIMERS_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 256 << 10;
-
-/// What a leader knows about the time.
-#[derive(Debug, Default)]
-pub(super) struct TimerWatch {
-    /// JavaScript's clock has reached this.
-    at: u64,
-    /// The time that JavaScript was last notified of; `None`: there is none.
-    reported: Option<u64>,
-}
-
-impl TimerWatch {
-    pub(super) fn reached(&mut self, at: u64) {
-        self.at = self.at.max(at);
-        // JavaScript waits for nothing more.
-        self.reported = None;
-    }
-}
 
 /// The timers to evaluate in this batch, and, behind `may_evaluate`, the next time if JavaScript does not know it.
 pub(super) fn due(replica: &mut Replica, may_evaluate: bool, batch: &mut Vec<Delivery>) -> Vec<SystemAction> {
@@ -39,13 +24,23 @@ pub(super) fn due(replica: &mut Replica, may_evaluate: bool, batch: &mut Vec<Del
         return Vec::new();
     }
     let takes_turn = may_evaluate && sessions.timers_have_turn();
-    let pending = pending(sessions.pending_system_actions());
+    // What would be decided on a timer that the log changes next would count for nothing, and so would what is evaluated
+    // after it.
+    let pending = match timers.next_due() {
+        Some(due) if due <= watch.at => pending(replica.group.log(), replica.delivered_index),
+        Some(_) | None => BTreeSet::new(),
+    };
+    // Without an end to it, a leader of one would fire for ever.
+    injected_bug!(FiresTwice, pending => match replica.group.log().last_index() - replica.delivered_index {
+        0..3 => BTreeSet::new(),
+        _ => pending,
+    });
     let mut firings = Vec::new();
     let mut next = None;
     let mut bytes = 0;
-    let waiting = timers.by_due().filter(|(_, name, timer)| {
-        !pending.contains(&(&***name, timer.number, timer.due)) && !sessions.is_stalled(name, timer.number)
-    });
+    let waiting = timers
+        .by_due()
+        .filter(|(_, name, timer)| !pending.contains(*name) && !sessions.is_stalled(name, timer.number));
     for (due, name, timer) in waiting {
         if due > watch.at {
             next = Some(due);
@@ -68,20 +63,26 @@ pub(super) fn due(replica: &mut Replica, may_evaluate: bool, batch: &mut Vec<Del
     }
     if next.is_some() && next != watch.reported {
         watch.reported = next;
-        batch.insert(0, Delivery::NextTimer { due: next });
+        batch.push(Delivery::NextTimer { due: next });
     } else if next.is_none() && firings.is_empty() && timers.len() == 0 && watch.reported.take().is_some() {
-        batch.insert(0, Delivery::NextTimer { due: None });
+        batch.push(Delivery::NextTimer { due: None });
     }
     firings
 }
 
-/// Which firings are appended and not applied.
-fn pending<'a>(actions: impl Iterator<Item = &'a SystemAction>) -> BTreeSet<(&'a str, u64, u64)> {
-    let firings = actions.filter_map(|action| match action {
-        SystemAction::TimerFired(firing) => Some((&*firing.name, firing.number, firing.due)),
-        SystemAction::SessionStarted(_) | SystemAction::SessionEnded(_) => None,
-    });
-    firings.collect()
+/// The timers that fire or change by an entry that is appended and not applied.
+fn pending(log: &Log, delivered_index: u64) -> BTreeSet<Arc<str>> {
+    let mut names = BTreeSet::new();
+    for entry in log.entries_from(delivered_index + 1) {
+        let Some((context, stamp)) = Context::decode_stamped(&entry.context) else { continue };
+        if let Context::System(SystemAction::TimerFired(firing)) = context {
+            names.insert(firing.name);
+        }
+        names.extend(stamp.timers.into_iter().map(|change| match change {
+            TimerChange::Set { name, .. } | TimerChange::Remove { name } => name,
+        }));
+    }
+    names
 }
 
 /// How many timers there may be, and the bytes that they take, once what is appended is applied.

@@ -264,7 +264,7 @@ fn entries_carry_a_time_that_does_not_fall_while_they_are_not_committed() {
         let batch = sessions.classify(answered, clock).expect("a batch was in flight");
         assert!(count > 0, "requests wait");
         let context: Bytes = batch.entries[0].0.clone().into();
-        times.push(Context::decode_at(&context).expect("it is a request").1);
+        times.push(Context::decode_stamped(&context).expect("it is a request").1.at);
         sessions.appended(batch, &[true], 4);
     }
     assert_eq!(times, [1_005, 1_005]);

@@ -72,6 +72,8 @@ impl SystemActions {
             (SystemAction::TimerFired(firing), MethodResult::Effects(effects)) => {
                 (SystemAction::TimerFired(TimerFiring { next: effects.next, ..firing }), *effects)
             }
+            // An earlier one of this batch has changed it.
+            (SystemAction::TimerFired(_), MethodResult::Nothing) => return None,
             (SystemAction::TimerFired(firing), _) => {
                 self.stalled.insert((firing.name, firing.number));
                 return None;

@@ -7,8 +7,10 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::describe::describe_system;
+use super::timers;
 use crate::error::Error;
 use crate::raft::coordination::SystemAction;
+use crate::raft::events::{DueTimer, Effects};
 use crate::raft::{CallOutcome, Delivery, Hashed, Input, MethodResult, Role, TakenSnapshot, Warning};
 
 /// How a call ended.
@@ -137,6 +139,12 @@ pub struct Application {
     pub evaluations_max: Option<usize>,
     pub is_caught_up: bool,
     pub is_closing: bool,
+    /// Some of its actions set timers.
+    pub has_timers: bool,
+    /// A time that is common to all nodes.
+    pub time: u64,
+    /// When the next timer is due, on a leader.
+    pub next_timer: Option<u64>,
 }
 
 impl Application {
@@ -163,11 +171,14 @@ impl Application {
                         self.provisional.clear();
                     }
                     (self.role, self.term) = (role, term);
+                    self.next_timer = self.next_timer.filter(|_| role == Role::Leader);
                     self.leader = leader.map(|id| id.to_string());
                 }
                 Delivery::ResetProvisional => self.provisional.clear(),
-                Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_)
+                Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_) | Delivery::EvaluateTimer(_)
                     if answers.len() == evaluations_max => {}
+                Delivery::EvaluateTimer(timer) => answers.push(self.evaluate_timer(&timer)),
+                Delivery::NextTimer { due } => self.next_timer = due,
                 Delivery::EvaluateSystem(action) => answers.push(self.evaluate_system(&action)),
                 Delivery::Evaluate { method, args, .. } => answers.push(self.evaluate(&method, &text(&args))),
                 Delivery::Clock { .. } => {}
@@ -337,14 +348,26 @@ impl Application {
         }
     }
 
+    fn evaluate_timer(&mut self, timer: &DueTimer) -> MethodResult {
+        if self.is_failed {
+            return MethodResult::Nothing;
+        }
+        let timers::Effect { action, next } = timers::fire(timer);
+        self.reduce_provisionally(&action);
+        MethodResult::Effects(Box::new(Effects { action: Some(action.into()), next, changes: Vec::new() }))
+    }
+
+    fn reduce_provisionally(&mut self, action: &str) {
+        let next = self.provisional.back().unwrap_or(&self.state).reduce(action);
+        self.provisional.push_back(next);
+    }
+
     fn evaluate_system(&mut self, action: &SystemAction) -> MethodResult {
         if self.is_failed {
             return MethodResult::Nothing;
         }
         let action = describe_system(action);
-        let state = self.provisional.back().unwrap_or(&self.state);
-        let next = state.reduce(&action);
-        self.provisional.push_back(next);
+        self.reduce_provisionally(&action);
         MethodResult::Action(action.into())
     }
 
@@ -370,9 +393,17 @@ impl Application {
             "refuse" => return MethodResult::Refused(format!("{args} {SEEN}{}", state.count).into()),
             other => panic!("the test knows no method `{other}`"),
         };
-        let next = state.reduce(&action);
-        self.provisional.push_back(next);
-        MethodResult::Action(action.into())
+        self.reduce_provisionally(&action);
+        let changes = match method {
+            "append" if self.has_timers => timers::changes_of(args, self.time),
+            _ => Vec::new(),
+        };
+        match changes.is_empty() {
+            true => MethodResult::Action(action.into()),
+            false => {
+                MethodResult::Effects(Box::new(Effects { action: Some(action.into()), next: None, changes }))
+            }
+        }
     }
 }
 

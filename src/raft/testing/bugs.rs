@@ -126,7 +126,7 @@ pub enum Bug {
     DropsWhatComesEarly,
     /// An entry carries the time of its leader's wall clock, whatever the time of those before it.
     FallsAtLeaderChange,
-    /// A timer fires whether it has fired at that time or not.
+    /// A timer fires whether it has fired at that time or not, and although its firing is in the log and not applied.
     FiresTwice,
     /// A learner continues to know a member as its leader that campaigns.
     TakesCandidateForLeader,
@@ -472,4 +472,9 @@ fn bug_of_ending_a_session_unconfirmed_is_caught() {
 #[test]
 fn bug_of_a_clock_that_falls_at_a_leader_change_is_caught() {
     assert_caught(Bug::FallsAtLeaderChange, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_a_timer_that_two_leaders_fire_is_caught() {
+    assert_caught(Bug::FiresTwice, 0.., simulation::live_through);
 }

@@ -50,9 +50,11 @@ const TICK_MS: u64 = 10;
 /// What wall clocks say when a world begins.
 const WALL_CLOCK_MS: u64 = 1_600_000_000_000;
 
+const WALL_CLOCK_OFFSET_MS_MAX: u64 = 60_000;
+
 /// Each node's wall clock is off by up to a minute.
 fn wall_clock_offset(name: &str) -> u64 {
-    name.bytes().fold(0, |offset, byte| (offset * 31 + u64::from(byte)) * 7_919 % 60_000)
+    name.bytes().fold(0, |offset, byte| (offset * 31 + u64::from(byte)) * 7_919 % WALL_CLOCK_OFFSET_MS_MAX)
 }
 
 /// Nodes and the frames between them.
@@ -70,6 +72,8 @@ pub struct Cluster {
     pub recover_ticks: Option<u64>,
     /// Actions and errors may be large, and so snapshots: those do not travel in tiny parts.
     pub is_large: bool,
+    /// Some actions set timers.
+    pub has_timers: bool,
     pub trace: Option<Vec<String>>,
     /// Everything is printed as it happens: `CONFLUX_TRACE=1`, to look at one seed.
     prints: bool,
@@ -182,6 +186,7 @@ impl Cluster {
             rests: false,
             recover_ticks: None,
             is_large: seed % 4 == 3,
+            has_timers: false,
             trace: None,
             prints: std::env::var_os("CONFLUX_TRACE").is_some(),
             now: 0,
@@ -296,6 +301,7 @@ impl Cluster {
             let ticks = replica.clock / RATE;
             replica.clock %= RATE;
             self.work(&name);
+            self.wake_timers(&name);
             let Some(replica) = self.replicas.get_mut(&name) else { continue };
             if let Some(state) = replica.link.tick(self.now) {
                 self.handle(&name, Input::Channel(state));
@@ -305,6 +311,20 @@ impl Cluster {
             }
         }
         self.deliver_due();
+    }
+
+    /// JavaScript has waited for the time of a timer.
+    fn wake_timers(&mut self, name: &str) {
+        let at = self.time();
+        let Some(replica) = self.replicas.get_mut(name).filter(|replica| !replica.is_busy) else { return };
+        if replica.application.next_timer.take_if(|due| *due <= at).is_some() {
+            self.handle(name, Input::TimersDue { at });
+        }
+    }
+
+    /// The time of timers, in milliseconds since 1970: no wall clock is ahead of it.
+    pub fn time(&self) -> u64 {
+        WALL_CLOCK_MS + self.now * TICK_MS + WALL_CLOCK_OFFSET_MS_MAX
     }
 
     fn pass_tick(&mut self, name: &str) {
@@ -476,7 +496,10 @@ impl Cluster {
                 self.note(|| format!("{name}: {line}"));
             }
         }
+        let time = self.time();
         let replica = self.replicas.get_mut(name).expect("a node that gets a batch runs");
+        replica.application.has_timers = self.has_timers;
+        replica.application.time = time;
         let answers = replica.application.handle(batch);
         for answer in answers
             .iter()

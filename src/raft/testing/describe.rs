@@ -186,6 +186,10 @@ pub fn describe_answer(answer: &MethodResult) -> String {
     match answer {
         MethodResult::Action(action) => format!("action {}", String::from_utf8_lossy(action)),
         MethodResult::Nothing => "nothing".into(),
+        MethodResult::Effects(effects) => {
+            let action = effects.action.as_deref().map_or("nothing".into(), String::from_utf8_lossy);
+            format!("action {action} with {} timers", effects.changes.len())
+        }
         MethodResult::Unknown(error) => format!("unknown {}", String::from_utf8_lossy(error)),
         MethodResult::Refused(error) => format!("refused {}", String::from_utf8_lossy(error)),
     }

@@ -10,8 +10,10 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::raft::application::Application;
-use crate::raft::coordination::{EndReason, SessionEnd, SessionStart, StartReason, SystemAction};
-use crate::raft::entry::{Admission, Context, Request, RequestId};
+use crate::raft::coordination::{
+    EndReason, SessionEnd, SessionStart, StartReason, SystemAction, TimerChange, TimerFiring,
+};
+use crate::raft::entry::{Admission, Context, Request, RequestId, Stamp};
 use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::frame::{
     Ancestor, Chunk, ClusterAnnouncement, Frame, Malformed, Message, OperationReply, OperationRequest,
@@ -218,6 +220,21 @@ fn session_end() -> SessionEnd {
     SessionEnd { member: incarnation(1).raft_id(), id: "a".into(), session: 1, reason: EndReason::Silent }
 }
 
+fn timer_firing() -> TimerFiring {
+    TimerFiring { name: "t".into(), number: 1, due: 1_600_000_000_000, next: Some(1_600_000_000_100) }
+}
+
+fn stamp() -> Stamp {
+    let set = TimerChange::Set {
+        name: "t".into(),
+        due: 1_600_000_000_000,
+        method: "m".into(),
+        args: "[1]".into(),
+        rule: "{}".into(),
+    };
+    Stamp { at: 1_600_000_000_000, timers: vec![set, TimerChange::Remove { name: "u".into() }] }
+}
+
 fn contexts() -> Vec<Context> {
     vec![
         Context::Request(request()),
@@ -238,6 +255,7 @@ fn contexts() -> Vec<Context> {
         Context::Started { starts: vec![(1, Start { number: 2, nonce: 3 })] },
         Context::System(SystemAction::SessionStarted(session_start())),
         Context::System(SystemAction::SessionEnded(session_end())),
+        Context::System(SystemAction::TimerFired(timer_firing())),
     ]
 }
 
@@ -267,6 +285,8 @@ fn snapshot() -> Snapshot {
     snapshot.members = members();
     assert!(snapshot.coordination.presence.start(&session_start(), true));
     assert!(snapshot.coordination.presence.end(&session_end(), true));
+    snapshot.coordination.clock.advance(stamp().at);
+    stamp().timers.into_iter().for_each(|change| snapshot.coordination.timers.apply(change));
     snapshot.conf_state.voters_outgoing = snapshot.conf_state.voters.clone();
     snapshot.conf_state.learners = vec![77];
     snapshot.conf_state.auto_leave = true;
@@ -281,6 +301,8 @@ pub fn written() -> Vec<(String, Bytes)> {
     let mut written: Vec<(String, Bytes)> =
         frames.map(|(number, message)| (format!("frame {number}"), frame(&message).encode())).collect();
     written.extend(contexts.map(|(n, context)| (format!("entry {n}"), context.encode().into())));
+    let stamped = Context::Request(request()).encode_stamped(&stamp());
+    written.push(("stamped".into(), stamped.into()));
     written.push(("admission".into(), admission().encode().into()));
     written.push(("founding snapshot".into(), Snapshot::found(&roster()).encode().image));
     written.push(("snapshot".into(), snapshot().encode().image));
@@ -327,6 +349,8 @@ fn formats_of_before_are_read() {
     assert_eq!(frames, messages().iter().map(frame).collect::<Vec<_>>());
     let entries: Vec<Option<Context>> = of("entry").iter().map(Context::decode).collect();
     assert_eq!(entries, contexts().into_iter().map(Some).collect::<Vec<_>>());
+    let stamped = Context::decode_stamped(&of("stamped")[0]);
+    assert_eq!(stamped, Some((Context::Request(request()), stamp())));
     assert_eq!(Admission::decode(&of("admission")[0]), Some(admission()));
     for (bytes, expected) in
         [(&of("founding")[0], Snapshot::found(&roster())), (&of("snapshot")[0], snapshot())]

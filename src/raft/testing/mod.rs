@@ -8,7 +8,7 @@
 //! under faults that a cluster must bear without an election. `exploration` draws nothing: it goes through all schedules
 //! that differ in a few steps from one in which nothing goes wrong. `faults`
 //! holds those that they share, `seeds` says which run. `bugs` puts known bugs back, so that the checks are checked.
-//! `hostile` sends a node what no peer would, and `formats` holds the bytes that another version reads.
+//! `timers` are those of simulated applications, `hostile` sends a node what no peer would, and `formats` holds the bytes that another version reads.
 
 mod application;
 pub mod bugs;
@@ -43,3 +43,4 @@ mod slow_disks;
 mod slow_links;
 mod steadiness;
 mod strangers;
+mod timers;

@@ -91,6 +91,7 @@ impl Life {
         let size = seeds::nodes([3, 5, 3, 1, 2, 4][(seed % 6) as usize]);
         let mut cluster = Cluster::new(seed);
         cluster.rests = rests;
+        cluster.has_timers = true;
         let run = Run::found_of(cluster, size, &|_| false);
         Self { run, losses_left: (size - 1) / 2, target: None }
     }
@@ -186,7 +187,7 @@ impl Life {
         let names: Vec<String> = self.run.cluster.replicas.keys().cloned().collect();
         self.run.mend(&names);
         self.run.cluster.replicas.values_mut().for_each(|replica| replica.rate = RATE);
-        self.run.until("every perform has ended and all nodes agree", 1_000, |run| {
+        self.run.until("every perform has ended, every timer has fired, and all nodes agree", 1_000, |run| {
             let statuses = run.cluster.statuses();
             let leads = statuses.values().find(|status| status.role == Role::Leader);
             leads.is_some_and(|leads| {
@@ -194,6 +195,7 @@ impl Life {
                     status.pending == 0
                         && status.diverged.is_none()
                         && status.applied_index == leads.last_index
+                        && status.timers == 0
                         && status.leader.as_deref() == Some(&*leads.id)
                 })
             })

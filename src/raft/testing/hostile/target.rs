@@ -1,7 +1,7 @@
 //! A node that is lied to, alone: it obeys its own work, and holds after every frame what must hold.
 
 use super::adversary::Lie;
-use crate::raft::events::{Hashed, TakenSnapshot};
+use crate::raft::events::{Effects, Hashed, TakenSnapshot};
 use crate::raft::{ClusterUuid, Delivery, Incarnation, Input, MethodResult, Node, Role, Status, Work};
 
 /// One node, and the application that answers it.
@@ -99,6 +99,10 @@ impl Target {
                 Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_) => {
                     answers.push(MethodResult::Action("1".into()))
                 }
+                Delivery::EvaluateTimer(_) => {
+                    let effects = Effects { action: Some("1".into()), ..Effects::default() };
+                    answers.push(MethodResult::Effects(Box::new(effects)));
+                }
                 Delivery::TakeSnapshot { index } => {
                     let taken = TakenSnapshot { index, state: Ok("1".into()), micros: 1, longest_micros: 1 };
                     self.node.handle(Input::SnapshotTaken(taken));
@@ -113,6 +117,7 @@ impl Target {
                 | Delivery::ResetProvisional
                 | Delivery::Committed { .. }
                 | Delivery::Clock { .. }
+                | Delivery::NextTimer { .. }
                 | Delivery::Settled { .. }
                 | Delivery::Restore { .. }
                 | Delivery::AppProbe
