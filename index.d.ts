@@ -335,7 +335,8 @@ declare namespace conflux {
 
   /**
    * conflux takes a snapshot when one of the thresholds is reached, but waits at least 100 times as long as the last one
-   * took: a snapshot blocks JavaScript for some 10 ms per MiB of state.
+   * took. It is taken in slices of some milliseconds, and blocks JavaScript for longer only with `serialize` or without
+   * `checkState`.
    *
    * The snapshot is JSON. conflux first checks that the state survives it: a `Map`, a `Date`, a class instance, `NaN`,
    * `undefined` in an array, a cycle, or more than 1000 levels of nesting cause the warning
@@ -352,7 +353,8 @@ declare namespace conflux {
     | {
         /**
          * Returns what is stored of a state, as a value that survives JSON. It must depend only on the state, must not
-         * change it, and must give equal values for equal states on every node: `compareStates` compares these values.
+         * change it, and must give equal values for equal states on every node: `compareStates` compares these values. What
+         * it returns must not change afterwards: a large value is encoded in slices.
          */
         serialize: (state: State) => unknown
         /** Returns the state for a value of `serialize` that was encoded and decoded as JSON. */

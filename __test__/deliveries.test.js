@@ -41,12 +41,14 @@ function scripted(t, given = {}) {
   const micros = []
   const status = { missing: [], members: [], waitingFor: null }
   let deliver
+  let texts = []
   const open = (_, callback) => {
     deliver = callback
     const native = { status: () => JSON.stringify(status) }
     const verbs = [
       'progressed',
       'turnOver',
+      'snapshotPiece',
       'snapshotTaken',
       'snapshotFailed',
       'hashed',
@@ -62,6 +64,8 @@ function scripted(t, given = {}) {
         return null
       }
     }
+    // Each state is one piece, as of src/js/state_pieces.rs.
+    native.statePiece = position => (texts[position] === null ? null : `[0,${texts[position]},6,0]`)
     native.answered = (text, took) => {
       said.push(['answered', text])
       micros.push(took)
@@ -79,7 +83,7 @@ function scripted(t, given = {}) {
     }),
     open
   )
-  t.after(() => deliver(JSON.stringify([KIND.stopped, 'ERR_CONFLUX_PANIC', 'the test is over']), []))
+  t.after(() => deliver(JSON.stringify([KIND.stopped, 'ERR_CONFLUX_PANIC', 'the test is over'])))
   // The end of the test is no news.
   node.on('error', () => {})
   return {
@@ -87,10 +91,11 @@ function scripted(t, given = {}) {
     status,
     deliver: (items, states = []) => {
       said.length = 0
-      deliver(JSON.stringify(items), states)
+      texts = states
+      deliver(JSON.stringify(items))
       return said.splice(0)
     },
-    raw: text => deliver(text, []),
+    raw: text => deliver(text),
     said,
     micros
   }
@@ -118,22 +123,24 @@ const fragile = {
 
 test('a snapshot holds what was committed before it in the batch, and is said before the answer', t => {
   const { deliver } = scripted(t)
-  const said = deliver([KIND.committed, 9, 'x', KIND.takeSnapshot, KIND.committed, 10, 'y'])
+  const said = deliver([KIND.committed, 9, 'x', KIND.takeSnapshot, 9, KIND.committed, 10, 'y'])
   assert.deepEqual(
     said.map(([verb, first]) => [verb, first]),
     [
-      ['snapshotTaken', '["x"]'],
+      ['snapshotPiece', '["x"]'],
+      ['snapshotTaken', 9],
       ['answered', '[]']
     ]
   )
-  assert.ok(Number.isInteger(said[0][2]) && said[0][2] >= 0)
+  const [, , micros, longest] = said[1]
+  assert.ok(Number.isInteger(longest) && longest >= 0 && micros >= longest)
 })
 
 test('a state that is not JSON is no snapshot, and has no hash', t => {
   const { deliver } = scripted(t, { reduce: () => new Map(), checkState: false })
-  const [snapshot, hashed] = deliver([KIND.takeSnapshot, KIND.hash, 7])
+  const [snapshot, hashed] = deliver([KIND.takeSnapshot, 7, KIND.hash, 7])
   assert.equal(snapshot[0], 'snapshotFailed')
-  assert.match(snapshot[1], /^state is a Map, which JSON turns into \{\}; use snapshot/)
+  assert.match(snapshot[2], /^state is a Map, which JSON turns into \{\}; use snapshot/)
   assert.deepEqual(hashed.slice(0, 3), ['hashed', 7, null])
 })
 
@@ -194,14 +201,14 @@ test('after an action that cannot be reduced nothing changes the state, and ever
   raw(
     JSON.stringify([
       ...[KIND.committed, 8, 'x', KIND.committedOwn, 9, 1, 'poison', 0, KIND.committedOwn, 10, 2, 'y', 0],
-      ...[KIND.committed, 11, 'z', KIND.evaluate, 'append', ['w'], KIND.takeSnapshot, KIND.hash, 11]
+      ...[KIND.committed, 11, 'z', KIND.evaluate, 'append', ['w'], KIND.takeSnapshot, 11, KIND.hash, 11]
     ])
   )
   // Those who awaited a call continue in between.
   await until('the end of the batch', () => micros.length === 1)
   assert.deepEqual(said.slice(0, 3), [
     ['reducerFailed', 9, 'the reducer threw on the action "poison": indigestible'],
-    ['snapshotFailed', 'the state is valid only up to the action before index 9', 0],
+    ['snapshotFailed', 11, 'the state is valid only up to the action before index 9', 0, 0],
     ['hashed', 11, null, 0]
   ])
   assert.match(said[3][1], /^\[2,\{"message":"indigestible"/)

@@ -28,7 +28,9 @@ const AFTER_DELIVERIES = [
   'progressed',
   'reducerFailed',
   'snapshotFailed',
-  'snapshotTaken'
+  'snapshotPiece',
+  'snapshotTaken',
+  'statePiece'
 ]
 
 test('what stands for the core has every function of it that may be called before a delivery', () => {
@@ -37,7 +39,7 @@ test('what stands for the core has every function of it that may be called befor
     .readdirSync(lib)
     .map(name => fs.readFileSync(path.join(lib, name), 'utf8'))
     .join('')
-  const called = new Set([...text.matchAll(/\bthis\.#?native\.(\w+)\(/g)].map(([, name]) => name))
+  const called = new Set([...text.matchAll(/\bthis\.#?native(?:\(\))?\.(\w+)\(/g)].map(([, name]) => name))
   assert.ok(called.size > AFTER_DELIVERIES.length)
   const missing = [...called].filter(name => typeof LateNative.prototype[name] !== 'function')
   assert.deepEqual(missing.sort(), AFTER_DELIVERIES)

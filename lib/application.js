@@ -189,9 +189,10 @@ class Application {
     return this.serializes ? callConverter(this.#serialize, '`serialize`', state) : state
   }
 
-  /** The state, from what was kept of one. Throws what `deserialize` throws. */
+  /** The state, from what was kept of one: frozen, if the state is protected and nothing is converted. Throws what `deserialize` throws. */
   deserialize(value) {
-    const state = this.serializes ? callConverter(this.#deserialize, '`deserialize`', value) : value
+    if (!this.serializes) return value
+    const state = callConverter(this.#deserialize, '`deserialize`', value)
     this.#check?.protectDecoded(state)
     return state
   }

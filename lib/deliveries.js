@@ -17,7 +17,7 @@ const SETTLED_REFUSED = 8 // sequence, error
 const SETTLED_FAILED = 9 // sequence, code, message, outcome
 const WARNING = 10 // code, message, facts
 const STOPPED = 11 // code, message
-const TAKE_SNAPSHOT = 12 // no fields
+const TAKE_SNAPSHOT = 12 // index
 const RESTORE = 13 // index, position
 const HASH = 14 // index
 const REPLAYED = 15 // no fields
@@ -45,10 +45,12 @@ const COMMITTED_PROVISIONAL_OWN_KEPT = 35 // index, sequence
 /** The approximate length of the answers to one batch, which become one string and the core's next proposals. */
 const ANSWERS_LENGTH_MAX = 1024 * 1024
 
-/** What `read` returns: the batch is done; calls were settled; the slice of time is over. */
+/** What `read` returns: the batch is done; calls were settled; the slice of time is over; see below. */
 const DONE = 0
 const SETTLED = 1
 const OVER = 2
+/** The state is being restored: nothing may be read before it is. */
+const RESTORING = 3
 
 /** A batch and its progress. */
 class Batch {
@@ -71,14 +73,15 @@ class Batch {
 
   /**
    * Passes each delivery, in order, to `node`, or to `replica` if it concerns the state, until all are done, the node
-   * has ended, enough calls are settled, or it is time to pause.
+   * has ended, enough calls are settled, or it is time to pause. While a state is restored, reading pauses as well.
    */
   read(node, replica, slice, settledMax) {
     const items = this.#items
     let i = this.#next
     let settled = 0
     let isOver = false
-    while (i < items.length && settled < settledMax && !isOver && !node.hasEnded) {
+    let isRestoring = false
+    while (i < items.length && settled < settledMax && !isOver && !isRestoring && !node.hasEnded) {
       switch (items[i++]) {
         case ROLE:
           node.role(items[i++], items[i++], items[i++])
@@ -159,14 +162,14 @@ class Batch {
           node.stopped(items[i++], items[i++])
           break
         case TAKE_SNAPSHOT:
-          node.takeSnapshot()
+          node.takeSnapshot(items[i++])
           break
         case RESTORE: {
           const index = items[i++]
           const position = items[i++]
           if (position === null) replica.restoreInitial(index)
-          else replica.restore(index, this.#beside[position])
-          this.reducedIndex = index
+          else isRestoring = !node.restore(index, position)
+          if (!isRestoring) this.reducedIndex = index
           break
         }
         case HASH:
@@ -247,6 +250,7 @@ class Batch {
       }
     }
     this.#next = i
+    if (isRestoring) return RESTORING
     if (i === items.length) return this.#finish(slice)
     return isOver ? OVER : SETTLED
   }
@@ -288,4 +292,4 @@ class Batch {
   }
 }
 
-module.exports = { Batch, DONE, SETTLED }
+module.exports = { Batch, DONE, RESTORING, SETTLED }

@@ -5,7 +5,7 @@
 
 'use strict'
 
-const { Batch, DONE, SETTLED } = require('./deliveries')
+const { Batch, DONE, RESTORING, SETTLED } = require('./deliveries')
 const { nextTick, queueMicrotask, setImmediate } = require('./environment')
 const { SLICE_MS, Slice } = require('./slice')
 
@@ -34,6 +34,12 @@ class Inbox {
   deliver(text, beside) {
     this.#batches.push({ text, beside })
     if (!this.#isPaused) this.#work()
+  }
+
+  /** The state that a batch restores is restored. */
+  restored() {
+    this.#slice.renew()
+    this.#goOn()
   }
 
   #goOn() {
@@ -74,6 +80,10 @@ class Inbox {
   }
 
   #proceed(batch, pause, isOver) {
+    if (pause === RESTORING) {
+      this.#isPaused = true
+      return
+    }
     if (pause === DONE) {
       this.#batches.shift()
       this.#node.answered(batch.evaluationMicros)

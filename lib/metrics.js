@@ -151,7 +151,7 @@ class Collector {
       snapshots: make(
         'Histogram',
         'snapshot_duration_seconds',
-        'How long a snapshot blocked JavaScript.',
+        'How long a snapshot occupied JavaScript, in one or many slices.',
         [],
         {
           buckets: callDurationBuckets

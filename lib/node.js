@@ -33,6 +33,7 @@ const { PendingCalls } = require('./pending-calls')
 const { Ready } = require('./ready')
 const { ReplicatedState } = require('./replicated-state')
 const { ringOf } = require('./secret')
+const { SnapshotReports } = require('./snapshot-reports')
 const { describeStatus } = require('./status')
 const { TIMEOUT_MAX } = require('./timeout')
 const { Timers } = require('./timers')
@@ -107,8 +108,8 @@ class Node {
       },
       {
         onApplyError: (index, why) => this.#native.reducerFailed(index, why),
-        onRestored: (index, characters) => this.#tellSnapshot('restored', { index, characters }),
-        onHashed: (index, hash, micros) => this.hasEnded || this.#native.hashed(index, hash, micros)
+        onHashed: (index, hash, micros) => this.hasEnded || this.#native.hashed(index, hash, micros),
+        snapshots: new SnapshotReports(this.handle, this.#id, this.#log, () => this.#native)
       }
     )
     this.evaluations = new Evaluations(this.handle, this.#replicatedState, {
@@ -175,9 +176,10 @@ class Node {
     handle.schedule = (...args) => this.#changeTimers('schedule', args)
     handle.unschedule = (...args) => this.#changeTimers('unschedule', args)
     handle.timers = () => this.#timers.list()
-    handle.subscribe = listener => this.#subscribe(listener)
-    handle.watch = (selector, listener, options) => this.#watch(selector, listener, options)
-    handle.commits = options => this.#commits(options)
+    handle.subscribe = listener => this.#ifOpen(() => this.#replicatedState.subscribers.add(listener))
+    handle.watch = (selector, listener, options) =>
+      this.#ifOpen(() => this.#replicatedState.selections.add(selector, listener, options))
+    handle.commits = options => this.#ifOpen(() => this.#replicatedState.commits.iterate(options))
     handle.getState = () => this.#application.show(this.#replicatedState.committed)
     handle.getProvisionalState = () => this.#application.show(this.#replicatedState.provisional)
     handle.close = (options, callback) => this.#close(options, callback)
@@ -190,7 +192,7 @@ class Node {
     handle.recover = options => this.#ask('recover', [options])
     handle.setSecret = secret => this.#setSecret(secret)
     handle.sessions = () => this.evaluations.sessions(() => JSON.parse(this.#native.status()).sessions)
-    handle.whileLeader = run => this.#whileLeader(run)
+    handle.whileLeader = run => this.#ifOpen(() => this.#leaderWork.add(run))
     handle.ref = () => this.#keepProcessAlive(true)
     handle.unref = () => this.#keepProcessAlive(false)
     // Where there is none (before Node 20.4), nothing can ask for it.
@@ -239,24 +241,10 @@ class Node {
     return this.#whileOpen(name, () => this.#timers[name](args, this.handle[name]))
   }
 
-  #subscribe(listener) {
+  /** What `begin` returns, while the node is open. */
+  #ifOpen(begin) {
     if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replicatedState.subscribers.add(listener)
-  }
-
-  #watch(selector, listener, options) {
-    if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replicatedState.selections.add(selector, listener, options)
-  }
-
-  #whileLeader(run) {
-    if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#leaderWork.add(run)
-  }
-
-  #commits(options) {
-    if (this.#state !== 'open') throw this.#endedError('not-applied')
-    return this.#replicatedState.commits.iterate(options)
+    return begin()
   }
 
   #ask(name, args) {
@@ -458,20 +446,18 @@ class Node {
     this.#events.emit('session', { session, previous, reason })
   }
 
-  takeSnapshot() {
-    const { text, why, micros } = this.#replicatedState.take()
-    if (text !== null) this.#native.snapshotTaken(text, micros)
-    else this.#native.snapshotFailed(why, micros)
-    const milliseconds = micros / 1000
-    if (text !== null) this.#tellSnapshot('taken', { characters: text.length, milliseconds })
-    else this.#tellSnapshot('failed', { why, milliseconds })
+  takeSnapshot(index) {
+    this.#replicatedState.take(index)
   }
 
-  #tellSnapshot(what, facts) {
-    if (diagnostics.snapshot.hasSubscribers) {
-      diagnostics.snapshot.publish({ node: this.handle, id: this.#id, what, ...facts })
-    }
-    this.#log.write('debug', `a snapshot was ${what}`, { event: 'snapshot', ...facts })
+  /** Returns whether the state is restored; if not, reading goes on when it is. */
+  restore(index, position) {
+    return this.#replicatedState.restore(
+      index,
+      () => this.#native.statePiece(position),
+      () => this.#native.progressed(0),
+      () => this.#inbox.restored()
+    )
   }
 
   hash(index) {

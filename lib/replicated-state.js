@@ -9,7 +9,7 @@ const errors = require('./errors')
 const { Commits } = require('./commits')
 const { evaluate, evaluateSystem, evaluateTimer, refuse } = require('./evaluation')
 const { Selections } = require('./selections')
-const snapshot = require('./snapshot')
+const { Restoring, SnapshotTaker } = require('./snapshot')
 const { StateComparison } = require('./state-comparison')
 const { Store } = require('./store')
 const { Subscribers } = require('./subscribers')
@@ -34,27 +34,31 @@ class ReplicatedState {
   /** The committed action or snapshot that the state cannot follow: `{ index, action, cause }`, until one is restored. */
   #applyError = null
   #onApplyError
-  #onRestored
   #onHashed
   #comparison
+  #snapshots
+  #snapshotTaker
+  #restoring = null
 
   /**
    * Throws if the reducer has no initial state.
    *
    * @param readLog gives the committed actions between two indexes, as the core's `commits`.
    * @param onApplyError called with an index and a sentence: what is committed there cannot be reduced on this node.
-   * @param onRestored called with an index and a number of characters: the state is that of a snapshot.
    * @param onHashed called with what `StateComparison` reports.
+   * @param snapshots receives snapshots, as `SnapshotTaker` says, and is told by `restored` of the index and the length of one
+   *   that the state is of.
    */
-  constructor(application, { isReplayed, readLog }, { onApplyError, onRestored, onHashed }) {
+  constructor(application, { isReplayed, readLog }, { onApplyError, onHashed, snapshots }) {
     this.commits = new Commits(() => this.#reducedIndex, readLog)
     this.#application = application
     this.#store = new Store(application)
     this.#isReplayed = isReplayed
     this.#onApplyError = onApplyError
-    this.#onRestored = onRestored
     this.#onHashed = onHashed
     this.#comparison = new StateComparison(application, onHashed)
+    this.#snapshots = snapshots
+    this.#snapshotTaker = new SnapshotTaker(application, snapshots)
   }
 
   // For the application.
@@ -128,29 +132,49 @@ class ReplicatedState {
     this.#store.dropProvisional()
   }
 
-  /** The state becomes that of a snapshot. `text` is null if it arrived as something else than text. */
-  restore(index, text) {
-    if (!this.#restore(index, () => snapshot.read(this.#application, text))) return
-    this.#onRestored(index, text.length)
+  /**
+   * The state becomes that of a snapshot, now or soon. Returns whether it has; otherwise `resume` is called when it has, and
+   * nothing may be delivered before.
+   *
+   * @param nextPiece gives the next piece of the state, as `StateBuilder` wants it.
+   * @param progressed called at intervals meanwhile.
+   */
+  restore(index, nextPiece, progressed, resume) {
+    let isDone = false
+    this.#restoring = new Restoring(this.#application, nextPiece, {
+      progressed,
+      done: (cause, state, characters) => {
+        isDone = true
+        const isAwaited = this.#restoring !== null && this.#restoring.isAwaited
+        this.#restoring = null
+        this.#takeRestored(index, cause, state)
+        if (cause === null) this.#snapshots.restored(index, characters)
+        if (isAwaited) resume()
+      }
+    })
+    this.#restoring.begin()
+    return isDone
   }
 
   restoreInitial(index) {
-    this.#restore(index, () => this.#application.initialState())
+    let state
+    let cause = null
+    try {
+      state = this.#application.initialState()
+    } catch (error) {
+      cause = error
+    }
+    this.#takeRestored(index, cause, state)
   }
 
-  /** Returns whether it could be read. */
-  #restore(index, read) {
-    let state
-    try {
-      state = read()
-    } catch (cause) {
+  #takeRestored(index, cause, state) {
+    if (cause !== null) {
       this.#stall({ index, action: undefined, cause }, 'the snapshot at that index cannot be read')
-      return false
+      return
     }
     this.#applyError = null
     this.#store.restore(state)
     this.#notify(index)
-    return true
   }
 
   /** The last good state stays; what follows the error is not reduced. */
@@ -164,16 +188,14 @@ class ReplicatedState {
     return this.#applyError
   }
 
-  /** `{ text, why, micros }`, as `snapshot.take` says. */
-  take() {
-    if (this.#applyError !== null) {
-      return {
-        text: null,
-        why: `the state is valid only up to the action before index ${this.#applyError.index}`,
-        micros: 0
-      }
+  /** Takes a snapshot, now or soon; the sink receives it. */
+  take(index) {
+    if (this.#applyError === null) {
+      this.#snapshotTaker.take(index, this.#store.committed)
+      return
     }
-    return snapshot.take(this.#application, this.#store.committed)
+    const why = `the state is valid only up to the action before index ${this.#applyError.index}`
+    this.#snapshots.failed(index, why, { micros: 0, longest: 0 })
   }
 
   /** Hashes the state, now or soon; `onHashed` receives the hash. */
@@ -185,6 +207,8 @@ class ReplicatedState {
   /** The node has ended: nothing is computed any more. */
   end() {
     this.#comparison.end()
+    this.#snapshotTaker.end()
+    this.#restoring?.end()
   }
 
   replayed() {

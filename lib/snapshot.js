@@ -1,64 +1,152 @@
-// Encodes a state for a snapshot or a hash, and reports the part of it that does not survive JSON.
+// Takes snapshots of a state, and restores one, in slices: a large state must not block the process.
 //
-// Called by node.js. It blocks JavaScript: `JSON.stringify`, then one walk over the state, which is less.
+// Called by replicated-state.js. A small state takes one slice, before the batch continues. While a snapshot of a large one
+// is taken, later actions are reduced: each state is immutable. While one is restored, later deliveries wait.
 
 'use strict'
 
+const { SLICE_MS, cancel, runInBackground } = require('./background')
 const { now } = require('./environment')
 const errors = require('./errors')
-const { Fault, cut, findFault } = require('./json-faults')
+const { StateBuilder } = require('./state-builder')
+const { StateText } = require('./state-text')
 
-/**
- * The text of the state, or why there is none.
- *
- * What JSON keeps except for a shade is kept: `-0` becomes 0, a property whose value is `undefined` is gone. What is
- * more than its values is not: an array's further properties, accessors, what is not enumerable.
- *
- * @returns {{ text: string | null, why: string | null, micros: number }} `micros`: how long it took.
- */
-function take(application, state) {
-  const start = now()
-  let text = null
-  let why = null
-  try {
-    const value = application.serialize(state)
-    const path = application.serializes ? 'serialize(state)' : 'state'
-    text = stringify(value)
-    const fault = text === null ? explain(value) : findFault(value, 0, null)
-    if (fault !== null) {
-      text = null
-      const advice = application.serializes
-        ? '`serialize` must return what JSON keeps'
-        : 'use snapshot: { serialize, deserialize }'
-      why = `${cut(path + fault.path)} ${fault.why}; ${advice}`
+/** Measures what work occupies JavaScript for. */
+class Stopwatch {
+  micros = 0
+  longest = 0
+
+  /** Adds a slice. */
+  time(work) {
+    const start = now()
+    try {
+      return work()
+    } finally {
+      const micros = Math.round((now() - start) * 1000)
+      this.micros += micros
+      this.longest = Math.max(this.longest, micros)
     }
-  } catch (error) {
-    text = null
-    why = errors.messageOf(error)
-  }
-  return { text, why, micros: Math.round((now() - start) * 1000) }
-}
-
-/** The state again. Throws where the text is not JSON (null: not even text), or `deserialize` throws. */
-function read(application, text) {
-  if (text === null) throw new Error('it is not text')
-  return application.deserialize(JSON.parse(text))
-}
-
-function stringify(value) {
-  try {
-    return JSON.stringify(value) ?? null
-  } catch {
-    return null
   }
 }
 
-/** Why `JSON.stringify` gives nothing. Only now is it worth remembering the way, to find a cycle. */
-function explain(value) {
-  return (
-    findFault(value, 0, new Set()) ??
-    new Fault('cannot become one string: it is too long, or a `toJSON` threw')
-  )
+/** Takes one snapshot at a time. */
+class SnapshotTaker {
+  #application
+  #sink
+  #running = null
+  #job = { run: end => this.#run(end) }
+
+  /**
+   * @param sink `piece(text, isFirst)` for each piece of a snapshot; then `taken(index, characters, stopwatch)`, or
+   *   `failed(index, why, stopwatch)`.
+   */
+  constructor(application, sink) {
+    this.#application = application
+    this.#sink = sink
+  }
+
+  /**
+   * Takes a snapshot of the state at this index, now or soon. One that is being taken is dropped.
+   *
+   * What JSON keeps except for a shade is kept: `-0` becomes 0, a property whose value is `undefined` is gone. What is more
+   * than its values is not: an array's further properties, accessors, what is not enumerable.
+   */
+  take(index, state) {
+    this.end()
+    const stopwatch = new Stopwatch()
+    const taking = { index, stopwatch, text: null, characters: 0 }
+    const emit = piece => {
+      this.#sink.piece(piece, taking.characters === 0)
+      taking.characters += piece.length
+    }
+    try {
+      const value = stopwatch.time(() => this.#application.serialize(state))
+      const path = this.#application.serializes ? 'serialize(state)' : 'state'
+      taking.text = new StateText(value, path, emit)
+    } catch (error) {
+      this.#sink.failed(index, errors.messageOf(error), stopwatch)
+      return
+    }
+    this.#running = taking
+    // A state that may be changed in place has to be encoded at once.
+    const isComplete = this.#run(this.#application.isProtected ? now() + SLICE_MS : Infinity)
+    if (!isComplete) runInBackground(this.#job)
+  }
+
+  #run(end) {
+    const { index, stopwatch, text } = this.#running
+    if (!stopwatch.time(() => text.run(end))) return false
+    const taken = this.#running
+    this.#running = null
+    if (text.why === null) this.#sink.taken(index, taken.characters, stopwatch)
+    else this.#sink.failed(index, `${text.why}${this.#advice(text)}`, stopwatch)
+    return true
+  }
+
+  #advice(text) {
+    if (!text.isFault) return ''
+    const advice = this.#application.serializes
+      ? '`serialize` must return what JSON keeps'
+      : 'use snapshot: { serialize, deserialize }'
+    return `; ${advice}`
+  }
+
+  /** Drops the snapshot that is being taken. */
+  end() {
+    cancel(this.#job)
+    this.#running = null
+  }
 }
 
-module.exports = { take, read }
+/** Restores one state. */
+class Restoring {
+  /** It was not done at once. */
+  isAwaited = false
+  #application
+  #builder
+  #done
+  #progressed
+  #job = { run: end => this.#run(end) }
+
+  /**
+   * @param next gives the next piece of the text, as `StateBuilder` wants it.
+   * @param progressed called after each slice but the last.
+   * @param done called with an error or null, the state, and the characters of its text.
+   */
+  constructor(application, next, { progressed, done }) {
+    this.#application = application
+    this.#builder = new StateBuilder(next, application.isProtected && !application.serializes)
+    this.#progressed = progressed
+    this.#done = done
+  }
+
+  /** Begins; `done` may be called before it returns. */
+  begin() {
+    if (this.#run(now() + SLICE_MS)) return
+    this.isAwaited = true
+    runInBackground(this.#job, true)
+  }
+
+  #run(end) {
+    let state
+    try {
+      if (!this.#builder.run(end)) {
+        this.#progressed()
+        return false
+      }
+      state = this.#application.deserialize(this.#builder.value)
+    } catch (error) {
+      this.#done(error)
+      return true
+    }
+    this.#done(null, state, this.#builder.characters)
+    return true
+  }
+
+  /** The node has ended. */
+  end() {
+    cancel(this.#job)
+  }
+}
+
+module.exports = { Restoring, SnapshotTaker }

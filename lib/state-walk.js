@@ -206,6 +206,26 @@ class Walk {
   }
 }
 
+/** Freezes a value that was just decoded from JSON, and everything in it. Deeper levels than a state may have stay. */
+function freezeDecoded(value, depth) {
+  if (typeof value !== 'object' || value === null || depth === DEPTH_MAX) return
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) freezeDecoded(value[i], depth + 1)
+  } else {
+    for (const key in value) freezeDecoded(value[key], depth + 1)
+  }
+  adoptDecoded(value)
+}
+
+/** Freezes a decoded array or object whose members are frozen. */
+function adoptDecoded(value) {
+  if (!Array.isArray(value)) {
+    const size = Object.keys(value).length
+    if (size > SMALL_ENTRIES_MAX) sizes.set(value, size)
+  }
+  freeze(value)
+}
+
 function tooDeep() {
   const fault = new Fault(`nests deeper than ${DEPTH_MAX} levels`)
   // It may contain itself: that is found out by remembering the way.
@@ -252,4 +272,4 @@ function isLarge(container) {
   return size !== undefined && size > WATCHED_ENTRIES_MAX
 }
 
-module.exports = { Walk, isLarge }
+module.exports = { Walk, adoptDecoded, freezeDecoded, isLarge }

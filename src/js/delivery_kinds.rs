@@ -33,9 +33,8 @@ delivery_kinds! {
     WARNING = 10 (code, message, facts);
     /// Code and message are null if the node was closed.
     STOPPED = 11 (code, message);
-    TAKE_SNAPSHOT = 12 ();
-    /// `position` is that of the state among the texts beside the batch, here and below; null restores the initial
-    /// state.
+    TAKE_SNAPSHOT = 12 (index);
+    /// `position` is that of the state among the states of the batch; null restores the initial state.
     RESTORE = 13 (index, position);
     HASH = 14 (index);
     REPLAYED = 15 ();

@@ -1,7 +1,8 @@
 //! The boundary to JavaScript, and the only module that knows it.
 //!
 //! Called by the façade (`lib/native.js`), and by `driver.rs` through [`Application`]. Whatever crosses is one JSON
-//! text a turn, each way, and beside it large texts; nothing here waits, decides, or runs a method. A node
+//! text a turn, each way, and beside it large texts, and the states of snapshots in pieces; nothing here waits, decides, or
+//! runs a method. A node
 //! has one thread-safe function: two would have no order between them, and an evaluation could overtake the commit that
 //! it must see.
 
@@ -14,13 +15,15 @@ mod delivery_kinds;
 pub mod fuzzing;
 mod json;
 mod options;
+mod state_pieces;
 mod status;
 mod turn;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use napi::Env;
 use napi::Status;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Either, FnArgs, Function, Promise};
@@ -35,14 +38,15 @@ use crate::error::Error;
 use crate::raft::events::{Answered, Hashed, TakenSnapshot};
 use crate::raft::{Delivery, Input, Target};
 use asked::Asked;
-use batch::{Batch, Beside};
+use batch::Batch;
+use state_pieces::StatePieces;
 
-/// `deliver(text, beside)`: a state that is not even UTF-8 is null.
-type Arguments = FnArgs<(String, Vec<Option<String>>)>;
+/// `deliver(text, beside)`
+type Arguments = FnArgs<(String, Vec<String>)>;
 
 /// Weak: the process may exit while a node is open (what keeps it alive is the façade's timer).
 /// Its queue has no bound of its own: the core delivers one batch at a time.
-type Deliver = ThreadsafeFunction<(String, Vec<Beside>), (), Arguments, Status, false, true, 0>;
+type Deliver = ThreadsafeFunction<(String, Vec<String>), (), Arguments, Status, false, true, 0>;
 
 /// What JavaScript says in more bytes than this is handled on the driver's thread: JavaScript has enough to do.
 const INLINE_BYTES_MAX: usize = 4 << 10;
@@ -65,15 +69,11 @@ pub fn open(
     let script = channel.map(custom::of).transpose()?;
     let options = options::parse(&options, asked, script).map_err(refusal)?;
     let deliver = deliver
-        .build_threadsafe_function::<(String, Vec<Beside>)>()
+        .build_threadsafe_function::<(String, Vec<String>)>()
         .weak::<true>()
         .callee_handled::<false>()
         .max_queue_size::<0>()
-        // Called on JavaScript's thread: the driver's is not the place to copy states.
-        .build_callback(|call| {
-            let (text, beside) = call.value;
-            Ok(FnArgs { data: (text, beside.into_iter().map(string_of).collect()) })
-        })?;
+        .build_callback(|call| Ok(FnArgs { data: call.value }))?;
     let turn = Arc::new(Turn::default());
     let application = Edge { deliver: Arc::new(deliver), turn: turn.clone() };
     let (tick, isolation, security, links) =
@@ -83,13 +83,6 @@ pub fn open(
     // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
     let _ = turn.handle.set(handle.clone());
     Ok(NativeNode { handle, turn, tick, isolation, security, links })
-}
-
-fn string_of(beside: Beside) -> Option<String> {
-    match beside {
-        Beside::State(state) => String::from_utf8(state.into()).ok(),
-        Beside::Text(text) => Some(text),
-    }
 }
 
 /// The façade checks what it hands over.
@@ -124,7 +117,7 @@ impl NativeNode {
         text: String,
         may_evaluate: bool,
         beside: Option<Vec<String>>,
-    ) -> napi::Result<Option<Either<String, Vec<Option<String>>>>> {
+    ) -> napi::Result<Option<Either<String, Vec<String>>>> {
         let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX;
         let calls = turn::calls(first as u64, &text, beside.unwrap_or_default());
         let input = Input::Perform(calls.map_err(napi::Error::from_reason)?);
@@ -133,11 +126,11 @@ impl NativeNode {
             return Ok(None);
         }
         Ok(self.handle.run_inline_and_evaluate(input).map(|evaluations| {
-            let Batch { text, beside, .. } = self.turn.encode(&evaluations);
+            let (text, beside) = self.turn.encode(&evaluations);
             if beside.is_empty() {
                 return Either::A(text);
             }
-            Either::B(std::iter::once(Some(text)).chain(beside.into_iter().map(string_of)).collect())
+            Either::B(std::iter::once(text).chain(beside).collect())
         }))
     }
 
@@ -154,7 +147,8 @@ impl NativeNode {
         at: f64,
         beside: Option<Vec<String>>,
     ) -> napi::Result<()> {
-        let refused = std::mem::take(&mut *self.turn.refused.lock().unwrap_or_else(PoisonError::into_inner));
+        let refused = std::mem::take(&mut *lock(&self.turn.refused));
+        lock(&self.turn.states).clear();
         let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX;
         let answers = turn::answers(&text, beside.unwrap_or_default(), &refused);
         let answers = answers.map_err(napi::Error::from_reason)?;
@@ -187,17 +181,39 @@ impl NativeNode {
         self.handle.run_inline(Input::TurnOver);
     }
 
-    /// The snapshot that the delivered batch asks for: the state's text, and how long it took, in microseconds.
+    /// The next piece of the text of a snapshot that a delivered batch asked for; the first one replaces what there is.
     #[napi(catch_unwind)]
-    pub fn snapshot_taken(&self, state: String, micros: f64) {
-        let taken = TakenSnapshot { state: Ok(Bytes::from(state)), micros: micros as u64 };
-        self.handle.send(Input::SnapshotTaken(taken));
+    pub fn snapshot_piece(&self, text: String, is_first: bool) {
+        let mut image = lock(&self.turn.image);
+        if is_first {
+            // About as large as the last one, with room for what the core adds: growing may copy.
+            let last = self.turn.image_bytes.load(Ordering::Relaxed);
+            *image = BytesMut::with_capacity((last + last / 8).max(text.len()));
+        }
+        image.extend_from_slice(text.as_bytes());
+    }
+
+    /// All pieces of the snapshot at this index are handed over; how long it occupied JavaScript, and its longest slice,
+    /// in microseconds.
+    #[napi(catch_unwind)]
+    pub fn snapshot_taken(&self, index: f64, micros: f64, longest: f64) {
+        let state = std::mem::take(&mut *lock(&self.turn.image)).freeze();
+        self.turn.image_bytes.store(state.len(), Ordering::Relaxed);
+        self.snapshot_ended(index, Ok(state), micros, longest);
     }
 
     /// Why there is no snapshot.
     #[napi(catch_unwind)]
-    pub fn snapshot_failed(&self, why: String, micros: f64) {
-        self.handle.send(Input::SnapshotTaken(TakenSnapshot { state: Err(why), micros: micros as u64 }));
+    pub fn snapshot_failed(&self, index: f64, why: String, micros: f64, longest: f64) {
+        *lock(&self.turn.image) = BytesMut::new();
+        self.snapshot_ended(index, Err(why), micros, longest);
+    }
+
+    /// The next piece of a state that the delivered batch restores, by its position among them (`state_pieces.rs`); null
+    /// if it is no text.
+    #[napi(catch_unwind)]
+    pub fn state_piece(&self, position: u32) -> Option<String> {
+        lock(&self.turn.states).get_mut(position as usize)?.next()
     }
 
     /// The hash that a delivered batch asked for, as 32 hexadecimal digits, null if there is none, and how long it
@@ -340,6 +356,21 @@ impl NativeNode {
     }
 }
 
+impl NativeNode {
+    fn snapshot_ended(&self, index: f64, state: Result<Bytes, String>, micros: f64, longest: f64) {
+        self.handle.send(Input::SnapshotTaken(TakenSnapshot {
+            index: index as u64,
+            state,
+            micros: micros as u64,
+            longest_micros: longest as u64,
+        }));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The façade holds the object for as long as its node is open, so it goes only with its environment: when a worker
 /// is terminated, or the process ends. Native tasks outlive both; without this a dead worker's voter continued voting.
 impl Drop for NativeNode {
@@ -353,20 +384,28 @@ impl Drop for NativeNode {
 struct Turn {
     /// Which evaluations of the delivered batch were refused here, without asking JavaScript: their positions.
     refused: Mutex<Vec<usize>>,
+    /// The states that the delivered batch restores.
+    states: Mutex<Vec<StatePieces>>,
+    /// The text of a snapshot that is being taken, as far as it is handed over.
+    image: Mutex<BytesMut>,
+    /// The length of the last one.
+    image_bytes: AtomicUsize,
     handle: OnceLock<Handle>,
 }
 
 impl Turn {
     /// The position, among all evaluations of the batch, of one that JavaScript counts among those that it is asked.
     fn position(&self, asked: usize) -> usize {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = lock(&self.refused);
         refused.iter().fold(asked, |position, refused| position + usize::from(*refused <= position))
     }
 
-    fn encode(&self, batch: &[Delivery]) -> Batch {
-        let mut batch = batch::encode(batch);
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut batch.refused);
-        batch
+    /// The text of the batch, and those beside it.
+    fn encode(&self, batch: &[Delivery]) -> (String, Vec<String>) {
+        let Batch { text, beside, states, refused } = batch::encode(batch);
+        *lock(&self.refused) = refused;
+        *lock(&self.states) = states.into_iter().map(StatePieces::new).collect();
+        (text, beside)
     }
 }
 
@@ -376,7 +415,7 @@ struct Edge {
 }
 
 impl Edge {
-    fn call(&self, text: String, beside: Vec<Beside>) {
+    fn call(&self, text: String, beside: Vec<String>) {
         let (turn, deliver) = (self.turn.clone(), self.deliver.clone());
         // The façade catches whatever its application throws. What still gets here is a bug of the façade, a text that
         // is no string of JavaScript's, or a worker being terminated in the middle of it: this node ends, the process
@@ -407,7 +446,7 @@ impl Edge {
 
 impl Application for Edge {
     fn deliver(&self, deliveries: Vec<Delivery>) {
-        let Batch { text, beside, .. } = self.turn.encode(&deliveries);
+        let (text, beside) = self.turn.encode(&deliveries);
         self.call(text, beside);
     }
 

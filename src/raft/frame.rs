@@ -175,8 +175,9 @@ pub struct Chunk {
     pub transfer: u64,
     /// The leader's term.
     pub term: u64,
-    /// Of the whole image: how many bytes, and their CRC32C.
+    /// The bytes of the whole image.
     pub total: u64,
+    /// In the last part: the CRC32C of the whole image.
     pub checksum: u32,
     /// Where in the image this part begins.
     pub offset: u64,

@@ -32,6 +32,7 @@ pub mod status;
 mod testing;
 mod timing;
 mod transfer;
+mod warning;
 mod wire;
 
 pub use application::Application;

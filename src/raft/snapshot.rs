@@ -1,13 +1,15 @@
 //! The encoding of a snapshot: the application's state, and everything else that is a function of the log up to one
 //! index (paper §7; thesis §6.3 for the session table).
 //!
-//! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. The head
-//! ends with the members' starts and the tables of `coordination/`. It is what storages keep and what travels, in
-//! chunks (`transfer.rs`).
+//! An image is `the state, as the façade wrote it | head in postcard | length of the head (4, little endian) | MARKER`. The
+//! head ends with the members' starts and the tables of `coordination/`. The state comes first, because it may have a gigabyte, and the rest is added where
+//! it is. An image is what storages keep and what travels, in chunks (`transfer.rs`).
+//!
+//! A former version wrote `length of the head | head | state`. Such images are read.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,9 @@ use super::membership::members::Members;
 use super::requests::SessionTable;
 
 const LENGTH_BYTES: usize = 4;
+
+/// The end of an image. The former format ends with the text of a state, or, without one, with a head.
+const MARKER: &[u8; 8] = b"\0cfximg2";
 
 /// Everything that the log up to `position` amounts to.
 #[derive(Clone, Debug)]
@@ -70,6 +75,22 @@ impl Snapshot {
     }
 
     pub fn encode(&self) -> SnapshotRecord {
+        let state = self.state.as_deref().unwrap_or_default();
+        self.encode_behind(BytesMut::from(state))
+    }
+
+    /// The same, without a copy of the state if nothing else holds it. The state is a part of the image then.
+    pub fn move_to_record(&mut self) -> SnapshotRecord {
+        let state = self.state.take();
+        let (has_state, length) = (state.is_some(), state.as_ref().map_or(0, Bytes::len));
+        // The head says whether there is a state.
+        self.state = has_state.then(Bytes::new);
+        let record = self.encode_behind(state.unwrap_or_default().into());
+        self.state = has_state.then(|| record.image.slice(..length));
+        record
+    }
+
+    fn encode_behind(&self, mut image: BytesMut) -> SnapshotRecord {
         let head = Head {
             index: self.position.index,
             term: self.position.term,
@@ -86,19 +107,17 @@ impl Snapshot {
         let head = postcard::to_allocvec(&head).expect(plain);
         let head = postcard::to_extend(self.members.starts(), head).expect(plain);
         let head = postcard::to_extend(&self.coordination, head).expect(plain);
-        let state = self.state.as_deref().unwrap_or_default();
-        let mut image = Vec::with_capacity(LENGTH_BYTES + head.len() + state.len());
-        image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
+        image.reserve(head.len() + LENGTH_BYTES + MARKER.len());
         image.extend_from_slice(&head);
-        image.extend_from_slice(state);
-        SnapshotRecord { position: self.position, image: image.into() }
+        image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
+        image.extend_from_slice(MARKER);
+        SnapshotRecord { position: self.position, image: image.freeze() }
     }
 
     /// Any bytes may be given: what is no image, or an impossible one, is `None`.
     pub fn decode(image: &Bytes) -> Option<Self> {
-        let length = u32::from_le_bytes(image.get(..LENGTH_BYTES)?.try_into().ok()?) as usize;
-        let end = LENGTH_BYTES.checked_add(length)?;
-        let (head, rest) = postcard::take_from_bytes::<Head>(image.get(LENGTH_BYTES..end)?).ok()?;
+        let (head, state) = split(image)?;
+        let (head, rest) = postcard::take_from_bytes::<Head>(&head).ok()?;
         // An image of a version that recorded no starts ends here.
         let (starts, rest): (BTreeMap<RaftId, Start>, &[u8]) = match rest {
             [] => (BTreeMap::new(), rest),
@@ -109,7 +128,6 @@ impl Snapshot {
             [] => Coordination::default(),
             rest => postcard::from_bytes(rest).ok()?,
         };
-        let state = image.slice(end..);
         if !head.has_state && !state.is_empty() {
             return None;
         }
@@ -154,6 +172,21 @@ impl Snapshot {
     }
 }
 
+/// The head and the state of an image.
+fn split(image: &Bytes) -> Option<(Bytes, Bytes)> {
+    let Some(rest) = image.strip_suffix(MARKER) else { return split_former(image) };
+    let (rest, length) = rest.split_last_chunk::<LENGTH_BYTES>()?;
+    let start = rest.len().checked_sub(u32::from_le_bytes(*length) as usize)?;
+    Some((image.slice(start..rest.len()), image.slice(..start)))
+}
+
+fn split_former(image: &Bytes) -> Option<(Bytes, Bytes)> {
+    let (length, rest) = image.split_first_chunk::<LENGTH_BYTES>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let end = LENGTH_BYTES.checked_add(length)?;
+    (length <= rest.len()).then(|| (image.slice(LENGTH_BYTES..end), image.slice(end..)))
+}
+
 /// For raft-rs, which looks at the metadata alone.
 pub fn to_raft(record: &SnapshotRecord, conf_state: &ConfState) -> RaftSnapshot {
     let mut snapshot = RaftSnapshot { data: record.image.clone(), ..RaftSnapshot::default() };
@@ -189,6 +222,21 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_nothing_else_holds_becomes_the_image_without_a_copy() {
+        let mut snapshot = snapshot(None);
+        let state = BytesMut::from(&vec![b'7'; 1 << 20][..]);
+        let mut state = state;
+        state.reserve(1 << 16);
+        let place = state.as_ptr();
+        snapshot.state = Some(state.freeze());
+        let copied = snapshot.encode().image;
+        let record = snapshot.move_to_record();
+        assert_eq!(record.image, copied);
+        assert_eq!(record.image.as_ptr(), place);
+        assert_eq!(snapshot.state.map(|state| (state.as_ptr(), state.len())), Some((place, 1 << 20)));
+    }
+
+    #[test]
     fn a_configuration_that_contradicts_itself_is_refused() {
         let mut bad = snapshot(None);
         bad.conf_state.learners = bad.conf_state.voters.clone();
@@ -207,15 +255,15 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_a_version_without_starts_or_sessions_is_read() {
+    fn images_of_the_former_format_are_read_with_and_without_starts_and_sessions() {
         let mut snapshot = snapshot(Some("[1]"));
-        let image = snapshot.encode().image;
+        let (head, _) = split(&snapshot.encode().image).unwrap();
         // The head ends with the coordination, and before it one byte that counts the starts: none.
         let coordination = postcard::to_allocvec(&snapshot.coordination).unwrap().len();
-        let length = u32::from_le_bytes(image[..LENGTH_BYTES].try_into().unwrap()) as usize;
-        for missing in [coordination + 1, coordination] {
-            let mut former = ((length - missing) as u32).to_le_bytes().to_vec();
-            former.extend_from_slice(&image[LENGTH_BYTES..LENGTH_BYTES + length - missing]);
+        for missing in [0, coordination, coordination + 1] {
+            let length = head.len() - missing;
+            let mut former = (length as u32).to_le_bytes().to_vec();
+            former.extend_from_slice(&head[..length]);
             former.extend_from_slice(b"[1]");
             let again = Snapshot::decode(&former.into()).expect("it is an image");
             assert_eq!((again.state, &again.members), (Some("[1]".into()), &snapshot.members));

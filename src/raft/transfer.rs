@@ -22,8 +22,8 @@ const WINDOW_CHUNKS: usize = 4;
 const HELD_BYTES_MAX: usize = WINDOW_CHUNKS * CHUNK_BYTES;
 /// So many parts behind the first gap are acknowledged; the others may be sent again.
 const PARTS_REPORTED_MAX: usize = 16;
-/// An image beyond this is not one of ours: no JavaScript string is as long.
-const IMAGE_BYTES_MAX: u64 = 2 << 30;
+/// An image beyond this is not one of ours: the address space of JavaScript has no room for such a state.
+const IMAGE_BYTES_MAX: u64 = 32 << 30;
 
 /// A snapshot in flight to a member.
 ///
@@ -44,7 +44,9 @@ pub struct Transfer {
     term: u64,
     image: Bytes,
     chunk_bytes: usize,
+    /// The checksum of the first `summed` bytes: computed as they are sent, because an image may have a gigabyte.
     checksum: u32,
+    summed: usize,
     pace: Pace,
     acknowledged: usize,
     /// As the receiver said last, in bytes and in parts behind them: less than before if it has lost what it had, or if
@@ -102,7 +104,6 @@ impl Transfer {
         options: &Options,
         restores: bool,
     ) -> Self {
-        let checksum = crc32c::crc32c(&image);
         Self {
             receiver,
             is_reported: false,
@@ -113,7 +114,8 @@ impl Transfer {
             term,
             image,
             chunk_bytes: options.chunk_bytes,
-            checksum,
+            checksum: 0,
+            summed: 0,
             pace: Pace::new(Timing::new(options), WINDOW_CHUNKS * options.chunk_bytes),
             acknowledged: 0,
             reported: (0, Vec::new()),
@@ -162,12 +164,18 @@ impl Transfer {
         (start < end && is_within && self.pace.has_room(end - start)).then_some((start, end))
     }
 
-    fn chunk(&self, start: usize, end: usize) -> Chunk {
+    fn chunk(&mut self, start: usize, end: usize) -> Chunk {
+        if end > self.summed {
+            // Chunks are cut one behind the other.
+            self.checksum = crc32c::crc32c_append(self.checksum, &self.image[self.summed..end]);
+            self.summed = end;
+        }
+        let is_last = end == self.image.len();
         Chunk {
             transfer: self.number,
             term: self.term,
             total: self.image.len() as u64,
-            checksum: self.checksum,
+            checksum: if is_last { self.checksum } else { 0 },
             offset: start as u64,
             bytes: self.image.slice(start..end),
             restores: self.restores,
@@ -263,6 +271,10 @@ pub struct Reception {
     term: u64,
     /// Without a gap.
     bytes: BytesMut,
+    /// Of `bytes`.
+    checksum: u32,
+    /// The checksum of the whole image, which the last chunk has.
+    expected_checksum: Option<u32>,
     /// Behind a gap, by where they begin.
     held: BTreeMap<u64, Bytes>,
     total: u64,
@@ -289,6 +301,8 @@ impl Reception {
             transfer,
             term,
             bytes: BytesMut::new(),
+            checksum: 0,
+            expected_checksum: None,
             held: BTreeMap::new(),
             total: 0,
             overtaken: 0,
@@ -354,6 +368,9 @@ impl Reception {
             return Received::Broken;
         }
         (self.total, self.overtaken) = (chunk.total, chunk.overtaken);
+        if end == chunk.total {
+            self.expected_checksum = Some(chunk.checksum);
+        }
         if end <= chunk.total {
             self.keep(chunk, end);
         }
@@ -361,7 +378,7 @@ impl Reception {
             return Received::Part;
         }
         let image = std::mem::take(&mut self.bytes).freeze();
-        if crc32c::crc32c(&image) != chunk.checksum {
+        if self.expected_checksum != Some(self.checksum) {
             return Received::Broken;
         }
         match Snapshot::decode(&image) {
@@ -392,7 +409,9 @@ impl Reception {
     /// Adds what is new of a part that begins at the end of what is here, or before it.
     fn append(&mut self, offset: u64, bytes: &Bytes) {
         let known = (self.bytes.len() as u64 - offset) as usize;
-        self.bytes.extend_from_slice(bytes.get(known..).unwrap_or_default());
+        let new = bytes.get(known..).unwrap_or_default();
+        self.checksum = crc32c::crc32c_append(self.checksum, new);
+        self.bytes.extend_from_slice(new);
     }
 
     fn held_from(&self, offset: u64) -> usize {

@@ -106,7 +106,7 @@ impl Node {
             let state = snapshot.state.clone();
             let index = snapshot.position.index;
             let (mut replica, mut write) =
-                Replica::start(snapshot, chunk.term, me, &self.options, &mut self.rng);
+                Replica::start(snapshot, image, chunk.term, me, &self.options, &mut self.rng);
             // The snapshot may be older than the cluster's present name.
             replica.cluster = cluster;
             if let Some(record) = &mut write.replica {

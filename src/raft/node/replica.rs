@@ -150,7 +150,8 @@ impl Replica {
         rng: &mut ChaCha8Rng,
     ) -> (Self, Write) {
         let snapshot = Snapshot::found(roster);
-        let (mut replica, write) = Self::start(snapshot, FOUNDING_TERM, me, options, rng);
+        let image = snapshot.encode().image;
+        let (mut replica, write) = Self::start(snapshot, image, FOUNDING_TERM, me, options, rng);
         replica.applied_index = FOUNDING_INDEX;
         if campaign {
             replica.group.campaign();
@@ -162,12 +163,13 @@ impl Replica {
     /// The replica of a newcomer that the leader of `term` admitted, and the write that stores it. It has never voted.
     pub(super) fn start(
         snapshot: Snapshot,
+        image: Bytes,
         term: u64,
         me: Incarnation,
         options: &Options,
         rng: &mut ChaCha8Rng,
     ) -> (Self, Write) {
-        let record = snapshot.encode();
+        let record = SnapshotRecord { position: snapshot.position, image };
         let log = Log::start(&snapshot, record.clone(), term.max(snapshot.position.term));
         let write = Write {
             replica: Some(ReplicaRecord::new(me, snapshot.members.cluster())),

@@ -4,10 +4,8 @@ use crate::raft::options::Options;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::timing::Timing;
 
-/// A snapshot blocks JavaScript: a node waits at least this many times as long as the last one took.
+/// A snapshot occupies JavaScript: a node waits at least this many times as long as the last one took.
 const PAUSE_FACTOR: u64 = 100;
-/// The assumed duration if nothing was measured yet.
-const MICROS_PER_MIB: u64 = 8_000;
 /// The pause after a failed snapshot: a retry costs as much and will probably fail again.
 const FAILURE_PAUSE_MICROS: u64 = 30_000_000;
 /// A quarter of what makes a snapshot due stays in the log behind it, for slightly lagging followers.
@@ -25,7 +23,8 @@ pub(super) struct SnapshotSchedule {
     /// A member needs one now.
     is_wanted: bool,
     earliest: u64,
-    last_micros: Option<u64>,
+    /// For how long the last one blocked JavaScript: the longest slice.
+    blocked_micros: u64,
     /// The rest of the snapshot that JavaScript was asked to take.
     pending: Option<Snapshot>,
     /// Leadership is being transferred because of it; the next attempt is not before this tick.
@@ -42,7 +41,7 @@ impl SnapshotSchedule {
             bytes: 0,
             is_wanted: false,
             earliest: 0,
-            last_micros: None,
+            blocked_micros: 0,
             pending: None,
             transfers_leadership_again_at: 0,
             failure: None,
@@ -75,8 +74,8 @@ impl SnapshotSchedule {
     }
 
     /// How long the next snapshot will block JavaScript.
-    pub(super) fn expected_micros(&self, last_bytes: usize) -> u64 {
-        self.last_micros.unwrap_or((last_bytes as u64 * MICROS_PER_MIB) >> 20)
+    pub(super) fn expected_micros(&self) -> u64 {
+        self.blocked_micros
     }
 
     /// Whether leadership is to be transferred first; false if that was tried a short while ago.
@@ -95,8 +94,9 @@ impl SnapshotSchedule {
         self.restart_count();
     }
 
-    pub(super) fn take_pending(&mut self) -> Option<Snapshot> {
-        self.pending.take()
+    /// The rest of the snapshot at this index, if JavaScript was asked for it last.
+    pub(super) fn take_pending(&mut self, index: u64) -> Option<Snapshot> {
+        self.pending.take_if(|pending| pending.position.index == index)
     }
 
     /// The bytes of actions count from here on.
@@ -104,8 +104,8 @@ impl SnapshotSchedule {
         self.bytes = 0;
     }
 
-    pub(super) fn succeeded(&mut self, now: u64, micros: u64, tick_micros: u64) {
-        self.last_micros = Some(micros);
+    pub(super) fn succeeded(&mut self, now: u64, micros: u64, longest_micros: u64, tick_micros: u64) {
+        self.blocked_micros = longest_micros;
         self.earliest = now + (PAUSE_FACTOR * micros).div_ceil(tick_micros);
         (self.is_wanted, self.failure) = (false, None);
     }

@@ -24,8 +24,7 @@ pub(super) fn take(replica: &mut Replica, batch: &mut Vec<Delivery>) {
     if replica.divergence.is_diverged() || !is_saved || !replica.snapshots.is_due(replica.now, entries) {
         return;
     }
-    let micros = replica.snapshots.expected_micros(last.image.len());
-    let blocks_leader = replica.group.is_leader() && micros > LEADER_MICROS_MAX;
+    let blocks_leader = replica.group.is_leader() && replica.snapshots.expected_micros() > LEADER_MICROS_MAX;
     if blocks_leader && replica.keeps_log() && !replica.snapshots.is_wanted() {
         // The images under way would end with the leadership, and the log would not be shorter.
         return;
@@ -46,7 +45,7 @@ pub(super) fn take(replica: &mut Replica, batch: &mut Vec<Delivery>) {
         coordination: replica.coordination.clone(),
         state: None,
     });
-    batch.push(Delivery::TakeSnapshot);
+    batch.push(Delivery::TakeSnapshot { index });
 }
 
 /// JavaScript took the requested snapshot, or failed to.
@@ -57,18 +56,20 @@ pub(super) fn handle_taken(
     output: &mut Output,
 ) {
     let tick_micros = options.tick_micros.max(1);
-    let Some(mut snapshot) = replica.snapshots.take_pending() else { return };
+    // Another one may have been begun since, or none is wanted any more.
+    let Some(mut snapshot) = replica.snapshots.take_pending(taken.index) else { return };
     match taken.state {
         Ok(state) => {
-            replica.snapshots.succeeded(replica.now, taken.micros, tick_micros);
+            replica.snapshots.succeeded(replica.now, taken.micros, taken.longest_micros, tick_micros);
             // A leader's snapshot may have overtaken it.
             if snapshot.position.index <= replica.group.log().snapshot().position.index {
                 return;
             }
             snapshot.state = Some(state);
+            let record = snapshot.move_to_record();
             // What is compacted must be applied, as raft-rs sees it.
             replica.reduced(snapshot.position.index);
-            output.persist(replica.keep(&snapshot));
+            output.persist(replica.keep_record(&snapshot, record));
         }
         Err(why) => {
             if replica.snapshots.failed(replica.now, taken.micros, tick_micros, &why) {
@@ -79,11 +80,6 @@ pub(super) fn handle_taken(
 }
 
 impl Replica {
-    /// Stores this node's own snapshot, and drops the entries that it covers except the slack.
-    fn keep(&mut self, snapshot: &Snapshot) -> Write {
-        self.keep_record(snapshot, snapshot.encode())
-    }
-
     /// Stores the leader's snapshot of a prefix of this log, if it is newer than the stored one; drops the entries that
     /// it covers.
     pub(super) fn keep_leaders(&mut self, snapshot: &Snapshot, image: Bytes) -> Option<Write> {
@@ -104,6 +100,7 @@ impl Replica {
         self.snapshots.is_long(entries).then_some(kept + 1)
     }
 
+    /// Stores a snapshot, and drops the entries that it covers except the slack.
     fn keep_record(&mut self, snapshot: &Snapshot, record: SnapshotRecord) -> Write {
         let log = self.group.log_mut();
         log.keep(snapshot, record.clone());

@@ -117,6 +117,10 @@ pub struct Application {
     hashing: VecDeque<(usize, Hashed)>,
     /// Its state takes so many bytes more in a snapshot.
     pub ballast: usize,
+    /// Its state is large: a snapshot comes with a later batch, after so many.
+    pub snapshot_batches: usize,
+    /// The snapshot that is being taken, and the number of batches until then.
+    snapshotting: Option<(usize, TakenSnapshot)>,
     /// How long JavaScript says that a snapshot took.
     pub snapshot_micros: Option<u64>,
     pub is_replayed: bool,
@@ -142,6 +146,12 @@ impl Application {
         while let Some((0, hashed)) = self.hashing.front() {
             self.inputs.push(Input::Hashed(*hashed));
             self.hashing.pop_front();
+        }
+        if let Some((batches, _)) = &mut self.snapshotting {
+            *batches -= 1;
+        }
+        if let Some((_, taken)) = self.snapshotting.take_if(|(batches, _)| *batches == 0) {
+            self.inputs.push(Input::SnapshotTaken(taken));
         }
         let evaluations_max = self.evaluations_max.take().unwrap_or(usize::MAX);
         for delivery in batch {
@@ -218,7 +228,7 @@ impl Application {
                     };
                     self.end(sequence, end);
                 }
-                Delivery::TakeSnapshot => {
+                Delivery::TakeSnapshot { index } => {
                     let state = if self.refuses_snapshots {
                         Err("state.date is a Date".to_string())
                     } else if self.is_failed {
@@ -226,10 +236,12 @@ impl Application {
                     } else {
                         Ok(self.state.encode(self.ballast))
                     };
-                    self.inputs.push(Input::SnapshotTaken(TakenSnapshot {
-                        state,
-                        micros: self.snapshot_micros.unwrap_or(100),
-                    }));
+                    let micros = self.snapshot_micros.unwrap_or(100);
+                    let taken = TakenSnapshot { index, state, micros, longest_micros: micros };
+                    match self.snapshot_batches {
+                        0 => self.inputs.push(Input::SnapshotTaken(taken)),
+                        batches => self.snapshotting = Some((batches, taken)),
+                    }
                 }
                 Delivery::Restore { index, state } => {
                     self.state = state.map_or(State::default(), |state| State::decode(&text(&state)));

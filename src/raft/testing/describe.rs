@@ -163,7 +163,7 @@ pub fn describe_delivery(delivery: &Delivery) -> String {
             format!("reduces {} at {index}{kept}{own}", String::from_utf8_lossy(action))
         }
         Delivery::Settled { sequence, call_outcome } => format!("settles {sequence}: {call_outcome:?}"),
-        Delivery::TakeSnapshot => "takes a snapshot".into(),
+        Delivery::TakeSnapshot { .. } => "takes a snapshot".into(),
         Delivery::Restore { index, state } => {
             let state =
                 state.as_ref().map_or("the initial state".into(), |state| String::from_utf8_lossy(state));

@@ -4,7 +4,7 @@
 use super::cluster::{Cluster, Network};
 use super::disk::Disk;
 use crate::error::Error;
-use crate::raft::{Operation, Options, Role, Warning};
+use crate::raft::{Input, Operation, Options, Role, Warning};
 
 /// A cluster whose network is good but not instant.
 pub struct Scenario {
@@ -157,6 +157,49 @@ fn a_leader_hands_over_before_a_snapshot_that_would_take_long_and_none_follows_s
         scenario.serve();
     }
     assert!(scenario.leader().is_some_and(|leader| leader != first), "and leads no more");
+}
+
+/// Large states take a while: later batches are answered meanwhile.
+#[test]
+fn snapshots_that_come_after_later_batches_are_of_their_index_and_serve_newcomers() {
+    let mut scenario = Scenario::found(9, 3, |_| {});
+    for (batches, replica) in (1..).zip(scenario.cluster.replicas.values_mut()) {
+        replica.application.snapshot_batches = 3 * batches;
+    }
+    for _ in 0..100 {
+        scenario.serve();
+    }
+    let statuses = scenario.cluster.statuses();
+    assert!(statuses.values().all(|status| status.snapshot_index > 20), "{statuses:?}");
+    let follower = scenario.followers().remove(0);
+    scenario.cluster.crash(&follower);
+    scenario.start("late", 3, |_| {});
+    scenario.until("the newcomer has the whole state", |scenario| {
+        scenario.cluster.replicas["late"].application.state.count == scenario.performed
+    });
+    scenario.serve();
+}
+
+/// What a log of short lives contains is no action: newcomers need not receive all of it either.
+#[test]
+fn entries_of_membership_changes_are_compacted_without_any_action() {
+    let mut scenario = Scenario::found(10, 3, |_| {});
+    for n in 0..40 {
+        let name = format!("short{n}");
+        scenario.start(&name, 3, |_| {});
+        scenario.until("it is admitted", |scenario| {
+            scenario.cluster.replicas[&name].application.leader.is_some()
+        });
+        scenario.cluster.handle(&name, Input::Close { ticks: 200, leaves: true });
+        scenario.ticks(250);
+        scenario.cluster.crash(&name);
+    }
+    for (name, status) in scenario.cluster.statuses() {
+        assert!(status.last_index > 60, "{name} has {} entries", status.last_index);
+        let behind = status.last_index - status.snapshot_index;
+        // 20, and up to half of that for a node's own delay; a life has several entries.
+        assert!(behind < 45, "{name} has {behind} entries behind its snapshot");
+    }
 }
 
 #[test]

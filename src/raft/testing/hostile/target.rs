@@ -99,8 +99,8 @@ impl Target {
                 Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_) => {
                     answers.push(MethodResult::Action("1".into()))
                 }
-                Delivery::TakeSnapshot => {
-                    let taken = TakenSnapshot { state: Ok("1".into()), micros: 1 };
+                Delivery::TakeSnapshot { index } => {
+                    let taken = TakenSnapshot { index, state: Ok("1".into()), micros: 1, longest_micros: 1 };
                     self.node.handle(Input::SnapshotTaken(taken));
                 }
                 Delivery::Hash { index } => {
