@@ -452,7 +452,7 @@ export namespace jobs {
 
 export interface Jobs {
   /**
-   * For node-cron: resolves with whether this process is to run it. A run is `name:time` with an ISO time; once it was
+   * For node-cron: resolves with whether this process is to run it. A run is `name:time` with a time of `toISOString`; once it was
    * given to a process, neither it nor an earlier run of the same name is given to another, however late that asks. Any
    * other text is a run that may happen again after `ttl` milliseconds.
    *

@@ -175,7 +175,14 @@ test('every entry rejects a Node below 20 with a clear error', async t => {
 })
 
 test('what every entry reads before it knows the version is readable by any Node', () => {
-  for (const file of ['index.js', 'testing.js', 'redux.js', 'recipes.js', 'metrics.js', 'lib/node-version.js']) {
+  for (const file of [
+    'index.js',
+    'testing.js',
+    'redux.js',
+    'recipes.js',
+    'metrics.js',
+    'lib/node-version.js'
+  ]) {
     const text = fs.readFileSync(path.join(root, file), 'utf8')
     const written = target => ts.transpileModule(text, { compilerOptions: { target } }).outputText
     // Whatever is newer is written in another way.

@@ -21,11 +21,14 @@ function open(id, channelName) {
 
 async function worker(id, channelName) {
   const node = open(id, channelName)
-  const lock = await locks.client(node, 'locks').acquire('printer')
-  process.send({ id, token: lock.token })
-  process.once('message', async () => {
-    await node.close()
-    process.disconnect()
+  process.on('message', async message => {
+    if (message === 'acquire') {
+      const lock = await locks.client(node, 'locks').acquire('printer')
+      process.send({ id, token: lock.token })
+    } else {
+      await node.close()
+      process.disconnect()
+    }
   })
 }
 
@@ -33,14 +36,22 @@ async function main() {
   // This process is the third voter: two of three are enough.
   const channelName = `owner-dies-${randomUUID()}`
   const node = open('c', channelName)
-  const first = fork(__filename, ['a', channelName])
+  const [first, second] = ['a', 'b'].map(id => fork(__filename, [id, channelName]))
+
+  first.send('acquire')
   const [grant] = await once(first, 'message')
   console.log(`${grant.id} holds the lock with token ${grant.token}`)
 
-  const second = fork(__filename, ['b', channelName])
-  const passesOn = once(second, 'message')
   const mutex = locks.client(node, 'locks')
-  while (mutex.waiting('printer') === 0) await new Promise(resolve => node.watch(state => state, resolve))
+  const isWaiting = new Promise(resolve =>
+    node.watch(
+      () => mutex.waiting('printer'),
+      count => count === 1 && resolve()
+    )
+  )
+  const passesOn = once(second, 'message')
+  second.send('acquire')
+  await isWaiting
 
   const killedAt = performance.now()
   first.kill('SIGKILL')

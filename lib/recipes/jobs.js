@@ -1,6 +1,6 @@
 // Runs that happen once in a fleet, as a recipe and its client, which is a `RunCoordinator` of node-cron.
 //
-// Called by recipes.js. Every process asks for each run, and the first gets it. A run is named `job:time` with an ISO time;
+// Called by recipes.js. Every process asks for each run, and the first gets it. A run is named `job:time` with a time as `toISOString` gives it;
 // of each job the state keeps the latest run only, and none before it is given to a process that is late. Other names
 // are kept for their `ttl`.
 
@@ -20,7 +20,7 @@ function jobs() {
 
 /** `{ job, slot }`; without a time at its end, the name is a job of its own, and `slot` null. */
 function parse(run) {
-  const [, job, slot] = /^(.*):(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)$/s.exec(run) ?? []
+  const [, job, slot] = /^(.*):(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)$/s.exec(run) ?? []
   return job === undefined ? { job: run, slot: null } : { job, slot }
 }
 
@@ -31,8 +31,7 @@ const methods = {
     const last = table.get(this.state.jobs, job)
     const at = this.now()
     if (last !== undefined) {
-      const isTaken =
-        slot === null || last.slot === null ? last.until > at : Date.parse(last.slot) >= Date.parse(slot)
+      const isTaken = slot === null || last.slot === null ? last.until > at : last.slot >= slot
       if (isTaken) return null
     }
     return { type: 'CLAIMED', job, slot, id, at, until: at + ttl }

@@ -76,7 +76,7 @@ function limiterOf(peer) {
 function defineLimiter({ RateLimiterMemcache, RateLimiterRes }) {
   const RateLimiterStoreAbstract = Object.getPrototypeOf(RateLimiterMemcache)
 
-  return class RateLimiterConflux extends RateLimiterStoreAbstract {
+  class RateLimiterConflux extends RateLimiterStoreAbstract {
     #mount
 
     constructor(mount, options) {
@@ -106,6 +106,7 @@ function defineLimiter({ RateLimiterMemcache, RateLimiterRes }) {
       return new RateLimiterRes(remaining, msBeforeNext, points, points === changedPoints)
     }
   }
+  return RateLimiterConflux
 }
 
 module.exports = { client, rateLimiter }
