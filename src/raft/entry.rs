@@ -43,6 +43,8 @@ pub enum Context {
 pub struct Admission {
     pub incarnation: Incarnation,
     pub id: Arc<str>,
+    /// Whether it may become a voter.
+    pub may_vote: bool,
 }
 
 /// Whose call an entry belongs to (thesis §6.3: a client's id and serial number).

@@ -2,10 +2,9 @@
 //! index (paper §7; thesis §6.3 for the session table).
 //!
 //! An image is `length of the head (4, little endian) | head in postcard | the state, as the façade wrote it`. The head
-//! ends with the members' starts. It is
-//! what storages keep and what travels, in chunks (`transfer.rs`).
+//! ends with the members' starts, and the members that never vote. It is what storages keep and what travels, in chunks (`transfer.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
@@ -76,6 +75,7 @@ impl Snapshot {
         let plain = "a snapshot's head is plain data: encoding it cannot fail";
         let head = postcard::to_allocvec(&head).expect(plain);
         let head = postcard::to_extend(self.members.starts(), head).expect(plain);
+        let head = postcard::to_extend(self.members.non_voting(), head).expect(plain);
         let state = self.state.as_deref().unwrap_or_default();
         let mut image = Vec::with_capacity(LENGTH_BYTES + head.len() + state.len());
         image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
@@ -90,8 +90,13 @@ impl Snapshot {
         let end = LENGTH_BYTES.checked_add(length)?;
         let (head, rest) = postcard::take_from_bytes::<Head>(image.get(LENGTH_BYTES..end)?).ok()?;
         // An image of a version that recorded no starts ends here.
-        let starts: BTreeMap<RaftId, Start> = match rest {
-            [] => BTreeMap::new(),
+        let (starts, rest): (BTreeMap<RaftId, Start>, &[u8]) = match rest {
+            [] => (BTreeMap::new(), rest),
+            rest => postcard::take_from_bytes(rest).ok()?,
+        };
+        // And one of a version in which all might vote, here.
+        let non_voting: BTreeSet<RaftId> = match rest {
+            [] => BTreeSet::new(),
             rest => postcard::from_bytes(rest).ok()?,
         };
         let state = image.slice(end..);
@@ -108,7 +113,7 @@ impl Snapshot {
                 auto_leave: head.auto_leave,
                 ..ConfState::default()
             },
-            members: head.members.with_starts(starts),
+            members: head.members.with_starts(starts).with_non_voting(non_voting),
             table: head.table,
             state: head.has_state.then_some(state),
         };

@@ -497,6 +497,7 @@ impl Replica {
             id: id.clone(),
             incarnation,
             is_voter: self.group.is_voter(raft_id),
+            may_vote: self.members.may_vote(raft_id),
             is_active: self.is_active(raft_id),
             version: self.versions.get(&raft_id).cloned(),
             matched: self.group.matched(raft_id).filter(|_| leads),
