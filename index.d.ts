@@ -188,6 +188,16 @@ declare namespace conflux {
      */
     clusterSize: number
 
+    /**
+     * Whether this node may vote. With `false` it never founds a cluster and never becomes a voter, also if a voter is
+     * lost: it receives everything, makes calls and serves reads, for example in a short-lived process. `clusterSize` is
+     * the same on all nodes; so many that may vote must be there to found the cluster.
+     *
+     * The cluster remembers the value with which a node was admitted: a node with storage keeps it when it restarts.
+     * `recover` may make any survivor a voter. Default: true.
+     */
+    voter?: boolean | undefined
+
     /** How the nodes reach each other. */
     channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel | CustomChannel | SocketIOChannel
 
@@ -1464,6 +1474,8 @@ declare namespace conflux {
     incarnation: string
     /** Whether it counts in quorums; a learner only receives. */
     voter: boolean
+    /** Whether it is a voter or may become one: the option `voter` of that node. */
+    mayVote: boolean
     /** Whether this node received something from it within the last election timeout. Only the leader hears all members. */
     active: boolean
     /** The option `version` of that node; null while unknown. */

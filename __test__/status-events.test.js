@@ -59,6 +59,7 @@ test('the status is a plain object that tells where the node stands', async t =>
       'id',
       'incarnation',
       'voter',
+      'mayVote',
       'active',
       'version',
       'matchedIndex',

@@ -198,14 +198,12 @@ fn answer(node: &mut Node, batch: Vec<Delivery>) {
             | Delivery::ResetProvisional
             | Delivery::EvaluateSystem(_)
             | Delivery::Committed { .. }
-            | Delivery::EvaluateSystem(_)
             | Delivery::EvaluateTimer(_)
             | Delivery::NextTimer { .. }
             | Delivery::Clock { .. }
             | Delivery::Settled { .. }
             | Delivery::Restore { .. }
             | Delivery::Hash { .. }
-            | Delivery::EvaluateSystem(_)
             | Delivery::Caller { .. }
             | Delivery::Sessions(_)
             | Delivery::OwnSession { .. }

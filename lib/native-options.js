@@ -8,11 +8,12 @@ const { authoritiesOf } = require('./authorities')
 const errors = require('./errors')
 
 /** A JSON text. Throws where the path of the storage is relative to a directory that is gone. */
-function nativeOptions({ id, clusterSize, channel, electionTimeout, heartbeatInterval, ...rest }) {
+function nativeOptions({ id, clusterSize, voter, channel, electionTimeout, heartbeatInterval, ...rest }) {
   const { storage, snapshot, version, application, methods, compareStates, quorumLoss, sessions } = rest
   return JSON.stringify({
     id,
     clusterSize,
+    voter,
     channel: nativeChannel(channel),
     secrets: channel.secret,
     electionTimeout,

@@ -27,6 +27,7 @@ const ELECTION_TIMEOUTS_UNTIL_DEAD = 10
 const OPTIONS = {
   id: { required: true, check: name },
   clusterSize: { required: true, check: integer(1, CLUSTER_SIZE_MAX) },
+  voter: { default: true, check: boolean },
   channel: { required: true, check: channel },
   methods: { required: true, check: methods },
   reduce: { required: true, check: func },

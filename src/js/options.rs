@@ -48,6 +48,7 @@ pub struct Options {
 struct Given {
     id: String,
     cluster_size: usize,
+    voter: bool,
     election_timeout: Range,
     heartbeat_interval: u64,
     channel: GivenChannel,
@@ -117,6 +118,7 @@ pub fn ticks(milliseconds: u64, tick: Duration) -> u64 {
 /// Down for the heartbeat, up for the election timeout: what was less in milliseconds stays less in ticks.
 fn raft_options(given: &Given, tick: Duration) -> Result<raft::Options, String> {
     let mut options = raft::Options::new(&given.id, given.cluster_size, seed(&given.seed)?);
+    options.may_vote = given.voter;
     options.election_timeout_ticks_min = ticks(given.election_timeout.min, tick);
     options.election_timeout_ticks_max = ticks(given.election_timeout.max, tick);
     options.heartbeat_ticks = given.heartbeat_interval / tick.as_millis() as u64;
@@ -160,7 +162,7 @@ mod tests {
 
     fn text(heartbeat: u64, min: u64, max: u64) -> String {
         format!(
-            r#"{{"id":"a","clusterSize":3,"electionTimeout":{{"min":{min},"max":{max}}},"heartbeatInterval":{heartbeat},
+            r#"{{"id":"a","clusterSize":3,"voter":true,"electionTimeout":{{"min":{min},"max":{max}}},"heartbeatInterval":{heartbeat},
             "seed":"{}","channel":{{"name":"memory","channelName":"c"}},"snapshotEntries":10000,
             "snapshotBytes":16777216,"version":"","methods":[],"compareStates":true}}"#,
             "0f".repeat(32)

@@ -47,6 +47,7 @@ struct JsonMember<'a> {
     id: &'a str,
     incarnation: String,
     voter: bool,
+    may_vote: bool,
     active: bool,
     version: Option<&'a str>,
     matched_index: Option<u64>,
@@ -115,6 +116,7 @@ pub fn encode(status: &Status, tick: Duration, security: &Security) -> String {
         id: &member.id,
         incarnation: member.incarnation.to_string(),
         voter: member.is_voter,
+        may_vote: member.may_vote,
         active: member.is_active,
         version: member.version.as_deref(),
         matched_index: member.matched,
@@ -223,6 +225,7 @@ mod tests {
             id: "a\"b".into(),
             incarnation: me,
             is_voter: true,
+            may_vote: true,
             is_active: false,
             version: Some("2".into()),
             matched: Some(9),
@@ -234,8 +237,8 @@ mod tests {
         assert_eq!(
             json["members"],
             json!([{
-                "id": "a\"b", "incarnation": me.to_string(), "voter": true, "active": false, "version": "2",
-                "matchedIndex": 9, "keyId": "k",
+                "id": "a\"b", "incarnation": me.to_string(), "voter": true, "mayVote": true, "active": false,
+                "version": "2", "matchedIndex": 9, "keyId": "k",
             }])
         );
         let dropped = &json["droppedFrames"];

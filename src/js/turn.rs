@@ -286,8 +286,8 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_turn_is_an_error() {
-        assert!(answers("[1]", vec![], Vec::new(), &[]).unwrap_err().starts_with("half an answer"));
-        assert!(answers("[7]", vec![], Vec::new(), &[]).unwrap_err().starts_with("no kind of answer: 7"));
+        assert!(answers("[1]", vec![], &[]).unwrap_err().starts_with("half an answer"));
+        assert!(answers("[7]", vec![], &[]).unwrap_err().starts_with("no kind of answer: 7"));
         assert!(answers("[0", vec![], &[]).is_err());
         assert!(answers("[0]]", vec![], &[]).is_err());
         assert!(calls(1, r#"["a"]"#, vec![]).unwrap_err().starts_with("half a call"));

@@ -52,6 +52,8 @@ const SYSTEM: u8 = 6;
 pub struct Admission {
     pub incarnation: Incarnation,
     pub id: Arc<str>,
+    /// Whether it may become a voter.
+    pub may_vote: bool,
 }
 
 /// Whose call an entry belongs to (thesis §6.3: a client's id and serial number).

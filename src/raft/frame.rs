@@ -50,13 +50,14 @@ pub struct Started {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// "I have no cluster." Broadcast with jitter; every node that can help answers. `members_index`: the last value
-    /// from the leader of the cluster that the sender wants to join; 0 before.
+    /// from the leader of the cluster that the sender wants to join; 0 before. `may_vote`: it may be a founder or voter.
     Discover {
         id: Arc<str>,
         cluster_size: u32,
         version: Arc<str>,
         application: Application,
         members_index: u64,
+        may_vote: bool,
     },
     /// "I accept this roster", at most one per incarnation. The first one, from the proposer, is the proposal.
     Accept(Roster),

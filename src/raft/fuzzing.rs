@@ -50,7 +50,7 @@ pub fn entry(bytes: &[u8]) {
 pub fn members(bytes: &[u8]) {
     let Ok(mut members) = postcard::from_bytes::<Members>(bytes) else { return };
     let incarnation = Incarnation::from_u128(1);
-    members.admit(incarnation, "x".into());
+    members.admit(incarnation, "x".into(), false);
     assert!(members.contains(incarnation) && members.named("x").count() > 0);
     members.become_new_incarnation(members.cluster(), incarnation, "x".into(), 2);
     assert_eq!(members.iter().len(), 1);

@@ -14,6 +14,9 @@ pub struct Options {
     pub id: Arc<str>,
     /// How many voters found the cluster.
     pub cluster_size: usize,
+    /// Whether this node may vote: found a cluster, or become a voter of one. The cluster remembers it from its admission
+    /// on.
+    pub may_vote: bool,
     /// The election timeout is drawn from `min..=max` (paper §5.2).
     pub election_timeout_ticks_min: u64,
     pub election_timeout_ticks_max: u64,
@@ -56,6 +59,7 @@ impl Options {
         Self {
             id: id.into(),
             cluster_size,
+            may_vote: true,
             election_timeout_ticks_min: 30,
             election_timeout_ticks_max: 50,
             heartbeat_ticks: 5,

@@ -2,12 +2,13 @@
 //! index (paper §7; thesis §6.3 for the session table).
 //!
 //! An image is `the state, as the façade wrote it | head in postcard | length of the head (4, little endian) | MARKER`. The
-//! head ends with the members' starts and the tables of `coordination/`. The state comes first, because it may have a gigabyte, and the rest is added where
-//! it is. An image is what storages keep and what travels, in chunks (`transfer.rs`).
+//! head ends with the members' starts, the tables of `coordination/`, and the members that never vote. The state comes
+//! first, because it may have a gigabyte, and the rest is added where it is. An image is what storages keep and what
+//! travels, in chunks (`transfer.rs`).
 //!
 //! A former version wrote `length of the head | head | state`. Such images are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
@@ -107,6 +108,7 @@ impl Snapshot {
         let head = postcard::to_allocvec(&head).expect(plain);
         let head = postcard::to_extend(self.members.starts(), head).expect(plain);
         let head = postcard::to_extend(&self.coordination, head).expect(plain);
+        let head = postcard::to_extend(self.members.non_voting(), head).expect(plain);
         image.reserve(head.len() + LENGTH_BYTES + MARKER.len());
         image.extend_from_slice(&head);
         image.extend_from_slice(&u32::try_from(head.len()).expect("a head is far below 4 GiB").to_le_bytes());
@@ -124,8 +126,13 @@ impl Snapshot {
             rest => postcard::take_from_bytes(rest).ok()?,
         };
         // And one of a version that had no sessions, here.
-        let coordination = match rest {
-            [] => Coordination::default(),
+        let (coordination, rest) = match rest {
+            [] => (Coordination::default(), rest),
+            rest => postcard::take_from_bytes(rest).ok()?,
+        };
+        // And one of a version in which all might vote, here.
+        let non_voting: BTreeSet<RaftId> = match rest {
+            [] => BTreeSet::new(),
             rest => postcard::from_bytes(rest).ok()?,
         };
         if !head.has_state && !state.is_empty() {
@@ -141,7 +148,7 @@ impl Snapshot {
                 auto_leave: head.auto_leave,
                 ..ConfState::default()
             },
-            members: head.members.with_starts(starts),
+            members: head.members.with_starts(starts).with_non_voting(non_voting),
             table: head.table,
             coordination,
             state: head.has_state.then_some(state),
@@ -258,9 +265,10 @@ mod tests {
     fn images_of_the_former_format_are_read_with_and_without_starts_and_sessions() {
         let mut snapshot = snapshot(Some("[1]"));
         let (head, _) = split(&snapshot.encode().image).unwrap();
-        // The head ends with the coordination, and before it one byte that counts the starts: none.
+        // The head ends with a byte that counts the starts, the coordination, and a byte that counts the members that
+        // never vote: none of either.
         let coordination = postcard::to_allocvec(&snapshot.coordination).unwrap().len();
-        for missing in [0, coordination, coordination + 1] {
+        for missing in [0, 1, 1 + coordination, 1 + coordination + 1] {
             let length = head.len() - missing;
             let mut former = (length as u32).to_le_bytes().to_vec();
             former.extend_from_slice(&head[..length]);

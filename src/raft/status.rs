@@ -102,6 +102,8 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// Counts in quorums; otherwise a learner.
     pub is_voter: bool,
+    /// Is a voter or may become one.
+    pub may_vote: bool,
     /// Heard within the last election timeout. Only a leader hears everyone; a follower knows of itself and its
     /// leader, and reports the others as it last heard them.
     pub is_active: bool,

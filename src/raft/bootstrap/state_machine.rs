@@ -40,6 +40,8 @@ use succession::FormerMembership;
 pub struct Bootstrap {
     id: Arc<str>,
     cluster_size: usize,
+    /// Without it, this node founds nothing and only joins.
+    may_vote: bool,
     version: Arc<str>,
     application: Application,
     channel_name: Arc<str>,
@@ -91,6 +93,7 @@ impl Bootstrap {
         let mut bootstrap = Self {
             id: options.id.clone(),
             cluster_size: options.cluster_size,
+            may_vote: options.may_vote,
             version: options.version.clone(),
             application: options.application.clone(),
             channel_name: options.channel_name.clone(),
@@ -233,8 +236,8 @@ impl Bootstrap {
             return;
         }
         match message {
-            Message::Discover { id, cluster_size, application, .. } => {
-                self.handle_discover(from, id, *cluster_size, application, facts);
+            Message::Discover { id, cluster_size, application, may_vote, .. } => {
+                self.handle_discover(from, id, (*cluster_size, *may_vote), application, facts);
             }
             Message::Accept(roster) => self.handle_accept(from, roster),
             Message::ClusterAnnouncement(announcement) => self.handle_announcement(from, announcement, facts),
@@ -381,7 +384,7 @@ impl Bootstrap {
         &mut self,
         from: Incarnation,
         id: &Arc<str>,
-        cluster_size: u32,
+        (cluster_size, may_vote): (u32, bool),
         application: &Application,
         facts: &Facts,
     ) {
@@ -402,7 +405,7 @@ impl Bootstrap {
                 let (theirs, ours) = (cluster_size as usize, self.cluster_size);
                 self.warn(Warning::OtherClusterSize { id: id.clone(), theirs, ours });
             }
-        } else {
+        } else if may_vote {
             let is_news = self.peers.note_discover(from, id, application, self.now);
             if is_news && self.phase == Phase::Seeking {
                 self.send(Target::One(from), self.discover());

@@ -61,8 +61,12 @@ fn hears(node: &mut Bootstrap, from: u128, message: &Message, facts: &Facts) -> 
 }
 
 fn discover(id: &str, cluster_size: u32) -> Message {
+    discover_of(id, cluster_size, true)
+}
+
+fn discover_of(id: &str, cluster_size: u32, may_vote: bool) -> Message {
     let (version, application, members_index) = ("".into(), Application::default(), 0);
-    Message::Discover { id: id.into(), cluster_size, version, application, members_index }
+    Message::Discover { id: id.into(), cluster_size, version, application, members_index, may_vote }
 }
 
 fn announcement(cluster: u128, holds_actions: bool, has_leader: bool) -> Message {
@@ -463,4 +467,25 @@ fn a_peer_that_connects_receives_what_was_announced_before() {
     assert!(matches!(node.phase(), Phase::Accepted { .. }), "{:?}", node.phase());
     let sent = sent_to(&mut node, &ALONE);
     assert!(matches!(&sent[..], [event] if to_peer(event, |message| matches!(message, Message::Accept(_)))));
+}
+
+// ---- A node that may not vote -----------------------------------------------------------------------------------------
+
+#[test]
+fn a_node_that_may_not_vote_founds_nothing_and_is_no_founder_for_others() {
+    for cluster_size in [1, 2] {
+        let options = Options { may_vote: false, ..Options::new("a", cluster_size, [1; 32]) };
+        let mut node = Bootstrap::new(&options, ChaCha8Rng::from_seed(options.seed));
+        let mut heard = hears(&mut node, u128::MAX, &discover("b", cluster_size as u32), &ALONE);
+        let roster = roster_with(&node, &[(u128::MAX, "b")]);
+        heard.extend(hears(&mut node, u128::MAX, &Message::Accept(roster), &ALONE));
+        heard.extend(ticks(&mut node, 100, &ALONE));
+        assert!(!heard.iter().any(|event| is_accept(event) || is_founded(event)), "{heard:?}");
+    }
+    let mut node = started(2, 1);
+    let mut heard = hears(&mut node, u128::MAX, &discover_of("b", 2, false), &ALONE);
+    heard.extend(ticks(&mut node, 5, &ALONE));
+    assert!(!heard.iter().any(is_accept), "{heard:?}");
+    heard = hears(&mut node, u128::MAX, &discover_of("b", 2, true), &ALONE);
+    assert!(heard.iter().any(is_accept), "the same of one that may: {heard:?}");
 }

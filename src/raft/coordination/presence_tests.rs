@@ -22,7 +22,6 @@ fn step(presence: &mut Presence, members: &[MemberView]) -> Vec<String> {
             SystemAction::SessionEnded(end) => {
                 format!("{} ends {} {}", end.id, end.session, end.reason.as_str())
             }
-            SystemAction::TimerFired(_) => unreachable!("presence makes no timer fire"),
         }
     });
     words.collect()

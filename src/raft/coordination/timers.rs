@@ -107,7 +107,7 @@ impl Timer {
 }
 
 impl Timers {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.rows.len()
     }
 
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(names(&timers), [(20, "b"), (30, "a")]);
         assert!(fires(&mut timers, "b", 1, 20, None));
         assert!(!fires(&mut timers, "b", 1, 20, None), "it is done");
-        assert_eq!((timers.len(), timers.next_due()), (1, Some(30)));
+        assert_eq!((timers.count(), timers.next_due()), (1, Some(30)));
     }
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
         timers.apply(TimerChange::Remove { name: "a".into() });
         timers.apply(TimerChange::Remove { name: "a".into() });
         assert!(!fires(&mut timers, "a", 2, 20, Some(30)));
-        assert_eq!((timers.len(), timers.bytes(), timers.next_due()), (0, 0, None));
+        assert_eq!((timers.count(), timers.bytes(), timers.next_due()), (0, 0, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! It changes only as entries of the log are applied, and so is the same on every node at the same applied index; it
 //! is part of every snapshot. raft-rs knows which members vote (`group.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct Members {
     /// rest (`snapshot.rs`).
     #[serde(skip)]
     starts: BTreeMap<RaftId, Start>,
+    /// Members that never become voters. They travel behind the starts.
+    #[serde(skip)]
+    non_voting: BTreeSet<RaftId>,
 }
 
 impl Members {
@@ -45,6 +48,7 @@ impl Members {
             members: members.collect(),
             leaving: Vec::new(),
             starts: BTreeMap::new(),
+            non_voting: BTreeSet::new(),
         }
     }
 
@@ -93,13 +97,29 @@ impl Members {
         self.resized_at > index
     }
 
-    pub fn admit(&mut self, incarnation: Incarnation, id: Arc<str>) {
-        self.members.insert(incarnation.raft_id(), (incarnation, id));
+    pub fn admit(&mut self, incarnation: Incarnation, id: Arc<str>, may_vote: bool) {
+        let member = incarnation.raft_id();
+        self.members.insert(member, (incarnation, id));
+        if may_vote {
+            self.non_voting.remove(&member);
+        } else {
+            self.non_voting.insert(member);
+        }
+    }
+
+    /// Whether the member is a voter or may become one.
+    pub fn may_vote(&self, member: RaftId) -> bool {
+        !self.non_voting.contains(&member)
+    }
+
+    pub fn non_voting(&self) -> &BTreeSet<RaftId> {
+        &self.non_voting
     }
 
     /// Returns the removed incarnation, if it was a member.
     pub fn remove(&mut self, member: RaftId) -> Option<Incarnation> {
         self.starts.remove(&member);
+        self.non_voting.remove(&member);
         self.members.remove(&member).map(|(incarnation, _)| incarnation)
     }
 
@@ -119,9 +139,12 @@ impl Members {
         &self.starts
     }
 
-    pub fn with_starts(mut self, starts: BTreeMap<RaftId, Start>) -> Self {
-        self.starts = starts;
-        self
+    pub fn with_starts(self, starts: BTreeMap<RaftId, Start>) -> Self {
+        Self { starts, ..self }
+    }
+
+    pub fn with_non_voting(self, non_voting: BTreeSet<RaftId>) -> Self {
+        Self { non_voting, ..self }
     }
 
     /// These members are removed when the joint configuration is left.
@@ -152,6 +175,8 @@ impl Members {
         self.members = BTreeMap::from([(survivor.raft_id(), (survivor, id))]);
         self.leaving.clear();
         self.starts.retain(|member, _| *member == survivor.raft_id());
+        // The survivor is the only voter, whatever it was before.
+        self.non_voting.clear();
     }
 }
 

@@ -34,6 +34,8 @@ pub struct MemberView {
     pub raft_id: RaftId,
     pub id: Arc<str>,
     pub is_voter: bool,
+    /// It is a voter or may become one.
+    pub may_vote: bool,
     /// It has everything that was committed an election timeout ago (thesis §4.2.1), and responds.
     pub is_caught_up: bool,
     /// Since its last message, or since this leadership began.
@@ -52,6 +54,7 @@ pub struct MemberView {
 pub struct Newcomer {
     pub incarnation: Incarnation,
     pub id: Arc<str>,
+    pub may_vote: bool,
     /// Ticks since its first Discover.
     pub waiting_ticks: u64,
 }
@@ -112,7 +115,8 @@ impl ClusterView {
     fn spare(&self, id: &Arc<str>) -> Option<&MemberView> {
         let fit = || {
             self.learners().filter(|learner| {
-                learner.is_caught_up
+                learner.may_vote
+                    && learner.is_caught_up
                     && learner.silent_ticks < self.absent_ticks
                     && !learner.is_closing
                     && !learner.is_removal_requested
@@ -267,6 +271,7 @@ mod tests {
             raft_id,
             id: format!("n{raft_id}").into(),
             is_voter,
+            may_vote: true,
             is_caught_up: true,
             silent_ticks: 0,
             is_heard: true,
@@ -293,7 +298,7 @@ mod tests {
     }
 
     fn newcomer(id: &str, waiting_ticks: u64) -> Newcomer {
-        Newcomer { incarnation: Incarnation::from_u128(99), id: id.into(), waiting_ticks }
+        Newcomer { incarnation: Incarnation::from_u128(99), id: id.into(), may_vote: true, waiting_ticks }
     }
 
     #[test]
@@ -463,6 +468,28 @@ mod tests {
         view.members[1].silent_ticks = DEAD;
         view.members[3].is_closing = true;
         assert_eq!(next(&view), None);
+    }
+
+    #[test]
+    fn a_member_that_may_not_vote_is_admitted_and_never_promoted() {
+        let mut view = view(2, 1);
+        view.members[2].may_vote = false;
+        assert_eq!(next(&view), None, "there is a free vote, and no one for it");
+        let guest = Newcomer { may_vote: false, ..newcomer("n9", 5) };
+        view.newcomers.push(guest.clone());
+        assert_eq!(next(&view), Some(Step::Admit(guest)));
+        let mut view = self::view(3, 2);
+        view.members[3].may_vote = false;
+        view.members[1].silent_ticks = DEAD;
+        assert_eq!(next(&view), Some(Step::Change { promote: Some(5), demote: None, remove: vec![2] }));
+        view.members.pop();
+        assert_eq!(next(&view), None, "a dead voter keeps its vote until another can take it");
+        (view.members[1].silent_ticks, view.members[1].leaves) = (0, true);
+        assert_eq!(next(&view), Some(remove(vec![2])));
+        let mut alone = self::view(1, 1);
+        alone.members[1].may_vote = false;
+        alone.members[0].leaves = true;
+        assert_eq!(next(&alone), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::raft::events::Target;
 use crate::raft::frame::Message;
 use crate::raft::group::RaftGroup;
 use crate::raft::identity::{Incarnation, RaftId};
-use crate::raft::membership::planner::{self, ClusterView, MemberView, Step};
+use crate::raft::membership::planner::{self, ClusterView, MemberView, Newcomer, Step};
 
 impl Replica {
     fn removed_message(&self) -> Message {
@@ -75,7 +75,7 @@ pub(super) fn handle_discover(
     id: &Arc<str>,
     cluster_size: u32,
     version: &Arc<str>,
-    members_index: u64,
+    (members_index, may_vote): (u64, bool),
     replica: &mut Replica,
 ) -> Discovered {
     if replica.leader_state.is_none()
@@ -93,7 +93,8 @@ pub(super) fn handle_discover(
     // The answer to this Discover contains the present index.
     let is_present = members_index == replica.group.members_index();
     let leader_state = replica.leader_state.as_mut().filter(|_| is_present);
-    match leader_state.is_some_and(|leader_state| leader_state.remember_newcomer(from, id, replica.now)) {
+    let now = replica.now;
+    match leader_state.is_some_and(|leader_state| leader_state.remember_newcomer(from, id, may_vote, now)) {
         true => Discovered::Newcomer,
         false => Discovered::Ignored,
     }
@@ -111,7 +112,8 @@ pub(super) fn plan(replica: &mut Replica, closing: Option<&Closing>) {
         Some(Step::LeaveJoint) => _ = replica.group.propose_change(&[], Vec::new()),
         Some(Step::Admit(newcomer)) => {
             let raft_id = newcomer.incarnation.raft_id();
-            let admission = Admission { incarnation: newcomer.incarnation, id: newcomer.id };
+            let Newcomer { incarnation, id, may_vote, .. } = newcomer;
+            let admission = Admission { incarnation, id, may_vote };
             let change = [(ConfChangeType::AddLearnerNode, raft_id)];
             _ = replica.group.propose_change(&change, admission.encode());
         }
@@ -155,6 +157,7 @@ fn cluster_view(replica: &mut Replica, closing: Option<&Closing>) -> Option<Clus
             raft_id,
             id: id.clone(),
             is_voter: replica.group.is_voter(raft_id),
+            may_vote: replica.members.may_vote(raft_id),
             is_caught_up: is_caught_up(&replica.group, raft_id, caught_up),
             silent_ticks: replica.silence(raft_id, since),
             is_heard: raft_id == me || replica.heard.get(&raft_id).is_some_and(|heard| *heard > since),
@@ -197,7 +200,7 @@ pub(super) fn apply_change(entry: &Entry, replica: &mut Replica) -> Option<RaftI
         let raft_id = admission.incarnation.raft_id();
         replica.table.admit(raft_id);
         replica.heard.insert(raft_id, replica.now);
-        replica.members.admit(admission.incarnation, admission.id);
+        replica.members.admit(admission.incarnation, admission.id, admission.may_vote);
         if let Some(leader_state) = &mut replica.leader_state {
             leader_state.forget_newcomer(admission.incarnation);
             admitted = Some(raft_id);

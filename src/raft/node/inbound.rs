@@ -67,10 +67,16 @@ impl Node {
                     self.bootstrap.handle_message(frame.from, &message, &facts);
                     self.apply_bootstrap_events();
                     match message {
-                        Message::Discover { id, cluster_size, version, application, members_index }
-                            if self.may_join(frame.from, &id, &application) =>
-                        {
-                            self.handle_discover(frame.from, &id, cluster_size, &version, members_index);
+                        Message::Discover {
+                            id,
+                            cluster_size,
+                            version,
+                            application,
+                            members_index,
+                            may_vote,
+                        } if self.may_join(frame.from, &id, &application) => {
+                            let admission = (members_index, may_vote);
+                            self.handle_discover(frame.from, &id, cluster_size, &version, admission);
                         }
                         Message::OtherApplication { cluster, theirs } => {
                             let Some(replica) = &self.replica else { continue };
@@ -159,10 +165,10 @@ impl Node {
         id: &Arc<str>,
         cluster_size: u32,
         version: &Arc<str>,
-        members_index: u64,
+        admission: (u64, bool),
     ) {
         let Some(replica) = &mut self.replica else { return };
-        match configuration::handle_discover(from, id, cluster_size, version, members_index, replica) {
+        match configuration::handle_discover(from, id, cluster_size, version, admission, replica) {
             Discovered::Ignored => {}
             Discovered::Member => {
                 let (to, reason) = (from.raft_id(), SnapshotReason::Admission);

@@ -54,6 +54,7 @@ pub(super) struct LeaderState {
 #[derive(Debug)]
 struct KnownNewcomer {
     id: Arc<str>,
+    may_vote: bool,
     first: u64,
     last: u64,
 }
@@ -96,10 +97,16 @@ impl LeaderState {
     }
 
     /// Remembers a node that wants to be admitted; false if there are too many.
-    pub(super) fn remember_newcomer(&mut self, from: Incarnation, id: &Arc<str>, now: u64) -> bool {
+    pub(super) fn remember_newcomer(
+        &mut self,
+        from: Incarnation,
+        id: &Arc<str>,
+        may_vote: bool,
+        now: u64,
+    ) -> bool {
         let is_remembered = self.newcomers.len() < NEWCOMERS_MAX || self.newcomers.contains_key(&from);
         if is_remembered {
-            let heard = KnownNewcomer { id: id.clone(), first: now, last: now };
+            let heard = KnownNewcomer { id: id.clone(), may_vote, first: now, last: now };
             self.newcomers.entry(from).or_insert(heard).last = now;
         }
         is_remembered
@@ -117,6 +124,7 @@ impl LeaderState {
         let newcomers = self.newcomers.iter().map(|(incarnation, heard)| Newcomer {
             incarnation: *incarnation,
             id: heard.id.clone(),
+            may_vote: heard.may_vote,
             waiting_ticks: now - heard.first,
         });
         newcomers.collect()

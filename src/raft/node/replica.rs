@@ -508,6 +508,7 @@ impl Replica {
             id: id.clone(),
             incarnation,
             is_voter: self.group.is_voter(raft_id),
+            may_vote: self.members.may_vote(raft_id),
             is_active: self.is_active(raft_id),
             version: self.versions.get(&raft_id).cloned(),
             matched: self.group.matched(raft_id).filter(|_| leads),
@@ -542,7 +543,7 @@ impl Replica {
     /// Fills in the fields of a status that depend on a replica.
     pub(super) fn describe(&self, status: &mut Status) {
         status.cluster = self.cluster;
-        status.timers = self.coordination.timers.len();
+        status.timers = self.coordination.timers.count();
         status.next_timer = self.coordination.timers.next_due();
         status.cluster_size = self.members.cluster_size();
         status.role = self.group.role();

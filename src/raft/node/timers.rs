@@ -20,7 +20,7 @@ pub(super) fn due(replica: &mut Replica, may_evaluate: bool, batch: &mut Vec<Del
     let Some(leader_state) = &mut replica.leader_state else { return Vec::new() };
     let (sessions, watch) = (&mut leader_state.sessions, &mut leader_state.timers);
     let timers = &replica.coordination.timers;
-    if timers.len() == 0 && watch.reported.is_none() || !sessions.is_open() {
+    if timers.count() == 0 && watch.reported.is_none() || !sessions.is_open() {
         return Vec::new();
     }
     let takes_turn = may_evaluate && sessions.timers_have_turn();
@@ -64,7 +64,7 @@ pub(super) fn due(replica: &mut Replica, may_evaluate: bool, batch: &mut Vec<Del
     if next.is_some() && next != watch.reported {
         watch.reported = next;
         batch.push(Delivery::NextTimer { due: next });
-    } else if next.is_none() && firings.is_empty() && timers.len() == 0 && watch.reported.take().is_some() {
+    } else if next.is_none() && firings.is_empty() && timers.count() == 0 && watch.reported.take().is_some() {
         batch.push(Delivery::NextTimer { due: None });
     }
     firings
@@ -93,7 +93,7 @@ pub(super) fn expected(replica: &Replica) -> (usize, usize) {
         .filter_map(|entry| Context::decode_stamped(&entry.context))
         .flat_map(|(_, stamp)| stamp.timers);
     let sets = changes.filter(|change| matches!(change, TimerChange::Set { .. }));
-    sets.fold((timers.len(), timers.bytes()), |(count, bytes), set| (count + 1, bytes + set.bytes()))
+    sets.fold((timers.count(), timers.bytes()), |(count, bytes), set| (count + 1, bytes + set.bytes()))
 }
 
 impl Replica {

@@ -100,6 +100,7 @@ fn messages() -> Vec<Message> {
             version: "v".into(),
             application: application(),
             members_index: 300,
+            may_vote: true,
         },
         Message::Accept(roster()),
         Message::ClusterAnnouncement(ClusterAnnouncement {
@@ -260,7 +261,7 @@ fn contexts() -> Vec<Context> {
 }
 
 fn admission() -> Admission {
-    Admission { incarnation: incarnation(3), id: "c".into() }
+    Admission { incarnation: incarnation(3), id: "c".into(), may_vote: false }
 }
 
 fn members() -> Members {
@@ -271,7 +272,7 @@ fn members() -> Members {
         "a".into(),
         300,
     );
-    members.admit(incarnation(3), "c".into());
+    members.admit(incarnation(3), "c".into(), false);
     members.set_leaving(vec![incarnation(1).raft_id()]);
     members.resize(5, 0, 300);
     members.set_start(incarnation(3).raft_id(), Start { number: 2, nonce: 3 });

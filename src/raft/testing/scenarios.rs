@@ -202,6 +202,64 @@ fn entries_of_membership_changes_are_compacted_without_any_action() {
     }
 }
 
+/// The admission tells every node, and later leaders learn it from the log or an image.
+#[test]
+fn a_node_that_may_not_vote_receives_everything_and_never_becomes_a_voter() {
+    let mut scenario = Scenario::found(9, 3, |_| {});
+    let guest = |options: &mut Options| options.may_vote = false;
+    scenario.start("guest", 3, guest);
+    scenario.until("the guest is in", |scenario| scenario.leader_among(4).is_some());
+    let guest_is_no_voter = |scenario: &Scenario| {
+        scenario.cluster.statuses().values().all(|status| {
+            let known = status.members.iter().find(|member| &*member.id == "guest");
+            known.is_none_or(|guest| !guest.is_voter && !guest.may_vote)
+        })
+    };
+    for n in 3..8 {
+        // Images are taken meanwhile.
+        for _ in 0..3 {
+            scenario.serve();
+        }
+        let leader = scenario.leader().expect("it leads");
+        scenario.cluster.crash(&leader);
+        scenario.ticks(1_000);
+        assert!(guest_is_no_voter(&scenario), "{:#?}", scenario.cluster.statuses());
+        scenario.until("others lead", |scenario| scenario.leader().is_some());
+        // Before anything else replaces the dead one.
+        scenario.start(&format!("n{n}"), 3, |_| {});
+        scenario.until("three living vote", |scenario| {
+            let statuses = scenario.cluster.statuses();
+            statuses.values().all(|status| {
+                let voters = status.members.iter().filter(|member| member.is_voter);
+                let lives = |id: &str| statuses.contains_key(id);
+                status.members.len() == 4 && voters.filter(|voter| lives(&voter.id)).count() == 3
+            })
+        });
+        assert!(guest_is_no_voter(&scenario));
+    }
+    assert!(scenario.cluster.statuses()["guest"].snapshot_index > 0);
+    scenario.serve();
+}
+
+#[test]
+fn nodes_that_may_not_vote_wait_for_enough_that_may() {
+    let mut cluster = Cluster::new(10);
+    let start = |cluster: &mut Cluster, name: &str, may_vote| {
+        let options = Options { may_vote, ..Options::new(name, 2, cluster.draw_seed()) };
+        cluster.start(name, options, None);
+    };
+    ["g0", "g1", "g2"].into_iter().for_each(|name| start(&mut cluster, name, false));
+    start(&mut cluster, "n0", true);
+    (0..1_000).for_each(|_| cluster.tick());
+    assert!(cluster.statuses().values().all(|status| status.cluster.is_none()), "{:#?}", cluster.statuses());
+    start(&mut cluster, "n1", true);
+    (0..1_000).for_each(|_| cluster.tick());
+    for status in cluster.statuses().values() {
+        let voters = status.members.iter().filter(|member| member.is_voter).map(|member| &*member.id);
+        assert_eq!((voters.collect::<Vec<_>>(), status.members.len()), (vec!["n0", "n1"], 5), "{status:#?}");
+    }
+}
+
 #[test]
 fn leaders_that_die_one_after_another_are_replaced_all_the_same() {
     let mut scenario = Scenario::found(8, 5, |_| {});

@@ -17,7 +17,8 @@ impl Bootstrap {
     /// a second cluster before the first can say that it is there.
     pub(super) fn found_with_others(&mut self) {
         let is_too_early = self.cluster_size == 1 && self.now < self.answered_by;
-        if self.phase != Phase::Seeking
+        if !self.may_vote
+            || self.phase != Phase::Seeking
             || is_too_early
             || self.cluster_was_found
             || self.peers.has_recent_rivals(self.now)
@@ -46,7 +47,7 @@ impl Bootstrap {
         let candidates = self.peers.candidates(self.me, &self.id, self.now);
         let lowest = candidates.first_key_value().map(|(first, _)| *first);
         let proposer = founders.first().map(|(first, _)| *first);
-        is_well_formed && names_us && (lowest.is_none() || lowest >= proposer)
+        self.may_vote && is_well_formed && names_us && (lowest.is_none() || lowest >= proposer)
     }
 
     /// The one promise of this incarnation.

@@ -52,6 +52,7 @@ impl Bootstrap {
             version: self.version.clone(),
             application: self.application.clone(),
             members_index: self.members_index,
+            may_vote: self.may_vote,
         }
     }
 
@@ -76,8 +77,11 @@ impl Bootstrap {
         theirs == self.wire_size()
     }
 
+    /// The ids of the possible founders.
     pub(super) fn heard_ids(&self) -> Vec<Arc<str>> {
-        self.peers.ids(&self.id, self.now)
+        let mut ids = self.peers.ids(&self.id, self.now);
+        ids.retain(|id| self.may_vote || *id != self.id);
+        ids
     }
 
     pub(super) fn waiting_for_nodes(&self, heard: Vec<Arc<str>>) -> Warning {

@@ -262,7 +262,7 @@ impl Adversary {
         };
         let incarnation = self.peer(target);
         let context = match self.roll(2) {
-            0 => Admission { incarnation, id: "x".into() }.encode().into(),
+            0 => Admission { incarnation, id: "x".into(), may_vote: true }.encode().into(),
             _ => self.bytes(30),
         };
         (true, data, context)
@@ -339,6 +339,7 @@ impl Adversary {
                 version: "".into(),
                 application: self.application(),
                 members_index: number,
+                may_vote: self.roll(4) > 0,
             },
             1 => Message::Accept(Roster(vec![(incarnation, id.into()), (status.incarnation, id.into())])),
             2 => Message::ClusterAnnouncement(ClusterAnnouncement {

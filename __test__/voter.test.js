@@ -1,0 +1,67 @@
+// Shows the option `voter: false`: such a node founds nothing, never votes, and does everything else.
+
+'use strict'
+
+const assert = require('node:assert/strict')
+const { randomUUID } = require('node:crypto')
+const test = require('node:test')
+
+const { elected, list, openNode, until } = require('./nodes')
+
+function opener(t, clusterSize) {
+  const channel = { name: 'memory', channelName: randomUUID() }
+  return (id, voter) => openNode(t, { id, clusterSize, channel, voter, ...list })
+}
+
+const votersOf = node => {
+  const { members } = node.status()
+  return members.filter(member => member.voter).map(member => member.id)
+}
+
+test('it founds no cluster, joins one that others found, and does not take the place of a lost voter', async t => {
+  const open = opener(t, 2)
+  const guest = open('guest', false)
+  const first = open('a', true)
+  await until(
+    'the guest to say what is missing',
+    () => guest.status().waitingFor === 'waiting for 2 nodes, heard 1: a'
+  )
+  assert.equal(first.status().waitingFor, 'waiting for 2 nodes, heard 1: a')
+  const second = open('b')
+  await Promise.all([guest, first, second].map(node => node.ready()))
+  await elected([guest, first, second])
+  assert.equal(await guest.perform('append', ['x']), 'x')
+  await until('all members', () => guest.status().members.length === 3)
+  const mayVote = guest.status().members.map(member => [member.id, member.voter, member.mayVote])
+  assert.deepEqual(mayVote, [
+    ['a', true, true],
+    ['b', true, true],
+    ['guest', false, false]
+  ])
+  // It gives its vote to no other: there is no spare.
+  await second.close()
+  assert.deepEqual(votersOf(first), ['a'])
+  const spare = open('c')
+  await spare.ready()
+  await until('the spare to vote', () => votersOf(first).join() === 'a,c')
+  await guest.sync()
+  assert.deepEqual(guest.getState(), ['x'])
+  assert.deepEqual(votersOf(guest), ['a', 'c'])
+})
+
+test('alone it waits, also in a cluster of one', async t => {
+  const open = opener(t, 1)
+  const guest = open('guest', false)
+  const called = guest.perform('append', ['x'])
+  await until('it to wait', () => guest.status().waitingFor === 'waiting for 1 nodes, heard 0: ')
+  assert.equal(guest.status().cluster, null)
+  open('a')
+  assert.equal(await called, 'x')
+  assert.deepEqual(votersOf(guest), ['a'])
+})
+
+test('another value than true and false is an option error', t => {
+  for (const voter of ['no', 0, 1]) {
+    assert.throws(() => opener(t, 1)('a', voter), /"voter"/)
+  }
+})
