@@ -42,6 +42,10 @@ function installPackage(folder, name = 'conflux') {
   for (const file of [...manifest.files, 'package.json', ...addons]) {
     fs.cpSync(path.join(root, file), path.join(place, file), { recursive: true })
   }
+  for (const dependency of manifest.bundleDependencies) {
+    const within = path.join('node_modules', dependency)
+    fs.cpSync(path.join(root, within), path.join(place, within), { recursive: true })
+  }
   return place
 }
 

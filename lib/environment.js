@@ -78,6 +78,9 @@ const { setTimeout, clearTimeout } = isGenuine(() => timers.clearTimeout(timers.
 /** Milliseconds that only rise. A stub is most often put on the object itself, before its prototype. */
 const now = (Object.getPrototypeOf(performance)?.now ?? performance.now).bind(performance)
 
+/** For dates and time zones, which only timers need. */
+const { Date, Intl } = globalThis
+
 /** Milliseconds since 1970, as this machine believes. Without a `Date`, as it believed when the process began. */
 const wallClock = globalThis.Date?.now ?? (() => performance.timeOrigin + now())
 
@@ -126,6 +129,8 @@ function reportFailure() {
 module.exports = {
   AbortController,
   Buffer,
+  Date,
+  Intl,
   KeepAlive,
   Promise,
   clearTimeout,

@@ -5,8 +5,7 @@
 
 'use strict'
 
-const { Cron } = require('croner')
-const { Buffer, wallClock } = require('./environment')
+const { Buffer, Date, Intl, wallClock } = require('./environment')
 const errors = require('./errors')
 const { DEPTH_MAX, encode } = require('./json')
 const { suggestion } = require('./suggestion')
@@ -124,6 +123,8 @@ function parse(cron, timeZone) {
   let job = parsed.get(key)
   if (job === undefined) {
     checkTimeZone(timeZone)
+    // Only here: it needs globals that a process may have replaced.
+    const { Cron } = require('croner')
     try {
       job = new Cron(cron, { timezone: timeZone, paused: true })
     } catch (error) {

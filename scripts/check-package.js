@@ -9,8 +9,11 @@ const path = require('node:path')
 const { Stop, main, manifest, npmRead, root } = require('./steps')
 
 /** Besides these the package holds every file of these folders, and nothing else. */
-const FOLDERS = ['lib', 'docs', 'examples']
-/** croner has no dependencies itself; it computes the times of cron expressions. */
+const FOLDERS = ['lib', 'docs', 'examples', 'node_modules/croner']
+/**
+ * In the package, so that it installs without a registry. croner has no dependencies itself; it computes the times of cron
+ * expressions.
+ */
 const DEPENDENCIES = ['croner']
 
 const EXPECTED = [
