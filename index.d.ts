@@ -584,7 +584,7 @@ declare namespace conflux {
   }
 
   /** `this` in a method: the leader's node, and beside it what belongs to the evaluation. */
-  interface MethodContext<State = unknown> extends Node<State, any> {
+  interface MethodContext<State = unknown> extends Omit<Node<State, any>, 'schedule' | 'unschedule'> {
     /**
      * The time, in milliseconds since 1970, that the action of this call carries (`at` of a commit). Methods that use it
      * instead of `Date.now()` agree on the order of times across leaders: it never falls below the time of an earlier

@@ -233,12 +233,12 @@ mod tests {
         );
         let action = |text: &'static str| MethodResult::Action(text.into());
         assert_eq!(
-            answers("[4,1,0,0,4]", beside(), &[]).unwrap(),
+            answers("[6,1,0,0,6]", beside(), &[]).unwrap(),
             [action("[1]"), action("0"), MethodResult::Nothing, action("[2]")]
         );
         let missing = super::calls(1, r#"["a",0]"#, vec![]).unwrap_err();
         assert!(missing.starts_with("a text is missing"), "{missing}");
-        assert!(answers("[4]", vec![], &[]).unwrap_err().starts_with("a text is missing"));
+        assert!(answers("[6]", vec![], &[]).unwrap_err().starts_with("a text is missing"));
     }
 
     #[test]

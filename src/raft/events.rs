@@ -14,7 +14,7 @@ pub use super::coordination::{DueTimer, Effects};
 use super::identity::{ClusterUuid, Incarnation, Start};
 use crate::error::Error;
 
-pub use super::warning::Warning;
+pub use super::warning::{FrameRefusal, Warning};
 
 /// What can happen to a core.
 #[derive(Clone, Debug)]
@@ -126,41 +126,6 @@ pub enum Operation {
     Resize { cluster_size: usize },
     /// The quorum is lost for good: recover the cluster from the surviving nodes.
     Recover,
-}
-
-/// Why the channel refuses frames of a node that has another secret, or none, or of a client that has no secret at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FrameRefusal {
-    #[error(
-        "frames arrive that are not sealed: their sender has no `channel.secret`, and this node has one; nodes meet only \
-         with the same secret"
-    )]
-    Unsealed,
-    #[error(
-        "frames arrive that are sealed: their sender has a `channel.secret`, and this node has none; nodes meet only with \
-         the same secret"
-    )]
-    Sealed,
-    #[error(
-        "frames arrive that are sealed with a secret that this node does not have; nodes meet only with the same secret"
-    )]
-    UnknownKey,
-    #[error(
-        "a frame arrived that was forged or altered: a client without the secret sends into this channel; the frame has no \
-         effect"
-    )]
-    Forged,
-}
-
-impl FrameRefusal {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            FrameRefusal::Unsealed => "unsealed",
-            FrameRefusal::Sealed => "sealed",
-            FrameRefusal::UnknownKey => "unknownKey",
-            FrameRefusal::Forged => "forged",
-        }
-    }
 }
 
 /// Whether frames can travel.

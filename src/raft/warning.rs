@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::events::FrameRefusal;
 use super::identity::ClusterUuid;
 
 /// A recoverable fault, or information for an operator. Its text comes from `Display`.
@@ -157,6 +156,41 @@ impl Warning {
             Warning::SuccessorSilent { .. } => "WARN_CONFLUX_SUCCESSOR_SILENT",
             Warning::SessionsWait { .. } => "WARN_CONFLUX_SESSIONS_WAIT",
             Warning::ClusterOfOtherSize { .. } => "WARN_CONFLUX_OTHER_CLUSTER_SIZE",
+        }
+    }
+}
+
+/// Why the channel refuses frames of a node that has another secret, or none, or of a client that has no secret at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameRefusal {
+    #[error(
+        "frames arrive that are not sealed: their sender has no `channel.secret`, and this node has one; nodes meet only \
+         with the same secret"
+    )]
+    Unsealed,
+    #[error(
+        "frames arrive that are sealed: their sender has a `channel.secret`, and this node has none; nodes meet only with \
+         the same secret"
+    )]
+    Sealed,
+    #[error(
+        "frames arrive that are sealed with a secret that this node does not have; nodes meet only with the same secret"
+    )]
+    UnknownKey,
+    #[error(
+        "a frame arrived that was forged or altered: a client without the secret sends into this channel; the frame has no \
+         effect"
+    )]
+    Forged,
+}
+
+impl FrameRefusal {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FrameRefusal::Unsealed => "unsealed",
+            FrameRefusal::Sealed => "sealed",
+            FrameRefusal::UnknownKey => "unknownKey",
+            FrameRefusal::Forged => "forged",
         }
     }
 }

@@ -336,29 +336,6 @@ impl Bootstrap {
         }
     }
 
-    /// What this node announces in its phase.
-    fn current_announcement(&mut self, facts: &Facts) -> Option<Message> {
-        match &self.phase {
-            Phase::Seeking | Phase::Waiting { .. } => Some(self.discover()),
-            Phase::Founded { .. } if facts.has_leader => None,
-            Phase::Accepted { roster, .. } | Phase::Founded { roster, .. } => {
-                Some(Message::Accept(roster.clone()))
-            }
-            // One sender is enough, but without a leader there is none, and dead clusters must be resolved too.
-            Phase::Member { cluster } if facts.is_leader || !facts.has_leader => {
-                Some(self.announcement(*cluster, facts))
-            }
-            Phase::Member { .. } | Phase::Stopped => None,
-        }
-    }
-
-    /// A connection to a peer has opened: what this node announced before did not arrive there.
-    pub fn connected(&mut self, peer: Incarnation, facts: &Facts) {
-        if let Some(message) = self.current_announcement(facts) {
-            self.send(Target::One(peer), message);
-        }
-    }
-
     fn warn_of_waiting(&mut self) {
         if let Phase::Waiting { cluster, since, .. } = self.phase
             && since + self.timing.until_warning() <= self.now

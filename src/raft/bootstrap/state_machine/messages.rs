@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Bootstrap;
 use crate::raft::bootstrap::{Event, Facts, Phase};
 use crate::raft::frame::{ClusterAnnouncement, Message};
-use crate::raft::identity::ClusterUuid;
+use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::{Target, Warning};
 
 impl Bootstrap {
@@ -32,6 +32,29 @@ impl Bootstrap {
             }
             Phase::Founded { cluster, .. } => {
                 Some(format!("waiting for the first leader of cluster {cluster}"))
+            }
+            Phase::Member { .. } | Phase::Stopped => None,
+        }
+    }
+
+    /// A connection to a peer has opened: what this node announced before did not arrive there.
+    pub fn connected(&mut self, peer: Incarnation, facts: &Facts) {
+        if let Some(message) = self.current_announcement(facts) {
+            self.send(Target::One(peer), message);
+        }
+    }
+
+    /// What this node announces in its phase.
+    pub(super) fn current_announcement(&mut self, facts: &Facts) -> Option<Message> {
+        match &self.phase {
+            Phase::Seeking | Phase::Waiting { .. } => Some(self.discover()),
+            Phase::Founded { .. } if facts.has_leader => None,
+            Phase::Accepted { roster, .. } | Phase::Founded { roster, .. } => {
+                Some(Message::Accept(roster.clone()))
+            }
+            // One sender is enough, but without a leader there is none, and dead clusters must be resolved too.
+            Phase::Member { cluster } if facts.is_leader || !facts.has_leader => {
+                Some(self.announcement(*cluster, facts))
             }
             Phase::Member { .. } | Phase::Stopped => None,
         }
