@@ -64,13 +64,16 @@ test('a node is its public functions, those of an event emitter, and nothing els
       'ref',
       'remove',
       'resize',
+      'schedule',
       'sessions',
       'setSecret',
       'status',
       'subscribe',
       'sync',
+      'timers',
       'transferLeadership',
       'unref',
+      'unschedule',
       'watch',
       'whileLeader'
     ].sort()

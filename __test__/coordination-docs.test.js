@@ -19,8 +19,9 @@ const blocks = page.split(/^## /m).flatMap(section =>
   }))
 )
 
-/** `// committed` behind a call of `console.log` is a line that is printed. */
-const printedBy = code => [...code.matchAll(/console\.log\(.*\) \/\/ (.*)$/gm)].map(([, line]) => line)
+/** `// committed` behind a call of `console.log` is a line that is printed; `// 1, 2` are two. */
+const printedBy = code =>
+  [...code.matchAll(/console\.log\(.*\) \/\/ (.*)$/gm)].flatMap(([, lines]) => lines.split(', '))
 
 test('the page has blocks', () => assert.ok(blocks.length >= 4))
 

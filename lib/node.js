@@ -290,7 +290,6 @@ class Node {
       // No call below: a close that has begun is known to have.
       this.#state = 'closing'
       this.#closeTimeout = timeout
-      this.#leaderWork.end()
       this.#events.isMuted = true
       this.#replicatedState.subscribers.isSilent = true
       this.#replicatedState.selections.isSilent = true
@@ -309,6 +308,7 @@ class Node {
   /** The rest of it, a tick later: the call itself may have been cut off. */
   beginClosing() {
     if (this.#state !== 'closing') return
+    this.#leaderWork.end()
     this.#ready.reject(() => this.#endedError('not-applied'))
     // Even an unref'd node closes before the process exits, within the timeout.
     this.#keepAlive.ref()
