@@ -16,6 +16,9 @@ const OPEN_ARRAY = 4
 const CLOSE = 5
 const END = 6
 
+/** Of a step, beside its argument: `[` or `,`, its kind, and `,`. */
+const STEP_CHARACTERS = 3
+
 class StateBuilder {
   /** The state, once it is complete. */
   value = undefined
@@ -41,10 +44,13 @@ class StateBuilder {
     for (;;) {
       const text = this.#next()
       if (text === null) throw new Error('it is not text')
-      this.characters += text.length
       const steps = JSON.parse(text)
+      this.characters += text.length - 1 - STEP_CHARACTERS * (steps.length / 2)
       for (let i = 0; i < steps.length; i += 2) {
-        if (this.#take(steps[i], steps[i + 1])) return true
+        if (this.#take(steps[i], steps[i + 1])) {
+          this.characters--
+          return true
+        }
       }
       if (now() >= end) return false
     }
