@@ -5,25 +5,25 @@
 require('./lib/node-version')
 
 const { compose } = require('./lib/recipes/compose')
-const flags = require('./lib/recipes/flags')
+const { flags, client: flagsClient } = require('./lib/recipes/flags')
 const { invalidation } = require('./lib/recipes/invalidation')
 const invalidationClient = require('./lib/recipes/invalidation-client')
-const jobs = require('./lib/recipes/jobs')
+const { jobs, client: jobsClient } = require('./lib/recipes/jobs')
 const { locks } = require('./lib/recipes/locks')
 const locksClient = require('./lib/recipes/locks-client')
 const { presence } = require('./lib/recipes/presence')
 const presenceClient = require('./lib/recipes/presence-client')
-const rateLimiter = require('./lib/recipes/rate-limiter')
+const { rateLimiter, client: rateLimiterClient } = require('./lib/recipes/rate-limiter')
 const { registry } = require('./lib/recipes/registry')
 const registryClient = require('./lib/recipes/registry-client')
 
-module.exports = {
-  compose,
-  flags: Object.assign(flags.flags, { client: flags.client }),
-  invalidation: Object.assign(invalidation, invalidationClient),
-  jobs: Object.assign(jobs.jobs, { client: jobs.client }),
-  locks: Object.assign(locks, locksClient),
-  presence: Object.assign(presence, presenceClient),
-  rateLimiter: Object.assign(rateLimiter.rateLimiter, { client: rateLimiter.client }),
-  registry: Object.assign(registry, registryClient)
-}
+Object.assign(flags, { client: flagsClient })
+Object.assign(invalidation, invalidationClient)
+Object.assign(jobs, { client: jobsClient })
+Object.assign(locks, locksClient)
+Object.assign(presence, presenceClient)
+Object.assign(rateLimiter, { client: rateLimiterClient })
+Object.assign(registry, registryClient)
+
+// Plain names, so that Node finds them for `import { locks } from 'conflux/recipes'`.
+module.exports = { compose, flags, invalidation, jobs, locks, presence, rateLimiter, registry }
