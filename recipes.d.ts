@@ -316,7 +316,7 @@ export type FlagsMethods = {
 }
 
 /**
- * Who is here: entries by name with data, such as the users that are connected to a node. They end with the session of
+ * Presence: entries by name with data, such as the users that are connected to a node. They end with the session of
  * the node that made them. It needs the option `sessions`.
  */
 export function presence(): Recipe<PresenceState, PresenceMethods>

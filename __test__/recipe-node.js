@@ -1,5 +1,5 @@
 /**
- * One process of `recipes-death.test.js`: a node with locks, presence, a registry and a cache, which does what it is told.
+ * One process of `recipes-death.test.js`: a node with locks, presence, a registry and a cache, which runs the commands that it receives.
  */
 'use strict'
 

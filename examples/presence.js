@@ -1,4 +1,4 @@
-// presence.js: who is online, over several servers of socket.io
+// presence.js: the users that are online, over several servers of socket.io
 //
 // Needs socket.io and socket.io-client: npm install socket.io socket.io-client. Two servers and three clients in one process, to
 // be run alone: node examples/presence.js. In production each server is a process of its own, behind a load balancer.

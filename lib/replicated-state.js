@@ -46,7 +46,7 @@ class ReplicatedState {
    * @param readLog gives the committed actions between two indexes, as the core's `commits`.
    * @param onApplyError called with an index and a sentence: what is committed there cannot be reduced on this node.
    * @param onHashed called with what `StateComparison` reports.
-   * @param snapshots receives snapshots, as `SnapshotTaker` says, and is told by `restored` of the index and the length of one
+   * @param snapshots receives snapshots, as `SnapshotTaker` says; `restored` receives the index and the length of one
    *   that the state is of.
    */
   constructor(application, { isReplayed, readLog }, { onApplyError, onHashed, snapshots }) {

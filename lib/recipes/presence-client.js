@@ -1,4 +1,4 @@
-// Says who is here, and learns it: `presence.client(node, key)`.
+// Enters names and lists those that are present: `presence.client(node, key)`.
 //
 // Called by recipes.js.
 

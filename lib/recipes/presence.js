@@ -1,4 +1,4 @@
-// Who is here, as a recipe: entries by name that end with the session of the node that made them.
+// Presence as a recipe: entries by name that end with the session of the node that made them.
 //
 // Called by recipes.js. The state is `{ recipe, sessions }`: by session number, `{ id, entries }`.
 

@@ -1,7 +1,7 @@
 //! Decodes the text that JavaScript hands over once per turn: calls, results of methods, abandoned calls, operations.
 //!
 //! Called by `mod.rs` on JavaScript's thread. The texts are the façade's own: a fault in one is a bug of the façade,
-//! and its description is for whoever mends it. Arguments and actions stay text; no value is ever built of them. Large
+//! and its description is for the developer that mends it. Arguments and actions stay text; no value is ever built of them. Large
 //! ones come beside the text, in their order in it, and are taken as they are: the façade has just encoded them.
 
 use std::borrow::Cow;

@@ -65,7 +65,7 @@ pub fn two_leaders_see_one_death(seed: u64) {
     for _ in 0..SESSION_TICKS + patience {
         run.step();
     }
-    // Its heartbeats are lost, its entries are not: whoever is next has them, or not.
+    // Its heartbeats are lost, its entries are not: the next leader has them, or not.
     run.cluster.replicas.get_mut(&leader).expect("it leads").is_paused = true;
     run.until("the session has ended", 2 * SESSION_TICKS + 400, |run| {
         let others = run.cluster.replicas.keys().filter(|name| **name != leader);
