@@ -202,6 +202,7 @@ impl Driver {
             }
             Some(event) = link.peers.recv() => inputs.push(match event {
                 PeerEvent::Connected(peer) => Input::PeerConnected(peer),
+                PeerEvent::Disconnected(peer) => Input::PeerDisconnected(peer),
                 PeerEvent::Refused(cause) => Input::PeerRefused(cause),
             }),
             Ok(()) = link.found.changed() => {

@@ -69,6 +69,8 @@ impl Link {
 pub enum PeerEvent {
     /// Frames travel from now on.
     Connected(Incarnation),
+    /// The peer's side has closed the last connection to it.
+    Disconnected(Incarnation),
     /// The two do not let each other in: the reason in a sentence, each once.
     Refused(String),
 }

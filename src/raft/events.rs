@@ -57,6 +57,9 @@ pub enum Input {
     FrameRefused(FrameRefusal),
     /// The channel has connected this node to a peer. A channel without connections does not report it.
     PeerConnected(Incarnation),
+    /// The other end has closed the connection to a peer, and there is no other one: its process has probably ended. A
+    /// channel without connections does not report it.
+    PeerDisconnected(Incarnation),
     /// A peer and this node's channel do not let each other in, for this cause.
     PeerRefused(String),
     /// The channel's state changed. While this node's own channel does not work, the silence of others means nothing.

@@ -316,6 +316,21 @@ impl RaftGroup {
         self.draw_election_timeout();
     }
 
+    /// The leader is probably gone: unless a leader is heard within a heartbeat interval, in which one that lives connects
+    /// again, this node votes for others, and within two more it campaigns.
+    pub fn expect_election(&mut self) {
+        let heartbeat = self.timing.heartbeat();
+        let wait = self.rng.next_u64() % (2 * heartbeat);
+        let (min, max) = (*self.election_timeout_ticks.start(), *self.election_timeout_ticks.end());
+        let raft = &mut self.raw.raft;
+        // raft-rs grants votes from the shortest timeout on.
+        let elapsed = min.saturating_sub(heartbeat) as usize;
+        if raft.state == StateRole::Follower && raft.election_elapsed < elapsed {
+            raft.election_elapsed = elapsed;
+            raft.set_randomized_election_timeout((min + wait).min(max) as usize);
+        }
+    }
+
     /// The target of a leadership transfer that is pending.
     pub fn transfer_target(&self) -> Option<RaftId> {
         self.raw.raft.lead_transferee

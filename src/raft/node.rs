@@ -12,6 +12,7 @@ mod commit_piggyback;
 mod commits;
 mod configuration;
 mod deliveries;
+mod disconnection;
 mod divergence;
 mod idle;
 mod inbound;
@@ -238,6 +239,9 @@ impl Node {
             Input::PeerConnected(peer) => {
                 let facts = self.facts();
                 self.bootstrap.connected(peer, &facts);
+            }
+            Input::PeerDisconnected(peer) => {
+                self.replica.iter_mut().for_each(|replica| disconnection::handle(replica, peer));
             }
             Input::PeerRefused(cause) => self.output.warn(Warning::PeerRefused { cause }),
             Input::FrameRefused(refusal) => self.output.warn(Warning::FramesRefused { refusal }),

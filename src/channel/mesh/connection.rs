@@ -39,6 +39,7 @@ pub(super) struct Connection {
     has_received: AtomicBool,
     has_sent: AtomicBool,
     silent_looks: AtomicU32,
+    is_given_up: AtomicBool,
 }
 
 /// Which side opened a connection, and as which of its connections.
@@ -107,6 +108,7 @@ impl Connection {
             has_received: AtomicBool::new(true),
             has_sent: AtomicBool::new(false),
             silent_looks: AtomicU32::new(0),
+            is_given_up: AtomicBool::new(false),
         }
     }
 
@@ -160,6 +162,16 @@ impl Connection {
         }
     }
 
+    /// This side has a reason of its own to end the connection.
+    pub(super) fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+        self.abort();
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
+    }
+
     /// Ends the connection at once.
     pub(super) fn abort(&self) {
         self.outgoing().phase = Phase::Finished;
@@ -192,7 +204,7 @@ impl Connection {
         if self.has_received.swap(false, Ordering::Relaxed) {
             self.silent_looks.store(0, Ordering::Relaxed);
         } else if self.silent_looks.fetch_add(1, Ordering::Relaxed) >= Self::SILENT_LOOKS_MAX {
-            self.abort();
+            self.give_up();
         }
     }
 

@@ -340,7 +340,7 @@ impl<N: Network> Shared<N> {
                     Expiry::Valid => {}
                     // The side that dialed dials again: the new connection replaces this one.
                     Expiry::Soon => drop(self.events.send(Event::Renew(connection.link))),
-                    Expiry::Expired => connection.abort(),
+                    Expiry::Expired => connection.give_up(),
                 }
             }
         }
@@ -425,9 +425,17 @@ impl<N: Network> Shared<N> {
 
     /// Reads a connection until it ends.
     async fn receive(self: Arc<Self>, connection: Arc<Connection>, mut records: Records) {
-        let _ = self.read_records(&connection, &mut records).await;
+        let end = self.read_records(&connection, &mut records).await;
+        let is_closed_by_peer = !connection.is_given_up() && is_end_of_peer(&end);
         connection.abort();
-        lock(&self.peers).remove(&connection);
+        let has_other = {
+            let mut peers = lock(&self.peers);
+            peers.remove(&connection);
+            peers.to(Target::One(connection.incarnation)).next().is_some()
+        };
+        if is_closed_by_peer && !has_other {
+            let _ = self.reporter.send(PeerEvent::Disconnected(connection.incarnation));
+        }
         let _ = self.events.send(Event::PeersChanged);
     }
 
@@ -458,6 +466,18 @@ impl<N: Network> Shared<N> {
             }
             connection.note_received();
         }
+    }
+}
+
+/// Whether a connection that ended so was closed by the other side's system: silence, or a network that does not work,
+/// says nothing of the peer.
+fn is_end_of_peer(end: &io::Result<()>) -> bool {
+    match end {
+        Ok(()) => true,
+        Err(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+        ),
     }
 }
 

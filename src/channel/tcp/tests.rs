@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     channel::{
-        Health,
+        Health, PeerEvent,
         contract::{broken, healthy, heard, incarnation, until},
         sealed::Secret,
     },
@@ -164,6 +164,18 @@ async fn a_line_that_goes_dead_is_noticed_within_patience_and_replaced() {
     assert!(begin.elapsed() < Duration::from_secs(4), "noticed after {:?}", begin.elapsed());
     line.is_frozen.store(false, Relaxed);
     connected(&mut one, &mut two, [1, 2]).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_peer_is_reported_once() {
+    let port = free_port();
+    let mut one = tcp("ends", port, &[]).join(incarnation(1));
+    let mut two = tcp("ends", free_port(), &[port]).join(incarnation(2));
+    connected(&mut one, &mut two, [1, 2]).await;
+    assert_eq!(one.peers.recv().await, Some(PeerEvent::Connected(incarnation(2))));
+    drop(two);
+    let next = timeout(Duration::from_secs(20), one.peers.recv()).await;
+    assert_eq!(next.expect("it is reported"), Some(PeerEvent::Disconnected(incarnation(2))));
 }
 
 #[tokio::test]

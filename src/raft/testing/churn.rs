@@ -55,7 +55,9 @@ pub(super) fn live_through(seed: u64) {
 impl Life {
     /// A cluster of 3 or 5, with disks in two of three seeds.
     pub(super) fn found(seed: u64) -> Self {
-        Self::found_in(Cluster::new(seed), seed)
+        let mut cluster = Cluster::new(seed);
+        cluster.connect_directly();
+        Self::found_in(cluster, seed)
     }
 
     pub(super) fn found_in(cluster: Cluster, seed: u64) -> Self {

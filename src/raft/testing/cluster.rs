@@ -11,6 +11,7 @@ use rand_chacha::{
 
 use super::application::Application;
 use super::checker::Checker;
+use super::connections::Connections;
 use super::describe::{describe_answer, describe_delivery, describe_frame};
 use super::disk::Disk;
 use super::echoes::{Echo, Echoes};
@@ -84,6 +85,7 @@ pub struct Cluster {
     rng: ChaCha8Rng,
     pub echoes: Echoes,
     pub slow_disks: SlowDisks,
+    pub connections: Connections,
     /// What happened to each process so far, if a test wants to repeat it.
     pub journal: Option<Vec<(String, Noted)>>,
     /// The network is the test's: frames end up here instead of in flight.
@@ -195,6 +197,7 @@ impl Cluster {
             rng: ChaCha8Rng::seed_from_u64(seed),
             echoes: Echoes::new(seed),
             slow_disks: SlowDisks::new(seed),
+            connections: Connections::new(seed),
             journal: None,
             outbox: None,
         }
@@ -247,6 +250,7 @@ impl Cluster {
     pub fn crash(&mut self, name: &str) -> Option<Replica> {
         self.note(|| format!("{name}: is gone"));
         self.checker.forget(name);
+        self.close_connections_of(name);
         self.replicas.remove(name)
     }
 
@@ -310,6 +314,7 @@ impl Cluster {
                 self.pass_tick(&name);
             }
         }
+        self.end_a_connection();
         self.deliver_due();
     }
 

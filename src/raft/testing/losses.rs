@@ -26,6 +26,7 @@ pub(super) fn live_through(seed: u64) {
     let mut cluster = Cluster::new(seed);
     // In a quarter of the seeds the nodes recover by themselves.
     cluster.recover_ticks = seed.is_multiple_of(4).then_some(500 + seed % 700);
+    cluster.connect_directly();
     let mut life = Life::found_in(cluster, seed);
     life.loses = true;
     life.disturb(seeds::ticks(2_500));

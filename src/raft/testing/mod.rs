@@ -1,6 +1,7 @@
 //! Breaks the core on purpose: a simulated cluster whose network, clock and JavaScript are the test's.
 //!
-//! `application` stands for the façade, `cluster` for the world (with each node's `disk`, which may be one of the `slow_disks`, its `link` to Redis, and the network's `echoes`),
+//! `application` stands for the façade, `cluster` for the world (with each node's `disk`, which may be one of the `slow_disks`, its `link` to Redis, its direct `connections`, and the
+//! network's `echoes`),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
 //! scripts of `../scripts/`, `scenarios`, `divergences`, `removals`, `recoveries`, `load`, `copies`, `sessions`, `strangers` and
 //! `hanging_disks` tell longer ones. `simulation` runs seeds under faults, `churn` under faults while members come and go,
@@ -15,6 +16,7 @@ pub mod bugs;
 mod checker;
 mod churn;
 mod cluster;
+mod connections;
 mod copies;
 mod describe;
 mod disk;

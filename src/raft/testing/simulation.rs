@@ -92,6 +92,7 @@ impl Life {
         let mut cluster = Cluster::new(seed);
         cluster.rests = rests;
         cluster.has_timers = true;
+        cluster.connect_directly();
         let run = Run::found_of(cluster, size, &|_| false);
         Self { run, losses_left: (size - 1) / 2, target: None }
     }

@@ -23,6 +23,7 @@ pub(super) fn live_through(seed: u64) {
     let mut cluster = Cluster::new(seed);
     // A snapshot of many megabytes takes longer than what is asked for below.
     cluster.is_large = false;
+    cluster.connect_directly();
     let mut run = Run::found_of(cluster, size, &|_| false);
     run.cluster.network =
         Network { repeats: run.cluster.roll(10), delay_ticks_max: run.cluster.roll(3), ..Network::default() };
