@@ -15,6 +15,7 @@ const test = require('node:test')
 
 const conflux = require('..')
 const { RedisServer, freePort, obtainRedisServer, startRedisServer } = require('../scripts/redis-server')
+const { Authority } = require('./authority')
 const { until } = require('./cluster')
 
 const counter = {
@@ -43,8 +44,33 @@ async function startRedis(t, settings = [], options = {}) {
   return redis
 }
 
+const TESTDATA = path.join(__dirname, '../src/channel/redis/testdata')
+const pem = name => path.join(TESTDATA, `${name}.pem`)
+
+/** What a client of such servers needs: they ask for a certificate, and theirs is of an authority that is not public. */
+const CLIENT_TLS = { ca: read('ca'), cert: read('certificate'), key: read('key') }
+
+function read(name) {
+  return fs.readFileSync(pem(name), 'utf8')
+}
+
+/** The settings of a server that also takes TLS connections on `port`. */
+const tlsSettings = port => [
+  ...['tls-port', port],
+  ...['tls-ca-cert-file', pem('ca')],
+  ...['tls-cert-file', pem('certificate')],
+  ...['tls-key-file', pem('key')],
+  ...['tls-auth-clients', 'yes']
+]
+
+/** `['a', 1]` as arguments: `['--a', '1']`. */
+const asArguments = settings => settings.map((setting, i) => (i % 2 === 0 ? `--${setting}` : String(setting)))
+
+/** `['a', 1]` as the lines of a file. */
+const asLines = settings => settings.flatMap((name, i) => (i % 2 === 0 ? `${name} ${settings[i + 1]}` : []))
+
 /** Three Sentinels that watch the primary; they take it for dead after half a second. */
-async function startSentinels(t, primary, password) {
+async function startSentinels(t, primary, password, tls = () => []) {
   const program = obtainRedisServer()
   const sentinels = []
   for (let i = 0; i < 3; i++) {
@@ -61,7 +87,8 @@ async function startSentinels(t, primary, password) {
         `sentinel sentinel-pass "${password}"`,
         `sentinel monitor orders 127.0.0.1 ${primary.port} 2`,
         'sentinel down-after-milliseconds orders 500',
-        'sentinel failover-timeout orders 2000'
+        'sentinel failover-timeout orders 2000',
+        ...asLines(tls(port))
       ].join('\n')
     )
     const child = spawn(program, [file, '--sentinel'], { stdio: 'ignore' })
@@ -163,14 +190,16 @@ test('a node that no Sentinel answers, or that asks for an unknown primary, says
 })
 
 /** Three primaries that share the slots, and a replica of the one that owns the slot of `key`. */
-async function startRedisCluster(t, key) {
+async function startRedisCluster(t, key, tls = () => []) {
   const servers = []
   for (let i = 0; i < 4; i++) {
     const busPort = await freePort()
+    const tlsPort = await freePort()
     const settings = ['--cluster-enabled', 'yes', '--cluster-port', busPort, '--cluster-node-timeout', 1000]
+    settings.push(...asArguments(tls(tlsPort)))
     const server = new RedisServer(obtainRedisServer(), await freePort(), { settings })
     t.after(() => server.kill())
-    servers.push(Object.assign(await server.start(), { busPort }))
+    servers.push(Object.assign(await server.start(), { busPort, tlsPort }))
   }
   const primaries = servers.slice(0, 3)
   const [replica] = servers.slice(3)
@@ -226,6 +255,49 @@ test('nodes meet on a Redis Cluster, and follow the owner of their keys', async 
   )
   assert.equal((await nodes[2].perform('next', [], 30_000)).n, 3)
   assert.equal(new Set(nodes.map(node => node.status().cluster)).size, 1)
+})
+
+test('Sentinels and the servers that they name may use TLS, and ask for a certificate', async t => {
+  const password = 'tops3cret'
+  const tlsPort = await freePort()
+  const primary = await startRedis(t, asArguments(tlsSettings(tlsPort)))
+  // A Sentinel uses its TLS for the servers that it watches, too.
+  const sentinels = await startSentinels(t, { port: tlsPort }, password, port => [
+    ...tlsSettings(port),
+    ...['port', 0],
+    ...['tls-replication', 'yes']
+  ])
+  const channel = {
+    sentinels: sentinels.map(({ host, port }) => ({ host, port })),
+    masterName: 'orders',
+    sentinelPassword: password,
+    tls: CLIENT_TLS
+  }
+  const nodes = ['a', 'b', 'c'].map(id => open(t, id, { ...channel, sentinelTls: true }))
+  await Promise.all(nodes.map(node => node.ready({ timeout: 20_000 })))
+  assert.equal((await nodes[0].perform('next')).n, 1)
+  assert.match(await primary.command('PUBSUB', 'NUMSUB', 'conflux:0:conflux'), /:3\r\n/)
+
+  const plain = open(t, 'd', channel)
+  await until('the cause to name the Sentinels', () => /Sentinels/.test(causesOf(plain)))
+  const { cert, key } = await (await Authority.create('another')).issue('localhost')
+  const stranger = open(t, 'e', { ...channel, sentinelTls: true, tls: { ca: CLIENT_TLS.ca, cert, key } })
+  await until('the refusal of its certificate', () =>
+    /certificate|alert|closed|reset/i.test(causesOf(stranger))
+  )
+})
+
+test('a Redis Cluster may use TLS, and ask for a certificate', async t => {
+  const { primaries, owner } = await startRedisCluster(t, '{conflux:0:orders}:cluster', port => [
+    ...tlsSettings(port),
+    ...['tls-cluster', 'yes'],
+    ...['tls-replication', 'yes']
+  ])
+  const rootNodes = primaries.map(({ tlsPort }) => ({ host: '127.0.0.1', port: tlsPort }))
+  const nodes = ['a', 'b', 'c'].map(id => open(t, id, { channelName: 'orders', rootNodes, tls: CLIENT_TLS }))
+  await Promise.all(nodes.map(node => node.ready({ timeout: 20_000 })))
+  assert.equal((await nodes[0].perform('next')).n, 1)
+  assert.match(await owner.command('PUBSUB', 'NUMSUB', 'conflux:0:orders'), /:3\r\n/)
 })
 
 test('the option names of ioredis and node-redis lead to the same server', async t => {
