@@ -60,6 +60,25 @@ test('alone it waits, also in a cluster of one', async t => {
   assert.deepEqual(votersOf(guest), ['a'])
 })
 
+test('if all voters are lost, it can recover the cluster, and gives its vote to those that come', async t => {
+  const open = opener(t, 2)
+  const [a, b, guest] = [open('a'), open('b'), open('guest', false)]
+  await Promise.all([a, b, guest].map(node => node.ready()))
+  await guest.perform('append', ['kept'])
+  await Promise.all([a, b].map(node => node.close({ leave: false, timeout: 0 })))
+  await until('the loss to be noticed', () => guest.status().quorum.lost)
+  await assert.rejects(guest.perform('append', ['x'], 200), { code: 'ERR_CONFLUX_TIMEOUT' })
+  await guest.recover({ iUnderstandThatActionsMayBeLost: true })
+  assert.deepEqual(guest.getState(), ['kept'])
+  await guest.perform('append', ['served'])
+  const others = [open('c'), open('d')]
+  await Promise.all(others.map(node => node.ready()))
+  await until('those that may vote to do so', () => votersOf(others[0]).join() === 'c,d')
+  await others[1].perform('append', ['after'])
+  await guest.sync()
+  assert.deepEqual(guest.getState(), ['kept', 'served', 'after'])
+})
+
 test('another value than true and false is an option error', t => {
   for (const voter of ['no', 0, 1]) {
     assert.throws(() => opener(t, 1)('a', voter), /"voter"/)

@@ -81,7 +81,10 @@ pub fn next(view: &ClusterView) -> Option<Step> {
     if view.is_joint {
         return Some(Step::LeaveJoint);
     }
-    let hands_over = |me: &MemberView| me.is_removal_requested && view.voters().count() > 1 || !me.is_voter;
+    let hands_over = |me: &MemberView| {
+        let has_others = view.voters().count() > 1;
+        me.is_removal_requested && has_others || !me.is_voter || view.should_yield(me) && has_others
+    };
     // Without a transfer target, other members are handled first: leavers are replaced by members that stay.
     if view.has_transfer_target && view.me().is_some_and(hands_over) {
         return Some(Step::TransferLeadership);
@@ -91,6 +94,7 @@ pub fn next(view: &ClusterView) -> Option<Step> {
         view.ensure_successor(),
         view.grow(),
         view.replace(),
+        view.yield_vote(),
         view.admit(),
         view.shrink(),
         view.tidy(),
@@ -203,6 +207,20 @@ impl ClusterView {
         twin.or_else(stranger)
     }
 
+    /// Whether a voter is one for want of another: it was the last one of a cluster that was recovered. Of two such voters
+    /// neither yields, or they would transfer leadership to each other forever.
+    fn should_yield(&self, voter: &MemberView) -> bool {
+        let mut others = self.voters().filter(|other| other.raft_id != voter.raft_id);
+        !voter.may_vote && others.all(|other| other.may_vote)
+    }
+
+    fn yield_vote(&self) -> Option<Step> {
+        let voter = self.voters().find(|voter| voter.raft_id != self.me && !voter.may_vote)?;
+        let spare = self.spare(&Arc::from("")).filter(|spare| !self.may_be_dead(spare))?;
+        let (promote, demote) = (Some(spare.raft_id), Some(voter.raft_id));
+        Some(Step::Change { promote, demote, remove: Vec::new() })
+    }
+
     /// A newcomer with the id of a member waits until that member is silent; if the member sends something later, it
     /// stays.
     fn admit(&self) -> Option<Step> {
@@ -231,7 +249,7 @@ impl ClusterView {
         if others().any(|voter| self.may_be_dead(voter)) {
             return None;
         }
-        let voter = others().max_by_key(|voter| (voter.is_closing, voter.raft_id))?;
+        let voter = others().max_by_key(|voter| (voter.is_closing, !voter.may_vote, voter.raft_id))?;
         Some(Step::Change { promote: None, demote: Some(voter.raft_id), remove: Vec::new() })
     }
 
@@ -308,6 +326,27 @@ mod tests {
         pending.members[2].silent_ticks = DEAD;
         pending.has_pending_change = true;
         assert_eq!(next(&pending), None);
+    }
+
+    #[test]
+    fn a_voter_that_should_not_vote_leads_no_longer_than_it_must_and_yields_its_vote_to_a_spare() {
+        let mut view = view(1, 0);
+        view.members[0].may_vote = false;
+        view.has_transfer_target = false;
+        assert_eq!(next(&view), None, "it is alone");
+        let mut view = self::view(3, 1);
+        view.members[0].may_vote = false;
+        assert_eq!(next(&view), Some(Step::TransferLeadership));
+        view.members[1].may_vote = false;
+        let yields = Step::Change { promote: Some(4), demote: Some(2), remove: vec![] };
+        assert_eq!(next(&view), Some(yields.clone()), "two of them do not pass leadership to each other");
+        view.members[0].may_vote = true;
+        assert_eq!(next(&view), Some(yields));
+        view.members[3].silent_ticks = ABSENT;
+        assert_eq!(next(&view), None, "without a spare it votes on");
+        let mut view = self::view(4, 0);
+        view.members[1].may_vote = false;
+        assert_eq!(next(&view), Some(Step::Change { promote: None, demote: Some(2), remove: vec![] }));
     }
 
     #[test]
