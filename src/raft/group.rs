@@ -320,7 +320,7 @@ impl RaftGroup {
     /// again, this node votes for others, and within two more it campaigns.
     pub fn expect_election(&mut self) {
         let heartbeat = self.timing.heartbeat();
-        let wait = self.rng.next_u64() % (2 * heartbeat);
+        let wait = self.rng.next_u64() % self.timing.campaigns_spread_over();
         let (min, max) = (*self.election_timeout_ticks.start(), *self.election_timeout_ticks.end());
         let raft = &mut self.raw.raft;
         // raft-rs grants votes from the shortest timeout on.

@@ -30,6 +30,12 @@ impl Timing {
         self.heartbeat
     }
 
+    /// Where the leader's connection has ended: after a heartbeat interval without it, a follower waits for up to so long
+    /// before it campaigns, so that not all do at once.
+    pub fn campaigns_spread_over(&self) -> u64 {
+        2 * self.heartbeat
+    }
+
     /// A member that was silent for so long is absent: it sends several messages in that time.
     pub fn election(&self) -> u64 {
         self.election
