@@ -1,39 +1,36 @@
 //! Receives messages from the server.
 //!
 //! Run by the supervisor as one task per session. redis-rs keeps unread messages without a bound, so this task
-//! must never wait for anything but the next message: the inbound queue has the bound.
+//! must never wait for anything but the next message: the inbound queue of each link has the bound.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use redis::aio::PubSubStream;
-use tokio::sync::watch;
 
-use super::{
-    Queue,
-    ended::Ended,
-    topics::{Received, Topics},
-};
+use super::{echoes::Echoes, ended::Ended, shared::Shared, topics::Received};
 
-/// Moves frames to `inbound` and the number of the newest echo to `echo`, until the connection ends.
+/// Moves frames to their links, and notes the echoes, until the connection ends.
 pub(super) async fn run(
     mut messages: PubSubStream,
-    topics: Topics,
-    inbound: Arc<Queue<Bytes>>,
-    echo: watch::Sender<u64>,
+    shared: Arc<Shared>,
+    echoes: Arc<Echoes>,
     received: Arc<AtomicU64>,
 ) -> Ended {
     while let Some(message) = messages.next().await {
         received.fetch_add(1, Ordering::Relaxed);
-        match topics.read(&message) {
-            Some(Received::Frame(frame)) => inbound.push(frame),
-            Some(Received::Echo(number)) => drop(echo.send_replace(number)),
+        shared.links.route(message.get_channel_name(), |link| match link.topics.read(&message) {
+            Some(Received::Frame(frame)) => link.inbound.push(frame),
+            Some(Received::Echo(number)) => {
+                if echoes.hear(number) {
+                    link.hears_itself();
+                }
+            }
             None => {}
-        }
+        });
     }
     Ended::Deaf
 }
