@@ -21,6 +21,7 @@ const nodes = new Map()
 const acknowledged = new Map()
 const broken = new Set()
 let isLoading = false
+let loads = []
 
 const commands = {
   open({ names, id, options }) {
@@ -61,11 +62,13 @@ const commands = {
   /** Calls every store, one call after the other in each, until it is stopped. */
   load({ origin }) {
     isLoading = true
-    for (const [name, node] of nodes) loadOne(name, node, origin)
+    loads = [...nodes].map(([name, node]) => loadOne(name, node, origin))
   },
 
-  stop() {
+  /** Resolves once the calls that were under way have ended. */
+  async stop() {
     isLoading = false
+    await Promise.all(loads)
   },
 
   status: () => [...nodes].map(([name, node]) => ({ name, ...node.status(), state: node.getState() })),
@@ -73,7 +76,15 @@ const commands = {
   broken: () => [...broken],
   cpu: () => process.cpuUsage(),
 
-  close: ({ names }) => Promise.all(names.map(name => nodes.get(name).close().then(() => nodes.delete(name))))
+  close: ({ names }) =>
+    Promise.all(
+      names.map(name =>
+        nodes
+          .get(name)
+          .close()
+          .then(() => nodes.delete(name))
+      )
+    )
 }
 
 async function loadOne(name, node, origin) {

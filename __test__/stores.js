@@ -111,8 +111,8 @@ async function info(port) {
 }
 
 async function main(count) {
-  const { startRedis } = require('./redis-server')
-  const redis = await startRedis()
+  const { startRedisServer } = require('../scripts/redis-server')
+  const redis = await startRedisServer()
   const stores = new Stores({ port: redis.port, count })
   try {
     const begin = performance.now()
@@ -126,7 +126,7 @@ async function main(count) {
     }
   } finally {
     await stores.kill()
-    redis.kill()
+    await redis.kill()
   }
 }
 

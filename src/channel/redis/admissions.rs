@@ -27,6 +27,7 @@ pub(super) struct Admissions {
 
 impl Admissions {
     pub(super) async fn run(mut self) -> Ended {
+        let mut has_tried_to_pack = false;
         loop {
             for topic in self.shared.links.take_unneeded() {
                 // A user without this right hears of what no link needs, and ignores it.
@@ -39,6 +40,12 @@ impl Admissions {
                 && let Some(cause) = cause(&ended, &self.endpoint)
             {
                 links.iter().for_each(|link| link.set_broken(&cause));
+            }
+            let packing = &self.shared.writer.packing;
+            if packing.is_wanted() && !std::mem::replace(&mut has_tried_to_pack, true) {
+                // A user without this right packs nothing.
+                packing.set_subscribed(self.sink.subscribe(packing.topic()).await.is_ok());
+                self.shared.is_urgent.notify_one();
             }
             let is_done = !self.shared.links.any(|link| !link.is_admitted());
             let change = self.shared.has_changed.notified();

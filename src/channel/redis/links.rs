@@ -7,20 +7,22 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use super::{super::lock, redis_link::RedisLink};
+use super::{super::lock, redis_link::RedisLink, topics::Address};
 
 #[derive(Default)]
 pub(super) struct Links {
     table: Mutex<Table>,
 }
 
-/// Invariant: a link is in the routes of each of its topics as long as it is in `links`, and in no others.
+/// Invariant: a link is in the routes of each of its topics, and of its address, as long as it is in `links`.
 #[derive(Default)]
 struct Table {
     /// In the order in which they joined.
     links: Vec<Arc<RedisLink>>,
     /// The links of each topic. Several of one process may be on one channel.
     routes: HashMap<String, Vec<Arc<RedisLink>>>,
+    /// The links of each address.
+    addresses: HashMap<Address, Vec<Arc<RedisLink>>>,
     /// Topics that the server may still send.
     unneeded: BTreeSet<String>,
 }
@@ -32,6 +34,7 @@ impl Links {
             table.unneeded.remove(topic);
             table.routes.entry(topic.to_string()).or_default().push(link.clone());
         }
+        table.addresses.entry(link.topics.address()).or_default().push(link.clone());
         table.links.push(link.clone());
     }
 
@@ -39,6 +42,12 @@ impl Links {
     pub(super) fn remove(&self, link: &Arc<RedisLink>) -> bool {
         let mut table = self.table();
         table.links.retain(|other| !Arc::ptr_eq(other, link));
+        if let Some(links) = table.addresses.get_mut(&link.topics.address()) {
+            links.retain(|other| !Arc::ptr_eq(other, link));
+            if links.is_empty() {
+                table.addresses.remove(&link.topics.address());
+            }
+        }
         for topic in link.topics.names() {
             let Some(links) = table.routes.get_mut(topic) else { continue };
             links.retain(|other| !Arc::ptr_eq(other, link));
@@ -53,6 +62,13 @@ impl Links {
     /// Hands on what arrived in a topic to its links.
     pub(super) fn route(&self, topic: &str, mut receive: impl FnMut(&RedisLink)) {
         if let Some(links) = self.table().routes.get(topic) {
+            links.iter().for_each(|link| receive(link));
+        }
+    }
+
+    /// Hands on what a pack has for the links of an address.
+    pub(super) fn deliver(&self, to: Address, mut receive: impl FnMut(&RedisLink)) {
+        if let Some(links) = self.table().addresses.get(&to) {
             links.iter().for_each(|link| receive(link));
         }
     }

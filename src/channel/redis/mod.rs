@@ -18,6 +18,7 @@ mod marker_looks;
 mod options;
 #[cfg(test)]
 mod outages;
+mod packing;
 mod publisher;
 mod redis_link;
 mod refusal;

@@ -92,12 +92,10 @@ async fn publish(mut connection: MultiplexedConnection, writer: &SocketWriter) -
             command.set_no_response(true);
             connection.send_packed_command(&command).await?;
         }
-        for (link, frames) in batch {
-            for frame in frames {
-                // A server that refuses a frame (by an ACL, say) has lost a frame; that it refuses everything is for the
-                // watchdog to find.
-                connection.send_packed_command(&link.topics.publish(&frame)).await?;
-            }
+        for command in writer.packing.commands(batch) {
+            // A server that refuses a frame (by an ACL, say) has lost a frame; that it refuses everything is for the
+            // watchdog to find.
+            connection.send_packed_command(&command).await?;
         }
     }
     // A connection is served in order: the reply to this says that all before it was taken. Without a reply there is

@@ -20,6 +20,9 @@ use super::{
     topics::Topics,
 };
 
+/// Frames with the links that send them, in their order.
+pub(super) type Batch = Vec<(Arc<RedisLink>, Vec<OutboundFrame>)>;
+
 pub(super) struct RedisLink {
     pub(super) topics: Topics,
     pub(super) marker: Arc<Marker>,

@@ -24,6 +24,7 @@ use super::{
     super::{Sender, lock},
     links::Links,
     options::{RedisOptions, RedisServer, RedisTls, Sentinels},
+    packing::Packing,
     redis_link::RedisLink,
     socket_writer::SocketWriter,
 };
@@ -104,7 +105,7 @@ impl Shared {
     pub(super) fn new(key: Option<ServerKey>, patience: Duration) -> Arc<Self> {
         let shared = Arc::new(Self {
             links: Links::default(),
-            writer: SocketWriter::default(),
+            writer: SocketWriter::new(Packing::new(patience)),
             is_urgent: Arc::default(),
             has_changed: Notify::new(),
             patience,
@@ -127,6 +128,7 @@ impl Shared {
 
     pub(super) fn add(&self, link: &Arc<RedisLink>) {
         self.links.add(link);
+        self.writer.packing.set_wanted(!self.links.is_single());
         if let Some(cause) = &*lock(&self.broken) {
             link.set_broken(cause);
         }
@@ -138,6 +140,7 @@ impl Shared {
         link.outbound.close();
         link.outbound.clear();
         let others_remain = self.links.remove(link);
+        self.writer.packing.set_wanted(others_remain && !self.links.is_single());
         self.has_changed.notify_one();
         if !others_remain {
             self.is_open.store(false, Ordering::Relaxed);
@@ -168,6 +171,7 @@ impl Shared {
     /// No session serves the links, for this cause.
     pub(super) fn set_broken(&self, cause: &str) {
         *lock(&self.broken) = Some(cause.to_string());
+        self.writer.packing.set_subscribed(false);
         for link in self.links.all() {
             link.dismiss();
             link.set_broken(cause);
@@ -192,9 +196,9 @@ impl Sender for LinkSender {
     }
 
     fn flush(&self) {
-        let Shared { writer, links, thread, .. } = &*self.shared;
+        let Shared { writer, thread, .. } = &*self.shared;
         writer.line_up(&self.link);
-        if *thread == thread::current().id() && !links.is_single() {
+        if writer.packing.is_wanted() && *thread == thread::current().id() {
             writer.defer();
         } else {
             writer.write();

@@ -20,12 +20,12 @@ use tokio::sync::Notify;
 
 use super::{
     super::{Limits, lock, socket::Socket},
-    OutboundFrame,
-    redis_link::RedisLink,
+    packing::Packing,
+    redis_link::{Batch, RedisLink},
 };
 
-#[derive(Default)]
 pub(super) struct SocketWriter {
+    pub(super) packing: Packing,
     /// The links with frames, each once, in the order of their turns.
     line: Mutex<VecDeque<Arc<RedisLink>>>,
     /// The socket of the present session, unless only the publisher can write to it.
@@ -46,9 +46,6 @@ pub(super) struct SocketWriter {
     has_written: Notify,
 }
 
-/// Frames with the links that send them, in their order.
-pub(super) type Batch = Vec<(Arc<RedisLink>, Vec<OutboundFrame>)>;
-
 /// A socket, and what it did not take yet.
 struct OpenSocket {
     socket: Socket,
@@ -63,6 +60,21 @@ impl SocketWriter {
 
     /// How much is taken from one link before the others have their turns.
     const SHARE: Limits = Limits { count_max: Limits::TAKEN_AT_ONCE, bytes_max: 64 << 10 };
+
+    pub(super) fn new(packing: Packing) -> Self {
+        Self {
+            packing,
+            line: Mutex::default(),
+            open_socket: Mutex::default(),
+            commands: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+            is_publishing: AtomicBool::new(false),
+            has_frames: Notify::new(),
+            is_stuck: Notify::new(),
+            is_deferred: Notify::new(),
+            has_written: Notify::new(),
+        }
+    }
 
     /// A session begins: what is queued leaves over this socket, after the command.
     pub(super) fn open(&self, socket: Socket, first: &Cmd) {
@@ -224,10 +236,8 @@ impl OpenSocket {
                 if batch.is_empty() {
                     return true;
                 }
-                for (link, frames) in batch {
-                    for frame in frames {
-                        link.topics.publish(&frame).write_packed_command(&mut self.bytes);
-                    }
+                for command in writer.packing.commands(batch) {
+                    command.write_packed_command(&mut self.bytes);
                 }
             }
             match self.socket.try_write(&self.bytes[self.written..]) {

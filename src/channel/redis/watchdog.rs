@@ -121,6 +121,7 @@ impl Watchdog {
             link.asks(number);
             commands.push(link.topics.publish_echo(number));
         }
+        commands.extend(self.shared.writer.packing.echo());
         let kept = self.keep();
         match &mut self.publishing {
             Publishing::Socket(_) => {
