@@ -32,7 +32,8 @@ const PRINTED = {
   'Server-sent events': [`[ 'data: ["first"]', 'data: "second"' ]`],
   'Next and other development servers': [],
   'node:cluster': [],
-  'Worker threads': ['all threads agree']
+  'Worker threads': ['all threads agree'],
+  'One store or many': ['2 1']
 }
 
 test('every block is known, and its comments say what it prints', () => {

@@ -4,7 +4,26 @@
 
 'use strict'
 
+const { randomUUID } = require('node:crypto')
 const errors = require('./errors')
+
+/** A name for each function, unique among all threads of the process. */
+const names = new WeakMap()
+
+/**
+ * A text that is equal for the very same functions, so that nodes share connections only if they log in alike; undefined
+ * if there are none. A value beside a function is part of it.
+ */
+function credentialsIdentity({ username, password }) {
+  if (typeof username !== 'function' && typeof password !== 'function') return undefined
+  return JSON.stringify([identityOf(username), identityOf(password)])
+}
+
+function identityOf(given) {
+  if (typeof given !== 'function') return { value: given }
+  if (!names.has(given)) names.set(given, randomUUID())
+  return { function: names.get(given) }
+}
 
 /** What the addon calls: a function that promises a JSON text and never rejects; undefined if nothing is to be asked. */
 function credentialsOf({ username, password }) {
@@ -33,4 +52,4 @@ async function valueOf(option, given) {
   throw new Error(`the function "channel.${option}" must return a string or a promise of one`)
 }
 
-module.exports = { credentialsOf }
+module.exports = { credentialsIdentity, credentialsOf }

@@ -5,6 +5,7 @@
 const { randomBytes } = require('node:crypto')
 const path = require('node:path')
 const { authoritiesOf } = require('./authorities')
+const { credentialsIdentity } = require('./credentials')
 const errors = require('./errors')
 
 /** A JSON text. Throws where the path of the storage is relative to a directory that is gone. */
@@ -40,6 +41,7 @@ function nativeChannel(channel) {
     ...channel,
     secret: undefined,
     authorities: authoritiesOf(channel),
+    credentials: name === 'redis' ? credentialsIdentity(channel) : undefined,
     path: directory && absolute('channel.path', directory),
     tls: name === 'tcp' && tls !== undefined ? peerTls(tls) : tls
   }

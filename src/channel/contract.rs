@@ -254,6 +254,59 @@ mod redis {
     contract!(|_| Server(RedisServer::start(&[])));
 }
 
+/// Each link is in a process of its own, where another link shares its connections: what they send is packed.
+mod redis_processes {
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use super::{
+        super::{
+            lock,
+            redis::{Redis, RedisOptions, server::RedisServer},
+        },
+        *,
+    };
+
+    #[derive(Clone)]
+    struct Processes {
+        server: Arc<RedisServer>,
+        channel_name: String,
+        others: Arc<Mutex<Vec<Link>>>,
+    }
+
+    impl Channel for Processes {
+        fn join(&self, me: Incarnation) -> Link {
+            // Links with another patience do not share connections.
+            let patience = Duration::from_millis(1_000 + u64::from(me.as_bytes()[15]));
+            let open = |channel_name: String| {
+                let port = Some(self.server.port());
+                let options = RedisOptions { port, channel_name, patience, ..RedisOptions::default() };
+                Redis::new(options).expect("these options are good")
+            };
+            lock(&self.others).push(open(format!("beside {}", self.channel_name)).join(me));
+            open(self.channel_name.clone()).join(me)
+        }
+    }
+
+    impl Venue for Processes {
+        fn channel(&self, name: &str) -> Box<dyn Channel> {
+            Box::new(Self { channel_name: name.to_string(), ..self.clone() })
+        }
+
+        fn apart(&self) -> Vec<[Box<dyn Channel>; 2]> {
+            vec![["one name", "another name"].map(|name| self.channel(name))]
+        }
+    }
+
+    contract!(|_| Processes {
+        server: Arc::new(RedisServer::start(&[])),
+        channel_name: String::new(),
+        others: Arc::default()
+    });
+}
+
 mod custom {
     use std::{
         collections::BTreeMap,

@@ -44,7 +44,7 @@ pub struct Marker {
     cipher: OnceLock<Arc<dyn NoteCipher>>,
     noted: watch::Sender<Option<Bytes>>,
     /// Holds one permit if the marker is wanted at once: a failover may come right after a founding.
-    is_urgent: Notify,
+    is_urgent: Arc<Notify>,
 }
 
 /// A note as the node gives it, and as the channel keeps it.
@@ -71,6 +71,11 @@ impl Marker {
         left.retain(|_, (_, at)| at.elapsed() < NOTE_IS_KEPT);
         let note = left.get(&channel_key).map(|(note, _)| note.clone());
         Self { channel_key: Some(channel_key), noted: watch::Sender::new(note), ..Self::default() }
+    }
+
+    /// Several markers may wake one task.
+    pub(super) fn waking(self, is_urgent: Arc<Notify>) -> Self {
+        Self { is_urgent, ..self }
     }
 
     /// To be set before anything else, and once.
@@ -127,10 +132,6 @@ impl Marker {
         if request == MarkerRequest::Keep && former != request as u8 {
             self.is_urgent.notify_one();
         }
-    }
-
-    pub(super) async fn urgent(&self) {
-        self.is_urgent.notified().await;
     }
 
     pub(super) fn request(&self) -> MarkerRequest {

@@ -131,6 +131,10 @@ impl<T: Weighed> Queue<T> {
         state.is_closed && state.items.is_empty()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().items.is_empty()
+    }
+
     /// Drops all items.
     pub(super) fn clear(&self) {
         let mut state = self.state();

@@ -4,11 +4,17 @@
 //! Read at the beginning of every turn, on either thread (`shared_core.rs`), so that the core counts the elapsed ticks
 //! before it handles inputs.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+/// The first tick of the process. The ticks of all its nodes fall on the same moments, so that what they send then leaves
+/// together, and one wakeup serves all.
+static EPOCH: OnceLock<Instant> = OnceLock::new();
 
 /// Counts ticks.
 pub struct Clock {
     tick: Duration,
+    epoch: Instant,
     /// When the next tick has passed.
     next: Instant,
     /// The number of ticks, at least 1, after which the next turn is due.
@@ -18,7 +24,17 @@ pub struct Clock {
 impl Clock {
     /// The first tick passes at once.
     pub fn new(tick: Duration, now: Instant) -> Self {
-        Self { tick, next: now, rest: 1 }
+        Self::since(*EPOCH.get_or_init(|| now), tick, now)
+    }
+
+    fn since(epoch: Instant, tick: Duration, now: Instant) -> Self {
+        let since_last = now.duration_since(epoch).as_nanos() % tick.as_nanos();
+        Self { tick, epoch, next: now - Duration::from_nanos(since_last as u64), rest: 1 }
+    }
+
+    /// The number of the last tick that has passed, which nodes of this process with equally long ticks share.
+    pub fn number(&self) -> u64 {
+        (self.next.duration_since(self.epoch).as_nanos() / self.tick.as_nanos()) as u64
     }
 
     /// The number of ticks since the last call, at most the agreed number: time in which the process was stopped must
@@ -31,7 +47,8 @@ impl Clock {
         let ticks = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1).min(self.rest);
         self.next += self.tick * ticks;
         if self.next <= now {
-            self.next = now + self.tick;
+            let missed = now.duration_since(self.next).as_nanos() / self.tick.as_nanos();
+            self.next += self.tick * u32::try_from(missed + 1).unwrap_or(u32::MAX);
         }
         self.rest = (self.rest - ticks).max(1);
         ticks
@@ -57,7 +74,7 @@ mod tests {
     /// Passes ticks by hand: a clock reads no other.
     fn clock() -> (Clock, Instant) {
         let now = Instant::now();
-        let mut clock = Clock::new(TICK, now);
+        let mut clock = Clock::since(now, TICK, now);
         assert_eq!((clock.due(), clock.passed(now)), (now, 1), "the first tick passes at once");
         assert_eq!(clock.due(), now + TICK);
         (clock, now)
@@ -82,6 +99,27 @@ mod tests {
         assert_eq!(clock.due(), begin + 5 * TICK, "whoever looked between did not have to");
         assert_eq!(clock.passed(begin + 5 * TICK), 2);
         assert_eq!(clock.due(), begin + 6 * TICK);
+    }
+
+    #[test]
+    fn the_ticks_of_all_nodes_fall_on_the_same_moments_with_the_same_numbers() {
+        let begin = Instant::now();
+        let mut clocks = [0, 3, 14].map(|later| {
+            let now = begin + Duration::from_millis(later);
+            let mut clock = Clock::since(begin, TICK, now);
+            assert_eq!(clock.passed(now), 1, "the first tick passes at once");
+            clock
+        });
+        // The last one was stopped for a while.
+        for clock in &mut clocks[..2] {
+            for tick in 2..=100 {
+                clock.passed(begin + TICK * tick);
+            }
+        }
+        clocks[2].passed(begin + TICK * 100 + TICK / 2);
+        for clock in &clocks {
+            assert_eq!((clock.due(), clock.number()), (begin + TICK * 101, 101));
+        }
     }
 
     #[test]

@@ -259,6 +259,9 @@ impl LockedCore {
             if let Some(node) = &mut self.node {
                 let ticks = self.clock.as_mut().map_or(0, |clock| clock.passed(Instant::now()));
                 (0..ticks).for_each(|_| node.handle(Input::Tick));
+                if let Some(clock) = self.clock.as_ref().filter(|_| ticks > 0) {
+                    node.handle(Input::TickNumber(clock.number()));
+                }
                 inputs.into_iter().for_each(|input| node.handle(input));
             }
             self.execute(evaluations);

@@ -21,7 +21,11 @@ type Ask = ThreadsafeFunction<(), Promise<String>, (), Status, false, true, 0>;
 
 /// A function of the façade that promises a JSON text (`lib/asked.js`).
 #[derive(Clone)]
-pub(super) struct Asked(Arc<Ask>);
+pub(super) struct Asked {
+    ask: Arc<Ask>,
+    /// Equal for functions that give the same (`lib/credentials.js`).
+    identity: Option<Arc<str>>,
+}
 
 /// What the text holds; `error` says why there is no more.
 #[derive(Deserialize)]
@@ -41,12 +45,16 @@ impl Asked {
             .callee_handled::<false>()
             .max_queue_size::<0>()
             .build()?;
-        Ok(Self(Arc::new(ask)))
+        Ok(Self { ask: Arc::new(ask), identity: None })
+    }
+
+    pub(super) fn with_identity(self, identity: Option<String>) -> Self {
+        Self { identity: identity.map(Into::into), ..self }
     }
 
     async fn answer(self, what: &str) -> Result<Answer, String> {
         let failed = |error: napi::Error| format!("asking for {what}: {error}");
-        let text = self.0.call_async_catch(()).await.map_err(failed)?.await.map_err(failed)?;
+        let text = self.ask.call_async_catch(()).await.map_err(failed)?.await.map_err(failed)?;
         let answer: Answer =
             serde_json::from_str(&text).map_err(|_| format!("asking for {what}: no answer"))?;
         match answer.error {
@@ -57,6 +65,10 @@ impl Asked {
 }
 
 impl Credentials for Asked {
+    fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
     fn ask(&self) -> Pin<Box<dyn Future<Output = Result<AskedCredentials, String>> + Send>> {
         let asked = self.clone();
         Box::pin(async move {

@@ -125,6 +125,8 @@ pub(super) struct GivenRedis {
     /// The certificates that Node trusts, in PEM.
     #[serde(default)]
     authorities: Vec<String>,
+    /// Equal for the same functions for the username and the password.
+    credentials: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -208,7 +210,8 @@ fn redis(given: GivenRedis, asked: Option<Asked>, patience: Duration) -> Result<
         port: given.port,
         username: given.username,
         password: given.password,
-        credentials: asked.map(|asked| Arc::new(asked) as Arc<dyn Credentials>),
+        credentials: asked
+            .map(|asked| Arc::new(asked.with_identity(given.credentials)) as Arc<dyn Credentials>),
         db: given.db,
         channel_name: given.channel_name,
         tls: given.tls.map(|tls| RedisTls { ca: tls.ca, certificate_and_key: tls.cert.zip(tls.key) }),

@@ -25,6 +25,9 @@ pub enum Input {
     Noted(Bytes),
     /// One tick of the driver's clock has passed.
     Tick,
+    /// The number of the last tick, on a clock that all nodes of a process share. Leaders send their heartbeats with the
+    /// same ticks, so that these travel together.
+    TickNumber(u64),
     /// A frame arrived from the channel. Unchecked input.
     Frame(Bytes),
     /// Calls of the application, in this order; sequence numbers rise without a gap from 1.

@@ -90,6 +90,7 @@ pub struct RaftGroup {
     saved_commit: u64,
     /// For how long this leader has waited until a quorum has the commit of a change.
     waiting_ticks: u64,
+    ticks_since_aligned: u64,
 }
 
 impl RaftGroup {
@@ -171,6 +172,7 @@ impl RaftGroup {
             now: 0,
             saved_commit,
             waiting_ticks: 0,
+            ticks_since_aligned: u64::MAX / 2,
         };
         group.draw_election_timeout();
         group
@@ -263,6 +265,7 @@ impl RaftGroup {
 
     pub fn tick(&mut self) {
         self.acknowledged = None;
+        self.ticks_since_aligned += 1;
         self.tick_append_flows();
         if self.installing.is_some() {
             // If an election began now, raft-rs would look for entries that the snapshot covers.
@@ -270,6 +273,24 @@ impl RaftGroup {
         }
         self.raw.tick();
         self.doubt_change();
+        self.draw_election_timeout();
+    }
+
+    /// As a leader, sends the next heartbeats with a tick whose number is a multiple of the interval: the clock of raft-rs
+    /// is advanced by less than one interval, and seldom, because the leader doubts its quorum earlier by as much.
+    pub fn align_heartbeats(&mut self, number: u64) {
+        if !self.is_leader()
+            || self.installing.is_some()
+            || self.ticks_since_aligned < self.timing.between_alignments()
+        {
+            return;
+        }
+        self.ticks_since_aligned = 0;
+        let interval = self.timing.heartbeat();
+        let ahead = self.ticks_until_heartbeat() + number % interval;
+        for _ in 0..ahead % interval {
+            self.raw.tick();
+        }
         self.draw_election_timeout();
     }
 

@@ -181,6 +181,11 @@ impl Node {
         }
         match input {
             Input::Tick => self.tick(),
+            Input::TickNumber(number) => {
+                if let Some(replica) = &mut self.replica {
+                    replica.group.align_heartbeats(number);
+                }
+            }
             Input::Frame(bytes) => self.receive(&bytes),
             Input::Perform(calls) => self.perform(calls),
             Input::Abandon(sequences) => {

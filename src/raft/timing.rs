@@ -36,6 +36,11 @@ impl Timing {
         2 * self.heartbeat
     }
 
+    /// A leader advances its clock by up to a heartbeat interval to align its heartbeats, no more often than this.
+    pub fn between_alignments(&self) -> u64 {
+        20 * self.heartbeat
+    }
+
     /// A member that was silent for so long is absent: it sends several messages in that time.
     pub fn election(&self) -> u64 {
         self.election

@@ -9,11 +9,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::{self, Either};
+use futures_util::future::{self, Either, join_all};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
     RedisResult, ValueCodec,
-    aio::{MultiplexedConnection, PubSub, PubSubStream},
+    aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
@@ -25,6 +25,7 @@ use super::{
     discovery::{self, Discovery},
     ended::Ended,
     options::{Credentials, RedisOptions, RedisOptionsError, words},
+    redis_link::RedisLink,
     role::{self, Question, Role},
     topics::Topics,
 };
@@ -50,10 +51,11 @@ pub(super) struct Connections {
     pub(super) publishing: Publishing,
     /// What tells whether the server has become a replica; `None` if it does not say.
     pub(super) question: Option<Question>,
-    /// Whether there is a marker; `None` if this user may not look for it.
-    pub(super) is_marked: Option<bool>,
-    /// What is kept of a cluster that is, or was moments ago, on this channel.
-    pub(super) note: Option<Bytes>,
+    /// What was found on the channel of each link.
+    pub(super) looks: Vec<Look>,
+    /// Whether the topics of each link are subscribed.
+    pub(super) subscribed: Vec<RedisResult<()>>,
+    pub(super) sink: PubSubSink,
     pub(super) messages: PubSubStream,
     /// Rises with whatever arrives beside them.
     pub(super) received: Arc<AtomicU64>,
@@ -146,28 +148,25 @@ impl Endpoint {
         &self.address
     }
 
-    /// Connects twice and subscribes. Waits as long as it takes: the caller sets the limit.
-    pub(super) async fn connect(&self, topics: &Topics) -> Result<Connections, Ended> {
+    /// Connects twice and subscribes for the links. Waits as long as it takes: the caller sets the limit.
+    pub(super) async fn connect(&self, links: &[Arc<RedisLink>]) -> Result<Connections, Ended> {
         let received = Arc::new(AtomicU64::new(0));
         let subscribe = async {
             let connected = self.connect_to_subscribe(received.clone()).await;
-            let (mut sink, messages) = connected.map_err(unconnected)?.split();
-            let subscribed = sink.subscribe(&topics.names()[..]).await;
-            let refused =
-                |error| Ended::Failed { doing: format!("subscribing to {}", topics.quoted()), error };
-            subscribed.map_err(refused)?;
-            Ok(messages)
+            let (sink, messages) = connected.map_err(unconnected)?.split();
+            let subscribed = subscribe(&sink, links).await;
+            Ok((sink, messages, subscribed))
         };
         let publish = async {
-            match self.connect_to_publish(topics).await.map_err(unconnected)? {
+            match self.connect_to_publish(links).await.map_err(unconnected)? {
                 (_, Found { role: Some((_, Role::Replica)), .. }) => Err(Ended::Replica),
                 found => Ok(found),
             }
         };
         match tokio::try_join!(publish, subscribe) {
-            Ok(((publishing, Found { role, is_marked, note }), messages)) => {
+            Ok(((publishing, Found { role, looks }), (sink, messages, subscribed))) => {
                 let question = role.map(|(question, _)| question);
-                Ok(Connections { publishing, question, is_marked, note, messages, received })
+                Ok(Connections { publishing, question, looks, subscribed, sink, messages, received })
             }
             Err(Ended::Unconnected { error }) => {
                 let error = self.reason(&error).await.unwrap_or(error);
@@ -175,6 +174,11 @@ impl Endpoint {
             }
             Err(ended) => Err(ended),
         }
+    }
+
+    /// A connection for questions. The sockets that frames leave by hear no replies.
+    pub(super) async fn connect_to_ask(&self) -> RedisResult<MultiplexedConnection> {
+        self.client.get_multiplexed_async_connection_with_config(&connection_config()).await
     }
 
     /// What the server has to say to a connection that failed, if redis-rs keeps it to itself.
@@ -214,7 +218,7 @@ impl Endpoint {
         PubSub::new(info.redis_settings(), Counting::new(socket, received)).await
     }
 
-    async fn connect_to_publish(&self, topics: &Topics) -> RedisResult<(Publishing, Found)> {
+    async fn connect_to_publish(&self, links: &[Arc<RedisLink>]) -> RedisResult<(Publishing, Found)> {
         let info = self.client.get_connection_info();
         let socket = match info.addr() {
             ConnectionAddr::Tcp(host, port) => Socket::tcp(host, *port, &keepalive()).await?,
@@ -223,7 +227,7 @@ impl Endpoint {
             _ => {
                 let config = connection_config();
                 let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-                let found = look_around(&connection, topics).await;
+                let found = look_around(&connection, links).await;
                 return Ok((Publishing::Client(connection), found));
             }
         };
@@ -231,7 +235,7 @@ impl Endpoint {
         let login = info.redis_settings();
         let (connection, driver) =
             MultiplexedConnection::new_with_config(login, socket.clone(), connection_config()).await?;
-        let found = match future::select(pin!(look_around(&connection, topics)), pin!(driver)).await {
+        let found = match future::select(pin!(look_around(&connection, links)), pin!(driver)).await {
             Either::Left((found, _)) => found,
             Either::Right(_) => Found::default(),
         };
@@ -241,8 +245,7 @@ impl Endpoint {
     /// What the server says to this command, if it refuses. Asked over a connection of its own: the sockets that frames
     /// leave by hear no replies.
     pub(super) async fn refusal_of(&self, command: &Cmd) -> Option<RedisError> {
-        let config = connection_config();
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await.ok()?;
+        let mut connection = self.connect_to_ask().await.ok()?;
         let reply = connection.send_packed_command(command).await;
         reply.and_then(|reply| reply.extract_error()).err()
     }
@@ -273,19 +276,46 @@ impl Endpoint {
 struct Found {
     /// The role and what told it.
     role: Option<(Question, Role)>,
-    /// Whether there is a marker.
-    is_marked: Option<bool>,
-    note: Option<Bytes>,
+    looks: Vec<Look>,
+}
+
+/// What was found on the channel of a link.
+#[derive(Default)]
+pub(super) struct Look {
+    /// Whether there is a marker; `None` if this user may not look for it.
+    pub(super) is_marked: Option<bool>,
+    /// What is kept of a cluster that is, or was moments ago, on this channel.
+    pub(super) note: Option<Bytes>,
 }
 
 /// All at once: it costs one round trip.
-async fn look_around(connection: &MultiplexedConnection, topics: &Topics) -> Found {
-    let [mut one, mut two, mut three] = [(); 3].map(|()| connection.clone());
-    let (look, read) = (topics.look(), topics.read_note());
-    let (role, mark, note) =
-        tokio::join!(role::ask(&mut one), two.send_packed_command(&look), three.send_packed_command(&read));
-    let is_marked = mark.ok().and_then(|reply| Topics::is_marked(&reply));
-    Found { role, is_marked, note: note.ok().and_then(Topics::note_of) }
+async fn look_around(connection: &MultiplexedConnection, links: &[Arc<RedisLink>]) -> Found {
+    let [mut one, mut two] = [(); 2].map(|()| connection.clone());
+    let (role, looks) = tokio::join!(role::ask(&mut one), look_at(&mut two, links));
+    Found { role, looks }
+}
+
+/// What is on the channel of each link.
+pub(super) async fn look_at(connection: &mut MultiplexedConnection, links: &[Arc<RedisLink>]) -> Vec<Look> {
+    join_all(links.iter().map(|link| {
+        let [mut one, mut two] = [(); 2].map(|()| connection.clone());
+        async move {
+            let (look, read) = (link.topics.look(), link.topics.read_note());
+            let (mark, note) = tokio::join!(one.send_packed_command(&look), two.send_packed_command(&read));
+            let is_marked = mark.ok().and_then(|reply| Topics::is_marked(&reply));
+            Look { is_marked, note: note.ok().and_then(Topics::note_of) }
+        }
+    }))
+    .await
+}
+
+/// Subscribes to the topics of each link, all at once. What a user may not hear refuses that link alone.
+pub(super) async fn subscribe(sink: &PubSubSink, links: &[Arc<RedisLink>]) -> Vec<RedisResult<()>> {
+    join_all(links.iter().map(|link| {
+        let mut sink = sink.clone();
+        async move { sink.subscribe(&link.topics.names()[..]).await }
+    }))
+    .await
 }
 
 fn unconnected(error: RedisError) -> Ended {

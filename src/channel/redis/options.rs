@@ -63,7 +63,7 @@ impl fmt::Display for RedisServer {
 }
 
 /// Redis Sentinels, and how to log in there.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sentinels {
     pub servers: Vec<RedisServer>,
     /// The name of the primary in the configuration of the Sentinels.
@@ -76,6 +76,11 @@ pub struct Sentinels {
 
 /// What gives a username and a password for every connect: passwords rotate and tokens expire.
 pub trait Credentials: Send + Sync {
+    /// Equal for what gives the same; links share connections only then. `None`: nothing else gives the same.
+    fn identity(&self) -> Option<&str> {
+        None
+    }
+
     /// What to log in with now, or why that is not known.
     fn ask(&self) -> Pin<Box<dyn Future<Output = Result<AskedCredentials, String>> + Send>>;
 }
@@ -87,7 +92,7 @@ pub struct AskedCredentials {
 }
 
 /// Certificates, in PEM.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RedisTls {
     /// Trusted instead of `authorities`, as in Node.
     pub ca: Option<String>,

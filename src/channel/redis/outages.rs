@@ -1,6 +1,10 @@
 //! Breaks a real server in every way known to us, and shows that links say so and heal by themselves.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -16,10 +20,10 @@ use super::{
         Channel, Health, Link,
         contract::{broken, healthy, heard, incarnation, until},
     },
-    Redis, RedisOptions, RedisTls,
+    AskedCredentials, Credentials, Redis, RedisOptions, RedisTls,
     server::RedisServer,
 };
-use crate::raft::Target;
+use crate::raft::{Lane, Target};
 
 /// Raft must be serving again within two seconds of the server's return (RELIABILITY.md, 11), election included.
 const HEALED_WITHIN: Duration = Duration::from_millis(1_000);
@@ -212,7 +216,7 @@ async fn a_killed_connection_is_replaced() {
     let mut admin = server.admin().await;
     for kind in ["pubsub", "normal", "pubsub"] {
         let killed: u32 = ask(&mut admin, &["CLIENT", "KILL", "TYPE", kind]).await;
-        assert_eq!(killed, 2, "{kind}");
+        assert_eq!(killed, 1, "{kind}");
         for link in &mut links {
             broken(link).await;
         }
@@ -288,9 +292,16 @@ async fn a_link_that_may_not_reach_one_node_reaches_the_others() {
     let [mut one, mut two] = joined(&channel(&server)).await;
 
     let [me, reached] = [3, 1].map(incarnation);
-    let topics = ["", &format!(":{me}"), &format!(":echo:{me}"), &format!(":{reached}")];
+    let topics = [
+        "".to_string(),
+        format!(":{me}"),
+        format!(":echo:{me}"),
+        format!(":pack:{me}"),
+        format!(":{reached}"),
+    ];
     let topics = topics.map(|topic| format!("&conflux:0:conflux{topic}"));
-    let rule = ["ACL", "SETUSER", "cut", "resetchannels", &topics[0], &topics[1], &topics[2], &topics[3]];
+    let rule =
+        [&["ACL", "SETUSER", "cut", "resetchannels"], &topics.each_ref().map(String::as_str)[..]].concat();
     let _: String = ask(&mut admin, &rule).await;
 
     cut.outbound.say(Target::One(incarnation(2)), Bytes::from("cut off"));
@@ -327,11 +338,120 @@ async fn leaving_releases_every_connection() {
     let server = RedisServer::start(&[]);
     let mut admin = server.admin().await;
     let [one, two] = joined(&channel(&server)).await;
-    assert_eq!(clients(&mut admin).await, 5, "two for each link, one for the test");
+    assert_eq!(clients(&mut admin).await, 3, "two for both links, one for the test");
     one.close().await;
+    assert_eq!(clients(&mut admin).await, 3, "the other link uses them");
     drop(two);
     let released = async { while clients(&mut admin).await > 1 {} };
     timeout(Duration::from_secs(5), released).await.expect("only the test's own connection is left");
+}
+
+/// Links on several channels of one server, which share connections.
+async fn sharing(options: &RedisOptions, names: &[&str]) -> Vec<Link> {
+    let join = |name: &&str| {
+        let options = RedisOptions { channel_name: name.to_string(), ..options.clone() };
+        Redis::new(options).expect("these options are good").join(incarnation(1))
+    };
+    names.iter().map(join).collect()
+}
+
+#[tokio::test]
+async fn a_link_that_floods_delays_no_other() {
+    let server = RedisServer::start(&[]);
+    let options = RedisOptions { port: Some(server.port()), ..RedisOptions::default() };
+    let mut links = sharing(&options, &["quiet", "flooding"]).await;
+    for link in &mut links {
+        healthy(link).await;
+    }
+    let [mut quiet, mut flooded] = ["quiet", "flooding"].map(|name| {
+        let options = RedisOptions {
+            channel_name: name.to_string(),
+            patience: Duration::from_millis(999),
+            ..options.clone()
+        };
+        Redis::new(options).expect("these options are good").join(incarnation(2))
+    });
+    healthy(&mut quiet).await;
+    healthy(&mut flooded).await;
+    // More than its queue holds, and far more than the socket takes at once.
+    let large = Bytes::from(vec![7; 1 << 20]);
+    for _ in 0..70 {
+        links[1].outbound.send(Target::One(incarnation(2)), Lane::Bulk, large.clone());
+    }
+    links[1].outbound.flush();
+    links[0].outbound.say(Target::One(incarnation(2)), Bytes::from("quiet"));
+    assert_eq!(heard(&mut quiet, 1).await, ["quiet"]);
+    until(|| flooded.inbound.newest() == Some(large.clone())).await;
+    assert!(!links[0].health.has_changed().expect("the link lives"), "{:?}", links[0].health.borrow());
+}
+
+#[tokio::test]
+async fn a_link_without_rights_breaks_alone() {
+    let server = RedisServer::start(&[]);
+    let mut admin = server.admin().await;
+    let rule =
+        ["ACL", "SETUSER", "some", "on", ">pw", "+@all", "resetchannels", "&conflux:0:a", "&conflux:0:a:*"];
+    let _: String = ask(&mut admin, &[&rule[..], &["allkeys"]].concat()).await;
+    let options = RedisOptions {
+        port: Some(server.port()),
+        username: Some("some".to_string()),
+        password: Some("pw".to_string()),
+        ..RedisOptions::default()
+    };
+    let mut links = sharing(&options, &["a", "b"]).await;
+    healthy(&mut links[0]).await;
+    let cause = broken(&mut links[1]).await;
+    assert!(cause.contains("NOPERM") && cause.contains("conflux:0:b"), "{cause}");
+    // Two links, and no right to the topics of processes: nothing is packed, and all of it arrives.
+    let mut two = Redis::new(RedisOptions { channel_name: "a".to_string(), ..options })
+        .expect("these options are good")
+        .join(incarnation(2));
+    healthy(&mut two).await;
+    links[0].outbound.say(Target::One(incarnation(2)), Bytes::from("to two"));
+    assert_eq!(heard(&mut two, 1).await, ["to two"]);
+    assert_eq!(*links[0].health.borrow(), Health::Healthy);
+
+    let _: String = ask(&mut admin, &["ACL", "SETUSER", "some", "&conflux:0:b", "&conflux:0:b:*"]).await;
+    healthy(&mut links[1]).await;
+    assert!(!links[0].health.has_changed().expect("the link lives"), "{:?}", links[0].health.borrow());
+}
+
+#[tokio::test]
+async fn links_with_other_credentials_have_connections_of_their_own() {
+    struct Given(&'static str);
+    impl Credentials for Given {
+        fn identity(&self) -> Option<&str> {
+            Some(self.0).filter(|name| !name.is_empty())
+        }
+
+        fn ask(&self) -> Pin<Box<dyn Future<Output = Result<AskedCredentials, String>> + Send>> {
+            Box::pin(async { Ok(AskedCredentials::default()) })
+        }
+    }
+    let server = RedisServer::start(&[]);
+    let mut admin = server.admin().await;
+    let options = RedisOptions { port: Some(server.port()), ..RedisOptions::default() };
+    let mut links = Vec::new();
+    for (credentials, connections) in [
+        (None, 2),
+        (None, 2),
+        (Some("one"), 4),
+        (Some("one"), 4),
+        (Some("other"), 6),
+        (Some(""), 8),
+        (Some(""), 10),
+    ] {
+        let credentials = credentials.map(|name| Arc::new(Given(name)) as Arc<dyn Credentials>);
+        let options = RedisOptions { credentials, ..options.clone() };
+        let mut link =
+            Redis::new(options).expect("these options are good").join(incarnation(links.len() as u128));
+        healthy(&mut link).await;
+        links.push(link);
+        let expected = async { while clients(&mut admin).await != connections + 1 {} };
+        timeout(Duration::from_secs(5), expected)
+            .await
+            .expect("the connections are shared as they should be");
+    }
 }
 
 #[tokio::test]

@@ -1,34 +1,43 @@
 //! Publishes the frames that the writing thread could not write itself.
 //!
-//! Run by the supervisor as two tasks per session. Over a socket, those who have turns write by themselves: what is
-//! left is to wait for room when there is none, and to notice the end. Over TLS, one of the tasks writes. It waits for
-//! the outbound queue and for room in the connection, never for a reply. It must never reorder frames.
+//! Run by the supervisor as tasks of a session. Over a socket, those who have turns write by themselves: what is
+//! left is to write what was deferred, to wait for room when there is none, and to notice the end. Over TLS, one of the
+//! tasks writes. It waits for the outbound queues and for room in the connection, never for a reply. It must never reorder
+//! the frames of a link.
 
-use std::{io, sync::Arc};
+use std::{convert::Infallible, io, sync::Arc};
 
 use bytes::BytesMut;
 use redis::{Cmd, RedisError, ValueCodec, aio::MultiplexedConnection};
-use tokio::sync::watch;
 use tokio_util::codec::Decoder;
 
 use super::{
-    super::{Sender as _, socket::Socket},
+    super::socket::Socket,
     ended::Ended,
     endpoint::Publishing,
     role::{Question, Role},
+    shared::Shared,
     socket_writer::SocketWriter,
     topics::Topics,
 };
 
-/// Publishes until the connection fails, or the queue is closed and the server has taken all of it.
-pub(super) async fn run(publishing: Publishing, topics: Topics, writer: Arc<SocketWriter>) -> Ended {
+/// Publishes until the connection fails, or the last link has left and the server has taken all of it.
+pub(super) async fn run(publishing: Publishing, shared: Arc<Shared>) -> Ended {
     let result = match publishing {
-        Publishing::Socket(socket) => attend(&socket, &writer).await.map_err(Into::into),
-        Publishing::Client(connection) => publish(connection, &topics, &writer).await,
+        Publishing::Socket(socket) => attend(&socket, &shared.writer).await.map_err(Into::into),
+        Publishing::Client(connection) => publish(connection, &shared.writer).await,
     };
     match result {
         Ok(()) => Ended::Closed,
         Err(error) => failed(error),
+    }
+}
+
+/// Writes what was deferred. The task runs after the nodes that were ready before it was woken.
+pub(super) async fn write_deferred(shared: Arc<Shared>) -> Infallible {
+    loop {
+        shared.writer.deferred().await;
+        shared.writer.write();
     }
 }
 
@@ -40,7 +49,7 @@ async fn attend(socket: &Socket, writer: &SocketWriter) -> io::Result<()> {
             return Err(error);
         }
         socket.writable().await?;
-        writer.flush();
+        writer.write();
     }
     socket.shut_down()?;
     // The server closes when it has read all of it: `listen` hears that.
@@ -49,12 +58,7 @@ async fn attend(socket: &Socket, writer: &SocketWriter) -> io::Result<()> {
 
 /// Reads what the server says to a socket, until it closes: what its role is, whenever the watchdog asks, and more only
 /// if it continues answering. Ends as soon as the server has become a replica.
-pub(super) async fn listen(
-    publishing: Publishing,
-    question: Option<Question>,
-    marked: watch::Sender<Option<bool>>,
-    writer: Arc<SocketWriter>,
-) -> Ended {
+pub(super) async fn listen(publishing: Publishing, question: Option<Question>, shared: Arc<Shared>) -> Ended {
     let Publishing::Socket(socket) = publishing else { return std::future::pending().await };
     let (mut codec, mut bytes) = (ValueCodec::default(), BytesMut::new());
     loop {
@@ -66,16 +70,12 @@ pub(super) async fn listen(
                     {
                         return Ended::Replica;
                     }
-                    Ok(Some(reply)) => {
-                        if let Some(is_marked) = Topics::is_marked(&reply) {
-                            marked.send_replace(Some(is_marked));
-                        }
-                    }
+                    Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(error) => return failed(error),
                 }
             },
-            Ok(0) if writer.is_done() => return Ended::Closed,
+            Ok(0) if shared.writer.is_done() => return Ended::Closed,
             Ok(0) => return failed(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Err(error) => return failed(error.into()),
         }
@@ -86,21 +86,17 @@ fn failed(error: RedisError) -> Ended {
     Ended::Failed { doing: "publishing".to_string(), error }
 }
 
-async fn publish(
-    mut connection: MultiplexedConnection,
-    topics: &Topics,
-    writer: &SocketWriter,
-) -> redis::RedisResult<()> {
-    let mut frames = Vec::new();
-    while writer.queue.take(&mut frames).await {
-        for frame in frames.drain(..) {
+async fn publish(mut connection: MultiplexedConnection, writer: &SocketWriter) -> redis::RedisResult<()> {
+    while let Some((commands, batch)) = writer.next_batch().await {
+        for mut command in commands {
+            command.set_no_response(true);
+            connection.send_packed_command(&command).await?;
+        }
+        for command in writer.packing.commands(batch) {
             // A server that refuses a frame (by an ACL, say) has lost a frame; that it refuses everything is for the
             // watchdog to find.
-            connection.send_packed_command(&topics.publish(&frame)).await?;
+            connection.send_packed_command(&command).await?;
         }
-    }
-    if let Some(last) = writer.take_last() {
-        connection.send_packed_command(&last).await?;
     }
     // A connection is served in order: the reply to this says that all before it was taken. Without a reply there is
     // nothing left to do either.

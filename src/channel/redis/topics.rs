@@ -8,6 +8,8 @@
 //! | `conflux:{db}:{channel}` | all | the sender's incarnation (16 bytes), then the frame |
 //! | `conflux:{db}:{channel}:{incarnation}` | that incarnation | the frame |
 //! | `conflux:{db}:{channel}:echo:{incarnation}` | that incarnation | an echo: its number (8 bytes, big-endian) |
+//! | `conflux:{db}:{channel}:pack:{incarnation}` | that incarnation | a pack with its frames |
+//! | `conflux:process:{process}` | a process with several links | a pack (`packing.rs`) |
 //!
 //! There are two keys: `conflux:{db}:{channel}:cluster`, the marker that a cluster runs, expires within seconds;
 //! `conflux:{db}:{channel}:members`, the note of its members, outlives it by minutes. In a Redis Cluster the name of the
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use redis::{Cmd, Msg, Value};
+use ring::digest::{SHA256, digest};
 
 use super::OutboundFrame;
 use crate::raft::{Incarnation, Target};
@@ -28,14 +31,42 @@ pub(super) struct Topics {
     all: String,
     mine: String,
     echo: String,
+    pack: String,
+    address: Address,
     marker: String,
     note: String,
+}
+
+/// A link among all links of a server: the fingerprint of its channel, and its incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Address {
+    channel: u64,
+    incarnation: Incarnation,
+}
+
+impl Address {
+    pub(super) const BYTES: usize = 24;
+
+    pub(super) fn new(channel: u64, incarnation: u128) -> Self {
+        Self { channel, incarnation: Incarnation::from_u128(incarnation) }
+    }
+
+    /// That of another link on the same channel.
+    pub(super) fn of(self, incarnation: Incarnation) -> Self {
+        Self { incarnation, ..self }
+    }
+
+    pub(super) fn write(self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.channel.to_be_bytes());
+        bytes.extend_from_slice(self.incarnation.as_bytes());
+    }
 }
 
 /// What was heard.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Frame(Bytes),
+    Pack(Bytes),
     Echo(u64),
 }
 
@@ -47,9 +78,13 @@ impl Topics {
         let all = Self::channel(db, channel_name);
         let mine = format!("{all}:{me}");
         let echo = format!("{all}:echo:{me}");
+        let pack = format!("{all}:pack:{me}");
+        let hash = digest(&SHA256, all.as_bytes());
+        let mut fingerprint = hash.as_ref();
+        let address = Address { channel: fingerprint.get_u64(), incarnation: me };
         let marker = format!("{all}:cluster");
         let note = format!("{all}:members");
-        Self { me, all, mine, echo, marker, note }
+        Self { me, all, mine, echo, pack, address, marker, note }
     }
 
     /// The name of the channel on a server.
@@ -74,8 +109,26 @@ impl Topics {
     }
 
     /// What a link subscribes to.
-    pub(super) fn names(&self) -> [&str; 3] {
-        [&self.all, &self.mine, &self.echo]
+    pub(super) fn names(&self) -> [&str; 4] {
+        [&self.all, &self.mine, &self.echo, &self.pack]
+    }
+
+    pub(super) fn me(&self) -> Incarnation {
+        self.me
+    }
+
+    pub(super) fn address(&self) -> Address {
+        self.address
+    }
+
+    /// The topic for packs with frames of one link of this channel.
+    pub(super) fn pack_of(&self, incarnation: Incarnation) -> String {
+        format!("{}:pack:{incarnation}", self.all)
+    }
+
+    #[cfg(test)]
+    pub(super) fn mine(&self) -> &str {
+        &self.mine
     }
 
     /// The command that keeps the marker for so long.
@@ -194,6 +247,8 @@ impl Topics {
             (sender != self.me.as_bytes().as_slice()).then_some(Received::Frame(payload))
         } else if topic == self.mine {
             Some(Received::Frame(payload))
+        } else if topic == self.pack {
+            Some(Received::Pack(payload))
         } else if topic == self.echo && payload.len() == 8 {
             Some(Received::Echo(payload.get_u64()))
         } else {

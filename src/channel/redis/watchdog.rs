@@ -1,8 +1,11 @@
-//! Checks that a session works, by publishing an echo to itself and waiting for it.
+//! Checks that a session works, by publishing echoes to its own links and waiting for them.
 //!
 //! Run by the supervisor as one task per session. Nothing less will do: a frozen server keeps both connections open,
 //! one that cut off our subscriber still takes what we publish, and frames from others say nothing about ours. It must
 //! never be the reason why a frame waits.
+//!
+//! Each time, one of the links has an echo in turn, and so has every link whose last echo was not heard. Any echo proves
+//! the connections; a link whose own are lost while those of others are heard is broken by itself.
 
 use std::{
     mem::replace,
@@ -14,27 +17,28 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use redis::{Cmd, RedisError};
-use tokio::{sync::watch, time::timeout};
+use tokio::time::timeout;
 
 use super::{
-    super::{
-        Health,
-        marker::{Marker, MarkerRequest, NOTE_IS_KEPT},
-    },
+    super::marker::{MarkerRequest, NOTE_IS_KEPT},
+    cause::cause,
+    echoes::Echoes,
     ended::Ended,
     endpoint::{Endpoint, Publishing},
+    redis_link::RedisLink,
     role::{Question, Role},
-    socket_writer::SocketWriter,
+    shared::Shared,
     topics::Topics,
 };
 
 /// Echoes that may go unheard before the session counts as dead. Several short waits rather than one long one: a
 /// process that was itself stopped for a while finds its timer over and its echo unread, and this gives it the time
 /// to read it.
-const ECHOES_UNHEARD_MAX: u32 = 4;
+pub(super) const ECHOES_UNHEARD_MAX: u32 = 4;
 /// As long as anything else arrives, an echo may only be late, behind what is large on a slow line. But whatever
-/// arrives says nothing of what this link sends: after so many times as long, that counts as lost.
+/// arrives says nothing of what this session sends: after so many times as long, that counts as lost.
 const BUSY_FACTOR: u32 = 10;
 
 /// How many times `patience` the marker lives after its last refresh. Two servers may both take themselves for the
@@ -48,86 +52,99 @@ pub(super) struct Watchdog {
     pub(super) publishing: Publishing,
     /// What finds out each time whether the server is still no replica.
     pub(super) question: Option<Question>,
-    pub(super) marker: Arc<Marker>,
-    /// What was last seen of the marker; `None` if this user may not look for it.
-    pub(super) sees_mark: watch::Receiver<Option<bool>>,
-    pub(super) marked: watch::Sender<Option<bool>>,
-    /// This session follows another, or attempts that failed.
-    pub(super) returns: bool,
-    pub(super) writer: Arc<SocketWriter>,
+    pub(super) shared: Arc<Shared>,
     pub(super) endpoint: Endpoint,
-    pub(super) topics: Topics,
-    pub(super) heard: watch::Receiver<u64>,
+    pub(super) echoes: Arc<Echoes>,
     /// Rises with whatever arrives.
     pub(super) received: Arc<AtomicU64>,
-    pub(super) health: Arc<watch::Sender<Health>>,
-    pub(super) patience: Duration,
-    /// The note that this session gave to the server, and when.
-    pub(super) noted: Option<(Bytes, Instant)>,
-    /// The numbers of a session's echoes follow this one, which no other session of the link shares: an echo that was
-    /// stuck in the server says nothing about the connections of today.
-    pub(super) first: u64,
+    /// What this session gave to the server for each link.
+    pub(super) kept: Vec<(Arc<RedisLink>, Kept)>,
+    /// Whose turn it was last.
+    pub(super) turn: usize,
+}
+
+/// When the server was given a link's marker and note in this session.
+#[derive(Default)]
+pub(super) struct Kept {
+    marked: Option<Instant>,
+    noted: Option<(Bytes, Instant)>,
 }
 
 impl Watchdog {
-    /// Echoes until none is heard within `patience`, or the server refuses one. Says so when one is heard.
+    /// Echoes until none is heard within `patience`, or the server refuses all.
     pub(super) async fn run(mut self) -> Ended {
-        let interval = self.patience / ECHOES_UNHEARD_MAX;
-        let mut number = self.first;
-        let mut newest = None;
+        let interval = self.shared.patience / ECHOES_UNHEARD_MAX;
         let mut is_late = false;
         let (mut received, mut intervals_silent) = (0, 0);
         loop {
-            number += 1;
-            let refusal = timeout(interval, self.refusal(is_late));
-            let (heard, refusal) = tokio::join!(timeout(interval, self.echo(number)), refusal);
-            if let Ok(Some(error)) = refusal {
-                return refused(&self.topics, error);
-            }
+            let links = self.asked();
+            let number = self.echoes.next();
+            let refusal = timeout(interval, self.refusal(is_late, links.first()));
+            let (heard, refusal) = tokio::join!(timeout(interval, self.echo(number, &links)), refusal);
+            let refusal = refusal.ok().flatten();
             is_late = match heard {
                 Ok(Ok(())) => false,
                 Ok(Err(ended)) => return ended,
                 Err(_) => true,
             };
-            // What anyone else publishes into the topic of our echoes is not counted. An earlier echo is: the way there
-            // and back may be longer than an interval.
-            let heard = Some(*self.heard.borrow()).filter(|heard| (self.first + 1..=number).contains(heard));
-            newest = newest.max(heard);
+            if let Some((topics, error)) = refusal
+                && !self.shared.links.any(RedisLink::is_proven)
+            {
+                return refused(&topics, error);
+            }
+            self.break_lost_links(interval).await;
             let received_before = replace(&mut received, self.received.load(Ordering::Relaxed));
             intervals_silent = if received == received_before { intervals_silent + 1 } else { 0 };
-            let unheard = number - newest.unwrap_or(self.first);
+            let unheard = if links.is_empty() { 0 } else { number - self.echoes.newest() };
             let factor = if intervals_silent >= ECHOES_UNHEARD_MAX { 1 } else { BUSY_FACTOR };
             if unheard >= (factor * ECHOES_UNHEARD_MAX).into() {
-                return Ended::Silent { patience: factor * self.patience };
-            }
-            let has_just_returned = self.returns && number - self.first <= ECHOES_UNHEARD_MAX.into();
-            self.marker.set_found(*self.sees_mark.borrow() == Some(true) || has_just_returned);
-            if heard.is_some() {
-                self.health.send_if_modified(|health| replace(health, Health::Healthy) != Health::Healthy);
+                return Ended::Silent { patience: factor * self.shared.patience };
             }
             if !is_late {
-                let _ = timeout(interval, self.marker.urgent()).await;
+                let _ = timeout(interval, self.shared.is_urgent.notified()).await;
             }
         }
     }
 
-    /// Publishes an echo and waits until it is heard.
-    async fn echo(&mut self, number: u64) -> Result<(), Ended> {
-        let command = self.topics.publish_echo(number);
-        let (mark, look) = (self.mark(), self.look());
-        let note = self.note();
+    /// The links that have an echo now.
+    fn asked(&mut self) -> Vec<Arc<RedisLink>> {
+        let links = self.shared.links.select(RedisLink::is_admitted);
+        self.turn = (self.turn + 1) % links.len().max(1);
+        let is_asked = |(index, link): &(usize, Arc<RedisLink>)| *index == self.turn || !link.is_sound();
+        links.into_iter().enumerate().filter(is_asked).map(|(_, link)| link).collect()
+    }
+
+    /// Publishes an echo to each of the links and waits until one is heard.
+    async fn echo(&mut self, number: u64, links: &[Arc<RedisLink>]) -> Result<(), Ended> {
+        let mut commands: Vec<Cmd> = Vec::new();
+        for link in links {
+            link.asks(number);
+            commands.push(link.topics.publish_echo(number));
+        }
+        commands.extend(self.shared.writer.packing.echo());
+        let kept = self.keep();
         match &mut self.publishing {
             Publishing::Socket(_) => {
-                // The replies are for `publisher::listen`.
-                let asked = self.question.map(Question::command).into_iter().chain(look);
-                let asked: Vec<Cmd> = asked.flat_map(Topics::aloud).collect();
-                let commands: Vec<Cmd> = [command].into_iter().chain(mark).chain(note).chain(asked).collect();
-                self.writer.commands(&commands);
+                commands.extend(kept);
+                // The reply is for `publisher::listen`.
+                commands.extend(self.question.map(Question::command).into_iter().flat_map(Topics::aloud));
+                self.shared.writer.write_commands(&commands);
             }
             Publishing::Client(connection) => {
-                let reply = connection.send_packed_command(&command).await;
-                if let Err(error) = reply.and_then(|reply| reply.extract_error()) {
-                    return Err(refused(&self.topics, error));
+                let sent = commands.iter().map(|command| {
+                    let mut connection = connection.clone();
+                    async move {
+                        connection.send_packed_command(command).await.and_then(|reply| reply.extract_error())
+                    }
+                });
+                let refusal = links
+                    .iter()
+                    .zip(join_all(sent).await)
+                    .find_map(|(link, reply)| Some((link, reply.err()?)));
+                if let Some((link, error)) = refusal
+                    && !self.shared.links.any(RedisLink::is_proven)
+                {
+                    return Err(refused(&link.topics, error));
                 }
                 if let Some(question) = self.question
                     && let Ok(reply) = connection.send_packed_command(&question.command()).await
@@ -135,56 +152,72 @@ impl Watchdog {
                 {
                     return Err(Ended::Replica);
                 }
-                for command in mark.into_iter().chain(note) {
+                for command in kept {
                     let _ = connection.send_packed_command(&command).await;
-                }
-                if let Some(look) = look
-                    && let Ok(reply) = connection.send_packed_command(&look).await
-                {
-                    self.marked.send_replace(Topics::is_marked(&reply));
                 }
             }
         }
-        self.heard.wait_for(|heard| *heard == number).await.map_err(|_| Ended::Deaf)?;
+        if !links.is_empty() {
+            self.echoes.heard(number).await;
+        }
         Ok(())
     }
 
-    /// Who may not even look for the marker has no right to it at all.
-    fn may_mark(&self) -> bool {
-        self.sees_mark.borrow().is_some()
-    }
-
-    fn mark(&self) -> Option<Cmd> {
-        let keeps = self.marker.request() == MarkerRequest::Keep && self.may_mark();
-        keeps.then(|| self.topics.mark(MARKER_PATIENCES * self.patience))
-    }
-
-    /// What keeps the note, if the server has not got it or may have lost it.
-    fn note(&mut self) -> Option<Cmd> {
-        if self.marker.request() != MarkerRequest::Keep || !self.may_mark() {
-            self.noted = None;
-            return None;
+    /// Reports links whose echoes are lost while those of others are heard.
+    async fn break_lost_links(&self, interval: Duration) {
+        let newest = self.echoes.newest();
+        let is_lost = |link: &RedisLink| link.echoes_lost(newest) >= ECHOES_UNHEARD_MAX.into();
+        for link in self.shared.links.select(is_lost) {
+            let refusal = timeout(interval, self.endpoint.refusal_of(&link.topics.publish_no_echo())).await;
+            let ended = match refusal {
+                Ok(Some(error)) => refused(&link.topics, error),
+                Ok(None) | Err(_) => Ended::Silent { patience: self.shared.patience },
+            };
+            if let Some(cause) = cause(&ended, &self.endpoint) {
+                link.set_broken(&cause);
+            }
         }
-        let note = self.marker.note();
-        let is_kept = |(kept, since): &(Bytes, Instant)| *kept == note && since.elapsed() < NOTE_INTERVAL;
-        if note.is_empty() || self.noted.as_ref().is_some_and(is_kept) {
-            return None;
-        }
-        let command = self.topics.keep_note(&note, NOTE_IS_KEPT);
-        self.noted = Some((note, Instant::now()));
-        Some(command)
     }
 
-    fn look(&self) -> Option<Cmd> {
-        (self.marker.request() == MarkerRequest::Look && self.may_mark()).then(|| self.topics.look())
+    /// What keeps the markers and the notes of the links.
+    fn keep(&mut self) -> Vec<Cmd> {
+        let links = self.shared.links.select(|link| {
+            link.marker.request() == MarkerRequest::Keep && link.may_mark() && !link.is_leaving()
+        });
+        let mut former = std::mem::take(&mut self.kept);
+        let mut commands = Vec::new();
+        for link in links {
+            let position = former.iter().position(|(other, _)| Arc::ptr_eq(other, &link));
+            let mut kept = position.map(|index| former.swap_remove(index).1).unwrap_or_default();
+            if kept.marked.is_none_or(|at| at.elapsed() >= self.shared.patience) {
+                commands.push(link.topics.mark(MARKER_PATIENCES * self.shared.patience));
+                kept.marked = Some(Instant::now());
+            }
+            let note = link.marker.note();
+            let is_kept = |(kept, since): &(Bytes, Instant)| *kept == note && since.elapsed() < NOTE_INTERVAL;
+            if !note.is_empty() && !kept.noted.as_ref().is_some_and(is_kept) {
+                commands.push(link.topics.keep_note(&note, NOTE_IS_KEPT));
+                kept.noted = Some((note, Instant::now()));
+            }
+            self.kept.push((link, kept));
+        }
+        commands
     }
 
     /// Why the last echo was not heard, if it is the server that refuses it: a socket does not hear that.
-    fn refusal(&self, is_late: bool) -> impl Future<Output = Option<RedisError>> + use<> {
+    fn refusal(
+        &self,
+        is_late: bool,
+        link: Option<&Arc<RedisLink>>,
+    ) -> impl Future<Output = Option<(Topics, RedisError)>> + use<> {
         let asks = is_late && matches!(self.publishing, Publishing::Socket(_));
         let endpoint = self.endpoint.clone();
-        let command = self.topics.publish_no_echo();
-        async move { if asks { endpoint.refusal_of(&command).await } else { None } }
+        let topics = link.filter(|_| asks).map(|link| link.topics.clone());
+        async move {
+            let topics = topics?;
+            let error = endpoint.refusal_of(&topics.publish_no_echo()).await?;
+            Some((topics, error))
+        }
     }
 }
 

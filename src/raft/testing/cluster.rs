@@ -338,6 +338,9 @@ impl Cluster {
             replica.untold += 1;
         } else {
             self.handle(name, Input::Tick);
+            if self.rests {
+                self.handle(name, Input::TickNumber(self.now));
+            }
         }
     }
 
