@@ -130,6 +130,8 @@ pub enum Bug {
     FiresTwice,
     /// A learner continues to know a member as its leader that campaigns.
     TakesCandidateForLeader,
+    /// A node takes a frame that is meant for others.
+    HearsFramesForOthers,
     /// A session that has ended is ended again.
     EndsSessionTwice,
     /// A leader ends the session of a member that it does not hear, and does not ask the others.
