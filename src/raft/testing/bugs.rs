@@ -251,6 +251,19 @@ fn bug_of_applying_a_change_at_once_is_caught_by_a_read() {
 }
 
 #[test]
+fn bug_of_hearing_frames_for_others_is_caught_by_a_former_leader() {
+    assert_caught_by_script(
+        Bug::HearsFramesForOthers,
+        "a_heartbeat_for_others_commits_nothing_on_a_former_leader",
+    );
+}
+
+#[test]
+fn bug_of_hearing_frames_for_others_is_caught() {
+    assert_caught(Bug::HearsFramesForOthers, (1..).step_by(2), churn::live_through);
+}
+
+#[test]
 fn bug_of_forgetting_the_request_table_is_caught() {
     assert_caught(Bug::ForgetsRequestTable, 0.., simulation::live_through);
 }
