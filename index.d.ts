@@ -560,7 +560,7 @@ declare namespace conflux {
   interface CustomLink {
     /** Sends a frame to the node that has joined as `to`, if there is one. The bytes are yours. */
     send(to: string, frame: Uint8Array): unknown
-    /** Sends a frame to all other nodes of the channel. */
+    /** Sends a frame to all other nodes of the channel: in clusters of four and more, most of what a leader sends. */
     broadcast(frame: Uint8Array): unknown
     /** Leaves the channel. The node waits for its promise for up to half a second. */
     close(): unknown

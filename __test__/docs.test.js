@@ -76,6 +76,7 @@ for (const name of [
   'docs/redis.md',
   'docs/redux.md',
   'docs/reliability.md',
+  'docs/scale.md',
   'docs/testing.md'
 ]) {
   test(`the links of ${name} lead somewhere`, () => {

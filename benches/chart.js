@@ -1,6 +1,6 @@
 /**
- * Draws a run as an SVG chart, with Vega and without a browser: what peers do in flight and one at a time, on
- * logarithmic scales. Called by `docs.js`.
+ * Draws SVG charts, with Vega and without a browser: what peers do in flight and one at a time, on logarithmic scales,
+ * and the curves of `scale.js`. Called by `docs.js` and `scale/page.js`.
  */
 'use strict'
 
@@ -10,12 +10,50 @@ const { describe } = require('./machine')
 const { missingPackage, requirePackage } = require('./packages')
 
 const WIDTH = 560
+const SCHEMA = 'https://vega.github.io/schema/vega-lite/v5.json'
 
 async function chart(run, peers) {
+  return draw(specification(run, peers))
+}
+
+/** A panel for each series of a curve, one above the other. */
+async function curveChart(curve, points, subtitle) {
+  return draw({
+    $schema: SCHEMA,
+    background: 'white',
+    padding: 16,
+    title: { text: curve.title, subtitle, anchor: 'start' },
+    vconcat: curve.series.map(({ name, unit }) => line(curve.x, name, unit, points))
+  })
+}
+
+function line({ title, unit: xUnit }, name, unit, points) {
+  const withUnit = (text, unit) => (unit ? `${text} (${unit})` : text)
+  const values = points.map(({ x, figures }) => ({ x: `${x.toLocaleString('en')}`, y: figures[name] }))
+  return {
+    width: WIDTH,
+    height: 130,
+    data: { values },
+    encoding: {
+      // The sizes were chosen, each a multiple of the one before: they stand at equal distances.
+      x: { field: 'x', type: 'ordinal', sort: null, title: withUnit(title, xUnit), axis: { labelAngle: 0 } },
+      y: { field: 'y', type: 'quantitative', title: withUnit(name, unit), scale: { zero: true } }
+    },
+    layer: [
+      { mark: { type: 'line', point: true, color: '#0b6e4f' } },
+      {
+        mark: { type: 'text', dy: -8 },
+        encoding: { text: { field: 'y', type: 'quantitative', format: ',.3~r' } }
+      }
+    ]
+  }
+}
+
+async function draw(specification) {
   assertDrawable()
   const vega = requirePackage('vega')
   const { compile } = requirePackage('vega-lite')
-  const { spec } = compile(specification(run, peers))
+  const { spec } = compile(specification)
   return new vega.View(vega.parse(spec), { renderer: 'none' }).toSVG()
 }
 
@@ -25,7 +63,7 @@ function specification(run, peers) {
       .map(peer => ({ peer: peer.title, value: figure(run.records, scenario, title, peer.name, name) }))
       .filter(({ value }) => value !== undefined)
   return {
-    $schema: 'https://vega.github.io/schema/vega-lite/v5.json',
+    $schema: SCHEMA,
     background: 'white',
     padding: 16,
     title: {
@@ -92,4 +130,4 @@ function assertDrawable() {
   if (how) throw new Stop(`The chart is drawn by vega-lite, which is not installed: ${how}.`)
 }
 
-module.exports = { assertDrawable, chart }
+module.exports = { assertDrawable, chart, curveChart }

@@ -1,9 +1,9 @@
 //! The frame that a node sends to others in one turn, its messages, and their encoding.
 //!
-//! A frame is `magic (2) | version (1) | checksum (4, little endian) | length of the header (1) | header | messages`; header
-//! and messages are in postcard. The checksum is the CRC32C of the messages, followed by the length and the header: so a
-//! leader encodes and checksums what it sends to all followers once, although each frame names its receiver. Decoding
-//! accepts any bytes: what is no frame of ours is an error, never a panic.
+//! A frame is `magic (2) | version (1) | checksum (4, little endian) | length of the header (2, little endian) | header |
+//! messages`; header and messages are in postcard. The checksum is the CRC32C of the messages, followed by the length and
+//! the header: so a leader encodes and checksums what it sends to all followers once, although each frame names its
+//! receivers. Decoding accepts any bytes: what is no frame of ours is an error, never a panic.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::application::Application;
-use super::events::StateHash;
+use super::events::{StateHash, Target};
 use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
 /// The version of the protocol that this build speaks.
@@ -19,6 +19,10 @@ pub const VERSION: u8 = 1;
 
 const MAGIC: [u8; 2] = *b"cx";
 const PREFIX_BYTES: usize = 7;
+const LENGTH_BYTES: usize = 2;
+
+/// More receivers than this have several frames, so that the length of a header fits.
+pub const RECEIVERS_MAX: usize = 1_024;
 
 /// What one node sends to another, or to all, in one turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,9 +32,44 @@ pub struct Frame {
     pub from: Incarnation,
     /// `None`: the sender has no storage, so there is no other process of its incarnation.
     pub start: Option<Started>,
-    /// `None`: to all.
-    pub to: Option<Incarnation>,
+    pub to: Receivers,
     pub messages: Vec<Message>,
+}
+
+/// The nodes that a frame is meant for. All others ignore it, even if their channel delivers it to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Receivers {
+    All,
+    One(Incarnation),
+    /// Several members at once. It travels to all.
+    Some(Arc<[RaftId]>),
+}
+
+impl From<Target> for Receivers {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::All => Self::All,
+            Target::One(incarnation) => Self::One(incarnation),
+        }
+    }
+}
+
+impl Receivers {
+    pub fn include(&self, me: Incarnation) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(incarnation) => *incarnation == me,
+            Self::Some(members) => members.contains(&me.raft_id()),
+        }
+    }
+
+    /// Where the channel takes the frame.
+    pub fn target(&self) -> Target {
+        match self {
+            Self::One(incarnation) => Target::One(*incarnation),
+            Self::All | Self::Some(_) => Target::All,
+        }
+    }
 }
 
 /// The messages of a frame, encoded: the same bytes for every receiver.
@@ -310,6 +349,8 @@ pub struct RaftMessage {
     pub reject_hint: u64,
     pub context: Bytes,
     pub entries: Vec<WireEntry>,
+    /// In an `Append` or `Heartbeat`: a learner answers it at once, like a voter, and not some time later.
+    pub asks: bool,
 }
 
 /// An entry of the log on the wire.
@@ -346,18 +387,20 @@ impl Frame {
         cluster: ClusterUuid,
         from: Incarnation,
         start: Option<Started>,
-        to: Option<Incarnation>,
+        to: &Receivers,
         messages: &EncodedMessages,
     ) -> Bytes {
-        const HEADER_BYTES_MAX: usize = 128;
-        let mut bytes = Vec::with_capacity(PREFIX_BYTES + 1 + HEADER_BYTES_MAX + messages.bytes.len());
+        const RECEIVER_BYTES_MAX: usize = 10;
+        let receivers = if let Receivers::Some(members) = to { members.len() } else { 0 };
+        let header_bytes = 128 + receivers * RECEIVER_BYTES_MAX;
+        let mut bytes = Vec::with_capacity(PREFIX_BYTES + LENGTH_BYTES + header_bytes + messages.bytes.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.push(VERSION);
-        bytes.extend_from_slice(&[0; 4]);
-        bytes.push(0);
+        bytes.extend_from_slice(&[0; 4 + LENGTH_BYTES]);
         let mut bytes = encode(&(cluster, from, start, to), bytes);
-        let length = bytes.len() - PREFIX_BYTES - 1;
-        bytes[PREFIX_BYTES] = length.try_into().expect("a header is at most some 100 bytes");
+        let length = bytes.len() - PREFIX_BYTES - LENGTH_BYTES;
+        let length = u16::try_from(length).expect("a frame has at most `RECEIVERS_MAX` receivers");
+        bytes[PREFIX_BYTES..][..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         let checksum = crc32c::crc32c_append(messages.checksum, &bytes[PREFIX_BYTES..]);
         bytes[3..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
         bytes.extend_from_slice(&messages.bytes);
@@ -366,10 +409,18 @@ impl Frame {
 
     pub fn encode(&self) -> Bytes {
         let messages = EncodedMessages::new(&self.messages, 128);
-        Self::of(self.cluster, self.from, self.start, self.to, &messages)
+        Self::of(self.cluster, self.from, self.start, &self.to, &messages)
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::decode_if(bytes, |_| true).map(|frame| frame.expect("every frame is wanted"))
+    }
+
+    /// Decodes a frame if its receivers are accepted; `None` if not. What is meant for other nodes costs little.
+    pub fn decode_if(
+        bytes: &[u8],
+        accepts: impl FnOnce(&Receivers) -> bool,
+    ) -> Result<Option<Self>, Malformed> {
         let Some((prefix, rest)) = bytes.split_at_checked(PREFIX_BYTES) else {
             return Err(Malformed::NoFrame);
         };
@@ -379,15 +430,19 @@ impl Frame {
         if prefix[2] != VERSION {
             return Err(Malformed::OtherVersion(prefix[2]));
         }
-        let length = rest.first().map_or(0, |length| usize::from(*length));
-        let Some((header, messages)) = rest.split_at_checked(1 + length) else {
+        let length = rest.first_chunk().map_or(0, |length| usize::from(u16::from_le_bytes(*length)));
+        let Some((header, messages)) = rest.split_at_checked(LENGTH_BYTES + length) else {
             return Err(Malformed::NoFrame);
         };
+        // Damage may make the receivers look like others: then a frame is lost, as damaged ones are.
+        let (cluster, from, start, to) = decode(&header[LENGTH_BYTES..])?;
+        if !accepts(&to) {
+            return Ok(None);
+        }
         if prefix[3..] != crc32c::crc32c_append(crc32c::crc32c(messages), header).to_le_bytes() {
             return Err(Malformed::NoFrame);
         }
-        let (cluster, from, start, to) = decode(&header[1..])?;
-        Ok(Self { cluster, from, start, to, messages: decode(messages)? })
+        Ok(Some(Self { cluster, from, start, to, messages: decode(messages)? }))
     }
 }
 

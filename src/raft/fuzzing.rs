@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::bootstrap::Note;
 use super::entry::{Admission, Context};
 use super::events::{Delivery, Input, Work};
-use super::frame::{Chunk, Frame, VERSION};
+use super::frame::{Chunk, Frame, Receivers, VERSION};
 use super::identity::Incarnation;
 use super::membership::members::Members;
 use super::node::Node;
@@ -108,7 +108,7 @@ pub fn core(bytes: &[u8]) {
         if let Ok(mut frame) = Frame::decode(&heard)
             && length % 2 == 1
         {
-            (frame.cluster, frame.to) = (node.status().cluster, None);
+            (frame.cluster, frame.to) = (node.status().cluster, Receivers::All);
             heard = frame.encode().to_vec();
         }
         turn(&mut node, Input::Frame(heard.into()));

@@ -9,6 +9,7 @@ mod configuration;
 mod injected_bugs;
 #[cfg(test)]
 mod inspection;
+mod learner_answers;
 mod receipts;
 mod unsaved;
 mod window;
@@ -33,6 +34,7 @@ use super::snapshot::{self, Snapshot};
 use super::timing::Timing;
 use super::{guard, wire};
 use append_flow::AppendFlow;
+use learner_answers::LearnerAnswers;
 use unsaved::{Installing, Unsaved};
 pub use unsaved::{Storage, UNSAVED_BYTES_MAX};
 
@@ -59,6 +61,9 @@ pub struct RaftGroup {
     receipts: Vec<(RaftId, RaftMessage)>,
     /// The term in which, and the index up to which, the log is known to match the leader's.
     received: (u64, u64),
+    learner_answers: LearnerAnswers,
+    /// As a leader: when each member last answered.
+    answered_at: BTreeMap<RaftId, u64>,
     /// The last append response of this tick: to whom, in which term, up to which index.
     acknowledged: Option<(RaftId, u64, u64)>,
     committed: VecDeque<Entry>,
@@ -154,6 +159,8 @@ impl RaftGroup {
             out: Vec::new(),
             receipts: Vec::new(),
             received: (0, 0),
+            learner_answers: LearnerAnswers::default(),
+            answered_at: BTreeMap::new(),
             acknowledged: None,
             committed: VecDeque::new(),
             conf_index: applied,
@@ -249,9 +256,12 @@ impl RaftGroup {
         (self.raw.raft.raft_log.last_term(), self.last_index())
     }
 
-    /// Whether a voter answered within the last election timeout, as the leader knows it.
+    /// Whether a member answered within the last election timeout, as the leader knows it. raft-rs forgets at intervals
+    /// who was active, and a learner answers less often than a voter.
     pub fn is_active(&self, id: RaftId) -> bool {
-        self.raw.raft.prs().get(id).is_some_and(|progress| progress.recent_active)
+        let answered_at = self.answered_at.get(&id).filter(|_| !self.is_voter(id));
+        let answered = answered_at.is_some_and(|answered_at| self.now < answered_at + self.timing.election());
+        answered || self.raw.raft.prs().get(id).is_some_and(|progress| progress.recent_active)
     }
 
     /// The voter with the longest log, of those that may lead; none that is about to lose its vote.
@@ -368,9 +378,13 @@ impl RaftGroup {
             return;
         }
         injected_bug!(CountsHalfAsQuorum, self.counts_twice(from, &message));
+        if self.is_leader() && self.is_member(from) {
+            self.answered_at.insert(from, self.now);
+        }
         if message.kind == RaftKind::Receipt {
             return self.handle_receipt(from, message);
         }
+        self.learner_answers.note(&message);
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
             // raft-rs rejects messages that it cannot use, such as a response of a former member; that is not an error

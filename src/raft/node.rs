@@ -31,6 +31,7 @@ mod quarantine;
 mod quorum_recovery;
 mod reads;
 mod replica;
+mod shared_messages;
 mod snapshot_schedule;
 mod snapshot_transfers;
 mod snapshots;
@@ -50,8 +51,8 @@ use rand_chacha::{
 
 use super::bootstrap::{self, Bootstrap, Phase};
 use super::coordination::Timers;
-use super::events::{Delivery, Input, Operation, StoredState, Target, Warning, Work};
-use super::frame::{Message, Requests};
+use super::events::{Delivery, Input, Operation, StoredState, Warning, Work};
+use super::frame::Requests;
 use super::options::Options;
 use super::requests::ClientSession;
 use super::status::{IgnoredFrames, Status};
@@ -578,13 +579,9 @@ impl Node {
     fn flush(&mut self) {
         let may_campaign = self.replica.as_ref().is_some_and(|replica| self.may_campaign(replica));
         if let Some(replica) = &mut self.replica {
-            for (to, message) in self.commit_piggyback.hold(replica.group.take_messages()) {
-                if replica.may_send(&message, may_campaign)
-                    && let Some(to) = replica.incarnation(to)
-                {
-                    self.output.send(Target::One(to), Message::Raft(message));
-                }
-            }
+            let mut messages = self.commit_piggyback.hold(replica.group.take_messages());
+            messages.retain(|(_, message)| replica.may_send(message, may_campaign));
+            shared_messages::send(messages, replica, &mut self.output);
         }
         self.seal_as(self.bootstrap.me());
     }

@@ -1,7 +1,7 @@
 //! Collects the messages of one turn, so that each peer receives one frame.
 
-use super::events::{Lane, Target, Work};
-use super::frame::{EncodedMessages, Frame, Message, RaftKind, Started};
+use super::events::{Lane, Work};
+use super::frame::{EncodedMessages, Frame, Message, RaftKind, Receivers, Started};
 use super::identity::{ClusterUuid, Incarnation};
 
 /// A frame is closed when it holds about this much; a turn that says more makes several.
@@ -10,7 +10,7 @@ const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Messages of both lanes share a frame up to about this size: a second frame costs more than the wait.
 const MIXED_FRAME_BYTES_MAX: usize = 16 << 10;
 
-/// Messages of one turn, by target, in the order in which targets were first spoken to.
+/// Messages of one turn, by receivers, in the order of the first message to them.
 #[derive(Debug, Default)]
 pub struct Outbox {
     pages: Vec<Page>,
@@ -18,16 +18,16 @@ pub struct Outbox {
 
 #[derive(Debug)]
 struct Page {
-    target: Target,
+    receivers: Receivers,
     lane: Lane,
     messages: Vec<Message>,
     bytes: usize,
 }
 
 impl Outbox {
-    pub fn push(&mut self, target: Target, message: Message) {
+    pub fn push(&mut self, receivers: Receivers, message: Message) {
         let (bytes, lane) = (size(&message), lane(&message));
-        let mut open = self.pages.iter_mut().rev().filter(|page| page.target == target);
+        let mut open = self.pages.iter_mut().rev().filter(|page| page.receivers == receivers);
         // Of each lane only the last page is open: the messages of a lane keep their order.
         let page = open.find(|page| page.lane == lane || page.bytes + bytes <= MIXED_FRAME_BYTES_MAX);
         match page.filter(|page| page.bytes + bytes <= FRAME_BYTES_MAX) {
@@ -38,7 +38,7 @@ impl Outbox {
                     page.lane = Lane::Bulk;
                 }
             }
-            None => self.pages.push(Page { target, lane, messages: vec![message], bytes }),
+            None => self.pages.push(Page { receivers, lane, messages: vec![message], bytes }),
         }
     }
 
@@ -55,10 +55,6 @@ impl Outbox {
     ) -> impl Iterator<Item = Work> + '_ {
         let mut encoded: Vec<(Vec<Message>, EncodedMessages)> = Vec::new();
         self.pages.drain(..).map(move |page| {
-            let to = match page.target {
-                Target::All => None,
-                Target::One(incarnation) => Some(incarnation),
-            };
             // Followers that keep up receive the same append.
             let known = encoded.iter().position(|(messages, _)| *messages == page.messages);
             let known = known.unwrap_or_else(|| {
@@ -66,8 +62,8 @@ impl Outbox {
                 encoded.push((page.messages, messages));
                 encoded.len() - 1
             });
-            let frame = Frame::of(cluster, from, start, to, &encoded[known].1);
-            Work::Send(page.target, page.lane, frame)
+            let frame = Frame::of(cluster, from, start, &page.receivers, &encoded[known].1);
+            Work::Send(page.receivers.target(), page.lane, frame)
         })
     }
 }
@@ -149,7 +145,7 @@ mod tests {
     /// The lane of each frame to all, and what it holds: the floors of requests, 0 for a control message.
     fn sealed(messages: impl IntoIterator<Item = Message>) -> Vec<(Lane, Vec<u64>)> {
         let mut outbox = Outbox::default();
-        messages.into_iter().for_each(|message| outbox.push(Target::All, message));
+        messages.into_iter().for_each(|message| outbox.push(Receivers::All, message));
         let work = outbox.seal(ClusterUuid::NONE, Incarnation::from_u128(1), None);
         work.map(|work| {
             let Work::Send(_, lane, bytes) = work else { panic!("{work:?}") };

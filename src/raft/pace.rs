@@ -9,6 +9,8 @@ use super::timing::Timing;
 /// A window begins with so many bytes, and about doubles with each one that is acknowledged, until the line's queue
 /// grows. A peer whose disk is slow acknowledges late as well: this much it gets in any case.
 const BYTES_MIN: usize = 16 << 10;
+/// A window below this is that of a line that carries less than some 10 Mbit/s.
+const NARROW_BYTES: usize = 128 << 10;
 /// What is not acknowledged may be lost after so many heartbeats, or twice as long as the last took; each time that it
 /// seems so, the next takes twice as long, but so often only.
 const FAILURES_MAX: u32 = 3;
@@ -80,6 +82,16 @@ impl Pace {
 
     pub fn has_room(&self, bytes: usize) -> bool {
         self.outstanding == 0 || self.outstanding + bytes <= self.window
+    }
+
+    /// The line carries little, or it is not known yet that it carries more.
+    pub fn is_narrow(&self) -> bool {
+        self.window < NARROW_BYTES
+    }
+
+    /// Half of the window is used.
+    pub fn is_half_used(&self) -> bool {
+        2 * self.outstanding > self.window
     }
 
     /// What is larger should be sent in pieces of this size.

@@ -57,6 +57,18 @@ impl Timing {
         10 * self.election
     }
 
+    /// A learner answers a heartbeat when it has sent nothing for so long: twice within an election timeout, so that one
+    /// answer may be lost before it counts as silent.
+    pub fn learner_answer(&self) -> u64 {
+        (2 * self.election_min / 3).max(1)
+    }
+
+    /// A learner's acknowledgement waits for others for so long: it must not seem lost, which is what the leader suspects
+    /// after a heartbeat interval.
+    pub fn acknowledgement_held_max(&self) -> u64 {
+        (self.heartbeat / 2).max(1)
+    }
+
     /// Without a leader for so long, several elections have failed: the quorum is lost, if voters are missing.
     pub fn quorum_lost(&self) -> u64 {
         10 * self.election

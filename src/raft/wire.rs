@@ -46,6 +46,7 @@ pub fn outgoing(message: Message) -> Option<RaftMessage> {
         reject: message.reject,
         reject_hint: message.reject_hint,
         context: message.context,
+        asks: false,
         entries: entries
             .map(|entry| WireEntry {
                 term: entry.term,

@@ -4,7 +4,9 @@
 //! one copy is the allocation in which it is sealed.
 //!
 //! A frame to one node is sealed with the first key of that node's ring, where this node has it, else with its own first
-//! key. So a node that missed a rotation can return as long as the others still have its key.
+//! key. So a node that missed a rotation can return as long as the others still have its key. A frame to all is sealed
+//! once more for each such key: most of what a leader sends is to all, and a node that can open both takes it twice, as if
+//! the channel had repeated it.
 
 use std::sync::{
     Arc, Mutex,
@@ -44,7 +46,29 @@ impl Sealer {
     pub(super) fn seal(&self, kind: Kind, to: Target, plain: Bytes) -> Option<Bytes> {
         let keys = self.keys();
         let Some(first) = keys.first() else { return Some(plain) };
-        let key = self.key_for(to, &keys).unwrap_or(first);
+        self.seal_with(self.key_for(to, &keys).unwrap_or(first), first, kind, to, &plain)
+    }
+
+    /// The same frame to all, for those that may not have this node's first key.
+    fn seal_for_others(&self, plain: &Bytes) -> Vec<Bytes> {
+        let keys = self.keys();
+        let [first, others @ ..] = &*keys else { return Vec::new() };
+        if others.is_empty() {
+            return Vec::new();
+        }
+        let used = self.security.first_keys();
+        let others = others.iter().filter(|key| used.contains(&key.fingerprint));
+        others.filter_map(|key| self.seal_with(key, first, Kind::Frame, Target::All, plain)).collect()
+    }
+
+    fn seal_with(
+        &self,
+        key: &BootKey,
+        first: &BootKey,
+        kind: Kind,
+        to: Target,
+        plain: &Bytes,
+    ) -> Option<Bytes> {
         let counter = self.counter.fetch_add(1, Ordering::Relaxed) + 1;
         let header = Header {
             kind,
@@ -57,7 +81,7 @@ impl Sealer {
         };
         let mut sealed = Vec::with_capacity(HEADER_BYTES + plain.len() + BootKey::TAG_BYTES);
         header.write(&mut sealed);
-        sealed.extend_from_slice(&plain);
+        sealed.extend_from_slice(plain);
         key.seal(counter, &mut sealed)?;
         Some(sealed.into())
     }
@@ -94,6 +118,9 @@ impl Sealer {
 
 impl Sender for Sealer {
     fn send(&self, to: Target, lane: Lane, frame: Bytes) {
+        if to == Target::All {
+            self.seal_for_others(&frame).into_iter().for_each(|sealed| self.inner.send(to, lane, sealed));
+        }
         if let Some(sealed) = self.seal(Kind::Frame, to, frame) {
             self.inner.send(to, lane, sealed);
         }

@@ -3,7 +3,7 @@
 //! Made by `js/`, which changes the ring and describes the rest in the status, from JavaScript's thread.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -114,6 +114,11 @@ impl Security {
 
     pub(super) fn first_key_of(&self, sender: Incarnation) -> Option<Fingerprint> {
         lock(&self.0.first_keys).get(&sender).copied()
+    }
+
+    /// The first keys of all senders.
+    pub(super) fn first_keys(&self) -> BTreeSet<Fingerprint> {
+        lock(&self.0.first_keys).values().copied().collect()
     }
 
     pub(super) fn set_first_key_of(&self, sender: Incarnation, first: Fingerprint) {

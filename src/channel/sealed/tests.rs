@@ -183,6 +183,31 @@ fn a_node_that_knows_only_the_old_key_can_read_what_is_sent_to_it() {
     assert_eq!(behind.key_of(incarnation(1)).as_deref(), Some("new"));
 }
 
+/// A leader sends most of what it has to all.
+#[test]
+fn a_node_that_knows_only_the_old_key_can_read_what_is_sent_to_all_once_it_is_known() {
+    let name = "a node that knows only the old key can read what is sent to all";
+    let ahead = Security::new(name, &[named("new", "a new secret"), named("old", "an old secret")]);
+    let behind = Security::new(name, &[named("old", "an old secret")]);
+    let join = |number, security: &Security| {
+        super::Sealed::new(Box::new(Memory::new(name)), security.clone()).join(incarnation(number))
+    };
+    let [mut one, mut two, mut three] = [(1, &ahead), (2, &behind), (3, &ahead)].map(|(n, s)| join(n, s));
+    let hear = |link: &mut crate::channel::Link| {
+        let mut frames = Vec::new();
+        futures_util::FutureExt::now_or_never(link.inbound.recv_many(&mut frames));
+        frames
+    };
+    one.outbound.say(Target::All, Bytes::from("who is there?"));
+    assert!(hear(&mut two).is_empty());
+    assert_eq!(hear(&mut three), ["who is there?"]);
+    two.outbound.say(Target::One(incarnation(1)), Bytes::from("it is me"));
+    assert_eq!(hear(&mut one), ["it is me"]);
+    one.outbound.say(Target::All, Bytes::from("hello, all"));
+    assert_eq!(hear(&mut two), ["hello, all"]);
+    assert_eq!(hear(&mut three), ["hello, all", "hello, all"]);
+}
+
 #[test]
 fn a_change_of_the_key_is_announced() {
     let name = "a change of the key is announced";

@@ -39,6 +39,8 @@ pub(super) struct AppendFlow {
     /// Since then, nothing was acknowledged for so long that the peer is asked what it has.
     asks: bool,
     asked_at: u64,
+    /// So many appends may be in flight.
+    appends_max: usize,
 }
 
 impl AppendFlow {
@@ -53,6 +55,7 @@ impl AppendFlow {
             last_left: None,
             asks: false,
             asked_at: 0,
+            appends_max: window::APPENDS_MAX,
         }
     }
 
@@ -88,7 +91,10 @@ impl AppendFlow {
         self.last_index = message.index + message.entries.len() as u64;
         match self.waiting.back_mut() {
             // That something is committed is as good to know a little earlier, in order.
-            Some(last) if message.entries.is_empty() => last.commit = last.commit.max(message.commit),
+            Some(last) if message.entries.is_empty() => {
+                last.commit = last.commit.max(message.commit);
+                last.asks |= message.asks;
+            }
             Some(_) => self.waiting.push_back(message),
             None if message.entries.is_empty() => leaving.push(message),
             None => {
@@ -119,16 +125,24 @@ impl AppendFlow {
                 return;
             }
             let rest = cut(first, count);
-            let message = std::mem::replace(first, rest);
+            let mut message = std::mem::replace(first, rest);
             if first.entries.is_empty() {
                 self.waiting.pop_front();
             }
             let last = message.entries.last().expect("what waits has entries");
-            self.flights.push_back((last.index, self.pace.sent(bytes, now)));
             let (index, log_term) = (last.index, last.term);
+            self.flights.push_back((index, self.pace.sent(bytes, now)));
+            message.asks |= self.pace.is_half_used() || 2 * self.flights.len() >= self.appends_max;
             let context = message.context.clone();
-            self.last_left =
-                Some(RaftMessage { index, log_term, commit: 0, entries: Vec::new(), context, ..message });
+            self.last_left = Some(RaftMessage {
+                index,
+                log_term,
+                commit: 0,
+                entries: Vec::new(),
+                context,
+                asks: true,
+                ..message
+            });
             leaving.push(message);
         }
     }
@@ -199,6 +213,11 @@ fn size(entry: &WireEntry) -> usize {
     entry.data.len() + entry.context.len()
 }
 
+/// Of these a learner has more than its leader needs.
+fn is_answer(message: &RaftMessage) -> bool {
+    matches!(message.kind, RaftKind::AppendResponse | RaftKind::HeartbeatResponse)
+}
+
 impl RaftGroup {
     /// Messages that may leave now, each with the peer it goes to.
     ///
@@ -209,6 +228,7 @@ impl RaftGroup {
             self.append_flows.clear();
         }
         let mut leaving = Vec::with_capacity(self.out.len());
+        let asks_all = !self.out.is_empty() && self.needs_answers();
         for message in std::mem::take(&mut self.out) {
             let to = message.to;
             if message.get_msg_type() == MessageType::MsgAppendResponse {
@@ -221,14 +241,19 @@ impl RaftGroup {
                 self.append_flows.get_mut(&to).into_iter().for_each(|line| line.begin_anew(0));
                 self.wants_snapshot.push(to);
             }
-            let Some(message) = wire::outgoing(message) else { continue };
+            let Some(mut message) = wire::outgoing(message) else { continue };
+            message.asks = asks_all;
             if message.kind == RaftKind::Append && self.is_leader() {
                 self.append_through_flow(to, message, &mut leaving);
+            } else if is_answer(&message) && !self.votes() {
+                let answer = self.learner_answers.pass(to, message, self.now, self.timing);
+                leaving.extend(answer.map(|answer| (to, answer)));
             } else {
                 leaving.extend(window::in_parts(message).into_iter().map(|part| (to, part)));
             }
         }
         self.release_append_flows(&mut leaving);
+        leaving.extend(self.learner_answers.release(self.votes(), self.now, self.timing));
         leaving.append(&mut self.receipts);
         leaving
     }
@@ -236,10 +261,14 @@ impl RaftGroup {
     fn append_through_flow(
         &mut self,
         to: RaftId,
-        message: RaftMessage,
+        mut message: RaftMessage,
         leaving: &mut Vec<(RaftId, RaftMessage)>,
     ) {
+        let progress = self.raw.raft.prs().get(to);
+        message.asks |= progress.is_some_and(|progress| progress.state != ProgressState::Replicate);
+        let appends_max = self.appends_max(to);
         let line = self.append_flows.entry(to).or_insert_with(|| AppendFlow::new(self.pace.anew(BYTES_MAX)));
+        line.appends_max = appends_max.unwrap_or(line.appends_max);
         let mut parts = Vec::new();
         line.add(message, self.now, &mut parts);
         leaving.extend(parts.into_iter().map(|part| (to, part)));
@@ -256,6 +285,22 @@ impl RaftGroup {
             }
             leaving.extend(parts.into_iter().map(|part| (*to, part)));
         }
+    }
+
+    /// As a leader: the answers of learners count now, which may be voters soon, or be voters and not know it.
+    fn needs_answers(&self) -> bool {
+        self.is_leader() && (self.has_pending_change() || self.is_joint() || !self.is_change_known())
+    }
+
+    /// A learner's acknowledgement waits for others.
+    pub fn is_holding_answer(&self) -> bool {
+        self.learner_answers.is_holding()
+    }
+
+    /// Appends to this member wait for its line, which carries little.
+    pub fn has_slow_line(&self, member: RaftId) -> bool {
+        let line = self.append_flows.get(&member);
+        line.is_some_and(|line| !line.waiting.is_empty() && line.pace.is_narrow())
     }
 
     pub(super) fn first_pace(options: &Options) -> Pace {
@@ -339,6 +384,7 @@ mod tests {
             reject_hint: 0,
             context: bytes::Bytes::new(),
             entries: (index + 1..=index + count).map(entry).collect(),
+            asks: false,
         }
     }
 

@@ -131,5 +131,6 @@ fn receipt(term: u64, index: u64) -> RaftMessage {
         reject_hint: 0,
         context: Default::default(),
         entries: Vec::new(),
+        asks: false,
     }
 }

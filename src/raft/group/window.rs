@@ -59,6 +59,7 @@ impl RaftGroup {
     /// This node becomes leader.
     pub(super) fn begin_windows(&mut self) {
         self.append_flows.clear();
+        self.answered_at.clear();
         let large = self.raw.store().entries_from(0).rev().find(|entry| log::size(entry) > APPEND_BYTES_MAX);
         self.large_until = large.map_or(0, |entry| entry.index);
         self.bound_windows();
@@ -85,9 +86,16 @@ impl RaftGroup {
     }
 
     fn bound_window(&mut self, peer: RaftId) {
-        let raft = &mut self.raw.raft;
-        let peers = raft.prs().iter().len().max(2) - 1;
-        let Some(progress) = raft.prs().get(peer) else { return };
+        if let Some(appends) = self.appends_max(peer) {
+            self.raw.raft.adjust_max_inflight_msgs(peer, appends);
+        }
+    }
+
+    /// How many appends may be in flight to a member.
+    pub(super) fn appends_max(&self, peer: RaftId) -> Option<usize> {
+        let members = self.raw.raft.prs();
+        let peers = members.iter().len().max(2) - 1;
+        let progress = members.get(peer)?;
         let (appends_max, bytes) = if progress.matched >= self.large_until {
             (APPENDS_MAX, APPEND_BYTES_MAX as usize)
         } else {
@@ -95,6 +103,6 @@ impl RaftGroup {
         };
         let appends = (LEAVING_BYTES_MAX / (peers * bytes)).clamp(2, appends_max);
         injected_bug!(SendsWithoutWindow, appends => 256);
-        raft.adjust_max_inflight_msgs(peer, appends);
+        Some(appends)
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn ticks_until_wakeup(replica: &Replica) -> u64 {
 pub(super) fn is_at_rest(replica: &Replica) -> bool {
     replica.leader().is_some()
         && !replica.is_frozen()
+        && !replica.group.is_holding_answer()
         && !replica.divergence.is_diverged()
         && replica.leader_state.as_ref().is_none_or(|leader_state| {
             // Only a leader follows changes of the voters.

@@ -110,6 +110,11 @@ impl OutgoingSnapshots {
         Some(transfer)
     }
 
+    /// A transfer to this member is under way, over a line that carries little.
+    pub(super) fn has_slow_line(&self, member: RaftId) -> bool {
+        self.transfers.get(&member).is_some_and(|transfer| transfer.pace().is_narrow())
+    }
+
     /// Some members need the log behind an image: it is under way, or has just arrived.
     pub(super) fn needs_log(&self) -> bool {
         !self.arrived.is_empty() || self.transfers.values().any(|transfer| !transfer.restores)

@@ -3,11 +3,12 @@
 //! Parts of the core add to it, each kind in its order. Only `node.rs` hands it out, as work.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::raft::events::{Delivery, Target, Warning, Work, Write};
-use crate::raft::frame::{Message, Started};
-use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::frame::{Message, Receivers, Started};
+use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::outbox::Outbox;
 use crate::raft::requests::in_pages;
 
@@ -29,7 +30,12 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn send(&mut self, target: Target, message: Message) {
-        self.outbox.push(target, message);
+        self.outbox.push(target.into(), message);
+    }
+
+    /// Sends a message to several members, as one frame.
+    pub(super) fn send_shared(&mut self, members: Arc<[RaftId]>, message: Message) {
+        self.outbox.push(Receivers::Some(members), message);
     }
 
     pub(super) fn deliver(&mut self, delivery: Delivery) {

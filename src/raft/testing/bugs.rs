@@ -130,6 +130,8 @@ pub enum Bug {
     FiresTwice,
     /// A learner continues to know a member as its leader that campaigns.
     TakesCandidateForLeader,
+    /// A node takes a frame that is meant for others.
+    HearsFramesForOthers,
     /// A session that has ended is ended again.
     EndsSessionTwice,
     /// A leader ends the session of a member that it does not hear, and does not ask the others.
@@ -246,6 +248,19 @@ fn bug_of_handing_over_to_a_member_that_is_removed_is_caught() {
 #[test]
 fn bug_of_applying_a_change_at_once_is_caught_by_a_read() {
     assert_caught_by_script(Bug::AppliesChangeAtOnce, "a_removed_leader_of_two_confirms_no_read");
+}
+
+#[test]
+fn bug_of_hearing_frames_for_others_is_caught_by_a_former_leader() {
+    assert_caught_by_script(
+        Bug::HearsFramesForOthers,
+        "a_heartbeat_for_others_commits_nothing_on_a_former_leader",
+    );
+}
+
+#[test]
+fn bug_of_hearing_frames_for_others_is_caught() {
+    assert_caught(Bug::HearsFramesForOthers, (1..).step_by(2), churn::live_through);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::bugs::{Bug, assert_back_is_noticed};
 use super::cluster::{Network, Sent};
 use super::describe::describe_frame;
 use super::scenarios::Scenario;
-use crate::raft::frame::{Frame, Message, RaftKind, RaftMessage};
+use crate::raft::frame::{Frame, Message, RaftKind, RaftMessage, Receivers};
 use crate::raft::{Input, Options, Role, Warning};
 
 #[test]
@@ -292,7 +292,13 @@ fn a_word_of_a_state_that_a_node_did_not_report_accuses_no_one() {
     let mut says = |index, ours| {
         let message = Message::Disagrees { index, ours, theirs: [7; 16] };
         let to = Some(status.incarnation);
-        let frame = Frame { cluster: status.cluster, from, start: None, to, messages: vec![message] };
+        let frame = Frame {
+            cluster: status.cluster,
+            from,
+            start: None,
+            to: to.map_or(Receivers::All, Receivers::One),
+            messages: vec![message],
+        };
         scenario.cluster.handle(&name, Input::Frame(frame.encode()));
         scenario.cluster.replicas[&name].application.is_diverged
     };
@@ -316,10 +322,17 @@ fn takes_no_leadership(scenario: &mut Scenario, name: &str) {
         reject: false,
         reject_hint: 0,
         context: Bytes::new(),
+        asks: false,
     };
     let from = scenario.cluster.replicas[&leader].incarnation.expect("it runs");
     let (to, messages) = (Some(status.incarnation), vec![Message::Raft(message)]);
-    let frame = Frame { cluster: status.cluster, from, start: None, to, messages };
+    let frame = Frame {
+        cluster: status.cluster,
+        from,
+        start: None,
+        to: to.map_or(Receivers::All, Receivers::One),
+        messages,
+    };
     scenario.cluster.handle(name, Input::Frame(frame.encode()));
     let after = scenario.cluster.statuses()[name].clone();
     assert_eq!((after.role, after.term), (Role::Follower, status.term), "it is diverged");

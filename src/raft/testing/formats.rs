@@ -17,7 +17,8 @@ use crate::raft::entry::{Admission, Context, Request, RequestId, Stamp};
 use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::frame::{
     Ancestor, Chunk, ClusterAnnouncement, Frame, Malformed, Message, OperationReply, OperationRequest,
-    Outcome, RaftKind, RaftMessage, Refused, RequestItem, Requests, Roster, Started, VERSION, WireEntry,
+    Outcome, RaftKind, RaftMessage, Receivers, Refused, RequestItem, Requests, Roster, Started, VERSION,
+    WireEntry,
 };
 use crate::raft::membership::members::Members;
 use crate::raft::snapshot::Snapshot;
@@ -71,6 +72,7 @@ fn messages() -> Vec<Message> {
             WireEntry { term: 2, index: 301, is_change: false, data: "1".into(), context: "x".into() },
             WireEntry { term: 3, index: 302, is_change: true, data: Bytes::new(), context: Bytes::new() },
         ],
+        asks: true,
     };
     let outcomes = vec![(4, Outcome::Nothing), (5, Outcome::Refused("{}".into()))];
     let item = RequestItem {
@@ -154,7 +156,11 @@ fn messages() -> Vec<Message> {
 }
 
 fn frame(message: &Message) -> Frame {
-    let to = (*message != Message::AppProbe).then(|| incarnation(2));
+    let to = match message {
+        Message::AppProbe => Receivers::All,
+        Message::AppProbeReply => Receivers::Some([1, 300, u64::MAX].into()),
+        _ => Receivers::One(incarnation(2)),
+    };
     Frame {
         cluster: roster().uuid(),
         from: incarnation(1),
@@ -377,11 +383,11 @@ fn formats_have_the_system_actions_at_the_place_that_the_log_looks_for() {
 
 #[test]
 fn formats_have_every_message_at_its_place() {
-    const PLACE_OFFSET: usize = 7 + 1 + 17 + 17 + 1 + 1 + 17 + 1;
+    const PLACE_OFFSET: usize = 7 + 2 + 17 + 17 + 1 + 1 + 17 + 1;
     let mut seen = std::collections::BTreeSet::new();
     for message in messages() {
         let mut frame = frame(&message);
-        (frame.start, frame.to) = (None, Some(incarnation(2)));
+        (frame.start, frame.to) = (None, Receivers::One(incarnation(2)));
         assert_eq!(frame.encode()[PLACE_OFFSET], place(&message), "{message:?}");
         seen.insert(place(&message));
     }

@@ -9,7 +9,7 @@ use super::bugs::{Bug, assert_back_is_noticed};
 use super::scenarios::Scenario;
 use super::seeds::for_seeds;
 use crate::raft::application::Application;
-use crate::raft::frame::{Chunk, Frame, Message, RaftKind, RaftMessage};
+use crate::raft::frame::{Chunk, Frame, Message, RaftKind, RaftMessage, Receivers};
 use crate::raft::identity::ClusterUuid;
 use crate::raft::transfer::Transfer;
 use crate::raft::{Incarnation, Input, Operation, Options, Role};
@@ -246,7 +246,13 @@ impl Arrival {
     fn hear(&mut self, from: Incarnation, chunk: &Chunk) -> Option<(u64, u64)> {
         let to = self.scenario.cluster.replicas["n9"].incarnation;
         let messages = vec![Message::Chunk(chunk.clone())];
-        let frame = Frame { cluster: self.cluster, from, start: None, to, messages };
+        let frame = Frame {
+            cluster: self.cluster,
+            from,
+            start: None,
+            to: to.map_or(Receivers::All, Receivers::One),
+            messages,
+        };
         self.scenario.cluster.handle("n9", Input::Frame(frame.encode()));
         self.scenario.cluster.replicas["n9"].node.inspect().reception()
     }
@@ -299,7 +305,13 @@ fn a_member_believes_no_former_leader_that_it_was_removed_and_no_stranger_anythi
         scenario.cluster.replicas[&scenario.leader().expect("it leads")].incarnation.expect("it runs");
     let cluster = before.cluster;
     let says = |scenario: &mut Scenario, from: Incarnation, message: Message| {
-        let frame = Frame { cluster, from, start: None, to, messages: vec![message] };
+        let frame = Frame {
+            cluster,
+            from,
+            start: None,
+            to: to.map_or(Receivers::All, Receivers::One),
+            messages: vec![message],
+        };
         scenario.cluster.handle(&name, Input::Frame(frame.encode()));
     };
     says(&mut scenario, leader, Message::Removed { term: before.term - 1, cluster_size: 3 });
@@ -353,12 +365,19 @@ pub(super) fn a_learner_hears_its_leader_campaign(seed: u64) {
         reject_hint: 0,
         context: Bytes::new(),
         entries: Vec::new(),
+        asks: false,
     };
     for _ in 0..20 {
         scenario.ticks(40);
         let from = leader.expect("it runs");
         let messages = vec![Message::Raft(message.clone())];
-        let frame = Frame { cluster: learner.cluster, from, start: None, to, messages };
+        let frame = Frame {
+            cluster: learner.cluster,
+            from,
+            start: None,
+            to: to.map_or(Receivers::All, Receivers::One),
+            messages,
+        };
         scenario.cluster.handle("n9", Input::Frame(frame.encode()));
     }
     let after = &scenario.cluster.statuses()["n9"];
@@ -472,7 +491,13 @@ fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
     let to = scenario.cluster.replicas[&leader].incarnation;
     let mut says = |from: Incarnation, transfer: u64| {
         let messages = vec![Message::ChunkReceived { transfer, bytes: 1 << 30, held: Vec::new() }];
-        let frame = Frame { cluster: ClusterUuid::NONE, from, start: None, to, messages };
+        let frame = Frame {
+            cluster: ClusterUuid::NONE,
+            from,
+            start: None,
+            to: to.map_or(Receivers::All, Receivers::One),
+            messages,
+        };
         scenario.cluster.handle(&leader, Input::Frame(frame.encode()));
         scenario.cluster.replicas[&leader].node.inspect().transfers()
     };

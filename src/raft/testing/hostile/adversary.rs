@@ -16,7 +16,7 @@ use crate::raft::entry::{Admission, Context};
 use crate::raft::events::Position;
 use crate::raft::frame::{
     Ancestor, Chunk, ClusterAnnouncement, Frame, Message, OperationReply, OperationRequest, Outcome,
-    RaftKind, RaftMessage, Refused, RequestItem, Requests, Roster, WireEntry,
+    RaftKind, RaftMessage, Receivers, Refused, RequestItem, Requests, Roster, WireEntry,
 };
 use crate::raft::snapshot::Snapshot;
 use crate::raft::testing::formats::RAFT_KINDS;
@@ -110,7 +110,10 @@ impl Adversary {
             }
             _ => false,
         };
-        Lie { frame: Frame { cluster, from, start: None, to: None, messages: vec![message] }, is_impossible }
+        Lie {
+            frame: Frame { cluster, from, start: None, to: Receivers::All, messages: vec![message] },
+            is_impossible,
+        }
     }
 
     fn peer(&mut self, target: &Target) -> Incarnation {
@@ -218,6 +221,7 @@ impl Adversary {
             reject_hint: self.number(status),
             context: if self.roll(2) == 0 { Bytes::new() } else { self.context() },
             entries,
+            asks: self.roll(2) == 0,
         };
         for entry in &mut message.entries {
             match self.roll(5) {
