@@ -182,7 +182,7 @@ test("the application's reducer, and that of its own recipe, are checked beside 
     )
   )
   await assert.rejects(node.perform('append'), /changed the state in place \(`state\.app\.n`/)
-  const mine = node.perform('mine/set', ['dark', true])
+  const mine = node.perform('mine/set', ['dark', true, null])
   await assert.rejects(mine, /changed the state in place \(`state\.mine\.n`/)
   await flags.client(node, 'features').set('dark', true)
   assert.equal(node.getState().app.n, 0)
