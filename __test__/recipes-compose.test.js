@@ -187,3 +187,24 @@ test("the application's reducer, and that of its own recipe, are checked beside 
   await flags.client(node, 'features').set('dark', true)
   assert.equal(node.getState().app.n, 0)
 })
+
+test('what a node announces before it has a session is announced once', async t => {
+  const node = open(t, { sessions: true, ...compose({ online: presence(), services: registry() }) })
+  const types = []
+  node.subscribe(({ action }) => types.push(action.type))
+  const online = presence.client(node, 'online')
+  const lists = []
+  online.watch(list => lists.push(list.map(({ name }) => name)))
+  assert.equal(node.status().session ?? null, null)
+  const services = registry.client(node, 'services')
+  await Promise.all([online.enter('ann'), online.enter('bob'), services.serve('pictures')])
+  await node.sync()
+  await online.leave('ann')
+  assert.deepEqual(types.filter(type => !type.startsWith('@@')).sort(), [
+    'online/ENTERED',
+    'online/ENTERED',
+    'online/LEFT',
+    'services/SERVED'
+  ])
+  assert.deepEqual(lists, [['ann'], ['ann', 'bob'], ['bob']])
+})
