@@ -13,9 +13,12 @@ offset = clockOffset
 
 const conflux = require('..')
 
+/** A change copies one of them: an object of all firings would be copied for each. */
+const SHARDS = 256
+
 const node = conflux({
   ...options,
-  initialState: { count: 0, fired: {} },
+  initialState: { count: 0, fired: Array.from({ length: SHARDS }, () => ({})) },
   methods: {
     stamp(label) {
       return { type: 'stamp', label, now: this.now(), random: [this.random(), this.random()] }
@@ -31,10 +34,19 @@ const node = conflux({
   reduce(state, action) {
     if (action.type !== 'fire') return { ...state, count: state.count + 1 }
     const key = `${action.timer} ${action.scheduledAt}`
-    const times = (state.fired[key] ?? 0) + 1
-    return { count: state.count + 1, fired: { ...state.fired, [key]: times } }
+    const shard = shardOf(action.timer)
+    const [times] = state.fired[shard][key] ?? [0]
+    const fired = state.fired.slice()
+    fired[shard] = { ...fired[shard], [key]: [times + 1, action.scheduledAt, action.now] }
+    return { count: state.count + 1, fired }
   }
 })
+
+function shardOf(name) {
+  let hash = 0
+  for (let i = 0; i < name.length; i++) hash = (Math.imul(hash, 31) + name.charCodeAt(i)) >>> 0
+  return hash % SHARDS
+}
 
 node.on('warning', ({ code, message, ...facts }) => send({ warning: { code, message, ...facts } }))
 node.on('error', ({ code, message }) => send({ fault: { code, message } }))
@@ -50,8 +62,13 @@ const verbs = {
   count: () => node.getState().count,
   /** How many firings there were, and those that were applied more than once. */
   firings: () => {
-    const entries = Object.entries(node.getState().fired)
-    return { count: entries.length, repeated: entries.filter(([, times]) => times > 1) }
+    const entries = node.getState().fired.flatMap(Object.entries)
+    return { count: entries.length, repeated: entries.filter(([, [times]]) => times > 1) }
+  },
+  /** Of each firing, when it was due and when the leader evaluated it, in the order of the latter. */
+  times: () => {
+    const firings = node.getState().fired.flatMap(Object.values)
+    return firings.map(([, due, at]) => [due, at]).sort((one, other) => one[1] - other[1])
   }
 }
 

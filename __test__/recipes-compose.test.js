@@ -155,3 +155,56 @@ test('a recipe that is mounted later begins with its initial state; another shap
   assert.throws(() => client.holders('a'), /the state at "features" is of the recipe `flags`, not `locks`/)
   await wrong.close()
 })
+
+test('what a recipe makes is frozen, and a recipe cannot be changed', async t => {
+  const node = open(t, compose({ features: flags() }, list))
+  const features = flags.client(node, 'features')
+  await features.set('dark', { a: [1] })
+  const containers = [node.getState()]
+  for (const each of containers) {
+    assert.ok(Object.isFrozen(each), JSON.stringify(each))
+    containers.push(...Object.values(each).filter(value => typeof value === 'object' && value !== null))
+  }
+  assert.ok(containers.length > 6)
+  const recipe = flags()
+  assert.throws(() => (recipe.reduce = state => state), TypeError)
+  assert.throws(() => (recipe.methods.set = () => null), TypeError)
+})
+
+test("the application's reducer, and that of its own recipe, are checked beside conflux's own", async t => {
+  // Sloppy-mode code: a write to a frozen state is ignored, and only the thorough check finds it.
+  const sloppy = new Function('state', 'action', 'state.n = 1; return state')
+  const node = open(
+    t,
+    compose(
+      { features: flags(), mine: { ...flags(), name: 'mine', reduce: sloppy } },
+      { initialState: { n: 0 }, methods: { append: () => ({ type: 'x' }) }, reduce: sloppy }
+    )
+  )
+  await assert.rejects(node.perform('append'), /changed the state in place \(`state\.app\.n`/)
+  const mine = node.perform('mine/set', ['dark', true, null])
+  await assert.rejects(mine, /changed the state in place \(`state\.mine\.n`/)
+  await flags.client(node, 'features').set('dark', true)
+  assert.equal(node.getState().app.n, 0)
+})
+
+test('what a node announces before it has a session is announced once', async t => {
+  const node = open(t, { sessions: true, ...compose({ online: presence(), services: registry() }) })
+  const types = []
+  node.subscribe(({ action }) => types.push(action.type))
+  const online = presence.client(node, 'online')
+  const lists = []
+  online.watch(list => lists.push(list.map(({ name }) => name)))
+  assert.equal(node.status().session ?? null, null)
+  const services = registry.client(node, 'services')
+  await Promise.all([online.enter('ann'), online.enter('bob'), services.serve('pictures')])
+  await node.sync()
+  await online.leave('ann')
+  assert.deepEqual(types.filter(type => !type.startsWith('@@')).sort(), [
+    'online/ENTERED',
+    'online/ENTERED',
+    'online/LEFT',
+    'services/SERVED'
+  ])
+  assert.deepEqual(lists, [['ann'], ['ann', 'bob'], ['bob']])
+})

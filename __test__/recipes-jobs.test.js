@@ -29,10 +29,10 @@ test('of three processes with the same task of node-cron, one runs it each time'
     return task
   })
   t.after(() => tasks.forEach(task => task.destroy()))
-  await until('three runs', () => runs.length >= 3)
+  // node-cron leaves a time out where its process is late.
+  await until('three runs, and refusals of the others', () => runs.length >= 3 && skipped.length >= 4)
   await Promise.all(tasks.map(task => task.stop()))
   assert.equal(new Set(runs).size, runs.length, 'a run happened twice')
-  assert.ok(skipped.length >= 2 * (runs.length - 1), 'the others were not asked')
   assert.deepEqual([...new Set(skipped.map(([, reason]) => reason))], ['not-elected'])
   await until('the end of the last run', () => clients[0].list()[0].completedAt !== null)
   await c.settled()
@@ -89,4 +89,53 @@ test('runOnce calls one function of many, and gives its result or its error', as
     clients[0].runOnce('x', { tll: 1 }, () => {}),
     /did you mean "ttl"/
   )
+})
+
+test('node-cron does not run a task whose coordinator fails, and completes one whose task fails', async t => {
+  const { clients } = await open(t)
+  const other = await cluster(1, compose({ jobs: jobs() }))
+  const closed = jobs.client(other.nodes[0], 'jobs')
+  await other.close()
+  await assert.rejects(closed.shouldRun('a run', 1000), { code: 'ERR_CONFLUX_CLOSED' })
+
+  const events = []
+  const task = (name, runCoordinator, run) => {
+    const task = cron.schedule('* * * * * *', run, { name, distributed: true, runCoordinator })
+    t.after(() => task.destroy())
+    task.on('execution:skipped', ({ reason }) => events.push(`${name} ${reason}`))
+    task.on('execution:failed', () => events.push(`${name} failed`))
+  }
+  task('closed', closed, () => events.push('closed ran'))
+  task('broken', clients[0], () => {
+    throw new Error('no')
+  })
+  await until('each has had its turn', () => new Set(events).size >= 2)
+  assert.deepEqual([...new Set(events)].sort(), ['broken failed', 'closed coordinator-error'])
+  await until('the run that failed is over', () => clients[0].list()[0].completedAt !== null)
+})
+
+test('the coordinator of the whole process, and one of a task, which goes before it', async t => {
+  const { clients } = await open(t)
+  const asked = []
+  const leases = []
+  const noting = (name, client) => ({
+    shouldRun(run, lease) {
+      asked.push(`${name} ${run.slice(0, run.indexOf(':'))}`)
+      leases.push(lease)
+      return client.shouldRun(run, lease)
+    },
+    onComplete: client.onComplete
+  })
+  cron.setRunCoordinator(noting('process', clients[0]))
+  t.after(() => cron.setRunCoordinator(undefined))
+  const ran = new Set()
+  const schedule = (name, options) => {
+    const task = cron.schedule('* * * * * *', () => ran.add(name), { name, distributed: true, ...options })
+    t.after(() => task.destroy())
+  }
+  schedule('one', { distributedLease: 2500 })
+  schedule('two', { distributedLease: 2500, runCoordinator: noting('task', clients[1]) })
+  await until('both have run', () => ran.size === 2)
+  assert.deepEqual([...new Set(asked)].sort(), ['process one', 'task two'])
+  assert.deepEqual([...new Set(leases)], [2500])
 })

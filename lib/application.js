@@ -10,6 +10,7 @@ const { Promise } = require('./environment')
 const errors = require('./errors')
 const { cut, findFault } = require('./json-faults')
 const { StateCheck } = require('./state-check')
+const { isStrictMethod, strictActionsOf } = require('./strict-code')
 
 const noop = () => {}
 
@@ -118,11 +119,14 @@ class Application {
   #initialState
   /** Protects what the reducer returns, or null. */
   #check = null
+  /** Whether an action is reduced by strict-mode code of conflux alone. */
+  #isStrict
   #run = (state, action) => callReducer(this.#reduce, state, action)
 
   constructor({ methods, reduce, initialState, snapshot, checkState = true }) {
     this.#methods = methods
     this.#reduce = reduce
+    this.#isStrict = strictActionsOf(reduce)
     this.#initialState = initialState
     this.#serialize = snapshot.serialize
     this.#deserialize = snapshot.deserialize
@@ -171,6 +175,7 @@ class Application {
   /** The state after the action. Throws what the reducer throws, or if it changed the state in place, or is not JSON. */
   reduce(state, action, isCommitted = false) {
     if (this.#check === null) return this.#run(state, action)
+    if (this.#isStrict(action)) return this.#check.reduceStrictly(this.#run, state, action)
     return this.#check.reduce(this.#run, state, action, isCommitted)
   }
 
@@ -199,8 +204,15 @@ class Application {
 
   /** What the method returned. `NO_METHOD` if there is none. Throws what it throws, or if it changed the state in place. */
   call(node, method, args) {
-    if (this.#check === null) return callMethod(this.#methods, method, node, args)
+    if (this.#check === null || this.#isStrictMethod(method)) {
+      return callMethod(this.#methods, method, node, args)
+    }
     return this.#check.call(() => callMethod(this.#methods, method, node, args))
+  }
+
+  #isStrictMethod(name) {
+    const descriptor = Object.getOwnPropertyDescriptor(this.#methods, name)
+    return descriptor !== undefined && isStrictMethod(descriptor.value)
   }
 
   hasMethod(name) {

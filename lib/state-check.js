@@ -100,6 +100,13 @@ class StateCheck {
     return next
   }
 
+  /** The same of a reducer in strict mode: what it would change throws, as every state is frozen. */
+  reduceStrictly(run, state, action) {
+    const next = run(state, action)
+    this.#adopt(next, state, action, false, null)
+    return next
+  }
+
   /** There is nothing in the state that the reducer could change. */
   #reduceScalar(run, state, action) {
     const next = run(state, action)

@@ -30,6 +30,7 @@ class Cluster {
    * @param settings.channel over which: redis (the default), tcp or local.
    * @param settings.size how many processes, all voters.
    * @param settings.isDurable whether they keep their logs on disk.
+   * @param settings.program what the processes run: a file of this folder.
    * @param settings.folder where histories, logs and storages go.
    */
   static async start(settings) {
@@ -62,11 +63,12 @@ class Cluster {
 
   /** Starts a process under this id: a fresh member, or, with a disk, the one that it was. */
   start(id) {
-    const { folder, clients, pause, options } = this.#settings
+    const { program, folder, clients, pause, options } = this.#settings
     const index = this.ids.indexOf(id)
     const origin = `${id}.${this.members.length + 1}`
     const member = new Member({
       ...options,
+      program,
       id,
       origin,
       clusterSize: this.size,
@@ -182,7 +184,7 @@ class Member {
   #questions = new Map()
   #questionsAsked = 0
 
-  constructor({ logFile, clockFile, diskDelayFile, ...options }) {
+  constructor({ program = 'process.js', logFile, clockFile, diskDelayFile, ...options }) {
     this.id = options.id
     this.origin = options.origin
     this.isPaused = false
@@ -190,7 +192,7 @@ class Member {
     const log = fs.openSync(logFile, 'a')
     if (clockFile) writeClock(clockFile, 0)
     if (diskDelayFile) writeDiskDelay(diskDelayFile, 0)
-    this.#child = fork(path.join(__dirname, 'process.js'), [JSON.stringify(options)], {
+    this.#child = fork(path.join(__dirname, program), [JSON.stringify(options)], {
       stdio: ['ignore', log, log, 'ipc'],
       env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...environment(clockFile, diskDelayFile) }
     })

@@ -6,6 +6,7 @@
  *   npm run nemesis -- --long                    16 runs of 600 seconds
  *   npm run nemesis -- --seed 7 --faults kill,pause --nodes 3 --seconds 60
  *   npm run nemesis -- --channel tcp             over direct connections; or `local`
+ *   npm run nemesis -- --workload locks --grants 1000000    locks, and what a lock promises; until there were so many grants
  *
  * What happened is in `nemesis-results/`; what passed leaves its report there, what failed everything.
  */
@@ -21,6 +22,7 @@ const { missingCoverage } = require('./coverage')
 const faults = require('./faults')
 const { enterNamespace, isInNamespace, repeatInNamespace } = require('./namespace')
 const { run } = require('./run')
+const workloads = require('./workloads')
 const { printReport, summarize } = require('./report')
 
 const RESULTS = path.join(root, 'nemesis-results')
@@ -28,7 +30,7 @@ const RESULTS = path.join(root, 'nemesis-results')
 main(async () => {
   const options = readOptions()
   // Built out here: in there is no network.
-  if (!isInNamespace()) await buildChecker()
+  if (!isInNamespace() && options.workload === 'objects') await buildChecker()
   const code = await repeatInNamespace()
   if (code !== null) return void (process.exitCode = code)
   enterNamespace()
@@ -75,7 +77,9 @@ function readOptions() {
       faults: { type: 'string' },
       storage: { type: 'string' },
       channel: { type: 'string', default: 'redis' },
-      clients: { type: 'string', default: '8' },
+      workload: { type: 'string', default: 'objects' },
+      grants: { type: 'string' },
+      clients: { type: 'string' },
       long: { type: 'boolean', default: false }
     }
   })
@@ -85,18 +89,22 @@ function readOptions() {
   if (unknown.length > 0) {
     throw new Stop(`Unknown faults: ${unknown}. There are: ${faults.map(({ name }) => name).join(', ')}.`)
   }
+  const workload = oneOf(values.workload, 'workload', Object.keys(workloads))
+  if (values.grants !== undefined && workload !== 'locks') throw new Stop('--grants needs --workload locks')
   return {
     seed: numberOf(values.seed, 'seed', 0) ?? Math.floor(Math.random() * 1e6),
     seconds: numberOf(values.seconds, 'seconds', 1),
     nodes: numberOf(values.nodes, 'nodes', 3),
-    clients: numberOf(values.clients, 'clients', 1),
+    workload,
+    grants: numberOf(values.grants, 'grants', 1),
+    clients: numberOf(values.clients, 'clients', 1) ?? workloads[workload].clients,
     storage: oneOf(values.storage, 'storage', ['disk', 'memory']),
     channel: oneOf(values.channel, 'channel', ['redis', 'tcp', 'local']),
     faults: faults.filter(({ name }) => names.includes(name)),
     isEveryFault: values.faults === undefined,
     isLong: values.long,
     // Who picks asks a question of his own.
-    isCoverageWanted: [values.faults, values.seconds, values.nodes, values.storage].every(
+    isCoverageWanted: [values.faults, values.seconds, values.nodes, values.storage, values.grants].every(
       value => value === undefined
     )
   }
@@ -117,23 +125,25 @@ function oneOf(text, name, choices) {
 }
 
 /** 3 in memory and 5 on disks; `--long` goes round all four kinds. */
-function plansOf({ seed, seconds, nodes, storage, channel, clients, isLong }, folder) {
+function plansOf({ seed, seconds, nodes, storage, channel, workload, grants, clients, isLong }, folder) {
   const kinds = isLong
     ? [[3, false], [5, true], [5, false], [3, true]] // prettier-ignore
     : [[3, false], [5, true]] // prettier-ignore
   // What is fixed by hand leaves one kind.
-  const count = isLong ? 16 : nodes === undefined ? kinds.length : 1
+  const count = isLong ? 16 : nodes === undefined && grants === undefined ? kinds.length : 1
   const plans = Array.from({ length: count }, (_, i) => {
     const [size, isDurable] = kinds[i % kinds.length]
     return {
       size: nodes ?? size,
       isDurable: storage === undefined ? isDurable : storage === 'disk',
       seconds: seconds ?? (isLong ? 600 : Infinity),
-      rounds: seconds === undefined && !isLong ? (isDurable ? 3 : 1) : Infinity,
+      rounds: seconds === undefined && grants === undefined && !isLong ? (isDurable ? 3 : 1) : Infinity,
+      grants,
+      workload,
       channel,
       seed: seed + i,
       clients,
-      pause: 10,
+      pause: workloads[workload].pause,
       folder
     }
   })

@@ -6,11 +6,11 @@
  */
 'use strict'
 
-const fs = require('node:fs')
 const { setTimeout: delay } = require('node:timers/promises')
 
 const conflux = require('..')
 const { abridge, currentKey, methods, oldestKey, reduce, spendTime } = require('./application')
+const { answer, reachedBy, reportFaults } = require('./under-test')
 const { Recorder } = require('./recorder')
 
 /** Whoever waits longer gets an unknown outcome, and continues. */
@@ -28,13 +28,10 @@ const COST_MS_MIN = 0.01
 const COST_MS_MAX = 100
 
 const { origin, historyFile, clients, pause, channel, ...options } = JSON.parse(process.argv[2])
-const { passwordFile, ...reached } = channel
-/** It changes while the process runs. */
-if (passwordFile !== undefined) reached.password = () => fs.promises.readFile(passwordFile, 'utf8')
 const history = new Recorder(historyFile)
 
 spendTime()
-const node = conflux({ ...options, channel: reached, methods, reduce })
+const node = conflux({ ...options, channel: reachedBy(channel), methods, reduce })
 
 let countSeen = 0
 node.subscribe(() => {
@@ -45,27 +42,9 @@ node.subscribe(() => {
   countSeen = count
 })
 node.on('warning', ({ code, message }) => history.event(code, message))
-node.on('diverged', ({ code, message }) => fault(code, message))
-// Its process is of no use any more; who started it starts another one.
-node.on('error', ({ code, message }) => {
-  fault(code, message)
-  isEnding = true
-  process.exitCode = 3
-  process.disconnect()
-})
-process.on('unhandledRejection', reason => {
-  fault('UNHANDLED_REJECTION', String(reason?.stack ?? reason))
-  process.exit(4)
-})
-
-function fault(code, message) {
-  history.fault(code, message)
-  if (process.connected) process.send({ fault: { code, message } })
-}
+reportFaults(node, history)
 
 let isStopping = false
-/** This process ends by itself. */
-let isEnding = false
 let acknowledged = 0
 /** When the last call was acknowledged that was made last: no older one says that the cluster serves. */
 let freshestInvocation = 0
@@ -185,22 +164,7 @@ const verbs = {
   }
 }
 
-process.on('message', async ({ verb, question, argument }) => {
-  const reply = { question }
-  try {
-    reply.answer = await verbs[verb](argument)
-  } catch ({ message, code }) {
-    reply.error = { message, code }
-  }
-  if (process.connected) process.send(reply)
-})
-
-// The process that started this one is gone, and no other would end it.
-process.once('disconnect', () => isEnding || process.exit(5))
-
-process.once('SIGTERM', async () => {
+answer(verbs, async () => {
   isStopping = true
-  isEnding = true
   await node.close()
-  if (process.connected) process.disconnect()
 })

@@ -13,6 +13,14 @@
  * | `r`, invoked, time, count, digest, key, values | `sync()` and then a read |
  * | `e`, time, code, message | something worth telling |
  * | `f`, time, code, message | the node failed, or has diverged |
+ *
+ * Of the workload `locks`:
+ *
+ * | line | meaning |
+ * |---|---|
+ * | `g`, time, key, token, session, until | a client has a lock: by a session, or by a lease that it relies on until then |
+ * | `q`, time, token, is valid | it is about to release it; whether it took it for valid |
+ * | `d`, time, id, session, reason | this node applied the end of a session |
  */
 'use strict'
 
@@ -50,6 +58,18 @@ class Recorder {
     const values = [lists, registers, locks, counters, queues].map(things => things[key] ?? null)
     const now = this.now()
     this.#line(['r', invokedAt, now, count, digest, key, values])
+  }
+
+  granted(key, token, session, until) {
+    this.#write('g', key, token, session, until)
+  }
+
+  ended(token, isValid) {
+    this.#write('q', token, isValid)
+  }
+
+  sessionEnded(id, session, reason) {
+    this.#write('d', id, session, reason)
   }
 
   event(code, message) {

@@ -7,7 +7,7 @@
 
 const os = require('node:os')
 
-const REPEATABLE = ['channel', 'nodes', 'seconds', 'storage', 'clients']
+const REPEATABLE = ['workload', 'grants', 'channel', 'nodes', 'seconds', 'storage', 'clients']
 
 function summarize({ results, missing, skipped, options }) {
   const strikes = results.flatMap(({ strikes }) => strikes)

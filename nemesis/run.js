@@ -9,12 +9,10 @@ const fs = require('node:fs')
 const path = require('node:path')
 const { setTimeout: delay } = require('node:timers/promises')
 
-const { checkOrder } = require('./checks/order')
-const { checkLinearizability } = require('./checks/linearizability')
 const { Cluster } = require('./cluster')
-const { readHistory } = require('./history')
 const { Random } = require('./random')
 const { schedule } = require('./schedule')
+const workloads = require('./workloads')
 
 /** What is said to be broken, rather than slow. */
 const WHOLE_WITHIN_MS = 60_000
@@ -26,9 +24,11 @@ const REST_MS = 300
 /**
  * @param plan.name of the run, and of its folder.
  * @param plan.channel over which they reach each other: redis, tcp or local.
+ * @param plan.workload what the processes do, of `workloads.js`.
  * @param plan.size how many processes.
  * @param plan.isDurable whether they have disks.
  * @param plan.seconds for how long faults begin, at most.
+ * @param plan.grants until so many grants of locks are seen, if that is what the workload does.
  * @param plan.rounds how often every fault comes, at most.
  * @returns `{ anomalies, strikes, seconds, numbers }`; anomalies are texts.
  */
@@ -36,6 +36,7 @@ async function run(plan, say) {
   const folder = path.join(plan.folder, plan.name)
   fs.mkdirSync(folder, { recursive: true })
   const random = new Random(plan.seed)
+  const workload = workloads[plan.workload]
   const cluster = await Cluster.start({
     size: plan.size,
     isDurable: plan.isDurable,
@@ -43,8 +44,8 @@ async function run(plan, say) {
     folder,
     clients: Math.ceil(plan.clients / plan.size),
     pause: plan.pause,
-    // Often enough for faults to hit one.
-    options: { snapshot: { entries: 500 } }
+    program: workload.program,
+    options: workload.options
   })
   const begun = performance.now()
   const strikes = []
@@ -61,22 +62,28 @@ async function run(plan, say) {
   }
   const seconds = (performance.now() - begun) / 1000
   anomalies.push(...faultsOf(cluster, strikes), ...differences(acknowledged.finals))
-
-  const history = readHistory(folder)
-  const order = checkOrder(history)
-  anomalies.push(...order.anomalies)
-  const objects = await checkLinearizability(history, folder)
-  anomalies.push(...objects.anomalies)
-  return { anomalies, strikes, seconds, numbers: { ...order.numbers, ...objects.numbers } }
+  const checked = await workload.check({
+    folder,
+    plan,
+    strikes,
+    finals: acknowledged.finals,
+    ids: cluster.ids
+  })
+  return { anomalies: [...anomalies, ...checked.anomalies], strikes, seconds, numbers: checked.numbers }
 }
 
 async function strikeAll({ plan, cluster, random, strikes, say }) {
   const end = performance.now() + plan.seconds * 1000
   for (const together of schedule(plan.faults, random, plan.rounds)) {
-    if (performance.now() > end) return
+    if (performance.now() > end || (await hasEnough(cluster, plan))) return
     const term = await newestTerm(cluster)
     const begun = performance.now()
-    const fresh = together.map(fault => ({ fault: fault.name, mixedWith: together.length > 1, facts: null }))
+    const fresh = together.map(fault => ({
+      fault: fault.name,
+      mixedWith: together.length > 1,
+      facts: null,
+      from: monotonicMicros()
+    }))
     const results = await Promise.allSettled(
       together.map((fault, i) => {
         // Dice of its own: which of two throws first is not in the seed.
@@ -92,13 +99,28 @@ async function strikeAll({ plan, cluster, random, strikes, say }) {
     await naming(names, () => cluster.whole(WHOLE_WITHIN_MS))
     const wholeAfter = Math.round(performance.now() - begun) - held
     const servesAfter = await naming(names, () => cluster.serves(SERVES_WITHIN_MS))
+    const to = monotonicMicros()
     const elections = (await newestTerm(cluster)) - term
-    for (const strike of fresh) strikes.push({ ...strike, held, wholeAfter, servesAfter, elections })
+    for (const strike of fresh) strikes.push({ ...strike, to, held, wholeAfter, servesAfter, elections })
     say(
       `${names}: held ${held} ms, whole after ${wholeAfter} ms more ${JSON.stringify(fresh.map(f => f.facts))}`
     )
     await delay(REST_MS)
   }
+}
+
+/** As histories have it. */
+function monotonicMicros() {
+  return Number(process.hrtime.bigint() / 1000n)
+}
+
+/** Tokens of locks count the grants. */
+async function hasEnough(cluster, { grants }) {
+  if (grants === undefined) return false
+  const finals = await Promise.all(
+    cluster.living.map(member => member.ask('finalState').catch(() => ({ count: 0 })))
+  )
+  return Math.max(...finals.map(({ count }) => count)) >= grants
 }
 
 /** Terms count the elections. */

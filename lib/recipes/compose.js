@@ -9,6 +9,8 @@
 const { Buffer } = require('../environment')
 const errors = require('../errors')
 const { kindOf } = require('../kind')
+const { declareMethod, declareReducer } = require('../strict-code')
+const { isBuiltIn } = require('./built-in')
 const { RecipeContext } = require('./context')
 const { partOf } = require('./part')
 
@@ -37,9 +39,16 @@ function compose(given, application) {
   const methods = {}
   for (const [key, recipe] of recipes) {
     for (const name of keys(recipe.methods)) {
-      methods[`${key}/${name}`] = mountMethod(key, recipe, recipe.methods[name])
+      const method = mountMethod(key, recipe, recipe.methods[name])
+      methods[`${key}/${name}`] = method
+      if (isBuiltIn(recipe)) declareMethod(method)
     }
   }
+  const reducer = (state, action) => reduce(recipes, own, state, action)
+  declareReducer(reducer, action => {
+    const key = keyOf(typeOf(action), recipes)
+    return key !== undefined && isBuiltIn(recipes.get(key))
+  })
   return {
     initialState: () => {
       const state = {}
@@ -48,7 +57,7 @@ function compose(given, application) {
       return state
     },
     methods: { ...methods, ...own?.methods },
-    reduce: (state, action) => reduce(recipes, own, state, action)
+    reduce: reducer
   }
 }
 

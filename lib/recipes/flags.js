@@ -6,6 +6,7 @@
 
 const { isDeepStrictEqual } = require('node:util')
 const errors = require('../errors')
+const { builtIn } = require('./built-in')
 const checks = require('./checks')
 const { Mount } = require('./mount')
 const table = require('./table')
@@ -14,7 +15,7 @@ const INITIAL_STATE = Object.freeze({ recipe: 'flags/1', version: 0, values: Obj
 
 /** The recipe. */
 function flags() {
-  return { name: 'flags', initialState: INITIAL_STATE, methods, reduce }
+  return builtIn({ name: 'flags', initialState: INITIAL_STATE, methods, reduce })
 }
 
 const methods = {

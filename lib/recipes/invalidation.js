@@ -6,6 +6,7 @@
 
 'use strict'
 
+const { builtIn } = require('./built-in')
 const { needsSession } = require('./sessions')
 
 const { hasOwn } = Object
@@ -14,7 +15,7 @@ const INITIAL_STATE = Object.freeze({ recipe: 'invalidation/1', sequence: 0, mem
 
 /** The recipe. */
 function invalidation() {
-  return { name: 'invalidation', initialState: INITIAL_STATE, methods, reduce }
+  return builtIn({ name: 'invalidation', initialState: INITIAL_STATE, methods, reduce })
 }
 
 const methods = {

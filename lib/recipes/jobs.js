@@ -7,6 +7,7 @@
 'use strict'
 
 const errors = require('../errors')
+const { builtIn } = require('./built-in')
 const checks = require('./checks')
 const { Mount } = require('./mount')
 const table = require('./table')
@@ -15,7 +16,7 @@ const INITIAL_STATE = Object.freeze({ recipe: 'jobs/1', jobs: Object.freeze({}) 
 
 /** The recipe. */
 function jobs() {
-  return { name: 'jobs', initialState: INITIAL_STATE, methods, reduce }
+  return builtIn({ name: 'jobs', initialState: INITIAL_STATE, methods, reduce })
 }
 
 /** `{ job, slot }`; without a time at its end, the name is a job of its own, and `slot` null. */

@@ -6,13 +6,14 @@
 'use strict'
 
 const errors = require('../errors')
+const { builtIn } = require('./built-in')
 const lockEntry = require('./lock-entry')
 const { INITIAL_STATE, entryOf, reduce } = require('./lock-state')
 const { needsSession } = require('./sessions')
 
 /** The recipe. */
 function locks() {
-  return { name: 'locks', initialState: INITIAL_STATE, methods, reduce }
+  return builtIn({ name: 'locks', initialState: INITIAL_STATE, methods, reduce })
 }
 
 const methods = {

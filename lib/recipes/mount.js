@@ -89,6 +89,11 @@ class Mount {
     }
   }
 
+  /** Whether this node has a session now. */
+  get hasSession() {
+    return this.#session !== null
+  }
+
   /** Calls the listener with each further session of this node. Returns what ends it. */
   onSession(listener) {
     this.#onSession.add(listener)

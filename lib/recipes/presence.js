@@ -4,6 +4,7 @@
 
 'use strict'
 
+const { builtIn } = require('./built-in')
 const { needsSession } = require('./sessions')
 
 const { hasOwn } = Object
@@ -12,7 +13,7 @@ const INITIAL_STATE = Object.freeze({ recipe: 'presence/1', sessions: Object.fre
 
 /** The recipe. */
 function presence() {
-  return { name: 'presence', initialState: INITIAL_STATE, methods, reduce }
+  return builtIn({ name: 'presence', initialState: INITIAL_STATE, methods, reduce })
 }
 
 const methods = {

@@ -7,6 +7,7 @@
 
 const { wallClock } = require('../environment')
 const { loadPeer } = require('../peer')
+const { builtIn } = require('./built-in')
 const { Mount } = require('./mount')
 const table = require('./table')
 
@@ -17,7 +18,7 @@ const INITIAL_STATE = Object.freeze({ recipe: 'rateLimiter/1', points: Object.fr
 
 /** The recipe. */
 function rateLimiter() {
-  return { name: 'rateLimiter', initialState: INITIAL_STATE, methods, reduce }
+  return builtIn({ name: 'rateLimiter', initialState: INITIAL_STATE, methods, reduce })
 }
 
 const isOver = ({ expire }, at) => expire !== null && expire <= at

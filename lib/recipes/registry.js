@@ -5,6 +5,7 @@
 
 'use strict'
 
+const { builtIn } = require('./built-in')
 const { needsSession } = require('./sessions')
 
 const { hasOwn } = Object
@@ -17,7 +18,7 @@ const INITIAL_STATE = Object.freeze({
 
 /** The recipe. */
 function registry() {
-  return { name: 'registry', initialState: INITIAL_STATE, methods, reduce }
+  return builtIn({ name: 'registry', initialState: INITIAL_STATE, methods, reduce })
 }
 
 const methods = {

@@ -31,7 +31,8 @@ class Announcements {
   /** Resolves when it is announced. */
   async add(name, value, callOptions) {
     if (this.#values.size === 0) this.#stop = this.#mount.onSession(() => this.#repeat())
-    const entry = { value }
+    // Without a session, the call itself waits for the first one.
+    const entry = { value, waits: !this.#mount.hasSession }
     this.#values.set(name, entry)
     try {
       await this.#announce(name, value, callOptions)
@@ -46,7 +47,10 @@ class Announcements {
   }
 
   #repeat() {
-    for (const [name, { value }] of this.#values) this.#announce(name, value).catch(noop)
+    for (const [name, entry] of this.#values) {
+      if (entry.waits) entry.waits = false
+      else this.#announce(name, entry.value).catch(noop)
+    }
   }
 }
 

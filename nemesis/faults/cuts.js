@@ -16,7 +16,7 @@ function cutFault(name, leaderIn, directionsOf) {
     const directions = directionsOf({ leader, others, random })
     try {
       await cluster.network.cut(directions, await cluster.incarnations())
-      note({ leaderIn, leader })
+      note({ leaderIn, leader, directions })
       await delay(random.between(1500, 5000))
     } finally {
       await cluster.network.heal()
