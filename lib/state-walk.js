@@ -291,9 +291,14 @@ function collectHints(value, hints, depth) {
   }
 }
 
-function isLarge(container) {
-  const size = Array.isArray(container) ? container.length : sizes.get(container)
-  return size !== undefined && size > WATCHED_ENTRIES_MAX
+/** About how many entries an object has, as far as that is known; 0 otherwise. */
+function sizeOf(object) {
+  return sizes.get(object) ?? 0
 }
 
-module.exports = { Walk, adoptDecoded, freezeDecoded, isLarge, noteSize }
+function isLarge(container) {
+  const size = Array.isArray(container) ? container.length : sizeOf(container)
+  return size > WATCHED_ENTRIES_MAX
+}
+
+module.exports = { Walk, adoptDecoded, freezeDecoded, isLarge, noteSize, sizeOf }
