@@ -1,5 +1,5 @@
 /**
- * One process of `large-states.js`: a node with a large state that reports what blocks its event loop.
+ * One process of `large-states.js`: a node with a large state, which reports what blocks its event loop.
  */
 'use strict'
 
@@ -13,60 +13,62 @@ const conflux = require('..')
 const { shape, ...options } = JSON.parse(process.argv[2])
 
 /** As JSON, a record has about 100 characters. */
-const record = (i, n) => ({ id: i, n, text: `record ${i} `.padEnd(75, 'x') })
+const record = (i, n) => ({ id: i, n, text: `record ${i} `.padEnd(70, 'x') })
 const records = (from, count) => Array.from({ length: count }, (_, i) => record(from + i, 0))
+const members = list => Object.fromEntries(list.map(one => [`key ${one.id}`, one]))
+
+function replaced(list, i, value) {
+  const copy = list.slice()
+  copy[i] = value
+  return copy
+}
 
 /** Of each shape: an empty one, one with more records, and one in which a record is replaced. */
 const SHAPES = {
-  /** Groups of 1,000 members. */
+  /** Three levels of objects, with a hundred members each: a reducer copies three of them. */
   keys: {
-    first: () => ({}),
-    grow: (groups, from, count) => ({
-      ...groups,
-      [`group ${from / count}`]: Object.fromEntries(records(from, count).map(one => [`key ${one.id}`, one]))
-    }),
+    empty: () => ({}),
+    grow(groups, from, count) {
+      const first = Math.floor(from / 10_000)
+      const added = {}
+      for (let i = from; i < from + count; i += 100) added[`group ${i / 100}`] = members(records(i, 100))
+      return { ...groups, [`group ${first}`]: { ...groups[`group ${first}`], ...added } }
+    },
     set(groups, i, n) {
-      const group = `group ${Math.floor(i / 1000)}`
-      return { ...groups, [group]: { ...groups[group], [`key ${i}`]: record(i, n) } }
+      const outer = `group ${Math.floor(i / 10_000)}`
+      const inner = `group ${Math.floor(i / 100)}`
+      const around = groups[outer]
+      return {
+        ...groups,
+        [outer]: { ...around, [inner]: { ...around[inner], [`key ${i}`]: record(i, n) } }
+      }
     }
   },
-  /** All records in one array. */
+  /** All records are in one array. */
   array: {
-    first: () => [],
+    empty: () => [],
     grow: (list, from, count) => list.concat(records(from, count)),
-    set: (list, i, n) =>
-      list.with?.(i, record(i, n)) ?? [...list.slice(0, i), record(i, n), ...list.slice(i + 1)]
+    set: (list, i, n) => replaced(list, i, record(i, n))
   },
-  /** Hundreds of levels. A state may have 1,000. */
+  /** Each level has a thousand records, and the level below. The outermost 20 are changed: each change copies a path. */
   levels: {
-    first: () => null,
+    empty: () => null,
     grow: (inner, from, count) => ({ inner, list: records(from, count) }),
-    set: ({ inner, list }, i, n) =>
-      i < list[0].id
-        ? { inner: SHAPES.levels.set(inner, i, n), list }
-        : {
-            inner,
-            list:
-              list.with?.(i - list[0].id, record(i, n)) ??
-              list.map(one => (one.id === i ? record(i, n) : one))
-          }
-  },
-  /** All records under keys of one object. */
-  one: {
-    first: () => ({}),
-    grow: (object, from, count) => ({
-      ...object,
-      ...Object.fromEntries(records(from, count).map(one => [`key ${one.id}`, one]))
-    }),
-    set: (object, i, n) => ({ ...object, [`key ${i}`]: record(i, n) })
+    set(level, i, n, depth = 0) {
+      const { inner, list } = level
+      return depth === i % 20 || inner === null
+        ? { inner, list: replaced(list, i % list.length, record(i, n)) }
+        : { inner: SHAPES.levels.set(inner, i, n, depth + 1), list }
+    }
   }
 }
-const { first, grow, set } = SHAPES[shape]
+const { empty, grow, set } = SHAPES[shape]
 
 /** The reducer's own time, in milliseconds. */
 let reducing = 0
+
 function reduce(state, action) {
-  if (state === undefined) return { large: first(), count: 0, sum: 0 }
+  if (state === undefined) return { large: empty(), count: 0, sum: 0 }
   const start = performance.now()
   const { large, count, sum } = state
   const next =
@@ -77,63 +79,47 @@ function reduce(state, action) {
   return next
 }
 
-/** How long this thread has waited for a processor, in milliseconds. */
+/** How long this thread has waited for a processor, in milliseconds, where the operating system says it. */
 const schedstat = fs.existsSync('/proc/self/schedstat') ? fs.openSync('/proc/self/schedstat') : null
-const buffer = Buffer.alloc(64)
-function scheduled() {
-  if (schedstat === null) return [0, 0]
-  const length = fs.readSync(schedstat, buffer, 0, 64, 0)
-  return buffer
-    .toString('latin1', 0, length)
-    .split(' ')
-    .map(x => Number(x) / 1e6)
+const buffer = Buffer.alloc(128)
+function waited() {
+  if (schedstat === null) return 0
+  const length = fs.readSync(schedstat, buffer, 0, buffer.length, 0)
+  return Number(buffer.toString('latin1', 0, length).split(' ')[1]) / 1e6
 }
 
-/** Between two turns of the event loop, without the reducer and without waiting for a processor. */
+/** What lies between two turns of the event loop, without the reducer and without waiting for a processor. */
 const SAMPLE_MS = 1
+const BLOCK_MS_MIN = 3
 let blocks = []
 let collections = []
-let last = { at: performance.now(), reducing: 0, waited: scheduled()[1], cpu: scheduled()[0] }
+let last = { at: performance.now(), reducing, waited: waited() }
 function sample() {
-  const [cpu, waited] = scheduled()
-  const now = { at: performance.now(), reducing, waited, cpu }
+  const now = { at: performance.now(), reducing, waited: waited() }
   const milliseconds =
     now.at - last.at - SAMPLE_MS - (now.reducing - last.reducing) - (now.waited - last.waited)
-  if (milliseconds > 3)
-    blocks.push({
-      at: last.at,
-      until: now.at,
-      milliseconds,
-      marks,
-      cpu: now.cpu - last.cpu - (now.reducing - last.reducing)
-    })
-  marks = []
+  if (milliseconds > BLOCK_MS_MIN) blocks.push({ from: last.at, to: now.at, milliseconds })
   last = now
   setTimeout(sample, SAMPLE_MS)
 }
-let marks = []
-const ORIGIN = Number(process.hrtime.bigint()) / 1000 - performance.now() * 1000
-sample()
 new PerformanceObserver(list => {
-  for (const { startTime, duration, detail } of list.getEntries()) {
-    collections.push({ at: startTime, duration, kind: detail.kind })
-  }
+  for (const { startTime, duration } of list.getEntries()) collections.push({ from: startTime, duration })
 }).observe({ entryTypes: ['gc'] })
 
-/** The longest blocks, and the collector's part of each. */
+/** The longest block, without the pauses of the garbage collector in it; and the longest of these. */
 function longest() {
-  const sorted = blocks.sort((a, b) => b.milliseconds - a.milliseconds).slice(0, 5)
-  return sorted.map(({ at, until, milliseconds, marks, cpu }) => ({
-    at: Math.round(at * 1000 + ORIGIN),
-    until: Math.round(until * 1000 + ORIGIN),
-    cpu: +cpu.toFixed(1),
-    ms: +milliseconds.toFixed(1),
-    gc: +collections
-      .filter(gc => gc.at < until && gc.at + gc.duration > at)
-      .reduce((sum, { duration }) => sum + duration, 0)
-      .toFixed(1),
-    marks
-  }))
+  let block = 0
+  for (const { from, to, milliseconds } of blocks) {
+    let paused = 0
+    for (const { from: start, duration } of collections) {
+      paused += Math.max(0, Math.min(to, start + duration) - Math.max(from, start))
+    }
+    block = Math.max(block, milliseconds - paused)
+  }
+  const pause = collections.reduce((max, { duration }) => Math.max(max, duration), 0)
+  blocks = []
+  collections = []
+  return { block, pause }
 }
 
 const node = conflux({
@@ -145,55 +131,39 @@ const node = conflux({
   reduce
 })
 const snapshots = { taken: 0, restored: 0, failed: 0 }
-let lastTaken = null
-diagnostics.subscribe('conflux:snapshot', ({ what, ...facts }) => {
-  snapshots[what]++
-  marks.push(what)
-  if (what === 'taken') lastTaken = facts
-})
+diagnostics.subscribe('conflux:snapshot', ({ what }) => snapshots[what]++)
 node.on('warning', ({ code, message }) => process.send({ warning: `${code}: ${message}` }))
 node.on('error', ({ code, message }) => process.send({ fault: `${code}: ${message}` }))
 
 const commands = {
-  ready: () => node.ready({ timeout: 600_000 }),
-  sync: () => node.sync({ timeout: 60_000 }),
-  async grow({ count, times }) {
-    for (let i = 0; i < times; i++) await node.perform('grow', [count])
+  ready: () => node.ready({ timeout: 1_200_000 }),
+  sync: () => node.sync({ timeout: 120_000 }),
+  async grow({ times }) {
+    for (let i = 0; i < times; i++) await node.perform('grow', [1000])
   },
-  /** One call after the other; the times that they took, in milliseconds. */
-  async write({ seconds, pause }) {
+  /** One call after the other, with a pause between them. Returns how long each took, in milliseconds. */
+  async write({ seconds }) {
     const times = []
     const end = performance.now() + seconds * 1000
     for (let i = 0; performance.now() < end; i++) {
       const start = performance.now()
-      await node.perform('set', [Math.floor(Math.random() * 2 ** 30), 1])
+      await node.perform('set', [i * 7919 + process.pid, 1])
       times.push(performance.now() - start)
-      if (pause > 0) await delay(pause)
+      await delay(20)
     }
     return times
   },
   transfer: ({ to }) => node.transferLeadership(to),
-  /** Figures since the last time. */
-  figures() {
+  /** What blocked it since the last time. */
+  longest,
+  status() {
     const { term, snapshotIndex, role } = node.status()
-    const given = {
-      blocks: longest(),
-      snapshots: { ...snapshots },
-      lastTaken,
-      term,
-      snapshotIndex,
-      role,
-      rss: Math.round(process.memoryUsage().rss / 2 ** 20)
-    }
-    blocks = []
-    collections = []
-    return given
+    const { sum, count } = node.getState()
+    return { term, snapshotIndex, role, snapshots, sum, count, rss: process.memoryUsage().rss }
   },
-  state: () => ({ sum: node.getState().sum, count: node.getState().count }),
   close: () => node.close()
 }
 
-process.on('disconnect', () => process.exit())
 process.on('message', async ({ ticket, command, ...given }) => {
   try {
     process.send({ ticket, result: await commands[command](given) })
@@ -201,3 +171,5 @@ process.on('message', async ({ ticket, command, ...given }) => {
     process.send({ ticket, failure: error.stack })
   }
 })
+process.on('disconnect', () => process.exit())
+sample()
