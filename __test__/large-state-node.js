@@ -18,7 +18,7 @@ const records = (from, count) => Array.from({ length: count }, (_, i) => record(
 const members = list => Object.fromEntries(list.map(one => [`key ${one.id}`, one]))
 
 function replaced(list, i, value) {
-  const copy = list.slice()
+  const copy = [...list]
   copy[i] = value
   return copy
 }

@@ -153,15 +153,19 @@ class StateText {
 
   #continueArray(frame) {
     const { value, next } = frame
+    // Frozen arrays have no fast `slice`.
+    const part = []
     let i = next
     left = PART_LENGTH
     for (; i < value.length && left > 0; i++) {
       frame.next = i
-      if (!this.#fits(value[i], left)) break
+      const item = value[i]
+      if (!this.#fits(item, left)) break
+      part.push(item)
     }
     frame.next = i
     if (i > next) {
-      this.#writeMembers(frame, JSON.stringify(value.slice(next, i)))
+      this.#writeMembers(frame, JSON.stringify(part))
     } else if (i < value.length) {
       this.#separate(frame)
       this.#open(value[i])
