@@ -96,23 +96,36 @@ for (const [name, state] of [
   })
 }
 
+test('a state of up to 256 KiB is encoded at once, and a larger one in slices', () => {
+  for (const state of [
+    records(1500),
+    Object.fromEntries(records(1500).map(item => [`key ${item.id}`, item]))
+  ]) {
+    const { text, slices } = encode(state)
+    assert.ok(text.length > 180_000 && text.length < 256 * 1024, String(text.length))
+    assert.equal(text, JSON.stringify(state))
+    assert.equal(slices, 1)
+  }
+  assert.ok(encode(records(4000)).slices > 3)
+})
+
 test('what is not JSON is found wherever it is, and named', () => {
   const why = value => {
     const encoder = new StateText(value, 'state', () => {})
     assert.ok(encoder.run(Infinity))
     return encoder.why
   }
-  const deep = nested(100)
+  const deep = nested(150)
   let innermost = deep
   while (innermost.inner !== undefined) innermost = innermost.inner
   innermost.items.push({ at: new Date(0) })
   assert.match(why(deep), /^state(\.inner)+\.…? is a Date, which JSON turns into a string$/)
-  assert.equal(why([records(5000), [NaN]]), 'state[1][0] is NaN, which JSON turns into null')
+  assert.equal(why([records(8000), [NaN]]), 'state[1][0] is NaN, which JSON turns into null')
   assert.equal(
-    why({ 'a b': [records(5000), () => {}] }),
+    why({ 'a b': [records(8000), () => {}] }),
     'state["a b"][1] is a function, which JSON does not know'
   )
-  const cycle = { items: records(5000), again: [] }
+  const cycle = { items: records(8000), again: [] }
   cycle.again.push(cycle)
   assert.match(why(cycle), /^state\.again\[0\] contains itself/)
 })

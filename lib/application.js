@@ -10,6 +10,7 @@ const { Promise } = require('./environment')
 const errors = require('./errors')
 const { cut, findFault } = require('./json-faults')
 const { StateCheck } = require('./state-check')
+const { StateFreezer } = require('./state-freezer')
 const { isStrictMethod, strictActionsOf } = require('./strict-code')
 
 const noop = () => {}
@@ -155,7 +156,7 @@ class Application {
     }
     // Frozen or changed in place, it would be the application's own object.
     if (this.#check !== null && !this.serializes) state = copyOfJson(state)
-    this.#check?.protectDecoded(state)
+    this.freezerOf(state)?.run(Infinity)
     return state
   }
 
@@ -194,12 +195,14 @@ class Application {
     return this.serializes ? callConverter(this.#serialize, '`serialize`', state) : state
   }
 
-  /** The state, from what was kept of one: frozen, if the state is protected and nothing is converted. Throws what `deserialize` throws. */
+  /** The state, from what was kept of one, not frozen. Throws what `deserialize` throws. */
   deserialize(value) {
-    if (!this.serializes) return value
-    const state = callConverter(this.#deserialize, '`deserialize`', value)
-    this.#check?.protectDecoded(state)
-    return state
+    return this.serializes ? callConverter(this.#deserialize, '`deserialize`', value) : value
+  }
+
+  /** Freezes a state that no check has seen, in slices; null if it is not to be frozen. */
+  freezerOf(state) {
+    return this.#check === null ? null : new StateFreezer(state, undefined, !this.serializes)
   }
 
   /** What the method returned. `NO_METHOD` if there is none. Throws what it throws, or if it changed the state in place. */

@@ -8,6 +8,7 @@
 'use strict'
 
 const { isOrdinaryArray, isOrdinaryObject, nameOf } = require('./json-faults')
+const { sizeOf } = require('./state-walk')
 
 const { hasOwn, keys } = Object
 
@@ -59,6 +60,8 @@ class Copies {
     const isArray = Array.isArray(value)
     if (isArray ? !isOrdinaryArray(value) : !isOrdinaryObject(value)) return value
     this.#entriesLeft -= isArray ? 1 + value.length / ITEMS_PER_ENTRY : 1
+    // A large object is not copied to find that it is.
+    if (!isArray && sizeOf(value) > this.#entriesLeft) this.#entriesLeft = -1
     if (this.#entriesLeft < 0) return value
     // Frozen arrays have no fast `slice`.
     const copy = isArray ? [...value] : { ...value }
@@ -66,11 +69,12 @@ class Copies {
     if (isArray) {
       for (let i = 0; i < copy.length; i++) {
         if (isContainer(copy[i])) copy[i] = this.#copyOf(copy[i])
+        if (this.#entriesLeft < 0) break
       }
       return copy
     }
     for (const key in copy) {
-      this.#entriesLeft--
+      if (--this.#entriesLeft < 0) break
       if (isContainer(copy[key])) copy[key] = this.#copyOf(copy[key])
     }
     return copy

@@ -104,6 +104,10 @@ class Restoring {
   isAwaited = false
   #application
   #builder
+  /** What `deserialize` returned is frozen last. */
+  #state = undefined
+  #freezer = null
+  #isBuilt = false
   #done
   #progressed
   #job = { run: end => this.#run(end) }
@@ -128,18 +132,26 @@ class Restoring {
   }
 
   #run(end) {
-    let state
     try {
-      if (!this.#builder.run(end)) {
+      if (!this.#build(end) || this.#freezer?.run(end) === false) {
         this.#progressed()
         return false
       }
-      state = this.#application.deserialize(this.#builder.value)
     } catch (error) {
       this.#done(error)
       return true
     }
-    this.#done(null, state, this.#builder.characters)
+    this.#done(null, this.#state, this.#builder.characters)
+    return true
+  }
+
+  #build(end) {
+    if (this.#isBuilt) return true
+    if (!this.#builder.run(end)) return false
+    this.#isBuilt = true
+    this.#state = this.#application.deserialize(this.#builder.value)
+    // Without `deserialize`, the builder has frozen it.
+    if (this.#application.serializes) this.#freezer = this.#application.freezerOf(this.#state)
     return true
   }
 

@@ -10,14 +10,16 @@
 // has to be compared entry by entry. These are the *thorough* check. It takes a share of the time of this thread
 // (budget.js): under light load every action is checked thoroughly, under full load a part of them. The *quick* check of
 // the others verifies and freezes what is new in small containers, at the ends of large arrays, and under the keys and
-// indexes that the action names; what else is new in large containers is frozen after this turn of the event loop.
+// indexes that the action names; what else is new in large containers is frozen after this turn of the event loop, in
+// slices (state-freezer.js). A thorough check leaves that of huge containers to it, too.
 
 'use strict'
 
-const { RESERVED_MS, afterTurn, budgetOfAction, budgetOfCall, budgets } = require('./budget')
+const { RESERVED_MS, budgetOfAction, budgetOfCall, budgets } = require('./budget')
 const { Copies } = require('./copies')
-const { now, setTimeout } = require('./environment')
+const { now } = require('./environment')
 const errors = require('./errors')
+const { FrozenLater } = require('./frozen-later')
 const { StateError } = require('./state-error')
 const { Walk, isLarge } = require('./state-walk')
 const { Watch } = require('./watch')
@@ -35,8 +37,8 @@ const COPY_ENTRY_MS = 0.0005
 /** So often, before it is tried again whether the state has become smaller. */
 const COPIES_SKIPPED = 32
 
-/** So much longer than it takes, it is put off to freeze the rest of large containers. */
-const PAUSE_FACTOR = 32
+/** After an action on a huge container, proxies are not tried for so many: then all its entries would be compared. */
+const WATCHES_SKIPPED = 256
 
 /** A probe ends after so many reads, which is some ten milliseconds. */
 const PROBE_READS_MAX = 50_000
@@ -48,6 +50,8 @@ class StateCheck {
   #unwatchable = 0
   /** For so many actions it was not tried whether the state is small enough to be copied. */
   #copiesSkipped = 0
+  /** For so many actions the reducer gets no proxies. */
+  #watchesSkipped = 0
   /** So many entries were copied to check the last action; Infinity if it was checked otherwise. */
   #copied = Infinity
   /** What a method sees of the state, while one runs that is watched. */
@@ -56,26 +60,20 @@ class StateCheck {
   #mayWatch = false
   #budgetOfWatch = null
   #watchedSince = 0
-  /** What quick checks may have left unfrozen since. */
-  #debt = null
-  #settledAt = 0
-  #settledMs = 0
+  /** What checks may have left unfrozen. */
+  #rest
   /** For every quick check: they make up the most of a busy node's. */
   #quickWalk
 
   constructor(isJson) {
     this.#isJson = isJson
-    this.#quickWalk = new Walk(isJson, false, null)
+    this.#quickWalk = new Walk(isJson, false, null, null)
+    this.#rest = new FrozenLater(isJson)
   }
 
   /** Protects a state that has no former one. Throws a `StateError` if JSON would not give it back. */
   protect(state) {
-    new Walk(this.#isJson, true, null).adopt(state, undefined)
-  }
-
-  /** Protects a state that was just decoded: it is JSON, or its application knows better. */
-  protectDecoded(state) {
-    new Walk(false, true, null).adopt(state, undefined)
+    new Walk(this.#isJson, true, null, null).adopt(state, undefined)
   }
 
   /**
@@ -116,6 +114,10 @@ class StateCheck {
 
   /** Where JSON is not verified, a proxy could stay unseen in what is not plain. */
   #canWatch(state) {
+    if (this.#watchesSkipped > 0) {
+      this.#watchesSkipped--
+      return false
+    }
     return this.#isJson && this.#unwatchable < UNWATCHABLE_MAX && typeof state === 'object' && state !== null
   }
 
@@ -189,38 +191,11 @@ class StateCheck {
   /** Returns whether something in the new state is a copy that changed nothing: a write to it may have been lost. */
   #adopt(next, state, action, isThorough, lens) {
     if (next === state && typeof next !== 'function') return true
-    const walk = isThorough ? new Walk(this.#isJson, true, lens) : this.#quickWalk.reset(action)
+    const walk = isThorough ? new Walk(this.#isJson, true, action, lens) : this.#quickWalk.reset(action)
     walk.adopt(next, state)
-    if (walk.hasSkipped) this.#owe(state, next)
+    if (walk.hasSkipped) this.#rest.add(state, next)
+    if (walk.hasHuge) this.#watchesSkipped = WATCHES_SKIPPED
     return walk.hasIdleCopy
-  }
-
-  /** After this turn of the event loop, everything between the two states will be frozen. */
-  #owe(former, next) {
-    if (this.#debt !== null) {
-      this.#debt.next = next
-      return
-    }
-    this.#debt = { former, next }
-    afterTurn(() => this.#settle())
-  }
-
-  #settle() {
-    const start = now()
-    const pauseMs = this.#settledAt + this.#settledMs * PAUSE_FACTOR - start
-    if (pauseMs > 0) {
-      setTimeout(() => this.#settle(), pauseMs).unref()
-      return
-    }
-    const { former, next } = this.#debt
-    this.#debt = null
-    try {
-      new Walk(false, true, null).adopt(next, former)
-    } catch {
-      // An accessor threw: such a part stays as it is.
-    }
-    this.#settledAt = now()
-    this.#settledMs = this.#settledAt - start
   }
 
   /** Runs the reducer once more, and throws if it tries to change the state. What it returns or throws is dropped. */

@@ -1,7 +1,8 @@
 // Encodes a value as JSON, in slices, and finds the part of it that does not survive JSON.
 //
-// Used by snapshot.js. Parts below a limit are encoded at once by `JSON.stringify`; larger arrays and objects are opened,
-// so that neither the event loop nor the longest string of JavaScript matters. A string of any length is cut, too.
+// Used by snapshot.js. Parts below a limit, and a whole value below a higher one, are encoded at once by `JSON.stringify`;
+// larger arrays and objects are opened, so that neither the event loop nor the longest string of JavaScript matters. A
+// string of any length is cut, too.
 
 'use strict'
 
@@ -19,12 +20,17 @@ const {
   nameOf
 } = require('./json-faults')
 
-/** So many characters are about encoded at once. */
+/** A value of about so many characters is encoded at once, which takes some milliseconds. */
+const WHOLE_LENGTH = 256 * 1024
+/** Of a longer one, about so many are. */
 const PART_LENGTH = 64 * 1024
 /** So many are about handed over at once. */
 const PIECE_LENGTH = 256 * 1024
 
 const LARGE = Symbol('large')
+
+/** How much longer the part may be that is being measured. A variable is several times quicker than a field. */
+let left = 0
 
 /** An array, object or long string that is open. */
 class Frame {
@@ -52,8 +58,6 @@ class StateText {
   #frames = []
   #piece = ''
   #hasBegun = false
-  /** Of the part that is measured. */
-  #left = 0
 
   /**
    * @param path how the value is called in `why`.
@@ -82,7 +86,7 @@ class StateText {
 
   #begin() {
     this.#hasBegun = true
-    if (this.#fits(this.#value, PART_LENGTH)) this.#write(JSON.stringify(this.#value))
+    if (this.#fits(this.#value, WHOLE_LENGTH)) this.#write(JSON.stringify(this.#value))
     else this.#open(this.#value)
   }
 
@@ -149,16 +153,19 @@ class StateText {
 
   #continueArray(frame) {
     const { value, next } = frame
+    // Frozen arrays have no fast `slice`.
+    const part = []
     let i = next
-    let left = PART_LENGTH
+    left = PART_LENGTH
     for (; i < value.length && left > 0; i++) {
       frame.next = i
-      if (!this.#fits(value[i], left)) break
-      left = this.#left
+      const item = value[i]
+      if (!this.#fits(item, left)) break
+      part.push(item)
     }
     frame.next = i
     if (i > next) {
-      this.#writeMembers(frame, JSON.stringify(value.slice(next, i)))
+      this.#writeMembers(frame, JSON.stringify(part))
     } else if (i < value.length) {
       this.#separate(frame)
       this.#open(value[i])
@@ -172,14 +179,14 @@ class StateText {
     // Without a prototype `__proto__` is a key as any other.
     const part = Object.create(null)
     let i = next
-    let left = PART_LENGTH
+    left = PART_LENGTH
     for (; i < keys.length && left > 0; i++) {
       frame.next = i
       const key = keys[i]
       const member = value[key]
       if (member === undefined) continue
       if (!this.#fits(member, left)) break
-      left = this.#left - key.length - 3
+      left -= key.length + 3
       part[key] = member
     }
     frame.next = i
@@ -205,57 +212,61 @@ class StateText {
     frame.isEmpty = false
   }
 
-  /** Whether the text of a value is about so long at most; then `#left` is what is left. Throws a fault. */
+  /** Whether the text of a value is about so long at most; then `left` is what is left. Throws a fault. */
   #fits(value, length) {
-    this.#left = length
-    const fault = this.#measure(value, this.#frames.length)
+    left = length
+    const fault = measure(value, this.#frames.length)
     if (fault === LARGE) return false
     if (fault !== null) throw fault
     return true
   }
+}
 
-  /** A fault, or `LARGE`, or null. */
-  #measure(value, depth) {
-    switch (typeof value) {
-      case 'string':
-        this.#left -= value.length + 3
-        break
-      case 'object':
-        if (value !== null) return this.#measureObject(value, depth)
-        this.#left -= 5
-        break
-      default: {
-        this.#left -= 8
-        const fault = findFault(value, depth, null)
-        if (fault !== null) return fault
-      }
-    }
-    return this.#left < 0 ? LARGE : null
+/** A fault, or `LARGE`, or null. */
+function measure(value, depth) {
+  switch (typeof value) {
+    case 'string':
+      left -= value.length + 3
+      break
+    case 'number':
+      left -= 8
+      if (!Number.isFinite(value)) return findFault(value, depth, null)
+      break
+    case 'boolean':
+      left -= 6
+      break
+    case 'object':
+      if (value !== null) return measureObject(value, depth)
+      left -= 5
+      break
+    default:
+      return findFault(value, depth, null)
   }
+  return left < 0 ? LARGE : null
+}
 
-  #measureObject(value, depth) {
-    if (depth === DEPTH_MAX) return tooDeep()
-    this.#left -= 3
-    if (Array.isArray(value)) {
-      if (!isOrdinaryArray(value)) return new Fault(becomes(value, 'an ordinary array'))
-      for (let i = 0; i < value.length; i++) {
-        const fault = this.#measure(value[i], depth + 1)
-        if (fault !== null) return fault === LARGE ? LARGE : fault.below(`[${i}]`)
-      }
-      return null
-    }
-    if (!isOrdinaryObject(value)) return new Fault(describe(value))
-    const [symbol] = Object.getOwnPropertySymbols(value)
-    if (symbol !== undefined) return new Fault(`has the key ${String(symbol)}, which JSON leaves out`)
-    for (const key of Object.keys(value)) {
-      const member = value[key]
-      if (member === undefined) continue
-      this.#left -= key.length + 3
-      const fault = this.#measure(member, depth + 1)
-      if (fault !== null) return fault === LARGE ? LARGE : fault.below(nameOf(key))
+function measureObject(value, depth) {
+  if (depth === DEPTH_MAX) return tooDeep()
+  left -= 3
+  if (Array.isArray(value)) {
+    if (!isOrdinaryArray(value)) return new Fault(becomes(value, 'an ordinary array'))
+    for (let i = 0; i < value.length; i++) {
+      const fault = measure(value[i], depth + 1)
+      if (fault !== null) return fault === LARGE ? LARGE : fault.below(`[${i}]`)
     }
     return null
   }
+  if (!isOrdinaryObject(value)) return new Fault(describe(value))
+  const symbols = Object.getOwnPropertySymbols(value)
+  if (symbols.length > 0) return new Fault(`has the key ${String(symbols[0])}, which JSON leaves out`)
+  for (const key of Object.keys(value)) {
+    const member = value[key]
+    if (member === undefined) continue
+    left -= key.length + 3
+    const fault = measure(member, depth + 1)
+    if (fault !== null) return fault === LARGE ? LARGE : fault.below(nameOf(key))
+  }
+  return null
 }
 
 function tooDeep() {

@@ -1,6 +1,7 @@
-// Compares a new state with the previous one, verifies that the new parts survive JSON, and freezes them.
+// Compares a new state with the previous one, verifies that the new parts survive JSON, and freezes them, in one step.
 //
-// Called by state-check.js. What is the same reference as before was verified before, and is not looked at.
+// Called by state-check.js. What is the same reference as before was verified before, and is not looked at. What a step
+// skips, because it would take too long, state-freezer.js freezes in slices.
 
 'use strict'
 
@@ -21,6 +22,15 @@ const { freeze, hasOwn, isExtensible } = Object
 /** Up to so many entries a quick check compares all. A copy costs about as much as the comparison. */
 const SMALL_ENTRIES_MAX = 16
 const SMALL_LENGTH_MAX = 64
+
+/**
+ * A former container with more is *huge*: also a thorough check compares only what the action names, because all entries
+ * would take longer than a call may block the event loop.
+ */
+const HUGE_ENTRIES_MIN = 10_000
+const HUGE_LENGTH_MIN = 100_000
+/** The further properties of an array are found only by listing all its indexes, each as a string. */
+const LISTED_LENGTH_MAX = 10_000
 
 /** The reducer gets larger containers as they are: a proxy would make copying them far slower. */
 const WATCHED_ENTRIES_MAX = 256
@@ -43,17 +53,21 @@ class Walk {
   hasIdleCopy = false
   /** Not all entries of a large container were looked at: some may not be frozen. */
   hasSkipped = false
+  /** A container was huge. */
+  hasHuge = false
   #isJson
   #isThorough
-  #action = null
+  #action
   #hints = null
   #lens
   /** Where JSON is not verified, a container may contain itself. */
   #visited
 
-  constructor(isJson, isThorough, lens) {
+  /** @param lens by which the reducer saw the state, or null. */
+  constructor(isJson, isThorough, action, lens) {
     this.#isJson = isJson
     this.#isThorough = isThorough
+    this.#action = action
     this.#lens = lens
     this.#visited = isJson ? null : new Set()
   }
@@ -62,6 +76,7 @@ class Walk {
   reset(action) {
     this.hasIdleCopy = false
     this.hasSkipped = false
+    this.hasHuge = false
     this.#action = action
     this.#hints = null
     this.#visited?.clear()
@@ -107,7 +122,7 @@ class Walk {
 
   #visitItems(array, former, depth) {
     const { length } = array
-    if (this.#isThorough || length <= SMALL_LENGTH_MAX) {
+    if (length <= SMALL_LENGTH_MAX || this.#comparesAll(former.length > HUGE_LENGTH_MIN)) {
       let isIdle = length === former.length
       for (let i = 0; i < length; i++) {
         if (array[i] === former[i] && array[i] !== undefined) continue
@@ -120,6 +135,12 @@ class Walk {
     }
     this.hasSkipped = true
     return this.#visitEnds(array, former, depth) ?? this.#visitHints(array, former, depth)
+  }
+
+  /** A reducer that saw the state by a lens may have put a proxy anywhere. */
+  #comparesAll(isHuge) {
+    if (isHuge) this.hasHuge = true
+    return this.#isThorough && (!isHuge || this.#lens !== null)
   }
 
   /** The ends of a large array: what is beyond the former length is new. */
@@ -143,7 +164,7 @@ class Walk {
 
   #visitMembers(object, former, depth) {
     const formerSize = sizes.get(former)
-    if (!this.#isThorough && formerSize !== undefined) {
+    if (formerSize !== undefined && !this.#comparesAll(formerSize > HUGE_ENTRIES_MIN)) {
       sizes.set(object, formerSize)
       this.hasSkipped = true
       return this.#visitHints(object, former, depth)
@@ -158,7 +179,7 @@ class Walk {
       const fault = this.#visitMember(object, former, key, depth)
       if (fault !== null) return fault
     }
-    if (size > SMALL_ENTRIES_MAX) sizes.set(object, size)
+    noteSize(object, size)
     if (isIdle && former !== NOTHING && size === Object.keys(former).length) this.hasIdleCopy = true
     if (!this.#isThorough || !this.#isJson) return null
     const keys = Reflect.ownKeys(object)
@@ -219,11 +240,13 @@ function freezeDecoded(value, depth) {
 
 /** Freezes a decoded array or object whose members are frozen. */
 function adoptDecoded(value) {
-  if (!Array.isArray(value)) {
-    const size = Object.keys(value).length
-    if (size > SMALL_ENTRIES_MAX) sizes.set(value, size)
-  }
+  if (!Array.isArray(value)) noteSize(value, Object.keys(value).length)
   freeze(value)
+}
+
+/** The object has so many entries. */
+function noteSize(object, size) {
+  if (size > SMALL_ENTRIES_MAX) sizes.set(object, size)
 }
 
 function tooDeep() {
@@ -234,6 +257,7 @@ function tooDeep() {
 }
 
 function findMoreThanItems(array) {
+  if (array.length > LISTED_LENGTH_MAX) return null
   const keys = Reflect.ownKeys(array)
   // The last one is `length`, unless there are more.
   const more = keys.find((key, i) => key !== 'length' && String(i) !== key)
@@ -267,9 +291,14 @@ function collectHints(value, hints, depth) {
   }
 }
 
-function isLarge(container) {
-  const size = Array.isArray(container) ? container.length : sizes.get(container)
-  return size !== undefined && size > WATCHED_ENTRIES_MAX
+/** About how many entries an object has, as far as that is known; 0 otherwise. */
+function sizeOf(object) {
+  return sizes.get(object) ?? 0
 }
 
-module.exports = { Walk, adoptDecoded, freezeDecoded, isLarge }
+function isLarge(container) {
+  const size = Array.isArray(container) ? container.length : sizeOf(container)
+  return size > WATCHED_ENTRIES_MAX
+}
+
+module.exports = { Walk, adoptDecoded, freezeDecoded, isLarge, noteSize, sizeOf }
