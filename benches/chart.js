@@ -32,12 +32,13 @@ function line({ title, unit: xUnit }, name, unit, points) {
   const values = points.map(({ x, figures }) => ({ x: `${x.toLocaleString('en')}`, y: figures[name] }))
   return {
     width: WIDTH,
-    height: 130,
+    height: 90,
+    title: { text: withUnit(name, unit), anchor: 'start', fontSize: 11, fontWeight: 'normal' },
     data: { values },
     encoding: {
       // The sizes were chosen, each a multiple of the one before: they stand at equal distances.
       x: { field: 'x', type: 'ordinal', sort: null, title: withUnit(title, xUnit), axis: { labelAngle: 0 } },
-      y: { field: 'y', type: 'quantitative', title: withUnit(name, unit), scale: { zero: true } }
+      y: { field: 'y', type: 'quantitative', title: null, scale: { zero: true } }
     },
     layer: [
       { mark: { type: 'line', point: true, color: '#0b6e4f' } },

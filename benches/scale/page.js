@@ -41,7 +41,9 @@ async function writePage(run, curves) {
 
 function page(run, curves) {
   const sections = curves.filter(curve => measured(run, curve).length > 0).map(curve => section(run, curve))
-  const head = `Measured: ${describe(run)}; \`npm run bench:scale\`${run.isQuick ? ' `-- --quick`' : ''}.`
+  const command = run.isQuick ? 'npm run bench:scale -- --quick' : 'npm run bench:scale'
+  const roughly = run.isQuick ? ' Its windows are short: the figures are rough.' : ''
+  const head = `Measured: ${describe(run)}; \`${command}\`.${roughly}`
   return `${[INTRODUCTION, head, summary(run, curves), ...sections, BY_YOURSELF].join('\n\n')}\n`
 }
 

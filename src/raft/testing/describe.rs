@@ -6,17 +6,13 @@ use raft_rs::eraftpb::ConfChangeV2;
 
 use crate::raft::coordination::SystemAction;
 use crate::raft::entry::Context;
-use crate::raft::frame::{Frame, Message, Receivers, WireEntry};
+use crate::raft::frame::{Frame, Message, WireEntry};
 use crate::raft::{Delivery, MethodResult};
 
 pub fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {
     let frame = Frame::decode(bytes).expect("a core sends frames");
     let messages: Vec<String> = frame.messages.iter().map(describe_message).collect();
-    let receivers = match &frame.to {
-        Receivers::Some(members) => format!(" (for {} members)", members.len()),
-        Receivers::All | Receivers::One(_) => String::new(),
-    };
-    format!("{from} → {to}{receivers}: {}", messages.join("; "))
+    format!("{from} → {to}: {}", messages.join("; "))
 }
 
 fn describe_message(message: &Message) -> String {
