@@ -50,10 +50,13 @@ const SHAPES = {
     grow: (list, from, count) => list.concat(records(from, count)),
     set: (list, i, n) => replaced(list, i, record(i, n))
   },
-  /** Each level has a thousand records, and the level below. The outermost 20 are changed: each change copies a path. */
+  /** Each level has 2,000 records, and the level below. The outermost 20 are changed: each change copies a path. */
   levels: {
     empty: () => null,
-    grow: (inner, from, count) => ({ inner, list: records(from, count) }),
+    grow: (level, from, count) =>
+      level === null || level.list.length === 2000
+        ? { inner: level, list: records(from, count) }
+        : { inner: level.inner, list: level.list.concat(records(from, count)) },
     set(level, i, n, depth = 0) {
       const { inner, list } = level
       return depth === i % 20 || inner === null

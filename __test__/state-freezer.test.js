@@ -133,3 +133,18 @@ for (const [kind, former] of Object.entries(HUGE)) {
     assert.ok(Object.isFrozen(target))
   })
 }
+
+test('a check in which everything has moved does not visit everything', () => {
+  const former = { list: records(90_000) }
+  new Walk(true, true, null, null).adopt(former, undefined)
+  const added = { id: -1 }
+  const next = { list: [added, ...former.list] }
+  const walk = new Walk(true, true, null, null)
+  walk.adopt(next, former)
+  assert.ok(walk.hasSkipped && Object.isFrozen(next.list) && Object.isFrozen(added))
+  const dated = { list: [...former.list, { at: new Date(0) }] }
+  assert.throws(
+    () => new Walk(true, true, null, null).adopt({ list: dated.list.slice(1) }, former),
+    /is a Date/
+  )
+})

@@ -32,6 +32,9 @@ const HUGE_LENGTH_MIN = 100_000
 /** The further properties of an array are found only by listing all its indexes, each as a string. */
 const LISTED_LENGTH_MAX = 10_000
 
+/** A thorough check that has visited so many containers, because many have moved, goes on as a quick one. */
+const VISITS_MAX = 10_000
+
 /** The reducer gets larger containers as they are: a proxy would make copying them far slower. */
 const WATCHED_ENTRIES_MAX = 256
 
@@ -59,6 +62,7 @@ class Walk {
   #isThorough
   #action
   #hints = null
+  #visitsLeft = VISITS_MAX
   #lens
   /** Where JSON is not verified, a container may contain itself. */
   #visited
@@ -85,6 +89,7 @@ class Walk {
 
   /** Verifies and freezes what is new. Throws a `StateError` at the first fault. */
   adopt(next, former) {
+    if (former === undefined) this.#visitsLeft = Infinity
     const fault = this.#visit(next, former, 0)
     if (fault === null) return
     throw StateError.ofFault(fault.isTooDeep ? (findFault(next, 0, new Set()) ?? fault) : fault)
@@ -98,6 +103,10 @@ class Walk {
   }
 
   #visitContainer(value, former, depth) {
+    if (this.#isThorough && this.#lens === null && --this.#visitsLeft < 0) {
+      this.#isThorough = false
+      this.hasSkipped = true
+    }
     // What is frozen was part of a state before, or the reducer froze it.
     if (!this.#isThorough && depth > 0 && !isExtensible(value)) return null
     if (depth === DEPTH_MAX) return this.#isJson ? tooDeep() : null
