@@ -1,6 +1,6 @@
 /**
  * A stranger at the Redis server of a cluster: it listens to everything and publishes what it likes, as
- * every client can that has the password. It knows how a frame is laid out (src/raft/frame.rs), and can seal one.
+ * every client can that has the password. It knows how a frame is laid out (src/raft/wire/frame.rs), and can seal one.
  */
 'use strict'
 

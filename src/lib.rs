@@ -20,7 +20,7 @@
 //!    (`raft/requests/leader_sessions.rs`) and, once an entry of the leader's own term is applied, hand them to
 //!    JavaScript (`raft/node/deliveries.rs`, `js/batch.rs`).
 //! 3. The method runs over the provisional state, the reducer over its action; the results return in one batch.
-//! 4. Actions are proposed (`raft/group.rs`) and replicated by raft-rs until a quorum has them. A refusal waits until
+//! 4. Actions are proposed (`raft/consensus/group.rs`) and replicated by raft-rs until a quorum has them. A refusal waits until
 //!    everything that its method saw is committed and a quorum has confirmed the leadership since.
 //! 5. Every node applies the entry: `raft/requests/session_table.rs` decides whether it counts, JavaScript reduces it and
 //!    calls the subscribers, and the calling node resolves the promise.
@@ -29,7 +29,7 @@
 //!
 //! 1. A newcomer broadcasts `Discover` (`raft/bootstrap/`). The leader receives it (`raft/node/configuration.rs`) and asks
 //!    `raft/membership/planner.rs` for the next change of the configuration. Each change is an entry of the log.
-//! 2. The newcomer receives a snapshot in chunks (`raft/transfer.rs`, `raft/node/snapshot_transfers.rs`), then entries,
+//! 2. The newcomer receives a snapshot in chunks (`raft/snapshot/transfer.rs`, `raft/node/snapshot_transfers.rs`), then entries,
 //!    and may then vote.
 //! 3. What every node must know about the members is replicated in `raft/membership/members.rs`, a part of the snapshot.
 //! 4. When the member closes (`raft/node/closing.rs`) or is silent for too long, another one takes over its vote.

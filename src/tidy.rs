@@ -243,7 +243,7 @@ fn faults_of_timeouts(source: &Text) -> Vec<String> {
         "heartbeat_ticks",
         "timing",
     ];
-    if !source.is_in("src/raft/") || source.path == "src/raft/timing.rs" {
+    if !source.is_in("src/raft/") || source.path == "src/raft/consensus/timing.rs" {
         return Vec::new();
     }
     let code = source.production_code();

@@ -6,15 +6,15 @@
 use bytes::Bytes;
 
 use super::bootstrap::Note;
-use super::entry::{Admission, Context};
+use super::consensus::entry::{Admission, Context};
 use super::events::{Delivery, Input, Work};
-use super::frame::{Chunk, Frame, Receivers, VERSION};
 use super::identity::Incarnation;
 use super::membership::members::Members;
 use super::node::Node;
 use super::options::Options;
 use super::snapshot::Snapshot;
-use super::transfer::{Received, Reception};
+use super::snapshot::transfer::{Received, Reception};
+use super::wire::frame::{Chunk, Frame, Receivers, VERSION};
 
 /// Bytes from a channel, as they are, and with what stands before a frame's body put before them: without that no
 /// fuzzer gets past the checksum.

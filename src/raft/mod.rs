@@ -10,30 +10,22 @@ mod injected_bug;
 
 pub mod application;
 pub mod bootstrap;
+pub mod consensus;
 pub mod coordination;
-pub mod entry;
 pub mod events;
-pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod group;
-mod guard;
 pub mod identity;
-mod log;
 mod membership;
 mod node;
 pub mod options;
-mod outbox;
-mod pace;
 mod requests;
 mod snapshot;
 pub mod status;
 #[cfg(test)]
 mod testing;
-mod timing;
-mod transfer;
 mod warning;
-mod wire;
+pub mod wire;
 
 pub use application::Application;
 pub use events::{

@@ -50,13 +50,13 @@ use rand_chacha::{
 };
 
 use super::bootstrap::{self, Bootstrap, Phase};
+use super::consensus::timing::Timing;
 use super::coordination::Timers;
 use super::events::{Delivery, Input, Operation, StoredState, Warning, Work};
-use super::frame::Requests;
 use super::options::Options;
 use super::requests::ClientSession;
 use super::status::{IgnoredFrames, Status};
-use super::timing::Timing;
+use super::wire::frame::Requests;
 use crate::error::Error;
 use app_liveness::AppLiveness;
 use applications::ApplicationGuard;

@@ -8,19 +8,21 @@
 //!
 //! A former version wrote `length of the head | head | state`. Such images are read.
 
+pub mod transfer;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use raft_rs::eraftpb::{ConfState, Snapshot as RaftSnapshot};
 use serde::{Deserialize, Serialize};
 
+use super::consensus::entry::{FOUNDING_INDEX, FOUNDING_TERM, NUMBER_MAX};
 use super::coordination::Coordination;
-use super::entry::{FOUNDING_INDEX, FOUNDING_TERM, NUMBER_MAX};
 use super::events::{Position, SnapshotRecord};
-use super::frame::Roster;
 use super::identity::{RaftId, Start};
 use super::membership::members::Members;
 use super::requests::SessionTable;
+use super::wire::frame::Roster;
 
 const LENGTH_BYTES: usize = 4;
 

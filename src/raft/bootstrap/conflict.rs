@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Facts;
-use crate::raft::frame::ClusterAnnouncement;
+use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::ClusterUuid;
-use crate::raft::timing::Timing;
+use crate::raft::wire::frame::ClusterAnnouncement;
 
 /// What a node does about a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

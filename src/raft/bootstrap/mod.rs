@@ -28,8 +28,8 @@ pub use phase::Phase;
 pub use state_machine::{Bootstrap, Note};
 
 use super::events::{Target, Warning};
-use super::frame::{Message, Roster};
 use super::identity::{ClusterUuid, Incarnation};
+use super::wire::frame::{Message, Roster};
 use crate::error::Error;
 
 /// The node's present knowledge of its channel and its Raft group (without a group, those facts are false).

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::raft::frame::Roster;
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::wire::frame::Roster;
 
 /// A node's progress into a cluster. One incarnation only moves down this list, but for `Waiting` and
 /// `Seeking`, which alternate; everything else back to `Seeking` takes a new incarnation.

@@ -19,9 +19,9 @@ use super::peers::Peers;
 use super::{Event, Facts, Phase};
 use crate::error::Error;
 use crate::raft::application::Application;
-use crate::raft::frame::{Ancestor, ClusterAnnouncement, Message, Roster};
+use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::timing::Timing;
+use crate::raft::wire::frame::{Ancestor, ClusterAnnouncement, Message, Roster};
 use crate::raft::{Options, ReplicaRecord, Target, Warning};
 
 use applications::Refusal;

@@ -10,8 +10,8 @@ use rand_chacha::rand_core::SeedableRng;
 use super::{Bootstrap, Event, Facts, Phase};
 use crate::error::Error;
 use crate::raft::application::Application;
-use crate::raft::frame::{ClusterAnnouncement, Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::wire::frame::{ClusterAnnouncement, Message, Roster};
 use crate::raft::{Options, Target, Warning};
 
 const ALONE: Facts = Facts::ALONE;

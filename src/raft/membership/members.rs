@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::raft::frame::{Ancestor, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
+use crate::raft::wire::frame::{Ancestor, Roster};
 
 /// The number of former names that a cluster keeps.
 pub const ANCESTORS_MAX: usize = 16;

@@ -6,10 +6,10 @@
 
 use super::output::Output;
 use super::replica::Replica;
+use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Delivery, Target};
-use crate::raft::frame::Message;
 use crate::raft::identity::Incarnation;
-use crate::raft::timing::Timing;
+use crate::raft::wire::frame::Message;
 
 /// Whether the JavaScript event loops of this node and of others respond.
 #[derive(Debug, Default)]

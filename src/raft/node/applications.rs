@@ -11,11 +11,11 @@ use super::output::Output;
 use super::replica::Replica;
 use crate::error::Error;
 use crate::raft::application::{Application, Difference};
+use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Target, Warning};
-use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
-use crate::raft::timing::Timing;
+use crate::raft::wire::frame::Message;
 
 /// No more differences than these are reported.
 const REPORTED_MAX: usize = 64;

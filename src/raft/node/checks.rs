@@ -10,11 +10,11 @@ use bytes::Bytes;
 use super::output::Output;
 use super::replica::Replica;
 use super::state_comparison::{Report, Verdict};
-use crate::raft::entry::Context;
+use crate::raft::consensus::entry::Context;
 use crate::raft::events::{Hashed, StateHash, Target, Warning};
-use crate::raft::frame::Message;
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
+use crate::raft::wire::frame::Message;
 
 /// From `index` on, this node's state does not match the log.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 
 use super::output::Output;
 use super::replica::Replica;
+use crate::raft::consensus::timing::Timing;
 use crate::raft::events::Target;
-use crate::raft::frame::Message;
-use crate::raft::timing::Timing;
+use crate::raft::wire::frame::Message;
 
 /// The progress of closing.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use raft_rs::eraftpb::EntryType;
 
+use crate::raft::consensus::entry::{Context, FOUNDING_INDEX};
+use crate::raft::consensus::log::Log;
 use crate::raft::coordination::NO_TIME;
-use crate::raft::entry::{Context, FOUNDING_INDEX};
-use crate::raft::log::Log;
 
 /// A reader gets so many bytes at once, or one action.
 const READ_BYTES_MAX: usize = 256 << 10;

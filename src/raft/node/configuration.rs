@@ -10,12 +10,12 @@ use raft_rs::eraftpb::{ConfChangeType, ConfChangeV2, Entry};
 use super::closing::Closing;
 use super::output::Output;
 use super::replica::Replica;
-use crate::raft::entry::Admission;
+use crate::raft::consensus::entry::Admission;
+use crate::raft::consensus::group::RaftGroup;
 use crate::raft::events::Target;
-use crate::raft::frame::Message;
-use crate::raft::group::RaftGroup;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::planner::{self, ClusterView, MemberView, Newcomer, Step};
+use crate::raft::wire::frame::Message;
 
 impl Replica {
     fn removed_message(&self) -> Message {

@@ -21,14 +21,14 @@ use super::quarantine;
 use super::replica::ReportedRole;
 use super::snapshots;
 use super::timers;
+use crate::raft::consensus::entry::{Context, Request, Stamp};
 use crate::raft::coordination::NO_TIME;
-use crate::raft::entry::{Context, Request, Stamp};
 use crate::raft::events::{Answered, CallOutcome, Delivery, FailureOutcome, Perform, Role, Target};
 use crate::raft::identity::RaftId;
 use crate::raft::requests::{ApplyResult, Evaluation};
+use crate::raft::snapshot::transfer::SnapshotReason;
 #[cfg(test)]
 use crate::raft::testing::bugs::acknowledge_early;
-use crate::raft::transfer::SnapshotReason;
 
 const BATCH_ENTRIES_MAX: usize = 4_096;
 

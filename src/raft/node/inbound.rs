@@ -16,11 +16,11 @@ use super::quarantine;
 use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
 use super::snapshot_transfers;
 use crate::raft::application::Application;
-use crate::raft::entry::NUMBER_MAX;
+use crate::raft::consensus::entry::NUMBER_MAX;
 use crate::raft::events::{Target, Warning};
-use crate::raft::frame::{self, Chunk, Frame, Malformed, Message, RaftKind, RaftMessage, Receivers};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::transfer::SnapshotReason;
+use crate::raft::snapshot::transfer::SnapshotReason;
+use crate::raft::wire::frame::{self, Chunk, Frame, Malformed, Message, RaftKind, RaftMessage, Receivers};
 
 impl Node {
     pub(super) fn receive(&mut self, bytes: &[u8]) {

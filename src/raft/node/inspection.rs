@@ -2,11 +2,11 @@
 
 use super::quorum_recovery::QuorumRecovery;
 use super::replica::Replica;
+use crate::raft::consensus::log::Log;
 use crate::raft::events::Delivery;
-use crate::raft::frame::Ancestor;
 use crate::raft::identity::Incarnation;
-use crate::raft::log::Log;
-use crate::raft::transfer::Reception;
+use crate::raft::snapshot::transfer::Reception;
+use crate::raft::wire::frame::Ancestor;
 
 /// The parts of a node that tests look at.
 pub struct Inspection<'a> {

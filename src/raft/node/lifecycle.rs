@@ -11,12 +11,12 @@ use super::quorum_recovery::{self, QuorumRecovery};
 use super::replica::{Founding, Replica, ReportedRole};
 use crate::error::Error;
 use crate::raft::bootstrap::Event;
-use crate::raft::entry::Context;
+use crate::raft::consensus::entry::Context;
 use crate::raft::events::{Delivery, Role, SnapshotRecord, StoredState, Warning};
-use crate::raft::frame::Chunk;
 use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::requests::Pending;
 use crate::raft::snapshot::Snapshot;
+use crate::raft::wire::frame::Chunk;
 
 impl Node {
     pub(super) fn apply_bootstrap_events(&mut self) {

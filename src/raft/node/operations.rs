@@ -18,10 +18,10 @@ use super::output::Output;
 use super::reads::Read;
 use super::replica::Replica;
 use crate::error::Error;
+use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Delivery, Operation, Target};
-use crate::raft::frame::{Message, OperationReply, OperationRequest};
 use crate::raft::identity::RaftId;
-use crate::raft::timing::Timing;
+use crate::raft::wire::frame::{Message, OperationReply, OperationRequest};
 
 /// Catching up. Never used by an application: the façade counts its tickets from 1.
 const OWN_TICKET: u64 = 0;

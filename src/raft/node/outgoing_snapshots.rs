@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::raft::frame::Chunk;
 use crate::raft::identity::{Incarnation, RaftId};
-use crate::raft::transfer::{Patience, SnapshotReason, Transfer};
+use crate::raft::snapshot::transfer::{Patience, SnapshotReason, Transfer};
+use crate::raft::wire::frame::Chunk;
 
 #[derive(Debug, Default)]
 pub(super) struct OutgoingSnapshots {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::raft::events::{Delivery, Target, Warning, Work, Write};
-use crate::raft::frame::{Message, Receivers, Started};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-use crate::raft::outbox::Outbox;
 use crate::raft::requests::in_pages;
+use crate::raft::wire::frame::{Message, Receivers, Started};
+use crate::raft::wire::outbox::Outbox;
 
 /// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
 /// is parsed in one go.

@@ -5,10 +5,10 @@
 
 use super::output::Output;
 use super::replica::Replica;
+use crate::raft::consensus::group::Storage;
+use crate::raft::consensus::timing::Timing;
 use crate::raft::events::Warning;
-use crate::raft::group::Storage;
 use crate::raft::options::Options;
-use crate::raft::timing::Timing;
 
 /// What is known of the oldest write that is not durable yet.
 #[derive(Debug)]

@@ -13,10 +13,10 @@ use super::replica::Replica;
 use crate::error::Error;
 use crate::raft::coordination::{MemberView, Presence, SystemAction};
 use crate::raft::events::{Delivery, Target, Warning};
-use crate::raft::frame::Message;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::requests::Evaluation;
+use crate::raft::wire::frame::Message;
 
 /// So many actions are in one batch.
 const BATCH_ACTIONS_MAX: usize = 256;

@@ -13,9 +13,9 @@ use super::output::Output;
 use super::replica::Replica;
 use crate::error::Error;
 use crate::raft::events::{Position, Target};
-use crate::raft::frame::Message;
 use crate::raft::identity::Incarnation;
 use crate::raft::snapshot::Snapshot;
+use crate::raft::wire::frame::Message;
 
 /// From `index` on, this node's state does not match the log. Returns the error, unless it has diverged before.
 pub(super) fn begin(index: u64, why: String, replica: &mut Replica) -> Option<Error> {

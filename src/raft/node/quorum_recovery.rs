@@ -24,11 +24,11 @@ use raft_rs::eraftpb::{Entry, HardState};
 use super::output::Output;
 use super::replica::{CastRecoveryVote, Founding, Replica};
 use crate::error::Error;
-use crate::raft::entry::Context;
+use crate::raft::consensus::entry::Context;
 use crate::raft::events::{RecoveryVote, ReplicaRecord, Target, Warning, Write};
-use crate::raft::frame::Message;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
+use crate::raft::wire::frame::Message;
 
 /// What a node knows about the loss of its cluster's quorum.
 #[derive(Debug, Default)]

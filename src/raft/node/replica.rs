@@ -18,19 +18,19 @@ use super::member_starts::MemberStarts;
 use super::snapshot_schedule::SnapshotSchedule;
 use crate::raft::application::Application;
 use crate::raft::bootstrap::{self, Note};
+use crate::raft::consensus::entry::{Context, FOUNDING_INDEX, FOUNDING_TERM};
+use crate::raft::consensus::group::RaftGroup;
+use crate::raft::consensus::log::Log;
+use crate::raft::consensus::timing::Timing;
 use crate::raft::coordination::Coordination;
-use crate::raft::entry::{Context, FOUNDING_INDEX, FOUNDING_TERM};
 use crate::raft::events::{Position, RecoveryVote, ReplicaRecord, Role, SnapshotRecord, StoredState, Write};
-use crate::raft::frame::{Ancestor, RaftKind, RaftMessage, Roster};
-use crate::raft::group::RaftGroup;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
-use crate::raft::log::Log;
 use crate::raft::membership::members::{ANCESTORS_MAX, Members};
 use crate::raft::options::Options;
 use crate::raft::requests::{LeaderSessions, SessionTable};
 use crate::raft::snapshot::Snapshot;
 use crate::raft::status::{Member, Status};
-use crate::raft::timing::Timing;
+use crate::raft::wire::frame::{Ancestor, RaftKind, RaftMessage, Roster};
 
 /// Senders of our cluster that are not members are remembered so that they can be answered; beyond this number they are
 /// forgotten.

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use super::output::Output;
 use super::replica::Replica;
 use crate::raft::events::Target;
-use crate::raft::frame::{Message, RECEIVERS_MAX, RaftKind, RaftMessage};
 use crate::raft::identity::RaftId;
+use crate::raft::wire::frame::{Message, RECEIVERS_MAX, RaftKind, RaftMessage};
 
 /// Fewer receivers have a frame each: the sender, too, hears what it publishes to all.
 const RECEIVERS_MIN: usize = 3;

@@ -1,8 +1,8 @@
 //! Decides when a node takes its next snapshot.
 
+use crate::raft::consensus::timing::Timing;
 use crate::raft::options::Options;
 use crate::raft::snapshot::Snapshot;
-use crate::raft::timing::Timing;
 
 /// A snapshot occupies JavaScript: a node waits at least this many times as long as the last one took.
 const PAUSE_FACTOR: u64 = 100;

@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 use super::output::Output;
 use super::replica::Replica;
-use crate::raft::entry::NUMBER_MAX;
+use crate::raft::consensus::entry::NUMBER_MAX;
+use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Position, SnapshotRecord, Target};
-use crate::raft::frame::{Chunk, Message};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::snapshot::Snapshot;
-use crate::raft::timing::Timing;
-use crate::raft::transfer::{Patience, Received, Reception, SnapshotReason, Transfer};
+use crate::raft::snapshot::transfer::{Patience, Received, Reception, SnapshotReason, Transfer};
+use crate::raft::wire::frame::{Chunk, Message};
 
 /// The transfers of a node, in either direction.
 #[derive(Debug)]

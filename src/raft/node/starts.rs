@@ -17,11 +17,11 @@ use super::member_starts::{MemberStarts, StartReply};
 use super::output::Output;
 use super::replica::Replica;
 use crate::error::Error;
-use crate::raft::entry::Context;
+use crate::raft::consensus::entry::Context;
 use crate::raft::events::{StoredState, Target, Warning};
-use crate::raft::frame::{Frame, Message, Refused, Started};
 use crate::raft::identity::{Incarnation, RaftId, Start};
 use crate::raft::options::Options;
+use crate::raft::wire::frame::{Frame, Message, Refused, Started};
 
 /// No more refused starts are reported.
 const REPORTED_MAX: usize = 64;

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::replica::Replica;
+use crate::raft::consensus::entry::Context;
+use crate::raft::consensus::log::Log;
 use crate::raft::coordination::{SystemAction, TimerChange, TimerFiring};
-use crate::raft::entry::Context;
 use crate::raft::events::{Delivery, DueTimer};
-use crate::raft::log::Log;
 
 /// So many are in one batch; JavaScript evaluates as many of them as its time allows.
 const BATCH_TIMERS_MAX: usize = 512;

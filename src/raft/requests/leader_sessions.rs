@@ -13,11 +13,11 @@ use super::in_pages;
 use super::session::{Evaluation, Session};
 use super::session_table::{RequestStatus, SessionTable};
 use super::system_actions::SystemActions;
+use crate::raft::consensus::entry::{Context, Request, RequestId, Stamp};
 use crate::raft::coordination::{ClusterClock, SystemAction};
-use crate::raft::entry::{Context, Request, RequestId, Stamp};
 use crate::raft::events::{Answered, Effects, MethodResult};
-use crate::raft::frame::{Outcome, Requests};
 use crate::raft::identity::RaftId;
+use crate::raft::wire::frame::{Outcome, Requests};
 
 /// The limit of requests that wait for evaluation; beyond it they are dropped, and their origins repeat them.
 const WAITING_BYTES_MAX: usize = 64 << 20;

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::{ApplyResult, LeaderSessions, SessionTable};
+use crate::raft::consensus::entry::Context;
 use crate::raft::coordination::ClusterClock;
-use crate::raft::entry::Context;
 use crate::raft::events::{Answered, MethodResult};
-use crate::raft::frame::{Outcome, RequestItem, Requests};
 use crate::raft::identity::RaftId;
+use crate::raft::wire::frame::{Outcome, RequestItem, Requests};
 
 /// Requests `first..=last` of a member, each after the one before it.
 fn requests(floor: u64, first: u64, last: u64) -> Requests {
@@ -169,8 +169,8 @@ fn outcomes_with_much_data_are_recorded_by_several_entries_before_their_action()
 #[test]
 fn a_request_that_the_table_has_forgotten_is_not_left_without_an_end() {
     let (mut sessions, mut session_table) = sessions(&[7], 1);
-    let id = crate::raft::entry::RequestId { origin: 7, start: 1, sequence: 9 };
-    let request = crate::raft::entry::Request { id, floor: 5, observed: Vec::new() };
+    let id = crate::raft::consensus::entry::RequestId { origin: 7, start: 1, sequence: 9 };
+    let request = crate::raft::consensus::entry::Request { id, floor: 5, observed: Vec::new() };
     session_table.apply(&request, &Bytes::from_static(b"1"));
     let (evaluations, due) = sessions.take_evaluations(3, &session_table);
     assert!(evaluations.is_empty());

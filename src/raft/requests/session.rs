@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::raft::entry::RequestId;
-use crate::raft::frame::Outcome;
+use crate::raft::consensus::entry::RequestId;
 use crate::raft::identity::RaftId;
+use crate::raft::wire::frame::Outcome;
 
 /// Evaluation for an origin pauses while its unacknowledged outcomes take more than this.
 const KEPT_OUTCOME_BYTES_MAX: usize = 4 << 20;

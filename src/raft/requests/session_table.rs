@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::raft::entry::Request;
-use crate::raft::frame::Outcome;
+use crate::raft::consensus::entry::Request;
 use crate::raft::identity::RaftId;
+use crate::raft::wire::frame::Outcome;
 
 /// For each member, the applied requests above its floor.
 ///
@@ -181,7 +181,7 @@ impl SessionRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::entry::RequestId;
+    use crate::raft::consensus::entry::RequestId;
 
     #[test]
     fn a_table_that_counts_wrongly_is_none_of_ours() {

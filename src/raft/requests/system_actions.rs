@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::raft::consensus::entry::{Context, Stamp};
 use crate::raft::coordination::{SystemAction, TimerFiring};
-use crate::raft::entry::{Context, Stamp};
 use crate::raft::events::{Effects, MethodResult};
 
 /// The leader's own actions of one term.

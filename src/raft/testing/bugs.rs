@@ -14,7 +14,7 @@ use super::{
     slow_links, steadiness, strangers,
 };
 use crate::raft::bootstrap::simulation as founding;
-use crate::raft::entry::Context;
+use crate::raft::consensus::entry::Context;
 use crate::raft::requests::ClientSession;
 use crate::raft::{CallOutcome, Delivery, RaftId};
 

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::application::{Application, Applied, State};
 use super::logs::Logs;
 use super::run::PADDING;
-use crate::raft::frame::Ancestor;
-use crate::raft::log::Log;
+use crate::raft::consensus::log::Log;
+use crate::raft::wire::frame::Ancestor;
 use crate::raft::{ClusterUuid, Incarnation, Role, Status};
 
 /// What was seen so far.

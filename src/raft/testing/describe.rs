@@ -4,9 +4,9 @@ use bytes::Bytes;
 use protobuf::Message as _;
 use raft_rs::eraftpb::ConfChangeV2;
 
+use crate::raft::consensus::entry::Context;
 use crate::raft::coordination::SystemAction;
-use crate::raft::entry::Context;
-use crate::raft::frame::{Frame, Message, WireEntry};
+use crate::raft::wire::frame::{Frame, Message, WireEntry};
 use crate::raft::{Delivery, MethodResult};
 
 pub fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {

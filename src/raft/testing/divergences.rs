@@ -6,7 +6,7 @@ use super::bugs::{Bug, assert_back_is_noticed};
 use super::cluster::{Network, Sent};
 use super::describe::describe_frame;
 use super::scenarios::Scenario;
-use crate::raft::frame::{Frame, Message, RaftKind, RaftMessage, Receivers};
+use crate::raft::wire::frame::{Frame, Message, RaftKind, RaftMessage, Receivers};
 use crate::raft::{Input, Options, Role, Warning};
 
 #[test]

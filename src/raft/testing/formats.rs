@@ -10,18 +10,18 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::raft::application::Application;
+use crate::raft::consensus::entry::{Admission, Context, Request, RequestId, Stamp};
 use crate::raft::coordination::{
     EndReason, SessionEnd, SessionStart, StartReason, SystemAction, TimerChange, TimerFiring,
 };
-use crate::raft::entry::{Admission, Context, Request, RequestId, Stamp};
 use crate::raft::events::{Answered, Delivery, Position};
-use crate::raft::frame::{
+use crate::raft::membership::members::Members;
+use crate::raft::snapshot::Snapshot;
+use crate::raft::wire::frame::{
     Ancestor, Chunk, ClusterAnnouncement, Frame, Malformed, Message, OperationReply, OperationRequest,
     Outcome, RaftKind, RaftMessage, Receivers, Refused, RequestItem, Requests, Roster, Started, VERSION,
     WireEntry,
 };
-use crate::raft::membership::members::Members;
-use crate::raft::snapshot::Snapshot;
 use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Start, Warning, Work};
 
 /// Every kind, in the order of their bytes.

@@ -5,7 +5,7 @@ use super::cluster::Network;
 use super::disk::Disk;
 use super::run::PADDING;
 use super::scenario::Scenario;
-use crate::raft::group::UNSAVED_BYTES_MAX;
+use crate::raft::consensus::group::UNSAVED_BYTES_MAX;
 use crate::raft::{Operation, Role, Warning};
 
 /// Within so many ticks the others are served again: a write is overdue after 100, and an election takes up to 50.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::application::End;
 use super::scenarios::Scenario;
-use crate::raft::frame::{Frame, Message, RaftKind};
+use crate::raft::wire::frame::{Frame, Message, RaftKind};
 use crate::raft::{Delivery, Input, Role};
 
 /// In hundredths of a tick of 10 ms.

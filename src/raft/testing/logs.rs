@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raft_rs::eraftpb::Entry;
 
-use crate::raft::log::Log;
+use crate::raft::consensus::log::Log;
 use crate::raft::{ClusterUuid, Incarnation, Position, Role, Status};
 
 /// The logs of all clusters, as far as they were seen.

@@ -9,9 +9,9 @@ use super::bugs::{Bug, assert_back_is_noticed};
 use super::scenarios::Scenario;
 use super::seeds::for_seeds;
 use crate::raft::application::Application;
-use crate::raft::frame::{Chunk, Frame, Message, RaftKind, RaftMessage, Receivers};
 use crate::raft::identity::ClusterUuid;
-use crate::raft::transfer::Transfer;
+use crate::raft::snapshot::transfer::Transfer;
+use crate::raft::wire::frame::{Chunk, Frame, Message, RaftKind, RaftMessage, Receivers};
 use crate::raft::{Incarnation, Input, Operation, Options, Role};
 
 /// How the voters change.

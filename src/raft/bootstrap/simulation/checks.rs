@@ -9,8 +9,8 @@ use super::world::{Node, World, short};
 use crate::error::Error;
 use crate::raft::application::Application;
 use crate::raft::bootstrap::Phase;
-use crate::raft::frame::{Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::wire::frame::{Message, Roster};
 
 impl World {
     pub(super) fn note_acceptance(&mut self, process: usize, message: &Message) {

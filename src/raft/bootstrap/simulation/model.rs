@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
-use crate::raft::frame::Roster;
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::wire::frame::Roster;
 
 const HEARTBEAT: u64 = 5;
 const ELECTION_TIMEOUT_MIN: u64 = 30;

@@ -12,8 +12,8 @@ use super::Outcome;
 use super::model::{Group, Rpc, Sends};
 use crate::error::Error;
 use crate::raft::bootstrap::{Bootstrap, Event, Facts, Phase};
-use crate::raft::frame::{Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::wire::frame::{Message, Roster};
 use crate::raft::{Application, Options, Target};
 
 const LOST_PERCENT: u64 = 5;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::Bootstrap;
 use crate::raft::Target;
 use crate::raft::bootstrap::{Event, Phase};
-use crate::raft::frame::{Message, Roster};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::wire::frame::{Message, Roster};
 
 impl Bootstrap {
     /// Proposes a roster, by accepting it, if this node is the one to do so: the lowest of at least N. While others are

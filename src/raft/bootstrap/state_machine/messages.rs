@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::Bootstrap;
 use crate::raft::bootstrap::{Event, Facts, Phase};
-use crate::raft::frame::{ClusterAnnouncement, Message};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::wire::frame::{ClusterAnnouncement, Message};
 use crate::raft::{Target, Warning};
 
 impl Bootstrap {

@@ -6,8 +6,8 @@
 use super::Bootstrap;
 use crate::raft::bootstrap::conflict::{Resolution, decide_conflict};
 use crate::raft::bootstrap::{Event, Facts, Phase};
-use crate::raft::frame::{Ancestor, ClusterAnnouncement};
 use crate::raft::identity::{ClusterUuid, Incarnation};
+use crate::raft::wire::frame::{Ancestor, ClusterAnnouncement};
 use crate::raft::{Target, Warning};
 
 /// The membership in the former cluster.

@@ -11,15 +11,15 @@ use rand_chacha::{
 
 use super::target::Target;
 use crate::raft::application::Application;
-use crate::raft::entry::NUMBER_MAX;
-use crate::raft::entry::{Admission, Context};
+use crate::raft::consensus::entry::NUMBER_MAX;
+use crate::raft::consensus::entry::{Admission, Context};
 use crate::raft::events::Position;
-use crate::raft::frame::{
+use crate::raft::snapshot::Snapshot;
+use crate::raft::testing::formats::RAFT_KINDS;
+use crate::raft::wire::frame::{
     Ancestor, Chunk, ClusterAnnouncement, Frame, Message, OperationReply, OperationRequest, Outcome,
     RaftKind, RaftMessage, Receivers, Refused, RequestItem, Requests, Roster, WireEntry,
 };
-use crate::raft::snapshot::Snapshot;
-use crate::raft::testing::formats::RAFT_KINDS;
 use crate::raft::{ClusterUuid, Incarnation, Start, Status};
 
 /// A frame; `is_impossible` if it must not change where the target stands.

@@ -10,12 +10,12 @@ use raft_rs::ProgressState;
 use raft_rs::eraftpb::{Message, MessageType};
 
 use super::{APPEND_BYTES_MAX, RaftGroup, window};
-use crate::raft::frame::{RaftKind, RaftMessage, WireEntry};
+use crate::raft::consensus::pace::{Flight, Pace};
+use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
-use crate::raft::pace::{Flight, Pace};
-use crate::raft::timing::Timing;
 use crate::raft::wire;
+use crate::raft::wire::frame::{RaftKind, RaftMessage, WireEntry};
 
 /// What raft-rs lets be in flight to one peer.
 const BYTES_MAX: usize = window::APPENDS_MAX * APPEND_BYTES_MAX as usize;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::application::Application;
-use super::events::{StateHash, Target};
-use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
+use crate::raft::application::Application;
+use crate::raft::events::{StateHash, Target};
+use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
 
 /// The version of the protocol that this build speaks.
 pub const VERSION: u8 = 1;
@@ -42,7 +42,7 @@ pub enum Receivers {
     All,
     One(Incarnation),
     /// Several members at once. It travels to all.
-    Some(Arc<[RaftId]>),
+    Several(Arc<[RaftId]>),
 }
 
 impl From<Target> for Receivers {

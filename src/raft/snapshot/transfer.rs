@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::Chunk;
-use super::identity::Incarnation;
-use super::options::{CHUNK_BYTES, Options};
-use super::pace::{Flight, Pace};
-use super::snapshot::Snapshot;
-use super::timing::Timing;
+use super::Snapshot;
+use crate::raft::consensus::pace::{Flight, Pace};
+use crate::raft::consensus::timing::Timing;
+use crate::raft::identity::Incarnation;
+use crate::raft::options::{CHUNK_BYTES, Options};
+use crate::raft::wire::frame::Chunk;
 
 /// So many of the largest chunks may be in flight, or be kept behind one that is missing.
 const WINDOW_CHUNKS: usize = 4;

@@ -5,7 +5,7 @@
 
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
-use super::options::Options;
+use crate::raft::options::Options;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {

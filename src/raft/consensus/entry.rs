@@ -11,9 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::coordination::{NO_TIME, SystemAction, TimerChange, mix};
-use super::frame::Outcome;
-use super::identity::{ClusterUuid, Incarnation, RaftId, Start};
+use crate::raft::coordination::{NO_TIME, SystemAction, TimerChange, mix};
+use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
+use crate::raft::wire::frame::Outcome;
 
 /// Terms and indexes stay below this, so that they are exact as JavaScript numbers and far from overflowing.
 pub const NUMBER_MAX: u64 = 1 << 53;

@@ -9,9 +9,9 @@ use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot as RaftS
 use raft_rs::{Error, GetEntriesContext, RaftState, Result, StorageError, util::limit_size};
 
 use super::entry::Context;
-use super::events::{Position, SnapshotRecord, StoredState};
-use super::identity::RaftId;
-use super::snapshot::{self, Snapshot};
+use crate::raft::events::{Position, SnapshotRecord, StoredState};
+use crate::raft::identity::RaftId;
+use crate::raft::snapshot::{self, Snapshot};
 
 /// The newest snapshot, and the entries since; some before it too, for followers that are slightly behind.
 ///
@@ -325,8 +325,8 @@ mod tests {
 
     use super::*;
     use crate::raft::Incarnation;
-    use crate::raft::entry::FOUNDING_TERM;
-    use crate::raft::frame::Roster;
+    use crate::raft::consensus::entry::FOUNDING_TERM;
+    use crate::raft::wire::frame::Roster;
 
     fn entry(index: u64, term: u64, data: &'static str) -> Entry {
         Entry { index, term, data: data.into(), ..Entry::default() }

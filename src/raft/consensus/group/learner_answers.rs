@@ -4,9 +4,9 @@
 //! lives, and tell how far it has caught up. A leader that needs one at once says so ([`RaftMessage::asks`]). Rejections
 //! never wait.
 
-use crate::raft::frame::{RaftKind, RaftMessage};
+use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::RaftId;
-use crate::raft::timing::Timing;
+use crate::raft::wire::frame::{RaftKind, RaftMessage};
 
 /// What a learner has to answer to its leader.
 #[derive(Debug, Default)]

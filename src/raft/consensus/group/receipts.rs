@@ -9,9 +9,10 @@ use raft_rs::eraftpb::{Message, MessageType};
 use raft_rs::{Progress, ProgressState};
 
 use super::{RaftGroup, UNSAVED_BYTES_MAX};
-use crate::raft::frame::{RaftKind, RaftMessage};
+use crate::raft::consensus::guard;
 use crate::raft::identity::RaftId;
-use crate::raft::{guard, wire};
+use crate::raft::wire;
+use crate::raft::wire::frame::{RaftKind, RaftMessage};
 
 impl RaftGroup {
     /// An answer to an append says how far the log is the leader's, and in its term that stays so.

@@ -7,8 +7,8 @@
 use raft_rs::eraftpb::{Entry, EntryType, Message};
 
 use super::RaftGroup;
+use crate::raft::consensus::log;
 use crate::raft::events::Write;
-use crate::raft::log;
 
 /// A node whose storage is overdue requests no more entries while the unsaved ones take more than this.
 pub const UNSAVED_BYTES_MAX: u64 = if cfg!(test) { 24 << 20 } else { 256 << 20 };

@@ -25,15 +25,16 @@ use rand_chacha::{
 };
 
 use super::entry::FOUNDING_INDEX;
-use super::events::{Role, SnapshotRecord, Write};
-use super::frame::{RaftKind, RaftMessage};
-use super::identity::RaftId;
+use super::guard;
 use super::log::Log;
-use super::options::Options;
 use super::pace::Pace;
-use super::snapshot::{self, Snapshot};
 use super::timing::Timing;
-use super::{guard, wire};
+use crate::raft::events::{Role, SnapshotRecord, Write};
+use crate::raft::identity::RaftId;
+use crate::raft::options::Options;
+use crate::raft::snapshot::{self, Snapshot};
+use crate::raft::wire;
+use crate::raft::wire::frame::{RaftKind, RaftMessage};
 use append_flow::AppendFlow;
 use learner_answers::LearnerAnswers;
 use unsaved::{Installing, Unsaved};

@@ -1,8 +1,8 @@
 //! Collects the messages of one turn, so that each peer receives one frame.
 
-use super::events::{Lane, Work};
 use super::frame::{EncodedMessages, Frame, Message, RaftKind, Receivers, Started};
-use super::identity::{ClusterUuid, Incarnation};
+use crate::raft::events::{Lane, Work};
+use crate::raft::identity::{ClusterUuid, Incarnation};
 
 /// A frame is closed when it holds about this much; a turn that says more makes several.
 const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -128,7 +128,7 @@ fn size(message: &Message) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::frame::{RequestItem, Requests};
+    use crate::raft::wire::frame::{RequestItem, Requests};
 
     fn requests(floor: u64, bytes: usize) -> Message {
         let item = RequestItem {
