@@ -94,9 +94,9 @@ test('a seed gives one sequence, whose numbers fill all of the interval', () => 
 })
 
 /** A clock whose monotonic time the test passes. */
-function makeClock() {
+function makeClock(uptime) {
   const jumps = []
-  const clock = new Clock(jump => jumps.push(jump))
+  const clock = new Clock(jump => jumps.push(jump), uptime)
   clock.isLive = true
   return { clock, jumps, start: trueTime() }
 }
@@ -115,6 +115,31 @@ test('a clock without anything to compare with takes the wall clock as it is', t
   setWall(start + 10 * HOUR_MS)
   near(clock.read(0), start + 10 * HOUR_MS)
   assert.deepEqual(jumps, [])
+})
+
+test('a machine that slept has the time that has passed; a step of the clock beside it does not count', t => {
+  t.after(() => (offset = 0))
+  let uptime = 1000
+  const { clock, jumps, start } = makeClock(() => uptime)
+  setWall(start)
+  near(clock.read(0), start)
+  // The monotonic clock stood still for an hour.
+  uptime += 3601
+  setWall(start + HOUR_MS + 1000)
+  near(clock.read(1000), start + HOUR_MS + 1000)
+  assert.deepEqual(jumps, [])
+  uptime += 60
+  setWall(start + HOUR_MS + 61_000)
+  near(clock.read(61_000), start + HOUR_MS + 61_000)
+  // An hour of sleep, and a clock that was set by another one.
+  uptime += 3600
+  setWall(start + 3 * HOUR_MS + 61_000)
+  near(clock.read(61_000), start + 2 * HOUR_MS + 61_000)
+  assert.equal(jumps.length, 1)
+  // It slept once.
+  setWall(start + 3 * HOUR_MS + 62_000)
+  uptime += 1
+  near(clock.read(62_000), start + 2 * HOUR_MS + 62_050)
 })
 
 test('a step ahead does not count: the clock approaches the wall clock by 5 % of the time', t => {

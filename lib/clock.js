@@ -6,7 +6,7 @@
 
 'use strict'
 
-const { wallClock } = require('./environment')
+const { uptime, wallClock } = require('./environment')
 
 /**
  * A wall clock that is farther away than this, in milliseconds, from the time that this node expects has jumped. NTP keeps
@@ -17,6 +17,9 @@ const JUMP_MS = 1000
 
 /** The clock runs by so much faster or slower than time while it approaches a wall clock that has jumped. */
 const SLEW = 0.05
+
+/** The uptime of the machine is only so exact. */
+const SLEEP_MS_MIN = 500
 
 /** An entry may have been applied late, and says too little then: the expected time follows it this slowly, as drift is slow. */
 const DRIFT = 0.001
@@ -29,11 +32,18 @@ class Clock {
   #expected = undefined
   #moment = 0
   #hasJumped = false
+  /** By so much the uptime was ahead of the monotonic clock, which does not pass while the machine sleeps. */
+  #ahead = undefined
   #onJump
+  #uptime
 
-  /** @param onJump called with `{ wall, at }` once when the wall clock has jumped. */
-  constructor(onJump) {
+  /**
+   * @param onJump called with `{ wall, at }` once when the wall clock has jumped.
+   * @param uptimeOf gives the seconds since the machine started, its sleep included.
+   */
+  constructor(onJump, uptimeOf = uptime) {
     this.#onJump = onJump
+    this.#uptime = uptimeOf
   }
 
   /**
@@ -53,7 +63,9 @@ class Clock {
   /** The time, for evaluations that begin now. */
   read(moment) {
     const wall = wallClock()
-    const expected = this.#expectedAt(moment)
+    let expected = this.#expectedAt(moment)
+    this.#ahead ??= this.#uptime() * 1000 - moment
+    if (expected !== undefined && wall - expected > JUMP_MS) expected += this.#sleptUntil(moment)
     let time = wall
     if (expected !== undefined && Math.abs(wall - expected) > JUMP_MS) {
       const step = (moment - this.#moment) * SLEW
@@ -65,6 +77,14 @@ class Clock {
     }
     this.#expect(time, moment)
     return (this.#floor = Math.max(this.#floor, Math.floor(time)))
+  }
+
+  /** How long the machine slept since the last step of the clock was looked into: sleep is time that passed. */
+  #sleptUntil(moment) {
+    const ahead = this.#uptime() * 1000 - moment
+    const slept = ahead - this.#ahead
+    this.#ahead = ahead
+    return slept > SLEEP_MS_MIN ? slept : 0
   }
 
   #expect(time, moment) {

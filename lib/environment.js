@@ -9,6 +9,7 @@
 const { AsyncResource } = require('node:async_hooks')
 const { Buffer } = require('node:buffer')
 const { writeSync } = require('node:fs')
+const { uptime } = require('node:os')
 const { performance } = require('node:perf_hooks')
 const process = require('node:process')
 const timers = require('node:timers')
@@ -143,6 +144,7 @@ module.exports = {
   reportFailure,
   setImmediate,
   setTimeout,
+  uptime,
   wallClock,
   writeError
 }

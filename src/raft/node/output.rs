@@ -35,7 +35,7 @@ impl Output {
 
     /// Sends a message to several members, as one frame.
     pub(super) fn send_shared(&mut self, members: Arc<[RaftId]>, message: Message) {
-        self.outbox.push(Receivers::Some(members), message);
+        self.outbox.push(Receivers::Several(members), message);
     }
 
     pub(super) fn deliver(&mut self, delivery: Delivery) {

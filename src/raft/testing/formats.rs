@@ -158,7 +158,7 @@ fn messages() -> Vec<Message> {
 fn frame(message: &Message) -> Frame {
     let to = match message {
         Message::AppProbe => Receivers::All,
-        Message::AppProbeReply => Receivers::Some([1, 300, u64::MAX].into()),
+        Message::AppProbeReply => Receivers::Several([1, 300, u64::MAX].into()),
         _ => Receivers::One(incarnation(2)),
     };
     Frame {

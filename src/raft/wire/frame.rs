@@ -59,7 +59,7 @@ impl Receivers {
         match self {
             Self::All => true,
             Self::One(incarnation) => *incarnation == me,
-            Self::Some(members) => members.contains(&me.raft_id()),
+            Self::Several(members) => members.contains(&me.raft_id()),
         }
     }
 
@@ -67,7 +67,7 @@ impl Receivers {
     pub fn target(&self) -> Target {
         match self {
             Self::One(incarnation) => Target::One(*incarnation),
-            Self::All | Self::Some(_) => Target::All,
+            Self::All | Self::Several(_) => Target::All,
         }
     }
 }
@@ -391,7 +391,7 @@ impl Frame {
         messages: &EncodedMessages,
     ) -> Bytes {
         const RECEIVER_BYTES_MAX: usize = 10;
-        let receivers = if let Receivers::Some(members) = to { members.len() } else { 0 };
+        let receivers = if let Receivers::Several(members) = to { members.len() } else { 0 };
         let header_bytes = 128 + receivers * RECEIVER_BYTES_MAX;
         let mut bytes = Vec::with_capacity(PREFIX_BYTES + LENGTH_BYTES + header_bytes + messages.bytes.len());
         bytes.extend_from_slice(&MAGIC);
