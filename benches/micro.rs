@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use conflux::raft::wire::frame::{Frame, Message, RequestItem, Requests};
+use conflux::raft::wire::frame::{Frame, Message, Receivers, RequestItem, Requests};
 use conflux::raft::{
     ChannelState, ClusterUuid, Delivery, Incarnation, Input, MethodResult, Node, Options, Perform, Role,
     TakenSnapshot, Target, Work,
@@ -79,7 +79,7 @@ fn frame_of(calls: usize) -> Frame {
         cluster: ClusterUuid::NONE,
         from: Incarnation::from_u128(1),
         start: None,
-        to: Some(Incarnation::from_u128(2)),
+        to: Receivers::One(Incarnation::from_u128(2)),
         messages: vec![Message::Requests(requests)],
     }
 }

@@ -74,6 +74,10 @@ impl RedisLink {
         });
     }
 
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(*self.health.borrow(), Health::Broken { .. })
+    }
+
     /// The topics are subscribed. `None`: this user may not look for the marker.
     pub(super) fn admit(&self, sees_mark: Option<bool>) {
         *self.admission() = Some(Admission { sees_mark, is_proven: false, unheard_since: None });

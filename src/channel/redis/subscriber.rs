@@ -38,7 +38,8 @@ pub(super) async fn run(
             Some(Received::Frame(frame)) => link.inbound.push(frame),
             Some(Received::Pack(bytes)) => pack = Some((bytes, link.topics.address())),
             Some(Received::Echo(number)) => {
-                if echoes.hear(number) {
+                let is_ours = echoes.hear(number);
+                if is_ours {
                     link.hears_itself();
                 }
             }

@@ -78,6 +78,10 @@ impl Watchdog {
         let (mut received, mut intervals_silent) = (0, 0);
         loop {
             let links = self.asked();
+            if links.is_empty() {
+                let _ = timeout(interval, self.shared.is_urgent.notified()).await;
+                continue;
+            }
             let number = self.echoes.next();
             let refusal = timeout(interval, self.refusal(is_late, links.first()));
             let (heard, refusal) = tokio::join!(timeout(interval, self.echo(number, &links)), refusal);
@@ -92,10 +96,10 @@ impl Watchdog {
             {
                 return refused(&topics, error);
             }
-            self.break_lost_links(interval).await;
+            self.break_lost_link(interval).await;
             let received_before = replace(&mut received, self.received.load(Ordering::Relaxed));
             intervals_silent = if received == received_before { intervals_silent + 1 } else { 0 };
-            let unheard = if links.is_empty() { 0 } else { number - self.echoes.newest() };
+            let unheard = number - self.echoes.newest();
             let factor = if intervals_silent >= ECHOES_UNHEARD_MAX { 1 } else { BUSY_FACTOR };
             if unheard >= (factor * ECHOES_UNHEARD_MAX).into() {
                 return Ended::Silent { patience: factor * self.shared.patience };
@@ -157,25 +161,23 @@ impl Watchdog {
                 }
             }
         }
-        if !links.is_empty() {
-            self.echoes.heard(number).await;
-        }
+        self.echoes.heard(number).await;
         Ok(())
     }
 
-    /// Reports links whose echoes are lost while those of others are heard.
-    async fn break_lost_links(&self, interval: Duration) {
+    /// Reports a link whose echoes are lost while those of others are heard; the next one after the next echo.
+    async fn break_lost_link(&self, interval: Duration) {
         let newest = self.echoes.newest();
-        let is_lost = |link: &RedisLink| link.echoes_lost(newest) >= ECHOES_UNHEARD_MAX.into();
-        for link in self.shared.links.select(is_lost) {
-            let refusal = timeout(interval, self.endpoint.refusal_of(&link.topics.publish_no_echo())).await;
-            let ended = match refusal {
-                Ok(Some(error)) => refused(&link.topics, error),
-                Ok(None) | Err(_) => Ended::Silent { patience: self.shared.patience },
-            };
-            if let Some(cause) = cause(&ended, &self.endpoint) {
-                link.set_broken(&cause);
-            }
+        let is_lost =
+            |link: &RedisLink| link.echoes_lost(newest) >= ECHOES_UNHEARD_MAX.into() && !link.is_broken();
+        let Some(link) = self.shared.links.select(is_lost).pop() else { return };
+        let refusal = timeout(interval, self.endpoint.refusal_of(&link.topics.publish_no_echo())).await;
+        let ended = match refusal {
+            Ok(Some(error)) => refused(&link.topics, error),
+            Ok(None) | Err(_) => Ended::Silent { patience: self.shared.patience },
+        };
+        if let Some(cause) = cause(&ended, &self.endpoint) {
+            link.set_broken(&cause);
         }
     }
 

@@ -36,7 +36,7 @@ use crate::raft::snapshot::{self, Snapshot};
 use crate::raft::wire;
 use crate::raft::wire::frame::{RaftKind, RaftMessage};
 use append_flow::AppendFlow;
-use learner_answers::LearnerAnswers;
+use learner_answers::{Asked, LearnerAnswers};
 use unsaved::{Installing, Unsaved};
 pub use unsaved::{Storage, UNSAVED_BYTES_MAX};
 
@@ -315,9 +315,10 @@ impl RaftGroup {
         if message.kind == RaftKind::Receipt {
             return self.handle_receipt(from, message);
         }
-        self.learner_answers.note(&message);
+        let asked = Asked::by(&message);
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
+            asked.into_iter().for_each(|asked| self.learner_answers.note(asked));
             // raft-rs rejects messages that it cannot use, such as a response of a former member; that is not an error
             // here.
             if message.get_msg_type() == MessageType::MsgAppendResponse {

@@ -90,6 +90,8 @@ impl RaftGroup {
         // raft-rs rejects changes that are invalid in the present configuration, the same on every node.
         let _ = self.raw.apply_conf_change(&change);
         self.bound_windows();
+        let raft = &self.raw.raft;
+        self.answered_at.retain(|member, _| raft.prs().get(*member).is_some());
     }
 
     fn change_in(&self, entry: &Entry) -> Option<ConfChangeV2> {

@@ -21,17 +21,24 @@ pub(super) struct LearnerAnswers {
     answered_at: u64,
 }
 
-impl LearnerAnswers {
-    /// A message of the leader has arrived.
-    pub(super) fn note(&mut self, message: &RaftMessage) {
+/// What a message of the leader asks for ([`RaftMessage::asks`]).
+pub(super) enum Asked {
+    Acknowledgement { term: u64, index: u64 },
+    HeartbeatResponse,
+}
+
+impl Asked {
+    pub(super) fn by(message: &RaftMessage) -> Option<Self> {
         if !message.asks {
-            return;
+            return None;
         }
         match message.kind {
             RaftKind::Append => {
-                self.asked = Some((message.term, message.index + message.entries.len() as u64));
+                // The sums of forged numbers are for the guard to reject.
+                let index = message.index.saturating_add(message.entries.len() as u64);
+                Some(Self::Acknowledgement { term: message.term, index })
             }
-            RaftKind::Heartbeat => self.is_heartbeat_asked = true,
+            RaftKind::Heartbeat => Some(Self::HeartbeatResponse),
             RaftKind::AppendResponse
             | RaftKind::HeartbeatResponse
             | RaftKind::RequestVote
@@ -39,7 +46,17 @@ impl LearnerAnswers {
             | RaftKind::RequestPreVote
             | RaftKind::RequestPreVoteResponse
             | RaftKind::TimeoutNow
-            | RaftKind::Receipt => {}
+            | RaftKind::Receipt => None,
+        }
+    }
+}
+
+impl LearnerAnswers {
+    /// A message of the leader that asks for an answer was accepted.
+    pub(super) fn note(&mut self, asked: Asked) {
+        match asked {
+            Asked::Acknowledgement { term, index } => self.asked = Some((term, index)),
+            Asked::HeartbeatResponse => self.is_heartbeat_asked = true,
         }
     }
 
@@ -152,7 +169,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_that_the_leader_asks_for_leaves_at_once() {
         let mut answers = known();
-        answers.note(&RaftMessage { asks: true, ..message(RaftKind::Append, 12) });
+        answers.note(Asked::Acknowledgement { term: 3, index: 12 });
         assert_eq!(answers.pass(LEADER, message(RaftKind::AppendResponse, 11), 1, timing()), None);
         let asked = message(RaftKind::AppendResponse, 12);
         assert_eq!(answers.pass(LEADER, asked.clone(), 1, timing()), Some(asked));
@@ -179,7 +196,7 @@ mod tests {
                 && answers.pass(LEADER, heartbeat(), *now, timing()).is_some()
         });
         assert_eq!(answered.count(), 2);
-        answers.note(&RaftMessage { asks: true, ..message(RaftKind::Heartbeat, 0) });
+        answers.note(Asked::HeartbeatResponse);
         assert_eq!(answers.pass(LEADER, heartbeat(), election, timing()), Some(heartbeat()));
         assert_eq!(answers.pass(LEADER, heartbeat(), election, timing()), None);
     }
