@@ -1,6 +1,6 @@
 //! Packs: frames of several links for links of one other process, which travel as one message.
 //!
-//! Filled by whoever writes batches, read by the subscriber. Each process that has several links listens to a topic of its
+//! Filled by the writer of batches, read by the subscriber. Each process that has several links listens to a topic of its
 //! own, and packs what it sends; so its peers learn which links are there, and send to that topic what they have for them.
 //! A process forgets that after `patience`: an incarnation may return in another process. What it does not know it sends
 //! to the link alone. A link that is alone in its process packs nothing.
