@@ -26,6 +26,7 @@ mod outcomes;
 mod outgoing_snapshots;
 mod output;
 mod overdue;
+mod own_frames;
 mod presence;
 mod quarantine;
 mod quorum_recovery;
@@ -183,9 +184,7 @@ impl Node {
         match input {
             Input::Tick => self.tick(),
             Input::TickNumber(number) => {
-                if let Some(replica) = &mut self.replica {
-                    replica.group.align_heartbeats(number);
-                }
+                self.replica.iter_mut().for_each(|replica| replica.group.align_heartbeats(number));
             }
             Input::Frame(bytes) => self.receive(&bytes),
             Input::Perform(calls) => self.perform(calls),

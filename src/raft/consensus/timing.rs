@@ -63,6 +63,22 @@ impl Timing {
         (2 * self.election_min / 3).max(1)
     }
 
+    /// A voter that has answered nothing for so long has missed a heartbeat that was sent to several members as one frame:
+    /// it gets frames of its own before its election timeout is over.
+    pub fn voter_answers_shared(&self) -> u64 {
+        2 * self.heartbeat
+    }
+
+    /// The same for a learner, which answers less often.
+    pub fn learner_answers_shared(&self) -> u64 {
+        self.election
+    }
+
+    /// A member has frames of its own for so long: whatever loses what is sent to all does so for a while.
+    pub fn own_frames_last(&self) -> u64 {
+        10 * self.election
+    }
+
     /// A learner's acknowledgement waits for others for so long: it must not seem lost, which is what the leader suspects
     /// after a heartbeat interval.
     pub fn acknowledgement_held_max(&self) -> u64 {

@@ -4,6 +4,9 @@
 //! the same position and number of entries are the same. A channel publishes a frame to all once, where it can; all
 //! members hear it, and only its receivers take it. Therefore no entries are shared while a member has a slow line: it
 //! would carry them in vain.
+//!
+//! A channel may lose what is sent to all and carry what is sent to one: a member that does not answer has frames of its
+//! own for a while, long before it would start an election.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,9 +30,10 @@ struct Shared {
     message: RaftMessage,
 }
 
-pub(super) fn send(messages: Vec<(RaftId, RaftMessage)>, replica: &Replica, output: &mut Output) {
+pub(super) fn send(messages: Vec<(RaftId, RaftMessage)>, replica: &mut Replica, output: &mut Output) {
     let mut rest = messages;
     if replica.group.is_leader() && rest.len() >= RECEIVERS_MIN {
+        note_silent_members(replica);
         let (shared, alone) = share(rest, replica);
         for Shared { members, message } in shared {
             for members in members.chunks(RECEIVERS_MAX) {
@@ -45,13 +49,32 @@ pub(super) fn send(messages: Vec<(RaftId, RaftMessage)>, replica: &Replica, outp
     }
 }
 
+fn note_silent_members(replica: &mut Replica) {
+    let (now, timing) = (replica.now, replica.timing);
+    let Some(since) = replica.leader_state.as_ref().map(|leader_state| leader_state.since()) else { return };
+    let is_silent = |member: RaftId| {
+        let patience = match replica.group.is_voter(member) {
+            true => timing.voter_answers_shared(),
+            false => timing.learner_answers_shared(),
+        };
+        replica.silent_ticks(member, since) > patience
+    };
+    let silent: Vec<RaftId> =
+        replica.members.iter().map(|(member, ..)| member).filter(|member| is_silent(*member)).collect();
+    let Some(leader_state) = &mut replica.leader_state else { return };
+    leader_state.own_frames.begin(silent, now, now + timing.own_frames_last());
+}
+
 /// Splits the messages of a turn: what several members receive, in the order of the log, and the others.
 fn share(
     messages: Vec<(RaftId, RaftMessage)>,
     replica: &Replica,
 ) -> (Vec<Shared>, Vec<(RaftId, RaftMessage)>) {
+    let has_own_frames =
+        |member| replica.leader_state.as_ref().is_none_or(|state| state.own_frames.has(member));
     let mut counts: BTreeMap<Content, usize> = BTreeMap::new();
-    for content in messages.iter().filter_map(|(_, message)| content(message)) {
+    let may_share = messages.iter().filter(|(to, _)| !has_own_frames(*to));
+    for content in may_share.filter_map(|(_, message)| content(message)) {
         *counts.entry(content).or_default() += 1;
     }
     counts.retain(|_, count| *count >= RECEIVERS_MIN);
@@ -65,7 +88,7 @@ fn share(
     let mut shared: BTreeMap<Content, Shared> = BTreeMap::new();
     let (mut alone, mut has_own) = (Vec::new(), BTreeSet::new());
     for (to, message) in messages {
-        let content = content(&message).filter(|content| counts.contains_key(content));
+        let content = content(&message).filter(|content| counts.contains_key(content) && !has_own_frames(to));
         let is_append = message.kind == RaftKind::Append;
         // What a member receives alone leaves after what it shares, and its appends must keep their order.
         match content {

@@ -73,6 +73,8 @@ pub struct Cluster {
     pub recover_ticks: Option<u64>,
     /// Actions and errors may be large, and so snapshots: those do not travel in tiny parts.
     pub is_large: bool,
+    /// What is sent to all is lost: the channel takes it, and carries only what is sent to one.
+    pub loses_broadcasts: bool,
     /// Some actions set timers.
     pub has_timers: bool,
     pub trace: Option<Vec<String>>,
@@ -188,6 +190,7 @@ impl Cluster {
             rests: false,
             recover_ticks: None,
             is_large: seed % 4 == 3,
+            loses_broadcasts: false,
             has_timers: false,
             trace: None,
             prints: std::env::var_os("CONFLUX_TRACE").is_some(),
@@ -532,6 +535,9 @@ impl Cluster {
         assert!(bytes.len() <= FRAME_BYTES_MAX, "{name}: a frame has {} bytes", bytes.len());
         if let Some(outbox) = &mut self.outbox {
             return outbox.push((target, bytes));
+        }
+        if self.loses_broadcasts && target == Target::All {
+            return;
         }
         let to = self.addressees(name, target);
         let fate = self.replicas.get(name).map_or(Fate::Passes, |replica| replica.link.fate_of_sent());

@@ -51,6 +51,31 @@ pub(super) fn live_through(seed: u64) {
     run.check();
 }
 
+#[test]
+fn steadiness_where_only_what_is_sent_to_one_arrives() {
+    for_seeds(0..20, |seed| {
+        let mut cluster = Cluster::new(seed);
+        cluster.is_large = false;
+        // Four followers: heartbeats and appends are the same for all of them.
+        let mut run = Run::found_of(cluster, 5, &|_| false);
+        let (leader, term) = leader(&run).expect("a cluster was founded, and has a leader");
+        let names: Vec<String> = run.cluster.replicas.keys().cloned().collect();
+        run.cluster.loses_broadcasts = true;
+        for tick in 0..20 * CUT_TICKS {
+            run.step();
+            if tick % 10 == 0 {
+                let name = &names[run.cluster.roll(5) as usize];
+                run.perform(name);
+            }
+        }
+        run.until("all are served", SERVED_WITHIN, |run| {
+            run.cluster.replicas.values().all(|replica| replica.node.status().pending == 0)
+        });
+        assert_eq!(self::leader(&run), Some((leader, term)), "a leader that reaches each one leads on");
+        run.check();
+    });
+}
+
 fn leader(run: &Run) -> Option<(String, u64)> {
     let statuses = run.cluster.statuses();
     let leads = statuses.iter().filter(|(_, status)| status.role == Role::Leader);
