@@ -175,8 +175,8 @@ impl Members {
         self.members = BTreeMap::from([(survivor.raft_id(), (survivor, id))]);
         self.leaving.clear();
         self.starts.retain(|member, _| *member == survivor.raft_id());
-        // The survivor is the only voter, whatever it was before.
-        self.non_voting.clear();
+        // If the survivor should not vote, it is a voter until others can take its vote.
+        self.non_voting.retain(|member| *member == survivor.raft_id());
     }
 }
 
@@ -193,5 +193,16 @@ mod tests {
         members.become_new_incarnation(ClusterUuid::of_epoch(former, one), one, "a".into(), 0);
         assert!(!members.is_leaving(one.raft_id()) && members.take_leaving().is_empty());
         assert_eq!(members.iter().map(|(.., id)| &**id).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_survivor_that_should_not_vote_is_still_known_for_it() {
+        let [one, two, three] = [1, 2, 3].map(Incarnation::from_u128);
+        let mut members = Members::found(&Roster(vec![(one, "a".into())]));
+        let former = members.cluster();
+        members.admit(two, "b".into(), false);
+        members.admit(three, "c".into(), false);
+        members.become_new_incarnation(ClusterUuid::of_epoch(former, two), two, "b".into(), 0);
+        assert_eq!(members.non_voting(), &BTreeSet::from([two.raft_id()]));
     }
 }
