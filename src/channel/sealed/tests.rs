@@ -198,9 +198,9 @@ fn a_node_that_knows_only_the_old_key_can_read_what_is_sent_to_all_once_it_is_kn
         futures_util::FutureExt::now_or_never(link.inbound.recv_many(&mut frames));
         frames
     };
-    one.outbound.say(Target::All, Bytes::from("who is there?"));
+    one.outbound.say(Target::All, Bytes::from("is any node there?"));
     assert!(hear(&mut two).is_empty());
-    assert_eq!(hear(&mut three), ["who is there?"]);
+    assert_eq!(hear(&mut three), ["is any node there?"]);
     two.outbound.say(Target::One(incarnation(1)), Bytes::from("it is me"));
     assert_eq!(hear(&mut one), ["it is me"]);
     one.outbound.say(Target::All, Bytes::from("hello, all"));

@@ -259,7 +259,7 @@ impl RaftGroup {
     }
 
     /// Whether a member answered within the last election timeout, as the leader knows it. raft-rs forgets at intervals
-    /// who was active, and a learner answers less often than a voter.
+    /// which members were active, and a learner answers less often than a voter.
     pub fn is_active(&self, id: RaftId) -> bool {
         let answered_at = self.answered_at.get(&id).filter(|_| !self.is_voter(id));
         let answered = answered_at.is_some_and(|answered_at| self.now < answered_at + self.timing.election());

@@ -2,8 +2,8 @@
 //!
 //! Called by `node.rs` at the end of a turn. A leader's log only grows (paper §5.3), so that the appends of one turn with
 //! the same position and number of entries are the same. A channel publishes a frame to all once, where it can; all
-//! members hear it, and only its receivers take it. Therefore no entries are shared while a member has a slow line: it
-//! would carry them in vain.
+//! members hear it, and only its receivers take it. Therefore no entries are shared while a member has a slow line, which
+//! they would fill for nothing.
 //!
 //! A channel may lose what is sent to all and carry what is sent to one: a member that does not answer has frames of its
 //! own for a while, long before it would start an election.
