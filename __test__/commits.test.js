@@ -60,6 +60,25 @@ test('a slow reader misses nothing, and `from` goes on where another was', async
   assert.equal((await next).value.action, 'there')
 })
 
+test('`status().appliedIndex` belongs to the state at each moment, also inside of listeners', async t => {
+  const nodes = openCluster(t, 3)
+  await elected(nodes)
+  const seen = nodes.map(node => {
+    const [all, behind] = [[], []]
+    node.subscribe(({ index }) => {
+      const { appliedIndex, commitIndex } = node.status()
+      all.push(index)
+      if (appliedIndex !== index) behind.push({ index, appliedIndex, commitIndex })
+    })
+    return { all, behind }
+  })
+  for (let round = 0; round < 10; round++) {
+    await Promise.all(letters(30).map((letter, i) => nodes[i % 3].perform('append', [letter])))
+  }
+  for (const node of nodes) await node.sync()
+  for (const { all, behind } of seen) assert.deepEqual([all.length, behind], [300, []])
+})
+
 test('an action that was repeated and ignored is not there twice, refusals are not there at all', async t => {
   const nodes = openCluster(t, 3, {
     methods: { ...list.methods, refuse: () => new Error('no'), nothing: () => undefined }

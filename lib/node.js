@@ -340,7 +340,8 @@ class Node {
       state: this.#state,
       failure: this.#failure,
       isAlive: !this.hasEnded,
-      pending: this.#calls.count
+      pending: this.#calls.count,
+      reducedIndex: this.#replicatedState.reducedIndex
     })
   }
 

@@ -82,6 +82,11 @@ class ReplicatedState {
     return this.#isReplayed
   }
 
+  /** Of the last action or snapshot in the state. */
+  get reducedIndex() {
+    return this.#reducedIndex
+  }
+
   // For the core.
 
   /** The answer to a call; a large one puts its action into `beside`. */

@@ -4,8 +4,12 @@
 
 'use strict'
 
-/** @param isAlive whether the node has not ended: what it knew of its cluster is the past then. */
-function describeStatus(core, { state, failure, isAlive, pending }) {
+/**
+ * @param isAlive whether the node has not ended: what it knew of its cluster is the past then.
+ * @param reducedIndex up to here everything is in the state. The core learns it a moment later, and knows of entries after
+ *   it that are no actions.
+ */
+function describeStatus(core, { state, failure, isAlive, pending, reducedIndex }) {
   const missing = isAlive ? core.missing : []
   return {
     id: core.id,
@@ -19,7 +23,7 @@ function describeStatus(core, { state, failure, isAlive, pending }) {
     leader: isAlive ? core.leader : null,
     term: core.term,
     commitIndex: core.commitIndex,
-    appliedIndex: core.appliedIndex,
+    appliedIndex: Math.max(core.appliedIndex, reducedIndex),
     lastIndex: core.lastIndex,
     snapshotIndex: core.snapshotIndex,
     quorum: { lost: missing.length > 0, missing },
