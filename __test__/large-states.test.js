@@ -215,6 +215,11 @@ for (const shape of ['keys', 'array', 'levels']) {
     }
     await printBlocks(t, cluster, 'transferring')
 
+    // How many calls that takes depends on the machine.
+    const haveSnapshots = async () =>
+      (await cluster.all('status')).every(({ snapshotIndex }) => snapshotIndex > 0)
+    while (!(await haveSnapshots())) calls += (await writeWhile(cluster, 0.2, nothing)).length
+
     const whileJoining = await writeWhile(cluster, SECONDS, () => cluster.start('d').ask('ready'))
     calls += whileJoining.length
     await printBlocks(t, cluster, 'taking in d')
@@ -236,7 +241,7 @@ for (const shape of ['keys', 'array', 'levels']) {
     for (const { sum, count } of statuses)
       assert.deepEqual({ sum, count }, { sum: calls, count: MB * 10_000 })
     for (const { snapshots } of statuses) assert.equal(snapshots.failed, 0)
-    for (const id of ['c', 'd']) assert.equal(ofNodes[id].snapshots.restored, 1, id)
+    for (const id of ['c', 'd']) assert.ok(ofNodes[id].snapshots.restored > 0, id)
     assert.ok(ofNodes.a.snapshots.taken > 0)
     assert.deepEqual(
       cluster.warnings.filter(text => /FAILED|DIVERGED|SNAPSHOT/.test(text)),
@@ -278,7 +283,7 @@ test('a durable node with a large state takes a snapshot, restarts, and takes in
   await cluster.all('sync')
   for (const { sum, count, snapshots, rss } of await cluster.all('status')) {
     assert.deepEqual({ sum, count }, { sum: calls, count: MB_OF_ONE * 10_000 })
-    assert.equal(snapshots.restored, 1)
+    assert.ok(snapshots.restored > 0)
     t.diagnostic(`resident: ${(rss / 1e6).toFixed(0)} MB`)
   }
 })

@@ -77,8 +77,10 @@ pub struct Bootstrap {
     warns_at: u64,
     warned_of: Option<Vec<Arc<str>>>,
     channel_was_healthy: bool,
-    /// There may be a cluster that will be received shortly: this node does not propose to found one.
+    /// There may be a cluster that will be received shortly: this node does not found one.
     cluster_was_found: bool,
+    /// Before the channel is healthy, whether there is such a cluster is unknown.
+    channel_is_healthy: bool,
     /// The channel's note of a cluster, from before this node was in one.
     note: Option<Note>,
     /// Emptied by the caller after each input, and an input adds a few at most: no bound is needed.
@@ -119,6 +121,7 @@ impl Bootstrap {
             warned_of: None,
             channel_was_healthy: true,
             cluster_was_found: false,
+            channel_is_healthy: false,
             note: None,
             events: VecDeque::new(),
         };
@@ -207,7 +210,7 @@ impl Bootstrap {
             self.announces_at = self.now;
             self.answered_by = self.now + self.timing.answer();
         }
-        self.see_commit(facts);
+        self.see_facts(facts);
         self.leaderless = if facts.has_leader { 0 } else { self.leaderless + 1 };
         self.leave_overdue_phase(facts);
         if self.announces_at <= self.now {
@@ -221,7 +224,7 @@ impl Bootstrap {
     /// A frame of cluster `cluster` arrived; called before its messages are handled. If the cluster is that of the
     /// roster we accepted, all others accepted it too: the frame proves the founding.
     pub fn note_frame(&mut self, from: Incarnation, cluster: ClusterUuid, facts: &Facts) {
-        self.see_commit(facts);
+        self.see_facts(facts);
         if from != self.me {
             self.see_cluster(cluster);
         }
@@ -230,7 +233,7 @@ impl Bootstrap {
     /// Discover, Accept, ClusterAnnouncement or IdInUse arrived, to all or to the present incarnation. Other messages
     /// change nothing.
     pub fn handle_message(&mut self, from: Incarnation, message: &Message, facts: &Facts) {
-        self.see_commit(facts);
+        self.see_facts(facts);
         // A channel may return our own broadcasts.
         if from == self.me || self.phase == Phase::Stopped {
             return;

@@ -122,6 +122,8 @@ pub enum Bug {
     WelcomesEveryApplication,
     /// A roster holds nodes of any application.
     FoundsWithEveryApplication,
+    /// A node founds a cluster although it does not know yet whether there is one, or knows that there is.
+    FoundsBeforeItsChannel,
     /// A chunk of an image that comes before the one that it follows is dropped.
     DropsWhatComesEarly,
     /// An entry carries the time of its leader's wall clock, whatever the time of those before it.
@@ -453,6 +455,11 @@ fn bug_of_hearing_a_former_start_is_caught() {
 #[test]
 fn bug_of_founding_with_every_application_is_caught() {
     assert_caught(Bug::FoundsWithEveryApplication, 0.., |seed| _ = founding::found_with_strangers(seed));
+}
+
+#[test]
+fn bug_of_founding_before_the_channel_is_healthy_is_caught() {
+    assert_caught(Bug::FoundsBeforeItsChannel, 0.., founding::found_with_a_marker);
 }
 
 #[test]

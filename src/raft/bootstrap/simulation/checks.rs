@@ -46,6 +46,16 @@ impl World {
         }
     }
 
+    /// Nodes that could only ever see a marker found nothing beside the cluster that keeps it.
+    pub(super) fn check_marker_was_respected(&mut self, roster: &Roster) {
+        let Some((since, _)) = self.marked else { return };
+        let is_founder = |node: &&Node| roster.contains(node.bootstrap.me());
+        let nodes = self.processes.iter().filter_map(|process| process.node.as_ref());
+        if nodes.filter(is_founder).all(|node| since <= node.healthy_at) {
+            self.fault = Some(format!("a cluster was founded beside a marked one: {}", self.describe()));
+        }
+    }
+
     pub(super) fn check_committed_actions_are_kept(&mut self) {
         let lost = self.committed.iter().find(|(cluster, most)| {
             let holders = self.groups(**cluster).filter(|group| group.committed_actions() >= **most);

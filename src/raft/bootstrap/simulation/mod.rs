@@ -48,6 +48,21 @@ fn founding_takes_four_steps_of_the_network_from_the_last_start_on() {
     });
 }
 
+/// Nodes hear others before their channel is healthy, as where processes share connections. Those that start while a
+/// cluster keeps its marker found nothing beside it.
+#[test]
+fn founding_waits_for_what_the_channel_knows_of_clusters() {
+    let summary = run(SEEDS / 4, |seed| World::new(seed).with_marker().run(SETTLED_WITHIN));
+    println!("{summary}");
+}
+
+pub fn found_with_a_marker(seed: u64) {
+    let outcome = World::new(seed).with_marker().run(SETTLED_WITHIN);
+    if let Some(fault) = outcome.fault {
+        panic!("{fault}");
+    }
+}
+
 /// Nodes of several applications share the channel: none is in a cluster with one that it does not go with, and all
 /// that look for a cluster beside them report it.
 #[test]

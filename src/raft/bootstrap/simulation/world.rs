@@ -3,6 +3,7 @@
 //! Called by the simulation, once per seed. Everything in it is drawn from that seed.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use rand_chacha::ChaCha8Rng;
@@ -23,6 +24,9 @@ const DELAY_MAX: u64 = 3;
 const STAYS_SETTLED: u64 = 650;
 /// More deliveries than this in one tick are two nodes that answer each other forever.
 const DELIVERIES_MAX: usize = 2_000;
+/// How long a marker lives after its last refresh, and how often a node looks for it, in ticks.
+const MARKER_LIVES: u64 = 250;
+const LOOK_INTERVAL: u64 = 12;
 
 pub struct World {
     rng: ChaCha8Rng,
@@ -46,6 +50,12 @@ pub struct World {
     pub(super) committed: BTreeMap<ClusterUuid, usize>,
     /// What the processes are of, in turn.
     pub(super) applications: Vec<Application>,
+    /// The channel keeps the marker of a cluster, and is healthy only some time after a node's start.
+    has_marker: bool,
+    /// In this time, founders and newcomers do not hear each other.
+    cut: Range<u64>,
+    /// Since when there is a marker, and until when.
+    pub(super) marked: Option<(u64, u64)>,
     is_told: bool,
     pub(super) fault: Option<String>,
 }
@@ -60,6 +70,9 @@ pub(super) struct Process {
 pub(super) struct Node {
     pub(super) bootstrap: Bootstrap,
     pub(super) group: Option<Group>,
+    /// From when on the channel is healthy. Frames arrive before.
+    pub(super) healthy_at: u64,
+    sees_marker: bool,
 }
 
 #[derive(Clone)]
@@ -111,6 +124,9 @@ impl World {
             founded: BTreeMap::new(),
             committed: BTreeMap::new(),
             applications: vec![Application::default()],
+            has_marker: false,
+            cut: 0..0,
+            marked: None,
             is_told: std::env::var_os("CONFLUX_SEED").is_some(),
             fault: None,
         }
@@ -137,6 +153,22 @@ impl World {
         let first = draw(&mut self.rng, 5) as usize;
         self.applications.rotate_left(first);
         self.applications.truncate(2 + draw(&mut self.rng, 4) as usize);
+        self
+    }
+
+    /// As many newcomers as founders start while a cluster serves, and do not hear it at first, as in a failover of the
+    /// server. The channel keeps a marker as long as there is a leader, and nodes hear each other before they can look for
+    /// it.
+    pub fn with_marker(mut self) -> Self {
+        self.has_marker = true;
+        let begin = 450 + draw(&mut self.rng, 100);
+        self.cut = begin..begin + 100;
+        let founders = self.processes.len();
+        for process in founders..founders + self.cluster_size {
+            self.processes.push(Process { id: format!("n{process}"), node: None, failure: None });
+            self.starts.push((begin + draw(&mut self.rng, 5), process));
+        }
+        self.last_disturbance = self.last_disturbance.max(self.cut.end);
         self
     }
 
@@ -210,6 +242,9 @@ impl World {
         if !take_due_times(&mut self.calls, now).is_empty() {
             self.perform();
         }
+        if self.has_marker {
+            self.keep_marker();
+        }
         for process in 0..self.processes.len() {
             self.tick(process);
         }
@@ -235,7 +270,8 @@ impl World {
             Options { application, ..Options::new(&self.processes[process].id, self.cluster_size, seed) };
         let bootstrap = Bootstrap::new(&options, ChaCha8Rng::from_seed(seed));
         self.tell(process, "starts");
-        self.processes[process].node = Some(Node { bootstrap, group: None });
+        let healthy_at = if self.has_marker { self.now + draw(&mut self.rng, 30) } else { 0 };
+        self.processes[process].node = Some(Node { bootstrap, group: None, healthy_at, sees_marker: false });
         self.execute(process);
     }
 
@@ -267,6 +303,22 @@ impl World {
             let has_quorum = self.groups(cluster).count() >= quorum;
             if has_quorum && let Some(group) = &mut self.node(process).group {
                 group.perform();
+            }
+        }
+    }
+
+    /// Leaders keep the marker, and nodes look for it.
+    fn keep_marker(&mut self) {
+        let now = self.now;
+        self.marked = self.marked.filter(|(_, until)| now < *until);
+        let groups = self.processes.iter().filter_map(|process| process.node.as_ref()?.group.as_ref());
+        if groups.into_iter().any(|group| group.is_leader() && group.has_seen_commit()) {
+            let since = self.marked.map_or(now, |(since, _)| since);
+            self.marked = Some((since, now + MARKER_LIVES));
+        }
+        for node in self.processes.iter_mut().filter_map(|process| process.node.as_mut()) {
+            if now >= node.healthy_at && (now - node.healthy_at).is_multiple_of(LOOK_INTERVAL) {
+                node.sees_marker = self.marked.is_some();
             }
         }
     }
@@ -338,6 +390,7 @@ impl World {
         self.tell(process, &format!("founds {}", short(cluster)));
         self.check_rosters_are_apart(cluster, roster);
         self.check_applications(roster);
+        self.check_marker_was_respected(roster);
         let me = self.node(process).bootstrap.me();
         let group = Group::new(me, roster, campaign, self.now, &mut self.rng);
         self.node(process).group = Some(group);
@@ -374,12 +427,20 @@ impl World {
         let content = Rc::new(content);
         // The topic for all brings a node its own words, too.
         for receiver in 0..self.processes.len() {
+            if self.cut.contains(&self.now) && self.is_newcomer(process) != self.is_newcomer(receiver) {
+                continue;
+            }
             let bootstrap = self.processes[receiver].node.as_ref().map(|node| &node.bootstrap);
             if bootstrap.is_some_and(|bootstrap| to.is_none_or(|to| to == bootstrap.me())) {
                 let packet = Packet { from, cluster, to, process: receiver, content: content.clone() };
                 self.post(packet);
             }
         }
+    }
+
+    /// Of those that start while a cluster serves.
+    fn is_newcomer(&self, process: usize) -> bool {
+        process + self.cluster_size >= self.processes.len()
     }
 
     fn post(&mut self, packet: Packet) {
@@ -441,7 +502,11 @@ impl Process {
 
 impl Node {
     pub(super) fn facts(&self, now: u64) -> Facts {
-        let about_channel = Facts { channel_is_healthy: true, ..Facts::default() };
+        let about_channel = Facts {
+            channel_is_healthy: now >= self.healthy_at,
+            cluster_was_found: self.sees_marker,
+            ..Facts::default()
+        };
         let Some(group) = &self.group else { return about_channel };
         Facts {
             is_leader: group.is_leader(),

@@ -17,12 +17,7 @@ impl Bootstrap {
     /// a second cluster before the first can say that it is there.
     pub(super) fn found_with_others(&mut self) {
         let is_too_early = self.cluster_size == 1 && self.now < self.answered_by;
-        if !self.may_vote
-            || self.phase != Phase::Seeking
-            || is_too_early
-            || self.cluster_was_found
-            || self.peers.has_recent_rivals(self.now)
-        {
+        if !self.may_found() || is_too_early || self.peers.has_recent_rivals(self.now) {
             return;
         }
         let candidates = self.peers.candidates(self.me, &self.id, self.now);
@@ -32,6 +27,13 @@ impl Bootstrap {
         if let Some(founders) = self.founders(candidates) {
             self.accept(Roster(founders), self.me);
         }
+    }
+
+    /// Whether this node may propose or accept a roster. Frames arrive before the channel is healthy where processes
+    /// share connections; until then the node does not know whether there is a cluster already.
+    fn may_found(&self) -> bool {
+        injected_bug!(FoundsBeforeItsChannel, return self.may_vote && self.phase == Phase::Seeking);
+        self.may_vote && self.phase == Phase::Seeking && self.channel_is_healthy && !self.cluster_was_found
     }
 
     /// A roster is accepted if it is one, names us rightly, and is not about to be overtaken: while a lower node is
@@ -47,7 +49,7 @@ impl Bootstrap {
         let candidates = self.peers.candidates(self.me, &self.id, self.now);
         let lowest = candidates.first_key_value().map(|(first, _)| *first);
         let proposer = founders.first().map(|(first, _)| *first);
-        self.may_vote && is_well_formed && names_us && (lowest.is_none() || lowest >= proposer)
+        self.may_found() && is_well_formed && names_us && (lowest.is_none() || lowest >= proposer)
     }
 
     /// The one promise of this incarnation.

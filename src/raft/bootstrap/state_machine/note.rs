@@ -52,9 +52,11 @@ impl Bootstrap {
         }
     }
 
-    /// A founded cluster exists once it has committed; it begins with the initial state.
-    pub(super) fn see_commit(&mut self, facts: &Facts) {
+    /// What the channel knows of clusters may have changed. A founded cluster exists once it has committed; it begins
+    /// with the initial state.
+    pub(super) fn see_facts(&mut self, facts: &Facts) {
         self.cluster_was_found = facts.cluster_was_found;
+        self.channel_is_healthy = facts.channel_is_healthy;
         if let Phase::Founded { cluster, roster, .. } = &self.phase
             && facts.has_seen_commit
         {

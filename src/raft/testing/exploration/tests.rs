@@ -96,7 +96,7 @@ fn survey_of_bugs() {
     }
 }
 
-const ALL: [Bug; 52] = [
+const ALL: [Bug; 53] = [
     Bug::AcknowledgesBeforeCommit,
     Bug::AnswersBeforeSaving,
     Bug::ReportsNoSnapshot,
@@ -147,6 +147,7 @@ const ALL: [Bug; 52] = [
     Bug::HearsFormerStart,
     Bug::WelcomesEveryApplication,
     Bug::FoundsWithEveryApplication,
+    Bug::FoundsBeforeItsChannel,
     Bug::DropsWhatComesEarly,
     Bug::TakesCandidateForLeader,
 ];
