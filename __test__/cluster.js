@@ -15,7 +15,7 @@ const path = require('node:path')
 
 const { contains } = require('./ledger')
 
-const PATIENCE_MS = 30_000
+const PATIENCE_MS = 90_000
 
 class Cluster {
   #settings

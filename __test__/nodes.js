@@ -9,7 +9,7 @@ const path = require('node:path')
 
 const conflux = require('..')
 
-const PATIENCE_MS = 30_000
+const PATIENCE_MS = 90_000
 
 /** A list of things, appended one by one. */
 const list = {

@@ -5,6 +5,12 @@
 
 const assert = require('node:assert/strict')
 const test = require('node:test')
+
+/** By so much the wall clock of this process is wrong. conflux takes `Date.now` when it is loaded. */
+let offset = 0
+const trueTime = Date.now
+Date.now = () => trueTime() + offset
+
 const {
   BurstyRateLimiter,
   RateLimiterMemory,
@@ -49,6 +55,19 @@ test('points expire with their duration, by the clock of the cluster', async t =
     const result = await limiters[2].consume('k').catch(error => error)
     if (result.remainingPoints === 0 && result.consumedPoints === 1) break
     await new Promise(resolve => setTimeout(resolve, 10))
+  }
+})
+
+test('a wall clock that is wrong changes nothing of what `get` says', async t => {
+  t.after(() => (offset = 0))
+  const { limiters } = await open(t, { points: 5, duration: 60 })
+  const { msBeforeNext: first } = await limiters[0].consume('k')
+  for (offset of [-3_600_000, 3_600_000]) {
+    for (const limiter of limiters) {
+      const { consumedPoints, msBeforeNext } = await limiter.get('k')
+      assert.equal(consumedPoints, 1)
+      assert.ok(msBeforeNext > 0 && msBeforeNext <= first, `${msBeforeNext} ms with ${offset}`)
+    }
   }
 })
 

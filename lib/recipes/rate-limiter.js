@@ -5,9 +5,9 @@
 
 'use strict'
 
-const { wallClock } = require('../environment')
 const { loadPeer } = require('../peer')
 const { builtIn } = require('./built-in')
+const { ClusterTime } = require('./cluster-time')
 const { Mount } = require('./mount')
 const table = require('./table')
 
@@ -79,10 +79,12 @@ function defineLimiter({ RateLimiterMemcache, RateLimiterRes }) {
 
   class RateLimiterConflux extends RateLimiterStoreAbstract {
     #mount
+    #time
 
     constructor(mount, options) {
       super(options)
       this.#mount = mount
+      this.#time = new ClusterTime(mount.node)
       this.client = mount.node
     }
 
@@ -92,7 +94,7 @@ function defineLimiter({ RateLimiterMemcache, RateLimiterRes }) {
 
     async _get(rlKey) {
       await this.#mount.node.sync()
-      const at = wallClock()
+      const at = this.#time.now()
       const last = table.get(this.#mount.state.points, rlKey)
       return last === undefined || isOver(last, at) ? null : { ...last, at }
     }
