@@ -8,13 +8,11 @@
 
 const assert = require('node:assert/strict')
 const { randomUUID } = require('node:crypto')
-const fs = require('node:fs')
-const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 
 const { startRedisServer } = require('../scripts/redis-server')
-const { elected, openNode, rejection, until } = require('./nodes')
+const { elected, makeFolder, openNode, rejection, until } = require('./nodes')
 
 const DEPLOYS = Number(process.env.CONFLUX_DEPLOYS ?? 4)
 
@@ -195,8 +193,7 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
 
 /** A directory of this test's own, which goes when the nodes are closed. */
 function directory(t) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const folder = makeFolder(t)
   return folder
 }
 

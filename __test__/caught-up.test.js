@@ -8,26 +8,17 @@
 
 const assert = require('node:assert/strict')
 const { randomUUID } = require('node:crypto')
-const fs = require('node:fs')
-const os = require('node:os')
-const path = require('node:path')
 const test = require('node:test')
 
 const { startRedisServer } = require('../scripts/redis-server')
 const { contains } = require('./ledger')
 const { Cluster } = require('./cluster')
-const { elected, list, openCluster, openNode, rejection, until } = require('./nodes')
+const { elected, list, makeFolder, openCluster, openNode, rejection, until } = require('./nodes')
 
 const NEWCOMERS = Number(process.env.CONFLUX_NEWCOMERS ?? 4)
 
 function spin(milliseconds) {
   for (const end = performance.now() + milliseconds; performance.now() < end;);
-}
-
-function makeFolder(t) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-caught-up-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
-  return folder
 }
 
 /** The newest thing that each process acknowledged: a state that contains these contains all, because each process calls in order. */

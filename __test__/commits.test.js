@@ -3,12 +3,9 @@
 'use strict'
 
 const assert = require('node:assert/strict')
-const fs = require('node:fs')
-const os = require('node:os')
-const path = require('node:path')
 const test = require('node:test')
 
-const { elected, list, openCluster, openNode, openOne, rejection, until } = require('./nodes')
+const { elected, list, makeFolder, openCluster, openNode, openOne, rejection, until } = require('./nodes')
 
 const letters = count => Array.from({ length: count }, (_, i) => `x${i}`)
 
@@ -158,8 +155,7 @@ test('options that are none throw', t => {
 })
 
 test('after a restart from disk the log is there as far as it was replayed', async t => {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-commits-'))
-  t.after(() => fs.rmSync(directory, { recursive: true, force: true }))
+  const directory = makeFolder(t)
   const open = () =>
     openNode(t, {
       id: 'a',

@@ -9,15 +9,12 @@
 'use strict'
 
 const assert = require('node:assert/strict')
-const fs = require('node:fs')
-const os = require('node:os')
-const path = require('node:path')
 const test = require('node:test')
 
 const { Random } = require('../nemesis/random')
 const { startRedisServer } = require('../scripts/redis-server')
 const { Burst } = require('./burst')
-const { openNode } = require('./nodes')
+const { makeFolder, openNode } = require('./nodes')
 
 const MIXES = Number(process.env.CONFLUX_COST_MIXES ?? 3)
 const SECONDS = Number(process.env.CONFLUX_COST_SECONDS ?? 0.5)
@@ -177,8 +174,7 @@ test('a burst whose reducer copies a large state ends in one term, and in bounde
 })
 
 test('a replay lets the event loop turn', async t => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-replay-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  const folder = makeFolder(t)
   let cost = 0
   let turns = 0
   /** How many were reduced in each turn of the event loop. */

@@ -9,7 +9,6 @@ const { fork } = require('node:child_process')
 const { once } = require('node:events')
 const fs = require('node:fs')
 const net = require('node:net')
-const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 const { setTimeout: delay } = require('node:timers/promises')
@@ -17,14 +16,13 @@ const { setTimeout: delay } = require('node:timers/promises')
 const conflux = require('..')
 const { freePorts } = require('../benches/ports')
 const { Cluster, until } = require('./cluster')
-const { elected, list, openNode, rejection } = require('./nodes')
+const { elected, list, makeFolder, openNode, rejection } = require('./nodes')
 const { makeProject } = require('./project')
 
 const RESTARTS = Number(process.env.CONFLUX_RUNS ?? 3)
 
 function folder(t) {
-  const made = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
-  t.after(() => fs.rmSync(made, { recursive: true, force: true }))
+  const made = makeFolder(t)
   return made
 }
 

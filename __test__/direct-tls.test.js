@@ -8,7 +8,6 @@
 const assert = require('node:assert/strict')
 const { once } = require('node:events')
 const fs = require('node:fs')
-const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 const { setTimeout: delay } = require('node:timers/promises')
@@ -17,15 +16,14 @@ const tls = require('node:tls')
 const { freePorts } = require('../benches/ports')
 const { Authority } = require('./authority')
 const { Cluster, until } = require('./cluster')
-const { list, openNode } = require('./nodes')
+const { list, makeFolder, openNode } = require('./nodes')
 
 /** Connections are renewed from 30 s before a certificate expires. */
 const SHORT_LIFETIME_MS = 36_000
 const [OLD, NEW] = ['old', 'new'].map(id => ({ id, secret: `${id}: ${'0123456789abcdef'.repeat(2)}` }))
 
 function folder(t) {
-  const made = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
-  t.after(() => fs.rmSync(made, { recursive: true, force: true }))
+  const made = makeFolder(t)
   return made
 }
 

@@ -3,15 +3,13 @@
 'use strict'
 
 const assert = require('node:assert/strict')
-const fs = require('node:fs')
-const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 
 const { createSlice } = require('@reduxjs/toolkit')
 
 const conflux = require('..')
-const { elected, openCluster, openOne, rejection, until } = require('./nodes')
+const { elected, makeFolder, openCluster, openOne, rejection, until } = require('./nodes')
 
 const methods = { add: n => n }
 
@@ -133,8 +131,7 @@ test('without checkState and with serialize it is used as it is', async t => {
 })
 
 test('a node that comes back from its disk, before and after a snapshot, has its state again', async t => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-initial-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  const folder = makeFolder(t)
   for (const entries of [1000, 3]) {
     const options = {
       methods,

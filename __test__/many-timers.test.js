@@ -4,14 +4,12 @@
 'use strict'
 
 const assert = require('node:assert/strict')
-const fs = require('node:fs')
-const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 const { setTimeout: delay } = require('node:timers/promises')
 
 const { Coordinated } = require('./coordinated')
-const { openOne, rejection, until } = require('./nodes')
+const { makeFolder, openOne, rejection, until } = require('./nodes')
 
 const TIMERS_MAX = 200_000
 const BYTES_MAX = 64 * 1024 * 1024
@@ -29,12 +27,6 @@ const armed = {
   reduce: (state, action) => (action === null ? [] : [...state, action])
 }
 
-function folderOf(t) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-timers-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
 /** Of this process, in milliseconds of a processor for each second. */
 async function idleCost(milliseconds) {
   const before = process.cpuUsage()
@@ -47,7 +39,7 @@ test(
   '200,000 timers, kept through a snapshot and a restart; one more is refused; idle, they cost nothing',
   { timeout: 300_000 },
   async t => {
-    const options = { ...armed, storage: { path: path.join(folderOf(t), 'a') }, snapshot: { entries: 20 } }
+    const options = { ...armed, storage: { path: path.join(makeFolder(t), 'a') }, snapshot: { entries: 20 } }
     const node = openOne(t, options)
     await node.ready()
     const idle = await idleCost(2000)
@@ -105,7 +97,7 @@ test(
 )
 
 test('a timer whose method is gone waits for a leader that has it, and keeps no other timer waiting', async t => {
-  const storage = { path: path.join(folderOf(t), 'a') }
+  const storage = { path: path.join(makeFolder(t), 'a') }
   const former = openOne(t, { ...armed, storage })
   await former.schedule('gone', { at: Date.now() + 500, method: 'fire', args: [1] })
   await former.close()
@@ -139,7 +131,7 @@ test(
   async t => {
     const cluster = new Coordinated(
       t,
-      { folder: folderOf(t), snapshot: { entries: 200 } },
+      { folder: makeFolder(t), snapshot: { entries: 200 } },
       { reports: false }
     )
     await cluster.ready()

@@ -7,8 +7,6 @@
 
 const assert = require('node:assert/strict')
 const { randomUUID } = require('node:crypto')
-const fs = require('node:fs')
-const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 const { isProxy } = require('node:util').types
@@ -17,7 +15,7 @@ const toolkit = require('@reduxjs/toolkit')
 const { Immer } = require('immer')
 
 const { budgets } = require('../lib/budget')
-const { elected, openCluster, openNode, openOne, rejection, until } = require('./nodes')
+const { elected, makeFolder, openCluster, openNode, openOne, rejection, until } = require('./nodes')
 
 const MUTATIONS = Number(process.env.CONFLUX_MUTATIONS ?? 200)
 
@@ -226,8 +224,7 @@ test('what a call resolves with is not part of the state', async t => {
 })
 
 test('acknowledged actions are there once after a restart from disk', async t => {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-mutation-'))
-  t.after(() => fs.rmSync(directory, { recursive: true }))
+  const directory = makeFolder(t)
   const options = {
     id: 'a',
     clusterSize: 1,
@@ -256,8 +253,7 @@ test('acknowledged actions are there once after a restart from disk', async t =>
 
 test('what a reducer logged that changed the state in place, unchecked, is not replayed in silence', async t => {
   for (const head of Object.values(MODES)) {
-    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-mutation-'))
-    t.after(() => fs.rmSync(directory, { recursive: true }))
+    const directory = makeFolder(t)
     const change = new Function('s', 'x', `${head} s.users.a.name = x; return s`)
     const options = {
       id: 'a',

@@ -5,6 +5,8 @@
 const assert = require('node:assert/strict')
 const { execFile } = require('node:child_process')
 const { randomUUID } = require('node:crypto')
+const fs = require('node:fs')
+const os = require('node:os')
 const path = require('node:path')
 
 const conflux = require('..')
@@ -41,8 +43,30 @@ function openCluster(t, size, options = {}) {
 
 function openNode(t, options) {
   const node = conflux(options)
-  t.after(() => node.close())
+  openedBy(t).nodes.push(node)
   return node
+}
+
+/** The path of a new folder, which is removed after the test. */
+function makeFolder(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
+  openedBy(t).folders.push(folder)
+  return folder
+}
+
+/** By test: what ends with it, first the nodes, which fail if their folder is removed before. */
+const opened = new WeakMap()
+
+function openedBy(t) {
+  if (!opened.has(t)) {
+    const [nodes, folders] = [[], []]
+    opened.set(t, { nodes, folders })
+    t.after(async () => {
+      for (const node of nodes) await node.close()
+      for (const folder of folders) fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+    })
+  }
+  return opened.get(t)
 }
 
 /** Resolves with `{ leader, followers }` once all know one of them as the leader. */
@@ -101,4 +125,4 @@ function runScript(script, before = '') {
   })
 }
 
-module.exports = { elected, list, openCluster, openNode, openOne, rejection, runScript, until }
+module.exports = { elected, list, makeFolder, openCluster, openNode, openOne, rejection, runScript, until }

@@ -8,12 +8,10 @@
 
 const assert = require('node:assert/strict')
 const fs = require('node:fs')
-const os = require('node:os')
-const path = require('node:path')
 const test = require('node:test')
 const { setTimeout: delay } = require('node:timers/promises')
 
-const { elected, list, openCluster, openNode, openOne, rejection, until } = require('./nodes')
+const { elected, list, makeFolder, openCluster, openNode, openOne, rejection, until } = require('./nodes')
 
 const PROMISES = Number(process.env.CONFLUX_PROMISES ?? 5000)
 const PER_CLUSTER = 5000
@@ -71,8 +69,7 @@ function block(milliseconds) {
 }
 
 test('a call that the core did not hear of any more was not applied: the id or the directory is in use', async t => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const folder = makeFolder(t)
   const channel = { name: 'memory', channelName: 'a call that the core did not hear of' }
   const options = { id: 'a', clusterSize: 1, channel, storage: { path: folder }, ...list }
   const first = openNode(t, options)
@@ -98,8 +95,7 @@ test('a call that the core did not hear of any more was not applied: the id or t
 })
 
 test('a call that was sent stays unknown when its node fails', async t => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  const folder = makeFolder(t)
   const node = openOne(t, { storage: { path: folder } })
   node.on('error', () => {})
   await node.perform('append', ['stored'])

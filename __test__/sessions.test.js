@@ -7,13 +7,11 @@ const assert = require('node:assert/strict')
 const { fork } = require('node:child_process')
 const { randomUUID } = require('node:crypto')
 const { once } = require('node:events')
-const fs = require('node:fs')
-const os = require('node:os')
 const path = require('node:path')
 const test = require('node:test')
 
 const conflux = require('..')
-const { elected, openCluster, openNode, openOne, rejection, until } = require('./nodes')
+const { elected, makeFolder, openCluster, openNode, openOne, rejection, until } = require('./nodes')
 
 const TIMEOUT_MS = 1500
 /** What the end of a session may take beyond the timeout. */
@@ -288,8 +286,7 @@ test('a process that was frozen gets a session with a higher number', async t =>
 })
 
 test('a process that restarts with its log has a new session', async t => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const folder = makeFolder(t)
   const channel = { name: 'local', channelName: randomUUID() }
   const optionsOf = id => ({ channel, storage: { path: path.join(folder, id) } })
   const { followers, session } = await startProcesses(t, optionsOf)

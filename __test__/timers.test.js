@@ -6,13 +6,10 @@
 'use strict'
 
 const assert = require('node:assert/strict')
-const fs = require('node:fs')
-const os = require('node:os')
-const path = require('node:path')
 const test = require('node:test')
 
 const { Coordinated } = require('./coordinated')
-const { openCluster, openOne, rejection, until } = require('./nodes')
+const { makeFolder, openCluster, openOne, rejection, until } = require('./nodes')
 const { advance, begin, checkTimer } = require('../lib/timer-rules')
 
 const TIMERS = Number(process.env.CONFLUX_TIMERS ?? 1000)
@@ -259,8 +256,7 @@ test('what comes late fires once, for all, or not at all', () => {
 })
 
 test('timers survive the end of all nodes with storage, and are done late', async t => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-timers-'))
-  t.after(() => fs.rmSync(folder, { recursive: true }))
+  const folder = makeFolder(t)
   const cluster = new Coordinated(t, { folder, snapshot: { entries: 10 } })
   await cluster.ready()
   const [node] = cluster.members
@@ -287,8 +283,7 @@ test('timers survive the end of all nodes with storage, and are done late', asyn
 })
 
 test(`${TIMERS} timers and ${KILLS} kills of leaders: each fires once`, { timeout: 3_600_000 }, async t => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-timers-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const folder = makeFolder(t)
   const cluster = new Coordinated(t, { folder, snapshot: { entries: 500 } }, { reports: false })
   await cluster.ready()
   const spread = 2000 + 3000 * KILLS

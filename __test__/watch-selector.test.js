@@ -4,12 +4,9 @@
 
 const assert = require('node:assert/strict')
 const { getEventListeners } = require('node:events')
-const fs = require('node:fs')
-const os = require('node:os')
-const path = require('node:path')
 const test = require('node:test')
 
-const { elected, openCluster, openOne, runScript, until } = require('./nodes')
+const { elected, makeFolder, openCluster, openOne, runScript, until } = require('./nodes')
 
 const options = {
   methods: { set: (key, value) => ({ key, value }) },
@@ -157,8 +154,7 @@ test('what a selector or a listener throws is an uncaught exception, once the ot
 })
 
 test('a node that comes back from its disk tells what is there once the log is replayed', async t => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-watch-'))
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  const folder = makeFolder(t)
   const durable = { ...options, storage: { path: folder } }
   const before = openOne(t, durable)
   await before.perform('set', ['a', 7])
