@@ -8,9 +8,9 @@ mod applications;
 mod channel_health;
 mod checks;
 mod closing;
-mod commit_piggyback;
 mod commits;
 mod configuration;
+mod delayed_appends;
 mod deliveries;
 mod disconnection;
 mod divergence;
@@ -64,8 +64,8 @@ use applications::ApplicationGuard;
 use channel_health::ChannelHealth;
 use checks::Mismatch;
 use closing::Closing;
-use commit_piggyback::CommitPiggyback;
 pub use commits::{Commits, CommittedAction};
+use delayed_appends::DelayedAppends;
 #[cfg(test)]
 use inspection::Inspection;
 use operations::Operations;
@@ -112,7 +112,7 @@ pub struct Node {
     former: Option<Replica>,
     app_liveness: AppLiveness,
     overdue: Overdue,
-    commit_piggyback: CommitPiggyback,
+    delayed_appends: DelayedAppends,
     ticks: u64,
     channel: ChannelHealth,
     /// The channel reports that there may be a cluster from which this node receives nothing.
@@ -158,7 +158,7 @@ impl Node {
             former: None,
             app_liveness: AppLiveness::default(),
             overdue: Overdue::new(timing),
-            commit_piggyback: CommitPiggyback::default(),
+            delayed_appends: DelayedAppends::default(),
             ticks: 0,
             cluster_was_found: false,
             channel: ChannelHealth::default(),
@@ -201,7 +201,7 @@ impl Node {
                     leader.timers.reached(at);
                 }
             }
-            Input::TurnOver => self.commit_piggyback.release(),
+            Input::TurnOver => self.delayed_appends.turn_over(),
             Input::SnapshotTaken(taken) => {
                 if let Some(replica) = &mut self.replica {
                     snapshots::handle_taken(taken, replica, &self.options, &mut self.output);
@@ -319,7 +319,7 @@ impl Node {
         // First what fails for a busy node: this is called in every turn.
         let is_at_rest = self.delivering.is_none()
             && self.client_session.is_empty()
-            && self.commit_piggyback.is_empty()
+            && self.delayed_appends.is_empty()
             && self.operations.is_empty()
             && self.snapshot_transfers.reception().is_none()
             && self.closing.is_none()
@@ -372,7 +372,7 @@ impl Node {
 
     fn tick(&mut self) {
         self.ticks += 1;
-        self.commit_piggyback.release();
+        self.delayed_appends.tick();
         let facts = self.facts();
         self.bootstrap.tick(&facts);
         self.apply_bootstrap_events();
@@ -578,7 +578,8 @@ impl Node {
     fn flush(&mut self) {
         let may_campaign = self.replica.as_ref().is_some_and(|replica| self.may_campaign(replica));
         if let Some(replica) = &mut self.replica {
-            let mut messages = self.commit_piggyback.hold(replica.group.take_messages());
+            let messages = replica.group.take_messages();
+            let mut messages = self.delayed_appends.hold(messages, |to| !replica.group.is_voter(to));
             messages.retain(|(_, message)| replica.may_send(message, may_campaign));
             shared_messages::send(messages, replica, &mut self.output);
         }

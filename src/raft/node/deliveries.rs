@@ -10,8 +10,8 @@ use super::Node;
 use super::applications::member_info;
 use super::checks::Mismatch;
 use super::closing::Closing;
-use super::commit_piggyback::CommitPiggyback;
 use super::configuration;
+use super::delayed_appends::DelayedAppends;
 use super::divergence::Restoration;
 use super::leader_state::LeaderState;
 use super::outcomes;
@@ -52,7 +52,7 @@ impl Node {
         let Some(replica) = &mut self.replica else { return };
         let Some(ReportedRole { role, term, leader }) = replica.observe_role() else { return };
         if role != Role::Leader {
-            self.commit_piggyback = CommitPiggyback::default();
+            self.delayed_appends = DelayedAppends::default();
         }
         if leader.is_some() {
             self.client_session.follow(term);
@@ -100,7 +100,7 @@ impl Node {
         let attempts = replica.leader_state.as_ref().map_or(0, |leader| leader.sessions.attempts());
         self.delivering = Some(until);
         self.app_liveness.note_batch(&batch, attempts);
-        self.commit_piggyback.note_batch(&batch, until);
+        self.delayed_appends.note_batch(&batch, until);
         self.output.deliver_batch(batch);
     }
 

@@ -55,7 +55,7 @@ impl Node {
     /// sent to a leader.
     fn leave_replica(&mut self) -> Option<Replica> {
         self.snapshot_transfers.drop_reception();
-        (self.quorum_recovery, self.commit_piggyback) = Default::default();
+        (self.quorum_recovery, self.delayed_appends) = Default::default();
         let replica = self.replica.take();
         if replica.as_ref().is_some_and(|replica| replica.reported_role.leader.is_some()) {
             self.output.deliver(Delivery::Role { role: Role::Follower, term: 0, leader: None });
