@@ -14,7 +14,8 @@ use super::node::Node;
 use super::options::Options;
 use super::snapshot::Snapshot;
 use super::snapshot::transfer::{Received, Reception};
-use super::wire::frame::{Chunk, Frame, Receivers, VERSION};
+use super::wire::frame::{Frame, Receivers, VERSION};
+use super::wire::message::Chunk;
 
 /// Bytes from a channel, as they are, and with what stands before a frame's body put before them: without that no
 /// fuzzer gets past the checksum.

@@ -57,7 +57,7 @@ use super::events::{Delivery, Input, Operation, StoredState, Warning, Work};
 use super::options::Options;
 use super::requests::ClientSession;
 use super::status::{IgnoredFrames, Status};
-use super::wire::frame::Requests;
+use super::wire::message::Requests;
 use crate::error::Error;
 use app_liveness::AppLiveness;
 use applications::ApplicationGuard;

@@ -22,7 +22,7 @@ use super::events::{Position, SnapshotRecord};
 use super::identity::{RaftId, Start};
 use super::membership::members::Members;
 use super::requests::SessionTable;
-use super::wire::frame::Roster;
+use super::wire::message::Roster;
 
 const LENGTH_BYTES: usize = 4;
 

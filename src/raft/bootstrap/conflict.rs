@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Facts;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::ClusterUuid;
-use crate::raft::wire::frame::ClusterAnnouncement;
+use crate::raft::wire::message::ClusterAnnouncement;
 
 /// What a node does about a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

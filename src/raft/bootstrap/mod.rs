@@ -29,7 +29,7 @@ pub use state_machine::{Bootstrap, Note};
 
 use super::events::{Target, Warning};
 use super::identity::{ClusterUuid, Incarnation};
-use super::wire::frame::{Message, Roster};
+use super::wire::message::{BootstrapMessage, Roster};
 use crate::error::Error;
 
 /// The node's present knowledge of its channel and its Raft group (without a group, those facts are false).
@@ -77,7 +77,7 @@ pub enum Event {
     /// Join the channel under this incarnation, leaving it under the former one.
     Join(Incarnation),
     /// Say this, in a frame of the present cluster.
-    Send(Target, Message),
+    Send(Target, BootstrapMessage),
     /// The cluster of this roster exists: build its raft group. `campaign`: for an election at once; true for one
     /// node of the roster, the lowest, so that the others need not wait for an election timeout.
     Founded { roster: Roster, campaign: bool },

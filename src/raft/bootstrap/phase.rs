@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::Roster;
+use crate::raft::wire::message::Roster;
 
 /// A node's progress into a cluster. One incarnation only moves down this list, but for `Waiting` and
 /// `Seeking`, which alternate; everything else back to `Seeking` takes a new incarnation.

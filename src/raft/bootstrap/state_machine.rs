@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::raft::application::Application;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{Ancestor, ClusterAnnouncement, Message, Roster};
+use crate::raft::wire::message::{Ancestor, BootstrapMessage, ClusterAnnouncement, Roster};
 use crate::raft::{Options, ReplicaRecord, Target, Warning};
 
 use applications::Refusal;
@@ -227,49 +227,23 @@ impl Bootstrap {
         }
     }
 
-    /// Discover, Accept, ClusterAnnouncement or IdInUse arrived, to all or to the present incarnation. Other messages
-    /// change nothing.
-    pub fn handle_message(&mut self, from: Incarnation, message: &Message, facts: &Facts) {
+    /// A message arrived, to all or to the present incarnation.
+    pub fn handle_message(&mut self, from: Incarnation, message: &BootstrapMessage, facts: &Facts) {
         self.see_commit(facts);
         // A channel may return our own broadcasts.
         if from == self.me || self.phase == Phase::Stopped {
             return;
         }
         match message {
-            Message::Discover { id, cluster_size, application, may_vote, .. } => {
+            BootstrapMessage::Discover { id, cluster_size, application, may_vote, .. } => {
                 self.handle_discover(from, id, (*cluster_size, *may_vote), application, facts);
             }
-            Message::Accept(roster) => self.handle_accept(from, roster),
-            Message::ClusterAnnouncement(announcement) => self.handle_announcement(from, announcement, facts),
-            Message::IdInUse { id } => self.handle_id_in_use(id),
-            Message::OtherApplication { cluster, theirs } => self.handle_refusal(*cluster, theirs),
-            Message::Closing { .. }
-            | Message::Raft(_)
-            | Message::Requests(_)
-            | Message::Outcomes { .. }
-            | Message::Received { .. }
-            | Message::MemberInfo { .. }
-            | Message::StartQuery { .. }
-            | Message::StartReply { .. }
-            | Message::StartRefused { .. }
-            | Message::Removed { .. }
-            | Message::Chunk(_)
-            | Message::ChunkReceived { .. }
-            | Message::OperationRequest { .. }
-            | Message::OperationReply { .. }
-            | Message::StateHash { .. }
-            | Message::Disagrees { .. }
-            | Message::Diverged { .. }
-            | Message::Recover
-            | Message::RecoveryVoteRequest { .. }
-            | Message::RecoveryVoteGranted
-            | Message::RecoveryVoteRejected { .. }
-            | Message::Released
-            | Message::AppProbe
-            | Message::AppProbeReply
-            | Message::Unreachable { .. }
-            | Message::SilenceQuery { .. }
-            | Message::SilenceReply { .. } => {}
+            BootstrapMessage::Accept(roster) => self.handle_accept(from, roster),
+            BootstrapMessage::ClusterAnnouncement(announcement) => {
+                self.handle_announcement(from, announcement, facts)
+            }
+            BootstrapMessage::IdInUse { id } => self.handle_id_in_use(id),
+            BootstrapMessage::OtherApplication { cluster, theirs } => self.handle_refusal(*cluster, theirs),
         }
     }
 
@@ -373,7 +347,7 @@ impl Bootstrap {
             && !facts.is_closing
             && (self.phase.is_in_cluster() || self.me < from)
         {
-            self.send(Target::One(from), Message::IdInUse { id: id.clone() });
+            self.send(Target::One(from), BootstrapMessage::IdInUse { id: id.clone() });
         }
         if is_foreign {
             // It cannot be a founder.
@@ -408,7 +382,7 @@ impl Bootstrap {
             Phase::Accepted { roster, accepted_by, .. } if roster == theirs => {
                 let is_news = accepted_by.insert(from);
                 if is_news {
-                    let answer = Message::Accept(roster.clone());
+                    let answer = BootstrapMessage::Accept(roster.clone());
                     self.send(Target::One(from), answer);
                     self.found_if_agreed();
                 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::raft::coordination::{NO_TIME, SystemAction, TimerChange, mix};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
-use crate::raft::wire::frame::Outcome;
+use crate::raft::wire::message::Outcome;
 
 /// Terms and indexes stay below this, so that they are exact as JavaScript numbers and far from overflowing.
 pub const NUMBER_MAX: u64 = 1 << 53;

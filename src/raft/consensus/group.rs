@@ -34,7 +34,7 @@ use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 use crate::raft::snapshot::{self, Snapshot};
 use crate::raft::wire;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 use append_flow::AppendFlow;
 use learner_answers::{Asked, LearnerAnswers};
 use unsaved::{Installing, Unsaved};

@@ -326,7 +326,7 @@ mod tests {
     use super::*;
     use crate::raft::Incarnation;
     use crate::raft::consensus::entry::FOUNDING_TERM;
-    use crate::raft::wire::frame::Roster;
+    use crate::raft::wire::message::Roster;
 
     fn entry(index: u64, term: u64, data: &'static str) -> Entry {
         Entry { index, term, data: data.into(), ..Entry::default() }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
-use crate::raft::wire::frame::{Ancestor, Roster};
+use crate::raft::wire::message::{Ancestor, Roster};
 
 /// The number of former names that a cluster keeps.
 pub const ANCESTORS_MAX: usize = 16;

@@ -8,7 +8,7 @@ use super::reads::Read;
 use super::replica::Replica;
 use crate::raft::consensus::entry::Context;
 use crate::raft::identity::{Incarnation, RaftId};
-use crate::raft::wire::frame::{OperationReply, OperationRequest};
+use crate::raft::wire::message::{OperationReply, OperationRequest};
 
 /// A node requests something of the leader of `term`. The reply, if there is one already.
 pub(super) fn handle_request(

@@ -9,7 +9,7 @@ use super::replica::Replica;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Delivery, Target};
 use crate::raft::identity::Incarnation;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::LivenessMessage;
 
 /// Whether the JavaScript event loops of this node and of others respond.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl AppLiveness {
         let voters = replica.members.iter().filter(|(member, incarnation, _)| {
             *incarnation != me && replica.group.is_voter(*member) && replica.group.is_active(*member)
         });
-        voters.for_each(|(_, voter, _)| output.send(Target::One(voter), Message::AppProbe));
+        voters.for_each(|(_, voter, _)| output.send(Target::One(voter), LivenessMessage::AppProbe));
     }
 
     /// A batch is delivered to JavaScript; one of its requests was sent to so many earlier leaders.
@@ -74,7 +74,7 @@ impl AppLiveness {
         if std::mem::take(&mut self.is_asking)
             && let Some(leader) = self.asked_by.take()
         {
-            output.send(Target::One(leader), Message::AppProbeReply);
+            output.send(Target::One(leader), LivenessMessage::AppProbeReply);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Target, Warning};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::{BootstrapMessage, MembershipMessage};
 
 /// No more differences than these are reported.
 const REPORTED_MAX: usize = 64;
@@ -48,8 +48,12 @@ impl Facts<'_> {
 }
 
 /// What a node tells the members of itself; `asks`: they are to do the same.
-pub(super) fn member_info(options: &Options, asks: bool) -> Message {
-    Message::MemberInfo { version: options.version.clone(), application: options.application.clone(), asks }
+pub(super) fn member_info(options: &Options, asks: bool) -> MembershipMessage {
+    MembershipMessage::MemberInfo {
+        version: options.version.clone(),
+        application: options.application.clone(),
+        asks,
+    }
 }
 
 impl ApplicationGuard {
@@ -148,7 +152,7 @@ impl ApplicationGuard {
         let lacks_sessions = facts.replica.coordination.presence.is_on() && !application.has_sessions();
         if lacks_sessions && application.goes_with(&cluster) {
             let theirs = facts.options.application.clone();
-            let refusal = Message::OtherApplication { cluster: facts.replica.cluster, theirs };
+            let refusal = BootstrapMessage::OtherApplication { cluster: facts.replica.cluster, theirs };
             output.send(Target::One(from), refusal);
             return false;
         }
@@ -172,7 +176,7 @@ impl ApplicationGuard {
         output: &mut Output,
     ) {
         let Facts { options, replica, .. } = facts;
-        let refusal = Message::OtherApplication { cluster: replica.cluster, theirs };
+        let refusal = BootstrapMessage::OtherApplication { cluster: replica.cluster, theirs };
         output.send(Target::One(to), refusal);
         if self.is_new(id, &application.describe(), &"".into()) {
             output.warn(Warning::OtherApplication {

@@ -14,7 +14,7 @@ use crate::raft::consensus::entry::Context;
 use crate::raft::events::{Hashed, StateHash, Target, Warning};
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::DivergenceMessage;
 
 /// From `index` on, this node's state does not match the log.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(super) fn handle_hashed(
         return handle_report(replica.me.raft_id(), index, version, hash, replica, output);
     }
     if let Some(leader) = replica.leader().and_then(|leader| replica.members.incarnation(leader)) {
-        output.send(Target::One(leader), Message::StateHash { index, version, hash });
+        output.send(Target::One(leader), DivergenceMessage::StateHash { index, version, hash });
     }
     None
 }
@@ -94,7 +94,7 @@ pub(super) fn handle_report(
         if member == replica.me.raft_id() {
             own = Some(hash);
         } else if let Some(incarnation) = replica.members.incarnation(member) {
-            let message = Message::Disagrees { index, ours: hash, theirs: majority };
+            let message = DivergenceMessage::Disagrees { index, ours: hash, theirs: majority };
             output.send(Target::One(incarnation), message);
         }
     }

@@ -5,7 +5,7 @@ use super::output::Output;
 use super::replica::Replica;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::events::Target;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::MembershipMessage;
 
 /// The progress of closing.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ impl Closing {
         self.leaves && self.is_settled
     }
 
-    pub(super) fn message(&self) -> Message {
-        Message::Closing { leaves: self.gives_up_membership() }
+    pub(super) fn message(&self) -> MembershipMessage {
+        MembershipMessage::Closing { leaves: self.gives_up_membership() }
     }
 
     /// Announces to the other members that this node closes.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::raft::events::Delivery;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 
 /// With more than this in a batch, JavaScript's turn is long, and the commit update gets its own frame.
 const ACTIONS_MAX: usize = 16;

@@ -15,12 +15,12 @@ use crate::raft::consensus::group::RaftGroup;
 use crate::raft::events::Target;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::planner::{self, ClusterView, MemberView, Newcomer, Step};
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::{LivenessMessage, MembershipMessage};
 
 impl Replica {
-    fn removed_message(&self) -> Message {
+    fn removed_message(&self) -> MembershipMessage {
         let cluster_size = u32::try_from(self.members.cluster_size()).unwrap_or(u32::MAX);
-        Message::Removed { term: self.group.term(), cluster_size }
+        MembershipMessage::Removed { term: self.group.term(), cluster_size }
     }
 
     /// Whether the requests of an origin must not be evaluated any more: behind a change that removes the origin they
@@ -186,7 +186,7 @@ pub(super) fn report_silent_members(replica: &mut Replica, output: &mut Output) 
     let Some(members) = replica.silent_members() else { return };
     let Some(leader_state) = &mut replica.leader_state else { return };
     if leader_state.reports_silence(!members.is_empty(), replica.now, replica.timing.election()) {
-        output.send(Target::All, Message::Unreachable { members });
+        output.send(Target::All, LivenessMessage::Unreachable { members });
     }
 }
 

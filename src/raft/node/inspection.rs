@@ -6,7 +6,7 @@ use crate::raft::consensus::log::Log;
 use crate::raft::events::Delivery;
 use crate::raft::identity::Incarnation;
 use crate::raft::snapshot::transfer::Reception;
-use crate::raft::wire::frame::Ancestor;
+use crate::raft::wire::message::Ancestor;
 
 /// The parts of a node that tests look at.
 pub struct Inspection<'a> {

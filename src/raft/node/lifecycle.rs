@@ -16,7 +16,7 @@ use crate::raft::events::{Delivery, Role, SnapshotRecord, StoredState, Warning};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::requests::Pending;
 use crate::raft::snapshot::Snapshot;
-use crate::raft::wire::frame::Chunk;
+use crate::raft::wire::message::Chunk;
 
 impl Node {
     pub(super) fn apply_bootstrap_events(&mut self) {

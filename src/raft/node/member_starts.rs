@@ -1,7 +1,7 @@
 //! Knows which process of a member is accepted, and which other one wants to be.
 
 use crate::raft::identity::Start;
-use crate::raft::wire::frame::Refused;
+use crate::raft::wire::message::Refused;
 
 /// What a node knows about the starts of a member.
 #[derive(Debug, Default)]

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Delivery, Operation, Target};
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{Message, OperationReply, OperationRequest};
+use crate::raft::wire::message::{OperationMessage, OperationReply, OperationRequest};
 
 /// Catching up. Never used by an application: the façade counts its tickets from 1.
 const OWN_TICKET: u64 = 0;
@@ -159,7 +159,7 @@ impl Operations {
                 let answer = admin::handle_request(replica, me, term, request_id, request);
                 self.local_replies.extend(answer.map(|answer| (request_id, answer)));
             } else if let Some(leader) = replica.incarnation(leader) {
-                output.send(Target::One(leader), Message::OperationRequest { term, request_id, request });
+                output.send(Target::One(leader), OperationMessage::Request { term, request_id, request });
             }
         }
         admin::begin_round(replica);
@@ -205,7 +205,7 @@ impl Operations {
             if from == replica.me {
                 self.local_replies.push((request_id, answer));
             } else {
-                output.send(Target::One(from), Message::OperationReply { request_id, answer });
+                output.send(Target::One(from), OperationMessage::Reply { request_id, answer });
             }
         }
     }

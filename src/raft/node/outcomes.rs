@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::raft::events::{CallOutcome, Delivery, FailureOutcome, Target};
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::requests::{ClientSession, DueOutcome, Pending, Reply, RequestStatus, in_pages};
-use crate::raft::wire::frame::{Message, Outcome, Requests};
+use crate::raft::wire::message::{Message, Outcome, Requests};
 
 /// A method's error may contain much data, and a batch has many: the size of a message with outcomes, approximately.
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;

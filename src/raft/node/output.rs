@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::raft::events::{Delivery, Target, Warning, Work, Write};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::requests::in_pages;
-use crate::raft::wire::frame::{Message, Receivers, Started};
+use crate::raft::wire::frame::{Receivers, Started};
+use crate::raft::wire::message::Message;
 use crate::raft::wire::outbox::Outbox;
 
 /// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
@@ -29,8 +30,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn send(&mut self, target: Target, message: Message) {
-        self.outbox.push(target.into(), message);
+    pub(super) fn send(&mut self, target: Target, message: impl Into<Message>) {
+        self.outbox.push(target.into(), message.into());
     }
 
     /// Sends a message to several members, as one frame.

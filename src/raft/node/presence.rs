@@ -16,7 +16,7 @@ use crate::raft::events::{Delivery, Target, Warning};
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::requests::Evaluation;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::LivenessMessage;
 
 /// So many actions are in one batch.
 const BATCH_ACTIONS_MAX: usize = 256;
@@ -75,7 +75,7 @@ pub(super) fn query_silence(replica: &mut Replica, options: &Options, output: &m
     leader_state.silence.retain(|member, _| silent.contains(member));
     if !silent.is_empty() {
         let milliseconds = options.milliseconds(timeout_ticks);
-        output.send(Target::All, Message::SilenceQuery { milliseconds, members: silent });
+        output.send(Target::All, LivenessMessage::SilenceQuery { milliseconds, members: silent });
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn answer_silence(
     members
         .retain(|member| replica.members.id(*member).is_some() && replica.silent_ticks(*member, 0) >= ticks);
     if !members.is_empty() {
-        output.send(Target::One(from), Message::SilenceReply { members });
+        output.send(Target::One(from), LivenessMessage::SilenceReply { members });
     }
 }
 

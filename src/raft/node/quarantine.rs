@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::raft::events::{Position, Target};
 use crate::raft::identity::Incarnation;
 use crate::raft::snapshot::Snapshot;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::DivergenceMessage;
 
 /// From `index` on, this node's state does not match the log. Returns the error, unless it has diverged before.
 pub(super) fn begin(index: u64, why: String, replica: &mut Replica) -> Option<Error> {
@@ -42,7 +42,7 @@ pub(super) fn tick(is_storage_overdue: bool, replica: &mut Replica, output: &mut
     if let Some(leader) = leader.filter(|_| is_time && !is_storage_overdue) {
         // One that no snapshot restores any more needs them for its log all the same.
         let index = replica.divergence.restorable_from().or_else(|| replica.wants_leaders_snapshot());
-        output.send(Target::One(leader), Message::Diverged { index });
+        output.send(Target::One(leader), DivergenceMessage::Diverged { index });
     }
 }
 

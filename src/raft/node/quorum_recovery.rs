@@ -28,7 +28,7 @@ use crate::raft::consensus::entry::Context;
 use crate::raft::events::{RecoveryVote, ReplicaRecord, Target, Warning, Write};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::RecoveryMessage;
 
 /// What a node knows about the loss of its cluster's quorum.
 #[derive(Debug, Default)]
@@ -118,7 +118,7 @@ impl QuorumRecovery {
             // Until its holder continues or releases it: the holder may have had a leader in between, and have
             // forgotten the vote.
             if let Some(CastRecoveryVote { recovery_vote, pending_write: None }) = replica.cast_vote {
-                output.send(Target::One(recovery_vote.survivor), Message::RecoveryVoteGranted);
+                output.send(Target::One(recovery_vote.survivor), RecoveryMessage::VoteGranted);
             }
             self.recover(is_closing, replica, output);
         }
@@ -192,18 +192,18 @@ impl QuorumRecovery {
         if is_frozen || !has_lost || best != me {
             // A node that promised this node is needed by another, or by the cluster as it is.
             self.granted.clear();
-            survivors.iter().for_each(|other| output.send(Target::One(*other), Message::Released));
+            survivors.iter().for_each(|other| output.send(Target::One(*other), RecoveryMessage::Released));
         }
         if is_frozen {
             return;
         }
         if !has_lost {
             // There are enough, but some may have given their vote to a node that is gone.
-            survivors.iter().for_each(|other| output.send(Target::One(*other), Message::Recover));
+            survivors.iter().for_each(|other| output.send(Target::One(*other), RecoveryMessage::Recover));
             return;
         }
         if best != me {
-            return output.send(Target::One(best), Message::Recover);
+            return output.send(Target::One(best), RecoveryMessage::Recover);
         }
         // An old vote may have been withdrawn: a voter does that only after a longer silence of this node.
         let has_voted = |survivor: &Incarnation| {
@@ -212,13 +212,34 @@ impl QuorumRecovery {
         };
         self.founds = survivors.iter().all(has_voted);
         for survivor in survivors {
-            output.send(Target::One(survivor), Message::RecoveryVoteRequest { term, index });
+            output.send(Target::One(survivor), RecoveryMessage::VoteRequest { term, index });
+        }
+    }
+
+    pub(super) fn handle_message(
+        &mut self,
+        from: Incarnation,
+        message: RecoveryMessage,
+        is_closing: bool,
+        replica: &mut Replica,
+        output: &mut Output,
+    ) {
+        match message {
+            // A lagging log may not know a survivor whose log is higher.
+            RecoveryMessage::VoteRequest { term, index } => {
+                self.handle_vote_request(from, term, index, replica, output);
+            }
+            RecoveryMessage::Released => self.handle_released(from, replica, output),
+            _ if !replica.members.contains(from) => {}
+            RecoveryMessage::Recover => self.handle_recover(is_closing, replica, output),
+            RecoveryMessage::VoteGranted => self.handle_vote_granted(from, is_closing, replica, output),
+            RecoveryMessage::VoteRejected { term, index } => self.note_log(from, term, index, replica),
         }
     }
 
     /// Another survivor found that this node has the highest log, or wants to continue without the node that has this
     /// node's vote.
-    pub(super) fn handle_recover(&mut self, is_closing: bool, replica: &mut Replica, output: &mut Output) {
+    fn handle_recover(&mut self, is_closing: bool, replica: &mut Replica, output: &mut Output) {
         let is_revocable = is_vote_revocable(replica);
         if is_revocable {
             self.revoke(replica, output);
@@ -230,7 +251,7 @@ impl QuorumRecovery {
     }
 
     /// The survivor with the highest log asks for the promise.
-    pub(super) fn handle_vote_request(
+    fn handle_vote_request(
         &mut self,
         from: Incarnation,
         term: u64,
@@ -248,7 +269,7 @@ impl QuorumRecovery {
             _ if replica.founding.is_some() => {}
             Some(CastRecoveryVote { recovery_vote, pending_write }) if recovery_vote.survivor == from => {
                 if pending_write.is_none() {
-                    output.send(Target::One(from), Message::RecoveryVoteGranted);
+                    output.send(Target::One(from), RecoveryMessage::VoteGranted);
                 }
             }
             Some(_) if !is_revocable => {}
@@ -259,7 +280,7 @@ impl QuorumRecovery {
             // A learner never campaigns, so its log is unknown.
             Some(_) | None if has_lost => {
                 let (term, index) = ours;
-                output.send(Target::One(from), Message::RecoveryVoteRejected { term, index });
+                output.send(Target::One(from), RecoveryMessage::VoteRejected { term, index });
             }
             Some(_) | None => {}
         }
@@ -272,7 +293,7 @@ impl QuorumRecovery {
         }
     }
 
-    pub(super) fn handle_vote_granted(
+    fn handle_vote_granted(
         &mut self,
         from: Incarnation,
         is_closing: bool,
@@ -283,7 +304,7 @@ impl QuorumRecovery {
             return;
         }
         if !self.recovers || !self.has_lost(replica) || replica.cast_vote.is_some() {
-            return output.send(Target::One(from), Message::Released);
+            return output.send(Target::One(from), RecoveryMessage::Released);
         }
         let is_news = self.granted.insert(from.raft_id(), (from, replica.now)).is_none();
         if is_news {
@@ -292,7 +313,7 @@ impl QuorumRecovery {
     }
 
     /// The survivor that has this node's vote leaves it to another.
-    pub(super) fn handle_released(&mut self, from: Incarnation, replica: &mut Replica, output: &mut Output) {
+    fn handle_released(&mut self, from: Incarnation, replica: &mut Replica, output: &mut Output) {
         let successor =
             RecoveryVote { survivor: from, cluster: ClusterUuid::of_epoch(replica.cluster, from) };
         if replica.cast_vote.is_some_and(|cast_vote| cast_vote.recovery_vote == successor) {
@@ -373,7 +394,7 @@ impl QuorumRecovery {
 pub(super) fn send_vote(number: u64, replica: &mut Replica, output: &mut Output) {
     let Some(cast_vote) = &mut replica.cast_vote else { return };
     if cast_vote.pending_write.take_if(|write| *write <= number).is_some() {
-        output.send(Target::One(cast_vote.recovery_vote.survivor), Message::RecoveryVoteGranted);
+        output.send(Target::One(cast_vote.recovery_vote.survivor), RecoveryMessage::VoteGranted);
     }
 }
 

@@ -30,7 +30,7 @@ use crate::raft::options::Options;
 use crate::raft::requests::{LeaderSessions, SessionTable};
 use crate::raft::snapshot::Snapshot;
 use crate::raft::status::{Member, Status};
-use crate::raft::wire::frame::{Ancestor, RaftKind, RaftMessage, Roster};
+use crate::raft::wire::message::{Ancestor, RaftKind, RaftMessage, Roster};
 
 /// Senders of our cluster that are not members are remembered so that they can be answered; beyond this number they are
 /// forgotten.

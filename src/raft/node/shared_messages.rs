@@ -16,7 +16,8 @@ use super::output::Output;
 use super::replica::Replica;
 use crate::raft::events::Target;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{Message, RECEIVERS_MAX, RaftKind, RaftMessage};
+use crate::raft::wire::frame::RECEIVERS_MAX;
+use crate::raft::wire::message::{Message, RaftKind, RaftMessage};
 
 /// Fewer receivers have a frame each: the sender, too, hears what it publishes to all.
 const RECEIVERS_MIN: usize = 3;

@@ -13,7 +13,7 @@ use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::snapshot::transfer::{Patience, Received, Reception, SnapshotReason, Transfer};
-use crate::raft::wire::frame::{Chunk, Message};
+use crate::raft::wire::message::{Chunk, SnapshotMessage};
 
 /// The transfers of a node, in either direction.
 #[derive(Debug)]
@@ -78,7 +78,9 @@ impl SnapshotTransfers {
         }
         self.overtake(replica, options);
         let Some(leader_state) = &mut replica.leader_state else { return };
-        leader_state.outgoing.send_chunks(|to, chunk| output.send(Target::One(to), Message::Chunk(chunk)));
+        leader_state
+            .outgoing
+            .send_chunks(|to, chunk| output.send(Target::One(to), SnapshotMessage::Chunk(chunk)));
     }
 
     /// Replaces each transfer whose image no longer connects to the log by one of the newest image.
@@ -124,7 +126,7 @@ impl SnapshotTransfers {
         let mut reception = reception.unwrap_or_else(|| Reception::new(from, chunk.transfer, chunk.term));
         let mut acknowledge = |bytes, held| {
             let transfer = chunk.transfer;
-            output.send(Target::One(from), Message::ChunkReceived { transfer, bytes, held });
+            output.send(Target::One(from), SnapshotMessage::ChunkReceived { transfer, bytes, held });
         };
         match reception.take(chunk) {
             Received::Part => {

@@ -21,7 +21,8 @@ use crate::raft::consensus::entry::Context;
 use crate::raft::events::{StoredState, Target, Warning};
 use crate::raft::identity::{Incarnation, RaftId, Start};
 use crate::raft::options::Options;
-use crate::raft::wire::frame::{Frame, Message, Refused, Started};
+use crate::raft::wire::frame::{Frame, Started};
+use crate::raft::wire::message::{Message, Refused, StartMessage};
 
 /// No more refused starts are reported.
 const REPORTED_MAX: usize = 64;
@@ -148,7 +149,10 @@ impl StartGuard {
         injected_bug!(HearsEveryStart, return Ok(true));
         let start = frame.start.map(|started| started.start);
         for message in &frame.messages {
-            self.handle_message(frame.from, start, message, replica, output).map_err(failure(options))?;
+            if let Message::Start(message) = message {
+                self.handle_message(frame.from, start, *message, replica, output)
+                    .map_err(failure(options))?;
+            }
         }
         let Some(started) = frame.start else { return Ok(true) };
         if frame.from == replica.me {
@@ -185,7 +189,7 @@ impl StartGuard {
         let token = self.last_token + 1;
         if heard.is_query_due(start, token, replica.now, replica.timing.heartbeat()) {
             self.last_token = token;
-            output.send(Target::One(to), Message::StartQuery { token, known });
+            output.send(Target::One(to), StartMessage::Query { token, known });
         }
     }
 
@@ -195,28 +199,31 @@ impl StartGuard {
         &mut self,
         from: Incarnation,
         start: Option<Start>,
-        message: &Message,
+        message: StartMessage,
         replica: &mut Replica,
         output: &mut Output,
     ) -> Result<(), Refused> {
         let is_own = |start| self.own.as_ref().is_some_and(|own| own.current().is_same(start));
-        match *message {
-            Message::StartQuery { token, known } => {
+        match message {
+            StartMessage::Query { token, known } => {
                 if let Some(own) = self.own.as_ref().filter(|_| !start.is_some_and(is_own)) {
                     if known.is_some_and(|known| !own.knows(known)) {
                         return Err(Refused::Outdated);
                     }
                     let last_index = own.last_index;
-                    output.send(Target::One(from), Message::StartReply { token, last_index });
+                    output.send(Target::One(from), StartMessage::Reply { token, last_index });
                 }
             }
-            Message::StartReply { token, last_index } => {
+            StartMessage::Reply { token, last_index } => {
                 if let Some(start) = start.filter(|start| !is_own(*start)) {
                     self.handle_reply(from, start, token, last_index, replica, output);
                 }
             }
-            Message::StartRefused { start, why } if is_own(start) => return Err(why),
-            _ => {}
+            StartMessage::Refused { start, why } => {
+                if is_own(start) {
+                    return Err(why);
+                }
+            }
         }
         Ok(())
     }
@@ -242,7 +249,7 @@ impl StartGuard {
         let Some((start, why)) = heard.and_then(|heard| heard.handle_reply(&reply, replica.now)) else {
             return;
         };
-        output.send(Target::One(from), Message::StartRefused { start, why });
+        output.send(Target::One(from), StartMessage::Refused { start, why });
         if let Some(id) = replica.members.id(member).cloned()
             && self.reported.len() < REPORTED_MAX
             && self.reported.insert(start)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::raft::events::Perform;
-use crate::raft::wire::frame::{Outcome, RequestItem, Requests};
+use crate::raft::wire::message::{Outcome, RequestItem, Requests};
 
 /// The unanswered requests that may be with the leader, so that a burst floods neither it nor the channel.
 const WINDOW_BYTES_MAX: usize = 4 << 20;

@@ -17,7 +17,7 @@ use crate::raft::consensus::entry::{Context, Request, RequestId, Stamp};
 use crate::raft::coordination::{ClusterClock, SystemAction};
 use crate::raft::events::{Answered, Effects, MethodResult};
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{Outcome, Requests};
+use crate::raft::wire::message::{Outcome, Requests};
 
 /// The limit of requests that wait for evaluation; beyond it they are dropped, and their origins repeat them.
 const WAITING_BYTES_MAX: usize = 64 << 20;

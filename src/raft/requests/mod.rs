@@ -39,7 +39,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::raft::wire::frame::Outcome;
+    use crate::raft::wire::message::Outcome;
 
     #[test]
     fn outcomes_with_much_data_are_cut_into_pages_in_their_order() {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::raft::consensus::entry::RequestId;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::Outcome;
+use crate::raft::wire::message::Outcome;
 
 /// Evaluation for an origin pauses while its unacknowledged outcomes take more than this.
 const KEPT_OUTCOME_BYTES_MAX: usize = 4 << 20;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::raft::consensus::entry::Request;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::Outcome;
+use crate::raft::wire::message::Outcome;
 
 /// For each member, the applied requests above its floor.
 ///

@@ -14,7 +14,7 @@ use crate::raft::consensus::pace::{Flight, Pace};
 use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::Incarnation;
 use crate::raft::options::{CHUNK_BYTES, Options};
-use crate::raft::wire::frame::Chunk;
+use crate::raft::wire::message::Chunk;
 
 /// So many of the largest chunks may be in flight, or be kept behind one that is missing.
 const WINDOW_CHUNKS: usize = 4;

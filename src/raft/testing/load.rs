@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::application::End;
 use super::scenarios::Scenario;
-use crate::raft::wire::frame::{Frame, Message, RaftKind};
+use crate::raft::wire::frame::Frame;
+use crate::raft::wire::message::{Message, RaftKind};
 use crate::raft::{Delivery, Input, Role};
 
 /// In hundredths of a tick of 10 ms.

@@ -11,7 +11,11 @@ use super::seeds::for_seeds;
 use crate::raft::application::Application;
 use crate::raft::identity::ClusterUuid;
 use crate::raft::snapshot::transfer::Transfer;
-use crate::raft::wire::frame::{Chunk, Frame, Message, RaftKind, RaftMessage, Receivers};
+use crate::raft::wire::frame::{Frame, Receivers};
+use crate::raft::wire::message::{
+    BootstrapMessage, Chunk, DivergenceMessage, LivenessMessage, MembershipMessage, Message, RaftKind,
+    RaftMessage, SnapshotMessage,
+};
 use crate::raft::{Incarnation, Input, Operation, Options, Role};
 
 /// How the voters change.
@@ -245,7 +249,7 @@ impl Arrival {
     /// Which transfer the newcomer has how much of when it has heard the chunk from this sender.
     fn hear(&mut self, from: Incarnation, chunk: &Chunk) -> Option<(u64, u64)> {
         let to = self.scenario.cluster.replicas["n9"].incarnation;
-        let messages = vec![Message::Chunk(chunk.clone())];
+        let messages = vec![SnapshotMessage::Chunk(chunk.clone()).into()];
         let frame = Frame {
             cluster: self.cluster,
             from,
@@ -314,16 +318,21 @@ fn a_member_believes_no_former_leader_that_it_was_removed_and_no_stranger_anythi
         };
         scenario.cluster.handle(&name, Input::Frame(frame.encode()));
     };
-    says(&mut scenario, leader, Message::Removed { term: before.term - 1, cluster_size: 3 });
+    says(&mut scenario, leader, MembershipMessage::Removed { term: before.term - 1, cluster_size: 3 }.into());
     let stranger = Incarnation::from_u128(77);
     let [hash, theirs] = [[1; 16], [2; 16]];
     for message in [
-        Message::Closing { leaves: true },
-        Message::MemberInfo { version: "other".into(), application: Application::default(), asks: false },
-        Message::Diverged { index: Some(1) },
-        Message::Disagrees { index: before.applied_index, ours: hash, theirs },
-        Message::Unreachable { members: Vec::new() },
-        Message::AppProbe,
+        MembershipMessage::Closing { leaves: true }.into(),
+        MembershipMessage::MemberInfo {
+            version: "other".into(),
+            application: Application::default(),
+            asks: false,
+        }
+        .into(),
+        DivergenceMessage::Diverged { index: Some(1) }.into(),
+        DivergenceMessage::Disagrees { index: before.applied_index, ours: hash, theirs }.into(),
+        LivenessMessage::Unreachable { members: Vec::new() }.into(),
+        LivenessMessage::AppProbe.into(),
     ] {
         says(&mut scenario, stranger, message);
     }
@@ -334,7 +343,7 @@ fn a_member_believes_no_former_leader_that_it_was_removed_and_no_stranger_anythi
     );
     assert_eq!((after.diverged, after.members), (before.diverged, before.members));
     scenario.serve();
-    says(&mut scenario, leader, Message::Removed { term: before.term, cluster_size: 3 });
+    says(&mut scenario, leader, MembershipMessage::Removed { term: before.term, cluster_size: 3 }.into());
     assert_ne!(scenario.cluster.replicas[&name].incarnation, to, "its leader's word counts");
 }
 
@@ -413,7 +422,10 @@ pub(super) fn an_old_discover_comes_late(seed: u64) {
         let frames = scenario.cluster.frames.values().filter(|sent| sent.from == "n9" && sent.to == leader);
         let says_discover = |bytes: &Bytes| {
             let frame = Frame::decode(bytes).expect("a node has written it");
-            frame.messages.iter().any(|message| matches!(message, Message::Discover { .. }))
+            frame
+                .messages
+                .iter()
+                .any(|message| matches!(message, Message::Bootstrap(BootstrapMessage::Discover { .. })))
         };
         discovers.extend(frames.map(|sent| sent.bytes.clone()).filter(says_discover));
         scenario.ticks(1);
@@ -490,7 +502,8 @@ fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
     let from = scenario.cluster.replicas["n9"].incarnation.expect("it runs");
     let to = scenario.cluster.replicas[&leader].incarnation;
     let mut says = |from: Incarnation, transfer: u64| {
-        let messages = vec![Message::ChunkReceived { transfer, bytes: 1 << 30, held: Vec::new() }];
+        let messages =
+            vec![SnapshotMessage::ChunkReceived { transfer, bytes: 1 << 30, held: Vec::new() }.into()];
         let frame = Frame {
             cluster: ClusterUuid::NONE,
             from,

@@ -13,7 +13,7 @@ use super::model::{Group, Rpc, Sends};
 use crate::error::Error;
 use crate::raft::bootstrap::{Bootstrap, Event, Facts, Phase};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{Message, Roster};
+use crate::raft::wire::message::{BootstrapMessage, Roster};
 use crate::raft::{Application, Options, Target};
 
 const LOST_PERCENT: u64 = 5;
@@ -73,7 +73,7 @@ struct Packet {
 
 #[derive(Clone, Debug)]
 enum Content {
-    Bootstrap(Message),
+    Bootstrap(BootstrapMessage),
     Raft(Rpc),
 }
 

@@ -13,7 +13,7 @@ use crate::raft::application::Application;
 use crate::raft::bootstrap::conflict::Resolution;
 use crate::raft::bootstrap::{Event, Phase};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::ClusterAnnouncement;
+use crate::raft::wire::message::ClusterAnnouncement;
 
 /// From so many of the candidates on, others are tried as the second founder.
 const SEEDS_MAX: usize = 16;

@@ -9,7 +9,7 @@ use super::Bootstrap;
 use crate::raft::Target;
 use crate::raft::bootstrap::{Event, Phase};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{Message, Roster};
+use crate::raft::wire::message::{BootstrapMessage, Roster};
 
 impl Bootstrap {
     /// Proposes a roster, by accepting it, if this node is the one to do so: the lowest of at least N. While others are
@@ -55,7 +55,7 @@ impl Bootstrap {
         assert_eq!(self.phase, Phase::Seeking, "incarnation {} accepted a second roster", self.me);
         let until = self.now + self.timing.until_founded(&mut self.rng);
         let accepted_by = BTreeSet::from([self.me, proposer]);
-        self.send(Target::All, Message::Accept(roster.clone()));
+        self.send(Target::All, BootstrapMessage::Accept(roster.clone()));
         self.announces_at = self.now + self.timing.interval(&mut self.rng);
         self.phase = Phase::Accepted { cluster: roster.uuid(), roster, accepted_by, until };
         self.found_if_agreed();

@@ -15,7 +15,7 @@ use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 use crate::raft::wire;
-use crate::raft::wire::frame::{RaftKind, RaftMessage, WireEntry};
+use crate::raft::wire::message::{RaftKind, RaftMessage, WireEntry};
 
 /// What raft-rs lets be in flight to one peer.
 const BYTES_MAX: usize = window::APPENDS_MAX * APPEND_BYTES_MAX as usize;

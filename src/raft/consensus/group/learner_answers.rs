@@ -6,7 +6,7 @@
 
 use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 
 /// What a learner has to answer to its leader.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use super::{RaftGroup, UNSAVED_BYTES_MAX};
 use crate::raft::consensus::guard;
 use crate::raft::identity::RaftId;
 use crate::raft::wire;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 
 impl RaftGroup {
     /// An answer to an append says how far the log is the leader's, and in its term that stays so.

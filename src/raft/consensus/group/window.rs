@@ -10,7 +10,7 @@ use super::{APPEND_BYTES_MAX, RaftGroup};
 use crate::raft::consensus::log;
 use crate::raft::identity::RaftId;
 use crate::raft::requests::in_pages;
-use crate::raft::wire::frame::{RaftMessage, WireEntry};
+use crate::raft::wire::message::{RaftMessage, WireEntry};
 
 /// Appends in flight to one peer: 8 MiB of them.
 pub const APPENDS_MAX: usize = 32;
