@@ -64,8 +64,8 @@ pub struct RaftGroup {
     /// The term in which, and the index up to which, the log is known to match the leader's.
     received: (u64, u64),
     learner_answers: LearnerAnswers,
-    /// As a leader: when each member last answered.
-    answered_at: BTreeMap<RaftId, u64>,
+    /// As a leader: when each learner last answered.
+    learners_answered_at: BTreeMap<RaftId, u64>,
     /// The last append response of this tick: to whom, in which term, up to which index.
     acknowledged: Option<(RaftId, u64, u64)>,
     committed: VecDeque<Entry>,
@@ -162,7 +162,7 @@ impl RaftGroup {
             receipts: Vec::new(),
             received: (0, 0),
             learner_answers: LearnerAnswers::default(),
-            answered_at: BTreeMap::new(),
+            learners_answered_at: BTreeMap::new(),
             acknowledged: None,
             committed: VecDeque::new(),
             conf_index: applied,
@@ -261,7 +261,7 @@ impl RaftGroup {
     /// Whether a member answered within the last election timeout, as the leader knows it. raft-rs forgets at intervals
     /// which members were active, and a learner answers less often than a voter.
     pub fn is_active(&self, id: RaftId) -> bool {
-        let answered_at = self.answered_at.get(&id).filter(|_| !self.is_voter(id));
+        let answered_at = self.learners_answered_at.get(&id).filter(|_| self.is_learner(id));
         let answered = answered_at.is_some_and(|answered_at| self.now < answered_at + self.timing.election());
         answered || self.raw.raft.prs().get(id).is_some_and(|progress| progress.recent_active)
     }
@@ -309,9 +309,6 @@ impl RaftGroup {
             return;
         }
         injected_bug!(CountsHalfAsQuorum, self.counts_twice(from, &message));
-        if self.is_leader() && self.is_member(from) {
-            self.answered_at.insert(from, self.now);
-        }
         if message.kind == RaftKind::Receipt {
             return self.handle_receipt(from, message);
         }
@@ -319,6 +316,9 @@ impl RaftGroup {
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
             asked.into_iter().for_each(|asked| self.learner_answers.note(asked));
+            if self.is_leader() && self.is_learner(from) {
+                self.learners_answered_at.insert(from, self.now);
+            }
             // raft-rs rejects messages that it cannot use, such as a response of a former member; that is not an error
             // here.
             if message.get_msg_type() == MessageType::MsgAppendResponse {

@@ -39,8 +39,9 @@ impl Facts<'_> {
     fn living(&self) -> Vec<(Incarnation, Option<&Application>)> {
         let Self { me, timing, replica, .. } = self;
         let lives = |member: RaftId| {
-            let heard = replica.heard.get(&member);
-            member == me.raft_id() || heard.is_some_and(|heard| heard + timing.election() > replica.now)
+            let heard_at = replica.liveness.heard_at(member);
+            member == me.raft_id()
+                || heard_at.is_some_and(|heard_at| heard_at + timing.election() > replica.liveness.now())
         };
         let members = replica.members.iter().filter(|(member, ..)| lives(*member));
         members.map(|(member, incarnation, _)| (incarnation, replica.applications.get(&member))).collect()

@@ -32,7 +32,7 @@ pub(super) fn propose(replica: &mut Replica, options: &Options) {
     }
     let Some(leader_state) = &mut replica.leader_state else { return };
     debug_assert!(replica.last_action <= replica.delivered_index);
-    if leader_state.comparison.begin(replica.now, replica.last_action, options)
+    if leader_state.comparison.begin(replica.liveness.now(), replica.last_action, options)
         && replica.group.propose(vec![(Context::Check.encode(), Bytes::new())]).is_ok()
     {
         leader_state.comparison.await_own(replica.group.last_index());
@@ -50,7 +50,7 @@ pub(super) fn handle_hashed(
         return None;
     }
     if let Some(leader_state) = &mut replica.leader_state {
-        leader_state.comparison.own_hashed(hashed, replica.now, options);
+        leader_state.comparison.own_hashed(hashed, replica.liveness.now(), options);
     }
     let is_of_present_state = replica.divergence.takes_awaited_hash(hashed.index);
     let (index, hash) = (hashed.index, hashed.hash.filter(|_| is_of_present_state)?);

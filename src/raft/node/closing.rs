@@ -83,6 +83,6 @@ fn has_successor(replica: &Replica) -> bool {
         let is_transfer_target = replica.group.is_voter(member) || replica.group.is_leader();
         is_transfer_target
             && !replica.is_closing(member)
-            && replica.silent_ticks(member, 0) < replica.timing.election()
+            && replica.liveness.silent_ticks(member, 0) < replica.timing.election()
     })
 }

@@ -16,8 +16,6 @@ const RESTORES_MAX: u32 = 1;
 pub(super) struct Divergence {
     diverged: Option<(u64, Error)>,
     restores: u32,
-    /// Since when this diverged node has known no leader.
-    leaderless_since: Option<u64>,
     /// The indexes of checks whose hash JavaScript still owes, for the present state.
     awaited_hashes: BTreeSet<u64>,
     /// The hash that this node last reported, until it is restored or informed that its state differs.
@@ -46,12 +44,6 @@ impl Divergence {
         self.diverged.as_ref().map(|(_, error)| error)
     }
 
-    /// Whether a diverged node leaves leadership to the others.
-    pub(super) fn is_silent(&self, now: u64, leaderless_ticks_max: u64) -> bool {
-        let is_patient = |since| now < since + leaderless_ticks_max;
-        self.is_diverged() && self.leaderless_since.is_none_or(is_patient)
-    }
-
     /// From `index` on, this node's state does not match the log. Returns the error, unless it has diverged before.
     pub(super) fn begin(&mut self, index: u64, why: String) -> Option<Error> {
         if self.is_diverged() {
@@ -60,12 +52,6 @@ impl Divergence {
         let error = Error::Diverged { index, why };
         self.diverged = Some((index, error.clone()));
         Some(error)
-    }
-
-    /// Counts a tick.
-    pub(super) fn tick(&mut self, now: u64, has_leader: bool) {
-        let since = self.leaderless_since.unwrap_or(now);
-        self.leaderless_since = Some(since).filter(|_| self.is_diverged() && !has_leader);
     }
 
     /// The first index of a snapshot that would restore this node; `None` if none does.

@@ -234,14 +234,13 @@ impl Node {
         if let Some(CastRecoveryVote { recovery_vote, .. }) = replica.cast_vote
             && (recovery_vote.survivor == from || recovery_vote.cluster == cluster)
         {
-            replica.heard.insert(recovery_vote.survivor.raft_id(), replica.now);
+            replica.liveness.note_heard(recovery_vote.survivor.raft_id());
         }
         if replica.cluster != cluster {
             return;
         }
         if replica.members.contains(from) {
-            replica.heard.insert(from.raft_id(), replica.now);
-            replica.silent_since.remove(&from.raft_id());
+            replica.liveness.note_heard(from.raft_id());
         } else {
             configuration::refuse_non_member(from, replica, &mut self.output);
         }
@@ -257,7 +256,9 @@ impl Node {
                 if let Some(leader_state) = &mut replica.leader_state {
                     leader_state.is_presence_due = true;
                 }
-                let former = replica.closing.insert(peer, ClosingNotice { leaves, received_at: replica.now });
+                let former = replica
+                    .closing
+                    .insert(peer, ClosingNotice { leaves, received_at: replica.liveness.now() });
                 if former.is_none_or(|former| former.leaves != leaves) {
                     configuration::plan(replica, self.closing.as_ref());
                 }
@@ -367,7 +368,7 @@ impl Node {
         injected_bug!(TakesCandidateForLeader, is_of_leader => true);
         replica.group.step(from.raft_id(), message);
         if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
-            (replica.is_leader_silent, replica.leader_heard_at) = (false, replica.now);
+            replica.liveness.note_leader_heard();
         }
     }
 

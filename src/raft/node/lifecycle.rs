@@ -159,11 +159,10 @@ impl Node {
     /// The successor is silent, and this node has what it had before.
     fn return_to_former(&mut self) {
         let Some(mut replica) = self.former.take() else { return };
-        // All were silent to the incarnation that waited.
+        // All members were silent to the incarnation that waited; only the holder of the vote should have sent something.
         let holder = replica.cast_vote.map(|cast_vote| cast_vote.recovery_vote.survivor.raft_id());
-        for (member, ..) in replica.members.iter().filter(|(member, ..)| Some(*member) != holder) {
-            replica.heard.insert(member, replica.now);
-        }
+        let members = replica.members.iter().map(|(member, ..)| member);
+        replica.liveness.resume(members.filter(|member| Some(*member) != holder));
         replica.reported_role = ReportedRole::NONE;
         self.bootstrap.renamed(replica.cluster, replica.lineage().0);
         self.operations.begin_catch_up(&mut self.output);

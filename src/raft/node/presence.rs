@@ -43,8 +43,8 @@ pub(super) fn due(
     let me = replica.me.raft_id();
     let views = replica.members.iter().map(|(member, _, id)| {
         let accepted = replica.starts.get(&member).and_then(MemberStarts::accepted);
-        let is_heard = replica.heard.get(&member).is_some_and(|heard| *heard >= since)
-            && replica.silent_ticks(member, since) < replica.timing.election();
+        let is_heard = replica.liveness.heard_at(member).is_some_and(|heard_at| heard_at >= since)
+            && replica.liveness.silent_ticks(member, since) < replica.timing.election();
         MemberView {
             member,
             id: id.clone(),
@@ -52,7 +52,7 @@ pub(super) fn due(
             is_closing: replica.closing.contains_key(&member) || member == me && is_closing,
             // A session that starts behind the removal of its member in the log would change nothing.
             is_heard: (member == me || is_heard) && !replica.is_being_removed(member),
-            is_silent: replica.silent_ticks(member, since) >= timeout_ticks
+            is_silent: replica.liveness.silent_ticks(member, since) >= timeout_ticks
                 && replica.is_silent_for_majority(leader_state.silence.get(&member)),
         }
     });
@@ -68,7 +68,7 @@ pub(super) fn query_silence(replica: &mut Replica, options: &Options, output: &m
     let since = leader_state.since();
     let members = replica.members.iter().map(|(member, ..)| member);
     let silent: Vec<RaftId> = members
-        .filter(|member| replica.silent_ticks(*member, since) >= timeout_ticks)
+        .filter(|member| replica.liveness.silent_ticks(*member, since) >= timeout_ticks)
         .filter(|member| replica.coordination.presence.live_session(*member).is_some())
         .collect();
     let Some(leader_state) = &mut replica.leader_state else { return };
@@ -89,8 +89,9 @@ pub(super) fn answer_silence(
     output: &mut Output,
 ) {
     let ticks = milliseconds.saturating_mul(1_000).div_ceil(options.tick_micros.max(1));
-    members
-        .retain(|member| replica.members.id(*member).is_some() && replica.silent_ticks(*member, 0) >= ticks);
+    members.retain(|member| {
+        replica.members.id(*member).is_some() && replica.liveness.silent_ticks(*member, 0) >= ticks
+    });
     if !members.is_empty() {
         output.send(Target::One(from), LivenessMessage::SilenceReply { members });
     }
@@ -98,7 +99,7 @@ pub(super) fn answer_silence(
 
 /// Another member does not hear these either.
 pub(super) fn note_silence(from: RaftId, members: &[RaftId], replica: &mut Replica) {
-    let now = replica.now;
+    let now = replica.liveness.now();
     let Some(leader_state) = &mut replica.leader_state else { return };
     for member in members.iter().filter(|member| replica.members.id(**member).is_some()) {
         leader_state.silence.entry(*member).or_default().insert(from, now);
@@ -142,7 +143,7 @@ impl Replica {
         let me = self.me.raft_id();
         let confirms = |voter: RaftId| {
             let at = confirmed.and_then(|confirmed| confirmed.get(&voter));
-            voter == me || at.is_some_and(|at| at + self.timing.election() > self.now)
+            voter == me || at.is_some_and(|at| at + self.timing.election() > self.liveness.now())
         };
         let conf = self.group.conf_state();
         let halves = [conf.voters, conf.voters_outgoing].into_iter().filter(|voters| !voters.is_empty());

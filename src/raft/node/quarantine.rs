@@ -27,17 +27,21 @@ pub(super) fn begin(index: u64, why: String, replica: &mut Replica) -> Option<Er
     Some(error)
 }
 
+/// A diverged node leaves leadership to the others, unless they have had no leader for long: its log may be needed.
+pub(super) fn leaves_leadership(replica: &Replica) -> bool {
+    replica.divergence.is_diverged()
+        && replica.liveness.leaderless_ticks() <= replica.timing.diverged_campaigns()
+}
+
 /// Requests restoration at intervals, if the storage responds; a leader first transfers leadership.
 pub(super) fn tick(is_storage_overdue: bool, replica: &mut Replica, output: &mut Output) {
-    let has_leader = replica.leader().is_some();
-    replica.divergence.tick(replica.now, has_leader);
     if !replica.divergence.is_diverged() {
         return;
     }
     if replica.group.is_leader() {
         return replica.transfer_leadership(None);
     }
-    let is_time = replica.now.is_multiple_of(replica.timing.between_divergence_reports());
+    let is_time = replica.liveness.now().is_multiple_of(replica.timing.between_divergence_reports());
     let leader = replica.leader().and_then(|leader| replica.members.incarnation(leader));
     if let Some(leader) = leader.filter(|_| is_time && !is_storage_overdue) {
         // One that no snapshot restores any more needs them for its log all the same.
@@ -49,7 +53,7 @@ pub(super) fn tick(is_storage_overdue: bool, replica: &mut Replica, output: &mut
 /// A member has diverged; it requests a snapshot at `index` or later, if that can restore it or shorten its log. True
 /// if the newest one is to be sent.
 pub(super) fn handle_report(from: Incarnation, index: Option<u64>, replica: &mut Replica) -> bool {
-    replica.divergence.note_report(from.raft_id(), replica.now);
+    replica.divergence.note_report(from.raft_id(), replica.liveness.now());
     let Some(index) = index else { return false };
     let may_restore =
         replica.leader_state.is_some() && !replica.divergence.is_diverged() && replica.members.contains(from);

@@ -33,8 +33,6 @@ use crate::raft::wire::message::RecoveryMessage;
 /// What a node knows about the loss of its cluster's quorum.
 #[derive(Debug, Default)]
 pub(super) struct QuorumRecovery {
-    /// Ticks without a known leader.
-    leaderless: u64,
     is_reported: bool,
     /// The last position of each member's log, from its campaigns: (term, index).
     logs: BTreeMap<RaftId, (u64, u64)>,
@@ -64,12 +62,12 @@ impl QuorumRecovery {
         let member = recovery_vote.survivor.raft_id();
         let id =
             replica.members.id(member).cloned().unwrap_or_else(|| recovery_vote.cluster.to_string().into());
-        vec![(id, replica.silent_ticks(member, 0))]
+        vec![(id, replica.liveness.silent_ticks(member, 0))]
     }
 
     /// The voters that are silent, and for how long; empty while there is a quorum.
     fn missing_voters(&self, replica: &Replica) -> Vec<(Arc<str>, u64)> {
-        if self.leaderless < replica.timing.quorum_lost() {
+        if replica.liveness.leaderless_ticks() < replica.timing.quorum_lost() {
             return Vec::new();
         }
         injected_bug!(CountsVotersOfBothHalves, return missing_of_both_halves(replica));
@@ -93,7 +91,6 @@ impl QuorumRecovery {
             return;
         }
         if replica.leader().is_some() {
-            self.leaderless = 0;
             (self.recovers, self.founds) = (false, false);
             self.granted.clear();
             if std::mem::take(&mut self.is_reported) {
@@ -101,20 +98,20 @@ impl QuorumRecovery {
             }
             return;
         }
-        self.leaderless += 1;
+        let leaderless_ticks = replica.liveness.leaderless_ticks();
         let missing = self.missing_voters(replica);
         if !missing.is_empty() {
             if !std::mem::replace(&mut self.is_reported, true) {
                 let missing = missing.into_iter().map(|(id, _)| id).collect();
-                let milliseconds = options.milliseconds(self.leaderless);
+                let milliseconds = options.milliseconds(leaderless_ticks);
                 output.warn(Warning::QuorumLost { voters: voters(replica).count(), missing, milliseconds });
             }
-            if options.recover_ticks.is_some_and(|ticks| self.leaderless >= ticks) {
+            if options.recover_ticks.is_some_and(|ticks| leaderless_ticks >= ticks) {
                 self.recovers = true;
             }
         }
         self.check_holder(replica, options, output);
-        if self.leaderless.is_multiple_of(replica.timing.heartbeat()) {
+        if leaderless_ticks.is_multiple_of(replica.timing.heartbeat()) {
             // Until its holder continues or releases it: the holder may have had a leader in between, and have
             // forgotten the vote.
             if let Some(CastRecoveryVote { recovery_vote, pending_write: None }) = replica.cast_vote {
@@ -208,7 +205,9 @@ impl QuorumRecovery {
         // An old vote may have been withdrawn: a voter does that only after a longer silence of this node.
         let has_voted = |survivor: &Incarnation| {
             let said = self.granted.get(&survivor.raft_id());
-            said.is_some_and(|(other, at)| other == survivor && replica.now < at + replica.timing.missing())
+            said.is_some_and(|(other, at)| {
+                other == survivor && replica.liveness.now() < at + replica.timing.missing()
+            })
         };
         self.founds = survivors.iter().all(has_voted);
         for survivor in survivors {
@@ -262,7 +261,7 @@ impl QuorumRecovery {
         let has_lost = self.has_lost(replica);
         let is_revocable = is_vote_revocable(replica);
         // Its configuration may be newer than ours, and the living nodes may be a quorum in it. But there is no leader.
-        let is_leaderless = self.leaderless >= replica.timing.quorum_lost();
+        let is_leaderless = replica.liveness.leaderless_ticks() >= replica.timing.quorum_lost();
         let ours = replica.group.last_position();
         let is_higher = (ours, replica.me) < ((term, index), from);
         match replica.cast_vote {
@@ -306,7 +305,7 @@ impl QuorumRecovery {
         if !self.recovers || !self.has_lost(replica) || replica.cast_vote.is_some() {
             return output.send(Target::One(from), RecoveryMessage::Released);
         }
-        let is_news = self.granted.insert(from.raft_id(), (from, replica.now)).is_none();
+        let is_news = self.granted.insert(from.raft_id(), (from, replica.liveness.now())).is_none();
         if is_news {
             self.recover(is_closing, replica, output);
         }
@@ -413,8 +412,7 @@ pub(super) fn apply_epoch(
         replica.members.iter().map(|(raft_id, ..)| raft_id).filter(|id| *id != member).collect();
     for member in gone {
         replica.table.remove(member);
-        replica.heard.remove(&member);
-        replica.silent_since.remove(&member);
+        replica.liveness.forget(member);
         replica.closing.remove(&member);
     }
     replica.table.admit(member);
@@ -442,17 +440,17 @@ fn is_vote_revocable(replica: &Replica) -> bool {
 }
 
 fn holder_silence(cast_vote: CastRecoveryVote, replica: &Replica) -> u64 {
-    replica.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), 0)
+    replica.liveness.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), 0)
 }
 
 fn is_silent(member: RaftId, replica: &Replica) -> bool {
-    replica.silent_ticks(member, 0) >= replica.timing.missing()
+    replica.liveness.silent_ticks(member, 0) >= replica.timing.missing()
 }
 
 fn silent_voters(replica: &Replica) -> Vec<(Arc<str>, u64)> {
     let silent = voters(replica).filter(|(member, _)| is_silent(*member, replica));
     let mut silent: Vec<_> =
-        silent.map(|(member, id)| (id.clone(), replica.silent_ticks(member, 0))).collect();
+        silent.map(|(member, id)| (id.clone(), replica.liveness.silent_ticks(member, 0))).collect();
     silent.sort();
     silent
 }

@@ -51,14 +51,14 @@ pub(super) fn send(messages: Vec<(RaftId, RaftMessage)>, replica: &mut Replica, 
 }
 
 fn note_silent_members(replica: &mut Replica) {
-    let (now, timing) = (replica.now, replica.timing);
+    let (now, timing) = (replica.liveness.now(), replica.timing);
     let Some(since) = replica.leader_state.as_ref().map(|leader_state| leader_state.since()) else { return };
     let is_silent = |member: RaftId| {
         let patience = match replica.group.is_voter(member) {
             true => timing.voter_answers_shared(),
             false => timing.learner_answers_shared(),
         };
-        replica.silent_ticks(member, since) > patience
+        replica.liveness.silent_ticks(member, since) > patience
     };
     let silent: Vec<RaftId> =
         replica.members.iter().map(|(member, ..)| member).filter(|member| is_silent(*member)).collect();
@@ -136,7 +136,7 @@ fn has_slow_line(replica: &Replica) -> bool {
         |member: RaftId| replica.group.has_slow_line(member) || leader_state.outgoing.has_slow_line(member);
     let mut others = replica.members.iter().map(|(member, ..)| member).filter(|member| {
         *member != replica.me.raft_id()
-            && replica.silent_ticks(*member, leader_state.since()) < replica.timing.election()
+            && replica.liveness.silent_ticks(*member, leader_state.since()) < replica.timing.election()
     });
     others.any(is_slow)
 }

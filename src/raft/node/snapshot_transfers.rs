@@ -162,7 +162,7 @@ pub(super) fn handle_received(
     if !leader_state.outgoing.is_current(from, number) {
         return;
     }
-    replica.heard.insert(to, replica.now);
+    replica.liveness.note_heard(to);
     let Some(transfer) = leader_state.outgoing.acknowledge(to, bytes, held) else { return };
     let is_reported = transfer.is_reported;
     injected_bug!(ReportsNoSnapshot, is_reported => false);

@@ -70,7 +70,7 @@ impl Replica {
     fn accepts(&mut self, member: RaftId, Started { start, former }: Started) -> bool {
         let last = self.starts.get(&member).and_then(MemberStarts::accepted);
         if last.is_some_and(|last| last.is_same(start)) {
-            self.starts.entry(member).or_default().heard(self.now);
+            self.starts.entry(member).or_default().heard(self.liveness.now());
             return true;
         }
         let continues = last
@@ -98,12 +98,13 @@ impl Replica {
         let Some(heard) = self.starts.get(&member).filter(|heard| heard.accepted().is_some()) else {
             return true;
         };
-        heard.silent_since(challenger) + self.timing.election() <= self.now || self.is_closing(member)
+        heard.silent_since(challenger) + self.timing.election() <= self.liveness.now()
+            || self.is_closing(member)
     }
 
     /// Accepts frames of this start from now on.
     fn accept_start(&mut self, member: RaftId, start: Start) {
-        let heard = MemberStarts::accept(start, self.now);
+        let heard = MemberStarts::accept(start, self.liveness.now());
         if self.starts.insert(member, heard).is_some_and(|former| former.accepted().is_some()) {
             // Another process may run other code.
             self.applications.remove(&member);
@@ -187,7 +188,7 @@ impl StartGuard {
         let heard = replica.starts.entry(to.raft_id()).or_default();
         let known = heard.accepted().or(record);
         let token = self.last_token + 1;
-        if heard.is_query_due(start, token, replica.now, replica.timing.heartbeat()) {
+        if heard.is_query_due(start, token, replica.liveness.now(), replica.timing.heartbeat()) {
             self.last_token = token;
             output.send(Target::One(to), StartMessage::Query { token, known });
         }
@@ -246,7 +247,8 @@ impl StartGuard {
             is_free: replica.is_free(member, start),
         };
         let heard = replica.starts.get_mut(&member);
-        let Some((start, why)) = heard.and_then(|heard| heard.handle_reply(&reply, replica.now)) else {
+        let Some((start, why)) = heard.and_then(|heard| heard.handle_reply(&reply, replica.liveness.now()))
+        else {
             return;
         };
         output.send(Target::One(from), StartMessage::Refused { start, why });

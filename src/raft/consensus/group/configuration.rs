@@ -24,6 +24,10 @@ impl RaftGroup {
         self.raw.raft.prs().conf().voters().contains(id)
     }
 
+    pub fn is_learner(&self, id: RaftId) -> bool {
+        self.raw.raft.prs().conf().learners().contains(&id)
+    }
+
     /// Whether these are a majority of the voters, in both halves of a joint configuration (paper §6).
     pub fn is_quorum(&self, members: impl Iterator<Item = RaftId>) -> bool {
         self.raw.raft.prs().has_quorum(&members.collect())
@@ -90,8 +94,8 @@ impl RaftGroup {
         // raft-rs rejects changes that are invalid in the present configuration, the same on every node.
         let _ = self.raw.apply_conf_change(&change);
         self.bound_windows();
-        let raft = &self.raw.raft;
-        self.answered_at.retain(|member, _| raft.prs().get(*member).is_some());
+        let conf = self.raw.raft.prs().conf();
+        self.learners_answered_at.retain(|member, _| conf.learners().contains(member));
     }
 
     fn change_in(&self, entry: &Entry) -> Option<ConfChangeV2> {

@@ -59,7 +59,7 @@ impl RaftGroup {
     /// This node becomes leader.
     pub(super) fn begin_windows(&mut self) {
         self.append_flows.clear();
-        self.answered_at.clear();
+        self.learners_answered_at.clear();
         let large = self.raw.store().entries_from(0).rev().find(|entry| log::size(entry) > APPEND_BYTES_MAX);
         self.large_until = large.map_or(0, |entry| entry.index);
         self.bound_windows();

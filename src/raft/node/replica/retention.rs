@@ -47,7 +47,7 @@ impl Replica {
         let needs_log = |member: RaftId| {
             let matched = self.group.matched(member).unwrap_or(0);
             self.members.incarnation(member).is_some()
-                && self.silent_ticks(member, leader_state.since()) < self.timing.transfer_given_up()
+                && self.liveness.silent_ticks(member, leader_state.since()) < self.timing.transfer_given_up()
                 && matched + slack < self.group.last_index()
         };
         let over: Vec<RaftId> =
