@@ -515,7 +515,7 @@ impl Bootstrap {
         } else {
             self.announces_at = self.now + self.timing.slow_interval(&mut self.rng);
         }
-        let until = self.now + self.timing.here_holds();
+        let until = self.now + self.timing.announcement_holds();
         self.phase = Phase::Waiting { cluster, since: waits_since, until };
     }
 

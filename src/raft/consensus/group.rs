@@ -275,7 +275,7 @@ impl RaftGroup {
         others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
     }
 
-    /// Follows no leader from now on, and drops its pending messages: the replica takes no more part in its cluster.
+    /// Follows no leader from now on, and drops the pending messages: the replica no longer takes part in its cluster.
     pub fn step_down(&mut self) {
         let term = self.raw.raft.term;
         self.raw.raft.become_follower(term, raft_rs::INVALID_ID);
@@ -288,7 +288,7 @@ impl RaftGroup {
     }
 
     pub fn campaign(&mut self) {
-        // Fails only if there is no reason to campaign: this node is the leader, or not a voter.
+        // Fails only if this node is the leader, or no voter.
         let _ = self.raw.campaign();
         self.draw_election_timeout();
     }
@@ -379,7 +379,7 @@ impl RaftGroup {
         self.raw.report_snapshot(to, status);
     }
 
-    /// The member that needs a snapshot.
+    /// The members that need a snapshot.
     pub fn take_wants_snapshot(&mut self) -> Vec<RaftId> {
         std::mem::take(&mut self.wants_snapshot)
     }
@@ -449,7 +449,7 @@ impl RaftGroup {
             }
             self.raw.advance_append_async(ready);
             if commits_change && self.committed.iter().any(|entry| self.must_wait(entry)) {
-                // The answers tell which members have it.
+                // The answers show which members have it.
                 self.raw.ping();
             }
             let is_long_held = storage == Storage::Overdue && (must_save || !self.unsaved.is_empty());
@@ -488,7 +488,7 @@ impl RaftGroup {
         committed.any(|entry| entry.entry_type != EntryType::EntryNormal)
     }
 
-    /// Takes raft-rs's new entries, term and vote, and a leader's snapshot, into the log; gives them as a write.
+    /// Puts raft-rs's new entries, term and vote, and a leader's snapshot, into the log. Returns them as a write.
     fn take_write(&mut self, ready: &mut Ready, must_save: bool) -> Write {
         let mut write = Write { entries: ready.take_entries(), ..Write::default() };
         if !ready.snapshot().is_empty() {
@@ -516,7 +516,8 @@ impl RaftGroup {
         write
     }
 
-    /// The oldest entry that is committed and not taken yet; none while it waits for others to know of it.
+    /// The oldest entry that is committed and not taken yet; none while it waits until a quorum knows that it is
+    /// committed.
     pub fn next_committed(&mut self) -> Option<Entry> {
         let must_wait = self.committed.front().is_some_and(|entry| self.must_wait(entry));
         if must_wait { None } else { self.committed.pop_front() }
