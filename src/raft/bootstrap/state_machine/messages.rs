@@ -52,7 +52,8 @@ impl Bootstrap {
             Phase::Accepted { roster, .. } | Phase::Founded { roster, .. } => {
                 Some(BootstrapMessage::Accept(roster.clone()))
             }
-            // One sender is enough, but without a leader there is none, and dead clusters must be resolved too.
+            // One sender is enough: the leader. Without a leader all members announce, because conflicts with clusters
+            // that have lost their quorum must be resolved too.
             Phase::Member { cluster } if facts.is_leader || !facts.has_leader => {
                 Some(self.announcement(*cluster, facts))
             }
