@@ -31,7 +31,7 @@ pub struct Session {
     pub(super) kept: VecDeque<(u64, usize)>,
     pub(super) kept_bytes: usize,
     /// This request names a method that only another version of the code has: it waits for a leader that has it, or
-    /// for its origin to give up, and what comes after it waits too.
+    /// until its origin gives up. Later requests of the origin wait too.
     pub(super) stalled: Option<u64>,
     pub(super) has_turn: bool,
 }
