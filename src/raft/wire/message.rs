@@ -1,4 +1,4 @@
-//! What nodes say to each other: the messages of a frame, grouped by the part of the core that handles them.
+//! The messages between nodes, grouped by the part of the core that handles them.
 //!
 //! The position of a variant is its encoding: new ones are added at the end. A message of a group takes one byte more
 //! than one that stands alone, so what each call and each heartbeat sends stands alone.
@@ -326,7 +326,7 @@ impl Outcome {
     }
 }
 
-/// The messages that raft-rs peers may exchange, and one of ours; others cannot be expressed on the wire.
+/// The messages that raft-rs peers may exchange, and one of ours; no others have an encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RaftKind {
     Append,

@@ -5,7 +5,7 @@ use super::message::{Message, RaftKind, SnapshotMessage};
 use crate::raft::events::{Lane, Work};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 
-/// A frame is closed when it holds about this much; a turn that says more makes several.
+/// A frame is closed when it holds about this much; a turn with more messages makes several.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 
 /// Messages of both lanes share a frame up to about this size: a second frame costs more than the wait.
@@ -43,7 +43,7 @@ impl Outbox {
         }
     }
 
-    /// What was said so far is not to leave: its sender is no more.
+    /// Drops the messages so far: their sender has ended.
     pub fn clear(&mut self) {
         self.pages.clear();
     }
