@@ -26,8 +26,8 @@ pub(super) struct AppLiveness {
     is_asking: bool,
 }
 
-/// A request that was sent to an earlier leader, and that JavaScript has begun with, may be what kept that leader's
-/// busy. If every leader gave up on it, it would never end: each waits twice as long as the one before.
+/// A request that JavaScript is evaluating may have blocked an earlier leader. If every leader gave up on it, it would
+/// never end: each leader waits twice as long as the one before.
 const DOUBLINGS_MAX: u32 = 10;
 
 impl AppLiveness {
@@ -62,7 +62,7 @@ impl AppLiveness {
         voters.for_each(|(_, voter, _)| output.send(Target::One(voter), LivenessMessage::AppProbe));
     }
 
-    /// A batch is delivered to JavaScript; one of its requests was sent to so many earlier leaders.
+    /// A batch is delivered to JavaScript; `attempts`: to how many earlier leaders a request in it was sent.
     pub(super) fn note_batch(&mut self, batch: &[Delivery], attempts: u32) {
         self.is_asking = batch.iter().any(|delivery| matches!(delivery, Delivery::AppProbe));
         (self.has_begun, self.attempts) = (false, attempts);

@@ -1,8 +1,8 @@
 //! Keeps nodes of other applications out of a cluster: the leader compares newcomers and members with the living
 //! members.
 //!
-//! Over several deploys an application may come to have none of the methods that it was founded with, so that nothing
-//! older than the last word of each member counts. Founding is `bootstrap/state_machine/applications.rs`.
+//! Over several deployments an application may replace all the methods that it had at the founding. Therefore only the
+//! newest report of each member counts. `bootstrap/state_machine/applications.rs` does the same for founders.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::wire::message::{BootstrapMessage, MembershipMessage};
 
-/// No more differences than these are reported.
+/// The limit of reported differences.
 const REPORTED_MAX: usize = 64;
 
 /// The differences between applications that this node has reported.
@@ -35,7 +35,7 @@ pub(super) struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// The members that live, with what they have said of their application.
+    /// The living members, with their applications as far as they have reported them.
     fn living(&self) -> Vec<(Incarnation, Option<&Application>)> {
         let Self { me, timing, replica, .. } = self;
         let lives = |member: RaftId| {
@@ -48,7 +48,7 @@ impl Facts<'_> {
     }
 }
 
-/// What a node tells the members of itself; `asks`: they are to do the same.
+/// The message in which a node describes itself to the members; `asks`: they answer with theirs.
 pub(super) fn member_info(options: &Options, asks: bool) -> MembershipMessage {
     MembershipMessage::MemberInfo {
         version: options.version.clone(),
@@ -58,8 +58,8 @@ pub(super) fn member_info(options: &Options, asks: bool) -> MembershipMessage {
 }
 
 impl ApplicationGuard {
-    /// A member has said of which application it is. A leader and a member of the same version each warn once if their
-    /// methods differ.
+    /// A member has reported its application. A leader and a member of the same version each warn once if their methods
+    /// differ.
     pub(super) fn compare_methods(
         &mut self,
         facts: &Facts,
@@ -86,18 +86,19 @@ impl ApplicationGuard {
         }
     }
 
-    /// The first time; of what exceeds the bound, never.
+    /// True the first time; false beyond the limit.
     fn is_new(&mut self, who: &Arc<str>, ours: &Arc<str>, theirs: &Arc<str>) -> bool {
         self.reported.len() < REPORTED_MAX
             && self.reported.insert((who.clone(), ours.clone(), theirs.clone()))
     }
 
-    /// A member that has come back with its log may be of another application by now. Where that is said of the leader
-    /// by two others, it is the leader that stops, with the error.
+    /// A member that has restarted with its log may be of another application now. If two others have another
+    /// application than the leader, the leader itself stops, with the error.
     pub(super) fn judge_members(&mut self, facts: &Facts, output: &mut Output) -> Result<(), Error> {
         let Facts { me, options, replica, .. } = facts;
         let living = facts.living();
-        // One against one would be decided for the leader, where a third may show that it is the leader's that differs.
+        // Of two applications the leader's would count; a third member may show that the leader's is the one that
+        // differs.
         if replica.leader_state.is_none() || living.iter().any(|(_, application)| application.is_none()) {
             return Ok(());
         }
@@ -121,8 +122,8 @@ impl ApplicationGuard {
         Ok(())
     }
 
-    /// As a leader: asks the members that live and have not said of which application they are, and judges the others
-    /// again. Words may be lost.
+    /// As a leader: asks the living members that have not reported their application, and judges the others again,
+    /// because messages may be lost.
     pub(super) fn watch(&mut self, facts: &Facts, output: &mut Output) -> Result<(), Error> {
         let living = facts.living();
         if living.iter().all(|(_, application)| *application == Some(&facts.options.application)) {
@@ -134,8 +135,8 @@ impl ApplicationGuard {
         self.judge_members(facts, output)
     }
 
-    /// Whether a newcomer is of the cluster's application; otherwise the leader refuses it as soon as it knows of all
-    /// members that live.
+    /// Whether a newcomer is of the cluster's application; otherwise the leader refuses it as soon as it knows the
+    /// applications of all living members.
     pub(super) fn judge_newcomer(
         &mut self,
         facts: &Facts,
@@ -166,7 +167,7 @@ impl ApplicationGuard {
         false
     }
 
-    /// Tells a node that it is of another application than the members, and this one's operator.
+    /// Refuses a node that is of another application than the members, and warns this node's operator.
     fn refuse(
         &mut self,
         facts: &Facts,
@@ -190,7 +191,7 @@ impl ApplicationGuard {
     }
 }
 
-/// This member is of another application than the rest, as its leader says: it stops with the error.
+/// The leader reports that this member is of another application than the others: it stops with the error.
 pub(super) fn judge_self(facts: &Facts, cluster: ClusterUuid, theirs: &Application) -> Result<(), Error> {
     let is_ours = facts.replica.cluster == cluster;
     let is_foreign = is_ours && !facts.options.application.goes_with(theirs);

@@ -1,7 +1,7 @@
 //! Checks at intervals that all members have the same state: the leader proposes a check, every node hashes its state
 //! there, and the leader notifies those whose state differs from that of a majority of the voters.
 //!
-//! What a node does that has diverged is `quarantine.rs`.
+//! `quarantine.rs` is what a diverged node does.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! What a leader does about the members: asks the planner for the next change of the configuration, and executes it.
 //!
-//! What is decided stands in `planner.rs`.
+//! `planner.rs` decides.
 
 use std::sync::Arc;
 
@@ -182,7 +182,7 @@ fn cluster_view(replica: &mut Replica, closing: Option<&Closing>) -> Option<Clus
 }
 
 /// As the leader, once per heartbeat interval: reports silent members, so that the others and the next leader know
-/// them; and for a while, that there are none.
+/// them; when all have returned, continues for some time to report that there are none.
 pub(super) fn report_silent_members(replica: &mut Replica, output: &mut Output) {
     let Some(members) = replica.silent_members() else { return };
     let Some(leader_state) = &mut replica.leader_state else { return };
@@ -239,7 +239,7 @@ fn remove_member(member: RaftId, replica: &mut Replica) {
         if incarnation != replica.me {
             leader_state.notify_later(incarnation);
         }
-        // Their answers tell what they know to be committed.
+        // Their answers show what they know to be committed.
         if !replica.group.is_change_known() {
             replica.group.ping();
         }

@@ -168,7 +168,7 @@ impl Node {
         }
     }
 
-    /// A part of a snapshot arrived: for a newcomer its way into the cluster, for a member what its log lacks.
+    /// A part of a snapshot arrived: it admits a newcomer, and gives a member what its log lacks.
     fn handle_chunk(&mut self, from: Incarnation, cluster: ClusterUuid, chunk: &Chunk) {
         let is_expected = match &self.replica {
             Some(replica) => snapshot_transfers::is_expected(from, cluster, chunk, replica),
@@ -210,7 +210,7 @@ impl Node {
         self.application_guard.judge_newcomer(&facts, from, id, application, &mut self.output)
     }
 
-    /// A member has said of which application it is.
+    /// A member has reported its application.
     fn handle_member_info(&mut self, from: Incarnation, application: Application, asks: bool) {
         let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
         if asks {
@@ -348,8 +348,8 @@ impl Node {
             | RaftKind::Receipt => true,
         };
         injected_bug!(GuardAdmitsMembersOnly, is_for_members => true);
-        // A node that is closing, diverged, being removed or without an answer of its storage takes no leadership. A
-        // node that promised its vote ignores the leader's messages as well.
+        // A node that is closing, diverged or being removed, or whose storage is overdue, takes no leadership. A node
+        // that has given its recovery vote ignores all messages.
         let refuses = message.kind == RaftKind::TimeoutNow
             && (takes_none || replica.divergence.is_diverged() || !replica.group.stays_voter(me));
         if refuses
@@ -363,7 +363,7 @@ impl Node {
             self.quorum_recovery.note_log(from, message.log_term, message.index, replica);
         }
         let Some(replica) = &mut self.replica else { return };
-        // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.
+        // A candidate's message is not a leader's, although a learner may still know the candidate as the leader.
         let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
         injected_bug!(TakesCandidateForLeader, is_of_leader => true);
         replica.group.step(from.raft_id(), message);
@@ -374,7 +374,7 @@ impl Node {
 
     /// The leader of `term` reports that this node was removed.
     fn handle_removed(&mut self, term: u64, cluster_size: u32) {
-        // A log that may be the last one of a cluster is not given up because of a message of a cluster that has ended.
+        // A frozen log may be the last one of its cluster, and a cluster that has ended may send this message.
         let leaves =
             self.replica.as_ref().is_some_and(|replica| replica.group.term() <= term && !replica.is_frozen());
         if leaves {

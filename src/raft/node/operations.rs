@@ -2,7 +2,7 @@
 //! and commands about the membership.
 //!
 //! A request goes to the leader (`admin.rs`, `reads.rs`) and is repeated until it is answered; a command is done when
-//! this node's own log says so. Therefore a change of leader loses nothing.
+//! it is in this node's own log. Therefore a change of leader loses nothing.
 //!
 //! A command to remove or resize begins with a read, and names what it is based on: the members to remove, or the index
 //! up to which no other size was ordered. Therefore it can be repeated without taking effect twice: later events (a new
@@ -359,7 +359,8 @@ impl PendingOperation {
                     None => leader.is_some() && self.leader.is_some() && leader != self.leader,
                 }
             }
-            // It is asked only where there is none: this is that of a recovered cluster, or of one that is whole again.
+            // Recovery is ordered only without a leader: this leader is that of the recovered cluster, or of a cluster
+            // that has its quorum again.
             Operation::Recover => replica.leader().is_some(),
         }
     }

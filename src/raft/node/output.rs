@@ -65,13 +65,13 @@ impl Output {
         self.work.pop_front()
     }
 
-    /// The node has another incarnation: what the former one has not sent does not leave.
+    /// The node has another incarnation: drops the unsent messages of the former one.
     pub(super) fn join(&mut self, incarnation: Incarnation) {
         self.outbox.clear();
         self.work.push_back(Work::Join(incarnation));
     }
 
-    /// Closes the frames: what was said up to now was said in this cluster, by this incarnation.
+    /// Closes the frames: this incarnation sent the messages so far, in this cluster.
     pub(super) fn seal(&mut self, cluster: ClusterUuid, from: Incarnation, started: Option<Started>) {
         let frames = self.outbox.seal(cluster, from, started);
         self.work.extend(frames);

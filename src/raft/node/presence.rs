@@ -1,4 +1,4 @@
-//! What a node does about the sessions of the members: the leader decides with what it and a majority hear; each node
+//! What a node does about the sessions of the members: the leader decides by what it and a majority hear; each node
 //! follows its own session.
 //!
 //! `coordination/presence.rs` is the table, and decides which sessions start and end.
@@ -61,7 +61,8 @@ pub(super) fn due(
 }
 
 /// As the leader, once per heartbeat interval: asks whether the others hear the members whose sessions would end. A
-/// session ends only if a majority does not hear its member: a cut between the leader and one member is not enough.
+/// session ends only if a majority does not hear its member: a partition between the leader and one member is not
+/// enough.
 pub(super) fn query_silence(replica: &mut Replica, options: &Options, output: &mut Output) {
     let Some(timeout_ticks) = options.session_timeout_ticks else { return };
     let Some(leader_state) = &replica.leader_state else { return };
@@ -128,7 +129,7 @@ impl Replica {
         presence
     }
 
-    /// The members that have not said that they have sessions.
+    /// The members that have not reported that they have sessions.
     fn members_without_sessions(&self) -> Vec<(RaftId, &Arc<str>)> {
         let has_sessions = |member: RaftId| {
             self.applications.get(&member).is_some_and(|application| application.has_sessions())
@@ -216,7 +217,7 @@ impl OwnSession {
         self.session
     }
 
-    /// Follows the log. A node without the option cannot go with a cluster that has sessions.
+    /// Follows the log. A node without the option cannot be in a cluster that has sessions.
     pub(super) fn follow(
         &mut self,
         replica: Option<&Replica>,
@@ -249,7 +250,7 @@ impl OwnSession {
         if !is_waiting || replica.leader().is_none() {
             return;
         }
-        // A member that has not said anything yet may have them.
+        // A member that has not reported anything yet may have sessions.
         let without = replica.members_without_sessions();
         let told = without.into_iter().filter(|(member, _)| replica.applications.contains_key(member));
         let ids: Vec<Arc<str>> = told.map(|(_, id)| id.clone()).collect();

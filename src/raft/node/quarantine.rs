@@ -1,4 +1,4 @@
-//! Quarantines a node whose state is not to be trusted, until the leader's snapshot restores it, once.
+//! Quarantines a diverged node until the leader's snapshot restores its state. Restores once.
 //!
 //! A diverged node stores entries and votes, but evaluates nothing, and its application receives no further action. It
 //! compacts its log by the leader's snapshots, as other nodes do by their own. It campaigns only if no other node
@@ -44,7 +44,7 @@ pub(super) fn tick(is_storage_overdue: bool, replica: &mut Replica, output: &mut
     let is_time = replica.liveness.now().is_multiple_of(replica.timing.between_divergence_reports());
     let leader = replica.leader().and_then(|leader| replica.members.incarnation(leader));
     if let Some(leader) = leader.filter(|_| is_time && !is_storage_overdue) {
-        // One that no snapshot restores any more needs them for its log all the same.
+        // A node that no snapshot restores any more still needs snapshots to shorten its log.
         let index = replica.divergence.restorable_from().or_else(|| replica.wants_leaders_snapshot());
         output.send(Target::One(leader), DivergenceMessage::Diverged { index });
     }
@@ -64,13 +64,12 @@ pub(super) fn handle_report(from: Incarnation, index: Option<u64>, replica: &mut
     may_restore && has_snapshot
 }
 
-/// The leader's snapshot arrived at a diverged node. It takes the place of this node's own, which is not to be trusted
-/// any more, and so the log behind it can go; and of its state, once: what follows is then reduced again. True if the
-/// application is to get that state.
+/// The leader's snapshot arrived at a diverged node. It replaces this node's own snapshot, so that the log can be
+/// compacted, and once it also replaces the state: the later entries are then reduced again. True if the application
+/// gets that state.
 ///
-/// The log stays what it is: the snapshot is of a past of it, applied here, and has the term that this log has there
-/// (paper §5.3), and what it covers is durable. After a restart the node begins from it, and so with the leader's
-/// state.
+/// The log does not change: the snapshot covers a prefix that is applied and durable here, with the same term at its
+/// index (paper §5.3). After a restart the node begins from the snapshot, and so with the leader's state.
 pub(super) fn take_leaders_snapshot(
     snapshot: Snapshot,
     image: Bytes,

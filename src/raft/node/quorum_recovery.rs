@@ -165,7 +165,8 @@ impl QuorumRecovery {
         Ok(())
     }
 
-    /// Asks the survivor with the highest log to continue; if that is this node, asks the others to let it.
+    /// Asks the survivor with the highest log to recover the cluster; if that is this node, asks the others for their
+    /// recovery votes.
     fn recover(&mut self, is_closing: bool, replica: &Replica, output: &mut Output) {
         let me = replica.me;
         let has_lost = self.has_lost(replica);
@@ -187,7 +188,7 @@ impl QuorumRecovery {
         let ((_, best), is_frozen) = (best, replica.cast_vote.is_some());
         self.founds = false;
         if is_frozen || !has_lost || best != me {
-            // A node that promised this node is needed by another, or by the cluster as it is.
+            // Another survivor, or the present cluster, needs the nodes that voted for this one.
             self.granted.clear();
             survivors.iter().for_each(|other| output.send(Target::One(*other), RecoveryMessage::Released));
         }
@@ -195,7 +196,7 @@ impl QuorumRecovery {
             return;
         }
         if !has_lost {
-            // There are enough, but some may have given their vote to a node that is gone.
+            // There are enough voters, but some may have given their recovery vote to a node that has ended.
             survivors.iter().for_each(|other| output.send(Target::One(*other), RecoveryMessage::Recover));
             return;
         }
@@ -236,8 +237,8 @@ impl QuorumRecovery {
         }
     }
 
-    /// Another survivor found that this node has the highest log, or wants to continue without the node that has this
-    /// node's vote.
+    /// Another survivor found that this node has the highest log, or wants to recover the cluster without the node that
+    /// has this node's vote.
     fn handle_recover(&mut self, is_closing: bool, replica: &mut Replica, output: &mut Output) {
         let is_revocable = is_vote_revocable(replica);
         if is_revocable {
@@ -249,7 +250,7 @@ impl QuorumRecovery {
         }
     }
 
-    /// The survivor with the highest log asks for the promise.
+    /// The survivor with the highest log asks for this node's recovery vote.
     fn handle_vote_request(
         &mut self,
         from: Incarnation,
@@ -311,7 +312,7 @@ impl QuorumRecovery {
         }
     }
 
-    /// The survivor that has this node's vote leaves it to another.
+    /// The survivor that has this node's vote releases it.
     fn handle_released(&mut self, from: Incarnation, replica: &mut Replica, output: &mut Output) {
         let successor =
             RecoveryVote { survivor: from, cluster: ClusterUuid::of_epoch(replica.cluster, from) };
@@ -320,7 +321,7 @@ impl QuorumRecovery {
         }
     }
 
-    /// This node takes no more part in its cluster; said, if it was asked, as soon as it is durable.
+    /// Gives the recovery vote: this node no longer takes part in its cluster. The vote is sent once it is durable.
     fn vote(&mut self, recovery_vote: RecoveryVote, replica: &mut Replica, output: &mut Output) {
         let write = output.writes() + 1;
         replica.cast_vote = Some(CastRecoveryVote { recovery_vote, pending_write: Some(write) });
@@ -332,7 +333,7 @@ impl QuorumRecovery {
         injected_bug!(PromisesBeforeSaving, send_vote(write, replica, output));
     }
 
-    /// This node takes part in its cluster again: the holder of its vote is gone, or released it.
+    /// This node takes part in its cluster again: the holder of its vote is silent, or released it.
     fn revoke(&mut self, replica: &mut Replica, output: &mut Output) {
         injected_bug!(KeepsPromiseToTheDead, return);
         if replica.cast_vote.take().is_some() {

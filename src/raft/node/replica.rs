@@ -1,4 +1,4 @@
-//! The replica of a node in a cluster: the Raft group, and what the log says about members and requests.
+//! The replica of a node in a cluster: the Raft group, and what follows from the log about members and requests.
 //!
 //! Created and dropped by `node.rs`; decides nothing by itself.
 
@@ -58,7 +58,7 @@ pub(super) struct Replica {
     /// The last index that holds an action, as far as delivered.
     pub(super) last_action: u64,
     pub(super) history: History,
-    /// What a leader does for the others; there exactly while this node leads.
+    /// What only a leader has; exists exactly while this node leads.
     pub(super) leader_state: Option<LeaderState>,
     pub(super) liveness: Liveness,
     /// Members that are closing: they must not receive leadership.
@@ -72,7 +72,7 @@ pub(super) struct Replica {
     non_members: BTreeMap<RaftId, Incarnation>,
     pub(super) snapshots: SnapshotSchedule,
     pub(super) divergence: Divergence,
-    /// This node has given its recovery vote to another survivor, and takes no more part in the cluster.
+    /// This node has given its recovery vote to another survivor, and no longer takes part in the cluster.
     pub(super) cast_vote: Option<CastRecoveryVote>,
     /// This node founds the successor as soon as the founding write is durable.
     pub(super) founding: Option<Founding>,
@@ -246,7 +246,7 @@ impl Replica {
     /// Follows raft-rs's role, term and leader: leadership begins and ends here. The new role, if it changed.
     pub(super) fn observe_role(&mut self) -> Option<ReportedRole> {
         let me = self.me.raft_id();
-        // A newcomer may hear from its leader before its log names it.
+        // A newcomer may receive its leader's messages before its log names the leader.
         let leader = self.leader().filter(|leader| *leader == me || self.members.id(*leader).is_some());
         let now = ReportedRole { role: self.group.role(), term: self.group.term(), leader };
         let former = std::mem::replace(&mut self.reported_role, now);
@@ -365,7 +365,7 @@ impl Replica {
         self.members.incarnation(raft_id).or_else(|| self.non_members.get(&raft_id).copied())
     }
 
-    /// This node is not a member any more.
+    /// The node is no longer a member.
     pub(super) fn forget_member(&mut self, member: RaftId) {
         self.table.remove(member);
         self.coordination.forget_member(member);
@@ -391,7 +391,7 @@ impl Replica {
     }
 
     /// A closing member repeats its announcement until it ends. After an election timeout without one it may have
-    /// returned with its log; but a member that leaves does so for good.
+    /// returned with its log; but a member that leaves does not return.
     pub(super) fn is_closing(&self, member: RaftId) -> bool {
         let patience_ticks = self.timing.election();
         self.closing
@@ -524,7 +524,7 @@ impl Replica {
         status.members = self.member_statuses.clone();
         status.sessions = self.session_statuses.clone();
         status.recoveries = self.coordination.recoveries;
-        // Founding may lag by a tick behind what the group knows already.
+        // The bootstrap may lag one tick behind the group.
         let is_served = status.leader.is_some() && self.group.has_seen_commit();
         status.waiting_for = match status.waiting_for.take() {
             _ if is_served && !status.is_caught_up && !self.divergence.is_diverged() => {

@@ -1,6 +1,6 @@
 //! Sends a leader's snapshots to members that need them, and receives one (paper §7).
 //!
-//! The chunks themselves are `transfer.rs`; what a snapshot contains is `snapshots.rs`.
+//! `transfer.rs` cuts an image into chunks; `snapshots.rs` makes the snapshots.
 
 use bytes::Bytes;
 
@@ -51,8 +51,8 @@ impl SnapshotTransfers {
         let SnapshotRecord { position: Position { index, .. }, image } =
             replica.group.log().snapshot().clone();
         let Some(receiver) = replica.members.incarnation(to) else { return };
-        // A node that joins a recovered cluster gives up a log for this image: one from before the recovery may lack
-        // what that log has. Where none can be taken, the log behind the image has to do.
+        // A node that joins a recovered cluster gives up its log for this image, and an image from before the recovery
+        // may lack what that log has. If no newer one can be taken, the log behind the image must suffice.
         let is_older = index < replica.epoch_index;
         injected_bug!(SendsImageOfFormerCluster, is_older => false);
         if is_older && !replica.snapshots.has_failed() {
@@ -101,7 +101,7 @@ impl SnapshotTransfers {
 
     pub(super) fn tick(&mut self, replica: Option<&mut Replica>, timing: Timing) {
         let patience = timing.transfer_given_up();
-        // Its sender gave up as well, or is gone: another may send.
+        // Its sender gave up too, or has ended: another may send.
         self.reception.take_if(|reception| reception.tick(patience) == Patience::Over);
         let Some(replica) = replica else { return };
         replica.tick_arrived();
@@ -118,7 +118,7 @@ impl SnapshotTransfers {
         chunk: &Chunk,
         output: &mut Output,
     ) -> Option<(Box<Snapshot>, Bytes)> {
-        // What a former leader sends, or the same one sent before, is late: it must not end what is under way.
+        // A chunk of a former leader, or of an earlier transfer, is late: it must not end the present transfer.
         if self.reception.as_ref().is_some_and(|running| !running.gives_way_to(from, chunk)) {
             return None;
         }

@@ -24,7 +24,7 @@ use crate::raft::options::Options;
 use crate::raft::wire::frame::{Frame, Started};
 use crate::raft::wire::message::{Message, Refused, StartMessage};
 
-/// No more refused starts are reported.
+/// The limit of reported refused starts.
 const REPORTED_MAX: usize = 64;
 
 /// Decides from which process of an incarnation frames are accepted. An error ends this process.
@@ -50,7 +50,7 @@ impl OwnStarts {
         self.starts.last().copied().unwrap_or_default()
     }
 
-    /// Whether the directory has kept this start, or is too old to tell.
+    /// Whether the directory knows this start, or is too old to know.
     fn knows(&self, start: Start) -> bool {
         self.starts.iter().any(|own| own.is_same(start))
             || self.starts.first().is_some_and(|first| start.number < first.number)
@@ -80,20 +80,21 @@ impl Replica {
         let has_answered = self.starts.get(&member).is_some_and(|heard| heard.has_answered(start));
         let is_known = continues && is_complete || has_answered;
         let is_free = self.is_free(member, start);
-        // An image brings the record without its entry. What was accepted beside the record may have been a copy; but
-        // an older start that the record still names may be heard of by a frame that was long under way: it must
+        // An image contains the record without its entry. The start that was accepted in its place may have been a
+        // copy. But a frame of an older start that the record still names may have been delayed: that start must
         // answer.
         injected_bug!(HearsFormerStart, has_answered => has_answered || is_free);
         let is_recorded = self.members.start(member).is_some_and(|record| {
             record.is_same(start) && last.is_none_or(|last| has_answered || last.number <= record.number)
         });
-        // Where there is a leader, it decides who takes the place of another start: its record tells the others.
+        // If there is a leader, it decides which start replaces another one: its record informs the others.
         let is_others_choice = last.is_some()
             && self.leader().is_some_and(|leader| leader != self.me.raft_id() && leader != member);
         is_recorded || is_known && is_free && !is_others_choice
     }
 
-    /// Whether the start of a member that is heard has ended, as far as this node can know when `challenger` speaks.
+    /// Whether the accepted start of a member has ended, as far as this node can know when a frame of `challenger`
+    /// arrives.
     fn is_free(&self, member: RaftId, challenger: Start) -> bool {
         let Some(heard) = self.starts.get(&member).filter(|heard| heard.accepted().is_some()) else {
             return true;
@@ -194,8 +195,8 @@ impl StartGuard {
         }
     }
 
-    /// These are accepted from every node of our cluster, also from a start that is not accepted: it may be the only
-    /// one that is left, and a log that lags behind does not know all members.
+    /// Accepted from every node of our cluster, and from starts that are not accepted: such a start may be the only one
+    /// that is left, and a log that lags behind does not know all members.
     fn handle_message(
         &mut self,
         from: Incarnation,
@@ -260,8 +261,8 @@ impl StartGuard {
         }
     }
 
-    /// A frame under this node's own incarnation. In a cluster of others they see to it; one that is alone does itself,
-    /// and the later start stops.
+    /// A frame of this node's own incarnation. Other members decide about copies; the only member of a cluster decides
+    /// itself, and the later start stops.
     fn handle_same_incarnation(
         &mut self,
         start: Start,
@@ -306,7 +307,7 @@ impl StartGuard {
         self.check_own(replica, options)
     }
 
-    /// A start of this incarnation that its directory does not know was another directory's.
+    /// A recorded start that this directory does not know is that of another directory.
     pub(super) fn check_own(&self, replica: &Replica, options: &Options) -> Result<(), Error> {
         let recorded = replica.members.start(replica.me.raft_id());
         let is_unknown = |own: &OwnStarts| recorded.is_some_and(|recorded| !own.knows(recorded));
