@@ -47,7 +47,7 @@ pub fn entry(bytes: &[u8]) {
     }
 }
 
-/// Who is in a cluster, as it stands in a snapshot.
+/// The member list of a snapshot.
 pub fn members(bytes: &[u8]) {
     let Ok(mut members) = postcard::from_bytes::<Members>(bytes) else { return };
     let incarnation = Incarnation::from_u128(1);

@@ -453,7 +453,7 @@ mod tests {
         origin.decide(1, 1, Outcome::Refused(vec![b'1'; UNREPORTED_OUTCOME_BYTES_MAX].into()));
         assert!(origin.dispatch().is_none());
         origin.take_decided(1);
-        let due = origin.dispatch().expect("the floor is told");
+        let due = origin.dispatch().expect("the floor is reported");
         assert_eq!((due.floor, due.requests.len()), (2, 0));
         assert!(origin.dispatch().is_none());
     }

@@ -19,7 +19,7 @@ fn set_cost(scenario: &mut Scenario, cost: u64) {
 }
 
 fn term(scenario: &Scenario) -> u64 {
-    scenario.cluster.statuses().values().map(|status| status.term).max().expect("somebody runs")
+    scenario.cluster.statuses().values().map(|status| status.term).max().expect("a node runs")
 }
 
 /// Calls on one node, and waits until all of it has ended with its action.

@@ -430,7 +430,7 @@ pub(super) fn an_old_discover_comes_late(seed: u64) {
         discovers.extend(frames.map(|sent| sent.bytes.clone()).filter(says_discover));
         scenario.ticks(1);
     }
-    assert!(!discovers.is_empty(), "it was let in by a Discover");
+    assert!(!discovers.is_empty(), "a Discover admitted it");
     scenario.serve();
     // It hears nothing of what becomes of its action, nor that it is removed.
     let others: Vec<String> = scenario.cluster.statuses().into_keys().filter(|name| name != "n9").collect();
@@ -473,7 +473,7 @@ fn a_newcomer_that_hears_two_leaders_is_let_in_by_the_one_that_has_a_majority() 
     let has = |scenario: &Scenario, count| {
         others.iter().all(|name| scenario.cluster.statuses()[name].members.len() == count)
     };
-    scenario.until("a newcomer is let in", |scenario| has(scenario, 4));
+    scenario.until("a newcomer is admitted", |scenario| has(scenario, 4));
     // The next one hears both, while neither can let it in.
     let cuts = scenario.cluster.cuts.clone();
     let [one, other] = &others[..] else { panic!("two are left") };
@@ -481,7 +481,7 @@ fn a_newcomer_that_hears_two_leaders_is_let_in_by_the_one_that_has_a_majority() 
     scenario.start("n9", 3, |_| {});
     scenario.ticks(10);
     scenario.cluster.cuts = cuts;
-    scenario.until("the next newcomer is let in", |scenario| has(scenario, 5));
+    scenario.until("the next newcomer is admitted", |scenario| has(scenario, 5));
 }
 
 /// That of an earlier transfer says nothing of this one.

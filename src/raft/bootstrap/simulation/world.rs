@@ -259,7 +259,7 @@ impl World {
     }
 
     /// A node that leads calls, if its cluster isn't dead already: an action in the log of a dead one waits for its
-    /// operator, for a node may have been told that it is kept.
+    /// operator, because a node may have reported it as kept.
     fn perform(&mut self) {
         let (processes, quorum) = (0..self.processes.len(), self.cluster_size / 2 + 1);
         for process in processes {

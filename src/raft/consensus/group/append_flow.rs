@@ -491,7 +491,7 @@ mod tests {
         assert_eq!((asks.index, asks.log_term, asks.entries.len()), (last, 2, 0));
     }
 
-    /// What is committed is known to who waits for nothing at once, to others with what they wait for.
+    /// A peer whose appends do not wait learns at once what is committed; others learn it with their next append.
     #[test]
     fn that_something_is_committed_does_not_overtake_what_waits() {
         let mut line = line();

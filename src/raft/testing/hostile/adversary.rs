@@ -31,7 +31,7 @@ pub struct Lie {
     pub is_impossible: bool,
 }
 
-/// A node who has listened, and speaks.
+/// A node that has recorded frames, and sends forged ones.
 pub struct Adversary {
     rng: ChaCha8Rng,
     heard: Vec<Frame>,
