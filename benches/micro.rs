@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use conflux::raft::wire::frame::{Frame, Message, Receivers, RequestItem, Requests};
+use conflux::raft::wire::frame::{Frame, Receivers};
+use conflux::raft::wire::message::{Message, RequestItem, Requests};
 use conflux::raft::{
     ChannelState, ClusterUuid, Delivery, Incarnation, Input, MethodResult, Node, Options, Perform, Role,
     TakenSnapshot, Target, Work,

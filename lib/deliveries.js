@@ -72,19 +72,19 @@ class Batch {
   }
 
   /**
-   * Passes each delivery, in order, to `node`, or to `replica` if it concerns the state, until all are done, the node
+   * Passes each delivery, in order, to `target`, or to `replica` if it concerns the state, until all are done, the node
    * has ended, enough calls are settled, or it is time to pause. While a state is restored, reading pauses as well.
    */
-  read(node, replica, slice, settledMax) {
+  read(target, replica, slice, settledMax) {
     const items = this.#items
     let i = this.#next
     let settled = 0
     let isOver = false
     let isRestoring = false
-    while (i < items.length && settled < settledMax && !isOver && !isRestoring && !node.hasEnded) {
+    while (i < items.length && settled < settledMax && !isOver && !isRestoring && !target.hasEnded) {
       switch (items[i++]) {
         case ROLE:
-          node.role(items[i++], items[i++], items[i++])
+          target.role(items[i++], items[i++], items[i++])
           break
         case RESET_PROVISIONAL:
           replica.dropProvisional()
@@ -92,22 +92,22 @@ class Batch {
         case EVALUATE: {
           const method = items[i++]
           const args = items[i++]
-          if (this.#mayEvaluate) this.#evaluate(method, args, node, slice)
+          if (this.#mayEvaluate) this.#evaluate(method, args, target, slice)
           break
         }
         case EVALUATE_SYSTEM: {
           const action = items[i++]
-          if (this.#mayEvaluate) this.#evaluateSystem(action, node, slice)
+          if (this.#mayEvaluate) this.#evaluateSystem(action, target, slice)
           break
         }
         case CALLER:
-          node.evaluations.callBy(items[i++], items[i++], items[i++] === 1)
+          target.evaluations.callBy(items[i++], items[i++], items[i++] === 1)
           break
         case SESSIONS:
-          node.evaluations.setSessions(items[i++])
+          target.evaluations.setSessions(items[i++])
           break
         case OWN_SESSION:
-          node.ownSession(items[i++], items[i++], items[i++])
+          target.ownSession(items[i++], items[i++], items[i++])
           break
         case COMMITTED_PROVISIONAL:
           this.reducedIndex = items[i]
@@ -117,7 +117,7 @@ class Batch {
         case COMMITTED_PROVISIONAL_OWN: {
           this.reducedIndex = items[i]
           const isReduced = replica.commitOldest(items[i++])
-          node.performed(items[i++], items[i++], isReduced)
+          target.performed(items[i++], items[i++], isReduced)
           settled++
           isOver = slice.isOver()
           break
@@ -134,85 +134,85 @@ class Batch {
           const copy = items[i++]
           this.reducedIndex = index
           const isReduced = replica.commit(index, action)
-          node.performed(sequence, copy === 0 ? action : copy, isReduced)
+          target.performed(sequence, copy === 0 ? action : copy, isReduced)
           settled++
           isOver = slice.isOver()
           break
         }
         case SETTLED_NOTHING:
-          node.resolve(items[i++], undefined)
+          target.resolve(items[i++], undefined)
           settled++
           break
         case SETTLED_REFUSED:
-          node.refused(items[i++], items[i++])
+          target.refused(items[i++], items[i++])
           settled++
           break
         case SETTLED_FAILED:
-          node.failed(items[i++], items[i++], items[i++], items[i++])
+          target.failed(items[i++], items[i++], items[i++], items[i++])
           settled++
           break
         case SETTLED_DONE:
-          node.resolve(items[i++], items[i++])
+          target.resolve(items[i++], items[i++])
           settled++
           break
         case WARNING:
-          node.warning(items[i++], items[i++], items[i++])
+          target.warning(items[i++], items[i++], items[i++])
           break
         case STOPPED:
-          node.stopped(items[i++], items[i++])
+          target.stopped(items[i++], items[i++])
           break
         case TAKE_SNAPSHOT:
-          node.takeSnapshot(items[i++])
+          target.takeSnapshot(items[i++])
           break
         case RESTORE: {
           const index = items[i++]
           const position = items[i++]
           if (position === null) replica.restoreInitial(index)
-          else isRestoring = !node.restore(index, position)
+          else isRestoring = !target.restore(index, position)
           if (!isRestoring) this.reducedIndex = index
           break
         }
         case HASH:
-          node.hash(items[i++])
+          target.hash(items[i++])
           break
         case REPLAYED:
-          node.replayed()
+          target.replayed()
           break
         case OPERATION_DONE:
-          node.operationDone(items[i++])
+          target.operationDone(items[i++])
           break
         case OPERATION_FAILED:
-          node.operationFailed(items[i++], items[i++], items[i++])
+          target.operationFailed(items[i++], items[i++], items[i++])
           break
         case DIVERGED:
-          node.diverged(items[i++], items[i++], items[i++])
+          target.diverged(items[i++], items[i++], items[i++])
           break
         case RESTORED:
-          node.restored()
+          target.restored()
           break
         case APP_PROBE:
           break
         case REPORT_PROGRESS:
-          node.progressed(0)
+          target.progressed(0)
           break
         case CAUGHT_UP:
-          node.caughtUp(items[i++] === 1)
+          target.caughtUp(items[i++] === 1)
           break
         case EVALUATE_TIMER: {
           const timer = [items[i++], items[i++], items[i++], items[i++], items[i++]]
-          if (this.#mayEvaluate) this.#evaluateTimer(timer, node, slice)
+          if (this.#mayEvaluate) this.#evaluateTimer(timer, target, slice)
           break
         }
         case NEXT_TIMER:
-          node.evaluations.nextTimer(items[i++])
+          target.evaluations.nextTimer(items[i++])
           break
         case AT:
-          node.evaluations.time(items[i++], slice.lastRead)
+          target.evaluations.time(items[i++], slice.lastRead)
           break
         case EVALUATE_BESIDE: {
           const method = items[i++]
           const position = items[i++]
-          if (this.#mayEvaluate) this.#evaluate(method, this.#parse(position), node, slice)
+          if (this.#mayEvaluate) this.#evaluate(method, this.#parse(position), target, slice)
           break
         }
         case COMMITTED_BESIDE:
@@ -227,20 +227,20 @@ class Batch {
           this.reducedIndex = index
           const isReduced = replica.commit(index, this.#parse(position))
           // Again: the caller may change what it gets.
-          node.performed(sequence, this.#parse(position), isReduced)
+          target.performed(sequence, this.#parse(position), isReduced)
           settled++
           isOver = slice.isOver()
           break
         }
         case SETTLED_DONE_BESIDE:
-          node.resolve(items[i++], this.#parse(items[i++]))
+          target.resolve(items[i++], this.#parse(items[i++]))
           settled++
           break
         case COMMITTED_PROVISIONAL_OWN_KEPT: {
           this.reducedIndex = items[i]
           const text = replica.oldestText
           const isReduced = replica.commitOldest(items[i++])
-          node.performed(items[i++], isReduced ? JSON.parse(text) : undefined, isReduced)
+          target.performed(items[i++], isReduced ? JSON.parse(text) : undefined, isReduced)
           settled++
           isOver = slice.isOver()
           break
@@ -259,28 +259,28 @@ class Batch {
     return JSON.parse(this.#beside[position])
   }
 
-  #evaluate(method, args, node, slice) {
-    this.#begin(node, slice)
-    const length = node.evaluations.evaluate(method, args)
+  #evaluate(method, args, target, slice) {
+    this.#begin(target, slice)
+    const length = target.evaluations.evaluate(method, args)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 
   /** The time of all evaluations is read once. */
-  #begin(node, slice) {
+  #begin(target, slice) {
     if (this.#evaluationStart !== 0) return
     this.#evaluationStart = slice.lastRead
-    node.evaluations.begin(this.#evaluationStart)
+    target.evaluations.begin(this.#evaluationStart)
   }
 
-  #evaluateTimer(timer, node, slice) {
-    this.#begin(node, slice)
-    const length = node.evaluations.evaluateTimer(...timer)
+  #evaluateTimer(timer, target, slice) {
+    this.#begin(target, slice)
+    const length = target.evaluations.evaluateTimer(...timer)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 
-  #evaluateSystem(action, node, slice) {
-    this.#begin(node, slice)
-    const length = node.evaluations.evaluateSystem(action)
+  #evaluateSystem(action, target, slice) {
+    this.#begin(target, slice)
+    const length = target.evaluations.evaluateSystem(action)
     this.#mayEvaluate = length < ANSWERS_LENGTH_MAX && !slice.isOver()
   }
 

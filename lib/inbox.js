@@ -1,6 +1,6 @@
 // Executes the core's deliveries in order, and yields to the event loop in between.
 //
-// Called by node.js. The core has one batch with JavaScript at a time; what it delivers while this node pauses waits
+// Made by node.js. The core has one batch with JavaScript at a time; what it delivers while this node pauses waits
 // here.
 
 'use strict'
@@ -12,7 +12,7 @@ const { SLICE_MS, Slice } = require('./slice')
 const SETTLED_MAX = 128
 
 class Inbox {
-  #node
+  #target
   #replicatedState
   #slice = new Slice()
   #batches = []
@@ -25,9 +25,9 @@ class Inbox {
     this.#goOn()
   }
 
-  /** @param node receives the deliveries, the end and the progress of a batch, and exceptions, which only a bug can cause. */
-  constructor(node, replica) {
-    this.#node = node
+  /** @param target receives the deliveries, the end and the progress of a batch, and exceptions, which only a bug can cause. */
+  constructor(target, replica) {
+    this.#target = target
     this.#replicatedState = replica
   }
 
@@ -68,14 +68,14 @@ class Inbox {
         // Parsed only when it is its turn: a text is smaller.
         if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text, batches[0].beside)
         const batch = batches[0]
-        const pause = batch.read(this.#node, this.#replicatedState, this.#slice, this.#settledMax)
+        const pause = batch.read(this.#target, this.#replicatedState, this.#slice, this.#settledMax)
         const isOver = this.#slice.stop()
-        if (this.#node.hasEnded) batches.length = 0
+        if (this.#target.hasEnded) batches.length = 0
         else this.#proceed(batch, pause, isOver)
       }
     } catch (error) {
       batches.length = 0
-      this.#node.fault(error)
+      this.#target.fault(error)
     }
   }
 
@@ -86,9 +86,9 @@ class Inbox {
     }
     if (pause === DONE) {
       this.#batches.shift()
-      this.#node.answered(batch.evaluationMicros)
+      this.#target.answered(batch.evaluationMicros)
     } else if (isOver) {
-      this.#node.progressed(batch.reducedIndex)
+      this.#target.progressed(batch.reducedIndex)
     }
     if (isOver) {
       this.#pause()

@@ -9,19 +9,19 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Of more methods, those with the lowest digests travel: the same ones on every node that has them.
+/// A node with more methods sends those with the lowest digests: the same ones on every node that has them.
 const METHODS_MAX: usize = 1_024;
-/// Lists that were cut are of two applications if so many of each could be compared, and none is in both.
+/// Two shortened lists are of two applications if so many methods of each could be compared, and none is in both.
 const SAMPLE_MIN: usize = 64;
-/// So much of the names travels along, each up to so many bytes; of the other methods only the digests.
+/// The limit of the names that are sent, and of one name; of the other methods only the digests are sent.
 const NAMES_BYTES_MAX: usize = 2_048;
 const NAME_BYTES_MAX: usize = 64;
-/// A text for people lists no more names than these.
+/// The limit of names in a text for people.
 const LISTED_MAX: usize = 12;
 
 const NAMESPACE: Uuid = Uuid::from_u128(0x636f_6e66_6c75_7820_6d65_7468_6f64_2e31);
 
-/// What a node says of its application. Bounded in bytes, whatever the application defines.
+/// A node's description of its application, with a limit in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Application {
     /// The option `application`.
@@ -99,8 +99,8 @@ impl Application {
         union
     }
 
-    /// Whether nodes of these two can be in one cluster. Two names decide; where one is missing, methods do: of one
-    /// application, any two versions that run together have some in common. A node without methods goes with all.
+    /// Whether nodes of these two can be in one cluster. Their names decide; if one has no name, their methods do: two
+    /// versions of one application that run together have some in common. A node without methods matches all.
     pub fn goes_with(&self, other: &Self) -> bool {
         match (&self.name, &other.name) {
             (Some(ours), Some(theirs)) => ours == theirs,
@@ -143,7 +143,7 @@ impl Application {
         self.methods.binary_search_by_key(&method.digest, |method| method.digest).is_ok()
     }
 
-    /// Of a list that is cut, only what is below its end is known to be complete.
+    /// A shortened list is complete only below its last digest.
     fn comparable_until(&self, other: &Self) -> Option<[u8; 8]> {
         let cut = [self, other].into_iter().filter(|one| one.is_cut);
         cut.filter_map(|one| one.methods.last()).map(|method| method.digest).min()
@@ -153,7 +153,7 @@ impl Application {
         self.methods.iter().filter(move |method| end.is_none_or(|end| method.digest <= end))
     }
 
-    /// Two lists without a common method show two applications, unless it may be what was left out.
+    /// Whether two lists without a common method prove two applications: not if the common ones may have been left out.
     fn tells_enough(&self, other: &Self) -> bool {
         let end = self.comparable_until(other);
         end.is_none() || [self, other].into_iter().all(|one| one.until(end).count() >= SAMPLE_MIN)
@@ -165,7 +165,7 @@ fn digest(method: &str) -> [u8; 8] {
     [hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[9], hash[10]]
 }
 
-/// As much of a name as fits.
+/// The beginning of a name, as much as fits.
 fn shortened(name: &str) -> String {
     if name.len() <= NAME_BYTES_MAX {
         return name.to_string();

@@ -1,7 +1,7 @@
 //! The inputs ([`Input`]) and outputs ([`Work`]) of the core.
 //!
-//! Both are plain data. The driver translates: ticks, frames, finished writes and JavaScript's answers become inputs,
-//! and work becomes sends, writes and deliveries.
+//! Both are plain data. The driver makes inputs of ticks, frames, finished writes and JavaScript's answers, and
+//! executes work as sends, writes and deliveries.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub enum Input {
     TurnOver,
     /// The clock has reached this time: timers up to there are due.
     TimersDue { at: u64 },
-    /// JavaScript's answer to `Delivery::TakeSnapshot`. A large state takes a while: later batches are answered meanwhile.
+    /// JavaScript's answer to `Delivery::TakeSnapshot`. A large state takes long: later batches are answered meanwhile.
     SnapshotTaken(TakenSnapshot),
     /// JavaScript's answer to `Delivery::Hash`. A large state takes a while: later batches are answered meanwhile.
     Hashed(Hashed),
@@ -63,20 +63,21 @@ pub enum Input {
     /// The other end has closed the connection to a peer, and there is no other one: its process has probably ended. A
     /// channel without connections does not report it.
     PeerDisconnected(Incarnation),
-    /// A peer and this node's channel do not let each other in, for this cause.
+    /// A peer and this node's channel refuse each other, for this cause.
     PeerRefused(String),
     /// The channel's state changed. While this node's own channel does not work, the silence of others means nothing.
     Channel(ChannelState),
     /// The application closes the node: leave gracefully, for at most so many ticks, then stop. `leaves`: give up the
-    /// replica, because this incarnation will not come back.
+    /// replica, because this incarnation will not return.
     Close { ticks: u64, leaves: bool },
 }
 
 /// The answers to a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// One for each evaluation of the batch (`Delivery::is_evaluation`), in the same order, up to the one at which JavaScript stopped
-    /// because its time was over or its answers had become large: the rest was not evaluated, and comes again.
+    /// One for each evaluation of the batch (`Delivery::is_evaluation`), in the same order, up to the one at which
+    /// JavaScript stopped because its time was over or its answers had become large. The others were not evaluated, and
+    /// are delivered again.
     pub answers: Vec<MethodResult>,
     /// How long JavaScript took for these evaluations.
     pub micros: u64,
@@ -96,8 +97,8 @@ impl From<Vec<MethodResult>> for Answered {
 pub struct TakenSnapshot {
     /// The index that the delivery named.
     pub index: u64,
-    /// The state as text; what it means is the façade's business. The error is a sentence that names the part of the
-    /// state that cannot be kept.
+    /// The state as text, which only the façade reads. The error is a sentence that names the part of the state that
+    /// cannot be kept.
     pub state: Result<Bytes, String>,
     /// How long it occupied JavaScript, in one or many slices.
     pub micros: u64,
@@ -116,7 +117,7 @@ pub struct Hashed {
     pub micros: u64,
 }
 
-/// Equal states have equal hashes; what it is made of is the façade's business.
+/// Equal states have equal hashes; the façade computes them.
 pub type StateHash = [u8; 16];
 
 /// An operation that an application can start on any node.
@@ -130,7 +131,7 @@ pub enum Operation {
     Remove { id: Arc<str> },
     /// Change the number of voters.
     Resize { cluster_size: usize },
-    /// The quorum is lost for good: recover the cluster from the surviving nodes.
+    /// The quorum will not return: recover the cluster from the surviving nodes.
     Recover,
 }
 
@@ -163,10 +164,10 @@ pub enum MethodResult {
     Nothing,
     /// An error: JSON text of an object that the façade of the origin turns into an `Error` again.
     Refused(Bytes),
-    /// What is to be logged is more than an action.
+    /// The entry contains more than an action.
     Effects(Box<Effects>),
-    /// This node has no such method: the JSON text of the error that says so. Where nodes of several versions are
-    /// members, the call waits for a leader that has it.
+    /// This node has no such method: the JSON text of that error. If nodes of several versions are members, the call
+    /// waits for a leader that has the method.
     Unknown(Bytes),
 }
 
@@ -205,17 +206,17 @@ pub enum Lane {
 /// is applied atomically, in the order of its fields.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Write {
-    /// This is the first write of a new replica: what is kept of a former one is set aside, never deleted.
+    /// This is the first write of a new replica: the storage sets a former one aside, and never deletes it.
     pub replica: Option<ReplicaRecord>,
     /// Replaces the record of the present replica; its log stays.
     pub record: Option<ReplicaRecord>,
-    /// Replaces the snapshot that is kept.
+    /// Replaces the stored snapshot.
     pub snapshot: Option<SnapshotRecord>,
-    /// Every entry that is kept goes: the snapshot does not continue the log.
+    /// Drops all stored entries: the snapshot does not continue the log.
     pub drops_entries: bool,
     /// Entries to append, replacing any at the same or a higher index.
     pub entries: Vec<eraftpb::Entry>,
-    /// Entries up to this index go; a snapshot covers them.
+    /// Drops the entries up to this index; a snapshot covers them.
     pub compacts_to: Option<Position>,
     pub hard_state: Option<eraftpb::HardState>,
 }
@@ -225,33 +226,33 @@ pub struct Write {
 pub struct ReplicaRecord {
     pub incarnation: Incarnation,
     pub cluster: ClusterUuid,
-    /// While this stands, the incarnation neither votes nor leads in `cluster`.
+    /// With it, the incarnation neither votes nor leads in `cluster`.
     pub recovery_vote: Option<RecoveryVote>,
 }
 
 impl ReplicaRecord {
-    /// Of a replica that has promised nothing.
+    /// The record of a replica that has given no recovery vote.
     pub fn new(incarnation: Incarnation, cluster: ClusterUuid) -> Self {
         Self { incarnation, cluster, recovery_vote: None }
     }
 }
 
-/// What a replica promises when its cluster has lost its quorum, or was replaced: `survivor` may continue as `cluster`,
-/// and this replica takes no more part in its own.
+/// The promise of a replica whose cluster has lost its quorum, or was replaced: `survivor` may continue as `cluster`,
+/// and this replica no longer takes part in its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecoveryVote {
     pub survivor: Incarnation,
     pub cluster: ClusterUuid,
 }
 
-/// A snapshot as it is kept and sent: `image` is read by the core alone.
+/// A snapshot as it is stored and sent: only the core reads `image`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SnapshotRecord {
     pub position: Position,
     pub image: Bytes,
 }
 
-/// An image may have many megabytes: its length and checksum stand for it.
+/// An image may have many megabytes, so its length and checksum are printed instead.
 impl fmt::Debug for SnapshotRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = (self.image.len(), crc32c::crc32c(&self.image));
@@ -266,7 +267,7 @@ pub struct Position {
     pub term: u64,
 }
 
-/// What a storage kept over a restart.
+/// What a storage has kept over a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredState {
     pub replica: ReplicaRecord,
@@ -275,7 +276,7 @@ pub struct StoredState {
     /// The newest starts with this log, the present one last.
     pub starts: Vec<Start>,
     pub snapshot: SnapshotRecord,
-    /// The entry before the first one that is kept.
+    /// The entry before the first stored one.
     pub compacted: Position,
     /// Without a gap from `compacted` on.
     pub entries: Vec<eraftpb::Entry>,
@@ -300,8 +301,7 @@ pub enum Delivery {
     /// Run a method, reduce its action over the provisional state, and answer. `is_own`: this node's application
     /// encoded the arguments.
     Evaluate { method: Arc<str>, args: Bytes, is_own: bool },
-    /// The same for an action that the leader logs on its own account: reduce it over the provisional state, and
-    /// answer with its text.
+    /// The same for an action of the leader's own: reduce it over the provisional state, and answer with its text.
     EvaluateSystem(SystemAction),
     /// The next calls of the batch are those of this node: what a method sees as its caller, up to the next delivery of
     /// this kind. `has_ended`: the session in which it called has ended since. Only with sessions.
@@ -312,7 +312,7 @@ pub enum Delivery {
     OwnSession { session: Option<u64>, previous: Option<u64>, reason: &'static str },
     /// The same for a timer that is due: run its method.
     EvaluateTimer(Box<DueTimer>),
-    /// Say `Input::TimersDue` when the clock has reached this time; `None`: no more.
+    /// Answer with `Input::TimersDue` when the clock has reached this time; `None`: there is no timer.
     NextTimer { due: Option<u64> },
     /// Reduce a committed action.
     Committed {
@@ -321,7 +321,7 @@ pub enum Delivery {
         own: Option<u64>,
         /// The oldest provisional state is the result of this action: take it instead of reducing again.
         is_provisional: bool,
-        /// When the action was evaluated, in milliseconds since 1970; 0: its entry does not say.
+        /// When the action was evaluated, in milliseconds since 1970; 0: its entry has no time.
         at: u64,
         /// The JSON text of the action.
         action: Bytes,
@@ -330,8 +330,8 @@ pub enum Delivery {
     Clock { at: u64 },
     /// A call of this node ended without an action of its own being delivered.
     Settled { sequence: u64, call_outcome: CallOutcome },
-    /// Take a snapshot of the committed state as it is after everything before this in the batch. The answer may come
-    /// after those to later batches. One that is still being taken is dropped.
+    /// Take a snapshot of the committed state as it is after everything before this in the batch. The answer may follow
+    /// those to later batches. A snapshot that is still being taken is dropped.
     TakeSnapshot { index: u64 },
     /// The committed state becomes that of a snapshot at `index`, `None` for the initial state. Provisional states are
     /// dropped; subscribers are called once.
@@ -341,16 +341,16 @@ pub enum Delivery {
     Hash { index: u64 },
     /// An empty delivery: its answer shows that JavaScript's event loop responds.
     AppProbe,
-    /// Say `Input::Progressed` before continuing: an evaluation that follows may take longer than an election timeout.
+    /// Answer with `Input::Progressed` before continuing: a later evaluation may take longer than an election timeout.
     ReportProgress,
-    /// Whether the state contains everything that was committed when this node was admitted to its cluster or came back
+    /// Whether the state contains everything that was committed when this node was admitted to its cluster or returned
     /// to it.
     CaughtUp(bool),
     /// What the log held at the start is reduced: the state may be read.
     Replayed,
     /// The answer to `Input::Operation`.
     OperationEnded { ticket: u64, result: Result<(), Error> },
-    /// This node's state is not to be trusted: it does not change, and calls of this node fail, until `Restored`.
+    /// This node has diverged: its state does not change, and its calls fail, until `Restored`.
     Diverged(Error),
     /// The state was restored from the leader's: this node serves again.
     Restored,
@@ -364,7 +364,7 @@ impl Delivery {
         matches!(self, Delivery::Evaluate { .. } | Delivery::EvaluateSystem(_) | Delivery::EvaluateTimer(_))
     }
 
-    /// The bytes whose number others determine. Of a state only its place is in the text.
+    /// The bytes of the application's texts in the batch; of a state only its position is there.
     pub fn payload_bytes(&self) -> usize {
         match self {
             Delivery::Committed { own: Some(_), action, .. } => 2 * action.len(),

@@ -14,7 +14,8 @@ use super::node::Node;
 use super::options::Options;
 use super::snapshot::Snapshot;
 use super::snapshot::transfer::{Received, Reception};
-use super::wire::frame::{Chunk, Frame, Receivers, VERSION};
+use super::wire::frame::{Frame, Receivers, VERSION};
+use super::wire::message::Chunk;
 
 /// Bytes from a channel, as they are, and with what stands before a frame's body put before them: without that no
 /// fuzzer gets past the checksum.
@@ -46,7 +47,7 @@ pub fn entry(bytes: &[u8]) {
     }
 }
 
-/// Who is in a cluster, as it stands in a snapshot.
+/// The member list of a snapshot.
 pub fn members(bytes: &[u8]) {
     let Ok(mut members) = postcard::from_bytes::<Members>(bytes) else { return };
     let incarnation = Incarnation::from_u128(1);

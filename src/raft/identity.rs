@@ -16,7 +16,7 @@ pub struct Incarnation(Uuid);
 pub type RaftId = u64;
 
 impl Incarnation {
-    /// Draws a fresh incarnation; 122 random bits, so that two never meet.
+    /// Draws a new incarnation: 122 random bits, so that no two are the same.
     pub fn draw(rng: &mut ChaCha8Rng) -> Self {
         let mut bytes = [0; 16];
         rng.fill_bytes(&mut bytes);
@@ -68,7 +68,7 @@ impl Start {
 pub struct ClusterUuid(Uuid);
 
 impl ClusterUuid {
-    /// No cluster: what a frame carries whose sender has not founded or joined one.
+    /// No cluster: in frames of nodes that have not founded or joined one.
     pub const NONE: Self = Self(Uuid::nil());
 
     const NAMESPACE: Uuid = Uuid::from_u128(0x636f_6e66_6c75_7820_726f_7374_6572_2e31);

@@ -1,8 +1,8 @@
 //! The core: decides what a replica does, and nothing else.
 //!
-//! Called by `driver.rs`, which feeds it [`Input`]s and obeys the [`Work`] that comes out. It must never touch a
+//! Called by `driver.rs`, which passes it [`Input`]s and executes the [`Work`] that it returns. It must never touch a
 //! clock, a thread, a file, a socket, JavaScript or unseeded randomness: two runs with the same seed and the same
-//! inputs give byte-identical work, so every failure can be replayed (`tidy.rs` holds this).
+//! inputs give byte-identical work, so every failure can be replayed (`tidy.rs` checks it).
 #![forbid(unsafe_code)]
 
 #[macro_use]

@@ -20,6 +20,7 @@ mod inbound;
 mod inspection;
 mod leader_state;
 mod lifecycle;
+mod liveness;
 mod member_starts;
 mod operations;
 mod outcomes;
@@ -57,7 +58,7 @@ use super::events::{Delivery, Input, Operation, StoredState, Warning, Work};
 use super::options::Options;
 use super::requests::ClientSession;
 use super::status::{IgnoredFrames, Status};
-use super::wire::frame::Requests;
+use super::wire::message::Requests;
 use crate::error::Error;
 use app_liveness::AppLiveness;
 use applications::ApplicationGuard;
@@ -381,8 +382,7 @@ impl Node {
                 replica.group.tick();
             }
             if facts.channel_is_healthy {
-                replica.now += 1;
-                replica.check_leader_silence();
+                replica.liveness.tick(replica.group.leader());
                 let (is_closing, output) = (self.closing.is_some(), &mut self.output);
                 self.quorum_recovery.tick(is_closing, replica, &self.options, output);
             }
@@ -571,8 +571,7 @@ impl Node {
 
     /// A node that has diverged, is closing, or waits for its storage does not campaign.
     fn may_campaign(&self, replica: &Replica) -> bool {
-        let is_silent = replica.divergence.is_silent(replica.now, self.timing.diverged_campaigns());
-        !is_silent && self.closing.is_none() && !self.overdue.is_overdue()
+        !quarantine::leaves_leadership(replica) && self.closing.is_none() && !self.overdue.is_overdue()
     }
 
     fn flush(&mut self) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::application::Application;
 
-/// A chunk of a snapshot holds so much at most.
+/// The largest chunk of a snapshot.
 pub const CHUNK_BYTES: usize = 256 << 10;
 
 /// The settings of one node's core.
@@ -25,13 +25,13 @@ pub struct Options {
     /// A snapshot is taken when so many entries, or bytes of actions, are in the log since the last one.
     pub snapshot_entries: u64,
     pub snapshot_bytes: u64,
-    /// A snapshot travels in parts of so many bytes.
+    /// The size of a snapshot's chunks.
     pub chunk_bytes: usize,
     /// Of the application's code: a word that changes when reducer or methods do.
     pub version: Arc<str>,
     /// Of which application the node is.
     pub application: Application,
-    /// What the channel is called: said where two applications share one.
+    /// The name of the channel, for messages about two applications that share it.
     pub channel_name: Arc<str>,
     /// Compare the states of all nodes at intervals, while this one leads.
     pub compares_states: bool,
@@ -39,11 +39,11 @@ pub struct Options {
     pub is_durable: bool,
     /// After so many ticks without a quorum the survivors recover the cluster by themselves; `None`: never.
     pub recover_ticks: Option<u64>,
-    /// The length of a tick: turns what JavaScript took into ticks, and ticks into what a person reads.
+    /// The length of a tick, to convert durations of JavaScript into ticks, and ticks into milliseconds.
     pub tick_micros: u64,
-    /// Tells this process from any other under the same incarnation.
+    /// Distinguishes this process from any other of the same incarnation.
     pub nonce: u64,
-    /// The members have sessions; one that is silent for so many ticks loses its session. `None`: no sessions.
+    /// A member that is silent for so many ticks loses its session. `None`: there are no sessions.
     pub session_timeout_ticks: Option<u64>,
     /// Feeds every random choice of this core: the same seed and inputs give the same work.
     pub seed: [u8; 32],

@@ -1,10 +1,10 @@
 //! The encoding of a snapshot: the application's state, and everything else that is a function of the log up to one
 //! index (paper §7; thesis §6.3 for the session table).
 //!
-//! An image is `the state, as the façade wrote it | head in postcard | length of the head (4, little endian) | MARKER`. The
-//! head ends with the members' starts, the tables of `coordination/`, and the members that never vote. The state comes
-//! first, because it may have a gigabyte, and the rest is added where it is. An image is what storages keep and what
-//! travels, in chunks (`transfer.rs`).
+//! An image is `the state, as the façade wrote it | head in postcard | length of the head (4, little endian) | MARKER`.
+//! The head ends with the members' starts, the tables of `coordination/`, and the members that never vote. The state
+//! comes first, because it may have a gigabyte: the rest is appended to it without a copy. Storages keep images, and
+//! images travel in chunks (`transfer.rs`).
 //!
 //! A former version wrote `length of the head | head | state`. Such images are read.
 
@@ -22,7 +22,7 @@ use super::events::{Position, SnapshotRecord};
 use super::identity::{RaftId, Start};
 use super::membership::members::Members;
 use super::requests::SessionTable;
-use super::wire::frame::Roster;
+use super::wire::message::Roster;
 
 const LENGTH_BYTES: usize = 4;
 
@@ -82,7 +82,8 @@ impl Snapshot {
         self.encode_behind(BytesMut::from(state))
     }
 
-    /// The same, without a copy of the state if nothing else holds it. The state is a part of the image then.
+    /// The same, without a copy of the state if there is no other reference to it. The state is then a part of the
+    /// image.
     pub fn move_to_record(&mut self) -> SnapshotRecord {
         let state = self.state.take();
         let (has_state, length) = (state.is_some(), state.as_ref().map_or(0, Bytes::len));
@@ -118,7 +119,7 @@ impl Snapshot {
         SnapshotRecord { position: self.position, image: image.freeze() }
     }
 
-    /// Any bytes may be given: what is no image, or an impossible one, is `None`.
+    /// Takes any bytes: `None` if they are no image, or an inconsistent one.
     pub fn decode(image: &Bytes) -> Option<Self> {
         let (head, state) = split(image)?;
         let (head, rest) = postcard::take_from_bytes::<Head>(&head).ok()?;
@@ -158,7 +159,7 @@ impl Snapshot {
         snapshot.is_well_formed().then_some(snapshot)
     }
 
-    /// What is taken for granted everywhere else; raft-rs panics on a configuration that contradicts itself.
+    /// What all other code assumes; raft-rs panics on an inconsistent configuration.
     fn is_well_formed(&self) -> bool {
         let ConfState { voters, voters_outgoing, learners, learners_next, auto_leave, .. } = &self.conf_state;
         let is_set = |ids: &[RaftId]| {

@@ -6,7 +6,7 @@ use super::events::Role;
 use super::identity::{ClusterUuid, Incarnation};
 use super::options::Options;
 
-/// A node as seen by itself, right now. Everything about others is what this node last heard.
+/// A node's present view of itself. Facts about other nodes are those of the last messages from them.
 #[derive(Clone, Debug)]
 pub struct Status {
     pub id: Arc<str>,
@@ -29,7 +29,7 @@ pub struct Status {
     pub snapshot_index: u64,
     /// Why this node is diverged.
     pub diverged: Option<Arc<str>>,
-    /// While too few voters are heard to commit anything: who is missing, and for how many ticks.
+    /// While this node hears too few voters to commit anything: the missing ones, and for how many ticks.
     pub missing: Arc<[(Arc<str>, u64)]>,
     /// How many more voters may crash now without the loss of the quorum, as the leader hears them.
     pub fault_tolerance: usize,
@@ -37,7 +37,7 @@ pub struct Status {
     pub pending: usize,
     /// What the node is waiting for, in words, while it is not in a cluster with a leader.
     pub waiting_for: Option<Arc<str>>,
-    /// The state contains everything that was committed when the node was admitted to its cluster or came back to it.
+    /// The state contains everything that was committed when the node was admitted to its cluster or returned to it.
     pub is_caught_up: bool,
     /// The live sessions, oldest first.
     pub sessions: Arc<[(Arc<str>, u64)]>,
@@ -51,7 +51,7 @@ pub struct Status {
     pub next_timer: Option<u64>,
 }
 
-/// How many frames had no effect because of what they are.
+/// How many frames were ignored, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IgnoredFrames {
     pub malformed: u64,
@@ -104,10 +104,10 @@ pub struct Member {
     pub is_voter: bool,
     /// Is a voter or may become one.
     pub may_vote: bool,
-    /// Heard within the last election timeout. Only a leader hears everyone; a follower knows of itself and its
-    /// leader, and reports the others as it last heard them.
+    /// Heard within the last election timeout. Only a leader hears all members; a follower knows about itself and its
+    /// leader, and reports the others as they last were.
     pub is_active: bool,
-    /// Of the application's code on that node, as far as this node heard.
+    /// Of the application's code on that node, as far as it was reported.
     pub version: Option<Arc<str>>,
     /// The last index of its log that the leader knows of; only a leader knows.
     pub matched: Option<u64>,

@@ -23,7 +23,7 @@ pub enum Warning {
          cannot form one cluster; give one of them another channelName"
     )]
     OtherApplication { who: String, theirs: Arc<str>, ours: Arc<str>, channel_name: Arc<str> },
-    /// The methods of two members differ, and their `version` does not say so.
+    /// The methods of two members differ, although their `version` is the same.
     #[error(
         "node `{id}` has the same `version` as this node, and other methods: it lacks {ours}, this node lacks {theirs}; \
          change `version` with every change of the methods"
@@ -52,7 +52,7 @@ pub enum Warning {
     /// The channel still does not work, for another cause.
     #[error("the channel is still broken: {cause}; retrying")]
     ChannelStillBroken { cause: String },
-    /// The channel works again. There is one of these for each `ChannelBroken`.
+    /// The channel works again. Follows each `ChannelBroken`.
     #[error("the channel works again")]
     ChannelRestored,
     /// A node on this channel uses another version of the protocol.
@@ -60,7 +60,7 @@ pub enum Warning {
         "a node on this channel uses protocol version {theirs}, this node {ours}; this node ignores its frames"
     )]
     OtherVersion { theirs: u8, ours: u8 },
-    /// A peer and this node do not let each other in: another certificate, secret or channel name.
+    /// A peer and this node refuse each other: another certificate, secret or channel name.
     #[error("{cause}")]
     PeerRefused { cause: String },
     /// The channel refuses frames: a node has another secret, or a client has none.

@@ -3,12 +3,13 @@
 //! A snapshot travels in its own chunks (`transfer.rs`).
 
 pub mod frame;
+pub mod message;
 pub mod outbox;
 
 use raft_rs::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use super::identity::RaftId;
-use super::wire::frame::{RaftKind, RaftMessage, WireEntry};
+use super::wire::message::{RaftKind, RaftMessage, WireEntry};
 
 /// `None` for what must not travel: local messages, and forwarded proposals and reads. conflux dispatches requests and
 /// confirms reads itself: raft-rs forwards a proposal without its identity, and its read index can answer stale.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Facts;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::ClusterUuid;
-use crate::raft::wire::frame::ClusterAnnouncement;
+use crate::raft::wire::message::ClusterAnnouncement;
 
 /// What a node does about a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub(super) enum Resolution {
     Stop,
 }
 
-/// Decides what a node of cluster `ours` does when it hears `theirs`. `leaderless` is for how many ticks it has known
-/// no leader.
+/// Decides what a node of cluster `ours` does when it receives an announcement of `theirs`. `leaderless` is the number
+/// of ticks for which the node has known no leader.
 ///
 /// A node whose cluster holds an action never dissolves, because that action may be acknowledged. Others dissolve only
 /// for a cluster that is certain to last: one whose actions are *committed*, since then a quorum holds them and does
@@ -69,7 +69,8 @@ pub(super) struct ConflictHistory {
 }
 
 impl ConflictHistory {
-    /// Each of these is true the first time.
+    // The first report of each: true once.
+
     pub fn is_new_size(&mut self, id: &Arc<str>, cluster_size: u32) -> bool {
         self.sizes.len() < KNOWN_MAX && self.sizes.insert((id.clone(), cluster_size))
     }
@@ -90,8 +91,8 @@ impl ConflictHistory {
         self.rivals.len() < KNOWN_MAX && self.rivals.insert(cluster)
     }
 
-    /// Whether to answer a ClusterAnnouncement of this cluster now; if so, the next is answered only `apart` ticks
-    /// later.
+    /// Whether to answer a ClusterAnnouncement of this cluster now; if so, the next one is answered after `apart` ticks
+    /// at the earliest.
     pub fn may_answer(&mut self, cluster: ClusterUuid, now: u64, apart: u64) -> bool {
         self.answered_at.retain(|_, at| now - *at < apart);
         if self.answered_at.contains_key(&cluster) || self.answered_at.len() >= KNOWN_MAX {

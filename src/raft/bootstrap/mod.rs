@@ -5,10 +5,10 @@
 //! commit index reach it only as facts.
 //!
 //! The map: `state_machine` moves a node from phase to phase; `phase` lists the phases; `peers` remembers the nodes
-//! that sent Discover; `conflict` decides between two clusters. The
-//! parts of the state machine: `founding` founds a cluster with peers; `applications` separates two applications;
-//! `succession` decides between a cluster and its recovered successor; `note` detects a cluster that is founded where
-//! another one ended; `messages` builds messages and warnings.
+//! that sent Discover; `conflict` decides between two clusters. The parts of the state machine: `founding` founds a
+//! cluster with peers; `applications` separates two applications; `succession` decides between a cluster and its
+//! recovered successor; `note` detects a cluster that is founded where another one ended; `messages` builds messages
+//! and warnings.
 //!
 //! Safety: an incarnation accepts at most one roster, and a cluster exists only if all N members of its roster accepted
 //! it. Therefore two clusters never share an incarnation, and no quorum of one can count for the other. Liveness: a
@@ -29,7 +29,7 @@ pub use state_machine::{Bootstrap, Note};
 
 use super::events::{Target, Warning};
 use super::identity::{ClusterUuid, Incarnation};
-use super::wire::frame::{Message, Roster};
+use super::wire::message::{BootstrapMessage, Roster};
 use crate::error::Error;
 
 /// The node's present knowledge of its channel and its Raft group (without a group, those facts are false).
@@ -51,8 +51,8 @@ pub struct Facts {
     pub is_closing: bool,
     /// There may be a cluster from which this node receives nothing yet.
     pub cluster_was_found: bool,
-    /// The channel works. Says nothing about a group: it is true or false without one as well. While it is false,
-    /// time stands still for membership, for silence then means nothing.
+    /// The channel works. It is independent of a group. While it is false, the bootstrap counts no ticks, because
+    /// silence then means nothing.
     pub channel_is_healthy: bool,
 }
 
@@ -76,21 +76,21 @@ impl Facts {
 pub enum Event {
     /// Join the channel under this incarnation, leaving it under the former one.
     Join(Incarnation),
-    /// Say this, in a frame of the present cluster.
-    Send(Target, Message),
-    /// The cluster of this roster exists: build its raft group. `campaign`: for an election at once; true for one
-    /// node of the roster, the lowest, so that the others need not wait for an election timeout.
+    /// Send this message in a frame of the present cluster.
+    Send(Target, BootstrapMessage),
+    /// The cluster of this roster exists: build its raft group. `campaign`: start an election at once; true for the
+    /// lowest node of the roster, so that the others need not wait for an election timeout.
     Founded { roster: Roster, campaign: bool },
     /// This node is a new incarnation, and belongs to no cluster: drop the raft group, if there is one. A `Join`
     /// follows. Whether that is worth a `Warning::StartingOver` is the node's choice.
     NewIncarnation { why: String },
     /// The cluster of this node has a successor, whose log has what was committed up to `kept`: it has ended.
     Superseded { by: Incarnation, successor: ClusterUuid, kept: u64 },
-    /// This node is a new incarnation and waits for the successor of its cluster to let it in: put the raft group
-    /// aside, and drop it when it is in. Until now it was `former`. A `Join` follows.
+    /// This node is a new incarnation and waits until the successor of its cluster admits it: put the raft group aside,
+    /// and drop it after the admission. Until now this node was `former`. A `Join` follows.
     LeftForSuccessor { former: Incarnation },
-    /// The successor is not heard any more: this node is the incarnation again that gave way, with the raft group that
-    /// was put aside. A `Join` follows.
+    /// The successor is silent: this node becomes its former incarnation again, with the raft group that was put aside.
+    /// A `Join` follows.
     ReturnedToFormer,
     /// Information for an operator.
     Warn(Warning),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::raft::application::Application;
 use crate::raft::identity::Incarnation;
 
-/// The number of remembered nodes, so that a crowded channel cannot fill the memory.
+/// The limit of remembered nodes, so that a crowded channel cannot fill the memory.
 const HEARD_MAX: usize = 1_024;
 
 /// The nodes with our cluster size that sent something recently.
@@ -88,14 +88,14 @@ impl Peers {
         self.rival_heard_at.is_some_and(|at| now - at <= self.fresh)
     }
 
-    /// The ids heard lately, our own included, sorted.
+    /// The ids of recent Discovers and our own, sorted.
     pub fn ids(&self, my_id: &Arc<str>, now: u64) -> Vec<Arc<str>> {
         let heard = self.heard.values().filter(|heard| self.is_fresh(heard, now)).map(|heard| &heard.id);
         let ids: BTreeSet<&Arc<str>> = heard.chain([my_id]).collect();
         ids.into_iter().cloned().collect()
     }
 
-    /// How many other nodes are without a cluster, or were a short while ago.
+    /// The number of other nodes without a cluster, now or shortly before.
     pub fn newcomers(&self, my_id: &Arc<str>, now: u64) -> usize {
         let near = self.heard.values().filter(|heard| now - heard.at <= self.near).map(|heard| &heard.id);
         let ids: BTreeSet<&Arc<str>> = near.filter(|id| *id != my_id).collect();

@@ -5,28 +5,28 @@
 use std::collections::BTreeSet;
 
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::Roster;
+use crate::raft::wire::message::Roster;
 
-/// A node's progress into a cluster. One incarnation only moves down this list, but for `Waiting` and
-/// `Seeking`, which alternate; everything else back to `Seeking` takes a new incarnation.
+/// A node's progress into a cluster. An incarnation only moves down this list, except that `Waiting` and `Seeking`
+/// alternate; any other return to `Seeking` takes a new incarnation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// sends Discover, and has promised nothing.
+    /// Sends Discover, and has accepted no roster.
     Seeking,
-    /// There is a cluster, whose leader will let it in: sends Discover at intervals, founds nothing.
+    /// There is a cluster, and its leader will admit this node: sends Discover at intervals, founds nothing.
     Waiting { cluster: ClusterUuid, since: u64, until: u64 },
-    /// Has accepted a roster, and does not know whether all of it did.
+    /// Has accepted a roster, and does not know whether all of its members did.
     Accepted { roster: Roster, cluster: ClusterUuid, accepted_by: BTreeSet<Incarnation>, until: u64 },
-    /// The cluster exists, but has not been seen to commit anything: it may have been dead from the start.
+    /// The cluster exists, but this node has seen no commit: its founders may have ended before there was a leader.
     Founded { roster: Roster, cluster: ClusterUuid, until: u64 },
     /// In a cluster that has had a leader.
     Member { cluster: ClusterUuid },
-    /// Failed: hears and says nothing.
+    /// Failed: ignores all messages, and sends none.
     Stopped,
 }
 
 impl Phase {
-    /// The cluster that the node is in, and by which it marks its frames; [`ClusterUuid::NONE`] before it is in one.
+    /// The cluster of this node, which its frames name; [`ClusterUuid::NONE`] before it is in one.
     pub fn cluster(&self) -> ClusterUuid {
         match self {
             Phase::Founded { cluster, .. } | Phase::Member { cluster } => *cluster,
@@ -36,7 +36,7 @@ impl Phase {
         }
     }
 
-    /// In a cluster, dead or alive: the node has a raft group.
+    /// In a cluster, with or without a quorum: the node has a raft group.
     pub fn is_in_cluster(&self) -> bool {
         matches!(self, Phase::Founded { .. } | Phase::Member { .. })
     }

@@ -1,7 +1,7 @@
 //! The state machine of the bootstrap: seek, accept, found, join, start over.
 //!
-//! Called by the node of the core with every tick and every message of membership. It must never take a step that
-//! lets one incarnation accept a second roster.
+//! Called by the node of the core with every tick and every [`BootstrapMessage`]. It must never take a step that lets
+//! one incarnation accept a second roster.
 
 mod applications;
 mod founding;
@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::raft::application::Application;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{Ancestor, ClusterAnnouncement, Message, Roster};
+use crate::raft::wire::message::{Ancestor, BootstrapMessage, ClusterAnnouncement, Roster};
 use crate::raft::{Options, ReplicaRecord, Target, Warning};
 
 use applications::Refusal;
@@ -30,7 +30,7 @@ use succession::FormerMembership;
 
 /// Brings one node into a cluster, and watches for other clusters.
 ///
-/// Feed it with `tick`, `note_frame` and `hear`; after each, take events with `poll` until there are none.
+/// Its inputs are `tick`, `note_frame` and `handle_message`; after each, `poll` returns events until there are none.
 ///
 /// Invariants:
 /// - an incarnation accepts at most one roster (`me` changes on every way back from `Accepted`);
@@ -59,7 +59,7 @@ pub struct Bootstrap {
     /// Ticks with a healthy channel so far.
     now: u64,
     phase: Phase,
-    /// The last members index of the leader that this node waits for, and when this node repeated it.
+    /// The last members index of the leader by which this node waits to be admitted, and when this node repeated it.
     members_index: u64,
     admission_requested_at: Option<u64>,
     peers: Peers,
@@ -88,8 +88,7 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// A node that has just started, with an incarnation drawn from `random generator`; the random generator is kept
-    /// for jitter.
+    /// A node that has just started. `rng` draws its incarnation, and later the jitter.
     pub fn new(options: &Options, mut rng: ChaCha8Rng) -> Self {
         let timing = Timing::new(options);
         let mut bootstrap = Self {
@@ -129,7 +128,7 @@ impl Bootstrap {
         bootstrap
     }
 
-    /// A node that comes back with its log, and so with its incarnation and its replica.
+    /// A node that restarts with its log, and so with its incarnation and its replica.
     pub fn resumed(options: &Options, rng: ChaCha8Rng, replica: ReplicaRecord) -> Self {
         let mut bootstrap = Self::new(options, rng);
         bootstrap.events.clear();
@@ -163,7 +162,7 @@ impl Bootstrap {
         }
     }
 
-    /// The leader of this cluster let this node in.
+    /// The leader of this cluster admitted this node.
     pub fn admitted(&mut self, cluster: ClusterUuid, cluster_size: usize) {
         self.cluster_size = cluster_size;
         self.former = None;
@@ -230,49 +229,23 @@ impl Bootstrap {
         }
     }
 
-    /// Discover, Accept, ClusterAnnouncement or IdInUse arrived, to all or to the present incarnation. Other messages
-    /// change nothing.
-    pub fn handle_message(&mut self, from: Incarnation, message: &Message, facts: &Facts) {
+    /// A message arrived, to all or to the present incarnation.
+    pub fn handle_message(&mut self, from: Incarnation, message: &BootstrapMessage, facts: &Facts) {
         self.see_facts(facts);
         // A channel may return our own broadcasts.
         if from == self.me || self.phase == Phase::Stopped {
             return;
         }
         match message {
-            Message::Discover { id, cluster_size, application, may_vote, .. } => {
+            BootstrapMessage::Discover { id, cluster_size, application, may_vote, .. } => {
                 self.handle_discover(from, id, (*cluster_size, *may_vote), application, facts);
             }
-            Message::Accept(roster) => self.handle_accept(from, roster),
-            Message::ClusterAnnouncement(announcement) => self.handle_announcement(from, announcement, facts),
-            Message::IdInUse { id } => self.handle_id_in_use(id),
-            Message::OtherApplication { cluster, theirs } => self.handle_refusal(*cluster, theirs),
-            Message::Closing { .. }
-            | Message::Raft(_)
-            | Message::Requests(_)
-            | Message::Outcomes { .. }
-            | Message::Received { .. }
-            | Message::MemberInfo { .. }
-            | Message::StartQuery { .. }
-            | Message::StartReply { .. }
-            | Message::StartRefused { .. }
-            | Message::Removed { .. }
-            | Message::Chunk(_)
-            | Message::ChunkReceived { .. }
-            | Message::OperationRequest { .. }
-            | Message::OperationReply { .. }
-            | Message::StateHash { .. }
-            | Message::Disagrees { .. }
-            | Message::Diverged { .. }
-            | Message::Recover
-            | Message::RecoveryVoteRequest { .. }
-            | Message::RecoveryVoteGranted
-            | Message::RecoveryVoteRejected { .. }
-            | Message::Released
-            | Message::AppProbe
-            | Message::AppProbeReply
-            | Message::Unreachable { .. }
-            | Message::SilenceQuery { .. }
-            | Message::SilenceReply { .. } => {}
+            BootstrapMessage::Accept(roster) => self.handle_accept(from, roster),
+            BootstrapMessage::ClusterAnnouncement(announcement) => {
+                self.handle_announcement(from, announcement, facts)
+            }
+            BootstrapMessage::IdInUse { id } => self.handle_id_in_use(id),
+            BootstrapMessage::OtherApplication { cluster, theirs } => self.handle_refusal(*cluster, theirs),
         }
     }
 
@@ -281,7 +254,7 @@ impl Bootstrap {
         self.events.pop_front()
     }
 
-    // ---- What time brings ------------------------------------------------------------------------------------------
+    // ---- Ticks -----------------------------------------------------------------------------------------------------
 
     fn leave_overdue_phase(&mut self, facts: &Facts) {
         match &self.phase {
@@ -292,7 +265,7 @@ impl Bootstrap {
             Phase::Accepted { until, .. } if *until <= self.now => {
                 self.become_new_incarnation("not every founder accepted the roster in time")
             }
-            // With a leader the first commit is in flight: a node that left now might take the quorum with it.
+            // With a leader the first commit is imminent: if this node left now, the quorum might be lost.
             Phase::Founded { until, .. } if *until <= self.now && !facts.has_leader => {
                 self.become_new_incarnation("the founded cluster had no leader in time");
             }
@@ -308,7 +281,7 @@ impl Bootstrap {
         }
     }
 
-    /// Our cluster is dead, it has no actions, and there are other nodes to found a cluster with.
+    /// Our cluster has lost its quorum and has no actions, and there are other nodes to found a cluster with.
     ///
     /// Silence alone is no proof, because this node may be in the minority of a partition; leaving would then cost the
     /// others a voter. But a cluster without a quorum has lost at least N - ⌊N/2⌋ of its N founders. Only with as many
@@ -319,8 +292,8 @@ impl Bootstrap {
             && self.peers.newcomers(&self.id, self.now) >= self.cluster_size - self.cluster_size / 2
     }
 
-    /// Our cluster holds actions, as far as this node knows: one that has just come back from its disk may have none,
-    /// and its vote is needed to keep those of others.
+    /// Whether our cluster holds actions, as far as this node knows. A node that has just restarted from its disk may
+    /// have none itself, but its vote is needed to keep those of others.
     pub(super) fn cluster_holds_actions(&self, facts: &Facts) -> bool {
         injected_bug!(LeavesActionsOfOthers, return facts.holds_actions);
         facts.holds_actions || self.knows_of_actions
@@ -358,7 +331,7 @@ impl Bootstrap {
         self.warn(self.waiting_for_nodes(heard));
     }
 
-    // ---- What others say -------------------------------------------------------------------------------------------
+    // ---- Messages --------------------------------------------------------------------------------------------------
 
     fn handle_discover(
         &mut self,
@@ -376,7 +349,7 @@ impl Bootstrap {
             && !facts.is_closing
             && (self.phase.is_in_cluster() || self.me < from)
         {
-            self.send(Target::One(from), Message::IdInUse { id: id.clone() });
+            self.send(Target::One(from), BootstrapMessage::IdInUse { id: id.clone() });
         }
         if is_foreign {
             // It cannot be a founder.
@@ -411,7 +384,7 @@ impl Bootstrap {
             Phase::Accepted { roster, accepted_by, .. } if roster == theirs => {
                 let is_news = accepted_by.insert(from);
                 if is_news {
-                    let answer = Message::Accept(roster.clone());
+                    let answer = BootstrapMessage::Accept(roster.clone());
                     self.send(Target::One(from), answer);
                     self.found_if_agreed();
                 }
@@ -469,8 +442,8 @@ impl Bootstrap {
         }
     }
 
-    /// Waits to be admitted. A leader that says where its members last changed admits who repeats that. Once a tick at
-    /// most, for a former leader may say something else.
+    /// Waits to be admitted. A leader announces the index at which its members last changed, and admits a node that
+    /// repeats it. This node repeats one index per tick at most, because a former leader may announce another.
     pub(super) fn request_admission(&mut self, from: Incarnation, announcement: &ClusterAnnouncement) {
         self.wait_for(announcement.cluster);
         let is_news = announcement.members_index > 0 && announcement.members_index != self.members_index;
@@ -536,7 +509,7 @@ impl Bootstrap {
 
     // ---- Steps between phases --------------------------------------------------------------------------------------
 
-    /// Does not found a cluster for a while, and waits for the one that was announced.
+    /// Waits for the announced cluster, and founds none meanwhile.
     pub(super) fn wait_for(&mut self, cluster: ClusterUuid) {
         let mut waits_since = self.now;
         if let Phase::Waiting { since, .. } = &self.phase {
@@ -544,7 +517,7 @@ impl Bootstrap {
         } else {
             self.announces_at = self.now + self.timing.slow_interval(&mut self.rng);
         }
-        let until = self.now + self.timing.here_holds();
+        let until = self.now + self.timing.announcement_holds();
         self.phase = Phase::Waiting { cluster, since: waits_since, until };
     }
 
@@ -577,7 +550,7 @@ impl Bootstrap {
         self.answered_by = self.now + self.timing.answer();
     }
 
-    /// The cluster that this node waited for is gone. The node has accepted no roster, so it keeps its incarnation.
+    /// The cluster that this node waited for is silent. The node has accepted no roster, so it keeps its incarnation.
     fn seek(&mut self) {
         self.phase = Phase::Seeking;
         self.announces_at = self.now;

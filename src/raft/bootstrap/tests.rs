@@ -11,7 +11,7 @@ use super::{Bootstrap, Event, Facts, Phase};
 use crate::error::Error;
 use crate::raft::application::Application;
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{ClusterAnnouncement, Message, Roster};
+use crate::raft::wire::message::{BootstrapMessage, ClusterAnnouncement, Roster};
 use crate::raft::{Options, Target, Warning};
 
 const ALONE: Facts = Facts::ALONE;
@@ -55,21 +55,21 @@ fn ticks(node: &mut Bootstrap, count: u64, facts: &Facts) -> Vec<Event> {
         .collect()
 }
 
-fn hears(node: &mut Bootstrap, from: u128, message: &Message, facts: &Facts) -> Vec<Event> {
+fn hears(node: &mut Bootstrap, from: u128, message: &BootstrapMessage, facts: &Facts) -> Vec<Event> {
     node.handle_message(incarnation(from), message, facts);
     events(node)
 }
 
-fn discover(id: &str, cluster_size: u32) -> Message {
+fn discover(id: &str, cluster_size: u32) -> BootstrapMessage {
     discover_of(id, cluster_size, true)
 }
 
-fn discover_of(id: &str, cluster_size: u32, may_vote: bool) -> Message {
+fn discover_of(id: &str, cluster_size: u32, may_vote: bool) -> BootstrapMessage {
     let (version, application, members_index) = ("".into(), Application::default(), 0);
-    Message::Discover { id: id.into(), cluster_size, version, application, members_index, may_vote }
+    BootstrapMessage::Discover { id: id.into(), cluster_size, version, application, members_index, may_vote }
 }
 
-fn announcement(cluster: u128, holds_actions: bool, has_leader: bool) -> Message {
+fn announcement(cluster: u128, holds_actions: bool, has_leader: bool) -> BootstrapMessage {
     let (cluster, ancestors) = (other_cluster(cluster), Vec::new());
     let application = Application::default();
     let (cluster_size, members_index) = (3, 0);
@@ -82,7 +82,7 @@ fn announcement(cluster: u128, holds_actions: bool, has_leader: bool) -> Message
         application,
         members_index,
     };
-    Message::ClusterAnnouncement(announcement)
+    BootstrapMessage::ClusterAnnouncement(announcement)
 }
 
 fn other_cluster(number: u128) -> ClusterUuid {
@@ -103,11 +103,11 @@ fn roster_with(node: &Bootstrap, others: &[(u128, &str)]) -> Roster {
 }
 
 fn is_accept(event: &Event) -> bool {
-    matches!(event, Event::Send(_, Message::Accept(_)))
+    matches!(event, Event::Send(_, BootstrapMessage::Accept(_)))
 }
 
 fn is_discover_to_all(event: &Event) -> bool {
-    matches!(event, Event::Send(Target::All, Message::Discover { .. }))
+    matches!(event, Event::Send(Target::All, BootstrapMessage::Discover { .. }))
 }
 
 fn is_new_incarnation(event: &Event) -> bool {
@@ -119,14 +119,14 @@ fn is_founded(event: &Event) -> bool {
 }
 
 fn here_to(event: &Event, to: Target) -> bool {
-    matches!(event, Event::Send(target, Message::ClusterAnnouncement(_)) if *target == to)
+    matches!(event, Event::Send(target, BootstrapMessage::ClusterAnnouncement(_)) if *target == to)
 }
 
 /// Node `a`, which accepted a roster with `b` below and `c` above it.
 fn acceptor() -> (Bootstrap, Roster) {
     let mut node = node(3);
     let roster = roster_with(&node, &[(LOW, "b"), (HIGH, "c")]);
-    hears(&mut node, LOW, &Message::Accept(roster.clone()), &ALONE);
+    hears(&mut node, LOW, &BootstrapMessage::Accept(roster.clone()), &ALONE);
     assert!(matches!(node.phase(), Phase::Accepted { .. }), "{:?}", node.phase());
     (node, roster)
 }
@@ -134,7 +134,7 @@ fn acceptor() -> (Bootstrap, Roster) {
 /// Node `a`, which founded with `b` and `c`, and has not seen a commit.
 fn founder() -> Bootstrap {
     let (mut node, roster) = acceptor();
-    hears(&mut node, HIGH, &Message::Accept(roster), &ALONE);
+    hears(&mut node, HIGH, &BootstrapMessage::Accept(roster), &ALONE);
     assert!(matches!(node.phase(), Phase::Founded { .. }), "{:?}", node.phase());
     node
 }
@@ -234,7 +234,7 @@ fn the_lowest_of_n_nodes_proposes_by_accepting() {
     hears(&mut node, HIGH, &discover("b", 3), &ALONE);
     let events = hears(&mut node, HIGH + 1, &discover("c", 3), &ALONE);
     let roster = roster_with(&node, &[(HIGH, "b"), (HIGH + 1, "c")]);
-    assert!(events.contains(&Event::Send(Target::All, Message::Accept(roster))), "{events:?}");
+    assert!(events.contains(&Event::Send(Target::All, BootstrapMessage::Accept(roster))), "{events:?}");
 }
 
 #[test]
@@ -250,9 +250,9 @@ fn a_proposal_is_not_accepted_while_a_lower_node_is_near() {
     let mut node = node(2);
     hears(&mut node, LOW, &discover("b", 2), &ALONE);
     let roster = roster_with(&node, &[(LOW + 1, "c")]);
-    assert_eq!(hears(&mut node, LOW + 1, &Message::Accept(roster.clone()), &ALONE), []);
+    assert_eq!(hears(&mut node, LOW + 1, &BootstrapMessage::Accept(roster.clone()), &ALONE), []);
     ticks(&mut node, 22, &ALONE);
-    let events = hears(&mut node, LOW + 1, &Message::Accept(roster), &ALONE);
+    let events = hears(&mut node, LOW + 1, &BootstrapMessage::Accept(roster), &ALONE);
     assert!(events.iter().any(is_accept), "`b` is gone, and the proposal was repeated: {events:?}");
 }
 
@@ -265,14 +265,14 @@ fn of_an_id_heard_from_two_incarnations_neither_counts() {
     hears(&mut node, HIGH, &discover("b", 2), &ALONE);
     assert!(!ticks(&mut node, 10, &ALONE).iter().any(is_accept));
     // The lower one lives: it proposes, and is accepted.
-    assert!(hears(&mut node, LOW, &Message::Accept(lower), &ALONE).iter().any(is_accept));
+    assert!(hears(&mut node, LOW, &BootstrapMessage::Accept(lower), &ALONE).iter().any(is_accept));
 }
 
 #[test]
 fn a_node_that_has_promised_is_not_founded_with() {
     let mut node = node(2);
     let elsewhere = Roster(vec![(incarnation(HIGH), "b".into()), (incarnation(HIGH + 1), "c".into())]);
-    hears(&mut node, HIGH, &Message::Accept(elsewhere), &ALONE);
+    hears(&mut node, HIGH, &BootstrapMessage::Accept(elsewhere), &ALONE);
     let events = hears(&mut node, HIGH, &discover("b", 2), &ALONE);
     assert!(!events.iter().any(is_accept), "{events:?}");
 }
@@ -281,7 +281,7 @@ fn a_node_that_has_promised_is_not_founded_with() {
 fn whoever_hears_others_founding_without_it_leaves_them_the_time_to() {
     let mut node = node(2);
     let elsewhere = Roster(vec![(incarnation(LOW), "b".into()), (incarnation(LOW + 1), "c".into())]);
-    hears(&mut node, LOW, &Message::Accept(elsewhere), &ALONE);
+    hears(&mut node, LOW, &BootstrapMessage::Accept(elsewhere), &ALONE);
     assert!(!hears(&mut node, HIGH, &discover("d", 2), &ALONE).iter().any(is_accept));
     assert!(!ticks(&mut node, 21, &ALONE).iter().any(is_accept));
     hears(&mut node, HIGH, &discover("d", 2), &ALONE);
@@ -306,10 +306,10 @@ fn only_a_well_formed_roster_that_names_us_rightly_is_accepted() {
         let mut node = node(3);
         let mut roster = good(&node);
         spoil(&mut roster);
-        hears(&mut node, LOW, &Message::Accept(roster), &ALONE);
+        hears(&mut node, LOW, &BootstrapMessage::Accept(roster), &ALONE);
         assert_eq!(*node.phase(), Phase::Seeking, "spoilt roster {number} was accepted");
         let roster = good(&node);
-        assert!(hears(&mut node, LOW, &Message::Accept(roster), &ALONE).iter().any(is_accept));
+        assert!(hears(&mut node, LOW, &BootstrapMessage::Accept(roster), &ALONE).iter().any(is_accept));
     }
 }
 
@@ -317,7 +317,7 @@ fn only_a_well_formed_roster_that_names_us_rightly_is_accepted() {
 fn an_incarnation_accepts_one_roster_ever() {
     let (mut node, _) = acceptor();
     let second = roster_with(&node, &[(LOW + 1, "d"), (HIGH + 1, "e")]);
-    assert_eq!(hears(&mut node, LOW + 1, &Message::Accept(second), &ALONE), []);
+    assert_eq!(hears(&mut node, LOW + 1, &BootstrapMessage::Accept(second), &ALONE), []);
 }
 
 #[test]
@@ -333,23 +333,23 @@ fn an_acceptance_is_repeated_until_a_leader_is_known() {
 fn a_new_acceptance_is_answered_at_once_and_a_repeated_one_is_not() {
     let mut node = node(4);
     let roster = roster_with(&node, &[(LOW, "b"), (HIGH, "c"), (HIGH + 1, "d")]);
-    hears(&mut node, LOW, &Message::Accept(roster.clone()), &ALONE);
-    let answer = Event::Send(Target::One(incarnation(HIGH)), Message::Accept(roster.clone()));
-    assert_eq!(hears(&mut node, HIGH, &Message::Accept(roster.clone()), &ALONE), [answer]);
-    assert_eq!(hears(&mut node, HIGH, &Message::Accept(roster), &ALONE), []);
+    hears(&mut node, LOW, &BootstrapMessage::Accept(roster.clone()), &ALONE);
+    let answer = Event::Send(Target::One(incarnation(HIGH)), BootstrapMessage::Accept(roster.clone()));
+    assert_eq!(hears(&mut node, HIGH, &BootstrapMessage::Accept(roster.clone()), &ALONE), [answer]);
+    assert_eq!(hears(&mut node, HIGH, &BootstrapMessage::Accept(roster), &ALONE), []);
 }
 
 #[test]
 fn n_acceptances_found_the_cluster_and_the_lowest_campaigns() {
     let (mut node, roster) = acceptor();
-    let events = hears(&mut node, HIGH, &Message::Accept(roster.clone()), &ALONE);
+    let events = hears(&mut node, HIGH, &BootstrapMessage::Accept(roster.clone()), &ALONE);
     assert!(events.contains(&Event::Founded { roster: roster.clone(), campaign: false }), "{events:?}");
     assert_eq!(node.phase().cluster(), roster.uuid());
 
     let mut lowest = self::node(2);
     hears(&mut lowest, HIGH, &discover("b", 2), &ALONE);
     let roster = roster_with(&lowest, &[(HIGH, "b")]);
-    let events = hears(&mut lowest, HIGH, &Message::Accept(roster.clone()), &ALONE);
+    let events = hears(&mut lowest, HIGH, &BootstrapMessage::Accept(roster.clone()), &ALONE);
     assert!(events.contains(&Event::Founded { roster, campaign: true }), "{events:?}");
 }
 
@@ -395,7 +395,7 @@ fn a_roster_one_of_whose_founders_promised_another_is_given_up_at_once() {
         (incarnation(LOW + 1), "d".into()),
         (incarnation(LOW + 2), "e".into()),
     ]);
-    assert!(hears(&mut node, LOW, &Message::Accept(another), &ALONE).iter().any(is_new_incarnation));
+    assert!(hears(&mut node, LOW, &BootstrapMessage::Accept(another), &ALONE).iter().any(is_new_incarnation));
 }
 
 #[test]
@@ -456,17 +456,19 @@ fn a_peer_that_connects_receives_what_was_announced_before() {
         events(node)
     };
     let mut node = node(2);
-    let to_peer = |event: &Event, is_it: fn(&Message) -> bool| matches!(event, Event::Send(Target::One(peer), message) if *peer == incarnation(HIGH) && is_it(message));
+    let to_peer = |event: &Event, is_it: fn(&BootstrapMessage) -> bool| matches!(event, Event::Send(Target::One(peer), message) if *peer == incarnation(HIGH) && is_it(message));
     let sent = sent_to(&mut node, &ALONE);
     assert!(
-        matches!(&sent[..], [event] if to_peer(event, |message| matches!(message, Message::Discover { .. })))
+        matches!(&sent[..], [event] if to_peer(event, |message| matches!(message, BootstrapMessage::Discover { .. })))
     );
 
     hears(&mut node, HIGH, &discover("b", 2), &ALONE);
     ticks(&mut node, 1, &ALONE);
     assert!(matches!(node.phase(), Phase::Accepted { .. }), "{:?}", node.phase());
     let sent = sent_to(&mut node, &ALONE);
-    assert!(matches!(&sent[..], [event] if to_peer(event, |message| matches!(message, Message::Accept(_)))));
+    assert!(
+        matches!(&sent[..], [event] if to_peer(event, |message| matches!(message, BootstrapMessage::Accept(_))))
+    );
 }
 
 // ---- A node that may not vote -----------------------------------------------------------------------------------------
@@ -478,7 +480,7 @@ fn a_node_that_may_not_vote_founds_nothing_and_is_no_founder_for_others() {
         let mut node = Bootstrap::new(&options, ChaCha8Rng::from_seed(options.seed));
         let mut heard = hears(&mut node, u128::MAX, &discover("b", cluster_size as u32), &ALONE);
         let roster = roster_with(&node, &[(u128::MAX, "b")]);
-        heard.extend(hears(&mut node, u128::MAX, &Message::Accept(roster), &ALONE));
+        heard.extend(hears(&mut node, u128::MAX, &BootstrapMessage::Accept(roster), &ALONE));
         heard.extend(ticks(&mut node, 100, &ALONE));
         assert!(!heard.iter().any(|event| is_accept(event) || is_founded(event)), "{heard:?}");
     }

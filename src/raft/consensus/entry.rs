@@ -1,10 +1,10 @@
 //! The content of an entry of the log.
 //!
-//! raft-rs gives an entry two byte strings. Of an action, `data` is its JSON text, untouched from the method's answer
-//! to the reducer, and `context` the [`Request`] below, or a [`SystemAction`] that the leader logs on its own account;
-//! both are followed by the time of the evaluation. Of what else conflux itself logs, `data` is empty and `context` says
-//! what it is; an entry with neither marks the start of a leader's term. Of a change of the configuration, `data` is
-//! raft-rs's, and `context` an [`Admission`] or empty.
+//! raft-rs gives an entry two byte strings. For an action, `data` is its JSON text, unchanged from the method's answer
+//! to the reducer, and `context` is the [`Request`] below, or a [`SystemAction`] of the leader; the time of the
+//! evaluation follows both. Other entries of conflux have an empty `data`, and `context` describes them; an entry with
+//! neither marks the start of a leader's term. For a change of the configuration, `data` is raft-rs's, and `context` is
+//! an [`Admission`] or empty.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::raft::coordination::{NO_TIME, SystemAction, TimerChange, mix};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
-use crate::raft::wire::frame::Outcome;
+use crate::raft::wire::message::Outcome;
 
 /// Terms and indexes stay below this, so that they are exact as JavaScript numbers and far from overflowing.
 pub const NUMBER_MAX: u64 = 1 << 53;
-/// Where a cluster's log starts: the founding voters sit in a snapshot at this index and term, so that no replica
+/// Where a cluster's log starts: a snapshot at this index and term contains the founding voters, so that no replica
 /// ever starts from a configuration that is not in its log's past.
 pub const FOUNDING_INDEX: u64 = 1;
 pub const FOUNDING_TERM: u64 = 1;
@@ -34,11 +34,11 @@ pub enum Context {
     /// The quorum was lost; the cluster continues from this log under another name, with one voter.
     /// What the former cluster committed up to the index `kept` is certainly in this log.
     Epoch { cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, missing: Vec<Arc<str>>, kept: u64 },
-    /// Outcomes that the entry of the next action of the same origin has no room for: see [`Request::observed`].
+    /// Outcomes for which the entry of the origin's next action has no room: see [`Request::observed`].
     Observed { origin: RaftId, start: u64, observed: Vec<(u64, Outcome)> },
-    /// These are the starts of members that the cluster hears from here on.
+    /// The cluster accepts these starts of members from here on.
     Started { starts: Vec<(RaftId, Start)> },
-    /// The leader logs it on its own account. `data` is its action for the reducer, or empty.
+    /// An action of the leader's own. `data` is the action for the reducer, or empty.
     System(SystemAction),
 }
 
@@ -47,7 +47,7 @@ const REQUEST: u8 = 0;
 /// The first byte of the encoding of [`Context::System`].
 const SYSTEM: u8 = 6;
 
-/// The context of a change of the configuration that lets a newcomer in.
+/// The context of a change of the configuration that admits a newcomer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
     pub incarnation: Incarnation,
@@ -56,7 +56,7 @@ pub struct Admission {
     pub may_vote: bool,
 }
 
-/// Whose call an entry belongs to (thesis §6.3: a client's id and serial number).
+/// The call that an entry belongs to (thesis §6.3: a client's id and serial number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId {
     /// The incarnation that performed, as its raft id.
@@ -68,7 +68,7 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// Well mixed: neighbors have nothing in common.
+    /// Consecutive requests have unrelated seeds.
     pub fn seed(&self) -> u64 {
         [self.origin, self.start, self.sequence].into_iter().fold(0, |seed, part| mix(seed ^ part))
     }
@@ -80,10 +80,10 @@ pub struct Request {
     pub id: RequestId,
     /// The oldest sequence number that its origin still waits for: whatever is below may be forgotten.
     pub floor: u64,
-    /// Outcomes of the same origin's earlier requests that became no entry and that the origin may not have heard.
+    /// Outcomes of the same origin's earlier requests that became no entry and that the origin may not have received.
     ///
-    /// They were evaluated before this action, so once it is committed they stand: a later leader repeats them. If it
-    /// evaluated them again, the origin's calls would have been evaluated out of their order.
+    /// They were evaluated before this action, so they are final once it is committed: a later leader repeats them. If
+    /// it evaluated them again, it would evaluate the origin's calls out of order.
     pub observed: Vec<(u64, Outcome)>,
 }
 
@@ -93,7 +93,7 @@ impl Context {
         context.first() == Some(&REQUEST)
     }
 
-    /// Whether the context of an entry with an action says that no call made it.
+    /// Whether an entry with this context has an action of the leader's own.
     pub fn is_system(context: &[u8]) -> bool {
         context.first() == Some(&SYSTEM)
     }
@@ -112,7 +112,7 @@ impl Context {
         }
     }
 
-    /// `None` if the bytes are none of ours; such an entry changes nothing, on any node.
+    /// `None` if the bytes are no context; such an entry changes nothing, on any node.
     pub fn decode(context: &Bytes) -> Option<Self> {
         Some(Self::decode_stamped(context)?.0)
     }

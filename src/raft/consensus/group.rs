@@ -34,7 +34,7 @@ use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 use crate::raft::snapshot::{self, Snapshot};
 use crate::raft::wire;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 use append_flow::AppendFlow;
 use learner_answers::{Asked, LearnerAnswers};
 use unsaved::{Installing, Unsaved};
@@ -64,8 +64,8 @@ pub struct RaftGroup {
     /// The term in which, and the index up to which, the log is known to match the leader's.
     received: (u64, u64),
     learner_answers: LearnerAnswers,
-    /// As a leader: when each member last answered.
-    answered_at: BTreeMap<RaftId, u64>,
+    /// As a leader: when each learner last answered.
+    learners_answered_at: BTreeMap<RaftId, u64>,
     /// The last append response of this tick: to whom, in which term, up to which index.
     acknowledged: Option<(RaftId, u64, u64)>,
     committed: VecDeque<Entry>,
@@ -162,7 +162,7 @@ impl RaftGroup {
             receipts: Vec::new(),
             received: (0, 0),
             learner_answers: LearnerAnswers::default(),
-            answered_at: BTreeMap::new(),
+            learners_answered_at: BTreeMap::new(),
             acknowledged: None,
             committed: VecDeque::new(),
             conf_index: applied,
@@ -261,7 +261,7 @@ impl RaftGroup {
     /// Whether a member answered within the last election timeout, as the leader knows it. raft-rs forgets at intervals
     /// which members were active, and a learner answers less often than a voter.
     pub fn is_active(&self, id: RaftId) -> bool {
-        let answered_at = self.answered_at.get(&id).filter(|_| !self.is_voter(id));
+        let answered_at = self.learners_answered_at.get(&id).filter(|_| self.is_learner(id));
         let answered = answered_at.is_some_and(|answered_at| self.now < answered_at + self.timing.election());
         answered || self.raw.raft.prs().get(id).is_some_and(|progress| progress.recent_active)
     }
@@ -275,7 +275,7 @@ impl RaftGroup {
         others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
     }
 
-    /// Follows no leader from now on, and drops its pending messages: the replica takes no more part in its cluster.
+    /// Follows no leader from now on, and drops the pending messages: the replica no longer takes part in its cluster.
     pub fn step_down(&mut self) {
         let term = self.raw.raft.term;
         self.raw.raft.become_follower(term, raft_rs::INVALID_ID);
@@ -288,7 +288,7 @@ impl RaftGroup {
     }
 
     pub fn campaign(&mut self) {
-        // Fails only if there is no reason to campaign: this node is the leader, or not a voter.
+        // Fails only if this node is the leader, or no voter.
         let _ = self.raw.campaign();
         self.draw_election_timeout();
     }
@@ -309,9 +309,6 @@ impl RaftGroup {
             return;
         }
         injected_bug!(CountsHalfAsQuorum, self.counts_twice(from, &message));
-        if self.is_leader() && self.is_member(from) {
-            self.answered_at.insert(from, self.now);
-        }
         if message.kind == RaftKind::Receipt {
             return self.handle_receipt(from, message);
         }
@@ -319,6 +316,9 @@ impl RaftGroup {
         let message = wire::incoming(message, from, self.raw.raft.id);
         if guard::admits(&self.raw, &message) {
             asked.into_iter().for_each(|asked| self.learner_answers.note(asked));
+            if self.is_leader() && self.is_learner(from) {
+                self.learners_answered_at.insert(from, self.now);
+            }
             // raft-rs rejects messages that it cannot use, such as a response of a former member; that is not an error
             // here.
             if message.get_msg_type() == MessageType::MsgAppendResponse {
@@ -379,7 +379,7 @@ impl RaftGroup {
         self.raw.report_snapshot(to, status);
     }
 
-    /// The member that needs a snapshot.
+    /// The members that need a snapshot.
     pub fn take_wants_snapshot(&mut self) -> Vec<RaftId> {
         std::mem::take(&mut self.wants_snapshot)
     }
@@ -449,7 +449,7 @@ impl RaftGroup {
             }
             self.raw.advance_append_async(ready);
             if commits_change && self.committed.iter().any(|entry| self.must_wait(entry)) {
-                // The answers tell which members have it.
+                // The answers show which members have it.
                 self.raw.ping();
             }
             let is_long_held = storage == Storage::Overdue && (must_save || !self.unsaved.is_empty());
@@ -488,7 +488,7 @@ impl RaftGroup {
         committed.any(|entry| entry.entry_type != EntryType::EntryNormal)
     }
 
-    /// Takes raft-rs's new entries, term and vote, and a leader's snapshot, into the log; gives them as a write.
+    /// Puts raft-rs's new entries, term and vote, and a leader's snapshot, into the log. Returns them as a write.
     fn take_write(&mut self, ready: &mut Ready, must_save: bool) -> Write {
         let mut write = Write { entries: ready.take_entries(), ..Write::default() };
         if !ready.snapshot().is_empty() {
@@ -516,7 +516,8 @@ impl RaftGroup {
         write
     }
 
-    /// The oldest entry that is committed and not taken yet; none while it waits for others to know of it.
+    /// The oldest entry that is committed and not taken yet; none while it waits until a quorum knows that it is
+    /// committed.
     pub fn next_committed(&mut self) -> Option<Entry> {
         let must_wait = self.committed.front().is_some_and(|entry| self.must_wait(entry));
         if must_wait { None } else { self.committed.pop_front() }

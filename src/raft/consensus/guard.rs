@@ -10,11 +10,11 @@ use raft_rs::eraftpb::{ConfChangeV2, Entry, EntryType, Message, MessageType};
 use super::entry::NUMBER_MAX;
 use super::log::Log;
 
-/// raft-rs's own contexts are a campaign's name and our read contexts (8 bytes); more is not ours.
+/// The contexts of raft-rs are a campaign's name and our read contexts (8 bytes).
 const CONTEXT_BYTES_MAX: usize = 64;
 
-/// Whether raft-rs can take the message without harm. `false` is what a forged, damaged or misplaced one gets; a
-/// message that is merely late is fine and left to raft-rs.
+/// Whether raft-rs can take the message without a panic. A forged, damaged or misdirected message is rejected; a late
+/// one is left to raft-rs.
 pub fn admits(raw: &RawNode<Log>, message: &Message) -> bool {
     let raft = &raw.raft;
     let numbers = [
@@ -36,11 +36,12 @@ pub fn admits(raw: &RawNode<Log>, message: &Message) -> bool {
     match message.get_msg_type() {
         MessageType::MsgAppend => is_wellformed_append(raw, message),
         MessageType::MsgHeartbeat => {
-            // From a leader that we outgrew it only makes us say so; from ours, it never commits what we lack.
+            // A former leader's heartbeat only makes raft-rs answer with the term; our leader's never commits what we
+            // lack.
             (message.term < raft.term || message.commit <= last_index) && !leads_twice(raw, message)
         }
         MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => message.entries.is_empty(),
-        // Made here, of an image whose form was checked, when all its chunks have come (`transfer.rs`).
+        // Made by this node from an image that was checked, once all its chunks have arrived (`transfer.rs`).
         MessageType::MsgSnapshot => {
             message.get_snapshot().get_metadata().term <= message.term && !leads_twice(raw, message)
         }
@@ -66,12 +67,12 @@ pub fn admits(raw: &RawNode<Log>, message: &Message) -> bool {
     }
 }
 
-/// Entries run on from `index` without a gap, their terms never fall, none is above the message's term, and none
-/// contradicts what is committed here (paper §5.3, §5.4).
+/// Whether the entries are contiguous from `index`, their terms never decrease, none is above the message's term, and
+/// none contradicts what is committed here (paper §5.3, §5.4).
 fn is_wellformed_append(raw: &RawNode<Log>, message: &Message) -> bool {
     let raft = &raw.raft;
     if message.log_term == 0 {
-        // raft-rs answers 0 for an index beyond its end, too: such entries would match there, and leave a gap.
+        // raft-rs gives term 0 for an index beyond its end: such entries would match there, and leave a gap.
         return false;
     }
     let mut index = message.index;
@@ -82,7 +83,7 @@ fn is_wellformed_append(raw: &RawNode<Log>, message: &Message) -> bool {
             return false;
         }
         (index, term) = (entry.index, entry.term);
-        // raft-rs answers 0 for an index that it no longer has.
+        // raft-rs gives term 0 for an index that it no longer has.
         let ours = raft.raft_log.term(index).unwrap_or(0);
         if index <= raft.raft_log.committed && ours != 0 && ours != term {
             return false;
@@ -91,7 +92,7 @@ fn is_wellformed_append(raw: &RawNode<Log>, message: &Message) -> bool {
     message.log_term <= message.term && index < NUMBER_MAX && !leads_twice(raw, message)
 }
 
-/// A change of the configuration is one that raft-rs can apply; no node is number 0.
+/// Whether raft-rs can apply a change of the configuration; no node has the number 0.
 fn is_wellformed(entry: &Entry) -> bool {
     entry.entry_type == EntryType::EntryNormal
         || ConfChangeV2::parse_from_bytes(&entry.data)

@@ -35,7 +35,7 @@ pub struct Log {
     snapshot_has_state: bool,
     /// raft-rs starts from this configuration instead of the snapshot's.
     starts_from: Option<ConfState>,
-    /// A node needs a snapshot that names him as a member, and ours does not.
+    /// A member needs a snapshot that names it, and ours does not.
     is_snapshot_wanted: std::cell::Cell<bool>,
 }
 
@@ -57,7 +57,7 @@ impl Log {
         }
     }
 
-    /// Takes the place of a log that was moved elsewhere.
+    /// Replaces a log that was moved elsewhere.
     pub fn nothing() -> Self {
         Self {
             compacted: Position::default(),
@@ -73,7 +73,7 @@ impl Log {
         }
     }
 
-    /// The log of a node that comes back; `snapshot` is the decoded image of what was recovered.
+    /// The log of a node that restarts; `snapshot` is the decoded image of what was recovered.
     pub fn resume(snapshot: &Snapshot, recovered: StoredState) -> Self {
         let mut log = Self::start(snapshot, recovered.snapshot, 0);
         log.compacted = recovered.compacted;
@@ -101,7 +101,7 @@ impl Log {
         self.actions > 0 || self.snapshot_has_state
     }
 
-    /// What raft-rs starts from, if nothing else is said.
+    /// What raft-rs starts from, unless `starts_from` is set.
     pub fn conf_state_mut(&mut self) -> &mut ConfState {
         &mut self.conf_state
     }
@@ -118,7 +118,7 @@ impl Log {
         self.compacted
     }
 
-    /// A node asked for a snapshot that we do not have; asking resets it.
+    /// Whether a member needs a snapshot that we do not have; this call resets it.
     pub fn takes_wish_for_snapshot(&self) -> bool {
         self.is_snapshot_wanted.take()
     }
@@ -143,7 +143,7 @@ impl Log {
         self.hard_state = hard_state;
     }
 
-    /// Appends entries, first dropping whatever stands at their indexes and behind (paper §5.3).
+    /// Appends entries; first drops the entries at their indexes and behind (paper §5.3).
     pub fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(
@@ -186,7 +186,7 @@ impl Log {
         *self = Self { hard_state, ..Self::start(snapshot, record, 0) };
     }
 
-    /// Drops entries up to `index`, which a snapshot covers; where the log begins now.
+    /// Drops the entries up to `index`, which a snapshot covers. Returns where the log begins now.
     pub fn compact(&mut self, index: u64) -> Position {
         assert!(index <= self.snapshot.position.index, "compacting to {index}, which no snapshot covers");
         while self.compacted.index < index
@@ -207,13 +207,13 @@ impl Log {
         self.bytes
     }
 
-    /// The same of the entries from `first` on; of those that are kept.
+    /// The same for the entries from `first` on, as far as the log still has them.
     pub fn bytes_from(&self, first: u64) -> u64 {
         self.entries_from(first.max(self.compacted.index + 1)).map(size).sum()
     }
 
-    /// Drops what the snapshot covers, but for what is behind `needed`, and for at most so many entries and bytes;
-    /// where the log begins now.
+    /// Drops the entries that the snapshot covers, except for those behind `needed` and at most so many entries and
+    /// bytes. Returns where the log begins now.
     pub fn compact_behind_snapshot(
         &mut self,
         slack_entries: u64,
@@ -239,8 +239,8 @@ impl Log {
     }
 }
 
-/// Whether a call made it, or what it does to the timers: what a change of the configuration carries is not the application's, and the members'
-/// sessions are nothing that a cluster could lose.
+/// Whether the entry has an action of the application, or changes timers. A change of the configuration has none, and
+/// the sessions of members are nothing that a cluster could lose.
 pub fn is_action(entry: &Entry) -> bool {
     entry.entry_type == EntryType::EntryNormal
         && (Context::is_request(&entry.context)
@@ -278,7 +278,7 @@ impl raft_rs::Storage for Log {
         let range = (low - first) as usize..(high - first) as usize;
         let max_size = max_size.into();
         let mut entries = match max_size {
-            // Cloning what the limit then cuts off would cost more than the send itself when a peer lags far behind.
+            // For a peer that lags far behind, cloning entries that the limit then drops would cost more than sending.
             Some(limit) => {
                 let mut bytes = 0;
                 let within = |entry: &&Entry| {
@@ -308,8 +308,8 @@ impl raft_rs::Storage for Log {
         Ok(Log::last_index(self))
     }
 
-    /// raft-rs at the receiver drops a snapshot that does not name it: a learner that joined after ours was taken, and
-    /// now needs one, waits for the next.
+    /// The receiver's raft-rs drops a snapshot that does not name the receiver: a learner that was admitted after our
+    /// snapshot waits for the next one.
     fn snapshot(&self, request_index: u64, to: u64) -> Result<RaftSnapshot> {
         if self.snapshot.position.index < request_index || !self.names(to) {
             self.is_snapshot_wanted.set(true);
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
     use crate::raft::Incarnation;
     use crate::raft::consensus::entry::FOUNDING_TERM;
-    use crate::raft::wire::frame::Roster;
+    use crate::raft::wire::message::Roster;
 
     fn entry(index: u64, term: u64, data: &'static str) -> Entry {
         Entry { index, term, data: data.into(), ..Entry::default() }

@@ -1,20 +1,19 @@
 //! Limits the bytes in flight to a peer to what its link carries within a short time.
 //!
-//! Used by `transfer.rs` for chunks and by `group/window.rs` for appends. A slow line keeps in a queue what it is given
-//! too fast, and heartbeats and the channel's echoes wait in that queue. So the queue is measured by the delay of
-//! acknowledgements, beyond what the line takes without one, and kept short (as LEDBAT does, RFC 6817).
+//! Used by `transfer.rs` for chunks and by `group/window.rs` for appends. A slow line queues what arrives too fast, and
+//! heartbeats and the channel's echoes wait in that queue. The delay of acknowledgements, beyond that of the line
+//! without a queue, measures the queue, which is kept short (as LEDBAT does, RFC 6817).
 
 use super::timing::Timing;
 
-/// A window begins with so many bytes, and about doubles with each one that is acknowledged, until the line's queue
-/// grows. A peer whose disk is slow acknowledges late as well: this much it gets in any case.
+/// A window begins with so many bytes, and about doubles with each acknowledged window until the line's queue grows. It
+/// never becomes smaller, because a peer with a slow disk acknowledges late too.
 const BYTES_MIN: usize = 16 << 10;
-/// A window below this is that of a line that carries less than some 10 Mbit/s.
+/// A line with a smaller window carries less than about 10 Mbit/s.
 const NARROW_BYTES: usize = 128 << 10;
-/// What is not acknowledged may be lost after so many heartbeats, or twice as long as the last took; each time that it
-/// seems so, the next takes twice as long, but so often only.
+/// The time after which something counts as lost doubles with each loss, at most so often.
 const FAILURES_MAX: u32 = 3;
-/// A window is sent in so many pieces: what is acknowledged of one tells how the others do.
+/// A window is sent in so many pieces, so that the acknowledgement of one measures the line for the others.
 const PIECES: usize = 4;
 
 /// What may be in flight to one peer.
@@ -28,12 +27,12 @@ pub struct Pace {
     outstanding: usize,
     /// The shortest delay so far: what the line takes without a queue.
     shortest_ticks: u64,
-    /// The queue has grown once: from here on the window widens with care.
+    /// The queue has grown once: from now on the window widens slowly.
     is_measured: bool,
     narrowed_at: u64,
     /// The longest of the last delays.
     delay_ticks: u64,
-    /// So often was something not acknowledged in time, since something was.
+    /// How often something was not acknowledged in time since the last acknowledgement.
     failures: u32,
     timing: Timing,
 }
@@ -73,7 +72,7 @@ impl Pace {
         }
     }
 
-    /// The same line, for something else: nothing of that is in flight yet.
+    /// The same line for another transfer, of which nothing is in flight yet.
     pub fn anew(&self, bytes_max: usize) -> Self {
         let bytes_min = BYTES_MIN.min(bytes_max);
         let window = self.window.clamp(bytes_min, bytes_max);
@@ -94,7 +93,7 @@ impl Pace {
         2 * self.outstanding > self.window
     }
 
-    /// What is larger should be sent in pieces of this size.
+    /// Larger messages should be sent in pieces of this size.
     pub fn piece(&self) -> usize {
         (self.window / PIECES).max(self.bytes_min.div_ceil(PIECES))
     }
@@ -104,7 +103,8 @@ impl Pace {
         flight.age(now) >= self.due_ticks()
     }
 
-    /// It is lost: something has arrived that was sent so much later that no reordering explains it (as RFC 8985 decides).
+    /// It is lost: something that was sent much later has arrived, and no reordering explains that (as RFC 8985
+    /// decides).
     pub fn is_overtaken(&self, flight: Flight, arrived_sent_at: u64) -> bool {
         flight.sent_at + self.timing.reordering_max() < arrived_sent_at
     }
@@ -121,7 +121,7 @@ impl Pace {
     }
 
     fn due_ticks(&self) -> u64 {
-        // What follows something small may be as much as the line's queue may hold.
+        // Behind a small flight there may be as much as the line's queue may hold.
         let queue_ticks = if self.is_measured { self.timing.queue_max() } else { 0 };
         let due_ticks = self.timing.heartbeat() + 2 * (self.delay_ticks + queue_ticks);
         due_ticks.min(self.timing.acknowledgement_late_max())
@@ -132,18 +132,19 @@ impl Pace {
         Flight { bytes, sent_at: now, outstanding: self.outstanding }
     }
 
-    /// Nothing is known of it but that it is not in flight any more.
+    /// It is no longer in flight; nothing else is known.
     pub fn ended(&mut self, flight: Flight) {
         self.outstanding -= flight.bytes;
     }
 
-    /// It is acknowledged, and may have been sent twice: how long the line takes is not known (Karn's algorithm, RFC 6298 §3).
+    /// It is acknowledged, and may have been sent twice, so its delay does not measure the line (Karn's algorithm, RFC
+    /// 6298 §3).
     pub fn arrived(&mut self, flight: Flight) {
         self.ended(flight);
         self.failures = self.failures.saturating_sub(1);
     }
 
-    /// Something was not acknowledged in time: the line may be slower than it was, or what it carried is lost.
+    /// Something was not acknowledged in time: the line has become slower, or has lost it.
     pub fn back_off(&mut self) {
         self.failures = (self.failures + 1).min(FAILURES_MAX);
         self.window = (self.window / 2).max(self.bytes_min);
@@ -157,23 +158,23 @@ impl Pace {
         self.failures = 0;
         let queue = delay - self.shortest_ticks;
         if queue <= self.timing.queue_max() {
-            // Only a window that was used says that the line can take more.
+            // Only a window that was used shows that the line can carry more.
             if 2 * flight.outstanding > self.window {
                 let more = if self.is_measured { flight.bytes.div_ceil(PIECES) } else { flight.bytes };
                 self.window = (self.window + more).min(self.bytes_max);
             }
         } else if flight.sent_at < self.narrowed_at {
-            // It met a queue that a wider window had made.
+            // It waited in a queue that a wider window had filled.
         } else if flight.outstanding > self.bytes_min {
             self.narrow(flight.outstanding, queue, now);
         } else if self.window == self.bytes_min && 2 * flight.outstanding > self.bytes_min {
-            // There is no less: the line itself is as slow.
+            // The window cannot become smaller: the line itself has this delay.
             self.shortest_ticks = delay;
         }
     }
 
-    /// The line took `queue` ticks for `outstanding` bytes. One measurement says little: a process may have been
-    /// stopped.
+    /// The line took `queue` ticks for `outstanding` bytes. One measurement proves little: a process may have been
+    /// paused.
     fn narrow(&mut self, outstanding: usize, queue: u64, now: u64) {
         let queue_max = self.timing.queue_max();
         let carried = (outstanding as u64 * queue_max / queue) as usize;

@@ -74,7 +74,7 @@ impl Timing {
         self.election
     }
 
-    /// A member has frames of its own for so long: whatever loses what is sent to all does so for a while.
+    /// A member gets frames of its own for so long: what loses shared frames usually persists for some time.
     pub fn own_frames_last(&self) -> u64 {
         10 * self.election
     }
@@ -90,13 +90,13 @@ impl Timing {
         10 * self.election
     }
 
-    /// A transfer of a snapshot that brought nothing for so long is given up: its peer is gone, or gave it up.
+    /// A transfer of a snapshot without progress for so long is given up: its peer has ended, or gave it up.
     pub fn transfer_given_up(&self) -> u64 {
         10 * self.election
     }
 
-    /// From one transfer of leadership because of a snapshot to the next: the present leader was elected again, so the
-    /// others are not better.
+    /// The time between two transfers of leadership because of a snapshot: if the present leader was elected again, the
+    /// others cannot do better.
     pub fn between_transfers_for_snapshot(&self) -> u64 {
         10 * self.election
     }
@@ -117,7 +117,7 @@ impl Timing {
         3 * self.election
     }
 
-    /// From one report of a diverged node to the next.
+    /// The time between two reports of a diverged node.
     pub fn between_divergence_reports(&self) -> u64 {
         2 * self.heartbeat
     }
@@ -138,8 +138,7 @@ impl Timing {
         4 * self.heartbeat
     }
 
-    /// A follower hears its leader once in a heartbeat interval: longer than that, its own clock would only wake it for
-    /// nothing.
+    /// A follower hears its leader once per heartbeat interval, so its own clock need not wake it more often.
     pub fn idle_follower(&self) -> u64 {
         2 * self.heartbeat
     }
@@ -177,12 +176,12 @@ impl Timing {
         jittered(self.heartbeat, rng)
     }
 
-    /// The same for what is said in the background: Discover while waiting, and ClusterAnnouncement.
+    /// The same for messages in the background: Discover while waiting, and ClusterAnnouncement.
     pub fn slow_interval(&self, rng: &mut ChaCha8Rng) -> u64 {
         jittered(10 * self.heartbeat, rng)
     }
 
-    /// How long an alone founder's Discover goes unanswered before it founds.
+    /// How long a single founder waits for an answer to its Discover before it founds.
     pub fn answer(&self) -> u64 {
         self.heartbeat
     }
@@ -198,13 +197,13 @@ impl Timing {
         10 * self.election.max(self.heartbeat)
     }
 
-    /// At least this long apart, a member answers the HEREs of one other cluster.
+    /// The time between two answers to the ClusterAnnouncements of one other cluster, at least.
     pub fn between_answers(&self) -> u64 {
         10 * self.heartbeat
     }
 
-    /// How long an accepted roster may take to be founded. The jitter keeps those who gave up from meeting again as
-    /// the same halves.
+    /// How long an accepted roster may take to be founded. The jitter prevents that the nodes that gave up form the
+    /// same halves again.
     pub fn until_founded(&self, rng: &mut ChaCha8Rng) -> u64 {
         10 * self.heartbeat + below(10 * self.heartbeat, rng)
     }
@@ -219,7 +218,7 @@ impl Timing {
         self.leader_is_lost() + below(2 * self.election, rng)
     }
 
-    /// How long without a leader before that counts against a cluster with actions that meets another.
+    /// The time without a leader after which a cluster with actions counts as leaderless when it meets another.
     pub fn leader_is_lost(&self) -> u64 {
         10 * self.election
     }
@@ -229,12 +228,12 @@ impl Timing {
         2 * self.election
     }
 
-    /// How long a ClusterAnnouncement keeps its hearer from founding.
-    pub fn here_holds(&self) -> u64 {
+    /// How long a ClusterAnnouncement keeps its receiver from founding.
+    pub fn announcement_holds(&self) -> u64 {
         10 * self.election
     }
 
-    /// How long a node waits for others before it says so, and from one such warning to the next.
+    /// How long a node waits for others before it warns, and between two such warnings.
     pub fn until_warning(&self) -> u64 {
         4 * self.election
     }

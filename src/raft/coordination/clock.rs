@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Times stay below this, so that they are exact as JavaScript numbers.
 const NUMBER_MAX: u64 = 1 << 53;
 
-/// The time of an entry that carries none: it is older than clocks, or no action.
+/// The time of an entry without one: it is from before there were clocks, or has no action.
 pub const NO_TIME: u64 = 0;
 
 /// The latest time, in milliseconds since 1970, that an entry up to an index carries; 0 before the first.
@@ -25,14 +25,14 @@ impl ClusterClock {
         self.at
     }
 
-    /// An entry carries this time. A time that JavaScript has no exact number for is none: no leader ever writes it.
+    /// An entry carries this time. A time that is not exact as a JavaScript number is ignored: no leader writes it.
     pub fn advance(&mut self, at: u64) {
         if at < NUMBER_MAX {
             self.at = self.at.max(at);
         }
     }
 
-    /// The time that the leader's next entry carries if its wall clock says `wall`: never before an earlier entry's.
+    /// The time of the leader's next entry if its wall clock shows `wall`: never before that of an earlier entry.
     pub fn next(self, wall: u64) -> u64 {
         let mut clock = self;
         clock.advance(wall);

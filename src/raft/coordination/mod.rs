@@ -1,7 +1,7 @@
 //! Replicated tables about the cluster itself that the application sees, and the entries that change them.
 //!
-//! The leader makes these entries on its own account: no call requests them. Each is a [`SystemAction`], and its effect
-//! is applied from the log alone, on every node alike. Used by `node/`; it must not touch a clock or a message.
+//! The leader makes these entries itself: no call requests them. Each is a [`SystemAction`], whose effect follows from
+//! the log alone, so it is the same on every node. Used by `node/`; it must not touch a clock or a message.
 
 mod clock;
 mod presence;
@@ -27,7 +27,7 @@ pub enum SystemAction {
 }
 
 impl SystemAction {
-    /// The seed of random numbers for its evaluation: every leader that decides the same has the same.
+    /// The seed of random numbers for its evaluation: the same for every leader that decides the same.
     pub fn seed(&self) -> u64 {
         match self {
             SystemAction::TimerFired(firing) => mix(mix(firing.number) ^ firing.due),
@@ -88,7 +88,7 @@ impl Coordination {
         self.presence.forget(member);
     }
 
-    /// The cluster was recovered: the lost part of the former log may contain what this one does not.
+    /// The cluster was recovered: the lost part of the former log may contain sessions that this log does not.
     pub fn recovered(&mut self, survivor: RaftId) {
         self.recoveries += 1;
         self.presence.recovered(survivor);

@@ -16,7 +16,7 @@ const NUMBERS_SKIPPED_BY_RECOVERY: u64 = 1_000_000;
 /// For each member, its newest session.
 ///
 /// Invariants:
-/// - a number is used once: they rise in the whole cluster;
+/// - numbers are unique and rise in the whole cluster;
 /// - a member has at most one live session, and so has an id;
 /// - an ended session never becomes live again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

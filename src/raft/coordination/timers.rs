@@ -1,7 +1,7 @@
 //! The replicated timers: which method runs when.
 //!
-//! A leader evaluates a timer that is due, and its entry moves the timer to its next time. When that is, JavaScript
-//! decides on the leader; here are only times. What a timer's rule says is the façade's business.
+//! A leader evaluates a timer that is due, and its entry moves the timer to its next time. JavaScript on the leader
+//! decides that time from the timer's rule; this file only keeps times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct Timers {
 /// One timer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timer {
-    /// Tells a timer from an earlier one of the same name.
+    /// Distinguishes a timer from an earlier one of the same name.
     pub number: u64,
     /// When it fires next, in milliseconds since 1970.
     pub due: u64,

@@ -1,6 +1,6 @@
 //! The replicated member list, and what else the log says about the cluster itself.
 //!
-//! It changes only as entries of the log are applied, and so is the same on every node at the same applied index; it
+//! It changes only when entries of the log are applied, so it is the same on every node at the same applied index. It
 //! is part of every snapshot. raft-rs knows which members vote (`group.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
-use crate::raft::wire::frame::{Ancestor, Roster};
+use crate::raft::wire::message::{Ancestor, Roster};
 
 /// The number of former names that a cluster keeps.
 pub const ANCESTORS_MAX: usize = 16;
@@ -26,11 +26,11 @@ pub struct Members {
     members: BTreeMap<RaftId, (Incarnation, Arc<str>)>,
     /// Members that are in the former half of a joint configuration only.
     leaving: Vec<RaftId>,
-    /// The last start of each member that keeps its log. Images of older versions have none: they travel behind the
-    /// rest (`snapshot.rs`).
+    /// The last start of each member that keeps its log. Images of older versions have none, so in an image they are
+    /// behind the rest (`snapshot.rs`).
     #[serde(skip)]
     starts: BTreeMap<RaftId, Start>,
-    /// Members that never become voters. They travel behind the starts.
+    /// Members that never become voters. In an image they are behind the starts.
     #[serde(skip)]
     non_voting: BTreeSet<RaftId>,
 }
@@ -86,7 +86,7 @@ impl Members {
         self.members.iter().filter(move |(_, (_, other))| &**other == id).map(|(raft_id, _)| *raft_id)
     }
 
-    /// The entry at `index` resizes the cluster, unless another after the index `after` has.
+    /// The entry at `index` resizes the cluster, unless an entry after the index `after` has already done so.
     pub fn resize(&mut self, cluster_size: u32, after: u64, index: u64) {
         if !self.is_resized_after(after) {
             (self.cluster_size, self.resized_at) = (cluster_size, index);

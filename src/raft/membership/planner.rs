@@ -23,7 +23,7 @@ pub struct ClusterView {
     pub has_transfer_target: bool,
     pub members: Vec<MemberView>,
     pub newcomers: Vec<Newcomer>,
-    /// Silent ticks after which a member counts as dead; and after which it does if a new incarnation has its id.
+    /// After so many silent ticks a member counts as dead; after `absent_ticks` if a new incarnation has its id.
     pub dead_ticks: u64,
     pub absent_ticks: u64,
 }
@@ -85,7 +85,7 @@ pub fn next(view: &ClusterView) -> Option<Step> {
         let has_others = view.voters().count() > 1;
         me.is_removal_requested && has_others || !me.is_voter || view.should_yield(me) && has_others
     };
-    // Without a transfer target, other members are handled first: leavers are replaced by members that stay.
+    // Without a transfer target, other members come first: members that stay replace those that leave.
     if view.has_transfer_target && view.me().is_some_and(hands_over) {
         return Some(Step::TransferLeadership);
     }
@@ -207,8 +207,9 @@ impl ClusterView {
         twin.or_else(stranger)
     }
 
-    /// Whether a voter is one for want of another: it was the last one of a cluster that was recovered. Of two such voters
-    /// neither yields, or they would transfer leadership to each other forever.
+    /// Whether a voter should give its vote to another member, because it should not vote: it was the last voter of a
+    /// cluster that was recovered. Of two such voters neither yields, or they would transfer leadership to each other
+    /// forever.
     fn should_yield(&self, voter: &MemberView) -> bool {
         let mut others = self.voters().filter(|other| other.raft_id != voter.raft_id);
         !voter.may_vote && others.all(|other| other.may_vote)
@@ -244,8 +245,8 @@ impl ClusterView {
         if let Some(dead) = others().find(|voter| voter.silent_ticks >= self.dead_ticks) {
             return Some(remove(vec![dead.raft_id]));
         }
-        // A member that may be dead is the one to remove, once that is certain: demoting another one would leave fewer
-        // alive.
+        // If a member may be dead, it will be removed once that is certain: demoting another one would leave fewer
+        // living voters.
         if others().any(|voter| self.may_be_dead(voter)) {
             return None;
         }
@@ -253,7 +254,7 @@ impl ClusterView {
         Some(Step::Change { promote: None, demote: Some(voter.raft_id), remove: Vec::new() })
     }
 
-    /// Learners that are dead, or turned out to be second processes of a living member.
+    /// Removes a learner that is dead, or is a second process of a living member.
     fn tidy(&self) -> Option<Step> {
         let is_twin = |learner: &MemberView| {
             self.members.iter().any(|member| {

@@ -8,7 +8,7 @@ use super::reads::Read;
 use super::replica::Replica;
 use crate::raft::consensus::entry::Context;
 use crate::raft::identity::{Incarnation, RaftId};
-use crate::raft::wire::frame::{OperationReply, OperationRequest};
+use crate::raft::wire::message::{OperationReply, OperationRequest};
 
 /// A node requests something of the leader of `term`. The reply, if there is one already.
 pub(super) fn handle_request(
@@ -26,7 +26,7 @@ pub(super) fn handle_request(
         leader_state.reads.add(from, request_id);
         return None;
     }
-    // Before an entry of its own term is applied, a leader does not know all that is committed.
+    // Before an entry of its own term is applied, a leader does not know everything that is committed.
     if !leader_state.sessions.is_open() {
         return None;
     }
@@ -72,8 +72,8 @@ pub(super) fn handle_request(
     }
 }
 
-/// Begins a confirmation round for all reads that came since the last one. Those that came before an entry of this
-/// leader's term was applied wait for that: only then does it know all that is committed (thesis §6.4).
+/// Begins a confirmation round for all reads since the last one. Until an entry of this leader's term is applied, reads
+/// wait: only then does the leader know everything that is committed (thesis §6.4).
 pub(super) fn begin_round(replica: &mut Replica) {
     let Some(leader_state) = replica.leader_state.as_mut().filter(|leader| leader.sessions.is_open()) else {
         return;

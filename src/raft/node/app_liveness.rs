@@ -9,7 +9,7 @@ use super::replica::Replica;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Delivery, Target};
 use crate::raft::identity::Incarnation;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::LivenessMessage;
 
 /// Whether the JavaScript event loops of this node and of others respond.
 #[derive(Debug, Default)]
@@ -26,8 +26,8 @@ pub(super) struct AppLiveness {
     is_asking: bool,
 }
 
-/// A request that was sent to an earlier leader, and that JavaScript has begun with, may be what kept that leader's
-/// busy. If every leader gave up on it, it would never end: each waits twice as long as the one before.
+/// A request that JavaScript is evaluating may have blocked an earlier leader. If every leader gave up on it, it would
+/// never end: each leader waits twice as long as the one before.
 const DOUBLINGS_MAX: u32 = 10;
 
 impl AppLiveness {
@@ -59,10 +59,10 @@ impl AppLiveness {
         let voters = replica.members.iter().filter(|(member, incarnation, _)| {
             *incarnation != me && replica.group.is_voter(*member) && replica.group.is_active(*member)
         });
-        voters.for_each(|(_, voter, _)| output.send(Target::One(voter), Message::AppProbe));
+        voters.for_each(|(_, voter, _)| output.send(Target::One(voter), LivenessMessage::AppProbe));
     }
 
-    /// A batch is delivered to JavaScript; one of its requests was sent to so many earlier leaders.
+    /// A batch is delivered to JavaScript; `attempts`: to how many earlier leaders a request in it was sent.
     pub(super) fn note_batch(&mut self, batch: &[Delivery], attempts: u32) {
         self.is_asking = batch.iter().any(|delivery| matches!(delivery, Delivery::AppProbe));
         (self.has_begun, self.attempts) = (false, attempts);
@@ -74,7 +74,7 @@ impl AppLiveness {
         if std::mem::take(&mut self.is_asking)
             && let Some(leader) = self.asked_by.take()
         {
-            output.send(Target::One(leader), Message::AppProbeReply);
+            output.send(Target::One(leader), LivenessMessage::AppProbeReply);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Keeps nodes of other applications out of a cluster: the leader compares newcomers and members with the living
 //! members.
 //!
-//! Over several deploys an application may come to have none of the methods that it was founded with, so that nothing
-//! older than the last word of each member counts. Founding is `bootstrap/state_machine/applications.rs`.
+//! Over several deployments an application may replace all the methods that it had at the founding. Therefore only the
+//! newest report of each member counts. `bootstrap/state_machine/applications.rs` does the same for founders.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Target, Warning};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::{BootstrapMessage, MembershipMessage};
 
-/// No more differences than these are reported.
+/// The limit of reported differences.
 const REPORTED_MAX: usize = 64;
 
 /// The differences between applications that this node has reported.
@@ -35,26 +35,31 @@ pub(super) struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// The members that live, with what they have said of their application.
+    /// The living members, with their applications as far as they have reported them.
     fn living(&self) -> Vec<(Incarnation, Option<&Application>)> {
         let Self { me, timing, replica, .. } = self;
         let lives = |member: RaftId| {
-            let heard = replica.heard.get(&member);
-            member == me.raft_id() || heard.is_some_and(|heard| heard + timing.election() > replica.now)
+            let heard_at = replica.liveness.heard_at(member);
+            member == me.raft_id()
+                || heard_at.is_some_and(|heard_at| heard_at + timing.election() > replica.liveness.now())
         };
         let members = replica.members.iter().filter(|(member, ..)| lives(*member));
         members.map(|(member, incarnation, _)| (incarnation, replica.applications.get(&member))).collect()
     }
 }
 
-/// What a node tells the members of itself; `asks`: they are to do the same.
-pub(super) fn member_info(options: &Options, asks: bool) -> Message {
-    Message::MemberInfo { version: options.version.clone(), application: options.application.clone(), asks }
+/// The message in which a node describes itself to the members; `asks`: they answer with theirs.
+pub(super) fn member_info(options: &Options, asks: bool) -> MembershipMessage {
+    MembershipMessage::MemberInfo {
+        version: options.version.clone(),
+        application: options.application.clone(),
+        asks,
+    }
 }
 
 impl ApplicationGuard {
-    /// A member has said of which application it is. A leader and a member of the same version each warn once if their
-    /// methods differ.
+    /// A member has reported its application. A leader and a member of the same version each warn once if their methods
+    /// differ.
     pub(super) fn compare_methods(
         &mut self,
         facts: &Facts,
@@ -81,18 +86,19 @@ impl ApplicationGuard {
         }
     }
 
-    /// The first time; of what exceeds the bound, never.
+    /// True the first time; false beyond the limit.
     fn is_new(&mut self, who: &Arc<str>, ours: &Arc<str>, theirs: &Arc<str>) -> bool {
         self.reported.len() < REPORTED_MAX
             && self.reported.insert((who.clone(), ours.clone(), theirs.clone()))
     }
 
-    /// A member that has come back with its log may be of another application by now. Where that is said of the leader
-    /// by two others, it is the leader that stops, with the error.
+    /// A member that has restarted with its log may be of another application now. If two others have another
+    /// application than the leader, the leader itself stops, with the error.
     pub(super) fn judge_members(&mut self, facts: &Facts, output: &mut Output) -> Result<(), Error> {
         let Facts { me, options, replica, .. } = facts;
         let living = facts.living();
-        // One against one would be decided for the leader, where a third may show that it is the leader's that differs.
+        // Of two applications the leader's would count; a third member may show that the leader's is the one that
+        // differs.
         if replica.leader_state.is_none() || living.iter().any(|(_, application)| application.is_none()) {
             return Ok(());
         }
@@ -116,8 +122,8 @@ impl ApplicationGuard {
         Ok(())
     }
 
-    /// As a leader: asks the members that live and have not said of which application they are, and judges the others
-    /// again. Words may be lost.
+    /// As a leader: asks the living members that have not reported their application, and judges the others again,
+    /// because messages may be lost.
     pub(super) fn watch(&mut self, facts: &Facts, output: &mut Output) -> Result<(), Error> {
         let living = facts.living();
         if living.iter().all(|(_, application)| *application == Some(&facts.options.application)) {
@@ -129,8 +135,8 @@ impl ApplicationGuard {
         self.judge_members(facts, output)
     }
 
-    /// Whether a newcomer is of the cluster's application; otherwise the leader refuses it as soon as it knows of all
-    /// members that live.
+    /// Whether a newcomer is of the cluster's application; otherwise the leader refuses it as soon as it knows the
+    /// applications of all living members.
     pub(super) fn judge_newcomer(
         &mut self,
         facts: &Facts,
@@ -148,7 +154,7 @@ impl ApplicationGuard {
         let lacks_sessions = facts.replica.coordination.presence.is_on() && !application.has_sessions();
         if lacks_sessions && application.goes_with(&cluster) {
             let theirs = facts.options.application.clone();
-            let refusal = Message::OtherApplication { cluster: facts.replica.cluster, theirs };
+            let refusal = BootstrapMessage::OtherApplication { cluster: facts.replica.cluster, theirs };
             output.send(Target::One(from), refusal);
             return false;
         }
@@ -161,7 +167,7 @@ impl ApplicationGuard {
         false
     }
 
-    /// Tells a node that it is of another application than the members, and this one's operator.
+    /// Refuses a node that is of another application than the members, and warns this node's operator.
     fn refuse(
         &mut self,
         facts: &Facts,
@@ -172,7 +178,7 @@ impl ApplicationGuard {
         output: &mut Output,
     ) {
         let Facts { options, replica, .. } = facts;
-        let refusal = Message::OtherApplication { cluster: replica.cluster, theirs };
+        let refusal = BootstrapMessage::OtherApplication { cluster: replica.cluster, theirs };
         output.send(Target::One(to), refusal);
         if self.is_new(id, &application.describe(), &"".into()) {
             output.warn(Warning::OtherApplication {
@@ -185,7 +191,7 @@ impl ApplicationGuard {
     }
 }
 
-/// This member is of another application than the rest, as its leader says: it stops with the error.
+/// The leader reports that this member is of another application than the others: it stops with the error.
 pub(super) fn judge_self(facts: &Facts, cluster: ClusterUuid, theirs: &Application) -> Result<(), Error> {
     let is_ours = facts.replica.cluster == cluster;
     let is_foreign = is_ours && !facts.options.application.goes_with(theirs);

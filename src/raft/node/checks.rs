@@ -1,7 +1,7 @@
 //! Checks at intervals that all members have the same state: the leader proposes a check, every node hashes its state
 //! there, and the leader notifies those whose state differs from that of a majority of the voters.
 //!
-//! What a node does that has diverged is `quarantine.rs`.
+//! `quarantine.rs` is what a diverged node does.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::raft::consensus::entry::Context;
 use crate::raft::events::{Hashed, StateHash, Target, Warning};
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::DivergenceMessage;
 
 /// From `index` on, this node's state does not match the log.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) fn propose(replica: &mut Replica, options: &Options) {
     }
     let Some(leader_state) = &mut replica.leader_state else { return };
     debug_assert!(replica.last_action <= replica.delivered_index);
-    if leader_state.comparison.begin(replica.now, replica.last_action, options)
+    if leader_state.comparison.begin(replica.liveness.now(), replica.last_action, options)
         && replica.group.propose(vec![(Context::Check.encode(), Bytes::new())]).is_ok()
     {
         leader_state.comparison.await_own(replica.group.last_index());
@@ -50,7 +50,7 @@ pub(super) fn handle_hashed(
         return None;
     }
     if let Some(leader_state) = &mut replica.leader_state {
-        leader_state.comparison.own_hashed(hashed, replica.now, options);
+        leader_state.comparison.own_hashed(hashed, replica.liveness.now(), options);
     }
     let is_of_present_state = replica.divergence.takes_awaited_hash(hashed.index);
     let (index, hash) = (hashed.index, hashed.hash.filter(|_| is_of_present_state)?);
@@ -60,7 +60,7 @@ pub(super) fn handle_hashed(
         return handle_report(replica.me.raft_id(), index, version, hash, replica, output);
     }
     if let Some(leader) = replica.leader().and_then(|leader| replica.members.incarnation(leader)) {
-        output.send(Target::One(leader), Message::StateHash { index, version, hash });
+        output.send(Target::One(leader), DivergenceMessage::StateHash { index, version, hash });
     }
     None
 }
@@ -94,7 +94,7 @@ pub(super) fn handle_report(
         if member == replica.me.raft_id() {
             own = Some(hash);
         } else if let Some(incarnation) = replica.members.incarnation(member) {
-            let message = Message::Disagrees { index, ours: hash, theirs: majority };
+            let message = DivergenceMessage::Disagrees { index, ours: hash, theirs: majority };
             output.send(Target::One(incarnation), message);
         }
     }

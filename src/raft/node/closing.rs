@@ -5,7 +5,7 @@ use super::output::Output;
 use super::replica::Replica;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::events::Target;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::MembershipMessage;
 
 /// The progress of closing.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Closing {
     is_settled: bool,
     ticks: u64,
     ticks_max: u64,
-    /// The last write before this node could go: what rests on it may be the vote that its transfer target waits for.
+    /// The last write before this node could stop: it may contain the vote that the transfer target waits for.
     last_write: Option<u64>,
 }
 
@@ -30,8 +30,8 @@ impl Closing {
         self.leaves && self.is_settled
     }
 
-    pub(super) fn message(&self) -> Message {
-        Message::Closing { leaves: self.gives_up_membership() }
+    pub(super) fn message(&self) -> MembershipMessage {
+        MembershipMessage::Closing { leaves: self.gives_up_membership() }
     }
 
     /// Announces to the other members that this node closes.
@@ -47,7 +47,7 @@ impl Closing {
         }
     }
 
-    /// Takes the next step of the way out, or waits for it. True once the node can stop. `has_ended`: no call and no
+    /// Takes the next step of closing, or waits for it. True once the node can stop. `has_ended`: no call and no
     /// operation of this node is pending.
     pub(super) fn advance(
         &mut self,
@@ -56,7 +56,7 @@ impl Closing {
         output: &mut Output,
     ) -> bool {
         let has_leader = replica.as_ref().is_some_and(|replica| replica.leader().is_some());
-        // Half of the time is for the calls, the rest for a way out that costs the others nothing.
+        // Half of the time is for the calls, the rest for leaving without a cost to the others.
         if !has_ended && has_leader && self.ticks < self.ticks_max / 2 {
             return false;
         }
@@ -72,17 +72,17 @@ impl Closing {
             replica.transfer_leadership(None);
             return false;
         }
-        // One that leaves waits until the log, or the leader, says that it is no member.
+        // A node that leaves waits until the log or the leader reports that it is no longer a member.
         !self.leaves && replica.group.is_saved(*self.last_write.get_or_insert(output.writes()))
     }
 }
 
-/// Some other member is not closing too.
+/// Whether there is a member that is not closing.
 fn has_successor(replica: &Replica) -> bool {
     replica.members.iter().filter(|(member, ..)| *member != replica.me.raft_id()).any(|(member, ..)| {
         let is_transfer_target = replica.group.is_voter(member) || replica.group.is_leader();
         is_transfer_target
             && !replica.is_closing(member)
-            && replica.silent_ticks(member, 0) < replica.timing.election()
+            && replica.liveness.silent_ticks(member, 0) < replica.timing.election()
     })
 }

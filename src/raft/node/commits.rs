@@ -1,6 +1,6 @@
-//! Gives the actions back that are committed and delivered, as far as the log reaches back.
+//! Returns the committed and delivered actions that are still in the log.
 //!
-//! For an application that follows the actions itself, and continues where it was.
+//! For an application that follows the actions itself, and continues at its last position.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const READ_BYTES_MAX: usize = 256 << 10;
 /// Committed actions of a part of the log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Commits {
-    /// What is before is not known any more.
+    /// Earlier actions are no longer in the log.
     pub first_index: u64,
     /// Up to here the log was read.
     pub read_index: u64,
@@ -39,7 +39,7 @@ pub struct CommittedAction {
 #[derive(Debug)]
 pub(super) struct History {
     begins_behind: u64,
-    /// Their requests were done before.
+    /// Entries of repeated requests.
     ignored: BTreeSet<u64>,
 }
 
@@ -56,7 +56,7 @@ impl History {
         Self { begins_behind: index, ignored: BTreeSet::new() }
     }
 
-    /// `compacted`: up to there the log is gone.
+    /// `compacted`: the log begins behind this index.
     pub(super) fn ignore(&mut self, index: u64, compacted: u64) {
         self.ignored = self.ignored.split_off(&compacted);
         self.ignored.insert(index);

@@ -1,6 +1,6 @@
 //! What a leader does about the members: asks the planner for the next change of the configuration, and executes it.
 //!
-//! What is decided stands in `planner.rs`.
+//! `planner.rs` decides.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::raft::consensus::group::RaftGroup;
 use crate::raft::events::Target;
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::membership::planner::{self, ClusterView, MemberView, Newcomer, Step};
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::{LivenessMessage, MembershipMessage};
 
 impl Replica {
-    fn removed_message(&self) -> Message {
+    fn removed_message(&self) -> MembershipMessage {
         let cluster_size = u32::try_from(self.members.cluster_size()).unwrap_or(u32::MAX);
-        Message::Removed { term: self.group.term(), cluster_size }
+        MembershipMessage::Removed { term: self.group.term(), cluster_size }
     }
 
     /// Whether the requests of an origin must not be evaluated any more: behind a change that removes the origin they
@@ -46,7 +46,7 @@ impl Replica {
     }
 
     fn transfer_target(&self, to: Option<RaftId>) -> Option<RaftId> {
-        let lately = self.now.saturating_sub(self.timing.election());
+        let lately = self.liveness.now().saturating_sub(self.timing.election());
         let may = |id: RaftId| {
             to.is_none_or(|to| to == id)
                 && !self.is_closing(id)
@@ -86,14 +86,14 @@ pub(super) fn handle_discover(
     }
     if replica.members.contains(from) {
         replica.versions.insert(from.raft_id(), version.clone());
-        replica.heard.insert(from.raft_id(), replica.now);
+        replica.liveness.note_heard(from.raft_id());
         return Discovered::Member;
     }
     injected_bug!(LetsInByOldHello, members_index => replica.group.members_index());
     // The answer to this Discover contains the present index.
     let is_present = members_index == replica.group.members_index();
     let leader_state = replica.leader_state.as_mut().filter(|_| is_present);
-    let now = replica.now;
+    let now = replica.liveness.now();
     match leader_state.is_some_and(|leader_state| leader_state.remember_newcomer(from, id, may_vote, now)) {
         true => Discovered::Newcomer,
         false => Discovered::Ignored,
@@ -147,8 +147,8 @@ fn cluster_view(replica: &mut Replica, closing: Option<&Closing>) -> Option<Clus
     // A leader that was removed only waits until it can stop leading.
     replica.members.incarnation(me)?;
     let leader_state = replica.leader_state.as_mut()?;
-    leader_state.note_commit(replica.now, replica.group.commit_index(), timing.election());
-    let newcomers = leader_state.newcomers(&replica.members, replica.now, timing.missing());
+    leader_state.note_commit(replica.liveness.now(), replica.group.commit_index(), timing.election());
+    let newcomers = leader_state.newcomers(&replica.members, replica.liveness.now(), timing.missing());
     let (since, caught_up) = (leader_state.since(), leader_state.caught_up_index());
     let removal_requested = leader_state.removal_requested.clone();
     let members = replica.members.iter().map(|(raft_id, _, id)| {
@@ -159,8 +159,9 @@ fn cluster_view(replica: &mut Replica, closing: Option<&Closing>) -> Option<Clus
             is_voter: replica.group.is_voter(raft_id),
             may_vote: replica.members.may_vote(raft_id),
             is_caught_up: is_caught_up(&replica.group, raft_id, caught_up),
-            silent_ticks: replica.silence(raft_id, since),
-            is_heard: raft_id == me || replica.heard.get(&raft_id).is_some_and(|heard| *heard > since),
+            silent_ticks: replica.liveness.silent_ticks_of_follower(raft_id, since),
+            is_heard: raft_id == me
+                || replica.liveness.heard_at(raft_id).is_some_and(|heard_at| heard_at > since),
             is_closing: replica.is_closing(raft_id) || own.is_some(),
             leaves: replica.closing.get(&raft_id).is_some_and(|notice| notice.leaves)
                 || own.is_some_and(Closing::gives_up_membership),
@@ -181,12 +182,12 @@ fn cluster_view(replica: &mut Replica, closing: Option<&Closing>) -> Option<Clus
 }
 
 /// As the leader, once per heartbeat interval: reports silent members, so that the others and the next leader know
-/// them; and for a while, that there are none.
+/// them; when all have returned, continues for some time to report that there are none.
 pub(super) fn report_silent_members(replica: &mut Replica, output: &mut Output) {
     let Some(members) = replica.silent_members() else { return };
     let Some(leader_state) = &mut replica.leader_state else { return };
-    if leader_state.reports_silence(!members.is_empty(), replica.now, replica.timing.election()) {
-        output.send(Target::All, Message::Unreachable { members });
+    if leader_state.reports_silence(!members.is_empty(), replica.liveness.now(), replica.timing.election()) {
+        output.send(Target::All, LivenessMessage::Unreachable { members });
     }
 }
 
@@ -199,7 +200,7 @@ pub(super) fn apply_change(entry: &Entry, replica: &mut Replica) -> Option<RaftI
     if let Some(admission) = Admission::decode(&entry.context) {
         let raft_id = admission.incarnation.raft_id();
         replica.table.admit(raft_id);
-        replica.heard.insert(raft_id, replica.now);
+        replica.liveness.note_heard(raft_id);
         replica.members.admit(admission.incarnation, admission.id, admission.may_vote);
         if let Some(leader_state) = &mut replica.leader_state {
             leader_state.forget_newcomer(admission.incarnation);
@@ -238,7 +239,7 @@ fn remove_member(member: RaftId, replica: &mut Replica) {
         if incarnation != replica.me {
             leader_state.notify_later(incarnation);
         }
-        // Their answers tell what they know to be committed.
+        // Their answers show what they know to be committed.
         if !replica.group.is_change_known() {
             replica.group.ping();
         }

@@ -7,7 +7,7 @@ mod learner_appends;
 
 use crate::raft::events::Delivery;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::RaftMessage;
+use crate::raft::wire::message::RaftMessage;
 use commit_piggyback::CommitPiggyback;
 use learner_appends::LearnerAppends;
 

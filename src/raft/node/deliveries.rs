@@ -62,8 +62,8 @@ impl Node {
         self.output.deliver(Delivery::Role { role, term, leader: replica.leader_id() });
     }
 
-    /// Hands JavaScript the next batch, if the last one is answered: news, then committed actions, then, only if no
-    /// committed action is left to see first, what it is to evaluate.
+    /// Hands JavaScript the next batch, if the last one is answered: pending deliveries, then committed actions, and
+    /// evaluations only if no committed action is left.
     pub(super) fn deliver(&mut self) {
         if self.delivering.is_some() {
             return;
@@ -171,8 +171,7 @@ impl Node {
         }
     }
 
-    /// Applies one committed entry. What it changes is decided here, by the log alone, so that every node decides
-    /// alike.
+    /// Applies one committed entry. The log alone decides what it changes, so that every node decides the same.
     fn apply(&mut self, entry: Entry, batch: &mut Vec<Delivery>) {
         let Some(replica) = &mut self.replica else { return };
         assert!(
@@ -263,7 +262,7 @@ impl Node {
         let Some(request) = applied else {
             replica.history.ignore(entry.index, replica.group.log().compacted().index);
             if is_provisional && let Some(LeaderState { sessions, .. }) = &mut replica.leader_state {
-                // JavaScript's provisional states rest on an action that changes nothing.
+                // JavaScript's provisional states depend on an action that changes nothing.
                 sessions.drop_provisional(replica.group.last_index());
                 batch.push(Delivery::ResetProvisional);
             }
@@ -366,8 +365,8 @@ impl Node {
         self.overdue.tick(is_write_pending, self.replica.as_mut(), &self.options, &mut self.output);
     }
 
-    /// A node that came back has reduced all that it can have reduced before: the rest of its log, or what a leader
-    /// that was elected since has put in its place.
+    /// A restarted node has reduced everything that it may have reduced before the restart: its log, or what a later
+    /// leader has put in its place.
     fn tell_replayed(&mut self, batch: &mut Vec<Delivery>) {
         let Some(replica) = &mut self.replica else {
             if std::mem::take(&mut self.is_replaying) {

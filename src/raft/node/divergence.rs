@@ -1,6 +1,6 @@
-//! Knows whether a node's state is to be trusted, and which members reported that theirs is not.
+//! Knows whether a node has diverged, and which members reported that they have.
 //!
-//! What a diverged node does is `quarantine.rs`; how one is detected is `checks.rs`.
+//! `quarantine.rs` is what a diverged node does; `checks.rs` detects one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,12 @@ use crate::raft::identity::RaftId;
 /// If a state that came from the leader diverges again, the cause is permanent.
 const RESTORES_MAX: u32 = 1;
 
-/// Whether a node's state is to be trusted.
+/// Whether this node and others have diverged.
 #[derive(Debug, Default)]
 pub(super) struct Divergence {
     diverged: Option<(u64, Error)>,
     restores: u32,
-    /// Since when this diverged node has known no leader.
-    leaderless_since: Option<u64>,
-    /// The indexes of checks whose hash JavaScript still owes, for the present state.
+    /// The indexes of checks for which JavaScript has not returned the hash of the present state yet.
     awaited_hashes: BTreeSet<u64>,
     /// The hash that this node last reported, until it is restored or informed that its state differs.
     hashed: Option<(u64, StateHash)>,
@@ -26,12 +24,12 @@ pub(super) struct Divergence {
     others: BTreeMap<RaftId, u64>,
 }
 
-/// What the state of a snapshot is to a node.
+/// What the state of a snapshot means for a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Restoration {
     /// The node has not diverged: its application follows.
     Follows,
-    /// The node is not diverged any more.
+    /// The node is no longer diverged.
     Restores,
     /// The node stays diverged.
     Refused,
@@ -46,12 +44,6 @@ impl Divergence {
         self.diverged.as_ref().map(|(_, error)| error)
     }
 
-    /// Whether a diverged node leaves leadership to the others.
-    pub(super) fn is_silent(&self, now: u64, leaderless_ticks_max: u64) -> bool {
-        let is_patient = |since| now < since + leaderless_ticks_max;
-        self.is_diverged() && self.leaderless_since.is_none_or(is_patient)
-    }
-
     /// From `index` on, this node's state does not match the log. Returns the error, unless it has diverged before.
     pub(super) fn begin(&mut self, index: u64, why: String) -> Option<Error> {
         if self.is_diverged() {
@@ -60,12 +52,6 @@ impl Divergence {
         let error = Error::Diverged { index, why };
         self.diverged = Some((index, error.clone()));
         Some(error)
-    }
-
-    /// Counts a tick.
-    pub(super) fn tick(&mut self, now: u64, has_leader: bool) {
-        let since = self.leaderless_since.unwrap_or(now);
-        self.leaderless_since = Some(since).filter(|_| self.is_diverged() && !has_leader);
     }
 
     /// The first index of a snapshot that would restore this node; `None` if none does.
@@ -89,8 +75,8 @@ impl Divergence {
         self.awaited_hashes.insert(index);
     }
 
-    /// Whether the hash at this index is of a state that this node's present one follows from. A large state is hashed
-    /// for so long that it may have been replaced meanwhile.
+    /// Whether the hash at this index is that of an earlier state in the history of the present one. Hashing a large
+    /// state takes so long that a snapshot may have replaced it meanwhile.
     pub(super) fn takes_awaited_hash(&mut self, index: u64) -> bool {
         self.awaited_hashes.remove(&index)
     }
@@ -100,7 +86,7 @@ impl Divergence {
         self.hashed = Some((index, hash));
     }
 
-    /// Whether this node last reported this hash; that has its consequence once.
+    /// Whether this node last reported this hash; true once.
     pub(super) fn takes_hash(&mut self, index: u64, hash: StateHash) -> bool {
         let is_last = self.hashed == Some((index, hash));
         if is_last {
@@ -109,13 +95,13 @@ impl Divergence {
         is_last
     }
 
-    /// Forgets the last comparison: its state was replaced, or it has had its consequence.
+    /// Forgets the last comparison: the state was replaced, or the comparison has been handled.
     fn forget_hash(&mut self) {
         injected_bug!(RemembersComparedState, return);
         self.hashed = None;
     }
 
-    /// What the state of a snapshot at `index` is to this node.
+    /// What the state of a snapshot at `index` means for this node.
     pub(super) fn restoration(&self, index: u64) -> Restoration {
         if !self.is_diverged() {
             return Restoration::Follows;

@@ -13,14 +13,18 @@ use super::configuration::{self, Discovered};
 use super::outcomes;
 use super::presence;
 use super::quarantine;
-use super::replica::{CastRecoveryVote, ClosingNotice, Replica};
+use super::replica::{CastRecoveryVote, ClosingNotice};
 use super::snapshot_transfers;
 use crate::raft::application::Application;
 use crate::raft::consensus::entry::NUMBER_MAX;
 use crate::raft::events::{Target, Warning};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::snapshot::transfer::SnapshotReason;
-use crate::raft::wire::frame::{self, Chunk, Frame, Malformed, Message, RaftKind, RaftMessage, Receivers};
+use crate::raft::wire::frame::{self, Frame, Malformed, Receivers};
+use crate::raft::wire::message::{
+    BootstrapMessage, Chunk, DivergenceMessage, LivenessMessage, MembershipMessage, Message,
+    OperationMessage, RaftKind, RaftMessage, SnapshotMessage,
+};
 
 impl Node {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
@@ -52,87 +56,51 @@ impl Node {
         self.apply_bootstrap_events();
         self.note_sender(frame.from, frame.cluster);
         for message in frame.messages {
-            // A node reports only its own cluster. A founding in progress must not be replaced.
-            let is_founding = self.replica.as_ref().is_some_and(|replica| replica.founding.is_some());
-            if matches!(&message, Message::ClusterAnnouncement(here) if here.cluster != frame.cluster || is_founding)
-            {
-                continue;
-            }
             // A message may have made this node another incarnation, to which the rest is not addressed.
             if self.is_stopped || self.bootstrap.me() != me {
                 return;
             }
-            match message {
-                Message::Discover { .. }
-                | Message::Accept(_)
-                | Message::ClusterAnnouncement(_)
-                | Message::IdInUse { .. }
-                | Message::OtherApplication { .. } => {
-                    let facts = self.facts();
-                    self.bootstrap.handle_message(frame.from, &message, &facts);
-                    self.apply_bootstrap_events();
-                    match message {
-                        Message::Discover {
-                            id,
-                            cluster_size,
-                            version,
-                            application,
-                            members_index,
-                            may_vote,
-                        } if self.may_join(frame.from, &id, &application) => {
-                            let admission = (members_index, may_vote);
-                            self.handle_discover(frame.from, &id, cluster_size, &version, admission);
-                        }
-                        Message::OtherApplication { cluster, theirs } => {
-                            let Some(replica) = &self.replica else { continue };
-                            let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
-                            let facts = applications::Facts { me, options, timing, replica };
-                            let verdict = applications::judge_self(&facts, cluster, &theirs);
-                            self.fail_unless(verdict);
-                        }
-                        _ => {}
-                    }
-                }
-                Message::Chunk(chunk) => {
-                    self.handle_chunk(frame.from, frame.cluster, &chunk);
-                    self.apply_bootstrap_events();
-                }
-                // A newcomer acknowledges the first chunks before it is in the cluster.
-                Message::ChunkReceived { transfer, bytes, held } => {
-                    if let Some(replica) = &mut self.replica {
-                        snapshot_transfers::handle_received(frame.from, transfer, bytes, &held, replica);
-                    }
-                }
-                Message::Removed { term, cluster_size } => {
-                    self.handle_removed(frame.cluster, term, cluster_size);
-                }
-                Message::Closing { .. }
-                | Message::Raft(_)
-                | Message::Requests(_)
-                | Message::Outcomes { .. }
-                | Message::Received { .. }
-                | Message::MemberInfo { .. }
-                | Message::StartQuery { .. }
-                | Message::StartReply { .. }
-                | Message::StartRefused { .. }
-                | Message::OperationRequest { .. }
-                | Message::OperationReply { .. }
-                | Message::StateHash { .. }
-                | Message::Disagrees { .. }
-                | Message::Diverged { .. }
-                | Message::Recover
-                | Message::RecoveryVoteRequest { .. }
-                | Message::RecoveryVoteGranted
-                | Message::RecoveryVoteRejected { .. }
-                | Message::Released
-                | Message::AppProbe
-                | Message::AppProbeReply
-                | Message::Unreachable { .. }
-                | Message::SilenceQuery { .. }
-                | Message::SilenceReply { .. } => {
-                    self.handle_member_message(frame.from, frame.cluster, message)
+            self.handle_message(frame.from, frame.cluster, message);
+        }
+    }
+
+    fn handle_message(&mut self, from: Incarnation, cluster: ClusterUuid, message: Message) {
+        match message {
+            Message::Bootstrap(message) => self.handle_bootstrap(from, cluster, message),
+            Message::Snapshot(message) => self.handle_snapshot(from, cluster, message),
+            // `start_guard` has handled those of the whole frame.
+            Message::Start(_) => {}
+            // All others are valid only within our own cluster.
+            _ if self.replica.as_ref().is_none_or(|replica| replica.cluster != cluster) => {}
+            Message::Raft(message) => self.handle_raft(from, message),
+            Message::Membership(message) => self.handle_membership(from, message),
+            Message::Recovery(message) => {
+                let Some(replica) = &mut self.replica else { return };
+                let (is_closing, output) = (self.closing.is_some(), &mut self.output);
+                self.quorum_recovery.handle_message(from, message, is_closing, replica, output);
+            }
+            // What follows is taken from members that this node's log knows.
+            _ if self.replica.as_ref().is_none_or(|replica| !replica.members.contains(from)) => {}
+            Message::Requests(requests) => {
+                let Some(replica) = &mut self.replica else { return };
+                if !replica.is_being_removed(from.raft_id()) {
+                    let (session, output) = (&mut self.client_session, &mut self.output);
+                    outcomes::receive_requests(from, requests, session, replica, output);
                 }
             }
+            Message::Outcomes { term, start, index, outcomes } => {
+                for (sequence, outcome) in outcomes {
+                    self.client_session.handle_outcome(term, start, sequence, index, outcome);
+                }
+            }
+            Message::Received { term, start, sequence } => {
+                if start == self.client_session.start() {
+                    self.client_session.received(term, sequence);
+                }
+            }
+            Message::Operation(message) => self.handle_operation(from, message),
+            Message::Divergence(message) => self.handle_divergence(from, message),
+            Message::Liveness(message) => self.handle_liveness(from, message),
         }
     }
 
@@ -148,7 +116,59 @@ impl Node {
         })
     }
 
-    /// A part of a snapshot arrived: for a newcomer its way into the cluster, for a member what its log lacks.
+    fn handle_bootstrap(&mut self, from: Incarnation, cluster: ClusterUuid, message: BootstrapMessage) {
+        // A node reports only its own cluster. A founding in progress must not be replaced.
+        let is_founding = self.replica.as_ref().is_some_and(|replica| replica.founding.is_some());
+        if matches!(&message, BootstrapMessage::ClusterAnnouncement(here) if here.cluster != cluster || is_founding)
+        {
+            return;
+        }
+        let facts = self.facts();
+        self.bootstrap.handle_message(from, &message, &facts);
+        self.apply_bootstrap_events();
+        match message {
+            BootstrapMessage::Discover {
+                id,
+                cluster_size,
+                version,
+                application,
+                members_index,
+                may_vote,
+            } => {
+                if self.may_join(from, &id, &application) {
+                    let admission = (members_index, may_vote);
+                    self.handle_discover(from, &id, cluster_size, &version, admission);
+                }
+            }
+            BootstrapMessage::OtherApplication { cluster, theirs } => {
+                let Some(replica) = &self.replica else { return };
+                let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
+                let facts = applications::Facts { me, options, timing, replica };
+                let verdict = applications::judge_self(&facts, cluster, &theirs);
+                self.fail_unless(verdict);
+            }
+            BootstrapMessage::Accept(_)
+            | BootstrapMessage::ClusterAnnouncement(_)
+            | BootstrapMessage::IdInUse { .. } => {}
+        }
+    }
+
+    fn handle_snapshot(&mut self, from: Incarnation, cluster: ClusterUuid, message: SnapshotMessage) {
+        match message {
+            SnapshotMessage::Chunk(chunk) => {
+                self.handle_chunk(from, cluster, &chunk);
+                self.apply_bootstrap_events();
+            }
+            // A newcomer acknowledges the first chunks before it is in the cluster.
+            SnapshotMessage::ChunkReceived { transfer, bytes, held } => {
+                if let Some(replica) = &mut self.replica {
+                    snapshot_transfers::handle_received(from, transfer, bytes, &held, replica);
+                }
+            }
+        }
+    }
+
+    /// A part of a snapshot arrived: it admits a newcomer, and gives a member what its log lacks.
     fn handle_chunk(&mut self, from: Incarnation, cluster: ClusterUuid, chunk: &Chunk) {
         let is_expected = match &self.replica {
             Some(replica) => snapshot_transfers::is_expected(from, cluster, chunk, replica),
@@ -190,7 +210,7 @@ impl Node {
         self.application_guard.judge_newcomer(&facts, from, id, application, &mut self.output)
     }
 
-    /// A member has said of which application it is.
+    /// A member has reported its application.
     fn handle_member_info(&mut self, from: Incarnation, application: Application, asks: bool) {
         let (me, options, timing) = (self.bootstrap.me(), &self.options, self.timing);
         if asks {
@@ -214,143 +234,99 @@ impl Node {
         if let Some(CastRecoveryVote { recovery_vote, .. }) = replica.cast_vote
             && (recovery_vote.survivor == from || recovery_vote.cluster == cluster)
         {
-            replica.heard.insert(recovery_vote.survivor.raft_id(), replica.now);
+            replica.liveness.note_heard(recovery_vote.survivor.raft_id());
         }
         if replica.cluster != cluster {
             return;
         }
         if replica.members.contains(from) {
-            replica.heard.insert(from.raft_id(), replica.now);
-            replica.silent_since.remove(&from.raft_id());
+            replica.liveness.note_heard(from.raft_id());
         } else {
             configuration::refuse_non_member(from, replica, &mut self.output);
         }
     }
 
-    /// Handles a message that is valid only within our own cluster.
-    fn handle_member_message(&mut self, from: Incarnation, cluster: ClusterUuid, message: Message) {
-        let Some(replica) = self.replica.as_mut().filter(|replica| replica.cluster == cluster) else {
-            return;
-        };
+    fn handle_membership(&mut self, from: Incarnation, message: MembershipMessage) {
+        let Some(replica) = &mut self.replica else { return };
         let peer = from.raft_id();
-        if let Message::Raft(raft) = message {
-            return self.handle_raft(from, raft);
-        }
-        // A lagging log may not know a survivor whose log is higher.
-        if let Message::RecoveryVoteRequest { term, index } = message {
-            let output = &mut self.output;
-            return self.quorum_recovery.handle_vote_request(from, term, index, replica, output);
-        }
-        if matches!(message, Message::Released) {
-            return self.quorum_recovery.handle_released(from, replica, &mut self.output);
-        }
-        if !replica.members.contains(from) {
-            return;
-        }
         match message {
-            Message::Closing { leaves } => {
+            MembershipMessage::Removed { term, cluster_size } => self.handle_removed(term, cluster_size),
+            _ if !replica.members.contains(from) => {}
+            MembershipMessage::Closing { leaves } => {
                 if let Some(leader_state) = &mut replica.leader_state {
                     leader_state.is_presence_due = true;
                 }
-                let former = replica.closing.insert(peer, ClosingNotice { leaves, received_at: replica.now });
+                let former = replica
+                    .closing
+                    .insert(peer, ClosingNotice { leaves, received_at: replica.liveness.now() });
                 if former.is_none_or(|former| former.leaves != leaves) {
                     configuration::plan(replica, self.closing.as_ref());
                 }
             }
-            Message::MemberInfo { version, application, asks } => {
+            MembershipMessage::MemberInfo { version, application, asks } => {
                 replica.versions.insert(peer, version);
                 replica.closing.remove(&peer);
                 replica.describe_members();
                 self.handle_member_info(from, application, asks);
             }
-            Message::Requests(requests) => {
-                if !replica.is_being_removed(peer) {
-                    outcomes::receive_requests(
-                        from,
-                        requests,
-                        &mut self.client_session,
-                        replica,
-                        &mut self.output,
-                    );
-                }
-            }
-            Message::Outcomes { term, start, index, outcomes } => {
-                for (sequence, outcome) in outcomes {
-                    self.client_session.handle_outcome(term, start, sequence, index, outcome);
-                }
-            }
-            Message::Received { term, start, sequence } => {
-                if start == self.client_session.start() {
-                    self.client_session.received(term, sequence);
-                }
-            }
-            Message::OperationRequest { term, request_id, request } => {
+        }
+    }
+
+    fn handle_operation(&mut self, from: Incarnation, message: OperationMessage) {
+        match message {
+            OperationMessage::Request { term, request_id, request } => {
+                let Some(replica) = &mut self.replica else { return };
                 let answer = admin::handle_request(replica, from, term, request_id, request);
                 if let Some(answer) = answer {
-                    self.output.send(Target::One(from), Message::OperationReply { request_id, answer });
+                    self.output.send(Target::One(from), OperationMessage::Reply { request_id, answer });
                 }
             }
-            Message::OperationReply { request_id, answer } => {
+            OperationMessage::Reply { request_id, answer } => {
                 let replica = self.replica.as_ref();
                 self.operations.handle_reply(request_id, &answer, replica, &mut self.output);
             }
-            Message::StateHash { index, version, hash } => {
+        }
+    }
+
+    fn handle_divergence(&mut self, from: Incarnation, message: DivergenceMessage) {
+        let Some(replica) = &mut self.replica else { return };
+        let peer = from.raft_id();
+        match message {
+            DivergenceMessage::StateHash { index, version, hash } => {
                 replica.versions.insert(peer, version.clone());
                 let output = &mut self.output;
                 let mismatch = checks::handle_report(peer, index, version, hash, replica, output);
                 self.diverge_at(mismatch);
             }
-            Message::Disagrees { index, ours, theirs } => {
+            DivergenceMessage::Disagrees { index, ours, theirs } => {
                 let mismatch = checks::handle_disagreement(index, ours, theirs, replica);
                 self.diverge_at(mismatch);
             }
-            Message::Diverged { index } => {
+            DivergenceMessage::Diverged { index } => {
                 if quarantine::handle_report(from, index, replica) {
                     self.snapshot_transfers.send(peer, SnapshotReason::Restoration, replica, &self.options);
                 }
             }
-            Message::Recover => {
-                self.quorum_recovery.handle_recover(self.closing.is_some(), replica, &mut self.output);
-            }
-            Message::RecoveryVoteGranted => {
-                let (is_closing, output) = (self.closing.is_some(), &mut self.output);
-                self.quorum_recovery.handle_vote_granted(from, is_closing, replica, output);
-            }
-            Message::AppProbe => self.app_liveness.handle_probe(from, &mut self.output),
-            Message::AppProbeReply => {
+        }
+    }
+
+    fn handle_liveness(&mut self, from: Incarnation, message: LivenessMessage) {
+        let Some(replica) = &mut self.replica else { return };
+        match message {
+            LivenessMessage::AppProbe => self.app_liveness.handle_probe(from, &mut self.output),
+            LivenessMessage::AppProbeReply => {
                 if self.app_liveness.is_blocked(self.timing) {
-                    replica.transfer_leadership(Some(peer));
+                    replica.transfer_leadership(Some(from.raft_id()));
                 }
             }
-            Message::Unreachable { members } => replica.note_unreachable(members),
-            Message::SilenceQuery { milliseconds, members } => {
-                presence::answer_silence(
-                    from,
-                    milliseconds,
-                    members,
-                    replica,
-                    &self.options,
-                    &mut self.output,
-                );
+            LivenessMessage::Unreachable { members } => replica.note_unreachable(members),
+            LivenessMessage::SilenceQuery { milliseconds, members } => {
+                let (options, output) = (&self.options, &mut self.output);
+                presence::answer_silence(from, milliseconds, members, replica, options, output);
             }
-            Message::SilenceReply { members } => presence::note_silence(peer, &members, replica),
-            Message::RecoveryVoteRejected { term, index } => {
-                self.quorum_recovery.note_log(from, term, index, replica)
+            LivenessMessage::SilenceReply { members } => {
+                presence::note_silence(from.raft_id(), &members, replica);
             }
-            Message::Raft(_)
-            | Message::RecoveryVoteRequest { .. }
-            | Message::Released
-            | Message::Discover { .. }
-            | Message::Accept(_)
-            | Message::ClusterAnnouncement(_)
-            | Message::IdInUse { .. }
-            | Message::Removed { .. }
-            | Message::OtherApplication { .. }
-            | Message::StartQuery { .. }
-            | Message::StartReply { .. }
-            | Message::StartRefused { .. }
-            | Message::Chunk(_)
-            | Message::ChunkReceived { .. } => {}
         }
     }
 
@@ -372,8 +348,8 @@ impl Node {
             | RaftKind::Receipt => true,
         };
         injected_bug!(GuardAdmitsMembersOnly, is_for_members => true);
-        // A node that is closing, diverged, being removed or without an answer of its storage takes no leadership. A
-        // node that promised its vote ignores the leader's messages as well.
+        // A node that is closing, diverged or being removed, or whose storage is overdue, takes no leadership. A node
+        // that has given its recovery vote ignores all messages.
         let refuses = message.kind == RaftKind::TimeoutNow
             && (takes_none || replica.divergence.is_diverged() || !replica.group.stays_voter(me));
         if refuses
@@ -387,23 +363,21 @@ impl Node {
             self.quorum_recovery.note_log(from, message.log_term, message.index, replica);
         }
         let Some(replica) = &mut self.replica else { return };
-        // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.
+        // A candidate's message is not a leader's, although a learner may still know the candidate as the leader.
         let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
         injected_bug!(TakesCandidateForLeader, is_of_leader => true);
         replica.group.step(from.raft_id(), message);
         if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
-            (replica.is_leader_silent, replica.leader_heard_at) = (false, replica.now);
+            replica.liveness.note_leader_heard();
         }
     }
 
     /// The leader of `term` reports that this node was removed.
-    fn handle_removed(&mut self, cluster: ClusterUuid, term: u64, cluster_size: u32) {
-        let is_ours = self
-            .replica
-            .as_ref()
-            .is_some_and(|replica| replica.cluster == cluster && replica.group.term() <= term);
-        // A log that may be the last one of a cluster is not given up because of a message of a cluster that has ended.
-        if is_ours && !self.replica.as_ref().is_some_and(Replica::is_frozen) {
+    fn handle_removed(&mut self, term: u64, cluster_size: u32) {
+        // A frozen log may be the last one of its cluster, and a cluster that has ended may send this message.
+        let leaves =
+            self.replica.as_ref().is_some_and(|replica| replica.group.term() <= term && !replica.is_frozen());
+        if leaves {
             self.leave_cluster(cluster_size as usize);
         }
     }

@@ -6,7 +6,7 @@ use crate::raft::consensus::log::Log;
 use crate::raft::events::Delivery;
 use crate::raft::identity::Incarnation;
 use crate::raft::snapshot::transfer::Reception;
-use crate::raft::wire::frame::Ancestor;
+use crate::raft::wire::message::Ancestor;
 
 /// The parts of a node that tests look at.
 pub struct Inspection<'a> {
@@ -24,7 +24,8 @@ impl<'a> Inspection<'a> {
         self.pending_deliveries.iter()
     }
 
-    /// This leader has applied what it knows to be committed, but for a change that not enough others know of.
+    /// Whether this leader has applied everything that it knows to be committed, except for a change that no quorum
+    /// knows yet.
     pub fn only_awaits_knowledge(&self) -> bool {
         self.replica.is_some_and(|replica| replica.group.voters_awaited().is_some())
     }
@@ -49,14 +50,14 @@ impl<'a> Inspection<'a> {
         self.reception.map(Reception::progress)
     }
 
-    /// Whether the node with this id, as a survivor, promised this one to take no more part.
+    /// Whether the node with this id has given this node its recovery vote.
     pub fn has_recovery_vote_from(&self, id: &str) -> bool {
         self.replica.is_some_and(|replica| {
             replica.members.named(id).any(|member| self.quorum_recovery.has_recovery_vote_from(member))
         })
     }
 
-    /// Whether the log is put aside of a cluster whose successor this node waits for.
+    /// Whether this node waits for the successor of a cluster, and has put that cluster's log aside.
     pub fn has_former_log(&self) -> bool {
         self.former.is_some()
     }

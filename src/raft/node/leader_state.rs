@@ -15,7 +15,7 @@ use crate::raft::membership::members::Members;
 use crate::raft::membership::planner::Newcomer;
 use crate::raft::requests::LeaderSessions;
 
-/// More newcomers at a time are not remembered; they repeat their Discover.
+/// The limit of remembered newcomers; others repeat their Discover.
 const NEWCOMERS_MAX: usize = 256;
 
 /// What only a leader keeps, for as long as it leads.
@@ -36,13 +36,13 @@ pub(super) struct LeaderState {
     pub(super) removal_requested: BTreeSet<RaftId>,
     pub(super) outgoing: OutgoingSnapshots,
     pub(super) own_frames: OwnFrames,
-    /// Commit indexes, the newer at most an election timeout old and the older at least: a member that has the older
-    /// one has caught up.
+    /// Two commit indexes: one that is at most an election timeout old, and one that is older. A member that has the
+    /// older one has caught up.
     commits: [u64; 2],
     commits_at: u64,
     pub(super) reads: Reads,
     pub(super) comparison: StateComparison,
-    /// Something may have happened since the sessions of the members were last compared with the members.
+    /// Sessions may have to start or end: something has changed since the last comparison with the members.
     pub(super) is_presence_due: bool,
     /// When other members last confirmed that a member is silent, by member.
     pub(super) silence: BTreeMap<RaftId, BTreeMap<RaftId, u64>>,
@@ -159,7 +159,7 @@ impl LeaderState {
         self.being_removed.contains(&member) || self.removal_requested.contains(&member)
     }
 
-    /// This node is not a member any more.
+    /// The node is no longer a member.
     pub(super) fn forget_member(&mut self, member: RaftId) {
         self.outgoing.forget(member);
         self.removal_requested.remove(&member);

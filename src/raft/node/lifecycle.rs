@@ -16,7 +16,7 @@ use crate::raft::events::{Delivery, Role, SnapshotRecord, StoredState, Warning};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 use crate::raft::requests::Pending;
 use crate::raft::snapshot::Snapshot;
-use crate::raft::wire::frame::Chunk;
+use crate::raft::wire::message::Chunk;
 
 impl Node {
     pub(super) fn apply_bootstrap_events(&mut self) {
@@ -159,11 +159,10 @@ impl Node {
     /// The successor is silent, and this node has what it had before.
     fn return_to_former(&mut self) {
         let Some(mut replica) = self.former.take() else { return };
-        // All were silent to the incarnation that waited.
+        // All members were silent to the incarnation that waited; only the holder of the vote should have sent something.
         let holder = replica.cast_vote.map(|cast_vote| cast_vote.recovery_vote.survivor.raft_id());
-        for (member, ..) in replica.members.iter().filter(|(member, ..)| Some(*member) != holder) {
-            replica.heard.insert(member, replica.now);
-        }
+        let members = replica.members.iter().map(|(member, ..)| member);
+        replica.liveness.resume(members.filter(|member| Some(*member) != holder));
         replica.reported_role = ReportedRole::NONE;
         self.bootstrap.renamed(replica.cluster, replica.lineage().0);
         self.operations.begin_catch_up(&mut self.output);

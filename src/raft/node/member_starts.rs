@@ -1,7 +1,7 @@
-//! Knows which process of a member is accepted, and which other one wants to be.
+//! Knows which process of a member is accepted, and which other one challenges it.
 
 use crate::raft::identity::Start;
-use crate::raft::wire::frame::Refused;
+use crate::raft::wire::message::Refused;
 
 /// What a node knows about the starts of a member.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub(super) struct MemberStarts {
     challenger: Option<Challenger>,
 }
 
-/// Another start that wants to be accepted.
+/// Another start, which is not accepted.
 #[derive(Debug)]
 struct Challenger {
     start: Start,
@@ -51,13 +51,14 @@ impl MemberStarts {
             .is_some_and(|challenger| challenger.start.is_same(start) && challenger.has_answered)
     }
 
-    /// Since when the accepted start has been silent, as far as this node can know when `challenger` speaks.
+    /// Since when the accepted start has been silent, as far as this node can know when a frame of `challenger`
+    /// arrives.
     pub(super) fn silent_since(&self, challenger: Start) -> u64 {
         let asked = self.challenger.as_ref().filter(|asked| asked.start.is_same(challenger));
         asked.map_or(self.heard_at, |asked| asked.since.min(self.heard_at))
     }
 
-    /// Another start speaks: whether all processes are to be queried now, under this token.
+    /// A frame of another start arrived: whether to query all processes now, under this token.
     pub(super) fn is_query_due(&mut self, start: Start, token: u64, now: u64, interval_ticks: u64) -> bool {
         match self.challenger.as_mut().filter(|challenger| challenger.start.is_same(start)) {
             Some(challenger) if now < challenger.asked_at + interval_ticks => return false,
@@ -82,13 +83,13 @@ impl MemberStarts {
         let refused = if let Some(accepted) = accepted.filter(|accepted| accepted.is_same(reply.start)) {
             injected_bug!(HearsFormerStart, now => challenger.since);
             challenger.since = now;
-            // A node that has just started may have heard the copy first: only the cluster's choice is held against
-            // others.
+            // A node that has just started may have accepted the copy first: an accepted start refuses no other if the
+            // log records another one.
             reply.record.is_none_or(|record| record.is_same(accepted)).then_some(Refused::Copy)
         } else if !challenger.start.is_same(reply.start) {
             None
         } else if accepted.is_some() && reply.is_outdated {
-            // While the other may answer yet, it is not known which of both errors it is.
+            // While the other process may still answer, either error is possible.
             reply.is_free.then_some(Refused::Outdated)
         } else {
             challenger.has_answered = true;

@@ -2,7 +2,7 @@
 //! and commands about the membership.
 //!
 //! A request goes to the leader (`admin.rs`, `reads.rs`) and is repeated until it is answered; a command is done when
-//! this node's own log says so. Therefore a change of leader loses nothing.
+//! it is in this node's own log. Therefore a change of leader loses nothing.
 //!
 //! A command to remove or resize begins with a read, and names what it is based on: the members to remove, or the index
 //! up to which no other size was ordered. Therefore it can be repeated without taking effect twice: later events (a new
@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::raft::consensus::timing::Timing;
 use crate::raft::events::{Delivery, Operation, Target};
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{Message, OperationReply, OperationRequest};
+use crate::raft::wire::message::{OperationMessage, OperationReply, OperationRequest};
 
 /// Catching up. Never used by an application: the façade counts its tickets from 1.
 const OWN_TICKET: u64 = 0;
@@ -159,7 +159,7 @@ impl Operations {
                 let answer = admin::handle_request(replica, me, term, request_id, request);
                 self.local_replies.extend(answer.map(|answer| (request_id, answer)));
             } else if let Some(leader) = replica.incarnation(leader) {
-                output.send(Target::One(leader), Message::OperationRequest { term, request_id, request });
+                output.send(Target::One(leader), OperationMessage::Request { term, request_id, request });
             }
         }
         admin::begin_round(replica);
@@ -205,7 +205,7 @@ impl Operations {
             if from == replica.me {
                 self.local_replies.push((request_id, answer));
             } else {
-                output.send(Target::One(from), Message::OperationReply { request_id, answer });
+                output.send(Target::One(from), OperationMessage::Reply { request_id, answer });
             }
         }
     }
@@ -359,7 +359,8 @@ impl PendingOperation {
                     None => leader.is_some() && self.leader.is_some() && leader != self.leader,
                 }
             }
-            // It is asked only where there is none: this is that of a recovered cluster, or of one that is whole again.
+            // Recovery is ordered only without a leader: this leader is that of the recovered cluster, or of a cluster
+            // that has its quorum again.
             Operation::Recover => replica.leader().is_some(),
         }
     }

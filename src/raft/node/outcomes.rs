@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::raft::events::{CallOutcome, Delivery, FailureOutcome, Target};
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::requests::{ClientSession, DueOutcome, Pending, Reply, RequestStatus, in_pages};
-use crate::raft::wire::frame::{Message, Outcome, Requests};
+use crate::raft::wire::message::{Message, Outcome, Requests};
 
 /// A method's error may contain much data, and a batch has many: the size of a message with outcomes, approximately.
 const OUTCOMES_BYTES_MAX: usize = 256 << 10;
@@ -114,8 +114,8 @@ fn reply(
 }
 
 /// Ends the calls whose outcome holds for what this node has delivered: behind those deliveries, so that the
-/// application's state contains what the method saw. `u64::MAX`: the cluster continues from another log, the state that
-/// an outcome holds for may never be, and what was decided stands.
+/// application's state contains what the method saw. `u64::MAX`: the cluster continues from another log, in which that
+/// state may never exist; the outcomes count nevertheless.
 pub(super) fn settle_decided(session: &mut ClientSession, delivered: u64, output: &mut Output) {
     for (sequence, outcome) in session.take_decided(delivered) {
         settle(sequence, outcome.into(), output);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::snapshot::transfer::{Patience, SnapshotReason, Transfer};
-use crate::raft::wire::frame::Chunk;
+use crate::raft::wire::message::Chunk;
 
 #[derive(Debug, Default)]
 pub(super) struct OutgoingSnapshots {

@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::raft::events::{Delivery, Target, Warning, Work, Write};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::requests::in_pages;
-use crate::raft::wire::frame::{Message, Receivers, Started};
+use crate::raft::wire::frame::{Receivers, Started};
+use crate::raft::wire::message::Message;
 use crate::raft::wire::outbox::Outbox;
 
 /// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
@@ -29,8 +30,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn send(&mut self, target: Target, message: Message) {
-        self.outbox.push(target.into(), message);
+    pub(super) fn send(&mut self, target: Target, message: impl Into<Message>) {
+        self.outbox.push(target.into(), message.into());
     }
 
     /// Sends a message to several members, as one frame.
@@ -64,13 +65,13 @@ impl Output {
         self.work.pop_front()
     }
 
-    /// The node has another incarnation: what the former one has not sent does not leave.
+    /// The node has another incarnation: drops the unsent messages of the former one.
     pub(super) fn join(&mut self, incarnation: Incarnation) {
         self.outbox.clear();
         self.work.push_back(Work::Join(incarnation));
     }
 
-    /// Closes the frames: what was said up to now was said in this cluster, by this incarnation.
+    /// Closes the frames: this incarnation sent the messages so far, in this cluster.
     pub(super) fn seal(&mut self, cluster: ClusterUuid, from: Incarnation, started: Option<Started>) {
         let frames = self.outbox.seal(cluster, from, started);
         self.work.extend(frames);

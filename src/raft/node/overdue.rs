@@ -1,7 +1,7 @@
 //! Measures how long this node's storage has not responded, and makes a leader with such a storage transfer leadership.
 //!
 //! A disk that hangs gives no error, and heartbeats need no disk: without this, a leader that can save nothing would
-//! lead on, and its followers would never campaign.
+//! continue to lead, and its followers would never campaign.
 
 use super::output::Output;
 use super::replica::Replica;
@@ -35,7 +35,7 @@ impl Overdue {
         if self.is_overdue() { Storage::Overdue } else { Storage::Answers }
     }
 
-    /// A write became durable: no other has waited longer than for that answer.
+    /// A write became durable: later writes have waited only since then.
     pub(super) fn answered(&mut self) {
         self.ticks = 0;
     }

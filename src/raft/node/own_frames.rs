@@ -1,4 +1,4 @@
-//! Remembers which members a leader sends frames of their own, because they do not answer what it sends to several.
+//! Remembers the members to which a leader sends separate frames, because they do not answer shared ones.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ impl OwnFrames {
         self.0.contains_key(&member)
     }
 
-    /// These members have frames of their own `until` then; those whose time is over no more.
+    /// These members get separate frames `until` then; forgets those whose time is over.
     pub(super) fn begin(&mut self, members: Vec<RaftId>, now: u64, until: u64) {
         self.0.retain(|_, until| *until > now);
         self.0.extend(members.into_iter().map(|member| (member, until)));

@@ -1,4 +1,4 @@
-//! What a node does about the sessions of the members: the leader decides with what it and a majority hear; each node
+//! What a node does about the sessions of the members: the leader decides by what it and a majority hear; each node
 //! follows its own session.
 //!
 //! `coordination/presence.rs` is the table, and decides which sessions start and end.
@@ -16,7 +16,7 @@ use crate::raft::events::{Delivery, Target, Warning};
 use crate::raft::identity::{Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::requests::Evaluation;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::LivenessMessage;
 
 /// So many actions are in one batch.
 const BATCH_ACTIONS_MAX: usize = 256;
@@ -43,8 +43,8 @@ pub(super) fn due(
     let me = replica.me.raft_id();
     let views = replica.members.iter().map(|(member, _, id)| {
         let accepted = replica.starts.get(&member).and_then(MemberStarts::accepted);
-        let is_heard = replica.heard.get(&member).is_some_and(|heard| *heard >= since)
-            && replica.silent_ticks(member, since) < replica.timing.election();
+        let is_heard = replica.liveness.heard_at(member).is_some_and(|heard_at| heard_at >= since)
+            && replica.liveness.silent_ticks(member, since) < replica.timing.election();
         MemberView {
             member,
             id: id.clone(),
@@ -52,7 +52,7 @@ pub(super) fn due(
             is_closing: replica.closing.contains_key(&member) || member == me && is_closing,
             // A session that starts behind the removal of its member in the log would change nothing.
             is_heard: (member == me || is_heard) && !replica.is_being_removed(member),
-            is_silent: replica.silent_ticks(member, since) >= timeout_ticks
+            is_silent: replica.liveness.silent_ticks(member, since) >= timeout_ticks
                 && replica.is_silent_for_majority(leader_state.silence.get(&member)),
         }
     });
@@ -61,21 +61,22 @@ pub(super) fn due(
 }
 
 /// As the leader, once per heartbeat interval: asks whether the others hear the members whose sessions would end. A
-/// session ends only if a majority does not hear its member: a cut between the leader and one member is not enough.
+/// session ends only if a majority does not hear its member: a partition between the leader and one member is not
+/// enough.
 pub(super) fn query_silence(replica: &mut Replica, options: &Options, output: &mut Output) {
     let Some(timeout_ticks) = options.session_timeout_ticks else { return };
     let Some(leader_state) = &replica.leader_state else { return };
     let since = leader_state.since();
     let members = replica.members.iter().map(|(member, ..)| member);
     let silent: Vec<RaftId> = members
-        .filter(|member| replica.silent_ticks(*member, since) >= timeout_ticks)
+        .filter(|member| replica.liveness.silent_ticks(*member, since) >= timeout_ticks)
         .filter(|member| replica.coordination.presence.live_session(*member).is_some())
         .collect();
     let Some(leader_state) = &mut replica.leader_state else { return };
     leader_state.silence.retain(|member, _| silent.contains(member));
     if !silent.is_empty() {
         let milliseconds = options.milliseconds(timeout_ticks);
-        output.send(Target::All, Message::SilenceQuery { milliseconds, members: silent });
+        output.send(Target::All, LivenessMessage::SilenceQuery { milliseconds, members: silent });
     }
 }
 
@@ -89,16 +90,17 @@ pub(super) fn answer_silence(
     output: &mut Output,
 ) {
     let ticks = milliseconds.saturating_mul(1_000).div_ceil(options.tick_micros.max(1));
-    members
-        .retain(|member| replica.members.id(*member).is_some() && replica.silent_ticks(*member, 0) >= ticks);
+    members.retain(|member| {
+        replica.members.id(*member).is_some() && replica.liveness.silent_ticks(*member, 0) >= ticks
+    });
     if !members.is_empty() {
-        output.send(Target::One(from), Message::SilenceReply { members });
+        output.send(Target::One(from), LivenessMessage::SilenceReply { members });
     }
 }
 
 /// Another member does not hear these either.
 pub(super) fn note_silence(from: RaftId, members: &[RaftId], replica: &mut Replica) {
-    let now = replica.now;
+    let now = replica.liveness.now();
     let Some(leader_state) = &mut replica.leader_state else { return };
     for member in members.iter().filter(|member| replica.members.id(**member).is_some()) {
         leader_state.silence.entry(*member).or_default().insert(from, now);
@@ -127,7 +129,7 @@ impl Replica {
         presence
     }
 
-    /// The members that have not said that they have sessions.
+    /// The members that have not reported that they have sessions.
     fn members_without_sessions(&self) -> Vec<(RaftId, &Arc<str>)> {
         let has_sessions = |member: RaftId| {
             self.applications.get(&member).is_some_and(|application| application.has_sessions())
@@ -142,7 +144,7 @@ impl Replica {
         let me = self.me.raft_id();
         let confirms = |voter: RaftId| {
             let at = confirmed.and_then(|confirmed| confirmed.get(&voter));
-            voter == me || at.is_some_and(|at| at + self.timing.election() > self.now)
+            voter == me || at.is_some_and(|at| at + self.timing.election() > self.liveness.now())
         };
         let conf = self.group.conf_state();
         let halves = [conf.voters, conf.voters_outgoing].into_iter().filter(|voters| !voters.is_empty());
@@ -215,7 +217,7 @@ impl OwnSession {
         self.session
     }
 
-    /// Follows the log. A node without the option cannot go with a cluster that has sessions.
+    /// Follows the log. A node without the option cannot be in a cluster that has sessions.
     pub(super) fn follow(
         &mut self,
         replica: Option<&Replica>,
@@ -248,7 +250,7 @@ impl OwnSession {
         if !is_waiting || replica.leader().is_none() {
             return;
         }
-        // A member that has not said anything yet may have them.
+        // A member that has not reported anything yet may have sessions.
         let without = replica.members_without_sessions();
         let told = without.into_iter().filter(|(member, _)| replica.applications.contains_key(member));
         let ids: Vec<Arc<str>> = told.map(|(_, id)| id.clone()).collect();

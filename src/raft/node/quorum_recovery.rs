@@ -28,13 +28,11 @@ use crate::raft::consensus::entry::Context;
 use crate::raft::events::{RecoveryVote, ReplicaRecord, Target, Warning, Write};
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
-use crate::raft::wire::frame::Message;
+use crate::raft::wire::message::RecoveryMessage;
 
 /// What a node knows about the loss of its cluster's quorum.
 #[derive(Debug, Default)]
 pub(super) struct QuorumRecovery {
-    /// Ticks without a known leader.
-    leaderless: u64,
     is_reported: bool,
     /// The last position of each member's log, from its campaigns: (term, index).
     logs: BTreeMap<RaftId, (u64, u64)>,
@@ -64,12 +62,12 @@ impl QuorumRecovery {
         let member = recovery_vote.survivor.raft_id();
         let id =
             replica.members.id(member).cloned().unwrap_or_else(|| recovery_vote.cluster.to_string().into());
-        vec![(id, replica.silent_ticks(member, 0))]
+        vec![(id, replica.liveness.silent_ticks(member, 0))]
     }
 
     /// The voters that are silent, and for how long; empty while there is a quorum.
     fn missing_voters(&self, replica: &Replica) -> Vec<(Arc<str>, u64)> {
-        if self.leaderless < replica.timing.quorum_lost() {
+        if replica.liveness.leaderless_ticks() < replica.timing.quorum_lost() {
             return Vec::new();
         }
         injected_bug!(CountsVotersOfBothHalves, return missing_of_both_halves(replica));
@@ -93,7 +91,6 @@ impl QuorumRecovery {
             return;
         }
         if replica.leader().is_some() {
-            self.leaderless = 0;
             (self.recovers, self.founds) = (false, false);
             self.granted.clear();
             if std::mem::take(&mut self.is_reported) {
@@ -101,24 +98,24 @@ impl QuorumRecovery {
             }
             return;
         }
-        self.leaderless += 1;
+        let leaderless_ticks = replica.liveness.leaderless_ticks();
         let missing = self.missing_voters(replica);
         if !missing.is_empty() {
             if !std::mem::replace(&mut self.is_reported, true) {
                 let missing = missing.into_iter().map(|(id, _)| id).collect();
-                let milliseconds = options.milliseconds(self.leaderless);
+                let milliseconds = options.milliseconds(leaderless_ticks);
                 output.warn(Warning::QuorumLost { voters: voters(replica).count(), missing, milliseconds });
             }
-            if options.recover_ticks.is_some_and(|ticks| self.leaderless >= ticks) {
+            if options.recover_ticks.is_some_and(|ticks| leaderless_ticks >= ticks) {
                 self.recovers = true;
             }
         }
         self.check_holder(replica, options, output);
-        if self.leaderless.is_multiple_of(replica.timing.heartbeat()) {
+        if leaderless_ticks.is_multiple_of(replica.timing.heartbeat()) {
             // Until its holder continues or releases it: the holder may have had a leader in between, and have
             // forgotten the vote.
             if let Some(CastRecoveryVote { recovery_vote, pending_write: None }) = replica.cast_vote {
-                output.send(Target::One(recovery_vote.survivor), Message::RecoveryVoteGranted);
+                output.send(Target::One(recovery_vote.survivor), RecoveryMessage::VoteGranted);
             }
             self.recover(is_closing, replica, output);
         }
@@ -168,7 +165,8 @@ impl QuorumRecovery {
         Ok(())
     }
 
-    /// Asks the survivor with the highest log to continue; if that is this node, asks the others to let it.
+    /// Asks the survivor with the highest log to recover the cluster; if that is this node, asks the others for their
+    /// recovery votes.
     fn recover(&mut self, is_closing: bool, replica: &Replica, output: &mut Output) {
         let me = replica.me;
         let has_lost = self.has_lost(replica);
@@ -190,35 +188,58 @@ impl QuorumRecovery {
         let ((_, best), is_frozen) = (best, replica.cast_vote.is_some());
         self.founds = false;
         if is_frozen || !has_lost || best != me {
-            // A node that promised this node is needed by another, or by the cluster as it is.
+            // Another survivor, or the present cluster, needs the nodes that voted for this one.
             self.granted.clear();
-            survivors.iter().for_each(|other| output.send(Target::One(*other), Message::Released));
+            survivors.iter().for_each(|other| output.send(Target::One(*other), RecoveryMessage::Released));
         }
         if is_frozen {
             return;
         }
         if !has_lost {
-            // There are enough, but some may have given their vote to a node that is gone.
-            survivors.iter().for_each(|other| output.send(Target::One(*other), Message::Recover));
+            // There are enough voters, but some may have given their recovery vote to a node that has ended.
+            survivors.iter().for_each(|other| output.send(Target::One(*other), RecoveryMessage::Recover));
             return;
         }
         if best != me {
-            return output.send(Target::One(best), Message::Recover);
+            return output.send(Target::One(best), RecoveryMessage::Recover);
         }
         // An old vote may have been withdrawn: a voter does that only after a longer silence of this node.
         let has_voted = |survivor: &Incarnation| {
             let said = self.granted.get(&survivor.raft_id());
-            said.is_some_and(|(other, at)| other == survivor && replica.now < at + replica.timing.missing())
+            said.is_some_and(|(other, at)| {
+                other == survivor && replica.liveness.now() < at + replica.timing.missing()
+            })
         };
         self.founds = survivors.iter().all(has_voted);
         for survivor in survivors {
-            output.send(Target::One(survivor), Message::RecoveryVoteRequest { term, index });
+            output.send(Target::One(survivor), RecoveryMessage::VoteRequest { term, index });
         }
     }
 
-    /// Another survivor found that this node has the highest log, or wants to continue without the node that has this
-    /// node's vote.
-    pub(super) fn handle_recover(&mut self, is_closing: bool, replica: &mut Replica, output: &mut Output) {
+    pub(super) fn handle_message(
+        &mut self,
+        from: Incarnation,
+        message: RecoveryMessage,
+        is_closing: bool,
+        replica: &mut Replica,
+        output: &mut Output,
+    ) {
+        match message {
+            // A lagging log may not know a survivor whose log is higher.
+            RecoveryMessage::VoteRequest { term, index } => {
+                self.handle_vote_request(from, term, index, replica, output);
+            }
+            RecoveryMessage::Released => self.handle_released(from, replica, output),
+            _ if !replica.members.contains(from) => {}
+            RecoveryMessage::Recover => self.handle_recover(is_closing, replica, output),
+            RecoveryMessage::VoteGranted => self.handle_vote_granted(from, is_closing, replica, output),
+            RecoveryMessage::VoteRejected { term, index } => self.note_log(from, term, index, replica),
+        }
+    }
+
+    /// Another survivor found that this node has the highest log, or wants to recover the cluster without the node that
+    /// has this node's vote.
+    fn handle_recover(&mut self, is_closing: bool, replica: &mut Replica, output: &mut Output) {
         let is_revocable = is_vote_revocable(replica);
         if is_revocable {
             self.revoke(replica, output);
@@ -229,8 +250,8 @@ impl QuorumRecovery {
         }
     }
 
-    /// The survivor with the highest log asks for the promise.
-    pub(super) fn handle_vote_request(
+    /// The survivor with the highest log asks for this node's recovery vote.
+    fn handle_vote_request(
         &mut self,
         from: Incarnation,
         term: u64,
@@ -241,14 +262,14 @@ impl QuorumRecovery {
         let has_lost = self.has_lost(replica);
         let is_revocable = is_vote_revocable(replica);
         // Its configuration may be newer than ours, and the living nodes may be a quorum in it. But there is no leader.
-        let is_leaderless = self.leaderless >= replica.timing.quorum_lost();
+        let is_leaderless = replica.liveness.leaderless_ticks() >= replica.timing.quorum_lost();
         let ours = replica.group.last_position();
         let is_higher = (ours, replica.me) < ((term, index), from);
         match replica.cast_vote {
             _ if replica.founding.is_some() => {}
             Some(CastRecoveryVote { recovery_vote, pending_write }) if recovery_vote.survivor == from => {
                 if pending_write.is_none() {
-                    output.send(Target::One(from), Message::RecoveryVoteGranted);
+                    output.send(Target::One(from), RecoveryMessage::VoteGranted);
                 }
             }
             Some(_) if !is_revocable => {}
@@ -259,7 +280,7 @@ impl QuorumRecovery {
             // A learner never campaigns, so its log is unknown.
             Some(_) | None if has_lost => {
                 let (term, index) = ours;
-                output.send(Target::One(from), Message::RecoveryVoteRejected { term, index });
+                output.send(Target::One(from), RecoveryMessage::VoteRejected { term, index });
             }
             Some(_) | None => {}
         }
@@ -272,7 +293,7 @@ impl QuorumRecovery {
         }
     }
 
-    pub(super) fn handle_vote_granted(
+    fn handle_vote_granted(
         &mut self,
         from: Incarnation,
         is_closing: bool,
@@ -283,16 +304,16 @@ impl QuorumRecovery {
             return;
         }
         if !self.recovers || !self.has_lost(replica) || replica.cast_vote.is_some() {
-            return output.send(Target::One(from), Message::Released);
+            return output.send(Target::One(from), RecoveryMessage::Released);
         }
-        let is_news = self.granted.insert(from.raft_id(), (from, replica.now)).is_none();
+        let is_news = self.granted.insert(from.raft_id(), (from, replica.liveness.now())).is_none();
         if is_news {
             self.recover(is_closing, replica, output);
         }
     }
 
-    /// The survivor that has this node's vote leaves it to another.
-    pub(super) fn handle_released(&mut self, from: Incarnation, replica: &mut Replica, output: &mut Output) {
+    /// The survivor that has this node's vote releases it.
+    fn handle_released(&mut self, from: Incarnation, replica: &mut Replica, output: &mut Output) {
         let successor =
             RecoveryVote { survivor: from, cluster: ClusterUuid::of_epoch(replica.cluster, from) };
         if replica.cast_vote.is_some_and(|cast_vote| cast_vote.recovery_vote == successor) {
@@ -300,7 +321,7 @@ impl QuorumRecovery {
         }
     }
 
-    /// This node takes no more part in its cluster; said, if it was asked, as soon as it is durable.
+    /// Gives the recovery vote: this node no longer takes part in its cluster. The vote is sent once it is durable.
     fn vote(&mut self, recovery_vote: RecoveryVote, replica: &mut Replica, output: &mut Output) {
         let write = output.writes() + 1;
         replica.cast_vote = Some(CastRecoveryVote { recovery_vote, pending_write: Some(write) });
@@ -312,7 +333,7 @@ impl QuorumRecovery {
         injected_bug!(PromisesBeforeSaving, send_vote(write, replica, output));
     }
 
-    /// This node takes part in its cluster again: the holder of its vote is gone, or released it.
+    /// This node takes part in its cluster again: the holder of its vote is silent, or released it.
     fn revoke(&mut self, replica: &mut Replica, output: &mut Output) {
         injected_bug!(KeepsPromiseToTheDead, return);
         if replica.cast_vote.take().is_some() {
@@ -373,7 +394,7 @@ impl QuorumRecovery {
 pub(super) fn send_vote(number: u64, replica: &mut Replica, output: &mut Output) {
     let Some(cast_vote) = &mut replica.cast_vote else { return };
     if cast_vote.pending_write.take_if(|write| *write <= number).is_some() {
-        output.send(Target::One(cast_vote.recovery_vote.survivor), Message::RecoveryVoteGranted);
+        output.send(Target::One(cast_vote.recovery_vote.survivor), RecoveryMessage::VoteGranted);
     }
 }
 
@@ -392,8 +413,7 @@ pub(super) fn apply_epoch(
         replica.members.iter().map(|(raft_id, ..)| raft_id).filter(|id| *id != member).collect();
     for member in gone {
         replica.table.remove(member);
-        replica.heard.remove(&member);
-        replica.silent_since.remove(&member);
+        replica.liveness.forget(member);
         replica.closing.remove(&member);
     }
     replica.table.admit(member);
@@ -421,17 +441,17 @@ fn is_vote_revocable(replica: &Replica) -> bool {
 }
 
 fn holder_silence(cast_vote: CastRecoveryVote, replica: &Replica) -> u64 {
-    replica.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), 0)
+    replica.liveness.silent_ticks(cast_vote.recovery_vote.survivor.raft_id(), 0)
 }
 
 fn is_silent(member: RaftId, replica: &Replica) -> bool {
-    replica.silent_ticks(member, 0) >= replica.timing.missing()
+    replica.liveness.silent_ticks(member, 0) >= replica.timing.missing()
 }
 
 fn silent_voters(replica: &Replica) -> Vec<(Arc<str>, u64)> {
     let silent = voters(replica).filter(|(member, _)| is_silent(*member, replica));
     let mut silent: Vec<_> =
-        silent.map(|(member, id)| (id.clone(), replica.silent_ticks(member, 0))).collect();
+        silent.map(|(member, id)| (id.clone(), replica.liveness.silent_ticks(member, 0))).collect();
     silent.sort();
     silent
 }

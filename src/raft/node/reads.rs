@@ -31,7 +31,7 @@ impl Reads {
         }
     }
 
-    /// Some reads have no confirmation round yet.
+    /// Whether some reads have no confirmation round yet.
     pub(super) fn wants_round(&self) -> bool {
         self.0.back().is_some_and(|read| read.round.is_none())
     }

@@ -1,4 +1,4 @@
-//! The replica of a node in a cluster: the Raft group, and what the log says about members and requests.
+//! The replica of a node in a cluster: the Raft group, and what follows from the log about members and requests.
 //!
 //! Created and dropped by `node.rs`; decides nothing by itself.
 
@@ -14,6 +14,7 @@ use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 use super::commits::History;
 use super::divergence::Divergence;
 use super::leader_state::LeaderState;
+use super::liveness::Liveness;
 use super::member_starts::MemberStarts;
 use super::snapshot_schedule::SnapshotSchedule;
 use crate::raft::application::Application;
@@ -30,7 +31,7 @@ use crate::raft::options::Options;
 use crate::raft::requests::{LeaderSessions, SessionTable};
 use crate::raft::snapshot::Snapshot;
 use crate::raft::status::{Member, Status};
-use crate::raft::wire::frame::{Ancestor, RaftKind, RaftMessage, Roster};
+use crate::raft::wire::message::{Ancestor, RaftKind, RaftMessage, Roster};
 
 /// Senders of our cluster that are not members are remembered so that they can be answered; beyond this number they are
 /// forgotten.
@@ -57,19 +58,9 @@ pub(super) struct Replica {
     /// The last index that holds an action, as far as delivered.
     pub(super) last_action: u64,
     pub(super) history: History,
-    /// What a leader does for the others; there exactly while this node leads.
+    /// What only a leader has; exists exactly while this node leads.
     pub(super) leader_state: Option<LeaderState>,
-    /// Ticks with a healthy channel.
-    pub(super) now: u64,
-    /// The leader has been silent for long. A voter would campaign; a learner only waits, and raft-rs does not report
-    /// it.
-    pub(super) is_leader_silent: bool,
-    pub(super) leader_heard_at: u64,
-    /// When each member was last heard.
-    pub(super) heard: BTreeMap<RaftId, u64>,
-    /// Since when members have been silent, as the last leaders reported; for a former leader, as this node measured
-    /// it.
-    pub(super) silent_since: BTreeMap<RaftId, u64>,
+    pub(super) liveness: Liveness,
     /// Members that are closing: they must not receive leadership.
     pub(super) closing: BTreeMap<RaftId, ClosingNotice>,
     pub(super) versions: BTreeMap<RaftId, Arc<str>>,
@@ -81,7 +72,7 @@ pub(super) struct Replica {
     non_members: BTreeMap<RaftId, Incarnation>,
     pub(super) snapshots: SnapshotSchedule,
     pub(super) divergence: Divergence,
-    /// This node has given its recovery vote to another survivor, and takes no more part in the cluster.
+    /// This node has given its recovery vote to another survivor, and no longer takes part in the cluster.
     pub(super) cast_vote: Option<CastRecoveryVote>,
     /// This node founds the successor as soon as the founding write is durable.
     pub(super) founding: Option<Founding>,
@@ -204,10 +195,10 @@ impl Replica {
     }
 
     fn over(log: Log, snapshot: Snapshot, me: Incarnation, options: &Options, rng: &mut ChaCha8Rng) -> Self {
-        let group = RaftGroup::new(log, me.raft_id(), options, rng);
+        let (timing, group) = (Timing::new(options), RaftGroup::new(log, me.raft_id(), options, rng));
         let mut replica = Self {
             me,
-            timing: Timing::new(options),
+            timing,
             cluster: snapshot.members.cluster(),
             group,
             members: snapshot.members,
@@ -219,11 +210,7 @@ impl Replica {
             last_action: 0,
             history: History::new(snapshot.position.index),
             leader_state: None,
-            now: 0,
-            is_leader_silent: false,
-            leader_heard_at: 0,
-            heard: BTreeMap::new(),
-            silent_since: BTreeMap::new(),
+            liveness: Liveness::new(me.raft_id(), timing),
             closing: BTreeMap::new(),
             versions: BTreeMap::from([(me.raft_id(), options.version.clone())]),
             applications: BTreeMap::from([(me.raft_id(), options.application.clone())]),
@@ -259,15 +246,17 @@ impl Replica {
     /// Follows raft-rs's role, term and leader: leadership begins and ends here. The new role, if it changed.
     pub(super) fn observe_role(&mut self) -> Option<ReportedRole> {
         let me = self.me.raft_id();
-        // A newcomer may hear from its leader before its log names it.
+        // A newcomer may receive its leader's messages before its log names the leader.
         let leader = self.leader().filter(|leader| *leader == me || self.members.id(*leader).is_some());
         let now = ReportedRole { role: self.group.role(), term: self.group.term(), leader };
         let former = std::mem::replace(&mut self.reported_role, now);
         if now == former {
             return None;
         }
-        if let Some(former) = former.leader.filter(|former| Some(*former) != leader && *former != me) {
-            self.note_end_of(former);
+        if let Some(former) = former.leader.filter(|former| Some(*former) != leader && *former != me)
+            && self.members.incarnation(former).is_some()
+        {
+            self.liveness.note_end_of_leader(former);
         }
         let is_leading = self.leader_state.as_ref().is_some_and(|leader| leader.sessions.term() == now.term);
         if now.role != Role::Leader {
@@ -282,14 +271,14 @@ impl Replica {
     fn begin_leadership(&mut self, term: u64) {
         let sessions = LeaderSessions::new(term);
         injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions().unwrap_or(sessions));
-        self.leader_state = Some(LeaderState::new(sessions, self.now));
+        self.leader_state = Some(LeaderState::new(sessions, self.liveness.now()));
     }
 
     fn end_leadership(&mut self) {
         let leader_state = None;
         injected_bug!(
             ProposesStaleEvaluation,
-            leader_state => self.stale_sessions().map(|sessions| LeaderState::new(sessions, self.now))
+            leader_state => self.stale_sessions().map(|sessions| LeaderState::new(sessions, self.liveness.now()))
         );
         self.leader_state = leader_state;
     }
@@ -376,12 +365,11 @@ impl Replica {
         self.members.incarnation(raft_id).or_else(|| self.non_members.get(&raft_id).copied())
     }
 
-    /// This node is not a member any more.
+    /// The node is no longer a member.
     pub(super) fn forget_member(&mut self, member: RaftId) {
         self.table.remove(member);
         self.coordination.forget_member(member);
-        self.heard.remove(&member);
-        self.silent_since.remove(&member);
+        self.liveness.forget(member);
         self.closing.remove(&member);
         self.versions.remove(&member);
         self.applications.remove(&member);
@@ -403,37 +391,20 @@ impl Replica {
     }
 
     /// A closing member repeats its announcement until it ends. After an election timeout without one it may have
-    /// returned with its log; but a member that leaves does so for good.
+    /// returned with its log; but a member that leaves does not return.
     pub(super) fn is_closing(&self, member: RaftId) -> bool {
         let patience_ticks = self.timing.election();
         self.closing
             .get(&member)
-            .is_some_and(|notice| notice.leaves || notice.received_at + patience_ticks > self.now)
-    }
-
-    /// For how many ticks a member has been silent; 0 for this node.
-    pub(super) fn silent_ticks(&self, member: RaftId, since: u64) -> u64 {
-        let heard = self.heard.get(&member).copied().unwrap_or(0).max(since);
-        if member == self.me.raft_id() { 0 } else { self.now.saturating_sub(heard) }
-    }
-
-    /// The same for the leader, which has led since `since`: no member had to send it anything before, but a former
-    /// leader, or it itself, may have measured a silence. A living member answers within an election timeout.
-    pub(super) fn silence(&self, member: RaftId, since: u64) -> u64 {
-        let is_heard = self.heard.get(&member).is_some_and(|heard| *heard > since);
-        if is_heard || member == self.me.raft_id() || self.now < since + self.timing.election() {
-            return self.silent_ticks(member, since);
-        }
-        let silent_since =
-            self.silent_since.get(&member).map_or(since, |silent_since| since.min(*silent_since));
-        self.now.saturating_sub(silent_since)
+            .is_some_and(|notice| notice.leaves || notice.received_at + patience_ticks > self.liveness.now())
     }
 
     /// On a leader, the members that have been silent for an election timeout, and for how long; `None` on others.
     pub(super) fn silent_members(&self) -> Option<Vec<(RaftId, u64)>> {
         let since = self.leader_state.as_ref()?.since();
         let members = self.members.iter();
-        let silence = members.map(|(member, ..)| (member, self.silence(member, since)));
+        let silence =
+            members.map(|(member, ..)| (member, self.liveness.silent_ticks_of_follower(member, since)));
         Some(silence.filter(|(_, ticks)| *ticks >= self.timing.election()).collect())
     }
 
@@ -443,7 +414,7 @@ impl Replica {
             return 0;
         }
         let silent = self.silent_members().map_or_else(
-            || self.silent_since.keys().copied().collect(),
+            || self.liveness.reported_silent().collect(),
             |silent| silent.into_iter().map(|(member, _)| member).collect::<BTreeSet<RaftId>>(),
         );
         let conf = self.group.conf_state();
@@ -457,17 +428,8 @@ impl Replica {
 
     /// Records the silent members that the leader reported; all others are active.
     pub(super) fn note_unreachable(&mut self, members: Vec<(RaftId, u64)>) {
-        let now = self.now;
         let known = members.into_iter().filter(|(member, _)| self.members.incarnation(*member).is_some());
-        self.silent_since = known.map(|(member, ticks)| (member, now.saturating_sub(ticks))).collect();
-    }
-
-    /// The known leader no longer leads.
-    fn note_end_of(&mut self, leader: RaftId) {
-        if self.members.incarnation(leader).is_some() {
-            let heard = self.heard.get(&leader).copied().unwrap_or(0);
-            self.silent_since.insert(leader, heard);
-        }
+        self.liveness.note_silent(known);
     }
 
     /// Updates the status of the members if it has changed; a leader's knowledge of their logs always has.
@@ -562,7 +524,7 @@ impl Replica {
         status.members = self.member_statuses.clone();
         status.sessions = self.session_statuses.clone();
         status.recoveries = self.coordination.recoveries;
-        // Founding may lag by a tick behind what the group knows already.
+        // The bootstrap may lag one tick behind the group.
         let is_served = status.leader.is_some() && self.group.has_seen_commit();
         status.waiting_for = match status.waiting_for.take() {
             _ if is_served && !status.is_caught_up && !self.divergence.is_diverged() => {
@@ -581,19 +543,10 @@ impl Replica {
 
     /// The leader, unless it is silent.
     pub(super) fn leader(&self) -> Option<RaftId> {
-        self.group.leader().filter(|_| !self.is_leader_silent)
+        self.group.leader().filter(|_| !self.liveness.is_leader_silent())
     }
 
     pub(super) fn leader_id(&self) -> Option<Arc<str>> {
         self.members.id(self.leader()?).cloned()
-    }
-
-    /// Counts a tick: a leader that has been silent for too long counts as none.
-    pub(super) fn check_leader_silence(&mut self) {
-        if self.group.is_leader() || self.group.leader().is_none() {
-            self.is_leader_silent = false;
-            self.leader_heard_at = self.now;
-        }
-        self.is_leader_silent |= self.leader_heard_at + self.timing.missing() <= self.now;
     }
 }

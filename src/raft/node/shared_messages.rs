@@ -1,12 +1,12 @@
-//! Sends what raft-rs has for other members: what is the same for several of them as one frame for all.
+//! Sends the messages of raft-rs: those that are the same for several members leave as one frame.
 //!
-//! Called by `node.rs` at the end of a turn. A leader's log only grows (paper §5.3), so that the appends of one turn with
-//! the same position and number of entries are the same. A channel publishes a frame to all once, where it can; all
-//! members hear it, and only its receivers take it. Therefore no entries are shared while a member has a slow line, which
-//! they would fill for nothing.
+//! Called by `node.rs` at the end of a turn. A leader's log only grows (paper §5.3), so that the appends of one turn
+//! with the same position and number of entries are the same. A channel that can publishes a frame to all at once: all
+//! members receive it, and only its receivers take it. Therefore no entries are shared while a member has a slow line:
+//! entries for others would fill it.
 //!
-//! A channel may lose what is sent to all and carry what is sent to one: a member that does not answer has frames of its
-//! own for a while, long before it would start an election.
+//! A channel may lose what is sent to all and carry what is sent to one: a member that does not answer gets frames of
+//! its own for some time, long before it would start an election.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,10 @@ use super::output::Output;
 use super::replica::Replica;
 use crate::raft::events::Target;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{Message, RECEIVERS_MAX, RaftKind, RaftMessage};
+use crate::raft::wire::frame::RECEIVERS_MAX;
+use crate::raft::wire::message::{Message, RaftKind, RaftMessage};
 
-/// Fewer receivers have a frame each: the sender, too, hears what it publishes to all.
+/// Fewer receivers get a frame each: the sender too receives what it publishes to all.
 const RECEIVERS_MIN: usize = 3;
 
 /// What distinguishes the heartbeats and appends of a leader's turn.
@@ -50,14 +51,14 @@ pub(super) fn send(messages: Vec<(RaftId, RaftMessage)>, replica: &mut Replica, 
 }
 
 fn note_silent_members(replica: &mut Replica) {
-    let (now, timing) = (replica.now, replica.timing);
+    let (now, timing) = (replica.liveness.now(), replica.timing);
     let Some(since) = replica.leader_state.as_ref().map(|leader_state| leader_state.since()) else { return };
     let is_silent = |member: RaftId| {
         let patience = match replica.group.is_voter(member) {
             true => timing.voter_answers_shared(),
             false => timing.learner_answers_shared(),
         };
-        replica.silent_ticks(member, since) > patience
+        replica.liveness.silent_ticks(member, since) > patience
     };
     let silent: Vec<RaftId> =
         replica.members.iter().map(|(member, ..)| member).filter(|member| is_silent(*member)).collect();
@@ -128,14 +129,14 @@ fn content(message: &RaftMessage) -> Option<Content> {
     Some((kind, term, index, log_term, commit, commit_term, message.context.clone(), count))
 }
 
-/// Whether a member that lives has a slow line, and lags because of it.
+/// Whether a living member has a slow line, and lags because of it.
 fn has_slow_line(replica: &Replica) -> bool {
     let Some(leader_state) = &replica.leader_state else { return true };
     let is_slow =
         |member: RaftId| replica.group.has_slow_line(member) || leader_state.outgoing.has_slow_line(member);
     let mut others = replica.members.iter().map(|(member, ..)| member).filter(|member| {
         *member != replica.me.raft_id()
-            && replica.silent_ticks(*member, leader_state.since()) < replica.timing.election()
+            && replica.liveness.silent_ticks(*member, leader_state.since()) < replica.timing.election()
     });
     others.any(is_slow)
 }

@@ -1,6 +1,6 @@
 //! Sends a leader's snapshots to members that need them, and receives one (paper §7).
 //!
-//! The chunks themselves are `transfer.rs`; what a snapshot contains is `snapshots.rs`.
+//! `transfer.rs` cuts an image into chunks; `snapshots.rs` makes the snapshots.
 
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ use crate::raft::identity::{ClusterUuid, Incarnation, RaftId};
 use crate::raft::options::Options;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::snapshot::transfer::{Patience, Received, Reception, SnapshotReason, Transfer};
-use crate::raft::wire::frame::{Chunk, Message};
+use crate::raft::wire::message::{Chunk, SnapshotMessage};
 
 /// The transfers of a node, in either direction.
 #[derive(Debug)]
@@ -51,8 +51,8 @@ impl SnapshotTransfers {
         let SnapshotRecord { position: Position { index, .. }, image } =
             replica.group.log().snapshot().clone();
         let Some(receiver) = replica.members.incarnation(to) else { return };
-        // A node that joins a recovered cluster gives up a log for this image: one from before the recovery may lack
-        // what that log has. Where none can be taken, the log behind the image has to do.
+        // A node that joins a recovered cluster gives up its log for this image, and an image from before the recovery
+        // may lack what that log has. If no newer one can be taken, the log behind the image must suffice.
         let is_older = index < replica.epoch_index;
         injected_bug!(SendsImageOfFormerCluster, is_older => false);
         if is_older && !replica.snapshots.has_failed() {
@@ -78,7 +78,9 @@ impl SnapshotTransfers {
         }
         self.overtake(replica, options);
         let Some(leader_state) = &mut replica.leader_state else { return };
-        leader_state.outgoing.send_chunks(|to, chunk| output.send(Target::One(to), Message::Chunk(chunk)));
+        leader_state
+            .outgoing
+            .send_chunks(|to, chunk| output.send(Target::One(to), SnapshotMessage::Chunk(chunk)));
     }
 
     /// Replaces each transfer whose image no longer connects to the log by one of the newest image.
@@ -99,7 +101,7 @@ impl SnapshotTransfers {
 
     pub(super) fn tick(&mut self, replica: Option<&mut Replica>, timing: Timing) {
         let patience = timing.transfer_given_up();
-        // Its sender gave up as well, or is gone: another may send.
+        // Its sender gave up too, or has ended: another may send.
         self.reception.take_if(|reception| reception.tick(patience) == Patience::Over);
         let Some(replica) = replica else { return };
         replica.tick_arrived();
@@ -116,7 +118,7 @@ impl SnapshotTransfers {
         chunk: &Chunk,
         output: &mut Output,
     ) -> Option<(Box<Snapshot>, Bytes)> {
-        // What a former leader sends, or the same one sent before, is late: it must not end what is under way.
+        // A chunk of a former leader, or of an earlier transfer, is late: it must not end the present transfer.
         if self.reception.as_ref().is_some_and(|running| !running.gives_way_to(from, chunk)) {
             return None;
         }
@@ -124,7 +126,7 @@ impl SnapshotTransfers {
         let mut reception = reception.unwrap_or_else(|| Reception::new(from, chunk.transfer, chunk.term));
         let mut acknowledge = |bytes, held| {
             let transfer = chunk.transfer;
-            output.send(Target::One(from), Message::ChunkReceived { transfer, bytes, held });
+            output.send(Target::One(from), SnapshotMessage::ChunkReceived { transfer, bytes, held });
         };
         match reception.take(chunk) {
             Received::Part => {
@@ -160,7 +162,7 @@ pub(super) fn handle_received(
     if !leader_state.outgoing.is_current(from, number) {
         return;
     }
-    replica.heard.insert(to, replica.now);
+    replica.liveness.note_heard(to);
     let Some(transfer) = leader_state.outgoing.acknowledge(to, bytes, held) else { return };
     let is_reported = transfer.is_reported;
     injected_bug!(ReportsNoSnapshot, is_reported => false);

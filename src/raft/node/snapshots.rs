@@ -21,7 +21,10 @@ pub(super) fn take(replica: &mut Replica, batch: &mut Vec<Delivery>) {
     // What a snapshot covers has to be durable: raft-rs knows of nothing else as applied, and the log is cut behind
     // it.
     let is_saved = replica.delivered_index <= replica.group.saved_index();
-    if replica.divergence.is_diverged() || !is_saved || !replica.snapshots.is_due(replica.now, entries) {
+    if replica.divergence.is_diverged()
+        || !is_saved
+        || !replica.snapshots.is_due(replica.liveness.now(), entries)
+    {
         return;
     }
     let blocks_leader = replica.group.is_leader() && replica.snapshots.expected_micros() > LEADER_MICROS_MAX;
@@ -29,7 +32,7 @@ pub(super) fn take(replica: &mut Replica, batch: &mut Vec<Delivery>) {
         // The images under way would end with the leadership, and the log would not be shorter.
         return;
     }
-    if blocks_leader && replica.snapshots.begin_leadership_transfer(replica.now, replica.timing) {
+    if blocks_leader && replica.snapshots.begin_leadership_transfer(replica.liveness.now(), replica.timing) {
         return replica.transfer_leadership(None);
     }
     let index = replica.delivered_index;
@@ -60,7 +63,12 @@ pub(super) fn handle_taken(
     let Some(mut snapshot) = replica.snapshots.take_pending(taken.index) else { return };
     match taken.state {
         Ok(state) => {
-            replica.snapshots.succeeded(replica.now, taken.micros, taken.longest_micros, tick_micros);
+            replica.snapshots.succeeded(
+                replica.liveness.now(),
+                taken.micros,
+                taken.longest_micros,
+                tick_micros,
+            );
             // A leader's snapshot may have overtaken it.
             if snapshot.position.index <= replica.group.log().snapshot().position.index {
                 return;
@@ -72,7 +80,7 @@ pub(super) fn handle_taken(
             output.persist(replica.keep_record(&snapshot, record));
         }
         Err(why) => {
-            if replica.snapshots.failed(replica.now, taken.micros, tick_micros, &why) {
+            if replica.snapshots.failed(replica.liveness.now(), taken.micros, tick_micros, &why) {
                 output.warn(Warning::SnapshotFailed { why });
             }
         }

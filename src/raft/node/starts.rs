@@ -21,9 +21,10 @@ use crate::raft::consensus::entry::Context;
 use crate::raft::events::{StoredState, Target, Warning};
 use crate::raft::identity::{Incarnation, RaftId, Start};
 use crate::raft::options::Options;
-use crate::raft::wire::frame::{Frame, Message, Refused, Started};
+use crate::raft::wire::frame::{Frame, Started};
+use crate::raft::wire::message::{Message, Refused, StartMessage};
 
-/// No more refused starts are reported.
+/// The limit of reported refused starts.
 const REPORTED_MAX: usize = 64;
 
 /// Decides from which process of an incarnation frames are accepted. An error ends this process.
@@ -49,7 +50,7 @@ impl OwnStarts {
         self.starts.last().copied().unwrap_or_default()
     }
 
-    /// Whether the directory has kept this start, or is too old to tell.
+    /// Whether the directory knows this start, or is too old to know.
     fn knows(&self, start: Start) -> bool {
         self.starts.iter().any(|own| own.is_same(start))
             || self.starts.first().is_some_and(|first| start.number < first.number)
@@ -69,7 +70,7 @@ impl Replica {
     fn accepts(&mut self, member: RaftId, Started { start, former }: Started) -> bool {
         let last = self.starts.get(&member).and_then(MemberStarts::accepted);
         if last.is_some_and(|last| last.is_same(start)) {
-            self.starts.entry(member).or_default().heard(self.now);
+            self.starts.entry(member).or_default().heard(self.liveness.now());
             return true;
         }
         let continues = last
@@ -79,30 +80,32 @@ impl Replica {
         let has_answered = self.starts.get(&member).is_some_and(|heard| heard.has_answered(start));
         let is_known = continues && is_complete || has_answered;
         let is_free = self.is_free(member, start);
-        // An image brings the record without its entry. What was accepted beside the record may have been a copy; but
-        // an older start that the record still names may be heard of by a frame that was long under way: it must
+        // An image contains the record without its entry. The start that was accepted in its place may have been a
+        // copy. But a frame of an older start that the record still names may have been delayed: that start must
         // answer.
         injected_bug!(HearsFormerStart, has_answered => has_answered || is_free);
         let is_recorded = self.members.start(member).is_some_and(|record| {
             record.is_same(start) && last.is_none_or(|last| has_answered || last.number <= record.number)
         });
-        // Where there is a leader, it decides who takes the place of another start: its record tells the others.
+        // If there is a leader, it decides which start replaces another one: its record informs the others.
         let is_others_choice = last.is_some()
             && self.leader().is_some_and(|leader| leader != self.me.raft_id() && leader != member);
         is_recorded || is_known && is_free && !is_others_choice
     }
 
-    /// Whether the start of a member that is heard has ended, as far as this node can know when `challenger` speaks.
+    /// Whether the accepted start of a member has ended, as far as this node can know when a frame of `challenger`
+    /// arrives.
     fn is_free(&self, member: RaftId, challenger: Start) -> bool {
         let Some(heard) = self.starts.get(&member).filter(|heard| heard.accepted().is_some()) else {
             return true;
         };
-        heard.silent_since(challenger) + self.timing.election() <= self.now || self.is_closing(member)
+        heard.silent_since(challenger) + self.timing.election() <= self.liveness.now()
+            || self.is_closing(member)
     }
 
     /// Accepts frames of this start from now on.
     fn accept_start(&mut self, member: RaftId, start: Start) {
-        let heard = MemberStarts::accept(start, self.now);
+        let heard = MemberStarts::accept(start, self.liveness.now());
         if self.starts.insert(member, heard).is_some_and(|former| former.accepted().is_some()) {
             // Another process may run other code.
             self.applications.remove(&member);
@@ -148,7 +151,10 @@ impl StartGuard {
         injected_bug!(HearsEveryStart, return Ok(true));
         let start = frame.start.map(|started| started.start);
         for message in &frame.messages {
-            self.handle_message(frame.from, start, message, replica, output).map_err(failure(options))?;
+            if let Message::Start(message) = message {
+                self.handle_message(frame.from, start, *message, replica, output)
+                    .map_err(failure(options))?;
+            }
         }
         let Some(started) = frame.start else { return Ok(true) };
         if frame.from == replica.me {
@@ -183,40 +189,43 @@ impl StartGuard {
         let heard = replica.starts.entry(to.raft_id()).or_default();
         let known = heard.accepted().or(record);
         let token = self.last_token + 1;
-        if heard.is_query_due(start, token, replica.now, replica.timing.heartbeat()) {
+        if heard.is_query_due(start, token, replica.liveness.now(), replica.timing.heartbeat()) {
             self.last_token = token;
-            output.send(Target::One(to), Message::StartQuery { token, known });
+            output.send(Target::One(to), StartMessage::Query { token, known });
         }
     }
 
-    /// These are accepted from every node of our cluster, also from a start that is not accepted: it may be the only
-    /// one that is left, and a log that lags behind does not know all members.
+    /// Accepted from every node of our cluster, and from starts that are not accepted: such a start may be the only one
+    /// that is left, and a log that lags behind does not know all members.
     fn handle_message(
         &mut self,
         from: Incarnation,
         start: Option<Start>,
-        message: &Message,
+        message: StartMessage,
         replica: &mut Replica,
         output: &mut Output,
     ) -> Result<(), Refused> {
         let is_own = |start| self.own.as_ref().is_some_and(|own| own.current().is_same(start));
-        match *message {
-            Message::StartQuery { token, known } => {
+        match message {
+            StartMessage::Query { token, known } => {
                 if let Some(own) = self.own.as_ref().filter(|_| !start.is_some_and(is_own)) {
                     if known.is_some_and(|known| !own.knows(known)) {
                         return Err(Refused::Outdated);
                     }
                     let last_index = own.last_index;
-                    output.send(Target::One(from), Message::StartReply { token, last_index });
+                    output.send(Target::One(from), StartMessage::Reply { token, last_index });
                 }
             }
-            Message::StartReply { token, last_index } => {
+            StartMessage::Reply { token, last_index } => {
                 if let Some(start) = start.filter(|start| !is_own(*start)) {
                     self.handle_reply(from, start, token, last_index, replica, output);
                 }
             }
-            Message::StartRefused { start, why } if is_own(start) => return Err(why),
-            _ => {}
+            StartMessage::Refused { start, why } => {
+                if is_own(start) {
+                    return Err(why);
+                }
+            }
         }
         Ok(())
     }
@@ -239,10 +248,11 @@ impl StartGuard {
             is_free: replica.is_free(member, start),
         };
         let heard = replica.starts.get_mut(&member);
-        let Some((start, why)) = heard.and_then(|heard| heard.handle_reply(&reply, replica.now)) else {
+        let Some((start, why)) = heard.and_then(|heard| heard.handle_reply(&reply, replica.liveness.now()))
+        else {
             return;
         };
-        output.send(Target::One(from), Message::StartRefused { start, why });
+        output.send(Target::One(from), StartMessage::Refused { start, why });
         if let Some(id) = replica.members.id(member).cloned()
             && self.reported.len() < REPORTED_MAX
             && self.reported.insert(start)
@@ -251,8 +261,8 @@ impl StartGuard {
         }
     }
 
-    /// A frame under this node's own incarnation. In a cluster of others they see to it; one that is alone does itself,
-    /// and the later start stops.
+    /// A frame of this node's own incarnation. Other members decide about copies; the only member of a cluster decides
+    /// itself, and the later start stops.
     fn handle_same_incarnation(
         &mut self,
         start: Start,
@@ -297,7 +307,7 @@ impl StartGuard {
         self.check_own(replica, options)
     }
 
-    /// A start of this incarnation that its directory does not know was another directory's.
+    /// A recorded start that this directory does not know is that of another directory.
     pub(super) fn check_own(&self, replica: &Replica, options: &Options) -> Result<(), Error> {
         let recorded = replica.members.start(replica.me.raft_id());
         let is_unknown = |own: &OwnStarts| recorded.is_some_and(|recorded| !own.knows(recorded));

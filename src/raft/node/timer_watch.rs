@@ -1,11 +1,11 @@
-//! What a leader knows about the time: how far JavaScript's clock is, and for which time it waits.
+//! What a leader knows about the time: the time of JavaScript's clock, and the time for which JavaScript waits.
 
 /// What a leader knows about the time.
 #[derive(Debug, Default)]
 pub(super) struct TimerWatch {
     /// JavaScript's clock has reached this.
     pub(super) at: u64,
-    /// The time that JavaScript was last notified of; `None`: there is none.
+    /// The time for which JavaScript waits, as last notified; `None`: it waits for none.
     pub(super) reported: Option<u64>,
 }
 

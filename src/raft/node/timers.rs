@@ -11,7 +11,7 @@ use crate::raft::consensus::log::Log;
 use crate::raft::coordination::{SystemAction, TimerChange, TimerFiring};
 use crate::raft::events::{Delivery, DueTimer};
 
-/// So many are in one batch; JavaScript evaluates as many of them as its time allows.
+/// The limit per batch; JavaScript evaluates as many as its time allows.
 const BATCH_TIMERS_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
@@ -24,13 +24,12 @@ pub(super) fn due(replica: &mut Replica, may_evaluate: bool, batch: &mut Vec<Del
         return Vec::new();
     }
     let takes_turn = may_evaluate && sessions.timers_have_turn();
-    // What would be decided on a timer that the log changes next would count for nothing, and so would what is evaluated
-    // after it.
+    // If the log is about to change a timer, its evaluation would have no effect, nor would the later evaluations.
     let pending = match timers.next_due() {
         Some(due) if due <= watch.at => pending(replica.group.log(), replica.delivered_index),
         Some(_) | None => BTreeSet::new(),
     };
-    // Without an end to it, a leader of one would fire for ever.
+    // Without this limit, the only member of a cluster would fire forever.
     injected_bug!(FiresTwice, pending => match replica.group.log().last_index() - replica.delivered_index {
         0..3 => BTreeSet::new(),
         _ => pending,

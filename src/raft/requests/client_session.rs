@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::raft::events::Perform;
-use crate::raft::wire::frame::{Outcome, RequestItem, Requests};
+use crate::raft::wire::message::{Outcome, RequestItem, Requests};
 
 /// The unanswered requests that may be with the leader, so that a burst floods neither it nor the channel.
 const WINDOW_BYTES_MAX: usize = 4 << 20;
@@ -28,7 +28,7 @@ pub struct ClientSession {
     floor: u64,
     pending: VecDeque<Option<Pending>>,
     live: usize,
-    /// The term of the leader that the dispatched prefix was sent to; 0: to none.
+    /// The term of the leader that received the dispatched prefix; 0: none did.
     term: u64,
     /// Everything below was sent to the leader of `term`.
     next: u64,
@@ -270,8 +270,8 @@ impl ClientSession {
         Some(requests)
     }
 
-    /// Counts a tick. If nothing has ended for a while, the oldest requests are sent again: they or their outcomes were
-    /// lost. The leader answers with what it has ([`Self::received`]).
+    /// Counts a tick. If no call has ended for some time, the oldest requests are sent again: they or their outcomes
+    /// were lost. The leader answers with what it has ([`Self::received`]).
     pub fn tick(&mut self) -> Option<Requests> {
         self.now_ticks += 1;
         if self.term == 0 || self.next == self.floor {
@@ -299,7 +299,7 @@ impl ClientSession {
 
     /// The leader of `term` has our requests up to `sequence` without a gap: send again what comes after it.
     pub fn received(&mut self, term: u64, sequence: u64) {
-        // Several frames behind a lost one each report the same gap; one answer to it is enough.
+        // Each frame behind a lost one makes the leader report the same gap; one repetition is enough.
         let is_repeated = self
             .rewound
             .is_some_and(|(at, when)| at == sequence && self.now_ticks < when + self.retry_ticks_min / 2);
@@ -453,7 +453,7 @@ mod tests {
         origin.decide(1, 1, Outcome::Refused(vec![b'1'; UNREPORTED_OUTCOME_BYTES_MAX].into()));
         assert!(origin.dispatch().is_none());
         origin.take_decided(1);
-        let due = origin.dispatch().expect("the floor is told");
+        let due = origin.dispatch().expect("the floor is reported");
         assert_eq!((due.floor, due.requests.len()), (2, 0));
         assert!(origin.dispatch().is_none());
     }

@@ -2,8 +2,8 @@
 //! outcomes that it may report.
 //!
 //! Created when a node becomes leader and dropped when it no longer is; the origins then send their requests to the
-//! next leader. A request is evaluated once per term: evaluated twice, a request for a lock would see its own
-//! uncommitted lock and be refused while it commits.
+//! next leader. A request is evaluated once per term. If it were evaluated twice, a request for a lock would see its
+//! own uncommitted lock, and be refused although the lock is committed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,14 +17,14 @@ use crate::raft::consensus::entry::{Context, Request, RequestId, Stamp};
 use crate::raft::coordination::{ClusterClock, SystemAction};
 use crate::raft::events::{Answered, Effects, MethodResult};
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{Outcome, Requests};
+use crate::raft::wire::message::{Outcome, Requests};
 
 /// The limit of requests that wait for evaluation; beyond it they are dropped, and their origins repeat them.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 /// The arguments of one batch. JavaScript decides by time and by the size of its answers how much of it to evaluate.
 const BATCH_BYTES_MAX: usize = 512 << 10;
 const BATCH_EVALUATIONS_MAX: usize = 2_048;
-/// The first batch of a leadership, which may be lost because of slow requests in it.
+/// The limit of the first batch of a leadership: slow requests in it may end the leadership.
 const BATCH_EVALUATIONS_FIRST: usize = 16;
 /// Evaluation waits while the states of actions that took longer than this in total are not committed. JavaScript keeps
 /// all of them, and a state that takes long to compute is large.
@@ -39,7 +39,7 @@ const RECORDED_BYTES_MAX: usize = 256 << 10;
 ///   appended, and is not delivered as committed;
 /// - nothing is evaluated before an entry of this term is applied (paper §8): until then the table may lack what an
 ///   earlier leader committed;
-/// - `turns` names each session once whose oldest waiting request may be evaluated, and no other.
+/// - `turns` names exactly the sessions whose oldest waiting request may be evaluated, each once.
 #[derive(Debug)]
 pub struct LeaderSessions {
     term: u64,
@@ -77,7 +77,8 @@ struct Cost {
 struct Observation {
     /// Everything that was evaluated on, up to here, must be committed.
     commit_index: u64,
-    /// The confirming round that must have succeeded; 0 if an entry proposed after the evaluation stands for it.
+    /// The confirmation round that must have succeeded; 0 if the commit of an entry that was proposed after the
+    /// evaluation proves the same.
     round: u64,
     outcomes: Vec<(RequestId, Outcome)>,
 }
@@ -104,8 +105,8 @@ pub struct EvaluatedBatch {
 }
 
 impl EvaluatedBatch {
-    /// The members without which the batch changes something else than JavaScript saw: the origins of the evaluated
-    /// requests, and the members that get a session.
+    /// If one of these members were removed, the batch would not change what JavaScript saw: the origins of the
+    /// evaluated requests, and the members that get a session.
     pub fn members(&self) -> impl Iterator<Item = RaftId> + '_ {
         let origins = self.evaluated.iter().map(|evaluation| evaluation.origin);
         origins.chain(self.system.iter().filter_map(SystemAction::member_needed))
@@ -116,7 +117,7 @@ impl EvaluatedBatch {
     }
 }
 
-/// What goes back to an origin.
+/// An answer to an origin.
 #[derive(Debug, PartialEq)]
 pub enum Reply {
     Received { start: u64, sequence: u64 },
@@ -163,7 +164,7 @@ impl LeaderSessions {
         self.is_open = true;
     }
 
-    /// Takes requests in; `table` knows what earlier leaders had applied.
+    /// Takes requests; `session_table` has what earlier leaders applied.
     pub fn receive(
         &mut self,
         origin: RaftId,
@@ -245,7 +246,7 @@ impl LeaderSessions {
         self.system.pending()
     }
 
-    /// Whether timers may be in the next batch: not if those of the last one left no time for requests that wait.
+    /// Whether timers may be in the next batch: not if those of the last one left no time for waiting requests.
     pub fn timers_have_turn(&mut self) -> bool {
         !self.system.take_cut() || self.turns.is_empty()
     }
@@ -278,8 +279,7 @@ impl LeaderSessions {
             && let Some(origin) = self.turns.pop_front()
         {
             let Some(session) = self.sessions.get_mut(&origin) else { continue };
-            // Where no other origin waits, its turn continues: looking it up for each request would cost more than
-            // that.
+            // While no other origin waits, the turn continues: a lookup per request would cost more than the rest.
             while let Some(evaluation) = session.waiting.pop_front() {
                 self.waiting_bytes -= evaluation.args.len();
                 if evaluation.sequence >= session.floor {
@@ -350,9 +350,10 @@ impl LeaderSessions {
         }
     }
 
-    /// JavaScript has not the method of some evaluations, and other versions may: each waits, with all that its origin
-    /// performed after it. Gives the answers back if there is none; else the whole batch is evaluated again without
-    /// them, once what is appended up to `last_index` is applied, for the rest of it may have seen what came after.
+    /// JavaScript lacks the method of some evaluations, which another version may have: each of them waits, and so do
+    /// later requests of its origin. Returns the answers if no method is missing. Otherwise the whole batch is
+    /// evaluated again without those requests, once what is appended up to `last_index` is applied, because other
+    /// evaluations of the batch may have seen the later requests.
     pub fn stall(&mut self, answers: Vec<MethodResult>, last_index: u64) -> Option<Vec<MethodResult>> {
         let requests = answers.iter().skip(self.system.evaluating().len());
         let unknown = self
@@ -392,7 +393,7 @@ impl LeaderSessions {
         }
     }
 
-    /// A bug: requeues behind what came later; returns that nothing is left to be requeued.
+    /// A bug: requeues behind later requests; returns that nothing is left to requeue.
     #[cfg(test)]
     fn wait_behind(&mut self, evaluations: Vec<Evaluation>) -> Vec<Evaluation> {
         for evaluation in evaluations {
@@ -459,7 +460,7 @@ impl LeaderSessions {
         Some(batch)
     }
 
-    /// All entries were appended; `actions` says of each whether it holds an action, and the last is at `last_index`.
+    /// All entries were appended, the last one at `last_index`; `actions` names for each whether it holds an action.
     /// Their commit proves that a quorum still followed when the outcomes beside them were evaluated.
     pub fn appended(&mut self, batch: EvaluatedBatch, actions: &[bool], last_index: u64) {
         let first_index = last_index + 1 - actions.len() as u64;
@@ -486,7 +487,8 @@ impl LeaderSessions {
         }
         self.wait_again(batch.evaluated);
         self.drop_provisional(last_index);
-        // The dropped entries were to record outcomes: the next ones do. Recording one twice changes nothing.
+        // The dropped entries would have recorded outcomes: the next ones do. An outcome that is recorded twice changes
+        // nothing.
         for session in self.sessions.values_mut() {
             let due = session.outcomes.iter().map(|(sequence, (_, outcome))| (*sequence, outcome.clone()));
             session.unrecorded = due.collect();

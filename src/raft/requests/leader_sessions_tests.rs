@@ -7,7 +7,7 @@ use crate::raft::consensus::entry::Context;
 use crate::raft::coordination::ClusterClock;
 use crate::raft::events::{Answered, MethodResult};
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{Outcome, RequestItem, Requests};
+use crate::raft::wire::message::{Outcome, RequestItem, Requests};
 
 /// Requests `first..=last` of a member, each after the one before it.
 fn requests(floor: u64, first: u64, last: u64) -> Requests {

@@ -2,7 +2,7 @@
 //!
 //! - [`ClientSession`]: the requests of this node that have not ended;
 //! - [`LeaderSessions`]: what a leader has evaluated in its term, for every origin;
-//! - [`SessionTable`]: what the log, on every node alike, says was applied.
+//! - [`SessionTable`]: the requests that were applied, according to the log; the same on every node.
 //!
 //! Used by `node.rs` alone.
 
@@ -39,7 +39,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::raft::wire::frame::Outcome;
+    use crate::raft::wire::message::Outcome;
 
     #[test]
     fn outcomes_with_much_data_are_cut_into_pages_in_their_order() {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::raft::consensus::entry::RequestId;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::Outcome;
+use crate::raft::wire::message::Outcome;
 
 /// Evaluation for an origin pauses while its unacknowledged outcomes take more than this.
 const KEPT_OUTCOME_BYTES_MAX: usize = 4 << 20;
@@ -31,7 +31,7 @@ pub struct Session {
     pub(super) kept: VecDeque<(u64, usize)>,
     pub(super) kept_bytes: usize,
     /// This request names a method that only another version of the code has: it waits for a leader that has it, or
-    /// for its origin to give up, and what comes after it waits too.
+    /// until its origin gives up. Later requests of the origin wait too.
     pub(super) stalled: Option<u64>,
     pub(super) has_turn: bool,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::raft::consensus::entry::Request;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::Outcome;
+use crate::raft::wire::message::Outcome;
 
 /// For each member, the applied requests above its floor.
 ///
@@ -21,8 +21,8 @@ pub struct SessionTable {
     rows: BTreeMap<RaftId, SessionRow>,
 }
 
-/// The limits per member, in requests and in bytes of their actions and outcomes. Its window towards the
-/// leader is smaller (`client_session.rs`), so only actions much larger than the arguments they were made of get here.
+/// The limits per member, in requests and in bytes of their actions and outcomes. A member has fewer requests with the
+/// leader (`client_session.rs`), so only actions that are much larger than their arguments reach the limits.
 const ROW_REQUESTS_MAX: usize = 1 << 16;
 const ROW_BYTES_MAX: usize = 8 << 20;
 
@@ -36,7 +36,7 @@ struct SessionRow {
     bytes: usize,
 }
 
-/// What an entry does to the state, on every node alike.
+/// What an entry does to the state, the same on every node.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ApplyResult {
     Applied,

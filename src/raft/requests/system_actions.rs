@@ -1,8 +1,8 @@
 //! The leader's own actions on their way into the log.
 //!
 //! Used only by `leader_sessions.rs`. JavaScript evaluates them with the requests, so that the provisional states are
-//! those of everything that is appended. They are not repeated: what is not appended, the leader decides anew, and after
-//! a loss of leadership the next leader does.
+//! those of everything that is appended. They are not repeated: if one is not appended, the leader decides anew, or the
+//! next leader.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::raft::events::{Effects, MethodResult};
 /// The leader's own actions of one term.
 #[derive(Debug, Default)]
 pub(super) struct SystemActions {
-    /// With JavaScript, before the requests of the same batch.
+    /// In evaluation, before the requests of the same batch.
     evaluating: Vec<SystemAction>,
     /// Appended and not applied, with their indexes.
     appended: VecDeque<(u64, SystemAction)>,
@@ -44,7 +44,8 @@ impl SystemActions {
     }
 
     /// Takes the answers to the leader's own actions out of `answers`, and returns what was evaluated, with an entry
-    /// for each, which carries the time `at`. If the reducer threw, the entry has no action: what the log decides must not depend on a reducer.
+    /// for each, which carries the time `at`. If the reducer threw, the entry has no action: decisions of the log must
+    /// not depend on a reducer.
     pub(super) fn take_evaluated(
         &mut self,
         answers: &mut Vec<MethodResult>,
@@ -88,7 +89,7 @@ impl SystemActions {
         Some((action, (context, effects.action.unwrap_or_default())))
     }
 
-    /// Whether JavaScript had no time for some of the last ones; says so once.
+    /// Whether JavaScript had no time for some of the last ones; true once.
     pub(super) fn take_cut(&mut self) -> bool {
         std::mem::take(&mut self.is_cut)
     }

@@ -14,15 +14,15 @@ use crate::raft::consensus::pace::{Flight, Pace};
 use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::Incarnation;
 use crate::raft::options::{CHUNK_BYTES, Options};
-use crate::raft::wire::frame::Chunk;
+use crate::raft::wire::message::Chunk;
 
-/// So many of the largest chunks may be in flight, or be kept behind one that is missing.
+/// The number of largest chunks that may be in flight, or be kept behind a missing one.
 const WINDOW_CHUNKS: usize = 4;
 /// The same at the receiver, which does not know how large the sender's chunks are.
 const HELD_BYTES_MAX: usize = WINDOW_CHUNKS * CHUNK_BYTES;
-/// So many parts behind the first gap are acknowledged; the others may be sent again.
+/// The number of parts behind the first gap that are acknowledged; the others may be sent again.
 const PARTS_REPORTED_MAX: usize = 16;
-/// An image beyond this is not one of ours: the address space of JavaScript has no room for such a state.
+/// No image of ours is larger: the address space of JavaScript has no room for such a state.
 const IMAGE_BYTES_MAX: u64 = 32 << 30;
 
 /// A snapshot in flight to a member.
@@ -33,12 +33,12 @@ const IMAGE_BYTES_MAX: u64 = 32 << 30;
 #[derive(Debug)]
 pub struct Transfer {
     pub receiver: Incarnation,
-    /// raft-rs wished it, and waits to be told of its end.
+    /// raft-rs requested it, and waits for the result.
     pub is_reported: bool,
     pub number: u64,
     /// The snapshot's: the log behind it is needed next.
     pub index: u64,
-    /// So many images before this one were overtaken by the log: it was cut behind them.
+    /// The number of earlier images that became obsolete because the log was compacted behind them.
     pub overtaken: u32,
     pub restores: bool,
     term: u64,
@@ -49,20 +49,20 @@ pub struct Transfer {
     summed: usize,
     pace: Pace,
     acknowledged: usize,
-    /// As the receiver said last, in bytes and in parts behind them: less than before if it has lost what it had, or if
-    /// the word is late.
+    /// The last report of the receiver, in bytes and in parts behind them: less than before if it has lost something,
+    /// or if the report is late.
     reported: (usize, Vec<(u64, u64)>),
     cut: usize,
     /// By where they begin.
     sent: BTreeMap<usize, Sent>,
-    /// When that chunk was sent which was sent last of all that have arrived.
+    /// Of all chunks that have arrived, the time at which the last one was sent.
     arrived_sent_at: u64,
     now: u64,
     idle_ticks: u64,
     lifeless_ticks: u64,
 }
 
-/// A chunk that was sent, and before which something is missing.
+/// A chunk that was sent, behind a gap.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     end: usize,
@@ -128,7 +128,7 @@ impl Transfer {
         }
     }
 
-    /// Takes the place of a transfer to the same receiver, whose image lacks what the log does not have any more.
+    /// Replaces a transfer to the same receiver whose image ends before the log begins.
     pub fn overtakes(self, former: &Self) -> Self {
         let pace = former.pace.anew(WINDOW_CHUNKS * self.chunk_bytes);
         Self { overtaken: former.overtaken + 1, pace, lifeless_ticks: former.lifeless_ticks, ..self }
@@ -139,7 +139,7 @@ impl Transfer {
         &self.pace
     }
 
-    /// The chunks that may go now: first those that were lost.
+    /// The chunks that may be sent now: first those that were lost.
     pub fn chunks(&mut self) -> Vec<Chunk> {
         let mut chunks = Vec::new();
         while let Some((start, end)) = self.next() {
@@ -213,9 +213,10 @@ impl Transfer {
         self.acknowledged == self.image.len()
     }
 
-    /// A tick has passed. What is not acknowledged in time is sent again, and what was overtaken is at once: it is lost.
-    /// Without any progress for as long, all is sent again from where the receiver says that it is: killed and back from
-    /// its disk, it has nothing. After `patience` without a sign of the receiver it is over.
+    /// A tick has passed. A chunk that is not acknowledged in time is sent again; one that was overtaken is lost, and
+    /// is sent again at once. Without any progress for as long, everything behind the receiver's last report is sent
+    /// again: a receiver that was killed and restarted has nothing. After `patience` ticks without an answer the
+    /// transfer is over.
     pub fn tick(&mut self, patience: u64) -> Patience {
         self.now += 1;
         self.idle_ticks += 1;
@@ -241,7 +242,7 @@ impl Transfer {
         if self.lifeless_ticks >= patience { Patience::Over } else { Patience::Waits }
     }
 
-    /// The receiver has what it said last, and nothing else.
+    /// The receiver has what it reported last, and nothing else.
     fn believe_report(&mut self) {
         let (bytes, held) = &self.reported;
         if *bytes < self.acknowledged {
@@ -289,7 +290,7 @@ pub enum Received {
     Part,
     /// All of it.
     Whole { snapshot: Box<Snapshot>, image: Bytes },
-    /// It is no snapshot: the sender begins again, with another number.
+    /// The parts are no snapshot: the sender begins again, with another number.
     Broken,
 }
 
@@ -340,7 +341,7 @@ impl Reception {
         }
     }
 
-    /// A tick has passed; after `patience` without a chunk the sender is gone.
+    /// A tick has passed; after `patience` ticks without a chunk the transfer is over.
     pub fn tick(&mut self, patience: u64) -> Patience {
         self.lifeless_ticks += 1;
         if self.lifeless_ticks >= patience { Patience::Over } else { Patience::Waits }
@@ -391,7 +392,7 @@ impl Reception {
         let here = self.bytes.len() as u64;
         if chunk.offset > here {
             injected_bug!(DropsWhatComesEarly, return);
-            // It is the sender that keeps to the window: this only bounds what a forged one may take.
+            // The sender keeps to the window; this limits what a forged chunk may take.
             if end - here <= HELD_BYTES_MAX as u64 && chunk.bytes.len() > self.held_from(chunk.offset) {
                 self.held.insert(chunk.offset, chunk.bytes.clone());
             }
@@ -406,7 +407,7 @@ impl Reception {
         }
     }
 
-    /// Adds what is new of a part that begins at the end of what is here, or before it.
+    /// Adds the new bytes of a part that begins at the end of what is here, or before it.
     fn append(&mut self, offset: u64, bytes: &Bytes) {
         let known = (self.bytes.len() as u64 - offset) as usize;
         let new = bytes.get(known..).unwrap_or_default();

@@ -35,7 +35,7 @@ impl fmt::Display for End {
     }
 }
 
-/// The state that the reducer makes: who holds the lock, and a digest of every action in order.
+/// The state that the reducer makes: the holder of the lock, and a digest of every action in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     pub holder: Option<String>,
@@ -316,7 +316,7 @@ impl Application {
         self.is_failed
     }
 
-    /// How often this node was told that it left its cluster.
+    /// How often this application was notified that its node left the cluster.
     pub fn moves(&self) -> usize {
         let has_left =
             |warning: &&Warning| matches!(warning, Warning::StartingOver { .. } | Warning::Superseded { .. });
@@ -324,7 +324,7 @@ impl Application {
     }
 
     /// A refusal says how many actions its method saw: they are in this state, unless the node is no member any more or
-    /// closes, or its state is not to be trusted: then what a leader told ends a call at once.
+    /// closes, or has diverged: then a leader's outcome ends a call at once.
     fn check_seen(&self, error: &str) {
         let Some((_, seen)) = error.rsplit_once(SEEN) else { return };
         let seen: u64 = seen.parse().expect("a refusal ends with a number");

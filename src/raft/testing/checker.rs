@@ -11,7 +11,7 @@ use super::application::{Application, Applied, State};
 use super::logs::Logs;
 use super::run::PADDING;
 use crate::raft::consensus::log::Log;
-use crate::raft::wire::frame::Ancestor;
+use crate::raft::wire::message::Ancestor;
 use crate::raft::{ClusterUuid, Incarnation, Role, Status};
 
 /// What was seen so far.

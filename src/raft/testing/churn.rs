@@ -23,7 +23,7 @@ pub(super) struct Life {
     /// When a node was last lost, and when a size was last asked for.
     lost_at: u64,
     resized_at: u64,
-    /// Who is being removed, and until when that may still be carried out.
+    /// The nodes that are being removed, and until when the removal may still be carried out.
     removed: Vec<(Incarnation, u64)>,
     /// How often the reducer of a process threw.
     thrown: BTreeMap<String, u32>,
@@ -252,7 +252,7 @@ impl Life {
         self.run.cluster.operation(name, Operation::Resize { cluster_size }, 400);
     }
 
-    /// Whether what was committed, and the power to continue, stays with those who are left: in the newest leader's
+    /// Whether the remaining nodes have everything that was committed, and can continue: in the newest leader's
     /// configuration, in each half of it, a majority is neither gone nor going, and no other is in flight.
     fn may_lose(&mut self, name: &str) -> bool {
         if self.is_resizing() {
@@ -331,7 +331,7 @@ impl Life {
         statuses.into_values().max_by_key(|status| (status.applied_index, status.term))
     }
 
-    /// All faults stop: within a bounded time every node who lives is a member, as many as can vote do, and everything
+    /// All faults stop: within a bounded time every living node is a member, as many as can vote do, and everything
     /// that was called has ended.
     pub(super) fn heal(&mut self) {
         self.run.cluster.network = Network::default();
@@ -368,7 +368,7 @@ impl Life {
             let Some(leads) = statuses.values().find(|status| status.role == Role::Leader) else {
                 return false;
             };
-            // Who died without a spare to take its place keeps it.
+            // A dead member without a spare to replace it stays a member.
             let lives = |incarnation| statuses.values().any(|status| status.incarnation == incarnation);
             let voters =
                 leads.members.iter().filter(|member| member.is_voter && lives(member.incarnation)).count();

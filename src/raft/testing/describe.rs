@@ -6,7 +6,11 @@ use raft_rs::eraftpb::ConfChangeV2;
 
 use crate::raft::consensus::entry::Context;
 use crate::raft::coordination::SystemAction;
-use crate::raft::wire::frame::{Frame, Message, WireEntry};
+use crate::raft::wire::frame::Frame;
+use crate::raft::wire::message::{
+    BootstrapMessage, DivergenceMessage, LivenessMessage, MembershipMessage, Message, OperationMessage,
+    RaftMessage, RecoveryMessage, SnapshotMessage, StartMessage, WireEntry,
+};
 use crate::raft::{Delivery, MethodResult};
 
 pub fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {
@@ -17,71 +21,7 @@ pub fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {
 
 fn describe_message(message: &Message) -> String {
     match message {
-        Message::Discover { cluster_size, .. } => format!("Discover {cluster_size}"),
-        Message::Accept(roster) => {
-            let ids: Vec<&str> = roster.0.iter().map(|(_, id)| &**id).collect();
-            format!("Accept {}", ids.join(" "))
-        }
-        Message::ClusterAnnouncement(announcement) => format!(
-            "ClusterAnnouncement actions={} leader={}",
-            announcement.holds_actions, announcement.has_leader
-        ),
-        Message::IdInUse { id } => format!("IdInUse {id}"),
-        Message::Closing { leaves } => if *leaves { "Closing and leaving" } else { "Closing" }.into(),
-        Message::MemberInfo { asks, .. } => if *asks { "MemberInfo?" } else { "MemberInfo" }.into(),
-        Message::StartQuery { .. } => "StartQuery".into(),
-        Message::StartReply { .. } => "StartReply".into(),
-        Message::StartRefused { why, .. } => format!("StartRefused {why:?}"),
-        Message::OtherApplication { .. } => "OtherApplication".into(),
-        Message::Removed { term, .. } => format!("Removed term={term}"),
-        Message::Chunk(chunk) => format!(
-            "Chunk {}{}..{} of {} term={}",
-            if chunk.restores { "restoring " } else { "" },
-            chunk.offset,
-            chunk.offset + chunk.bytes.len() as u64,
-            chunk.total,
-            chunk.term
-        ),
-        Message::ChunkReceived { bytes, held, .. } => {
-            let parts = held.iter().map(|(start, end)| format!(" {start}..{end}"));
-            format!("ChunkReceived {bytes}{}", parts.collect::<String>())
-        }
-        Message::OperationRequest { term, request_id, request } => {
-            format!("OperationRequest {} term={term} {request:?}", request_id & 0xffff_ffff)
-        }
-        Message::OperationReply { request_id, answer } => {
-            format!("OperationReply {} {answer:?}", request_id & 0xffff_ffff)
-        }
-        Message::StateHash { index, .. } => format!("StateHash index={index}"),
-        Message::Disagrees { index, .. } => format!("Disagrees index={index}"),
-        Message::Diverged { index } => format!("Diverged index={index:?}"),
-        Message::Recover => "Recover".into(),
-        Message::RecoveryVoteRequest { term, index } => {
-            format!("RecoveryVoteRequest term={term} index={index}")
-        }
-        Message::RecoveryVoteGranted => "RecoveryVoteGranted".into(),
-        Message::Released => "Released".into(),
-        Message::AppProbe => "AppProbe".into(),
-        Message::AppProbeReply => "AppProbeReply".into(),
-        Message::SilenceQuery { members, .. } => format!("SilenceQuery {}", members.len()),
-        Message::SilenceReply { members } => format!("SilenceReply {}", members.len()),
-        Message::Unreachable { members } => format!("Unreachable {}", members.len()),
-        Message::RecoveryVoteRejected { term, index } => {
-            format!("RecoveryVoteRejected term={term} index={index}")
-        }
-        Message::Raft(raft) => {
-            let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);
-            if raft.commit > 0 {
-                text += &format!(" commit={}", raft.commit);
-            }
-            if raft.reject {
-                text += " reject";
-            }
-            for entry in &raft.entries {
-                text += &format!(" [{}@{} {}]", entry.index, entry.term, describe_entry(entry));
-            }
-            text
-        }
+        Message::Raft(raft) => describe_raft(raft),
         Message::Requests(requests) => {
             let items: Vec<String> = requests
                 .requests
@@ -97,6 +37,104 @@ fn describe_message(message: &Message) -> String {
             format!("Outcomes term={term} at {index} {outcomes:?}")
         }
         Message::Received { term, sequence, .. } => format!("Received term={term} up to {sequence}"),
+        Message::Bootstrap(message) => describe_bootstrap(message),
+        Message::Start(StartMessage::Query { .. }) => "StartQuery".into(),
+        Message::Start(StartMessage::Reply { .. }) => "StartReply".into(),
+        Message::Start(StartMessage::Refused { why, .. }) => format!("StartRefused {why:?}"),
+        Message::Membership(message) => describe_membership(message),
+        Message::Snapshot(message) => describe_snapshot(message),
+        Message::Operation(OperationMessage::Request { term, request_id, request }) => {
+            format!("OperationRequest {} term={term} {request:?}", request_id & 0xffff_ffff)
+        }
+        Message::Operation(OperationMessage::Reply { request_id, answer }) => {
+            format!("OperationReply {} {answer:?}", request_id & 0xffff_ffff)
+        }
+        Message::Divergence(DivergenceMessage::StateHash { index, .. }) => format!("StateHash index={index}"),
+        Message::Divergence(DivergenceMessage::Disagrees { index, .. }) => format!("Disagrees index={index}"),
+        Message::Divergence(DivergenceMessage::Diverged { index }) => format!("Diverged index={index:?}"),
+        Message::Recovery(message) => describe_recovery(*message),
+        Message::Liveness(message) => describe_liveness(message),
+    }
+}
+
+fn describe_raft(raft: &RaftMessage) -> String {
+    let mut text = format!("{:?} term={} index={}", raft.kind, raft.term, raft.index);
+    if raft.commit > 0 {
+        text += &format!(" commit={}", raft.commit);
+    }
+    if raft.reject {
+        text += " reject";
+    }
+    for entry in &raft.entries {
+        text += &format!(" [{}@{} {}]", entry.index, entry.term, describe_entry(entry));
+    }
+    text
+}
+
+fn describe_bootstrap(message: &BootstrapMessage) -> String {
+    match message {
+        BootstrapMessage::Discover { cluster_size, .. } => format!("Discover {cluster_size}"),
+        BootstrapMessage::Accept(roster) => {
+            let ids: Vec<&str> = roster.0.iter().map(|(_, id)| &**id).collect();
+            format!("Accept {}", ids.join(" "))
+        }
+        BootstrapMessage::ClusterAnnouncement(announcement) => format!(
+            "ClusterAnnouncement actions={} leader={}",
+            announcement.holds_actions, announcement.has_leader
+        ),
+        BootstrapMessage::IdInUse { id } => format!("IdInUse {id}"),
+        BootstrapMessage::OtherApplication { .. } => "OtherApplication".into(),
+    }
+}
+
+fn describe_membership(message: &MembershipMessage) -> String {
+    match message {
+        MembershipMessage::MemberInfo { asks, .. } => if *asks { "MemberInfo?" } else { "MemberInfo" }.into(),
+        MembershipMessage::Closing { leaves } => {
+            if *leaves { "Closing and leaving" } else { "Closing" }.into()
+        }
+        MembershipMessage::Removed { term, .. } => format!("Removed term={term}"),
+    }
+}
+
+fn describe_snapshot(message: &SnapshotMessage) -> String {
+    match message {
+        SnapshotMessage::Chunk(chunk) => format!(
+            "Chunk {}{}..{} of {} term={}",
+            if chunk.restores { "restoring " } else { "" },
+            chunk.offset,
+            chunk.offset + chunk.bytes.len() as u64,
+            chunk.total,
+            chunk.term
+        ),
+        SnapshotMessage::ChunkReceived { bytes, held, .. } => {
+            let parts = held.iter().map(|(start, end)| format!(" {start}..{end}"));
+            format!("ChunkReceived {bytes}{}", parts.collect::<String>())
+        }
+    }
+}
+
+fn describe_recovery(message: RecoveryMessage) -> String {
+    match message {
+        RecoveryMessage::Recover => "Recover".into(),
+        RecoveryMessage::VoteRequest { term, index } => {
+            format!("RecoveryVoteRequest term={term} index={index}")
+        }
+        RecoveryMessage::VoteGranted => "RecoveryVoteGranted".into(),
+        RecoveryMessage::VoteRejected { term, index } => {
+            format!("RecoveryVoteRejected term={term} index={index}")
+        }
+        RecoveryMessage::Released => "Released".into(),
+    }
+}
+
+fn describe_liveness(message: &LivenessMessage) -> String {
+    match message {
+        LivenessMessage::AppProbe => "AppProbe".into(),
+        LivenessMessage::AppProbeReply => "AppProbeReply".into(),
+        LivenessMessage::Unreachable { members } => format!("Unreachable {}", members.len()),
+        LivenessMessage::SilenceQuery { members, .. } => format!("SilenceQuery {}", members.len()),
+        LivenessMessage::SilenceReply { members } => format!("SilenceReply {}", members.len()),
     }
 }
 

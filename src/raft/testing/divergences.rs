@@ -6,7 +6,8 @@ use super::bugs::{Bug, assert_back_is_noticed};
 use super::cluster::{Network, Sent};
 use super::describe::describe_frame;
 use super::scenarios::Scenario;
-use crate::raft::wire::frame::{Frame, Message, RaftKind, RaftMessage, Receivers};
+use crate::raft::wire::frame::{Frame, Receivers};
+use crate::raft::wire::message::{DivergenceMessage, Message, RaftKind, RaftMessage};
 use crate::raft::{Input, Options, Role, Warning};
 
 #[test]
@@ -273,7 +274,9 @@ fn a_word_of_a_state_that_a_node_did_not_report_accuses_no_one() {
             for sent in scenario.cluster.frames.values().filter(|sent| sent.from == name) {
                 let frame = Frame::decode(&sent.bytes).expect("it is a frame");
                 hashes.extend(frame.messages.into_iter().filter_map(|message| match message {
-                    Message::StateHash { index, hash, .. } => Some((index, hash)),
+                    Message::Divergence(DivergenceMessage::StateHash { index, hash, .. }) => {
+                        Some((index, hash))
+                    }
                     _ => None,
                 }));
             }
@@ -290,7 +293,7 @@ fn a_word_of_a_state_that_a_node_did_not_report_accuses_no_one() {
     let status = scenario.cluster.statuses()[&name].clone();
     let from = scenario.cluster.replicas[&leader].incarnation.expect("it runs");
     let mut says = |index, ours| {
-        let message = Message::Disagrees { index, ours, theirs: [7; 16] };
+        let message = DivergenceMessage::Disagrees { index, ours, theirs: [7; 16] }.into();
         let to = Some(status.incarnation);
         let frame = Frame {
             cluster: status.cluster,

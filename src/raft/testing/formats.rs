@@ -17,9 +17,11 @@ use crate::raft::coordination::{
 use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::membership::members::Members;
 use crate::raft::snapshot::Snapshot;
-use crate::raft::wire::frame::{
-    Ancestor, Chunk, ClusterAnnouncement, Frame, Malformed, Message, OperationReply, OperationRequest,
-    Outcome, RaftKind, RaftMessage, Receivers, Refused, RequestItem, Requests, Roster, Started, VERSION,
+use crate::raft::wire::frame::{Frame, Malformed, Receivers, Started, VERSION};
+use crate::raft::wire::message::{
+    Ancestor, BootstrapMessage, Chunk, ClusterAnnouncement, DivergenceMessage, LivenessMessage,
+    MembershipMessage, Message, OperationMessage, OperationReply, OperationRequest, Outcome, RaftKind,
+    RaftMessage, RecoveryMessage, Refused, RequestItem, Requests, Roster, SnapshotMessage, StartMessage,
     WireEntry,
 };
 use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Start, Warning, Work};
@@ -83,8 +85,8 @@ fn messages() -> Vec<Message> {
         attempts: 1,
         session: 7,
     };
-    let operation = |request| Message::OperationRequest { term: 3, request_id: 1 << 32, request };
-    let answer = |answer| Message::OperationReply { request_id: 1 << 32, answer };
+    let operation = |request| OperationMessage::Request { term: 3, request_id: 1 << 32, request }.into();
+    let answer = |answer| OperationMessage::Reply { request_id: 1 << 32, answer }.into();
     let chunk = Chunk {
         transfer: 7,
         term: 3,
@@ -96,16 +98,17 @@ fn messages() -> Vec<Message> {
         overtaken: 2,
     };
     let mut messages = vec![
-        Message::Discover {
+        BootstrapMessage::Discover {
             id: "a".into(),
             cluster_size: 3,
             version: "v".into(),
             application: application(),
             members_index: 300,
             may_vote: true,
-        },
-        Message::Accept(roster()),
-        Message::ClusterAnnouncement(ClusterAnnouncement {
+        }
+        .into(),
+        BootstrapMessage::Accept(roster()).into(),
+        BootstrapMessage::ClusterAnnouncement(ClusterAnnouncement {
             cluster,
             ancestors: vec![Ancestor { cluster: ClusterUuid::of_epoch(cluster, incarnation(1)), kept: 300 }],
             cluster_size: 3,
@@ -113,16 +116,17 @@ fn messages() -> Vec<Message> {
             has_leader: false,
             application: Application::new(None, []),
             members_index: 300,
-        }),
-        Message::IdInUse { id: "a".into() },
-        Message::Closing { leaves: true },
+        })
+        .into(),
+        BootstrapMessage::IdInUse { id: "a".into() }.into(),
+        MembershipMessage::Closing { leaves: true }.into(),
         Message::Requests(Requests { term: 3, start: 2, floor: 8, requests: vec![item] }),
         Message::Outcomes { term: 3, start: 2, index: 300, outcomes },
         Message::Received { term: 3, start: 2, sequence: 9 },
-        Message::MemberInfo { version: "v".into(), application: application(), asks: true },
-        Message::Removed { term: 3, cluster_size: 5 },
-        Message::Chunk(chunk),
-        Message::ChunkReceived { transfer: 7, bytes: 9, held: vec![(11, 13)] },
+        MembershipMessage::MemberInfo { version: "v".into(), application: application(), asks: true }.into(),
+        MembershipMessage::Removed { term: 3, cluster_size: 5 }.into(),
+        SnapshotMessage::Chunk(chunk).into(),
+        SnapshotMessage::ChunkReceived { transfer: 7, bytes: 9, held: vec![(11, 13)] }.into(),
         operation(OperationRequest::Read),
         operation(OperationRequest::TransferLeadership { to: None }),
         operation(OperationRequest::TransferLeadership { to: Some("a".into()) }),
@@ -132,24 +136,24 @@ fn messages() -> Vec<Message> {
         answer(OperationReply::UnknownMember),
         answer(OperationReply::NotAVoter),
         answer(OperationReply::LastVoter),
-        Message::StateHash { index: 300, version: "v".into(), hash: [7; 16] },
-        Message::Disagrees { index: 300, ours: [7; 16], theirs: [8; 16] },
-        Message::Diverged { index: Some(300) },
-        Message::Recover,
-        Message::RecoveryVoteRequest { term: 3, index: 300 },
-        Message::RecoveryVoteGranted,
-        Message::RecoveryVoteRejected { term: 3, index: 300 },
-        Message::AppProbe,
-        Message::AppProbeReply,
-        Message::Unreachable { members: vec![(1, 2)] },
-        Message::Released,
-        Message::OtherApplication { cluster, theirs: application() },
-        Message::StartQuery { token: 300, known: Some(Start { number: 2, nonce: 3 }) },
-        Message::StartReply { token: 300, last_index: 400 },
-        Message::StartRefused { start: Start { number: 2, nonce: 3 }, why: Refused::Copy },
-        Message::StartRefused { start: Start { number: 2, nonce: 3 }, why: Refused::Outdated },
-        Message::SilenceQuery { milliseconds: 2_000, members: vec![1, 300] },
-        Message::SilenceReply { members: vec![300] },
+        DivergenceMessage::StateHash { index: 300, version: "v".into(), hash: [7; 16] }.into(),
+        DivergenceMessage::Disagrees { index: 300, ours: [7; 16], theirs: [8; 16] }.into(),
+        DivergenceMessage::Diverged { index: Some(300) }.into(),
+        RecoveryMessage::Recover.into(),
+        RecoveryMessage::VoteRequest { term: 3, index: 300 }.into(),
+        RecoveryMessage::VoteGranted.into(),
+        RecoveryMessage::VoteRejected { term: 3, index: 300 }.into(),
+        LivenessMessage::AppProbe.into(),
+        LivenessMessage::AppProbeReply.into(),
+        LivenessMessage::Unreachable { members: vec![(1, 2)] }.into(),
+        RecoveryMessage::Released.into(),
+        BootstrapMessage::OtherApplication { cluster, theirs: application() }.into(),
+        StartMessage::Query { token: 300, known: Some(Start { number: 2, nonce: 3 }) }.into(),
+        StartMessage::Reply { token: 300, last_index: 400 }.into(),
+        StartMessage::Refused { start: Start { number: 2, nonce: 3 }, why: Refused::Copy }.into(),
+        StartMessage::Refused { start: Start { number: 2, nonce: 3 }, why: Refused::Outdated }.into(),
+        LivenessMessage::SilenceQuery { milliseconds: 2_000, members: vec![1, 300] }.into(),
+        LivenessMessage::SilenceReply { members: vec![300] }.into(),
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
@@ -157,8 +161,8 @@ fn messages() -> Vec<Message> {
 
 fn frame(message: &Message) -> Frame {
     let to = match message {
-        Message::AppProbe => Receivers::All,
-        Message::AppProbeReply => Receivers::Several([1, 300, u64::MAX].into()),
+        Message::Liveness(LivenessMessage::AppProbe) => Receivers::All,
+        Message::Liveness(LivenessMessage::AppProbeReply) => Receivers::Several([1, 300, u64::MAX].into()),
         _ => Receivers::One(incarnation(2)),
     };
     Frame {
@@ -170,45 +174,71 @@ fn frame(message: &Message) -> Frame {
     }
 }
 
-/// The place of a variant in the encoding. The compiler asks for a new one here, and the test for a message of it.
-fn place(message: &Message) -> u8 {
+/// The place of a variant in the encoding, and the one in its group. The compiler asks for a new one here, and the test
+/// for a message of it.
+fn place(message: &Message) -> (u8, Option<u8>) {
+    let in_bootstrap = |message: &BootstrapMessage| match message {
+        BootstrapMessage::Discover { .. } => 0,
+        BootstrapMessage::Accept(_) => 1,
+        BootstrapMessage::ClusterAnnouncement(_) => 2,
+        BootstrapMessage::IdInUse { .. } => 3,
+        BootstrapMessage::OtherApplication { .. } => 4,
+    };
+    let in_start = |message: &StartMessage| match message {
+        StartMessage::Query { .. } => 0,
+        StartMessage::Reply { .. } => 1,
+        StartMessage::Refused { .. } => 2,
+    };
+    let in_membership = |message: &MembershipMessage| match message {
+        MembershipMessage::MemberInfo { .. } => 0,
+        MembershipMessage::Closing { .. } => 1,
+        MembershipMessage::Removed { .. } => 2,
+    };
+    let in_snapshot = |message: &SnapshotMessage| match message {
+        SnapshotMessage::Chunk(_) => 0,
+        SnapshotMessage::ChunkReceived { .. } => 1,
+    };
+    let in_operation = |message: &OperationMessage| match message {
+        OperationMessage::Request { .. } => 0,
+        OperationMessage::Reply { .. } => 1,
+    };
+    let in_divergence = |message: &DivergenceMessage| match message {
+        DivergenceMessage::StateHash { .. } => 0,
+        DivergenceMessage::Disagrees { .. } => 1,
+        DivergenceMessage::Diverged { .. } => 2,
+    };
+    let in_recovery = |message: &RecoveryMessage| match message {
+        RecoveryMessage::Recover => 0,
+        RecoveryMessage::VoteRequest { .. } => 1,
+        RecoveryMessage::VoteGranted => 2,
+        RecoveryMessage::VoteRejected { .. } => 3,
+        RecoveryMessage::Released => 4,
+    };
+    let in_liveness = |message: &LivenessMessage| match message {
+        LivenessMessage::AppProbe => 0,
+        LivenessMessage::AppProbeReply => 1,
+        LivenessMessage::Unreachable { .. } => 2,
+        LivenessMessage::SilenceQuery { .. } => 3,
+        LivenessMessage::SilenceReply { .. } => 4,
+    };
     match message {
-        Message::Discover { .. } => 0,
-        Message::Accept(_) => 1,
-        Message::ClusterAnnouncement(_) => 2,
-        Message::IdInUse { .. } => 3,
-        Message::Closing { .. } => 4,
-        Message::Raft(_) => 5,
-        Message::Requests(_) => 6,
-        Message::Outcomes { .. } => 7,
-        Message::Received { .. } => 8,
-        Message::MemberInfo { .. } => 9,
-        Message::Removed { .. } => 10,
-        Message::Chunk(_) => 11,
-        Message::ChunkReceived { .. } => 12,
-        Message::OperationRequest { .. } => 13,
-        Message::OperationReply { .. } => 14,
-        Message::StateHash { .. } => 15,
-        Message::Disagrees { .. } => 16,
-        Message::Diverged { .. } => 17,
-        Message::Recover => 18,
-        Message::RecoveryVoteRequest { .. } => 19,
-        Message::RecoveryVoteGranted => 20,
-        Message::RecoveryVoteRejected { .. } => 21,
-        Message::AppProbe => 22,
-        Message::AppProbeReply => 23,
-        Message::Unreachable { .. } => 24,
-        Message::Released => 25,
-        Message::OtherApplication { .. } => 26,
-        Message::StartQuery { .. } => 27,
-        Message::StartReply { .. } => 28,
-        Message::StartRefused { .. } => 29,
-        Message::SilenceQuery { .. } => 30,
-        Message::SilenceReply { .. } => 31,
+        Message::Raft(_) => (0, None),
+        Message::Requests(_) => (1, None),
+        Message::Outcomes { .. } => (2, None),
+        Message::Received { .. } => (3, None),
+        Message::Bootstrap(message) => (4, Some(in_bootstrap(message))),
+        Message::Start(message) => (5, Some(in_start(message))),
+        Message::Membership(message) => (6, Some(in_membership(message))),
+        Message::Snapshot(message) => (7, Some(in_snapshot(message))),
+        Message::Operation(message) => (8, Some(in_operation(message))),
+        Message::Divergence(message) => (9, Some(in_divergence(message))),
+        Message::Recovery(message) => (10, Some(in_recovery(message))),
+        Message::Liveness(message) => (11, Some(in_liveness(message))),
     }
 }
 
-const PLACES: u8 = 32;
+/// How many messages stand at each place: a group has several.
+const PLACES: [u8; 12] = [1, 1, 1, 1, 5, 3, 3, 2, 2, 3, 5, 5];
 
 fn request() -> Request {
     Request {
@@ -388,10 +418,16 @@ fn formats_have_every_message_at_its_place() {
     for message in messages() {
         let mut frame = frame(&message);
         (frame.start, frame.to) = (None, Receivers::One(incarnation(2)));
-        assert_eq!(frame.encode()[PLACE_OFFSET], place(&message), "{message:?}");
-        seen.insert(place(&message));
+        let (place, place_in_group) = place(&message);
+        let bytes = frame.encode();
+        assert_eq!(bytes[PLACE_OFFSET], place, "{message:?}");
+        if let Some(place_in_group) = place_in_group {
+            assert_eq!(bytes[PLACE_OFFSET + 1], place_in_group, "{message:?}");
+        }
+        seen.insert((place, place_in_group.unwrap_or(0)));
     }
-    assert!(seen.into_iter().eq(0..PLACES), "a message is missing in `messages`");
+    let places = (0..).zip(PLACES).flat_map(|(place, count)| (0..count).map(move |number| (place, number)));
+    assert!(seen.into_iter().eq(places), "a message is missing in `messages`");
 }
 
 #[test]

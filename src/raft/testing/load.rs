@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::application::End;
 use super::scenarios::Scenario;
-use crate::raft::wire::frame::{Frame, Message, RaftKind};
+use crate::raft::wire::frame::Frame;
+use crate::raft::wire::message::{Message, RaftKind};
 use crate::raft::{Delivery, Input, Role};
 
 /// In hundredths of a tick of 10 ms.
@@ -18,7 +19,7 @@ fn set_cost(scenario: &mut Scenario, cost: u64) {
 }
 
 fn term(scenario: &Scenario) -> u64 {
-    scenario.cluster.statuses().values().map(|status| status.term).max().expect("somebody runs")
+    scenario.cluster.statuses().values().map(|status| status.term).max().expect("a node runs")
 }
 
 /// Calls on one node, and waits until all of it has ended with its action.

@@ -28,7 +28,7 @@ fn size(scenario: &Scenario) -> Option<usize> {
         .map(|status| status.cluster_size)
 }
 
-/// Who was removed, and joins again before the other hears of either, stays.
+/// A node that was removed and joins again, before the other node learns of either, stays a member.
 pub(super) fn a_removal_is_not_repeated(seed: u64) {
     let removed = "n3";
     let mut scenario = Scenario::found(seed, 4, |_| {});

@@ -1,5 +1,5 @@
-//! Tells, one by one, how clusters are recovered from what is left of them: who may die, return or be cut
-//! off in between, and at which moment.
+//! Tests, one by one, how clusters are recovered from the surviving nodes: nodes die, return or are cut off in between,
+//! and at which moment.
 //!
 //! `churn.rs` does the same at random.
 
@@ -37,7 +37,7 @@ fn a_survivor_that_dies_in_the_middle_of_a_recovery_does_not_bind_the_other() {
 pub(super) fn one_survivor_dies(number: u64) {
     let (k, seed) = (number / 4, 10 + number % 4);
     let (mut scenario, [other, best]) = bereaved(seed, seed.is_multiple_of(2));
-    scenario.until("the loss is told", |scenario| scenario.has_lost(&other) && scenario.has_lost(&best));
+    scenario.until("the loss is reported", |scenario| scenario.has_lost(&other) && scenario.has_lost(&best));
     scenario.recover(&other, 1_000);
     scenario.ticks(k);
     scenario.crash(&best, 0);
@@ -78,7 +78,7 @@ pub(super) fn a_newcomer_is_left_alone(seed: u64) -> bool {
         scenario.cluster.replicas.get_mut(&newcomer).expect("it runs").is_busy = is_busy;
     };
     let behind: Vec<u64> = (0..20).map(|_| scenario.append(&newcomer).0).collect();
-    // JavaScript is told that a read found no leader, and is busy with that when the cluster is founded again.
+    // JavaScript is handling a read that found no leader when the cluster is founded again.
     set_busy(&mut scenario, true);
     scenario.cluster.operation(&newcomer, Operation::Sync, 5);
     scenario.ticks(10);
@@ -148,7 +148,7 @@ fn a_promise_survives_a_restart_once_it_was_said() {
 /// Whether the promise was said.
 pub(super) fn a_promise_is_kept(k: u64) -> bool {
     let (mut scenario, [other, best]) = bereaved(k % 8, true);
-    scenario.until("the loss is told", |scenario| scenario.has_lost(&other) && scenario.has_lost(&best));
+    scenario.until("the loss is reported", |scenario| scenario.has_lost(&other) && scenario.has_lost(&best));
     let ticket = scenario.recover(&best, 3_000);
     scenario.ticks(k / 8);
     let has_promised = scenario.cluster.replicas[&best].node.inspect().has_recovery_vote_from(&other);
@@ -201,8 +201,8 @@ pub(super) fn a_survivor_loses_its_power(k: u64) {
     assert_ne!(scenario.status(&name).cluster, former);
 }
 
-/// The former name is in the disk's record and in the snapshot, the new one behind: a node that comes back is who it
-/// was.
+/// The disk's record and the snapshot have the former name, a later entry the new one: a restarted node keeps the new
+/// one.
 #[test]
 fn a_recovered_cluster_keeps_its_name_over_snapshots_and_restarts() {
     (60..80).for_each(a_successor_restarts);
@@ -278,7 +278,7 @@ pub(super) fn a_majority_thaws(seed: u64) {
         };
         assert!(scenario.has_warned(name, is_superseded), "seed {seed}: {name} tells why");
         match scenario.end(name, sequence) {
-            // Between its thaw and the news it was still served by the former cluster, and that is told.
+            // After its thaw the former cluster still served it for a moment, which is reported.
             Some(End::Resolved(_)) if !scenario.holds(&alone, &action) => {}
             Some(End::Resolved(_)) => assert!(scenario.holds(&alone, &action)),
             end => assert_eq!(end, Some(&End::Unknown), "seed {seed}: `{action}` on {name}"),
@@ -335,7 +335,7 @@ pub(super) fn a_log_is_kept(k: u64) -> bool {
     let is_durable = k.is_multiple_of(2);
     let (mut scenario, [other, best]) = bereaved(k % 5, is_durable);
     let former = scenario.status(&other).cluster;
-    scenario.until("the loss is told", |scenario| scenario.has_lost(&other) && scenario.has_lost(&best));
+    scenario.until("the loss is reported", |scenario| scenario.has_lost(&other) && scenario.has_lost(&best));
     scenario.recover(&best, 2_000);
     scenario.until("it goes on", |scenario| scenario.status(&best).cluster != former);
     scenario.until("the other waits for it", |scenario| scenario.status(&other).cluster.is_none());
@@ -380,8 +380,8 @@ fn two_successors_of_one_cluster_tell_of_each_other_and_end_when_one_is_given_up
         scenario.ticks(3_000);
         let clusters: BTreeSet<ClusterUuid> =
             scenario.cluster.statuses().values().map(|s| s.cluster).collect();
-        assert_eq!(clusters.len(), 2, "nobody decides but an operator");
-        // Which does as it was told.
+        assert_eq!(clusters.len(), 2, "only an operator decides");
+        // The operator decides: `n1` starts anew.
         scenario.crash("n1", 9);
         scenario.start_anew("n1", is_durable.then(Disk::default));
         scenario.until("one is left", |scenario| scenario.leader().is_some());
@@ -424,7 +424,7 @@ fn a_cluster_can_be_recovered_again_and_again() {
     }
 }
 
-/// Beyond that, a cluster no longer knows what it was: the two are told apart as any two.
+/// Beyond that, a cluster no longer knows its ancestor: the two are in conflict like any two clusters.
 #[test]
 fn a_node_of_a_cluster_that_was_recovered_too_often_since_keeps_its_log() {
     let mut scenario = Scenario::found(3, 3, true);
@@ -527,7 +527,8 @@ fn a_survivor_that_installs_a_snapshot_first_finishes_that() {
     }
 }
 
-/// Of three survivors, the best is heard late: who promised another is free to promise it.
+/// Of three survivors, the one with the highest log is heard late: a survivor that has voted for another may vote for
+/// it.
 #[test]
 fn a_promise_goes_on_to_a_better_survivor_that_is_heard_later() {
     for seed in 0..10 {
@@ -579,7 +580,7 @@ pub(super) fn a_voter_comes_back_without_actions(seed: u64) {
     let leader = scenario.leader().expect("it was found");
     let [other, empty] = <[String; 2]>::try_from(scenario.followers()).expect("three were founded");
     let newcomer = scenario.start_anew("n3", None);
-    scenario.until("it is let in", |scenario| scenario.leader().is_some());
+    scenario.until("it is admitted", |scenario| scenario.leader().is_some());
     scenario.cluster.cuts.insert((leader.clone(), empty.clone()));
     let (sequence, action) = scenario.append(&leader);
     scenario.until("it is acknowledged", |scenario| scenario.end(&leader, sequence).is_some());

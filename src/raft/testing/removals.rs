@@ -11,7 +11,11 @@ use super::seeds::for_seeds;
 use crate::raft::application::Application;
 use crate::raft::identity::ClusterUuid;
 use crate::raft::snapshot::transfer::Transfer;
-use crate::raft::wire::frame::{Chunk, Frame, Message, RaftKind, RaftMessage, Receivers};
+use crate::raft::wire::frame::{Frame, Receivers};
+use crate::raft::wire::message::{
+    BootstrapMessage, Chunk, DivergenceMessage, LivenessMessage, MembershipMessage, Message, RaftKind,
+    RaftMessage, SnapshotMessage,
+};
 use crate::raft::{Incarnation, Input, Operation, Options, Role};
 
 /// How the voters change.
@@ -245,7 +249,7 @@ impl Arrival {
     /// Which transfer the newcomer has how much of when it has heard the chunk from this sender.
     fn hear(&mut self, from: Incarnation, chunk: &Chunk) -> Option<(u64, u64)> {
         let to = self.scenario.cluster.replicas["n9"].incarnation;
-        let messages = vec![Message::Chunk(chunk.clone())];
+        let messages = vec![SnapshotMessage::Chunk(chunk.clone()).into()];
         let frame = Frame {
             cluster: self.cluster,
             from,
@@ -314,16 +318,21 @@ fn a_member_believes_no_former_leader_that_it_was_removed_and_no_stranger_anythi
         };
         scenario.cluster.handle(&name, Input::Frame(frame.encode()));
     };
-    says(&mut scenario, leader, Message::Removed { term: before.term - 1, cluster_size: 3 });
+    says(&mut scenario, leader, MembershipMessage::Removed { term: before.term - 1, cluster_size: 3 }.into());
     let stranger = Incarnation::from_u128(77);
     let [hash, theirs] = [[1; 16], [2; 16]];
     for message in [
-        Message::Closing { leaves: true },
-        Message::MemberInfo { version: "other".into(), application: Application::default(), asks: false },
-        Message::Diverged { index: Some(1) },
-        Message::Disagrees { index: before.applied_index, ours: hash, theirs },
-        Message::Unreachable { members: Vec::new() },
-        Message::AppProbe,
+        MembershipMessage::Closing { leaves: true }.into(),
+        MembershipMessage::MemberInfo {
+            version: "other".into(),
+            application: Application::default(),
+            asks: false,
+        }
+        .into(),
+        DivergenceMessage::Diverged { index: Some(1) }.into(),
+        DivergenceMessage::Disagrees { index: before.applied_index, ours: hash, theirs }.into(),
+        LivenessMessage::Unreachable { members: Vec::new() }.into(),
+        LivenessMessage::AppProbe.into(),
     ] {
         says(&mut scenario, stranger, message);
     }
@@ -334,7 +343,7 @@ fn a_member_believes_no_former_leader_that_it_was_removed_and_no_stranger_anythi
     );
     assert_eq!((after.diverged, after.members), (before.diverged, before.members));
     scenario.serve();
-    says(&mut scenario, leader, Message::Removed { term: before.term, cluster_size: 3 });
+    says(&mut scenario, leader, MembershipMessage::Removed { term: before.term, cluster_size: 3 }.into());
     assert_ne!(scenario.cluster.replicas[&name].incarnation, to, "its leader's word counts");
 }
 
@@ -413,12 +422,15 @@ pub(super) fn an_old_discover_comes_late(seed: u64) {
         let frames = scenario.cluster.frames.values().filter(|sent| sent.from == "n9" && sent.to == leader);
         let says_discover = |bytes: &Bytes| {
             let frame = Frame::decode(bytes).expect("a node has written it");
-            frame.messages.iter().any(|message| matches!(message, Message::Discover { .. }))
+            frame
+                .messages
+                .iter()
+                .any(|message| matches!(message, Message::Bootstrap(BootstrapMessage::Discover { .. })))
         };
         discovers.extend(frames.map(|sent| sent.bytes.clone()).filter(says_discover));
         scenario.ticks(1);
     }
-    assert!(!discovers.is_empty(), "it was let in by a Discover");
+    assert!(!discovers.is_empty(), "a Discover admitted it");
     scenario.serve();
     // It hears nothing of what becomes of its action, nor that it is removed.
     let others: Vec<String> = scenario.cluster.statuses().into_keys().filter(|name| name != "n9").collect();
@@ -461,7 +473,7 @@ fn a_newcomer_that_hears_two_leaders_is_let_in_by_the_one_that_has_a_majority() 
     let has = |scenario: &Scenario, count| {
         others.iter().all(|name| scenario.cluster.statuses()[name].members.len() == count)
     };
-    scenario.until("a newcomer is let in", |scenario| has(scenario, 4));
+    scenario.until("a newcomer is admitted", |scenario| has(scenario, 4));
     // The next one hears both, while neither can let it in.
     let cuts = scenario.cluster.cuts.clone();
     let [one, other] = &others[..] else { panic!("two are left") };
@@ -469,7 +481,7 @@ fn a_newcomer_that_hears_two_leaders_is_let_in_by_the_one_that_has_a_majority() 
     scenario.start("n9", 3, |_| {});
     scenario.ticks(10);
     scenario.cluster.cuts = cuts;
-    scenario.until("the next newcomer is let in", |scenario| has(scenario, 5));
+    scenario.until("the next newcomer is admitted", |scenario| has(scenario, 5));
 }
 
 /// That of an earlier transfer says nothing of this one.
@@ -490,7 +502,8 @@ fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
     let from = scenario.cluster.replicas["n9"].incarnation.expect("it runs");
     let to = scenario.cluster.replicas[&leader].incarnation;
     let mut says = |from: Incarnation, transfer: u64| {
-        let messages = vec![Message::ChunkReceived { transfer, bytes: 1 << 30, held: Vec::new() }];
+        let messages =
+            vec![SnapshotMessage::ChunkReceived { transfer, bytes: 1 << 30, held: Vec::new() }.into()];
         let frame = Frame {
             cluster: ClusterUuid::NONE,
             from,

@@ -302,7 +302,7 @@ fn a_leader_whose_javascript_is_stuck_hands_over_to_a_node_whose_javascript_answ
     }
     let sequence = scenario.cluster.perform(&followers[0], "append", "x/1");
     scenario.ticks(1_000);
-    assert_eq!(scenario.leader().as_ref(), Some(&first), "nobody else can do better");
+    assert_eq!(scenario.leader().as_ref(), Some(&first), "no other node can do better");
     for name in &followers {
         busy(&mut scenario, name, false);
         scenario.cluster.answer(name);
@@ -352,13 +352,13 @@ fn a_lost_quorum_is_told_and_what_is_left_goes_on_only_when_it_is_told_to() {
             let answer = scenario.answer(name, ticket);
             assert!(matches!(answer, Some(Err(Error::QuorumNotLost { .. }))), "{answer:?}");
         }
-        scenario.until("the loss is told", |scenario| {
+        scenario.until("the loss is reported", |scenario| {
             survivors.iter().all(|name| {
                 scenario.has_warned(name, |warning| matches!(warning, Warning::QuorumLost { voters: 5, .. }))
             })
         });
         scenario.ticks(2_000);
-        assert!(scenario.leader().is_none(), "nobody goes on by itself");
+        assert!(scenario.leader().is_none(), "no node continues by itself");
         assert_eq!(scenario.cluster.statuses()[&survivors[0]].missing.len(), 3);
 
         // Both are told at once: they agree on one.
@@ -416,11 +416,11 @@ fn a_quorum_that_comes_back_is_told_and_whoever_missed_a_recovery_joins_anew() {
         }
     };
     pause(&mut scenario, true);
-    scenario.until("the loss is told", |scenario| {
+    scenario.until("the loss is reported", |scenario| {
         scenario.has_warned(&names[0], |warning| matches!(warning, Warning::QuorumLost { .. }))
     });
     pause(&mut scenario, false);
-    scenario.until("the return is told", |scenario| {
+    scenario.until("the return is reported", |scenario| {
         scenario.has_warned(&names[0], |warning| matches!(warning, Warning::QuorumRestored))
     });
     scenario.serve();

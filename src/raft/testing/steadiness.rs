@@ -37,16 +37,16 @@ pub(super) fn live_through(seed: u64) {
             let name = &served[run.cluster.roll(served.len() as u64) as usize];
             run.perform(name);
         }
-        run.until("all who reach the leader are served", SERVED_WITHIN, |run| {
+        run.until("all nodes that reach the leader are served", SERVED_WITHIN, |run| {
             served.iter().all(|name| run.cluster.replicas[name].node.status().pending == 0)
         });
         run.cluster.cuts.clear();
-        run.until("who was cut off has caught up", SERVED_WITHIN, |run| {
+        run.until("the node that was cut off has caught up", SERVED_WITHIN, |run| {
             let statuses = run.cluster.statuses();
             statuses.values().all(|status| status.applied_index == statuses[&leader].last_index)
         });
         let now = self::leader(&run);
-        assert_eq!(now, Some((leader.clone(), term)), "whoever kept a majority leads on in its term");
+        assert_eq!(now, Some((leader.clone(), term)), "the leader that kept a majority leads in its term");
     }
     run.check();
 }

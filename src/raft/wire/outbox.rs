@@ -1,10 +1,11 @@
 //! Collects the messages of one turn, so that each peer receives one frame.
 
-use super::frame::{EncodedMessages, Frame, Message, RaftKind, Receivers, Started};
+use super::frame::{EncodedMessages, Frame, Receivers, Started};
+use super::message::{Message, RaftKind, SnapshotMessage};
 use crate::raft::events::{Lane, Work};
 use crate::raft::identity::{ClusterUuid, Incarnation};
 
-/// A frame is closed when it holds about this much; a turn that says more makes several.
+/// A frame is closed when it holds about this much; a turn with more messages makes several.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 
 /// Messages of both lanes share a frame up to about this size: a second frame costs more than the wait.
@@ -42,7 +43,7 @@ impl Outbox {
         }
     }
 
-    /// What was said so far is not to leave: its sender is no more.
+    /// Drops the messages so far: their sender has ended.
     pub fn clear(&mut self) {
         self.pages.clear();
     }
@@ -72,7 +73,8 @@ impl Outbox {
 fn lane(message: &Message) -> Lane {
     let is_bulk = match message {
         Message::Raft(raft) => raft.kind == RaftKind::Append,
-        message => matches!(message, Message::Requests(_) | Message::Outcomes { .. } | Message::Chunk(_)),
+        Message::Snapshot(snapshot) => matches!(snapshot, SnapshotMessage::Chunk(_)),
+        message => matches!(message, Message::Requests(_) | Message::Outcomes { .. }),
     };
     if is_bulk { Lane::Bulk } else { Lane::Control }
 }
@@ -92,43 +94,26 @@ fn size(message: &Message) -> usize {
         Message::Outcomes { outcomes, .. } => {
             SMALL + outcomes.iter().map(|(_, outcome)| outcome.bytes()).sum::<usize>()
         }
-        Message::ChunkReceived { held, .. } => SMALL + held.len() * 16,
+        Message::Snapshot(SnapshotMessage::ChunkReceived { held, .. }) => SMALL + held.len() * 16,
         // A chunk fills a frame, so that a large state never travels in larger pieces.
-        Message::Chunk(chunk) => FRAME_BYTES_MAX.max(chunk.bytes.len()),
-        Message::Discover { .. }
-        | Message::Accept(_)
-        | Message::ClusterAnnouncement(_)
-        | Message::IdInUse { .. }
-        | Message::Closing { .. }
-        | Message::Received { .. }
-        | Message::MemberInfo { .. }
-        | Message::Removed { .. }
-        | Message::OperationRequest { .. }
-        | Message::OperationReply { .. }
-        | Message::StateHash { .. }
-        | Message::Disagrees { .. }
-        | Message::Diverged { .. }
-        | Message::Recover
-        | Message::RecoveryVoteRequest { .. }
-        | Message::RecoveryVoteGranted
-        | Message::RecoveryVoteRejected { .. }
-        | Message::Released
-        | Message::AppProbe
-        | Message::AppProbeReply
-        | Message::Unreachable { .. }
-        | Message::OtherApplication { .. }
-        | Message::StartQuery { .. }
-        | Message::StartReply { .. }
-        | Message::StartRefused { .. }
-        | Message::SilenceQuery { .. }
-        | Message::SilenceReply { .. } => SMALL,
+        Message::Snapshot(SnapshotMessage::Chunk(chunk)) => FRAME_BYTES_MAX.max(chunk.bytes.len()),
+        Message::Received { .. }
+        | Message::Bootstrap(_)
+        | Message::Start(_)
+        | Message::Membership(_)
+        | Message::Operation(_)
+        | Message::Divergence(_)
+        | Message::Recovery(_)
+        | Message::Liveness(_) => SMALL,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::wire::frame::{RequestItem, Requests};
+    use crate::raft::wire::message::{LivenessMessage, RequestItem, Requests};
+
+    const CONTROL: Message = Message::Liveness(LivenessMessage::AppProbe);
 
     fn requests(floor: u64, bytes: usize) -> Message {
         let item = RequestItem {
@@ -153,7 +138,7 @@ mod tests {
             let floors = messages.iter().map(|message| match message {
                 Message::Requests(requests) => requests.floor,
                 message => {
-                    assert_eq!(*message, Message::AppProbe);
+                    assert_eq!(*message, CONTROL);
                     0
                 }
             });
@@ -166,28 +151,24 @@ mod tests {
     fn control_messages_do_not_wait_for_large_bulk_data() {
         let large = 2 * MIXED_FRAME_BYTES_MAX;
         assert_eq!(
-            sealed([requests(1, large), Message::AppProbe, requests(2, large), Message::AppProbe]),
+            sealed([requests(1, large), CONTROL, requests(2, large), CONTROL]),
             [(Lane::Bulk, vec![1, 2]), (Lane::Control, vec![0, 0])]
         );
         assert_eq!(
-            sealed([Message::AppProbe, requests(1, large), Message::AppProbe]),
+            sealed([CONTROL, requests(1, large), CONTROL]),
             [(Lane::Control, vec![0, 0]), (Lane::Bulk, vec![1])]
         );
     }
 
     #[test]
     fn small_messages_of_both_lanes_share_a_bulk_frame() {
-        assert_eq!(
-            sealed([Message::AppProbe, requests(1, 10), Message::AppProbe]),
-            [(Lane::Bulk, vec![0, 1, 0])]
-        );
+        assert_eq!(sealed([CONTROL, requests(1, 10), CONTROL]), [(Lane::Bulk, vec![0, 1, 0])]);
     }
 
     #[test]
     fn bulk_messages_keep_their_order_over_several_frames() {
         let bytes = [10, FRAME_BYTES_MAX / 2, 10, FRAME_BYTES_MAX, 10, MIXED_FRAME_BYTES_MAX, 10];
-        let messages =
-            (1..).zip(bytes).flat_map(|(floor, bytes)| [requests(floor, bytes), Message::AppProbe]);
+        let messages = (1..).zip(bytes).flat_map(|(floor, bytes)| [requests(floor, bytes), CONTROL]);
         let frames = sealed(messages);
         assert!(frames.len() > 2, "{frames:?}");
         let bulk = frames.iter().filter(|(lane, _)| *lane == Lane::Bulk).flat_map(|(_, floors)| floors);

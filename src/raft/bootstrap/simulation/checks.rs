@@ -10,11 +10,11 @@ use crate::error::Error;
 use crate::raft::application::Application;
 use crate::raft::bootstrap::Phase;
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{Message, Roster};
+use crate::raft::wire::message::{BootstrapMessage, Roster};
 
 impl World {
-    pub(super) fn note_acceptance(&mut self, process: usize, message: &Message) {
-        let Message::Accept(roster) = message else { return };
+    pub(super) fn note_acceptance(&mut self, process: usize, message: &BootstrapMessage) {
+        let BootstrapMessage::Accept(roster) = message else { return };
         let me = self.node(process).bootstrap.me();
         let promised = *self.promises.entry(me).or_insert(roster.uuid());
         if promised != roster.uuid() {

@@ -17,7 +17,7 @@ use world::World;
 use crate::raft::testing::seeds;
 
 /// The bound, in ticks of 10 ms. The slowest way that these worlds take: a cluster dies with its first commit, its last
-/// member gives it up (10 to 12 election timeouts: 600 ticks), those who waited on it continue waiting for its last
+/// member gives it up (10 to 12 election timeouts: 600 ticks), nodes that waited for it continue to wait for its last
 /// word to expire (10: 500), and the next roster counts a founder that is gone (20 intervals: 100) or is founded
 /// without a quorum (8 election timeouts: 400). 1,526 is the most that 80,000 seeds took.
 const SETTLED_WITHIN: u64 = 2_000;

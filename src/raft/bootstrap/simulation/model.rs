@@ -9,7 +9,7 @@ use std::rc::Rc;
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::Roster;
+use crate::raft::wire::message::Roster;
 
 const HEARTBEAT: u64 = 5;
 const ELECTION_TIMEOUT_MIN: u64 = 30;

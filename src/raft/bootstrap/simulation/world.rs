@@ -14,7 +14,7 @@ use super::model::{Group, Rpc, Sends};
 use crate::error::Error;
 use crate::raft::bootstrap::{Bootstrap, Event, Facts, Phase};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{Message, Roster};
+use crate::raft::wire::message::{BootstrapMessage, Roster};
 use crate::raft::{Application, Options, Target};
 
 const LOST_PERCENT: u64 = 5;
@@ -86,7 +86,7 @@ struct Packet {
 
 #[derive(Clone, Debug)]
 enum Content {
-    Bootstrap(Message),
+    Bootstrap(BootstrapMessage),
     Raft(Rpc),
 }
 
@@ -295,7 +295,7 @@ impl World {
     }
 
     /// A node that leads calls, if its cluster isn't dead already: an action in the log of a dead one waits for its
-    /// operator, for a node may have been told that it is kept.
+    /// operator, because a node may have reported it as kept.
     fn perform(&mut self) {
         let (processes, quorum) = (0..self.processes.len(), self.cluster_size / 2 + 1);
         for process in processes {

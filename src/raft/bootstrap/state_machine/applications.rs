@@ -13,12 +13,12 @@ use crate::raft::application::Application;
 use crate::raft::bootstrap::conflict::Resolution;
 use crate::raft::bootstrap::{Event, Phase};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::ClusterAnnouncement;
+use crate::raft::wire::message::ClusterAnnouncement;
 
-/// From so many of the candidates on, others are tried as the second founder.
+/// The number of candidates that are tried as the second founder.
 const SEEDS_MAX: usize = 16;
 
-/// The leader of `cluster` said that this node is of another application.
+/// The leader of `cluster` refused this node: it is of another application.
 #[derive(Debug)]
 pub(super) struct Refusal {
     cluster: ClusterUuid,
@@ -93,8 +93,8 @@ impl Bootstrap {
         }
     }
 
-    /// Of two clusters of different applications, none joins the other: the one that would give way stops. `None` if
-    /// that is this node's.
+    /// Of two clusters with different applications neither joins the other: the nodes of the one that would dissolve
+    /// stop. `None` if this node is one of them.
     pub(super) fn judge_application(
         &mut self,
         resolution: Resolution,

@@ -9,12 +9,12 @@ use super::Bootstrap;
 use crate::raft::Target;
 use crate::raft::bootstrap::{Event, Phase};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{Message, Roster};
+use crate::raft::wire::message::{BootstrapMessage, Roster};
 
 impl Bootstrap {
-    /// Proposes a roster, by accepting it, if this node is the one to do so: the lowest of at least N. While others are
-    /// founding without it, it leaves them the time to: with more than N processes, those left over would else found
-    /// a second cluster before the first can say that it is there.
+    /// Proposes a roster, by accepting it, if this node is the proposer: the lowest of at least N. While others are
+    /// founding a cluster without it, it waits: among more than N processes, the remaining ones would otherwise found a
+    /// second cluster before the first one can announce itself.
     pub(super) fn found_with_others(&mut self) {
         let is_too_early = self.cluster_size == 1 && self.now < self.answered_by;
         if !self.may_found() || is_too_early || self.peers.has_recent_rivals(self.now) {
@@ -36,9 +36,10 @@ impl Bootstrap {
         self.may_vote && self.phase == Phase::Seeking && self.channel_is_healthy && !self.cluster_was_found
     }
 
-    /// A roster is accepted if it is one, names us rightly, and is not about to be overtaken: while a lower node is
-    /// near, that one is the proposer, and two proposers among more than N nodes make two clusters. This refusal is no
-    /// promise; the proposal is repeated, and a lower node that is dead soon counts no longer.
+    /// A roster is accepted if it is well formed, names this node correctly, and no other proposal is about to replace
+    /// it: while a lower node is near, that node is the proposer, and two proposers among more than N nodes make two
+    /// clusters. A refusal binds nothing: the proposal is repeated, and a lower node that has ended soon no longer
+    /// counts.
     pub(super) fn can_accept(&self, roster: &Roster) -> bool {
         let Roster(founders) = roster;
         let is_sorted = founders.is_sorted_by(|(one, _), (next, _)| one < next);
@@ -57,7 +58,7 @@ impl Bootstrap {
         assert_eq!(self.phase, Phase::Seeking, "incarnation {} accepted a second roster", self.me);
         let until = self.now + self.timing.until_founded(&mut self.rng);
         let accepted_by = BTreeSet::from([self.me, proposer]);
-        self.send(Target::All, Message::Accept(roster.clone()));
+        self.send(Target::All, BootstrapMessage::Accept(roster.clone()));
         self.announces_at = self.now + self.timing.interval(&mut self.rng);
         self.phase = Phase::Accepted { cluster: roster.uuid(), roster, accepted_by, until };
         self.found_if_agreed();
@@ -71,7 +72,7 @@ impl Bootstrap {
         }
     }
 
-    /// There is a cluster: if it is that of the roster we accepted, we are in it.
+    /// There is a cluster: if it is that of the accepted roster, this node is in it.
     pub(super) fn see_cluster(&mut self, seen: ClusterUuid) {
         if matches!(&self.phase, Phase::Accepted { cluster, .. } if *cluster == seen) {
             self.found();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Bootstrap;
 use crate::raft::bootstrap::{Event, Facts, Phase};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{ClusterAnnouncement, Message};
+use crate::raft::wire::message::{BootstrapMessage, ClusterAnnouncement};
 use crate::raft::{Target, Warning};
 
 impl Bootstrap {
@@ -45,14 +45,15 @@ impl Bootstrap {
     }
 
     /// What this node announces in its phase.
-    pub(super) fn current_announcement(&mut self, facts: &Facts) -> Option<Message> {
+    pub(super) fn current_announcement(&mut self, facts: &Facts) -> Option<BootstrapMessage> {
         match &self.phase {
             Phase::Seeking | Phase::Waiting { .. } => Some(self.discover()),
             Phase::Founded { .. } if facts.has_leader => None,
             Phase::Accepted { roster, .. } | Phase::Founded { roster, .. } => {
-                Some(Message::Accept(roster.clone()))
+                Some(BootstrapMessage::Accept(roster.clone()))
             }
-            // One sender is enough, but without a leader there is none, and dead clusters must be resolved too.
+            // One sender is enough: the leader. Without a leader all members announce, because conflicts with clusters
+            // that have lost their quorum must be resolved too.
             Phase::Member { cluster } if facts.is_leader || !facts.has_leader => {
                 Some(self.announcement(*cluster, facts))
             }
@@ -60,7 +61,7 @@ impl Bootstrap {
         }
     }
 
-    pub(super) fn send(&mut self, to: Target, message: Message) {
+    pub(super) fn send(&mut self, to: Target, message: BootstrapMessage) {
         self.events.push_back(Event::Send(to, message));
     }
 
@@ -68,8 +69,8 @@ impl Bootstrap {
         self.events.push_back(Event::Warn(warning));
     }
 
-    pub(super) fn discover(&self) -> Message {
-        Message::Discover {
+    pub(super) fn discover(&self) -> BootstrapMessage {
+        BootstrapMessage::Discover {
             id: self.id.clone(),
             cluster_size: self.wire_size(),
             version: self.version.clone(),
@@ -79,8 +80,8 @@ impl Bootstrap {
         }
     }
 
-    pub(super) fn announcement(&self, cluster: ClusterUuid, facts: &Facts) -> Message {
-        Message::ClusterAnnouncement(ClusterAnnouncement {
+    pub(super) fn announcement(&self, cluster: ClusterUuid, facts: &Facts) -> BootstrapMessage {
+        BootstrapMessage::ClusterAnnouncement(ClusterAnnouncement {
             cluster,
             ancestors: self.ancestors.clone(),
             cluster_size: self.wire_size(),

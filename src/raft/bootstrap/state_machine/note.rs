@@ -1,7 +1,7 @@
 //! The note about their cluster that members leave on the channel, and the warning that a founder derives from it.
 //!
 //! Part of `state_machine.rs`. A cluster without storage whose processes end at about the same time is founded again
-//! from the initial state, by the same ids, and each of them looks healthy: the only trace of the loss is what the
+//! from the initial state, by the same ids, and each of them looks healthy. The only trace of the loss is what the
 //! channel, or this process, still knows of the former cluster.
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use super::Bootstrap;
 use crate::raft::bootstrap::conflict::{Resolution, decide_conflict};
 use crate::raft::bootstrap::{Event, Facts, Phase};
 use crate::raft::identity::{ClusterUuid, Incarnation};
-use crate::raft::wire::frame::{Ancestor, ClusterAnnouncement};
+use crate::raft::wire::message::{Ancestor, ClusterAnnouncement};
 use crate::raft::{Target, Warning};
 
 /// The membership in the former cluster.

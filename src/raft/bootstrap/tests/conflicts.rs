@@ -7,11 +7,11 @@ use super::*;
 #[test]
 fn of_two_seeking_nodes_with_one_id_the_lower_refuses_the_higher() {
     let mut node = node(3);
-    let taken = Event::Send(Target::One(incarnation(HIGH)), Message::IdInUse { id: "a".into() });
+    let taken = Event::Send(Target::One(incarnation(HIGH)), BootstrapMessage::IdInUse { id: "a".into() });
     assert!(hears(&mut node, HIGH, &discover("a", 3), &ALONE).contains(&taken));
     let events = hears(&mut node, LOW, &discover("a", 3), &ALONE);
     assert!(
-        !events.iter().any(|event| matches!(event, Event::Send(_, Message::IdInUse { .. }))),
+        !events.iter().any(|event| matches!(event, Event::Send(_, BootstrapMessage::IdInUse { .. }))),
         "{events:?}"
     );
 }
@@ -19,15 +19,15 @@ fn of_two_seeking_nodes_with_one_id_the_lower_refuses_the_higher() {
 #[test]
 fn a_member_refuses_any_other_node_with_its_id() {
     let mut node = member();
-    let taken = Event::Send(Target::One(incarnation(LOW)), Message::IdInUse { id: "a".into() });
+    let taken = Event::Send(Target::One(incarnation(LOW)), BootstrapMessage::IdInUse { id: "a".into() });
     assert_eq!(hears(&mut node, LOW, &discover("a", 3), &FOLLOWER), [taken]);
 }
 
 #[test]
 fn a_refused_node_fails_and_says_nothing_more() {
     let mut node = node(3);
-    assert_eq!(hears(&mut node, LOW, &Message::IdInUse { id: "b".into() }, &ALONE), []);
-    let events = hears(&mut node, LOW, &Message::IdInUse { id: "a".into() }, &ALONE);
+    assert_eq!(hears(&mut node, LOW, &BootstrapMessage::IdInUse { id: "b".into() }, &ALONE), []);
+    let events = hears(&mut node, LOW, &BootstrapMessage::IdInUse { id: "a".into() }, &ALONE);
     assert_eq!(events, [Event::Fail(Error::DuplicateId { id: "a".into() })]);
     assert_eq!(ticks(&mut node, 1_000, &ALONE), []);
     assert_eq!(hears(&mut node, HIGH, &discover("b", 3), &ALONE), []);
@@ -36,7 +36,7 @@ fn a_refused_node_fails_and_says_nothing_more() {
 #[test]
 fn a_refusal_that_comes_after_the_founding_is_void() {
     let mut node = founder();
-    assert_eq!(hears(&mut node, LOW, &Message::IdInUse { id: "a".into() }, &ALONE), []);
+    assert_eq!(hears(&mut node, LOW, &BootstrapMessage::IdInUse { id: "a".into() }, &ALONE), []);
 }
 
 // ---- Meeting -------------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ fn an_acceptor_that_hears_of_another_cluster_starts_over_and_waits() {
     let events = hears(&mut node, LOW, &announcement(1, false, true), &ALONE);
     assert!(events.iter().any(is_new_incarnation), "{events:?}");
     assert!(matches!(node.phase(), Phase::Waiting { .. }));
-    assert_eq!(hears(&mut node, LOW, &Message::Accept(roster), &ALONE), []);
+    assert_eq!(hears(&mut node, LOW, &BootstrapMessage::Accept(roster), &ALONE), []);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn the_leader_speaks_for_the_cluster_and_without_one_every_member_does() {
 fn what_a_member_says_of_its_cluster_counts_committed_actions_only() {
     let mut node = member();
     let said = |events: Vec<Event>| match events.as_slice() {
-        [Event::Send(_, Message::ClusterAnnouncement(announcement))] => announcement.holds_actions,
+        [Event::Send(_, BootstrapMessage::ClusterAnnouncement(announcement))] => announcement.holds_actions,
         _ => panic!("not one HERE: {events:?}"),
     };
     let uncommitted = Facts { holds_actions: true, ..FOLLOWER };
@@ -181,7 +181,7 @@ fn the_same_seed_and_inputs_give_the_same_events() {
         let mut node = started(2, seed);
         let mut events = ticks(&mut node, 100, &ALONE);
         let roster = roster_with(&node, &[(LOW, "b")]);
-        events.extend(hears(&mut node, LOW, &Message::Accept(roster), &ALONE));
+        events.extend(hears(&mut node, LOW, &BootstrapMessage::Accept(roster), &ALONE));
         events.extend(ticks(&mut node, 1_000, &ALONE));
         events
     };

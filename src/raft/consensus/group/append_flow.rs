@@ -1,8 +1,8 @@
 //! Limits the appends to a peer to what its link carries.
 //!
-//! Part of `group.rs`. raft-rs bounds appends by their number (`window.rs`); on a slow line as many would wait for
-//! seconds, and the heartbeats behind them (`pace.rs`). What has to wait, waits here, in order; everything but appends
-//! passes it.
+//! Part of `group.rs`. raft-rs limits the number of appends in flight (`window.rs`). On a slow line that many would
+//! take seconds, and the heartbeats would wait behind them (`pace.rs`). Appends therefore wait here, in order; other
+//! messages overtake them.
 
 use std::collections::VecDeque;
 
@@ -15,17 +15,17 @@ use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 use crate::raft::wire;
-use crate::raft::wire::frame::{RaftKind, RaftMessage, WireEntry};
+use crate::raft::wire::message::{RaftKind, RaftMessage, WireEntry};
 
-/// What raft-rs lets be in flight to one peer.
+/// The limit of raft-rs for one peer.
 const BYTES_MAX: usize = window::APPENDS_MAX * APPEND_BYTES_MAX as usize;
 
 /// Appends to one peer, by this leader.
 ///
 /// Invariants:
-/// - flights and what waits follow one another in the log, from behind `begin` to `last_index`;
+/// - what is in flight and what waits are contiguous in the log, from `begin` (exclusive) to `last_index`;
 /// - the peer has everything up to `matched`, which is not behind `begin`;
-/// - what raft-rs has said waits until it leaves, or raft-rs says it again.
+/// - an append of raft-rs waits until it leaves, or until raft-rs repeats it.
 #[derive(Debug)]
 pub(super) struct AppendFlow {
     pace: Pace,
@@ -36,10 +36,10 @@ pub(super) struct AppendFlow {
     last_index: u64,
     /// The last append that left, without its entries.
     last_left: Option<RaftMessage>,
-    /// Since then, nothing was acknowledged for so long that the peer is asked what it has.
+    /// Nothing has been acknowledged for so long that the peer is asked what it has.
     asks: bool,
     asked_at: u64,
-    /// So many appends may be in flight.
+    /// The number of appends that may be in flight.
     appends_max: usize,
 }
 
@@ -61,11 +61,11 @@ impl AppendFlow {
 
     /// Adds an append, and takes what may leave.
     ///
-    /// raft-rs does not know what is in flight until it is acknowledged, and says again what it has said with every
-    /// heartbeat that a peer answers. Of that, only what is new is added: a leader's log only grows (paper §5.3).
+    /// raft-rs does not know which entries are in flight, and sends them again with each heartbeat that a peer answers.
+    /// Only new entries are added: a leader's log only grows (paper §5.3).
     fn add(&mut self, mut message: RaftMessage, now: u64, leaving: &mut Vec<RaftMessage>) {
         let is_late = self.flights.front().is_some_and(|(_, flight)| self.pace.is_late(*flight, now));
-        // raft-rs may begin behind what is acknowledged: a rejection came late, or the member never saved what its
+        // raft-rs may begin before what is acknowledged: a rejection is late, or the member never saved what its
         // receipt named.
         if is_late {
             self.matched = self.matched.min(message.index);
@@ -90,7 +90,7 @@ impl AppendFlow {
         }
         self.last_index = message.index + message.entries.len() as u64;
         match self.waiting.back_mut() {
-            // That something is committed is as good to know a little earlier, in order.
+            // A later commit index may travel with an earlier append.
             Some(last) if message.entries.is_empty() => {
                 last.commit = last.commit.max(message.commit);
                 last.asks |= message.asks;
@@ -104,7 +104,7 @@ impl AppendFlow {
         }
     }
 
-    /// The peer has nothing of what was sent behind this index.
+    /// The peer has no entry behind this index of what was sent.
     fn begin_anew(&mut self, index: u64) {
         self.waiting.clear();
         for (_, flight) in self.flights.drain(..) {
@@ -156,7 +156,7 @@ impl AppendFlow {
             self.flights.pop_front();
             self.begin = last_index;
             if self.asked_at > flight.sent_at() {
-                // It may have been lost and asked for: that says nothing of the line.
+                // It may have been lost, and the peer was asked for it: its delay does not measure the line.
                 self.pace.arrived(flight);
             } else {
                 self.pace.acknowledged(flight, now);
@@ -178,9 +178,9 @@ impl AppendFlow {
         }
     }
 
-    /// A tick has passed. What is not acknowledged for long may be lost, and raft-rs would find out with the next
-    /// append. That must not be a large one, for it may also be in flight: a peer that lacks something rejects an empty
-    /// one.
+    /// A tick has passed. An append that is not acknowledged for long may be lost, and raft-rs would notice with the
+    /// next append. That one is empty, because the former may still be in flight: a peer that lacks entries rejects an
+    /// empty append too.
     fn tick(&mut self, now: u64) {
         let Some((_, first)) = self.flights.front() else { return };
         if first.age(now).min(now - self.asked_at) >= self.pace.ask_ticks() {
@@ -201,7 +201,7 @@ fn piece_of(entries: &[WireEntry], piece: usize) -> (usize, usize) {
     (1 + more.count(), bytes)
 }
 
-/// Leaves of an append so many entries, and gives the rest.
+/// Keeps so many entries in an append, and returns one with the others.
 fn cut(message: &mut RaftMessage, count: usize) -> RaftMessage {
     let entries = message.entries.split_off(count);
     let last = message.entries.last().expect("a piece has an entry");
@@ -213,7 +213,7 @@ fn size(entry: &WireEntry) -> usize {
     entry.data.len() + entry.context.len()
 }
 
-/// Of these a learner has more than its leader needs.
+/// A learner gives more of these than its leader needs.
 fn is_answer(message: &RaftMessage) -> bool {
     matches!(message.kind, RaftKind::AppendResponse | RaftKind::HeartbeatResponse)
 }
@@ -221,8 +221,9 @@ fn is_answer(message: &RaftMessage) -> bool {
 impl RaftGroup {
     /// Messages that may leave now, each with the peer it goes to.
     ///
-    /// raft-rs answers also an append that only tells of a commit, and so says twice what it holds. Within a tick the
-    /// second time is left out. If the first was lost, a heartbeat's answer makes the leader ask again.
+    /// raft-rs also answers an append that only carries a commit index, so it acknowledges the same entries twice. The
+    /// second acknowledgement within a tick is dropped. If the first was lost, a heartbeat's answer makes the leader
+    /// ask again.
     pub fn take_messages(&mut self) -> Vec<(RaftId, RaftMessage)> {
         if !self.is_leader() {
             self.append_flows.clear();
@@ -287,7 +288,8 @@ impl RaftGroup {
         }
     }
 
-    /// As a leader: the answers of learners count now, which may be voters soon, or be voters and not know it.
+    /// As a leader: the answers of learners are needed now, because some may become voters, or be voters without
+    /// knowing it.
     fn needs_answers(&self) -> bool {
         self.is_leader() && (self.has_pending_change() || self.is_joint() || !self.is_change_known())
     }
@@ -297,7 +299,7 @@ impl RaftGroup {
         self.learner_answers.is_holding()
     }
 
-    /// Appends to this member wait for its line, which carries little.
+    /// Appends to this member wait for its slow line.
     pub fn has_slow_line(&self, member: RaftId) -> bool {
         let line = self.append_flows.get(&member);
         line.is_some_and(|line| !line.waiting.is_empty() && line.pace.is_narrow())
@@ -307,7 +309,7 @@ impl RaftGroup {
         Pace::new(Timing::new(options), BYTES_MAX)
     }
 
-    /// Steps an answer to an append. raft-rs may say again what was lost, or know that the answer is late.
+    /// Steps an answer to an append. raft-rs may send what was lost again, or see that the answer is late.
     pub(super) fn step_append_response(&mut self, message: Message) {
         let (from, is_rejected, index) = (message.from, message.reject, message.index);
         let is_ours = message.term == self.term();
@@ -323,7 +325,7 @@ impl RaftGroup {
         }
     }
 
-    /// A member has this much of the log, saved or not; or it has nothing of what was sent behind that.
+    /// A member has the log up to this index, saved or not; or, if it rejects, no entry behind it.
     pub(super) fn note_receipt(&mut self, from: RaftId, receipt: &RaftMessage) {
         let Some(line) = self.append_flows.get_mut(&from) else { return };
         if receipt.reject {
@@ -333,7 +335,7 @@ impl RaftGroup {
         }
     }
 
-    /// The member's process is another one, which has nothing of what the former one had received and not saved.
+    /// The member has a new process, which lacks what the former one had received and not saved.
     pub fn begin_append_flow(&mut self, member: RaftId) {
         self.append_flows.remove(&member);
     }
@@ -343,8 +345,9 @@ impl RaftGroup {
         self.append_flows.values_mut().for_each(|line| line.tick(self.now));
     }
 
-    /// A member got an image taken at `index`, over a line that is known by now: the log behind it comes next. raft-rs
-    /// may not have wished the image, and would begin where the log was when the member was admitted, or wish another.
+    /// A member received an image taken at `index`, over a line that is measured by now: the log behind `index` comes
+    /// next. If raft-rs did not request the image, it would begin where the log was when the member was admitted, or
+    /// request another image.
     pub fn begin_behind_image(&mut self, to: RaftId, index: u64, pace: &Pace) {
         self.append_flows.insert(to, AppendFlow::new(pace.anew(BYTES_MAX)));
         let progress = self.raw.raft.mut_prs().get_mut(to);
@@ -488,7 +491,7 @@ mod tests {
         assert_eq!((asks.index, asks.log_term, asks.entries.len()), (last, 2, 0));
     }
 
-    /// What is committed is known to who waits for nothing at once, to others with what they wait for.
+    /// A peer whose appends do not wait learns at once what is committed; others learn it with their next append.
     #[test]
     fn that_something_is_committed_does_not_overtake_what_waits() {
         let mut line = line();

@@ -19,8 +19,9 @@ impl RaftGroup {
         self.draw_election_timeout();
     }
 
-    /// As a leader, sends the next heartbeats with a tick whose number is a multiple of the interval: the clock of raft-rs
-    /// is advanced by less than one interval, and seldom, because the leader doubts its quorum earlier by as much.
+    /// As a leader, sends the next heartbeats with a tick whose number is a multiple of the interval. This advances the
+    /// clock of raft-rs by less than one interval. It is done seldom, because the leader checks its quorum earlier by
+    /// as much.
     pub fn align_heartbeats(&mut self, number: u64) {
         if !self.is_leader()
             || self.installing.is_some()
@@ -37,8 +38,8 @@ impl RaftGroup {
         self.draw_election_timeout();
     }
 
-    /// The leader is probably gone: unless a leader is heard within a heartbeat interval, in which one that lives connects
-    /// again, this node votes for others, and within two more it campaigns.
+    /// The leader has probably ended. A living leader connects again within a heartbeat interval. If this node hears
+    /// none in that time, it grants votes, and campaigns within two more intervals.
     pub fn expect_election(&mut self) {
         let heartbeat = self.timing.heartbeat();
         let wait = self.rng.next_u64() % self.timing.campaigns_spread_over();
@@ -53,8 +54,8 @@ impl RaftGroup {
     }
 
     /// If the next voters do not answer, the leader steps down, as it does when the present ones are silent (thesis
-    /// §6.2), and uses the new configuration like all other nodes. Otherwise it would lead and apply nothing, and no
-    /// node could report that the quorum is lost.
+    /// §6.2). It then uses the new configuration, like all other nodes. Otherwise it would lead without applying
+    /// anything, and no node could report that the quorum is lost.
     fn doubt_change(&mut self) {
         let is_waiting = self.committed.front().is_some_and(|entry| self.must_wait(entry));
         self.waiting_ticks = if is_waiting { self.waiting_ticks + 1 } else { 0 };
@@ -71,13 +72,14 @@ impl RaftGroup {
         raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed()) as u64
     }
 
-    /// As any other node, if no leader is heard.
+    /// As a follower or candidate that hears no leader.
     pub fn ticks_until_election(&self) -> u64 {
         let raft = &self.raw.raft;
         raft.randomized_election_timeout().saturating_sub(raft.election_elapsed) as u64
     }
 
-    /// raft-rs draws election timeouts from the thread's generator whenever it resets; draw again from the seed.
+    /// raft-rs draws an election timeout from the thread's generator whenever it resets; this draws it again from the
+    /// seed.
     pub(super) fn draw_election_timeout(&mut self) {
         let raft = &mut self.raw.raft;
         let now = (raft.term, raft.state);

@@ -24,6 +24,10 @@ impl RaftGroup {
         self.raw.raft.prs().conf().voters().contains(id)
     }
 
+    pub fn is_learner(&self, id: RaftId) -> bool {
+        self.raw.raft.prs().conf().learners().contains(&id)
+    }
+
     /// Whether these are a majority of the voters, in both halves of a joint configuration (paper §6).
     pub fn is_quorum(&self, members: impl Iterator<Item = RaftId>) -> bool {
         self.raw.raft.prs().has_quorum(&members.collect())
@@ -47,7 +51,7 @@ impl RaftGroup {
             .filter_map(|entry| ConfChangeV2::parse_from_bytes(&entry.data).ok())
     }
 
-    /// In the configuration at all. This node itself always is (`stay`).
+    /// Whether the configuration contains the node. It always contains this node (`stay`).
     pub fn is_member(&self, id: RaftId) -> bool {
         self.raw.raft.prs().get(id).is_some()
     }
@@ -62,8 +66,8 @@ impl RaftGroup {
         self.raw.raft.has_pending_conf()
     }
 
-    /// Proposes a change of the configuration; to be called only while none is pending. Of several changes raft-rs
-    /// makes a joint configuration, which its leader leaves by itself (paper §6, thesis §4.3).
+    /// Proposes a change of the configuration; to be called only while none is pending. Several changes become a joint
+    /// configuration, which raft-rs's leader leaves by itself (paper §6, thesis §4.3).
     pub fn propose_change(
         &mut self,
         changes: &[(ConfChangeType, RaftId)],
@@ -87,18 +91,18 @@ impl RaftGroup {
         }
         self.conf_index = entry.index;
         let Some(change) = self.change_in(entry) else { return };
-        // raft-rs rejects changes that are invalid in the present configuration, the same on every node.
+        // raft-rs rejects a change that is invalid in the present configuration, on every node in the same way.
         let _ = self.raw.apply_conf_change(&change);
         self.bound_windows();
-        let raft = &self.raw.raft;
-        self.answered_at.retain(|member, _| raft.prs().get(*member).is_some());
+        let conf = self.raw.raft.prs().conf();
+        self.learners_answered_at.retain(|member, _| conf.learners().contains(member));
     }
 
     fn change_in(&self, entry: &Entry) -> Option<ConfChangeV2> {
         let mut change = ConfChangeV2::parse_from_bytes(&entry.data).ok()?;
         let me = self.raw.raft.id;
         for single in change.changes.iter_mut().filter(|single| single.node_id == me) {
-            // Other nodes are removed; for itself this node stays a learner (`stay`).
+            // In its own configuration a removed node stays a learner (`stay`).
             if single.get_change_type() == ConfChangeType::RemoveNode {
                 single.set_change_type(ConfChangeType::AddLearnerNode);
             }
@@ -185,8 +189,8 @@ impl RaftGroup {
     }
 }
 
-/// For itself, a removed node stays in the configuration as a learner: a leader that is removed must commit what it
-/// appended, and raft-rs panics if a leader outside the configuration commits. Learners do not count, and images do not
+/// A removed node stays a learner in its own configuration: a leader that is removed must commit what it appended, and
+/// raft-rs panics if a leader outside the configuration commits. Learners do not count in quorums, and images do not
 /// name it.
 pub fn stay(me: RaftId, conf: &mut ConfState) {
     if conf.voters_outgoing.contains(&me) && !conf.voters.contains(&me) && !conf.learners_next.contains(&me) {

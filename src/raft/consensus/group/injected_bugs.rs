@@ -5,7 +5,7 @@ use raft_rs::eraftpb::Message;
 use super::RaftGroup;
 use crate::raft::identity::RaftId;
 use crate::raft::wire;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 
 impl RaftGroup {
     /// Sends what should wait for the write; returns that nothing waits.

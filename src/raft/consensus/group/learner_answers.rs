@@ -1,12 +1,12 @@
 //! Delays the answers of a learner, so that a leader with many learners has few to handle.
 //!
-//! Part of `group.rs`. A learner counts in no quorum (thesis §4.2.1): its answers free the leader's window, show that it
-//! lives, and tell how far it has caught up. A leader that needs one at once says so ([`RaftMessage::asks`]). Rejections
-//! never wait.
+//! Part of `group.rs`. A learner counts in no quorum (thesis §4.2.1): its answers free the leader's window, show that
+//! it lives, and show how far it has caught up. A leader that needs one at once asks for it ([`RaftMessage::asks`]).
+//! Rejections never wait.
 
 use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 
 /// What a learner has to answer to its leader.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Asked {
         }
         match message.kind {
             RaftKind::Append => {
-                // The sums of forged numbers are for the guard to reject.
+                // The guard rejects forged numbers whose sum overflows.
                 let index = message.index.saturating_add(message.entries.len() as u64);
                 Some(Self::Acknowledgement { term: message.term, index })
             }
@@ -105,7 +105,7 @@ impl LearnerAnswers {
         None
     }
 
-    /// What has waited for long enough; all of it, if this node is a learner no more.
+    /// The answer that has waited for long enough; any answer, once this node is a voter.
     pub(super) fn release(&mut self, votes: bool, now: u64, timing: Timing) -> Option<(RaftId, RaftMessage)> {
         let waits = |since: u64| !votes && now < since + timing.acknowledgement_held_max();
         let (to, answer, _) = self.held.take_if(|(.., since)| !waits(*since))?;

@@ -3,7 +3,7 @@
 //!
 //! Part of `group.rs`. Such a member's answers wait for its disk, so that the leader's window for it would fill. A
 //! receipt frees that window, and nothing else: it acknowledges nothing, confirms no leadership, and is no sign of an
-//! active voter. It comes with each heartbeat, and at once where an append did not fit to the log.
+//! active voter. A member sends it with each heartbeat, and at once if an append does not fit its log.
 
 use raft_rs::eraftpb::{Message, MessageType};
 use raft_rs::{Progress, ProgressState};
@@ -12,18 +12,18 @@ use super::{RaftGroup, UNSAVED_BYTES_MAX};
 use crate::raft::consensus::guard;
 use crate::raft::identity::RaftId;
 use crate::raft::wire;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 
 impl RaftGroup {
-    /// An answer to an append says how far the log is the leader's, and in its term that stays so.
+    /// An answer to an append shows up to where the log matches the leader's. In the leader's term that remains true.
     pub(super) fn note_received(&mut self, answers: &[Message]) {
         let appends = answers.iter().filter(|answer| answer.get_msg_type() == MessageType::MsgAppendResponse);
         let accepted = appends.filter(|answer| !answer.reject).map(|answer| (answer.term, answer.index));
         self.received = accepted.fold(self.received, Ord::max);
     }
 
-    /// Tells the leader what of these answers need not wait for the storage; gives back those that do. A storage may be
-    /// overdue for long: answers that a receipt carries, or that repeat a waiting one, are dropped.
+    /// Sends the leader a receipt for the answers that need not wait for the storage, and returns those that must wait.
+    /// A storage may be overdue for long: answers that a receipt carries, or that repeat a waiting one, are dropped.
     pub(super) fn give_receipts(&mut self, mut answers: Vec<Message>) -> Vec<Message> {
         if self.unsaved_bytes <= UNSAVED_BYTES_MAX {
             let leader = self.raw.raft.leader_id;
@@ -57,7 +57,8 @@ impl RaftGroup {
         }
     }
 
-    /// A member has received entries that it has not saved. It is believed within this node's own log and term.
+    /// A member has received entries that it has not saved. The receipt counts only within this node's own log and
+    /// term.
     pub(super) fn handle_receipt(&mut self, from: RaftId, receipt: RaftMessage) {
         injected_bug!(CountsReceipts, self.count_receipt(from, &receipt));
         let me = self.raw.raft.id;
@@ -93,7 +94,8 @@ impl RaftGroup {
     }
 }
 
-/// What raft-rs may know of a receipt: that an append did not fit, or that its sender lives, so that it sends on.
+/// What raft-rs may learn from a receipt: that an append did not fit, or that its sender lives, so that raft-rs
+/// continues to send.
 fn answer_in(receipt_heard: &RaftMessage) -> RaftMessage {
     let RaftMessage { term, index, log_term, reject, reject_hint, .. } = *receipt_heard;
     if reject {
@@ -104,12 +106,12 @@ fn answer_in(receipt_heard: &RaftMessage) -> RaftMessage {
     }
 }
 
-/// Sends continue behind what was received, and what is acknowledged stays as it is.
+/// Sending continues behind what was received; what is acknowledged does not change.
 fn follow(progress: &mut Progress, receipt: &RaftMessage) {
     let next_idx = receipt.index + 1;
     match progress.state {
         ProgressState::Replicate if !receipt.reject => progress.ins.free_to(receipt.index),
-        // raft-rs would begin again at what is acknowledged; where the logs meet is in the receipt.
+        // raft-rs would begin again at what is acknowledged. The receipt names the index where the logs match.
         ProgressState::Replicate => progress.become_probe(),
         // The probe has arrived.
         ProgressState::Probe if !receipt.reject && progress.next_idx <= next_idx => {

@@ -2,7 +2,8 @@
 //!
 //! Part of `group.rs`. A vote or acknowledgement of a node counts only once it is durable. But a majority has saved
 //! everything that is committed. While its storage is overdue, a node applies committed entries from its log in memory,
-//! so that its calls end. If it then loses power, it returns with the content of its disk, as a member that was away.
+//! so that its calls end. If it then loses power, it returns with the content of its disk, as a member that lags
+//! behind.
 
 use raft_rs::eraftpb::{Entry, EntryType, Message};
 
@@ -22,7 +23,7 @@ pub enum Storage {
     Overdue,
 }
 
-/// What rests on a write that is not durable yet.
+/// What depends on a write that is not durable yet.
 #[derive(Debug)]
 pub(super) struct Unsaved {
     write_number: u64,
@@ -57,7 +58,7 @@ impl RaftGroup {
         self.unsaved.push_back(Unsaved { write_number, ready_number, saves_commit, bytes, messages });
     }
 
-    /// The writes up to this number are durable: what rests on them may leave.
+    /// The writes up to this number are durable: what depends on them may leave.
     pub fn persisted(&mut self, number: u64) {
         while let Some(first) = self.unsaved.front()
             && first.write_number <= number
@@ -75,7 +76,7 @@ impl RaftGroup {
         self.report_applied();
     }
 
-    /// Whether the writes up to this number are durable, and what rests on them has left.
+    /// Whether the writes up to this number are durable, and what depends on them has left.
     pub fn is_saved(&self, number: u64) -> bool {
         self.unsaved.front().is_none_or(|unsaved| number < unsaved.write_number)
     }

@@ -1,8 +1,8 @@
 //! Limits the bytes of unacknowledged appends to a peer.
 //!
-//! Part of `group.rs`. raft-rs counts messages (`max_inflight_msgs`), and an entry may be much larger than what is put
-//! into one append otherwise. An overloaded channel drops what Raft needs next, or is dropped itself: Redis disconnects
-//! a subscriber that is 32 MB behind.
+//! Part of `group.rs`. raft-rs counts messages (`max_inflight_msgs`), but one entry may be much larger than an append
+//! of several. An overloaded channel drops the frames that Raft needs next, or is disconnected: Redis does so to a
+//! subscriber that is 32 MB behind.
 
 use raft_rs::eraftpb::{Entry, Message};
 
@@ -10,7 +10,7 @@ use super::{APPEND_BYTES_MAX, RaftGroup};
 use crate::raft::consensus::log;
 use crate::raft::identity::RaftId;
 use crate::raft::requests::in_pages;
-use crate::raft::wire::frame::{RaftMessage, WireEntry};
+use crate::raft::wire::message::{RaftMessage, WireEntry};
 
 /// Appends in flight to one peer: 8 MiB of them.
 pub const APPENDS_MAX: usize = 32;
@@ -39,10 +39,10 @@ pub fn in_parts(message: RaftMessage) -> Vec<RaftMessage> {
 }
 
 impl RaftGroup {
-    /// An append that names the entry which its first one follows; none if this node does not have that any more.
+    /// The append with the entry before its first one as its position; none if this node no longer has that entry.
     ///
-    /// raft-rs puts entries into an append to the same peer that carries none yet, and may be about a later place
-    /// (`try_batching`). No peer takes such a one.
+    /// raft-rs adds entries to a waiting empty append to the same peer, which may have a later position
+    /// (`try_batching`). No peer accepts such an append.
     pub(super) fn naming_what_it_follows(&self, mut message: Message) -> Option<Message> {
         if let Some(first) = message.entries.first().filter(|first| first.index != message.index + 1) {
             message.index = first.index - 1;
@@ -51,7 +51,7 @@ impl RaftGroup {
         Some(message)
     }
 
-    /// Up to where a member has said, to this leader, that it keeps the log.
+    /// Up to where a member has acknowledged the log to this leader.
     pub fn acknowledged(&self, id: RaftId) -> u64 {
         self.raw.raft.prs().get(id).map_or(0, |progress| progress.matched)
     }
@@ -59,7 +59,7 @@ impl RaftGroup {
     /// This node becomes leader.
     pub(super) fn begin_windows(&mut self) {
         self.append_flows.clear();
-        self.answered_at.clear();
+        self.learners_answered_at.clear();
         let large = self.raw.store().entries_from(0).rev().find(|entry| log::size(entry) > APPEND_BYTES_MAX);
         self.large_until = large.map_or(0, |entry| entry.index);
         self.bound_windows();

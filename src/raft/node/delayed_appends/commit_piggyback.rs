@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::raft::events::Delivery;
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 
 /// With more than this in a batch, JavaScript's turn is long, and the commit update gets its own frame.
 const ACTIONS_MAX: usize = 16;
@@ -53,7 +53,7 @@ impl CommitPiggyback {
         let mut leaving = Vec::with_capacity(messages.len());
         for (to, message) in messages {
             if message.kind == RaftKind::Append {
-                // The later one says all that the earlier did.
+                // The later one contains everything of the earlier one.
                 held.remove(&to);
                 if message.entries.is_empty() && message.commit <= *own_until {
                     held.insert(to, message);
@@ -61,7 +61,7 @@ impl CommitPiggyback {
                 }
             }
             if message.kind == RaftKind::TimeoutNow {
-                // Who is to lead should know what is committed.
+                // The next leader should know what is committed.
                 *own_until = 0;
             }
             leaving.push((to, message));

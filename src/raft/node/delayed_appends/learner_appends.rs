@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::raft::identity::RaftId;
-use crate::raft::wire::frame::{RaftKind, RaftMessage};
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 
 /// By learner: its appends that wait, in order.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ fn last_index(message: &RaftMessage) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::wire::frame::WireEntry;
+    use crate::raft::wire::message::WireEntry;
 
     const VOTER: RaftId = 2;
     const LEARNER: RaftId = 9;

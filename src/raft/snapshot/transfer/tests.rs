@@ -1,7 +1,7 @@
 //! Tests that an image arrives, whatever happens to its chunks.
 
 use super::*;
-use crate::raft::wire::frame::Roster;
+use crate::raft::wire::message::Roster;
 
 fn image(bytes: usize) -> Bytes {
     let mut snapshot = Snapshot::found(&Roster(vec![(Incarnation::from_u128(1), "a".into())]));

@@ -31,7 +31,7 @@ pub struct Facts {
     pub is_diverged: bool,
     /// What became of the state, in order.
     pub applied: Vec<Applied>,
-    /// How often its application was told that the node left a cluster, and that it knows all of that.
+    /// How often its application was notified that the node left a cluster, and that it has caught up.
     pub moves: usize,
     pub is_told: bool,
     pub ends: Vec<(u64, Ended)>,

@@ -14,7 +14,7 @@ pub struct Scenario {
     /// How often time passes because nothing else happens.
     pub waits: u16,
     pub crash: Crash,
-    /// Whatever was asked has an end while a majority lives. Not where that takes an operator who asks again.
+    /// Every operation ends while a majority lives; not if an operator must repeat it.
     pub must_serve: bool,
 }
 

@@ -67,7 +67,7 @@ pub struct World {
     stalled: Vec<NodeId>,
     /// The node that the last step was about; `None` if it was about all.
     last: Option<NodeId>,
-    /// A majority of the voters lives, as far as the leader knew who votes when a node died.
+    /// A majority of the voters lives, by the configuration of the leader at the time when a node died.
     is_live: bool,
     pub history: History,
 }
@@ -329,7 +329,7 @@ impl World {
         self.frames.extend((0..new.len()).filter(|place| is_last(*place)).map(|place| new[place]));
     }
 
-    /// The others are a majority of those who vote, as the leader tells it.
+    /// The others are a majority of the voters, according to the leader.
     fn is_live_without(&self, dying: NodeId, processes: &Processes) -> bool {
         let facts = || self.processes.iter().map(|state| processes.facts(*state));
         let leaders = facts().filter(|facts| facts.is_running() && facts.role == Role::Leader);

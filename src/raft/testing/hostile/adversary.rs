@@ -16,9 +16,12 @@ use crate::raft::consensus::entry::{Admission, Context};
 use crate::raft::events::Position;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::testing::formats::RAFT_KINDS;
-use crate::raft::wire::frame::{
-    Ancestor, Chunk, ClusterAnnouncement, Frame, Message, OperationReply, OperationRequest, Outcome,
-    RaftKind, RaftMessage, Receivers, Refused, RequestItem, Requests, Roster, WireEntry,
+use crate::raft::wire::frame::{Frame, Receivers};
+use crate::raft::wire::message::{
+    Ancestor, BootstrapMessage, Chunk, ClusterAnnouncement, DivergenceMessage, LivenessMessage,
+    MembershipMessage, Message, OperationMessage, OperationReply, OperationRequest, Outcome, RaftKind,
+    RaftMessage, RecoveryMessage, Refused, RequestItem, Requests, Roster, SnapshotMessage, StartMessage,
+    WireEntry,
 };
 use crate::raft::{ClusterUuid, Incarnation, Start, Status};
 
@@ -28,7 +31,7 @@ pub struct Lie {
     pub is_impossible: bool,
 }
 
-/// A node who has listened, and speaks.
+/// A node that has recorded frames, and sends forged ones.
 pub struct Adversary {
     rng: ChaCha8Rng,
     heard: Vec<Frame>,
@@ -53,7 +56,7 @@ impl Adversary {
             8..19 => self.invented_raft(&status, target),
             _ => {
                 let chunk = self.chunk(&status, target);
-                return self.sealed(&status, target, Message::Chunk(chunk));
+                return self.sealed(&status, target, SnapshotMessage::Chunk(chunk).into());
             }
         };
         self.sealed(&status, target, Message::Raft(message))
@@ -337,16 +340,21 @@ impl Adversary {
         let (term, number, other) = (self.term(status), self.number(status), self.number(status));
         let id = ["n0", "n1", "n2", "x", ""][self.roll(5) as usize];
         match self.roll(32) {
-            0 => Message::Discover {
+            0 => BootstrapMessage::Discover {
                 id: id.into(),
                 cluster_size: self.roll(6) as u32,
                 version: "".into(),
                 application: self.application(),
                 members_index: number,
                 may_vote: self.roll(4) > 0,
-            },
-            1 => Message::Accept(Roster(vec![(incarnation, id.into()), (status.incarnation, id.into())])),
-            2 => Message::ClusterAnnouncement(ClusterAnnouncement {
+            }
+            .into(),
+            1 => BootstrapMessage::Accept(Roster(vec![
+                (incarnation, id.into()),
+                (status.incarnation, id.into()),
+            ]))
+            .into(),
+            2 => BootstrapMessage::ClusterAnnouncement(ClusterAnnouncement {
                 cluster: ClusterUuid::of_epoch(status.cluster, incarnation),
                 ancestors: vec![Ancestor { cluster: status.cluster, kept: number }],
                 cluster_size: self.roll(6) as u32,
@@ -354,9 +362,10 @@ impl Adversary {
                 has_leader: self.roll(2) == 0,
                 members_index: number,
                 application: self.application(),
-            }),
-            3 => Message::IdInUse { id: id.into() },
-            4 => Message::Closing { leaves: self.roll(2) == 0 },
+            })
+            .into(),
+            3 => BootstrapMessage::IdInUse { id: id.into() }.into(),
+            4 => MembershipMessage::Closing { leaves: self.roll(2) == 0 }.into(),
             5 => Message::Requests(self.requests(term, number, status)),
             6 => {
                 let outcome = match self.roll(3) {
@@ -372,16 +381,20 @@ impl Adversary {
                 }
             }
             7 => Message::Received { term, start: self.roll(3), sequence: number },
-            8 => Message::MemberInfo {
+            8 => MembershipMessage::MemberInfo {
                 version: id.into(),
                 application: self.application(),
                 asks: self.roll(2) == 0,
-            },
-            9 => Message::Removed { term, cluster_size: self.roll(6) as u32 },
-            10 | 11 => Message::Chunk(self.chunk(status, target)),
-            12 => {
-                Message::ChunkReceived { transfer: number, bytes: other, held: vec![(self.roll(9), other)] }
             }
+            .into(),
+            9 => MembershipMessage::Removed { term, cluster_size: self.roll(6) as u32 }.into(),
+            10 | 11 => SnapshotMessage::Chunk(self.chunk(status, target)).into(),
+            12 => SnapshotMessage::ChunkReceived {
+                transfer: number,
+                bytes: other,
+                held: vec![(self.roll(9), other)],
+            }
+            .into(),
             13 => {
                 let request = match self.roll(4) {
                     0 => OperationRequest::Read,
@@ -389,26 +402,40 @@ impl Adversary {
                     2 => OperationRequest::Remove { members: vec![self.peer(target).raft_id(), other] },
                     _ => OperationRequest::Resize { cluster_size: number as u32, after: other },
                 };
-                Message::OperationRequest { term, request_id: number, request }
+                OperationMessage::Request { term, request_id: number, request }.into()
             }
-            14 => Message::OperationReply { request_id: number, answer: OperationReply::ReadIndex(other) },
-            15 => Message::StateHash { index: number, version: "".into(), hash: [self.roll(3) as u8; 16] },
-            16 => Message::Disagrees { index: number, ours: [1; 16], theirs: [7; 16] },
-            17 => Message::Diverged { index: (self.roll(2) == 0).then_some(number) },
-            18 => Message::Recover,
-            19 => Message::RecoveryVoteRequest { term, index: number },
-            20 => Message::RecoveryVoteGranted,
-            21 => Message::RecoveryVoteRejected { term, index: number },
-            22 => Message::AppProbe,
-            23 => Message::AppProbeReply,
-            24 => Message::Released,
-            26 => Message::StartQuery { token: number, known: Some(Start { number, nonce: other }) },
-            27 => Message::StartReply { token: number, last_index: other },
-            28 => Message::StartRefused { start: Start { number, nonce: other }, why: Refused::Copy },
-            29 => Message::SilenceQuery { milliseconds: number, members: vec![other, incarnation.raft_id()] },
-            30 => Message::SilenceReply { members: vec![number, incarnation.raft_id()] },
-            25 => Message::OtherApplication { cluster: status.cluster, theirs: self.application() },
-            _ => Message::Unreachable { members: vec![(incarnation.raft_id(), number), (other, number)] },
+            14 => OperationMessage::Reply { request_id: number, answer: OperationReply::ReadIndex(other) }
+                .into(),
+            15 => DivergenceMessage::StateHash {
+                index: number,
+                version: "".into(),
+                hash: [self.roll(3) as u8; 16],
+            }
+            .into(),
+            16 => DivergenceMessage::Disagrees { index: number, ours: [1; 16], theirs: [7; 16] }.into(),
+            17 => DivergenceMessage::Diverged { index: (self.roll(2) == 0).then_some(number) }.into(),
+            18 => RecoveryMessage::Recover.into(),
+            19 => RecoveryMessage::VoteRequest { term, index: number }.into(),
+            20 => RecoveryMessage::VoteGranted.into(),
+            21 => RecoveryMessage::VoteRejected { term, index: number }.into(),
+            22 => LivenessMessage::AppProbe.into(),
+            23 => LivenessMessage::AppProbeReply.into(),
+            24 => RecoveryMessage::Released.into(),
+            26 => StartMessage::Query { token: number, known: Some(Start { number, nonce: other }) }.into(),
+            27 => StartMessage::Reply { token: number, last_index: other }.into(),
+            28 => StartMessage::Refused { start: Start { number, nonce: other }, why: Refused::Copy }.into(),
+            29 => LivenessMessage::SilenceQuery {
+                milliseconds: number,
+                members: vec![other, incarnation.raft_id()],
+            }
+            .into(),
+            30 => LivenessMessage::SilenceReply { members: vec![number, incarnation.raft_id()] }.into(),
+            25 => BootstrapMessage::OtherApplication { cluster: status.cluster, theirs: self.application() }
+                .into(),
+            _ => LivenessMessage::Unreachable {
+                members: vec![(incarnation.raft_id(), number), (other, number)],
+            }
+            .into(),
         }
     }
 

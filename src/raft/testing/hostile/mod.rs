@@ -22,7 +22,7 @@ use crate::raft::Input;
 /// A node that was lied to this often is worn out: its term and log are no longer those of a cluster.
 const LIES_PER_VICTIM: u64 = 400;
 
-/// How many lies are told by a test.
+/// How many forged frames a test sends.
 fn messages() -> u64 {
     std::env::var("CONFLUX_MESSAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(50_000)
 }

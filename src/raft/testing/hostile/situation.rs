@@ -33,7 +33,7 @@ pub const SITUATIONS: [Situation; 6] = [
 /// Some thousands are enough to change: the newest.
 const FRAMES_MAX: usize = 2_000;
 
-/// The situation if it was reached, the nodes, and a node who has listened.
+/// The situation if it was reached, the nodes, and an adversary that has recorded their frames.
 pub fn prepare(seed: u64) -> (Option<Situation>, Vec<Target>, Adversary) {
     let wanted = SITUATIONS[(seed % SITUATIONS.len() as u64) as usize];
     let mut stage = Stage::found(seed);
@@ -72,7 +72,7 @@ impl Stage {
         for n in 0..3 {
             stage.start(&format!("n{n}"));
         }
-        assert!(stage.until(|stage| stage.leader().is_some()), "seed {seed} elects nobody");
+        assert!(stage.until(|stage| stage.leader().is_some()), "seed {seed} elects no leader");
         stage.perform(30);
         stage
     }
