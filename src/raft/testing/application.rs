@@ -389,6 +389,7 @@ impl Application {
             }
             "unlock" if state.holder.as_deref() == Some(args) => format!("unlock {args}"),
             "unlock" => return MethodResult::Refused(Bytes::from_static(b"not yours")),
+            "timer" => format!("timer {args}"),
             "nothing" => return MethodResult::Nothing,
             "refuse" => return MethodResult::Refused(format!("{args} {SEEN}{}", state.count).into()),
             other => panic!("the test knows no method `{other}`"),
@@ -396,6 +397,7 @@ impl Application {
         self.reduce_provisionally(&action);
         let changes = match method {
             "append" if self.has_timers => timers::changes_of(args, self.time),
+            "timer" => vec![timers::change_of(args, self.time)],
             _ => Vec::new(),
         };
         match changes.is_empty() {

@@ -60,7 +60,8 @@ impl Life {
         Self::found_in(cluster, seed)
     }
 
-    pub(super) fn found_in(cluster: Cluster, seed: u64) -> Self {
+    pub(super) fn found_in(mut cluster: Cluster, seed: u64) -> Self {
+        cluster.has_timers = true;
         let size = seeds::nodes([3, 5][(seed % 2) as usize]);
         let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n.is_multiple_of(2);
         let run = Run::found_of(cluster, size, &is_durable);

@@ -294,6 +294,13 @@ impl Runner for Script {
                 self.replica(Some(&name))?.is_busy = false;
                 self.cluster.answer(&name);
             }
+            // due NAME: the time of the next timer has come.
+            "due" => {
+                let name = args.next_pos().ok_or("due needs a node")?.to_string();
+                let timer = self.replica(Some(&name))?.application.next_timer.take();
+                let at = timer.ok_or("the node waits for no timer")?;
+                self.cluster.handle(&name, Input::TimersDue { at });
+            }
             // sync NAME: what the node has written is durable.
             "sync" => {
                 let name = args.next_pos().ok_or("sync needs a node")?.to_string();

@@ -35,6 +35,22 @@ pub fn changes_of(tag: &str, now: u64) -> Vec<TimerChange> {
     }
 }
 
+/// Of a script: sets the timer `NAME PERIOD TIMES`, and removes the timer `NAME`.
+pub fn change_of(args: &str, now: u64) -> TimerChange {
+    let words: Vec<&str> = args.split(' ').collect();
+    match words[..] {
+        [name, period, times] => {
+            let [period, times] =
+                [period, times].map(|text| text.parse::<u64>().expect("a timer has two numbers"));
+            let rule = format!("{name} {period} {}", now + period * times).into();
+            let (due, method, args) = (now + period, "tick".into(), "[]".into());
+            TimerChange::Set { name: name.into(), due, method, args, rule }
+        }
+        [name] => TimerChange::Remove { name: name.into() },
+        _ => panic!("`{args}` is no timer"),
+    }
+}
+
 /// What the method of a timer does, and its next time.
 pub fn fire(timer: &DueTimer) -> Effect {
     let rule = String::from_utf8(timer.rule.to_vec()).expect("the tests speak text");
