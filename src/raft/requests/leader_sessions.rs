@@ -2,8 +2,8 @@
 //! outcomes that it may report.
 //!
 //! Created when a node becomes leader and dropped when it no longer is; the origins then send their requests to the
-//! next leader. A request is evaluated once per term. If it were evaluated twice, a request for a lock would see its
-//! own uncommitted lock, and be refused although the lock is committed.
+//! next leader. A request is evaluated once per term. Evaluated twice, a request for a lock would see its own
+//! uncommitted lock and be refused, although the lock is then committed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -350,10 +350,9 @@ impl LeaderSessions {
         }
     }
 
-    /// JavaScript lacks the method of some evaluations, which another version may have: each of them waits, and so do
-    /// later requests of its origin. Returns the answers if no method is missing. Otherwise the whole batch is
-    /// evaluated again without those requests, once what is appended up to `last_index` is applied, because other
-    /// evaluations of the batch may have seen the later requests.
+    /// JavaScript lacks the method of some evaluations: each of them waits for another version, with all later requests
+    /// of its origin. Returns the answers if no method is missing. Otherwise the batch is evaluated again without those
+    /// requests, once everything up to `last_index` is applied: others may have seen the later requests.
     pub fn stall(&mut self, answers: Vec<MethodResult>, last_index: u64) -> Option<Vec<MethodResult>> {
         let requests = answers.iter().skip(self.system.evaluating().len());
         let unknown = self
