@@ -28,7 +28,7 @@ main(async () => {
       run(process.execPath, ['--test', '--test-reporter=spec', ...files], {
         env,
         // A few files may be asked to continue for long (docs/reliability.md).
-        minutes: words.length > 0 ? 240 : 30
+        minutes: words.length > 0 ? 240 : 40
       })
     )
     if (words.length === 0) {
