@@ -3,7 +3,10 @@
 //! Run by the supervisor as one task per session. What a user may not subscribe to breaks that link alone; it is tried
 //! again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redis::{RedisResult, aio::PubSubSink};
 use tokio::time::timeout;
@@ -23,6 +26,8 @@ pub(super) struct Admissions {
     pub(super) shared: Arc<Shared>,
     pub(super) endpoint: Endpoint,
     pub(super) sink: PubSubSink,
+    /// Until when the members of a cluster may still be returning from an outage, if there was one.
+    pub(super) returns_until: Option<Instant>,
 }
 
 impl Admissions {
@@ -63,8 +68,9 @@ impl Admissions {
             self.endpoint.connect_to_ask().await.map_err(|error| Ended::Unconnected { error })?;
         let looks = look_at(&mut connection, links).await;
         let subscribed = subscribe(&self.sink, links).await;
+        let returns = self.returns_until.is_some_and(|until| Instant::now() < until);
         for ((link, look), subscribed) in links.iter().zip(looks).zip(subscribed) {
-            admit(link, look, subscribed, false, &self.endpoint);
+            admit(link, look, subscribed, returns, &self.endpoint);
         }
         self.shared.is_urgent.notify_one();
         Ok(())

@@ -75,6 +75,7 @@ impl Supervisor {
         self.shared.set_served();
         // After an outage the members of a cluster return one after the other.
         let returns = session > 0;
+        let returns_until = returns.then(|| Instant::now() + self.shared.patience);
         for ((link, look), subscribed) in links.iter().zip(looks).zip(subscribed) {
             admissions::admit(link, look, subscribed, returns, endpoint);
         }
@@ -86,14 +87,15 @@ impl Supervisor {
         tasks.spawn(publisher::listen(publishing.clone(), question, self.shared.clone()));
         let deferred = publisher::write_deferred(self.shared.clone());
         tasks.spawn(async move { match deferred.await {} });
-        let admissions = Admissions { shared: self.shared.clone(), endpoint: endpoint.clone(), sink };
+        let admissions =
+            Admissions { shared: self.shared.clone(), endpoint: endpoint.clone(), sink, returns_until };
         tasks.spawn(admissions.run());
         let looks = MarkerLooks {
             shared: self.shared.clone(),
             endpoint: endpoint.clone(),
             publishing: publishing.clone(),
             interval,
-            returns_until: returns.then(|| Instant::now() + self.shared.patience),
+            returns_until,
         };
         tasks.spawn(async move { match looks.run().await {} });
         let watchdog = Watchdog {

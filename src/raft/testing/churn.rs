@@ -45,14 +45,27 @@ fn churn_of_members_breaks_no_promise_in_more_seeds() {
     for_seeds(1_000..2_000, live_through);
 }
 
+#[test]
+fn churn_of_members_fires_timers_once() {
+    for_seeds(0..200, |seed| {
+        let mut cluster = Cluster::new(seed);
+        cluster.has_timers = true;
+        cluster.connect_directly();
+        Life::found_in(cluster, seed).live();
+    });
+}
+
 pub(super) fn live_through(seed: u64) {
-    let mut life = Life::found(seed);
-    life.disturb(seeds::ticks(1_500));
-    life.heal();
-    life.run.check();
+    Life::found(seed).live();
 }
 
 impl Life {
+    fn live(mut self) {
+        self.disturb(seeds::ticks(1_500));
+        self.heal();
+        self.run.check();
+    }
+
     /// A cluster of 3 or 5, with disks in two of three seeds.
     pub(super) fn found(seed: u64) -> Self {
         let mut cluster = Cluster::new(seed);
@@ -60,8 +73,7 @@ impl Life {
         Self::found_in(cluster, seed)
     }
 
-    pub(super) fn found_in(mut cluster: Cluster, seed: u64) -> Self {
-        cluster.has_timers = true;
+    pub(super) fn found_in(cluster: Cluster, seed: u64) -> Self {
         let size = seeds::nodes([3, 5][(seed % 2) as usize]);
         let is_durable = move |n: usize| seed % 3 == 1 || seed % 3 == 2 && n.is_multiple_of(2);
         let run = Run::found_of(cluster, size, &is_durable);
