@@ -14,6 +14,7 @@ mod configuration;
 mod deliveries;
 mod disconnection;
 mod divergence;
+mod hibernation;
 mod idle;
 mod inbound;
 #[cfg(test)]
@@ -66,6 +67,7 @@ use checks::Mismatch;
 use closing::Closing;
 use commit_piggyback::CommitPiggyback;
 pub use commits::{Commits, CommittedAction};
+use hibernation::Hibernation;
 #[cfg(test)]
 use inspection::Inspection;
 use operations::Operations;
@@ -122,6 +124,7 @@ pub struct Node {
     ignored_frames: IgnoredFrames,
     application_guard: ApplicationGuard,
     own_session: OwnSession,
+    hibernation: Hibernation,
     closing: Option<Closing>,
     is_stopped: bool,
 }
@@ -167,6 +170,7 @@ impl Node {
             ignored_frames: IgnoredFrames::default(),
             application_guard: ApplicationGuard::default(),
             own_session: OwnSession::default(),
+            hibernation: Hibernation::default(),
             closing: None,
             is_stopped: false,
         };
@@ -181,10 +185,15 @@ impl Node {
         if self.is_stopped {
             return;
         }
+        self.hibernation.note_input(&input, self.replica.as_mut(), &mut self.output);
         match input {
+            Input::Tick if self.hibernation.skips_tick() => return,
             Input::Tick => self.tick(),
             Input::TickNumber(number) => {
-                self.replica.iter_mut().for_each(|replica| replica.group.align_heartbeats(number));
+                self.replica.iter_mut().for_each(|replica| self.hibernation.align(number, replica));
+            }
+            Input::MayHibernate(is_allowed) => {
+                self.hibernation.allow(is_allowed, self.replica.as_mut(), &mut self.output);
             }
             Input::Frame(bytes) => self.receive(&bytes),
             Input::Perform(calls) => self.perform(calls),
@@ -298,6 +307,7 @@ impl Node {
             is_caught_up: self.operations.is_caught_up(),
             ignored_frames: self.ignored_frames,
             session: self.own_session.current(),
+            is_hibernating: self.hibernation.is_hibernating(),
             ..Status::alone(&self.options)
         };
         if let Some(replica) = &self.replica {
@@ -316,17 +326,31 @@ impl Node {
 
     /// The number of ticks after which the node needs a turn, at the latest.
     pub fn ticks_until_wakeup(&self) -> u64 {
-        // First what fails for a busy node: this is called in every turn.
-        let is_at_rest = self.delivering.is_none()
+        let Some(replica) = self.replica.as_ref().filter(|_| self.is_at_rest()) else { return 1 };
+        match self.hibernation.is_hibernating() {
+            _ if !idle::is_at_rest(replica) => 1,
+            true => self.hibernation.ticks_until_wakeup(replica),
+            false => idle::ticks_until_wakeup(replica),
+        }
+    }
+
+    /// This node waits for nothing. First what fails for a busy node: this is called in every turn.
+    fn is_at_rest(&self) -> bool {
+        self.delivering.is_none()
             && self.client_session.is_empty()
             && self.commit_piggyback.is_empty()
             && self.operations.is_empty()
             && self.snapshot_transfers.reception().is_none()
             && self.closing.is_none()
             && self.channel.is_healthy()
-            && !self.is_stopped;
-        let resting = self.replica.as_ref().filter(|replica| is_at_rest && idle::is_at_rest(replica));
-        resting.map_or(1, idle::ticks_until_wakeup)
+            && !self.is_stopped
+    }
+
+    /// Neither does its group, as far as this node knows.
+    fn is_idle(&self) -> bool {
+        let is_idle = |replica| idle::is_at_rest(replica) && hibernation::is_idle(replica, &self.options);
+        let is_saved = self.saved == self.output.writes();
+        self.is_at_rest() && is_saved && !self.is_replaying && self.replica.as_ref().is_some_and(is_idle)
     }
 
     /// The actions from index `from` on, at most up to `until`, which JavaScript has reduced.
@@ -346,18 +370,6 @@ impl Node {
     pub fn timers(&self) -> Option<(&Timers, (usize, usize))> {
         let replica = self.replica.as_ref()?;
         Some((&replica.coordination.timers, timers::expected(replica)))
-    }
-
-    /// Fails: every call ends with this error, and the node stops.
-    pub fn fail(&mut self, error: Error) {
-        self.end_all(&error);
-        self.stop(Some(error));
-    }
-
-    /// Every call and operation ends with this error.
-    fn end_all(&mut self, error: &Error) {
-        outcomes::fail_all(&mut self.client_session, error, &mut self.output);
-        self.operations.fail_all(error, &mut self.output);
     }
 
     /// What the bootstrap needs to know.
@@ -396,6 +408,10 @@ impl Node {
         }
         self.tick_liveness();
         self.tick_operations();
+        let is_idle = self.hibernation.wants_idleness() && self.is_idle();
+        if let Some(replica) = &mut self.replica {
+            self.hibernation.tick(is_idle, replica, &mut self.output);
+        }
         if let Some(closing) = &mut self.closing {
             closing.tick(self.replica.is_some(), self.timing, &mut self.output);
         }
@@ -537,38 +553,6 @@ impl Node {
         }
     }
 
-    fn close(&mut self, ticks_max: u64, leaves: bool) {
-        if self.closing.is_none() {
-            let closing = self.closing.insert(Closing::new(ticks_max, leaves));
-            if self.replica.is_some() {
-                closing.announce(&mut self.output);
-            }
-        }
-    }
-
-    fn continue_closing(&mut self) {
-        let Some(closing) = &mut self.closing else { return };
-        let has_ended = self.client_session.is_empty() && !self.operations.has_calls();
-        if closing.advance(has_ended, self.replica.as_mut(), &mut self.output) {
-            self.end_closing();
-        }
-    }
-
-    fn end_closing(&mut self) {
-        self.end_all(&Error::Closed);
-        self.stop(None);
-    }
-
-    fn stop(&mut self, error: Option<Error>) {
-        if self.is_stopped {
-            return;
-        }
-        self.is_stopped = true;
-        self.output.deliver_all();
-        self.flush();
-        self.output.stop(error);
-    }
-
     /// A node that has diverged, is closing, or waits for its storage does not campaign.
     fn may_campaign(&self, replica: &Replica) -> bool {
         let is_silent = replica.divergence.is_silent(replica.now, self.timing.diverged_campaigns());
@@ -580,6 +564,7 @@ impl Node {
         if let Some(replica) = &mut self.replica {
             let mut messages = self.commit_piggyback.hold(replica.group.take_messages());
             messages.retain(|(_, message)| replica.may_send(message, may_campaign));
+            self.hibernation.mark(&mut messages);
             shared_messages::send(messages, replica, &mut self.output);
         }
         self.seal_as(self.bootstrap.me());

@@ -269,7 +269,8 @@ impl Bootstrap {
             | Message::AppProbeReply
             | Message::Unreachable { .. }
             | Message::SilenceQuery { .. }
-            | Message::SilenceReply { .. } => {}
+            | Message::SilenceReply { .. }
+            | Message::Wake => {}
         }
     }
 

@@ -62,6 +62,7 @@ impl Node {
             if self.is_stopped || self.bootstrap.me() != me {
                 return;
             }
+            self.hibernation.note_message(&message, self.replica.as_mut(), &mut self.output);
             match message {
                 Message::Discover { .. }
                 | Message::Accept(_)
@@ -129,9 +130,8 @@ impl Node {
                 | Message::AppProbeReply
                 | Message::Unreachable { .. }
                 | Message::SilenceQuery { .. }
-                | Message::SilenceReply { .. } => {
-                    self.handle_member_message(frame.from, frame.cluster, message)
-                }
+                | Message::SilenceReply { .. }
+                | Message::Wake => self.handle_member_message(frame.from, frame.cluster, message),
             }
         }
     }
@@ -350,7 +350,8 @@ impl Node {
             | Message::StartReply { .. }
             | Message::StartRefused { .. }
             | Message::Chunk(_)
-            | Message::ChunkReceived { .. } => {}
+            | Message::ChunkReceived { .. }
+            | Message::Wake => {}
         }
     }
 
@@ -390,9 +391,15 @@ impl Node {
         // One that campaigns does not lead, also where its message changes nothing: a learner continues to know it as the leader.
         let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
         injected_bug!(TakesCandidateForLeader, is_of_leader => true);
+        let heartbeat = (message.kind, message.term, message.reject);
         replica.group.step(from.raft_id(), message);
         if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
             (replica.is_leader_silent, replica.leader_heard_at) = (false, replica.now);
+        }
+        let is_idle = heartbeat.2 && self.is_idle();
+        if let Some(replica) = &mut self.replica {
+            let output = &mut self.output;
+            self.hibernation.note_heartbeat(from.raft_id(), heartbeat, is_idle, replica, output);
         }
     }
 

@@ -6,7 +6,7 @@ use raft_rs::eraftpb::ConfChangeV2;
 
 use crate::raft::consensus::entry::Context;
 use crate::raft::coordination::SystemAction;
-use crate::raft::wire::frame::{Frame, Message, WireEntry};
+use crate::raft::wire::frame::{Frame, Message, RaftKind, WireEntry};
 use crate::raft::{Delivery, MethodResult};
 
 pub fn describe_frame(from: &str, to: &str, bytes: &Bytes) -> String {
@@ -65,6 +65,7 @@ fn describe_message(message: &Message) -> String {
         Message::AppProbeReply => "AppProbeReply".into(),
         Message::SilenceQuery { members, .. } => format!("SilenceQuery {}", members.len()),
         Message::SilenceReply { members } => format!("SilenceReply {}", members.len()),
+        Message::Wake => "Wake".into(),
         Message::Unreachable { members } => format!("Unreachable {}", members.len()),
         Message::RecoveryVoteRejected { term, index } => {
             format!("RecoveryVoteRejected term={term} index={index}")
@@ -75,7 +76,8 @@ fn describe_message(message: &Message) -> String {
                 text += &format!(" commit={}", raft.commit);
             }
             if raft.reject {
-                text += " reject";
+                let is_heartbeat = matches!(raft.kind, RaftKind::Heartbeat | RaftKind::HeartbeatResponse);
+                text += if is_heartbeat { " hibernates" } else { " reject" };
             }
             for entry in &raft.entries {
                 text += &format!(" [{}@{} {}]", entry.index, entry.term, describe_entry(entry));

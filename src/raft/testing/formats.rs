@@ -150,6 +150,7 @@ fn messages() -> Vec<Message> {
         Message::StartRefused { start: Start { number: 2, nonce: 3 }, why: Refused::Outdated },
         Message::SilenceQuery { milliseconds: 2_000, members: vec![1, 300] },
         Message::SilenceReply { members: vec![300] },
+        Message::Wake,
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
@@ -205,10 +206,11 @@ fn place(message: &Message) -> u8 {
         Message::StartRefused { .. } => 29,
         Message::SilenceQuery { .. } => 30,
         Message::SilenceReply { .. } => 31,
+        Message::Wake => 32,
     }
 }
 
-const PLACES: u8 = 32;
+const PLACES: u8 = 33;
 
 fn request() -> Request {
     Request {

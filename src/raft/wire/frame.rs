@@ -166,6 +166,8 @@ pub enum Message {
     SilenceQuery { milliseconds: u64, members: Vec<RaftId> },
     /// "I have not heard these."
     SilenceReply { members: Vec<RaftId> },
+    /// "Something has happened here": the group does not hibernate any more.
+    Wake,
 }
 
 /// Why a process is refused.
@@ -324,7 +326,9 @@ impl Outcome {
 pub enum RaftKind {
     Append,
     AppendResponse,
+    /// With `reject`: "the group hibernates, if all its members do".
     Heartbeat,
+    /// With `reject`: "I hibernate".
     HeartbeatResponse,
     RequestVote,
     RequestVoteResponse,

@@ -121,7 +121,8 @@ fn size(message: &Message) -> usize {
         | Message::StartReply { .. }
         | Message::StartRefused { .. }
         | Message::SilenceQuery { .. }
-        | Message::SilenceReply { .. } => SMALL,
+        | Message::SilenceReply { .. }
+        | Message::Wake => SMALL,
     }
 }
 

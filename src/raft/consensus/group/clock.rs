@@ -37,6 +37,21 @@ impl RaftGroup {
         self.draw_election_timeout();
     }
 
+    /// As [`Self::align_heartbeats`], although it may have been called a short while ago.
+    pub fn align_heartbeats_now(&mut self, number: u64) {
+        self.ticks_since_aligned = self.timing.between_alignments();
+        self.align_heartbeats(number);
+    }
+
+    /// As a follower that has counted few ticks: its election timeout begins now, as if a heartbeat had come lately.
+    pub fn begin_election_timeout(&mut self) {
+        let heartbeat = self.timing.heartbeat() as usize;
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Follower {
+            raft.election_elapsed = raft.election_elapsed.min(heartbeat);
+        }
+    }
+
     /// The leader is probably gone: unless a leader is heard within a heartbeat interval, in which one that lives connects
     /// again, this node votes for others, and within two more it campaigns.
     pub fn expect_election(&mut self) {

@@ -407,6 +407,7 @@ impl Adversary {
             28 => Message::StartRefused { start: Start { number, nonce: other }, why: Refused::Copy },
             29 => Message::SilenceQuery { milliseconds: number, members: vec![other, incarnation.raft_id()] },
             30 => Message::SilenceReply { members: vec![number, incarnation.raft_id()] },
+            31 => Message::Wake,
             25 => Message::OtherApplication { cluster: status.cluster, theirs: self.application() },
             _ => Message::Unreachable { members: vec![(incarnation.raft_id(), number), (other, number)] },
         }
