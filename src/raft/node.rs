@@ -193,6 +193,7 @@ impl Node {
                 self.replica.iter_mut().for_each(|replica| self.hibernation.align(number, replica));
             }
             Input::MayHibernate(is_allowed) => {
+                let is_allowed = is_allowed && self.timing.may_hibernate();
                 self.hibernation.allow(is_allowed, self.replica.as_mut(), &mut self.output);
             }
             Input::Frame(bytes) => self.receive(&bytes),

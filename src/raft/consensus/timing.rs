@@ -165,7 +165,12 @@ impl Timing {
     /// A follower that hibernates has missed two heartbeats after so long, of the ticks that it counts: it wakes, and goes
     /// by its election timeout.
     pub fn hibernating_leader_silent(&self) -> u64 {
-        (2 * self.heartbeat + 1).min(self.election_min)
+        2 * self.heartbeat + 1
+    }
+
+    /// Otherwise a follower would campaign before it wakes.
+    pub fn may_hibernate(&self) -> bool {
+        self.hibernating_leader_silent() + 1 < self.election_min
     }
 
     /// A leader that was told to wake is heard within so long.

@@ -102,7 +102,7 @@ pub(super) fn a_leader_dies_and_a_follower_calls(seed: u64) {
 
 #[test]
 fn a_call_after_the_death_of_a_leader_that_hibernated_takes_no_longer() {
-    (0..100).for_each(a_leader_dies_and_a_follower_calls);
+    for_seeds(0..100, a_leader_dies_and_a_follower_calls);
 }
 
 #[test]
@@ -215,7 +215,7 @@ pub(super) fn a_leader_leads_on(seed: u64) {
 
 #[test]
 fn a_leader_whose_group_hibernates_leads_on_in_a_bad_network() {
-    (0..30).for_each(a_leader_leads_on);
+    for_seeds(0..60, a_leader_leads_on);
 }
 
 /// Groups that hibernate and wake in worlds with all faults keep what all groups promise.
