@@ -267,6 +267,7 @@ impl Node {
 
     /// The next piece of work; the driver calls this until there is none.
     pub fn poll(&mut self) -> Option<Work> {
+        self.hibernation.end_turn();
         loop {
             if let Some(work) = self.output.next_work() {
                 return Some(work);

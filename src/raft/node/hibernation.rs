@@ -31,6 +31,9 @@ pub(super) struct Hibernation {
     /// Ticks since the last one that counted.
     skipped: u64,
     is_aligned: bool,
+    /// The node woke in this turn. What is left of the ticks that the driver reports at once was spent hibernating, and no
+    /// answer could have come between them.
+    woke_in_turn: bool,
     /// As a follower: according to the leader's last heartbeat the group hibernates.
     leader_hibernates: bool,
     /// When this node last told the others to wake, or was told.
@@ -90,13 +93,18 @@ impl Hibernation {
     /// Counts a tick; whether the node skips it.
     pub(super) fn skips_tick(&mut self) -> bool {
         if !self.is_hibernating() {
-            return false;
+            return self.woke_in_turn;
         }
         self.skipped += 1;
         if self.skipped >= HIBERNATING_TICKS {
             self.skipped = 0;
         }
         self.skipped > 0
+    }
+
+    /// The inputs of a turn are handled.
+    pub(super) fn end_turn(&mut self) {
+        self.woke_in_turn = false;
     }
 
     /// The number of the last tick: leaders of a process hibernate with the same ticks.
@@ -307,6 +315,7 @@ impl Hibernation {
 
     fn end(&mut self, replica: &mut Replica) {
         if self.is_hibernating() {
+            self.woke_in_turn = true;
             replica.group.begin_election_timeout();
             replica.leader_heard_at = replica.now;
         }

@@ -508,5 +508,5 @@ fn bug_of_waking_alone_is_caught() {
 
 #[test]
 fn bug_of_hibernating_unconfirmed_is_caught() {
-    assert_caught(Bug::HibernatesUnconfirmed, 0.., hibernation::a_leader_leads_on);
+    assert_caught(Bug::HibernatesUnconfirmed, 0.., hibernation::a_leader_hibernates_last);
 }

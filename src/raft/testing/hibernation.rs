@@ -67,6 +67,26 @@ fn a_node_that_hibernates_needs_a_turn_only_for_heartbeats() {
     assert!(wakeups.min() > Some(MISSED_WITHIN - HEARTBEAT_TICKS - 15), "a heartbeat comes before");
 }
 
+/// Otherwise a follower would miss its leader.
+pub(super) fn a_leader_hibernates_last(seed: u64) {
+    let mut scenario = Scenario::found_hibernating(seed, size(seed), false);
+    scenario.cluster.network = Network { loss: 5, delay_ticks_max: 3, ..Network::default() };
+    let (leader, _) = leader_and_term(&scenario);
+    for _ in 0..3 {
+        scenario.append(&leader);
+        scenario.until("the leader is awake", |scenario| !scenario.status(&leader).is_hibernating);
+        scenario.until("the leader hibernates", |scenario| scenario.status(&leader).is_hibernating);
+        let awake: Vec<String> =
+            scenario.names().into_iter().filter(|name| !scenario.status(name).is_hibernating).collect();
+        assert!(awake.is_empty(), "seed {seed}: {awake:?} do not know that {leader} hibernates");
+    }
+}
+
+#[test]
+fn a_leader_hibernates_when_all_members_do() {
+    for_seeds(0..40, a_leader_hibernates_last);
+}
+
 #[test]
 fn a_call_on_any_node_of_a_group_that_hibernates_takes_no_longer() {
     for seed in 0..20 {
@@ -189,7 +209,7 @@ fn a_silent_member_wakes_its_leader_and_returns_to_it() {
 }
 
 /// A bad network, clocks of different speed, and now and then a call: whoever leads leads on.
-pub(super) fn a_leader_leads_on(seed: u64) {
+fn a_leader_leads_on(seed: u64) {
     let mut scenario = Scenario::found_hibernating(seed, size(seed), false);
     let before = leader_and_term(&scenario);
     let loss = 1 + scenario.cluster.roll(5);
