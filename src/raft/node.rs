@@ -350,7 +350,10 @@ impl Node {
 
     /// Neither does its group, as far as this node knows.
     fn is_idle(&self) -> bool {
-        let is_idle = |replica| idle::is_at_rest(replica) && hibernation::is_idle(replica, &self.options);
+        let is_hibernating = self.hibernation.is_hibernating();
+        let is_idle = |replica| {
+            idle::is_at_rest(replica) && hibernation::is_idle(is_hibernating, replica, &self.options)
+        };
         let is_saved = self.saved == self.output.writes();
         self.is_at_rest() && is_saved && !self.is_replaying && self.replica.as_ref().is_some_and(is_idle)
     }

@@ -236,6 +236,10 @@ impl Hibernation {
             return;
         }
         if !self.is_allowed || !is_idle {
+            if self.is_hibernating() {
+                // Most likely a member is silent. If a majority is, the others elect another leader soon.
+                replica.group.doubt_quorum();
+            }
             return self.wake(Origin::Here, Some(replica), output);
         }
         match &mut self.phase {
@@ -337,7 +341,12 @@ impl Hibernation {
 
 /// Whether nothing is left to do in the group, as this node knows it, that takes time. Sessions and timers are promised for
 /// certain times, also if the leader dies meanwhile.
-pub(super) fn is_idle(replica: &Replica, options: &Options) -> bool {
+pub(super) fn is_idle(is_hibernating: bool, replica: &Replica, options: &Options) -> bool {
+    // Members that hibernate answer each heartbeat, learners too: then two were lost.
+    let patience = match is_hibernating {
+        true => replica.timing.voter_answers_shared(),
+        false => replica.timing.election(),
+    };
     let index = replica.group.last_index();
     index == replica.group.commit_index()
         && index == replica.delivered_index
@@ -352,11 +361,6 @@ pub(super) fn is_idle(replica: &Replica, options: &Options) -> bool {
                 && replica.group.transfer_target().is_none()
                 && (!options.compares_states || leader_state.comparison.is_done(replica.last_action))
                 && replica.members.iter().all(|(member, ..)| {
-                    // A learner answers less often.
-                    let patience = match replica.group.is_voter(member) {
-                        true => replica.timing.voter_answers_shared(),
-                        false => replica.timing.learner_answers_shared(),
-                    };
                     member == replica.me.raft_id()
                         || replica.group.matched(member) == Some(index)
                             && replica.silent_ticks(member, since) <= patience

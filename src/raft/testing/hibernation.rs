@@ -70,7 +70,7 @@ fn a_node_that_hibernates_needs_a_turn_only_for_heartbeats() {
 /// Otherwise a follower would miss its leader.
 pub(super) fn a_leader_hibernates_last(seed: u64) {
     let mut scenario = Scenario::found_hibernating(seed, size(seed), false);
-    scenario.cluster.network = Network { loss: 5, delay_ticks_max: 3, ..Network::default() };
+    scenario.cluster.network = Network { loss: 2, delay_ticks_max: 3, ..Network::default() };
     let (leader, _) = leader_and_term(&scenario);
     for _ in 0..3 {
         scenario.append(&leader);
@@ -137,6 +137,23 @@ fn a_leader_that_dies_is_replaced_although_its_group_is_idle() {
             scenario.cluster.statuses().values().any(|status| status.role == Role::Leader)
         });
         assert!(is_replaced, "seed {seed}: {:#?}", scenario.cluster.statuses());
+    }
+}
+
+/// Applications do work while they lead: two nodes do for little longer than an election takes.
+#[test]
+fn a_leader_that_is_cut_off_steps_down_although_its_group_is_idle() {
+    for seed in 0..20 {
+        let mut scenario = Scenario::found_hibernating(seed, size(seed), false);
+        let (leader, _) = leader_and_term(&scenario);
+        scenario.ticks(seed * 13 % HEARTBEAT_TICKS);
+        scenario.cluster.cut_apart(|one, other| (one == leader) != (other == leader));
+        let ticks = MISSED_WITHIN + 2 * HEARTBEAT_TICKS;
+        let has_stepped_down =
+            scenario.holds_within(ticks, |scenario| scenario.status(&leader).role != Role::Leader);
+        assert!(has_stepped_down, "seed {seed}: {:#?}", scenario.status(&leader));
+        scenario.cluster.cuts.clear();
+        scenario.hibernate();
     }
 }
 

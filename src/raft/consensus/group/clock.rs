@@ -52,6 +52,15 @@ impl RaftGroup {
         }
     }
 
+    /// As a leader that hears a member no more: whatever was answered before, a quorum must answer within an election timeout
+    /// from now on (thesis §6.2).
+    pub fn doubt_quorum(&mut self) {
+        let raft = &mut self.raw.raft;
+        raft.election_elapsed = 0;
+        let me = raft.id;
+        raft.mut_prs().iter_mut().for_each(|(id, progress)| progress.recent_active = *id == me);
+    }
+
     /// The leader is probably gone: unless a leader is heard within a heartbeat interval, in which one that lives connects
     /// again, this node votes for others, and within two more it campaigns.
     pub fn expect_election(&mut self) {
