@@ -1447,6 +1447,8 @@ declare namespace conflux {
     waitingFor: string | null
     /** Everything that was committed when this node was admitted or returned is in `getState()`. */
     caughtUp: boolean
+    /** The store is idle, one of many in this process, and its heartbeats are rare (docs/guide.md, "Idle stores"). */
+    hibernating: boolean
     /** How many timers the cluster has, and when the next one is due, in milliseconds since 1970, or null. */
     timers: { count: number; nextDue: number | null }
     /** How many frames had no effect, by reason (docs/channels.md). */

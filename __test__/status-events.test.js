@@ -37,6 +37,7 @@ test('the status is a plain object that tells where the node stands', async t =>
     'pending',
     'waitingFor',
     'caughtUp',
+    'hibernating',
     'timers',
     'droppedFrames'
   ])

@@ -123,6 +123,7 @@ class LateNative {
       faultTolerance: 0,
       waitingFor: 'waiting for the former node of this id, in this process, to close',
       caughtUp: false,
+      hibernating: false,
       timers: { count: 0, nextDue: null },
       droppedFrames: NO_DROPPED_FRAMES
     })

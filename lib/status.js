@@ -34,6 +34,7 @@ function describeStatus(core, { state, failure, isAlive, pending, reducedIndex }
     pending,
     waitingFor: isAlive ? core.waitingFor : null,
     caughtUp: isAlive && core.caughtUp,
+    hibernating: isAlive && core.hibernating,
     timers: core.timers,
     droppedFrames: core.droppedFrames
   }

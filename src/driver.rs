@@ -11,6 +11,7 @@ mod inline_tests;
 mod runtime;
 mod shared_core;
 mod storage_thread;
+mod stores;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::raft::{ChannelState, Delivery, Incarnation, Input, Node, Options, Sta
 use crate::storage::Storage;
 use shared_core::{Command, Deferred, LockedCore, SharedCore, TurnInputs};
 use storage_thread::{Reports, WriteHandle};
+use stores::OpenStore;
 
 pub use shared_core::Handle;
 
@@ -61,6 +63,7 @@ pub fn start(
     }
     let shared_core = Arc::new(SharedCore::new(core));
     let handle = Handle::new(mailbox, shared_core.clone());
+    let open_store = OpenStore::new(options.channel_name.clone());
     runtime::spawn(move || async move {
         let mut driver = Driver {
             shared_core,
@@ -81,6 +84,7 @@ pub fn start(
             Ok(()) => driver.turns().await,
             Err(end) => end,
         };
+        drop(open_store);
         driver.end(end).await;
     })?;
     Ok(handle)
@@ -189,32 +193,41 @@ impl Driver {
         link.marker.set_request(request);
         let inputs = &mut self.heard.inputs;
         // Not biased: frequent events must not starve the clock or the others.
-        tokio::select! {
-            command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
-            () = &mut self.timer => {}
-            input = self.reports.next() => inputs.push(input),
-            Ok(()) = link.health.changed() => {
-                let health = link.health.borrow_and_update().clone();
-                // Known before the channel is: a node founds as soon as it may.
-                inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
-                inputs.extend(link.noted.borrow().clone().map(Input::Noted));
-                inputs.push(Input::Channel(state_of(health)));
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
+                () = &mut self.timer => {
+                    // What it was set for, others have done.
+                    let due = self.shared_core.lock().due().map(Instant::from_std);
+                    if let Some(due) = due.filter(|due| *due > Instant::now()) {
+                        self.timer.as_mut().reset(due);
+                        continue;
+                    }
+                }
+                input = self.reports.next() => inputs.push(input),
+                Ok(()) = link.health.changed() => {
+                    let health = link.health.borrow_and_update().clone();
+                    // Known before the channel is: a node founds as soon as it may.
+                    inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
+                    inputs.extend(link.noted.borrow().clone().map(Input::Noted));
+                    inputs.push(Input::Channel(state_of(health)));
+                }
+                Some(event) = link.peers.recv() => inputs.push(match event {
+                    PeerEvent::Connected(peer) => Input::PeerConnected(peer),
+                    PeerEvent::Disconnected(peer) => Input::PeerDisconnected(peer),
+                    PeerEvent::Refused(cause) => Input::PeerRefused(cause),
+                }),
+                Ok(()) = link.found.changed() => {
+                    inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
+                }
+                _ = link.inbound.recv_many(&mut self.frames) => {
+                    inputs.extend(self.frames.drain(..).map(Input::Frame));
+                    let refusals = link.inbound.take_refusals().into_iter();
+                    inputs.extend(refusals.filter_map(reported).map(Input::FrameRefused));
+                }
             }
-            Some(event) = link.peers.recv() => inputs.push(match event {
-                PeerEvent::Connected(peer) => Input::PeerConnected(peer),
-                PeerEvent::Disconnected(peer) => Input::PeerDisconnected(peer),
-                PeerEvent::Refused(cause) => Input::PeerRefused(cause),
-            }),
-            Ok(()) = link.found.changed() => {
-                inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
-            }
-            _ = link.inbound.recv_many(&mut self.frames) => {
-                inputs.extend(self.frames.drain(..).map(Input::Frame));
-                let refusals = link.inbound.take_refusals().into_iter();
-                inputs.extend(refusals.filter_map(reported).map(Input::FrameRefused));
-            }
+            return true;
         }
-        true
     }
 
     async fn end(mut self, end: End) {

@@ -9,7 +9,8 @@ const { setTimeout: delay } = require('node:timers/promises')
 const { Process } = require('../process')
 
 const PATIENCE_MS = 60_000
-const SETTLING_MS = 1000
+/** Idle stores hibernate after some seconds. */
+const SETTLING_MS = 6000
 
 class ScaleCluster {
   #processes = []

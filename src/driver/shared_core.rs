@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::clock::Clock;
 use super::storage_thread::WriteHandle;
+use super::stores;
 use super::{Application, message_of};
 use crate::channel::Outbound;
 use crate::channel::marker::MarkerRequest;
@@ -181,6 +182,8 @@ pub struct LockedCore {
     node: Option<Node>,
     write_handle: Option<WriteHandle>,
     outbound: Option<Outbound>,
+    /// What the node was last told of the number of stores.
+    may_hibernate: bool,
     /// Starts when the node first joins a channel.
     clock: Option<Clock>,
     application: Option<Box<dyn Application>>,
@@ -203,6 +206,7 @@ impl LockedCore {
             node: None,
             write_handle: None,
             outbound: None,
+            may_hibernate: false,
             clock: None,
             application,
             deferred: None,
@@ -261,6 +265,10 @@ impl LockedCore {
                 (0..ticks).for_each(|_| node.handle(Input::Tick));
                 if let Some(clock) = self.clock.as_ref().filter(|_| ticks > 0) {
                     node.handle(Input::TickNumber(clock.number()));
+                }
+                let may_hibernate = stores::are_many();
+                if std::mem::replace(&mut self.may_hibernate, may_hibernate) != may_hibernate {
+                    node.handle(Input::MayHibernate(may_hibernate));
                 }
                 inputs.into_iter().for_each(|input| node.handle(input));
             }

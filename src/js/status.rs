@@ -36,6 +36,7 @@ struct Json<'a> {
     caught_up: bool,
     session: Option<u64>,
     sessions: Vec<JsonSession<'a>>,
+    hibernating: bool,
     recoveries: u64,
     timers: JsonTimers,
     dropped_frames: JsonDroppedFrames,
@@ -146,6 +147,7 @@ pub fn encode(status: &Status, tick: Duration, security: &Security) -> String {
         caught_up: status.is_caught_up,
         session: status.session,
         sessions: status.sessions.iter().map(|(id, session)| JsonSession { id, session: *session }).collect(),
+        hibernating: status.is_hibernating,
         recoveries: status.recoveries,
         timers: JsonTimers { count: status.timers, next_due: status.next_timer },
         dropped_frames: JsonDroppedFrames::new(security, status.ignored_frames),
@@ -199,6 +201,7 @@ mod tests {
             is_caught_up: false,
             sessions: [("a".into(), 4)].into(),
             session: Some(4),
+            is_hibernating: true,
             recoveries: 1,
             ignored_frames: IgnoredFrames { malformed: 3, other_version: 4 },
             timers: 2,
@@ -212,6 +215,7 @@ mod tests {
         assert_eq!((&json["cluster"], &json["leader"]), (&json!(null), &json!(null)));
         assert_eq!((&json["id"], &json["waitingFor"]), (&json!("a\"b"), &json!("3 nodes")));
         assert_eq!((&json["session"], &json["recoveries"]), (&json!(4), &json!(1)));
+        assert_eq!(json["hibernating"], json!(true));
         assert_eq!(json["sessions"], json!([{ "id": "a", "session": 4 }]));
 
         status.cluster = ClusterUuid::of_roster([me].into_iter());

@@ -28,6 +28,8 @@ pub enum Input {
     /// The number of the last tick, on a clock that all nodes of a process share. Leaders send their heartbeats with the
     /// same ticks, so that these travel together.
     TickNumber(u64),
+    /// Whether the group of this node may hibernate: the process has so many stores that it pays.
+    MayHibernate(bool),
     /// A frame arrived from the channel. Unchecked input.
     Frame(Bytes),
     /// Calls of the application, in this order; sequence numbers rise without a gap from 1.

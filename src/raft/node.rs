@@ -14,6 +14,7 @@ mod delayed_appends;
 mod deliveries;
 mod disconnection;
 mod divergence;
+mod hibernation;
 mod idle;
 mod inbound;
 #[cfg(test)]
@@ -67,6 +68,7 @@ use checks::Mismatch;
 use closing::Closing;
 pub use commits::{Commits, CommittedAction};
 use delayed_appends::DelayedAppends;
+use hibernation::Hibernation;
 #[cfg(test)]
 use inspection::Inspection;
 use operations::Operations;
@@ -123,6 +125,7 @@ pub struct Node {
     ignored_frames: IgnoredFrames,
     application_guard: ApplicationGuard,
     own_session: OwnSession,
+    hibernation: Hibernation,
     closing: Option<Closing>,
     is_stopped: bool,
 }
@@ -168,6 +171,7 @@ impl Node {
             ignored_frames: IgnoredFrames::default(),
             application_guard: ApplicationGuard::default(),
             own_session: OwnSession::default(),
+            hibernation: Hibernation::default(),
             closing: None,
             is_stopped: false,
         };
@@ -182,10 +186,16 @@ impl Node {
         if self.is_stopped {
             return;
         }
+        self.hibernation.note_input(&input, self.replica.as_mut(), &mut self.output);
         match input {
+            Input::Tick if self.hibernation.skips_tick() => return,
             Input::Tick => self.tick(),
             Input::TickNumber(number) => {
-                self.replica.iter_mut().for_each(|replica| replica.group.align_heartbeats(number));
+                self.replica.iter_mut().for_each(|replica| self.hibernation.align(number, replica));
+            }
+            Input::MayHibernate(is_allowed) => {
+                let is_allowed = is_allowed && self.timing.may_hibernate();
+                self.hibernation.allow(is_allowed, self.replica.as_mut(), &mut self.output);
             }
             Input::Frame(bytes) => self.receive(&bytes),
             Input::Perform(calls) => self.perform(calls),
@@ -258,6 +268,7 @@ impl Node {
 
     /// The next piece of work; the driver calls this until there is none.
     pub fn poll(&mut self) -> Option<Work> {
+        self.hibernation.end_turn();
         loop {
             if let Some(work) = self.output.next_work() {
                 return Some(work);
@@ -299,6 +310,7 @@ impl Node {
             is_caught_up: self.operations.is_caught_up(),
             ignored_frames: self.ignored_frames,
             session: self.own_session.current(),
+            is_hibernating: self.hibernation.is_hibernating(),
             ..Status::alone(&self.options)
         };
         if let Some(replica) = &self.replica {
@@ -317,17 +329,34 @@ impl Node {
 
     /// The number of ticks after which the node needs a turn, at the latest.
     pub fn ticks_until_wakeup(&self) -> u64 {
-        // First what fails for a busy node: this is called in every turn.
-        let is_at_rest = self.delivering.is_none()
+        let Some(replica) = self.replica.as_ref().filter(|_| self.is_at_rest()) else { return 1 };
+        match self.hibernation.is_hibernating() {
+            _ if !idle::is_at_rest(replica) => 1,
+            true => self.hibernation.ticks_until_wakeup(replica),
+            false => idle::ticks_until_wakeup(replica),
+        }
+    }
+
+    /// This node waits for nothing. First what fails for a busy node: this is called in every turn.
+    fn is_at_rest(&self) -> bool {
+        self.delivering.is_none()
             && self.client_session.is_empty()
             && self.delayed_appends.is_empty()
             && self.operations.is_empty()
             && self.snapshot_transfers.reception().is_none()
             && self.closing.is_none()
             && self.channel.is_healthy()
-            && !self.is_stopped;
-        let resting = self.replica.as_ref().filter(|replica| is_at_rest && idle::is_at_rest(replica));
-        resting.map_or(1, idle::ticks_until_wakeup)
+            && !self.is_stopped
+    }
+
+    /// Neither does its group, as far as this node knows.
+    fn is_idle(&self) -> bool {
+        let is_hibernating = self.hibernation.is_hibernating();
+        let is_idle = |replica| {
+            idle::is_at_rest(replica) && hibernation::is_idle(is_hibernating, replica, &self.options)
+        };
+        let is_saved = self.saved == self.output.writes();
+        self.is_at_rest() && is_saved && !self.is_replaying && self.replica.as_ref().is_some_and(is_idle)
     }
 
     /// The actions from index `from` on, at most up to `until`, which JavaScript has reduced.
@@ -347,18 +376,6 @@ impl Node {
     pub fn timers(&self) -> Option<(&Timers, (usize, usize))> {
         let replica = self.replica.as_ref()?;
         Some((&replica.coordination.timers, timers::expected(replica)))
-    }
-
-    /// Fails: every call ends with this error, and the node stops.
-    pub fn fail(&mut self, error: Error) {
-        self.end_all(&error);
-        self.stop(Some(error));
-    }
-
-    /// Every call and operation ends with this error.
-    fn end_all(&mut self, error: &Error) {
-        outcomes::fail_all(&mut self.client_session, error, &mut self.output);
-        self.operations.fail_all(error, &mut self.output);
     }
 
     /// What the bootstrap needs to know.
@@ -396,6 +413,10 @@ impl Node {
         }
         self.tick_liveness();
         self.tick_operations();
+        let is_idle = self.hibernation.wants_idleness() && self.is_idle();
+        if let Some(replica) = &mut self.replica {
+            self.hibernation.tick(is_idle, replica, &mut self.output);
+        }
         if let Some(closing) = &mut self.closing {
             closing.tick(self.replica.is_some(), self.timing, &mut self.output);
         }
@@ -537,38 +558,6 @@ impl Node {
         }
     }
 
-    fn close(&mut self, ticks_max: u64, leaves: bool) {
-        if self.closing.is_none() {
-            let closing = self.closing.insert(Closing::new(ticks_max, leaves));
-            if self.replica.is_some() {
-                closing.announce(&mut self.output);
-            }
-        }
-    }
-
-    fn continue_closing(&mut self) {
-        let Some(closing) = &mut self.closing else { return };
-        let has_ended = self.client_session.is_empty() && !self.operations.has_calls();
-        if closing.advance(has_ended, self.replica.as_mut(), &mut self.output) {
-            self.end_closing();
-        }
-    }
-
-    fn end_closing(&mut self) {
-        self.end_all(&Error::Closed);
-        self.stop(None);
-    }
-
-    fn stop(&mut self, error: Option<Error>) {
-        if self.is_stopped {
-            return;
-        }
-        self.is_stopped = true;
-        self.output.deliver_all();
-        self.flush();
-        self.output.stop(error);
-    }
-
     /// A node that has diverged, is closing, or waits for its storage does not campaign.
     fn may_campaign(&self, replica: &Replica) -> bool {
         !quarantine::leaves_leadership(replica) && self.closing.is_none() && !self.overdue.is_overdue()
@@ -580,6 +569,7 @@ impl Node {
             let messages = replica.group.take_messages();
             let mut messages = self.delayed_appends.hold(messages, |to| !replica.group.is_voter(to));
             messages.retain(|(_, message)| replica.may_send(message, may_campaign));
+            self.hibernation.mark(&mut messages);
             shared_messages::send(messages, replica, &mut self.output);
         }
         self.seal_as(self.bootstrap.me());

@@ -43,6 +43,8 @@ pub struct Status {
     pub sessions: Arc<[(Arc<str>, u64)]>,
     /// The session of this node.
     pub session: Option<u64>,
+    /// The group of this node is idle, and its heartbeats are rare.
+    pub is_hibernating: bool,
     /// How often the cluster was recovered from a lost quorum.
     pub recoveries: u64,
     pub ignored_frames: IgnoredFrames,
@@ -87,6 +89,7 @@ impl Status {
             is_caught_up: false,
             sessions: Arc::default(),
             session: None,
+            is_hibernating: false,
             recoveries: 0,
             ignored_frames: IgnoredFrames::default(),
             timers: 0,

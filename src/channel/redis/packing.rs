@@ -16,7 +16,7 @@
 //! A frame is what the link sent: a sealed one stays sealed.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -162,17 +162,23 @@ impl Packing {
                 .map(|(process, _)| *process)
         };
         let mut packs: Vec<(Destination, Vec<u8>)> = Vec::new();
+        // The links with frames in these packs.
+        let mut packed: HashSet<Address> = HashSet::new();
         for (link, frames) in batch {
             for (to, frame) in frames {
                 let receiver = match to {
                     Target::One(receiver) if frame.len() <= PACK_BYTES_MAX => receiver,
                     Target::One(_) | Target::All => {
-                        // What was sent before must not arrive later.
-                        commands.extend(packs.drain(..).map(close));
+                        // What the link has sent before must not arrive later.
+                        if packed.contains(&link.topics.address()) {
+                            commands.extend(packs.drain(..).map(close));
+                            packed.clear();
+                        }
                         commands.push(link.topics.publish(&(to, frame)));
                         continue;
                     }
                 };
+                packed.insert(link.topics.address());
                 let address = link.topics.address().of(receiver);
                 let destination = match process_of(&address) {
                     Some(process) => Destination::Process(process),

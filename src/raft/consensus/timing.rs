@@ -7,6 +7,9 @@ use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
 use crate::raft::options::Options;
 
+/// A node that hibernates counts one tick in so many. At the default options the leader is heard twice a second then.
+pub const HIBERNATING_TICKS: u64 = 10;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     heartbeat: u64,
@@ -141,6 +144,37 @@ impl Timing {
     /// A follower hears its leader once per heartbeat interval, so its own clock need not wake it more often.
     pub fn idle_follower(&self) -> u64 {
         2 * self.heartbeat
+    }
+
+    /// An idle group hibernates after so long: an application that calls at intervals of a second does not wake it each time.
+    pub fn hibernates_after(&self) -> u64 {
+        6 * self.election
+    }
+
+    /// All members confirm within so long that they hibernate.
+    pub fn hibernation_offered(&self) -> u64 {
+        self.election
+    }
+
+    /// From an offer to hibernate that a member has not confirmed to the next one.
+    pub fn hibernation_offered_again(&self) -> u64 {
+        60 * self.election
+    }
+
+    /// A follower that hibernates has missed two heartbeats after so long, of the ticks that it counts: it wakes, and goes
+    /// by its election timeout.
+    pub fn hibernating_leader_silent(&self) -> u64 {
+        2 * self.heartbeat + 1
+    }
+
+    /// Otherwise a follower would campaign before it wakes.
+    pub fn may_hibernate(&self) -> bool {
+        self.hibernating_leader_silent() + 1 < self.election_min
+    }
+
+    /// A leader that was told to wake is heard within so long.
+    pub fn woken_leader_answers(&self) -> u64 {
+        self.heartbeat + 1
     }
 
     /// Requests that are not answered are repeated, at first after so long.

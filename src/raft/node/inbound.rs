@@ -60,6 +60,7 @@ impl Node {
             if self.is_stopped || self.bootstrap.me() != me {
                 return;
             }
+            self.hibernation.note_message(&message, self.replica.as_mut(), &mut self.output);
             self.handle_message(frame.from, frame.cluster, message);
         }
     }
@@ -327,6 +328,7 @@ impl Node {
             LivenessMessage::SilenceReply { members } => {
                 presence::note_silence(from.raft_id(), &members, replica);
             }
+            LivenessMessage::Wake => {}
         }
     }
 
@@ -366,9 +368,15 @@ impl Node {
         // A candidate's message is not a leader's, although a learner may still know the candidate as the leader.
         let is_of_leader = matches!(message.kind, RaftKind::Append | RaftKind::Heartbeat);
         injected_bug!(TakesCandidateForLeader, is_of_leader => true);
+        let heartbeat = (message.kind, message.term, message.reject);
         replica.group.step(from.raft_id(), message);
         if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
             replica.liveness.note_leader_heard();
+        }
+        let is_idle = heartbeat.2 && self.is_idle();
+        if let Some(replica) = &mut self.replica {
+            let output = &mut self.output;
+            self.hibernation.note_heartbeat(from.raft_id(), heartbeat, is_idle, replica, output);
         }
     }
 

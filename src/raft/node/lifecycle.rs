@@ -1,10 +1,12 @@
-//! Gives a node its replica, and takes it: a cluster is founded, joined, resumed, left, or continues as a successor.
+//! Gives a node its replica, and takes it: a cluster is founded, joined, resumed, left, or continues as a successor; and
+//! ends the node.
 //!
 //! Part of `node.rs`.
 
 use bytes::Bytes;
 
 use super::Node;
+use super::closing::Closing;
 use super::outcomes;
 use super::quarantine;
 use super::quorum_recovery::{self, QuorumRecovery};
@@ -194,6 +196,50 @@ impl Node {
             self.output.warn(Warning::Recovered { cluster, from: id, missing });
             outcomes::settle_decided(&mut self.client_session, u64::MAX, &mut self.output);
         }
+    }
+
+    pub(super) fn close(&mut self, ticks_max: u64, leaves: bool) {
+        if self.closing.is_none() {
+            let closing = self.closing.insert(Closing::new(ticks_max, leaves));
+            if self.replica.is_some() {
+                closing.announce(&mut self.output);
+            }
+        }
+    }
+
+    pub(super) fn continue_closing(&mut self) {
+        let Some(closing) = &mut self.closing else { return };
+        let has_ended = self.client_session.is_empty() && !self.operations.has_calls();
+        if closing.advance(has_ended, self.replica.as_mut(), &mut self.output) {
+            self.end_closing();
+        }
+    }
+
+    pub(super) fn end_closing(&mut self) {
+        self.end_all(&Error::Closed);
+        self.stop(None);
+    }
+
+    pub(super) fn stop(&mut self, error: Option<Error>) {
+        if self.is_stopped {
+            return;
+        }
+        self.is_stopped = true;
+        self.output.deliver_all();
+        self.flush();
+        self.output.stop(error);
+    }
+
+    /// Fails: every call ends with this error, and the node stops.
+    pub fn fail(&mut self, error: Error) {
+        self.end_all(&error);
+        self.stop(Some(error));
+    }
+
+    /// Every call and operation ends with this error.
+    pub(super) fn end_all(&mut self, error: &Error) {
+        outcomes::fail_all(&mut self.client_session, error, &mut self.output);
+        self.operations.fail_all(error, &mut self.output);
     }
 
     /// What was said up to now was said in the present cluster, by this incarnation.

@@ -103,9 +103,14 @@ impl Liveness {
         self.silent_since.keys().copied()
     }
 
+    /// For how many ticks this node has not heard its leader; 0 without one, and on the leader.
+    pub(super) fn leader_silent_ticks(&self) -> u64 {
+        self.now.saturating_sub(self.leader_heard_at)
+    }
+
     /// The leader has been silent for so long that a voter would campaign.
     pub(super) fn is_leader_silent(&self) -> bool {
-        self.leader_heard_at + self.timing.missing() <= self.now
+        self.leader_silent_ticks() >= self.timing.missing()
     }
 
     /// For how many ticks this node has known no leader.

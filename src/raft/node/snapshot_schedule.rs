@@ -126,6 +126,11 @@ impl SnapshotSchedule {
             && (self.is_wanted || self.is_long(entries))
     }
 
+    /// A snapshot is being taken, or will be when its pause is over.
+    pub(super) fn is_outstanding(&self, entries: u64) -> bool {
+        self.pending.is_some() || entries > 0 && (self.is_wanted || self.is_long(entries))
+    }
+
     /// The entries and bytes that stay in the log behind a snapshot, for slightly lagging followers.
     pub(super) fn slack(&self) -> (u64, u64) {
         (self.entries_max / SLACK_DIVISOR, self.bytes_max / SLACK_DIVISOR)

@@ -74,6 +74,11 @@ impl StateComparison {
         true
     }
 
+    /// The states behind the last action are compared, as far as this node is concerned.
+    pub(super) fn is_done(&self, last_action: u64) -> bool {
+        self.awaits_own.is_none() && self.compared_action >= last_action
+    }
+
     /// The comparison is in the log, at this index. The next one waits for this node's own hash: a large state takes
     /// longer than the shortest pause.
     pub(super) fn await_own(&mut self, index: u64) {

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 
 use super::{
-    churn, copies, hanging_disks, load, losses, orders, recoveries, removals, script, sessions, simulation,
-    slow_links, steadiness, strangers,
+    churn, copies, hanging_disks, hibernation, load, losses, orders, recoveries, removals, script, sessions,
+    simulation, slow_links, steadiness, strangers,
 };
 use crate::raft::bootstrap::simulation as founding;
 use crate::raft::consensus::entry::Context;
@@ -138,6 +138,12 @@ pub enum Bug {
     EndsSessionTwice,
     /// A leader ends the session of a member that it does not hear, and does not ask the others.
     EndsSessionUnconfirmed,
+    /// A follower that hibernates does not wake for a call.
+    SleepsThroughCalls,
+    /// A follower that wakes does not wake the others.
+    WakesAlone,
+    /// A leader hibernates although a member may not know.
+    HibernatesUnconfirmed,
 }
 
 thread_local! {
@@ -495,4 +501,19 @@ fn bug_of_a_clock_that_falls_at_a_leader_change_is_caught() {
 #[test]
 fn bug_of_a_timer_that_two_leaders_fire_is_caught() {
     assert_caught(Bug::FiresTwice, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_sleeping_through_calls_is_caught() {
+    assert_caught(Bug::SleepsThroughCalls, 0.., hibernation::a_leader_dies_and_a_follower_calls);
+}
+
+#[test]
+fn bug_of_waking_alone_is_caught() {
+    assert_caught(Bug::WakesAlone, 0.., hibernation::a_leader_dies_and_a_follower_calls);
+}
+
+#[test]
+fn bug_of_hibernating_unconfirmed_is_caught() {
+    assert_caught(Bug::HibernatesUnconfirmed, 0.., hibernation::a_leader_hibernates_last);
 }

@@ -69,6 +69,8 @@ pub struct Cluster {
     pub checker: Checker,
     /// Nodes are told of ticks as by a driver: all that have passed, when they want to be told or hear something.
     pub rests: bool,
+    /// Groups may hibernate, as in a process of many stores.
+    pub hibernates: bool,
     /// What the options of new nodes say of a lost quorum.
     pub recover_ticks: Option<u64>,
     /// Actions and errors may be large, and so snapshots: those do not travel in tiny parts.
@@ -188,6 +190,7 @@ impl Cluster {
             frames: BTreeMap::new(),
             checker: Checker::default(),
             rests: false,
+            hibernates: false,
             recover_ticks: None,
             is_large: seed % 4 == 3,
             loses_broadcasts: false,
@@ -240,6 +243,9 @@ impl Cluster {
             is_closing: false,
         };
         self.replicas.insert(name.to_string(), replica);
+        if self.hibernates {
+            self.handle(name, Input::MayHibernate(true));
+        }
         self.run(name);
     }
 

@@ -9,7 +9,7 @@ use crate::raft::coordination::SystemAction;
 use crate::raft::wire::frame::Frame;
 use crate::raft::wire::message::{
     BootstrapMessage, DivergenceMessage, LivenessMessage, MembershipMessage, Message, OperationMessage,
-    RaftMessage, RecoveryMessage, SnapshotMessage, StartMessage, WireEntry,
+    RaftKind, RaftMessage, RecoveryMessage, SnapshotMessage, StartMessage, WireEntry,
 };
 use crate::raft::{Delivery, MethodResult};
 
@@ -63,7 +63,8 @@ fn describe_raft(raft: &RaftMessage) -> String {
         text += &format!(" commit={}", raft.commit);
     }
     if raft.reject {
-        text += " reject";
+        let is_heartbeat = matches!(raft.kind, RaftKind::Heartbeat | RaftKind::HeartbeatResponse);
+        text += if is_heartbeat { " hibernates" } else { " reject" };
     }
     for entry in &raft.entries {
         text += &format!(" [{}@{} {}]", entry.index, entry.term, describe_entry(entry));
@@ -135,6 +136,7 @@ fn describe_liveness(message: &LivenessMessage) -> String {
         LivenessMessage::Unreachable { members } => format!("Unreachable {}", members.len()),
         LivenessMessage::SilenceQuery { members, .. } => format!("SilenceQuery {}", members.len()),
         LivenessMessage::SilenceReply { members } => format!("SilenceReply {}", members.len()),
+        LivenessMessage::Wake => "Wake".into(),
     }
 }
 

@@ -154,6 +154,7 @@ fn messages() -> Vec<Message> {
         StartMessage::Refused { start: Start { number: 2, nonce: 3 }, why: Refused::Outdated }.into(),
         LivenessMessage::SilenceQuery { milliseconds: 2_000, members: vec![1, 300] }.into(),
         LivenessMessage::SilenceReply { members: vec![300] }.into(),
+        LivenessMessage::Wake.into(),
     ];
     messages.extend(RAFT_KINDS.into_iter().map(|kind| Message::Raft(raft(kind))));
     messages
@@ -220,6 +221,7 @@ fn place(message: &Message) -> (u8, Option<u8>) {
         LivenessMessage::Unreachable { .. } => 2,
         LivenessMessage::SilenceQuery { .. } => 3,
         LivenessMessage::SilenceReply { .. } => 4,
+        LivenessMessage::Wake => 5,
     };
     match message {
         Message::Raft(_) => (0, None),
@@ -238,7 +240,7 @@ fn place(message: &Message) -> (u8, Option<u8>) {
 }
 
 /// How many messages stand at each place: a group has several.
-const PLACES: [u8; 12] = [1, 1, 1, 1, 5, 3, 3, 2, 2, 3, 5, 5];
+const PLACES: [u8; 12] = [1, 1, 1, 1, 5, 3, 3, 2, 2, 3, 5, 6];
 
 fn request() -> Request {
     Request {

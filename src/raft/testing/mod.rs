@@ -4,7 +4,7 @@
 //! network's `echoes`),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
 //! scripts of `../scripts/`, `scenarios`, `divergences`, `removals`, `recoveries`, `load`, `copies`, `sessions`, `strangers` and
-//! `hanging_disks` tell longer ones. `simulation` runs seeds under faults, `churn` under faults while members come and go,
+//! `hanging_disks` tell longer ones, and `hibernation` those of idle groups. `simulation` runs seeds under faults, `churn` under faults while members come and go,
 //! `losses` while quorums are lost and recovered, `steadiness`
 //! under faults that a cluster must bear without an election. `exploration` draws nothing: it goes through all schedules
 //! that differ in a few steps from one in which nothing goes wrong. `faults`
@@ -26,6 +26,7 @@ pub mod exploration;
 mod faults;
 pub(super) mod formats;
 mod hanging_disks;
+mod hibernation;
 mod hostile;
 mod link;
 mod load;

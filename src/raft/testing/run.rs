@@ -57,8 +57,9 @@ pub fn options(cluster: &mut Cluster, id: &str, size: usize, is_durable: bool) -
     // So small that a snapshot has several parts, but not always.
     let is_tiny = seed[0].is_multiple_of(2) && !cluster.is_large;
     let chunk_bytes = if is_tiny { 40 + usize::from(seed[1]) } else { defaults.chunk_bytes };
-    let session_timeout_ticks = Some(SESSION_TICKS);
-    let application = defaults.application.clone().with_sessions(true);
+    // What has sessions never hibernates.
+    let session_timeout_ticks = (!cluster.hibernates).then_some(SESSION_TICKS);
+    let application = defaults.application.clone().with_sessions(session_timeout_ticks.is_some());
     Options {
         snapshot_entries,
         chunk_bytes,

@@ -39,6 +39,21 @@ impl Scenario {
         Self { cluster, size, recover_ticks, application, performed: 0, started: 0 }
     }
 
+    /// As `found`, and all nodes hibernate. In every other world they are told of ticks as by a driver.
+    pub fn found_hibernating(seed: u64, size: usize, is_durable: bool) -> Self {
+        let mut cluster = Cluster::new(seed);
+        (cluster.hibernates, cluster.rests) = (true, seed.is_multiple_of(2));
+        let mut scenario = Self::over(cluster, size, None, Application::default()).founded(is_durable);
+        scenario.hibernate();
+        scenario
+    }
+
+    pub fn hibernate(&mut self) {
+        self.until("all hibernate", |scenario| {
+            scenario.cluster.statuses().values().all(|status| status.is_hibernating)
+        });
+    }
+
     /// As `found`, and nothing has been performed.
     pub fn found_empty(seed: u64, size: usize, is_durable: bool) -> Self {
         Self::over(Cluster::new(seed), size, None, Application::default()).begun(is_durable)

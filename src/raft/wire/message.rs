@@ -152,6 +152,8 @@ pub enum LivenessMessage {
     SilenceQuery { milliseconds: u64, members: Vec<RaftId> },
     /// "I have not heard these."
     SilenceReply { members: Vec<RaftId> },
+    /// "Something has happened here": the group no longer hibernates.
+    Wake,
 }
 
 macro_rules! is_a_group_of_message {
@@ -331,7 +333,9 @@ impl Outcome {
 pub enum RaftKind {
     Append,
     AppendResponse,
+    /// With `reject`: "the group hibernates, if all its members do".
     Heartbeat,
+    /// With `reject`: "I hibernate".
     HeartbeatResponse,
     RequestVote,
     RequestVoteResponse,

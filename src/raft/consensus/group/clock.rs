@@ -38,6 +38,30 @@ impl RaftGroup {
         self.draw_election_timeout();
     }
 
+    /// As [`Self::align_heartbeats`], although it may have been called a short while ago.
+    pub fn align_heartbeats_now(&mut self, number: u64) {
+        self.ticks_since_aligned = self.timing.between_alignments();
+        self.align_heartbeats(number);
+    }
+
+    /// As a follower that has counted few ticks: its election timeout begins now, as if a heartbeat had come lately.
+    pub fn begin_election_timeout(&mut self) {
+        let heartbeat = self.timing.heartbeat() as usize;
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Follower {
+            raft.election_elapsed = raft.election_elapsed.min(heartbeat);
+        }
+    }
+
+    /// As a leader that hears a member no more: whatever was answered before, a quorum must answer within an election timeout
+    /// from now on (thesis §6.2).
+    pub fn doubt_quorum(&mut self) {
+        let raft = &mut self.raw.raft;
+        raft.election_elapsed = 0;
+        let me = raft.id;
+        raft.mut_prs().iter_mut().for_each(|(id, progress)| progress.recent_active = *id == me);
+    }
+
     /// The leader has probably ended. A living leader connects again within a heartbeat interval. If this node hears
     /// none in that time, it grants votes, and campaigns within two more intervals.
     pub fn expect_election(&mut self) {

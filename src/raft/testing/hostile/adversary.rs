@@ -430,6 +430,7 @@ impl Adversary {
             }
             .into(),
             30 => LivenessMessage::SilenceReply { members: vec![number, incarnation.raft_id()] }.into(),
+            31 => LivenessMessage::Wake.into(),
             25 => BootstrapMessage::OtherApplication { cluster: status.cluster, theirs: self.application() }
                 .into(),
             _ => LivenessMessage::Unreachable {
