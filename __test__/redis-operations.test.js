@@ -257,7 +257,8 @@ test('NODE_EXTRA_CA_CERTS counts, as in the TLS of Node', async t => {
     const conflux = require(${JSON.stringify(path.join(__dirname, '..'))})
     const node = conflux({
       id: 'a', clusterSize: 1, methods: {}, reduce: () => 1,
-      channel: { name: 'redis', connectionString: 'rediss://127.0.0.1:${port}' }
+      // One of its own: there is no former cluster to warn of.
+      channel: { name: 'redis', connectionString: 'rediss://127.0.0.1:${port}', channelName: String(process.pid) }
     })
     node.on('warning', ({ cause }) => { console.log(cause); node.close() })
     node.ready().then(() => { console.log('ready'); node.close() }, () => {})`
