@@ -6,10 +6,18 @@
 
 const { now, wallClock } = require('../environment')
 
+/** By node: many clients of one node go by the same. */
+const times = new WeakMap()
+
 class ClusterTime {
   /** Of the last commit with a time, and when this node reduced it; undefined: there was none yet. */
   #at
   #since
+
+  static of(node) {
+    if (!times.has(node)) times.set(node, new ClusterTime(node))
+    return times.get(node)
+  }
 
   constructor(node) {
     node.subscribe(({ at }) => {

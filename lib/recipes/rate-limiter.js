@@ -84,7 +84,7 @@ function defineLimiter({ RateLimiterMemcache, RateLimiterRes }) {
     constructor(mount, options) {
       super(options)
       this.#mount = mount
-      this.#time = new ClusterTime(mount.node)
+      this.#time = ClusterTime.of(mount.node)
       this.client = mount.node
     }
 

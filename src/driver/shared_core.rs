@@ -182,7 +182,7 @@ pub struct LockedCore {
     node: Option<Node>,
     write_handle: Option<WriteHandle>,
     outbound: Option<Outbound>,
-    /// What the node was last told of the number of stores.
+    /// The last `Input::MayHibernate` that the node received.
     may_hibernate: bool,
     /// Starts when the node first joins a channel.
     clock: Option<Clock>,

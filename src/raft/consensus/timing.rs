@@ -172,7 +172,7 @@ impl Timing {
         self.hibernating_leader_silent() + 1 < self.election_min
     }
 
-    /// A leader that was told to wake is heard within so long.
+    /// A leader that receives a `Wake` sends a heartbeat, which arrives within so long.
     pub fn woken_leader_answers(&self) -> u64 {
         self.heartbeat + 1
     }

@@ -3,7 +3,7 @@
 //!
 //! The leader offers it in its heartbeats when nothing has happened for some seconds, and hibernates when all members
 //! have confirmed. Whatever happens on a node ends it there: a call, a command, a frame that is no heartbeat, a change of
-//! its channel. A follower tells all members so (`Message::Wake`); a leader sends heartbeats, which say the same. A
+//! its channel. A follower tells all members so (`LivenessMessage::Wake`); a leader sends heartbeats, which say the same. A
 //! follower that misses heartbeats wakes the others too. From then on its election timeout has its usual length, so that
 //! nodes campaign and vote awake: hibernation delays an election that no call needs, and changes none (paper §5.2).
 //!
@@ -31,12 +31,12 @@ pub(super) struct Hibernation {
     /// Ticks since the last one that counted.
     skipped: u64,
     is_aligned: bool,
-    /// The node woke in this turn. What is left of the ticks that the driver reports at once was spent hibernating, and no
-    /// answer could have come between them.
+    /// The node woke in this turn. The node hibernated during the rest of the ticks that the driver reports at once, and no
+    /// answer could arrive between them.
     woke_in_turn: bool,
     /// As a follower: according to the leader's last heartbeat the group hibernates.
     leader_hibernates: bool,
-    /// When this node last told the others to wake, or was told.
+    /// When this node last sent or received a `Wake`.
     wake_sent_at: u64,
 }
 

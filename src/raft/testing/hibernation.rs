@@ -1,4 +1,4 @@
-//! Tells of idle groups that hibernate, and of what wakes them: from then on nothing takes longer than usual.
+//! Tests idle groups that hibernate, and what wakes them: from then on nothing takes longer than usual.
 //!
 //! `CONFLUX_SEED=7 cargo test hibernation` replays one seed of the worlds under faults.
 
@@ -225,7 +225,7 @@ fn a_silent_member_wakes_its_leader_and_returns_to_it() {
     }
 }
 
-/// A bad network, clocks of different speed, and now and then a call: whoever leads leads on.
+/// A bad network, clocks of different speed, and now and then a call: the leader stays the leader.
 fn a_leader_leads_on(seed: u64) {
     let mut scenario = Scenario::found_hibernating(seed, size(seed), false);
     let before = leader_and_term(&scenario);

@@ -39,7 +39,7 @@ impl Scenario {
         Self { cluster, size, recover_ticks, application, performed: 0, started: 0 }
     }
 
-    /// As `found`, and all nodes hibernate. In every other world they are told of ticks as by a driver.
+    /// As `found`, and all nodes hibernate. In every other world, the nodes receive ticks as from a driver.
     pub fn found_hibernating(seed: u64, size: usize, is_durable: bool) -> Self {
         let mut cluster = Cluster::new(seed);
         (cluster.hibernates, cluster.rests) = (true, seed.is_multiple_of(2));

@@ -29,8 +29,8 @@ impl Bootstrap {
         }
     }
 
-    /// Whether this node may propose or accept a roster. Frames arrive before the channel is healthy where processes
-    /// share connections; until then the node does not know whether there is a cluster already.
+    /// Whether this node may propose or accept a roster. Where nodes of a process share connections, frames arrive before
+    /// the channel is healthy; until then the node does not know whether there is a cluster already.
     fn may_found(&self) -> bool {
         injected_bug!(FoundsBeforeItsChannel, return self.may_vote && self.phase == Phase::Seeking);
         self.may_vote && self.phase == Phase::Seeking && self.channel_is_healthy && !self.cluster_was_found

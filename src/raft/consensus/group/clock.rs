@@ -44,7 +44,7 @@ impl RaftGroup {
         self.align_heartbeats(number);
     }
 
-    /// As a follower that has counted few ticks: its election timeout begins now, as if a heartbeat had come lately.
+    /// As a follower that has counted few ticks: its election timeout begins again, as if a heartbeat had arrived one interval ago.
     pub fn begin_election_timeout(&mut self) {
         let heartbeat = self.timing.heartbeat() as usize;
         let raft = &mut self.raw.raft;
@@ -53,8 +53,8 @@ impl RaftGroup {
         }
     }
 
-    /// As a leader that hears a member no more: whatever was answered before, a quorum must answer within an election timeout
-    /// from now on (thesis §6.2).
+    /// As a leader that no longer hears a member: earlier answers do not count, and a quorum must answer within the next
+    /// election timeout (thesis §6.2).
     pub fn doubt_quorum(&mut self) {
         let raft = &mut self.raw.raft;
         raft.election_elapsed = 0;
