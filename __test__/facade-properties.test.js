@@ -159,6 +159,7 @@ test(`${RUNS} calls of any kind end no node, and three nodes keep one state`, as
   const nodes = openCluster(t, 3, { methods, reduce, snapshot: { entries: 200 } })
   await elected(nodes)
   const counts = { resolved: 0, refused: 0, 'not-applied': 0 }
+  let actions = 0
   const property = fc.asyncProperty(
     fc.nat(2),
     method,
@@ -170,6 +171,8 @@ test(`${RUNS} calls of any kind end no node, and three nodes keep one state`, as
       try {
         const action = await nodes[which].perform(spring(name), given)
         counts.resolved++
+        // Without an action nothing is replicated.
+        if (action !== undefined) actions++
         assert.ok(action === undefined || typeof JSON.stringify(action) === 'string')
       } catch (error) {
         if (error instanceof assert.AssertionError) throw error
@@ -182,16 +185,15 @@ test(`${RUNS} calls of any kind end no node, and three nodes keep one state`, as
     }
   )
   await fc.assert(property, { numRuns: RUNS, endOnFailure: true })
-  for (const count of Object.values(counts)) assert.ok(count > RUNS / 50, JSON.stringify(counts))
-  t.diagnostic(JSON.stringify(counts))
+  t.diagnostic(JSON.stringify({ ...counts, actions }))
+  for (const count of [...Object.values(counts), actions]) assert.ok(count > 0, 'every kind of outcome occurs')
 
-  const count = nodes[0].getState().count
   for (const node of nodes) {
     await node.sync()
     assert.equal(node.status().diverged, null)
+    assert.equal(node.getState().count, actions)
     assert.deepEqual(node.getState(), nodes[0].getState())
   }
-  assert.ok(nodes[0].getState().count >= count && count > RUNS / 20)
 })
 
 test(`${RUNS} arguments of everything else are taken or refused with a code`, async t => {
