@@ -7,6 +7,7 @@ const test = require('node:test')
 
 const { Application } = require('../lib/application')
 const { Restoring } = require('../lib/snapshot')
+const { StateCheck } = require('../lib/state-check')
 const { StateFreezer } = require('../lib/state-freezer')
 const { Walk } = require('../lib/state-walk')
 const { until } = require('./nodes')
@@ -147,4 +148,30 @@ test('a check in which everything has moved does not visit everything', () => {
     () => new Walk(true, true, null, null).adopt({ list: dated.list.slice(1) }, former),
     /is a Date/
   )
+})
+
+test('a reducer that puts the whole state one level deeper is watched once, and not for the next actions', () => {
+  const check = new StateCheck(true)
+  let runs = 0
+  const wrap = (state, action) => {
+    runs++
+    return { inner: state, items: [action.item] }
+  }
+  let state = { inner: null, items: records(5000) }
+  check.protect(state)
+  const { items } = state
+  for (const [i, expected] of [2, 3, 4].entries()) {
+    const item = { i }
+    const next = check.reduce(wrap, state, { item }, false)
+    assert.equal(runs, expected)
+    assert.equal(next.inner, state)
+    assert.ok(isDeeplyFrozen(next.items))
+    state = next
+  }
+  assert.equal(state.inner.inner.inner.items, items)
+  const spoil = ({ inner, items }, action) => {
+    inner.items.push(action.item)
+    return { inner, items }
+  }
+  assert.throws(() => check.reduce(spoil, state, { item: {} }, false), /state\.inner\.items/)
 })

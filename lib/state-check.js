@@ -21,7 +21,7 @@ const { now } = require('./environment')
 const errors = require('./errors')
 const { FrozenLater } = require('./frozen-later')
 const { StateError } = require('./state-error')
-const { Walk, isLarge } = require('./state-walk')
+const { TOO_MANY_VISITS, Walk, isLarge } = require('./state-walk')
 const { Watch } = require('./watch')
 
 /** After so many watched runs in which proxies were in the way of the reducer, it is not watched any more. */
@@ -37,7 +37,7 @@ const COPY_ENTRY_MS = 0.0005
 /** So often, before it is tried again whether the state has become smaller. */
 const COPIES_SKIPPED = 32
 
-/** After an action on a huge container, proxies are not tried for so many: then all its entries would be compared. */
+/** After an action on a huge container, or one that moved much, proxies are not tried for so many actions. */
 const WATCHES_SKIPPED = 256
 
 /** A probe ends after so many reads, which is some ten milliseconds. */
@@ -159,6 +159,10 @@ class StateCheck {
     } catch (error) {
       if (StateError.is(error)) throw error
       change = lens.change
+      if (change === null && error === TOO_MANY_VISITS) {
+        this.#watchesSkipped = WATCHES_SKIPPED
+        return this.#reduceQuickly(run, state, action)
+      }
       if (change === null) {
         next = this.#reduceUnwatched(run, state, action)
         this.#unwatchable++

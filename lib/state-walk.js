@@ -32,8 +32,15 @@ const HUGE_LENGTH_MIN = 100_000
 /** The further properties of an array are found only by listing all its indexes, each as a string. */
 const LISTED_LENGTH_MAX = 10_000
 
-/** A thorough check that has visited so many containers, because many have moved, goes on as a quick one. */
-const VISITS_MAX = 10_000
+/**
+ * A thorough check that has visited so many containers, because many have moved, goes on as a quick one: this takes
+ * some ten milliseconds. A container counts once more for every so many entries.
+ */
+const VISITS_MAX = 4_000
+const ENTRIES_PER_VISIT = 64
+
+/** Thrown by a walk with a lens that has visited too many containers. */
+const TOO_MANY_VISITS = new Error('too many containers have moved')
 
 /** The reducer gets larger containers as they are: a proxy would make copying them far slower. */
 const WATCHED_ENTRIES_MAX = 256
@@ -87,7 +94,7 @@ class Walk {
     return this
   }
 
-  /** Verifies and freezes what is new. Throws a `StateError` at the first fault. */
+  /** Verifies and freezes what is new. Throws a `StateError` at the first fault, or `TOO_MANY_VISITS`. */
   adopt(next, former) {
     if (former === undefined) this.#visitsLeft = Infinity
     const fault = this.#visit(next, former, 0)
@@ -103,7 +110,9 @@ class Walk {
   }
 
   #visitContainer(value, former, depth) {
-    if (this.#isThorough && this.#lens === null && --this.#visitsLeft < 0) {
+    if (this.#isThorough && --this.#visitsLeft < 0) {
+      // Proxies may be anywhere in what is left.
+      if (this.#lens !== null) throw TOO_MANY_VISITS
       this.#isThorough = false
       this.hasSkipped = true
     }
@@ -132,6 +141,7 @@ class Walk {
   #visitItems(array, former, depth) {
     const { length } = array
     if (length <= SMALL_LENGTH_MAX || this.#comparesAll(former.length > HUGE_LENGTH_MIN)) {
+      this.#visitsLeft -= Math.floor(length / ENTRIES_PER_VISIT)
       let isIdle = length === former.length
       for (let i = 0; i < length; i++) {
         if (array[i] === former[i] && array[i] !== undefined) continue
@@ -189,6 +199,7 @@ class Walk {
       if (fault !== null) return fault
     }
     noteSize(object, size)
+    this.#visitsLeft -= Math.floor(size / ENTRIES_PER_VISIT)
     if (isIdle && former !== NOTHING && size === Object.keys(former).length) this.hasIdleCopy = true
     if (!this.#isThorough || !this.#isJson) return null
     const keys = Reflect.ownKeys(object)
@@ -310,4 +321,4 @@ function isLarge(container) {
   return size > WATCHED_ENTRIES_MAX
 }
 
-module.exports = { Walk, adoptDecoded, freezeDecoded, isLarge, noteSize, sizeOf }
+module.exports = { TOO_MANY_VISITS, Walk, adoptDecoded, freezeDecoded, isLarge, noteSize, sizeOf }
