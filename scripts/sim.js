@@ -42,7 +42,7 @@ const SIMULATIONS = {
     share: 150
   },
   founding: {
-    path: 'raft::membership::simulation::founding_ends_with_one_cluster_within_its_bound',
+    path: 'raft::bootstrap::simulation::founding_ends_with_one_cluster_within_its_bound',
     share: 150
   }
 }

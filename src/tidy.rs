@@ -3,6 +3,7 @@
 //! They read the whole tree as text. A rule is a function from a text to its faults; a second test gives each rule a bad
 //! text, so that no rule can pass by checking nothing.
 
+mod commands;
 mod module_graph;
 
 use std::collections::BTreeSet;
