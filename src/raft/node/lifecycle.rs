@@ -35,7 +35,10 @@ impl Node {
                     self.operations.begin_catch_up(&mut self.output);
                 }
                 Event::NewIncarnation { why } => {
-                    self.output.warn(Warning::StartingOver { why });
+                    // A node that was in no cluster leaves nothing behind: another roster is tried, as at any start.
+                    if self.replica.is_some() {
+                        self.output.warn(Warning::StartingOver { why });
+                    }
                     drop(self.leave_replica());
                 }
                 Event::Superseded { by, successor, kept } => {

@@ -25,6 +25,7 @@ mod echoes;
 pub mod exploration;
 mod faults;
 pub(super) mod formats;
+mod foundings;
 mod hanging_disks;
 mod hibernation;
 mod hostile;
