@@ -1,21 +1,23 @@
 // The clock of a node as a leader: what `this.now()` returns in its methods, and what its entries carry as `at`.
 //
-// Used by node.js. It never falls below a time that was committed or read before. It follows the wall clock, except
-// where that has jumped: then it continues from what the node knows of the cluster's time, and approaches the wall clock
-// slowly. The core keeps the latest time of the log (src/raft/coordination/clock.rs).
+// Used by evaluations.js. It never falls below a time that was committed or read before. It follows the wall clock, except
+// where that was stepped: then it continues from what the node knows of the cluster's time, and approaches the wall clock
+// slowly, because leases and timers measure with it. The core keeps the latest time of the log (src/raft/coordination/clock.rs).
 
 'use strict'
 
 const { uptime, wallClock } = require('./environment')
 
 /**
- * A wall clock that is farther away than this, in milliseconds, from the time that this node expects has jumped. NTP keeps
- * clocks within some 10 ms of each other, and an entry is applied some 10 ms after its evaluation; a second is out of
- * reach of both.
+ * A wall clock that is no farther away than this, in milliseconds, from the time that this node expects is right. NTP keeps
+ * clocks within some 10 ms of each other, and an entry is applied some 10 ms after its evaluation.
  */
+const EXACT_MS = 20
+
+/** One that is farther away than this is worth a warning. */
 const JUMP_MS = 1000
 
-/** The clock runs by so much faster or slower than time while it approaches a wall clock that has jumped. */
+/** The clock runs by so much faster or slower than time while it approaches the wall clock. */
 const SLEW = 0.05
 
 /** The uptime of the machine is only so exact. */
@@ -65,16 +67,16 @@ class Clock {
     const wall = wallClock()
     let expected = this.#expectedAt(moment)
     this.#ahead ??= this.#uptime() * 1000 - moment
-    if (expected !== undefined && wall - expected > JUMP_MS) expected += this.#sleptUntil(moment)
+    if (expected !== undefined && wall - expected > SLEEP_MS_MIN) expected += this.#sleptUntil(moment)
+    const distance = expected === undefined ? 0 : wall - expected
     let time = wall
-    if (expected !== undefined && Math.abs(wall - expected) > JUMP_MS) {
+    if (Math.abs(distance) > EXACT_MS) {
       const step = (moment - this.#moment) * SLEW
-      time = wall > expected ? expected + step : expected - step
-      if (!this.#hasJumped) this.#onJump({ wall, at: Math.round(time) })
-      this.#hasJumped = true
-    } else {
-      this.#hasJumped = false
+      time = expected + Math.max(-step, Math.min(step, distance))
     }
+    const hasJumped = Math.abs(distance) > JUMP_MS
+    if (hasJumped && !this.#hasJumped) this.#onJump({ wall, at: Math.round(time) })
+    this.#hasJumped = hasJumped
     this.#expect(time, moment)
     return (this.#floor = Math.max(this.#floor, Math.floor(time)))
   }

@@ -93,7 +93,11 @@ async function strikeAll({ plan, cluster, random, strikes, say }) {
     )
     const names = together.map(({ name }) => name).join(' + ')
     for (const { status, reason } of results) {
-      if (status === 'rejected') throw new Error(`during ${names}: ${reason.stack}`)
+      if (status === 'fulfilled') continue
+      // The checks go on, and what happened until now is the effect of these.
+      const to = monotonicMicros()
+      strikes.push(...fresh.map(strike => ({ ...strike, to })))
+      throw new Error(`during ${names}: ${reason.stack}`)
     }
     const held = Math.round(performance.now() - begun)
     await naming(names, () => cluster.whole(WHOLE_WITHIN_MS))
