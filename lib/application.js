@@ -111,6 +111,11 @@ function copyOfJson(state) {
   )
 }
 
+/** A method may be a getter, which is not called here. */
+function ownValue(methods, name) {
+  return Object.getOwnPropertyDescriptor(methods, name)?.value
+}
+
 class Application {
   #methods
   #reduce
@@ -122,12 +127,15 @@ class Application {
   #check = null
   /** Whether an action is reduced by strict-mode code of conflux alone. */
   #isStrict
+  /** The names of methods that are conflux's own, in strict mode. */
+  #strictMethods
   #run = (state, action) => callReducer(this.#reduce, state, action)
 
   constructor({ methods, reduce, initialState, snapshot, checkState = true }) {
     this.#methods = methods
     this.#reduce = reduce
     this.#isStrict = strictActionsOf(reduce)
+    this.#strictMethods = new Set(Object.keys(methods).filter(name => isStrictMethod(ownValue(methods, name))))
     this.#initialState = initialState
     this.#serialize = snapshot.serialize
     this.#deserialize = snapshot.deserialize
@@ -213,9 +221,9 @@ class Application {
     return this.#check.call(() => callMethod(this.#methods, method, node, args))
   }
 
+  /** The application may have replaced it. */
   #isStrictMethod(name) {
-    const descriptor = Object.getOwnPropertyDescriptor(this.#methods, name)
-    return descriptor !== undefined && isStrictMethod(descriptor.value)
+    return this.#strictMethods.has(name) && isStrictMethod(ownValue(this.#methods, name))
   }
 
   hasMethod(name) {
