@@ -12,12 +12,13 @@ const STEP = 4096
 class Store {
   #application
   #committed
-  /** `#states[#oldest…]` are provisional, in the order of their actions. */
+  /** `#states[#oldest…#end - 1]` are provisional, in the order of their actions. The arrays keep their length. */
   #states = []
   /** Their actions, and the texts of these, at the same places. */
   #actions = []
   #texts = []
   #oldest = 0
+  #end = 0
 
   constructor(application) {
     this.#application = application
@@ -30,14 +31,16 @@ class Store {
 
   /** The committed state with all provisional actions on top. */
   get newest() {
-    return this.#states.length > this.#oldest ? this.#states[this.#states.length - 1] : this.#committed
+    return this.#end > this.#oldest ? this.#states[this.#end - 1] : this.#committed
   }
 
   /** Reduces an action that may yet be committed. Throws what the reducer throws; nothing changed then. */
   evaluate(action, text) {
-    this.#states.push(this.#application.reduce(this.newest, action))
-    this.#actions.push(action)
-    this.#texts.push(text)
+    const state = this.#application.reduce(this.newest, action)
+    const i = this.#end++
+    this.#states[i] = state
+    this.#actions[i] = action
+    this.#texts[i] = text
   }
 
   /** Of the action of the oldest provisional state. */
@@ -58,21 +61,27 @@ class Store {
 
   /** The action of the oldest provisional state was committed. Returns that action. */
   commitOldest() {
-    if (this.#oldest === this.#states.length)
-      throw new Error('a provisional state was committed that is not there')
-    const action = this.#actions[this.#oldest]
-    this.#committed = this.#states[this.#oldest]
-    this.#actions[this.#oldest] = undefined
-    this.#texts[this.#oldest] = undefined
-    this.#states[this.#oldest++] = undefined
-    if (this.#oldest === this.#states.length) this.dropProvisional()
-    else if (this.#oldest === STEP) {
-      this.#states.splice(0, STEP)
-      this.#actions.splice(0, STEP)
-      this.#texts.splice(0, STEP)
-      this.#oldest = 0
-    }
+    const i = this.#oldest
+    if (i === this.#end) throw new Error('a provisional state was committed that is not there')
+    const action = this.#actions[i]
+    this.#committed = this.#states[i]
+    this.#actions[i] = undefined
+    this.#texts[i] = undefined
+    this.#states[i] = undefined
+    this.#oldest = i + 1
+    if (this.#oldest === this.#end) this.#oldest = this.#end = 0
+    else if (this.#oldest === STEP) this.#takeStep()
     return action
+  }
+
+  /** What is left begins at the front again. */
+  #takeStep() {
+    for (const array of [this.#states, this.#actions, this.#texts]) {
+      array.copyWithin(0, STEP, this.#end)
+      array.fill(undefined, this.#end - STEP, this.#end)
+    }
+    this.#end -= STEP
+    this.#oldest = 0
   }
 
   /** Drops the provisional states: their actions will be evaluated again, or by another leader. */
@@ -80,7 +89,7 @@ class Store {
     this.#states.length = 0
     this.#actions.length = 0
     this.#texts.length = 0
-    this.#oldest = 0
+    this.#oldest = this.#end = 0
   }
 }
 
