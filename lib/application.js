@@ -135,7 +135,9 @@ class Application {
     this.#methods = methods
     this.#reduce = reduce
     this.#isStrict = strictActionsOf(reduce)
-    this.#strictMethods = new Set(Object.keys(methods).filter(name => isStrictMethod(ownValue(methods, name))))
+    this.#strictMethods = new Set(
+      Object.keys(methods).filter(name => isStrictMethod(ownValue(methods, name)))
+    )
     this.#initialState = initialState
     this.#serialize = snapshot.serialize
     this.#deserialize = snapshot.deserialize
