@@ -1,5 +1,5 @@
-//! The clock of a driver: counts the ticks that have passed, and says when the next turn is due. Missed ticks are not
-//! made up for.
+//! The clock of a driver: counts the ticks that have passed, and says when the next turn is due. Missed ticks are
+//! skipped.
 //!
 //! Read at the beginning of every turn, on either thread (`shared_core.rs`), so that the core counts the elapsed ticks
 //! before it handles inputs.
@@ -7,8 +7,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The first tick of the process. The ticks of all its nodes fall on the same moments, so that what they send then leaves
-/// together, and one wakeup serves all.
+/// The first tick of the process. The ticks of all its nodes coincide, so that their frames leave together and one
+/// wakeup serves all nodes.
 static EPOCH: OnceLock<Instant> = OnceLock::new();
 
 /// Counts ticks.

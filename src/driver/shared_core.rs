@@ -90,19 +90,19 @@ impl Handle {
         self.shared_core.lock().status()
     }
 
-    /// What `Node::withdraw` says; false if the core may not have heard of the call yet.
+    /// What `Node::withdraw` returns; false if the call may not have reached the core yet.
     pub fn withdraw(&self, sequence: u64) -> bool {
         let mut core = self.shared_core.lock();
         let has_heard = self.shared_core.waiting.load(Ordering::SeqCst) == 0;
         core.node.as_mut().filter(|_| has_heard).is_some_and(|node| node.withdraw(sequence))
     }
 
-    /// What `Node::commits` gives; nothing before the storage is read, nor after the end.
+    /// What `Node::commits` returns; nothing before the storage is read, nor after the end.
     pub fn commits(&self, from: u64, until: u64) -> Commits {
         self.shared_core.lock().node.as_ref().map_or_else(Commits::default, |node| node.commits(from, until))
     }
 
-    /// What `Node::evaluation_seed` gives.
+    /// What `Node::evaluation_seed` returns.
     pub fn evaluation_seed(&self, position: usize) -> u64 {
         self.shared_core.lock().node.as_ref().map_or(0, |node| node.evaluation_seed(position))
     }
@@ -192,7 +192,7 @@ pub struct LockedCore {
     status: Status,
 }
 
-/// What only the driver's thread can do.
+/// Work that only the driver's thread can do.
 pub enum Deferred {
     Join(Incarnation),
     Stop(Option<Error>),
@@ -284,7 +284,7 @@ impl LockedCore {
 
     /// Executes the work of the core, until a part must be deferred to the driver's thread.
     ///
-    /// The frames of the turn leave together, before JavaScript is woken: their way is longer.
+    /// The frames of the turn leave together, before JavaScript is woken, because they take longer to arrive.
     fn execute(&mut self, mut evaluations: Option<&mut Option<Vec<Delivery>>>) {
         let Some(node) = &mut self.node else { return };
         let mut batches = Vec::new();
