@@ -73,7 +73,7 @@ pub fn start(
             channel,
             reports: Reports::None,
             link: None,
-            heard: TurnInputs::default(),
+            turn_inputs: TurnInputs::default(),
             frames: Vec::new(),
         };
         let begun = match stored {
@@ -99,7 +99,7 @@ struct Driver {
     channel: Box<dyn Channel>,
     reports: Reports,
     link: Option<Link>,
-    heard: TurnInputs,
+    turn_inputs: TurnInputs,
     frames: Vec<Bytes>,
 }
 
@@ -125,7 +125,7 @@ impl Driver {
             tokio::select! {
                 loaded = self.reports.load() => break loaded,
                 command = self.commands.recv() => {
-                    if !self.heard.take(command, &mut self.commands) {
+                    if !self.turn_inputs.take(command, &mut self.commands) {
                         return Err(End::Killed);
                     }
                 }
@@ -140,7 +140,7 @@ impl Driver {
 
     async fn turns(&mut self) -> End {
         loop {
-            while let Some(left) = self.shared_core.turn(&mut self.heard) {
+            while let Some(left) = self.shared_core.turn(&mut self.turn_inputs) {
                 match left {
                     Deferred::Join(incarnation) => self.join(incarnation),
                     Deferred::Stop(error) => return End::Stopped(error),
@@ -149,7 +149,7 @@ impl Driver {
                 }
             }
             self.set_timer();
-            if !self.hear().await {
+            if !self.wait_for_inputs().await {
                 return End::Killed;
             }
         }
@@ -171,18 +171,18 @@ impl Driver {
         let health = link.health.borrow_and_update().clone();
         link.found.mark_unchanged();
         self.shared_core.lock().joined(link.outbound.clone(), self.tick);
-        self.heard.inputs.push(Input::Channel(state_of(health)));
+        self.turn_inputs.inputs.push(Input::Channel(state_of(health)));
         self.link = Some(link);
     }
 
     /// Waits until something happens; `false` if the node is to be killed.
-    async fn hear(&mut self) -> bool {
+    async fn wait_for_inputs(&mut self) -> bool {
         let Some(link) = &mut self.link else {
             // Until the core asks to join a channel there are no frames: only commands and the storage wake the
             // driver.
             tokio::select! {
-                command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
-                input = self.reports.next() => self.heard.inputs.push(input),
+                command = self.commands.recv() => return self.turn_inputs.take(command, &mut self.commands),
+                input = self.reports.next() => self.turn_inputs.inputs.push(input),
             }
             return true;
         };
@@ -191,11 +191,11 @@ impl Driver {
             link.marker.set_note(note);
         }
         link.marker.set_request(request);
-        let inputs = &mut self.heard.inputs;
+        let inputs = &mut self.turn_inputs.inputs;
         // Not biased: frequent events must not starve the clock or the others.
         loop {
             tokio::select! {
-                command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
+                command = self.commands.recv() => return self.turn_inputs.take(command, &mut self.commands),
                 () = &mut self.timer => {
                     // An earlier turn has already handled the ticks for which the timer was set.
                     let due = self.shared_core.lock().due().map(Instant::from_std);

@@ -93,8 +93,8 @@ impl Handle {
     /// What `Node::withdraw` returns; false if the call may not have reached the core yet.
     pub fn withdraw(&self, sequence: u64) -> bool {
         let mut core = self.shared_core.lock();
-        let has_heard = self.shared_core.waiting.load(Ordering::SeqCst) == 0;
-        core.node.as_mut().filter(|_| has_heard).is_some_and(|node| node.withdraw(sequence))
+        let has_every_input = self.shared_core.waiting.load(Ordering::SeqCst) == 0;
+        core.node.as_mut().filter(|_| has_every_input).is_some_and(|node| node.withdraw(sequence))
     }
 
     /// What `Node::commits` returns; nothing before the storage is read, nor after the end.
@@ -161,10 +161,10 @@ impl SharedCore {
     }
 
     /// A turn of the driver's thread. Returns deferred work, which that thread must do before its next turn.
-    pub fn turn(&self, heard: &mut TurnInputs) -> Option<Deferred> {
+    pub fn turn(&self, turn_inputs: &mut TurnInputs) -> Option<Deferred> {
         let mut core = self.lock();
-        core.turn(heard.inputs.drain(..), None);
-        self.waiting.fetch_sub(std::mem::take(&mut heard.sent), Ordering::SeqCst);
+        core.turn(turn_inputs.inputs.drain(..), None);
+        self.waiting.fetch_sub(std::mem::take(&mut turn_inputs.sent), Ordering::SeqCst);
         core.deferred.take()
     }
 
@@ -274,7 +274,7 @@ impl LockedCore {
             }
             self.execute(evaluations);
             if let (Some(node), Some(clock)) = (&self.node, &mut self.clock) {
-                clock.rest(node.ticks_until_wakeup());
+                clock.set_ticks_until_due(node.ticks_until_wakeup());
             }
         }));
         if let Err(panic) = turn {
