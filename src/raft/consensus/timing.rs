@@ -66,8 +66,8 @@ impl Timing {
         (2 * self.election_min / 3).max(1)
     }
 
-    /// A voter that has answered nothing for so long has missed a heartbeat that was sent to several members as one frame:
-    /// it gets frames of its own before its election timeout is over.
+    /// A voter that has answered nothing for so long has missed a heartbeat that was sent to several members as one
+    /// frame: it gets separate frames before its election timeout is over.
     pub fn voter_answers_shared(&self) -> u64 {
         2 * self.heartbeat
     }
@@ -77,8 +77,8 @@ impl Timing {
         self.election
     }
 
-    /// A member gets frames of its own for so long: what loses shared frames usually persists for some time.
-    pub fn own_frames_last(&self) -> u64 {
+    /// For how long a member gets separate frames: what loses shared frames usually persists for some time.
+    pub fn separate_frames_last(&self) -> u64 {
         10 * self.election
     }
 

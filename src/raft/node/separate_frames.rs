@@ -6,9 +6,9 @@ use crate::raft::identity::RaftId;
 
 /// The members, and until when.
 #[derive(Debug, Default)]
-pub(super) struct OwnFrames(BTreeMap<RaftId, u64>);
+pub(super) struct SeparateFrames(BTreeMap<RaftId, u64>);
 
-impl OwnFrames {
+impl SeparateFrames {
     pub(super) fn has(&self, member: RaftId) -> bool {
         self.0.contains_key(&member)
     }
