@@ -21,7 +21,7 @@ use crate::channel::tcp::{AskedPeers, Listen, Peers, Pem, Tcp, TcpOptions, TcpTl
 use crate::error::Error;
 
 /// What a channel needs beside its options.
-pub(super) struct ChannelEdge {
+pub(super) struct ChannelParts {
     pub(super) asked: Option<Asked>,
     /// Of a custom channel.
     pub(super) script: Option<Arc<dyn Script>>,
@@ -176,11 +176,11 @@ impl GivenChannel {
     /// distinguishes the channel from others on which the same secret may be used.
     pub(super) fn open(
         self,
-        edge: ChannelEdge,
+        parts: ChannelParts,
         secrets: &[Secret],
     ) -> Result<(Box<dyn Channel>, Security), Error> {
         let security = Security::new(self.channel_name(), secrets);
-        let ChannelEdge { asked, script, links, isolation, patience } = edge;
+        let ChannelParts { asked, script, links, isolation, patience } = parts;
         let channel: Box<dyn Channel> = match self {
             GivenChannel::Custom(_) => {
                 let script = script.ok_or_else(|| bug("a custom channel has no function"))?;

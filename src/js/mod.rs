@@ -74,7 +74,7 @@ pub fn open(
         .max_queue_size::<0>()
         .build_callback(|call| Ok(FnArgs { data: call.value }))?;
     let turn = Arc::new(Turn::default());
-    let application = Edge { deliver: Arc::new(deliver), turn: turn.clone() };
+    let application = JavaScriptApplication { deliver: Arc::new(deliver), turn: turn.clone() };
     let (tick, isolation, security, links) =
         (options.tick, options.isolation, options.security, options.links);
     let handle =
@@ -409,12 +409,12 @@ impl Turn {
     }
 }
 
-struct Edge {
+struct JavaScriptApplication {
     deliver: Arc<Deliver>,
     turn: Arc<Turn>,
 }
 
-impl Edge {
+impl JavaScriptApplication {
     fn call(&self, text: String, beside: Vec<String>) {
         let (turn, deliver) = (self.turn.clone(), self.deliver.clone());
         // The façade catches what its application throws. An exception that still arrives here is a bug of the
@@ -444,7 +444,7 @@ impl Edge {
     }
 }
 
-impl Application for Edge {
+impl Application for JavaScriptApplication {
     fn deliver(&self, deliveries: Vec<Delivery>) {
         let (text, beside) = self.turn.encode(&deliveries);
         self.call(text, beside);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::asked::Asked;
 use super::bug;
-use super::channel::{ChannelEdge, GivenChannel};
+use super::channel::{ChannelParts, GivenChannel};
 use crate::channel::Channel;
 use crate::channel::custom::{OpenLinks, Script};
 use crate::channel::memory::Isolation;
@@ -93,8 +93,8 @@ pub fn parse(text: &str, asked: Option<Asked>, script: Option<Arc<dyn Script>>) 
     let storage = storage(given.storage_path, &given.id, raft.nonce);
     let isolation = Isolation::default();
     let links = OpenLinks::default();
-    let edge = ChannelEdge { asked, script, links: links.clone(), isolation: isolation.clone(), patience };
-    let (channel, security) = given.channel.open(edge, &secrets(given.secrets))?;
+    let parts = ChannelParts { asked, script, links: links.clone(), isolation: isolation.clone(), patience };
+    let (channel, security) = given.channel.open(parts, &secrets(given.secrets))?;
     let channel = Box::new(Sealed::new(channel, security.clone()));
     Ok(Options { raft, tick, channel, security, storage, isolation, links })
 }

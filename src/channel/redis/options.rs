@@ -1,6 +1,6 @@
 //! Turns the options of a Redis channel into a client, or reports their faults.
 //!
-//! Filled in by the edge, whose `channel: {name: 'redis', …}` has the same fields in camelCase. No error of this file
+//! Filled in by `js/`, whose `channel: {name: 'redis', …}` has the same fields in camelCase. No error of this file
 //! may repeat a connection string or a password.
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
