@@ -1,6 +1,7 @@
 // Decides whether there is time to check an action thoroughly.
 //
-// Called by state-check.js; `Budget` also by call-stack.js. All nodes of a thread share one event loop, and so they share this.
+// Called by state-check.js; `Budget` also by other parts that may use only a share of the time. All nodes of a thread
+// share one event loop, and so they share this.
 
 'use strict'
 

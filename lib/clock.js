@@ -1,8 +1,8 @@
 // The clock of a node as a leader: what `this.now()` returns in its methods, and what its entries carry as `at`.
 //
-// Used by node.js. It never falls below a time that was committed or read before. It follows the wall clock, except
-// where that has jumped: then it continues from what the node knows of the cluster's time, and approaches the wall clock
-// slowly. The core keeps the latest time of the log (src/raft/coordination/clock.rs).
+// Used by evaluations.js. It never falls below a time that was committed or read before. It follows the wall clock,
+// except where that has jumped: then it continues from what the node knows of the cluster's time, and approaches the
+// wall clock slowly. The core keeps the latest time of the log (src/raft/coordination/clock.rs).
 
 'use strict'
 
@@ -15,10 +15,10 @@ const { uptime, wallClock } = require('./environment')
  */
 const JUMP_MS = 1000
 
-/** The clock runs by so much faster or slower than time while it approaches a wall clock that has jumped. */
+/** How much faster or slower than time the clock runs while it approaches a wall clock that has jumped. */
 const SLEW = 0.05
 
-/** The uptime of the machine is only so exact. */
+/** The precision of the uptime of the machine. */
 const SLEEP_MS_MIN = 500
 
 /** An entry may have been applied late, and says too little then: the expected time follows it this slowly, as drift is slow. */
@@ -32,7 +32,7 @@ class Clock {
   #expected = undefined
   #moment = 0
   #hasJumped = false
-  /** By so much the uptime was ahead of the monotonic clock, which does not pass while the machine sleeps. */
+  /** How far the uptime was ahead of the monotonic clock, which stops while the machine sleeps. */
   #ahead = undefined
   #onJump
   #uptime
@@ -79,7 +79,7 @@ class Clock {
     return (this.#floor = Math.max(this.#floor, Math.floor(time)))
   }
 
-  /** How long the machine slept since the last step of the clock was looked into: sleep is time that passed. */
+  /** How long the machine has slept since the last call: the time of the cluster passes meanwhile. */
   #sleptUntil(moment) {
     const ahead = this.#uptime() * 1000 - moment
     const slept = ahead - this.#ahead

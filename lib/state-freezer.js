@@ -1,6 +1,6 @@
 // Freezes everything that is new in a state, in slices. It verifies nothing.
 //
-// Used by frozen-later.js, and by snapshot.js for what the application's `deserialize` returned.
+// Used by frozen-later.js, and by application.js for what the application's `deserialize` returned.
 
 'use strict'
 

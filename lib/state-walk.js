@@ -1,7 +1,7 @@
 // Compares a new state with the previous one, verifies that the new parts survive JSON, and freezes them, in one step.
 //
-// Called by state-check.js. What is the same reference as before was verified before, and is not looked at. What a step
-// skips, because it would take too long, state-freezer.js freezes in slices.
+// Called by state-check.js. A part that is the same reference as before was verified before, and is skipped. Parts
+// that are skipped because they would take too long are frozen by state-freezer.js, in slices.
 
 'use strict'
 
@@ -271,7 +271,7 @@ function noteSize(object, size) {
 
 function tooDeep() {
   const fault = new Fault(`nests deeper than ${DEPTH_MAX} levels`)
-  // It may contain itself: that is found out by remembering the way.
+  // It may contain itself, which is found by remembering the path.
   fault.isTooDeep = true
   return fault
 }

@@ -40,7 +40,7 @@ class Store {
     this.#texts.push(text)
   }
 
-  /** Of the action of the oldest provisional state. */
+  /** The text of the action of the oldest provisional state. */
   get oldestText() {
     return this.#texts[this.#oldest]
   }

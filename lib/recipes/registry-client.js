@@ -1,4 +1,4 @@
-// Says what this node serves, and finds the node for a key: `registry.client(node, key)`.
+// Announces what this node serves, and finds the node for a key: `registry.client(node, key)`.
 //
 // Called by recipes.js. The owner of a key is found by rendezvous hashing (Thaler and Ravishankar 1998): each node has a
 // score for the key, and the highest wins. So a node that comes or goes moves only the keys that it gets or had.

@@ -14,7 +14,7 @@ function needsSession(recipe) {
 }
 
 /**
- * What a node announces, by name. If its session ended while it lived, everything is announced again in the next one.
+ * The announcements of a node, by name. If the session of a living node ends, all are made again in the next session.
  */
 class Announcements {
   #mount
