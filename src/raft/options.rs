@@ -29,7 +29,7 @@ pub struct Options {
     pub chunk_bytes: usize,
     /// Of the application's code: a word that changes when reducer or methods do.
     pub version: Arc<str>,
-    /// Of which application the node is.
+    /// The application of the node.
     pub application: Application,
     /// The name of the channel, for messages about two applications that share it.
     pub channel_name: Arc<str>,
@@ -37,7 +37,7 @@ pub struct Options {
     pub compares_states: bool,
     /// Whether the log survives a restart, so that this node keeps its replica when it closes.
     pub is_durable: bool,
-    /// After so many ticks without a quorum the survivors recover the cluster by themselves; `None`: never.
+    /// After this many ticks without a quorum the survivors recover the cluster without an operator; `None`: never.
     pub recover_ticks: Option<u64>,
     /// The length of a tick, to convert durations of JavaScript into ticks, and ticks into milliseconds.
     pub tick_micros: u64,

@@ -1,5 +1,5 @@
-//! The warnings of the core: what an application or an operator may want to know. Made by the core, and reported by the
-//! façade as the event `warning`.
+//! The warnings of the core for the application and its operator. Created by the core, and reported by the façade as
+//! the event `warning`.
 
 use std::sync::Arc;
 

@@ -67,8 +67,8 @@ fn hello(reply: &Value) -> Option<Role> {
             .find(|pair| text(&pair[0]).as_deref() == Some(name))
             .and_then(|pair| text(&pair[1]))
     };
-    let told = role(&field("role")?)?;
-    Some(if field("mode").as_deref() == Some("cluster") { Role::Primary } else { told })
+    let role = role(&field("role")?)?;
+    Some(if field("mode").as_deref() == Some("cluster") { Role::Primary } else { role })
 }
 
 fn role(word: &str) -> Option<Role> {

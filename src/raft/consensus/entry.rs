@@ -34,7 +34,7 @@ pub enum Context {
     /// The quorum was lost; the cluster continues from this log under another name, with one voter.
     /// What the former cluster committed up to the index `kept` is certainly in this log.
     Epoch { cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, missing: Vec<Arc<str>>, kept: u64 },
-    /// Outcomes for which the entry of the origin's next action has no room: see [`Request::observed`].
+    /// Outcomes that do not fit into the entry of the origin's next action: see [`Request::observed`].
     Observed { origin: RaftId, start: u64, observed: Vec<(u64, Outcome)> },
     /// The cluster accepts these starts of members from here on.
     Started { starts: Vec<(RaftId, Start)> },
@@ -59,7 +59,7 @@ pub struct Admission {
 /// The call that an entry belongs to (thesis §6.3: a client's id and serial number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId {
-    /// The incarnation that performed, as its raft id.
+    /// The incarnation whose application made the call, as its raft id.
     pub origin: RaftId,
     /// Rises with every start of a node that kept its log, so that a restarted node never repeats an id.
     pub start: u64,
@@ -112,7 +112,7 @@ impl Context {
         }
     }
 
-    /// `None` if the bytes are no context; such an entry changes nothing, on any node.
+    /// `None` if the bytes are not a context. Such an entry changes nothing, on any node.
     pub fn decode(context: &Bytes) -> Option<Self> {
         Some(Self::decode_stamped(context)?.0)
     }

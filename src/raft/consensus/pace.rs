@@ -30,7 +30,7 @@ pub struct Pace {
     /// The queue has grown once: from now on the window widens slowly.
     is_measured: bool,
     narrowed_at: u64,
-    /// The longest of the last delays.
+    /// The longest of the recent delays.
     delay_ticks: u64,
     /// How often something was not acknowledged in time since the last acknowledgement.
     failures: u32,
@@ -72,7 +72,7 @@ impl Pace {
         }
     }
 
-    /// The same line for another transfer, of which nothing is in flight yet.
+    /// The pace of the same line for a new transfer, of which nothing is in flight yet.
     pub fn anew(&self, bytes_max: usize) -> Self {
         let bytes_min = BYTES_MIN.min(bytes_max);
         let window = self.window.clamp(bytes_min, bytes_max);
@@ -83,12 +83,12 @@ impl Pace {
         self.outstanding == 0 || self.outstanding + bytes <= self.window
     }
 
-    /// The line carries little, or it is not known yet that it carries more.
+    /// Whether the line carries little, as far as is known.
     pub fn is_narrow(&self) -> bool {
         self.window < NARROW_BYTES
     }
 
-    /// Half of the window is used.
+    /// Whether half of the window is used.
     pub fn is_half_used(&self) -> bool {
         2 * self.outstanding > self.window
     }
@@ -98,13 +98,13 @@ impl Pace {
         (self.window / PIECES).max(self.bytes_min.div_ceil(PIECES))
     }
 
-    /// It should have been acknowledged by now.
+    /// Whether it should have been acknowledged by now.
     pub fn is_late(&self, flight: Flight, now: u64) -> bool {
         flight.age(now) >= self.due_ticks()
     }
 
-    /// It is lost: something that was sent much later has arrived, and no reordering explains that (as RFC 8985
-    /// decides).
+    /// Whether it is lost: something that was sent much later has arrived, and reordering does not explain that (RFC
+    /// 8985 decides in the same way).
     pub fn is_overtaken(&self, flight: Flight, arrived_sent_at: u64) -> bool {
         flight.sent_at + self.timing.reordering_max() < arrived_sent_at
     }

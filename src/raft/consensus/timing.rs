@@ -7,7 +7,8 @@ use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
 use crate::raft::options::Options;
 
-/// A node that hibernates counts one tick in so many. At the default options the leader is heard twice a second then.
+/// A node that hibernates counts one tick in this many. With the default options its leader then sends two heartbeats
+/// per second.
 pub const HIBERNATING_TICKS: u64 = 10;
 
 #[derive(Clone, Copy, Debug)]
@@ -27,19 +28,20 @@ impl Timing {
     }
 }
 
-/// In a cluster.
+/// Waiting times in a cluster.
 impl Timing {
     pub fn heartbeat(&self) -> u64 {
         self.heartbeat
     }
 
-    /// Where the leader's connection has ended: after a heartbeat interval without it, a follower waits for up to so long
-    /// before it campaigns, so that not all do at once.
+    /// After the connection to the leader has ended and a heartbeat interval has passed, a follower campaigns after a
+    /// random wait of at most this long, so that not all followers campaign at once.
     pub fn campaigns_spread_over(&self) -> u64 {
         2 * self.heartbeat
     }
 
-    /// A leader advances its clock by up to a heartbeat interval to align its heartbeats, no more often than this.
+    /// The minimum time between two alignments of a leader's heartbeats, each of which advances its clock by up to a
+    /// heartbeat interval.
     pub fn between_alignments(&self) -> u64 {
         20 * self.heartbeat
     }
@@ -161,8 +163,8 @@ impl Timing {
         60 * self.election
     }
 
-    /// A follower that hibernates has missed two heartbeats after so long, of the ticks that it counts: it wakes, and goes
-    /// by its election timeout.
+    /// A follower that hibernates has missed two heartbeats after so long, of the ticks that it counts: it wakes, and
+    /// its election timeout applies.
     pub fn hibernating_leader_silent(&self) -> u64 {
         2 * self.heartbeat + 1
     }
@@ -203,7 +205,7 @@ impl Timing {
     }
 }
 
-/// In the bootstrap. What several nodes do at the same moment is jittered.
+/// Waiting times in the bootstrap. Actions of several nodes at the same moment are jittered.
 impl Timing {
     /// From one Discover or Accept to the next: half to one and a half intervals.
     pub fn interval(&self, rng: &mut ChaCha8Rng) -> u64 {
@@ -220,8 +222,8 @@ impl Timing {
         self.heartbeat
     }
 
-    /// How long a Discover counts for founding: three intervals at their longest, so that one lost Discover takes
-    /// no node off the list.
+    /// How long a Discover counts for founding: three intervals at their longest, so that one lost Discover removes
+    /// no node from the list.
     pub fn discover_is_fresh(&self) -> u64 {
         3 * longest(self.heartbeat)
     }

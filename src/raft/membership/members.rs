@@ -1,4 +1,4 @@
-//! The replicated member list, and what else the log says about the cluster itself.
+//! The replicated member list, and other facts about the cluster that the log records.
 //!
 //! It changes only when entries of the log are applied, so it is the same on every node at the same applied index. It
 //! is part of every snapshot. raft-rs knows which members vote (`group.rs`).

@@ -13,7 +13,7 @@ impl SeparateFrames {
         self.0.contains_key(&member)
     }
 
-    /// These members get separate frames `until` then; forgets those whose time is over.
+    /// These members get separate frames `until` then; forgets members whose time is over.
     pub(super) fn begin(&mut self, members: Vec<RaftId>, now: u64, until: u64) {
         self.0.retain(|_, until| *until > now);
         self.0.extend(members.into_iter().map(|member| (member, until)));

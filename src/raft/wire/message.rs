@@ -1,7 +1,7 @@
 //! The messages between nodes, grouped by the part of the core that handles them.
 //!
 //! The position of a variant is its encoding: new ones are added at the end. A message of a group takes one byte more
-//! than one that stands alone, so what each call and each heartbeat sends stands alone.
+//! than one that stands alone, so the messages of each call and each heartbeat stand alone.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ pub enum StartMessage {
     Refused { start: Start, why: Refused },
 }
 
-/// What members are, and whether they stay.
+/// The properties of members, and whether they stay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum MembershipMessage {
     /// A member's version and application: sent to all when a leader appears, and to new members. `asks`: answer with

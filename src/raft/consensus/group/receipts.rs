@@ -94,8 +94,8 @@ impl RaftGroup {
     }
 }
 
-/// What raft-rs may learn from a receipt: that an append did not fit, or that its sender lives, so that raft-rs
-/// continues to send.
+/// The message that raft-rs gets for a receipt. It says only that an append did not fit, or that its sender lives, so
+/// that raft-rs continues to send.
 fn answer_in(receipt_heard: &RaftMessage) -> RaftMessage {
     let RaftMessage { term, index, log_term, reject, reject_hint, .. } = *receipt_heard;
     if reject {
