@@ -128,7 +128,7 @@ module.exports = {
   compacted: (index, firstIndex) =>
     failure(
       'ERR_CONFLUX_COMPACTED',
-      `the log does not reach back to index ${index}: it begins at ${firstIndex}; read the state, and go on behind it`,
+      `the log does not reach back to index ${index}: it begins at ${firstIndex}; read the state, and continue after it`,
       { index, firstIndex }
     ),
 
@@ -185,7 +185,7 @@ module.exports = {
 
   /** The reason of a `signal` of `whileLeader`. */
   notLeading: () => {
-    const error = failure('ABORT_ERR', 'this node does not lead any more')
+    const error = failure('ABORT_ERR', 'this node no longer leads')
     Object.defineProperty(error, 'name', { value: 'AbortError', writable: true, configurable: true })
     return error
   },

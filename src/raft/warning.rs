@@ -25,7 +25,7 @@ pub enum Warning {
     OtherApplication { who: String, theirs: Arc<str>, ours: Arc<str>, channel_name: Arc<str> },
     /// The methods of two members differ, although their `version` is the same.
     #[error(
-        "node `{id}` has the same `version` as this node, and other methods: it lacks {ours}, this node lacks {theirs}; \
+        "node `{id}` has the same `version` as this node, but other methods: it lacks {ours}, this node lacks {theirs}; \
          change `version` with every change of the methods"
     )]
     OtherMethods { id: Arc<str>, ours: Arc<str>, theirs: Arc<str> },
