@@ -1,6 +1,5 @@
 //! Tells, one by one, what happens to a cluster in which one node's state is not to be trusted.
 
-use bytes::Bytes;
 
 use super::bugs::{Bug, assert_back_is_noticed};
 use super::cluster::{Network, Sent};
@@ -314,19 +313,7 @@ fn a_word_of_a_state_that_a_node_did_not_report_accuses_no_one() {
 fn takes_no_leadership(scenario: &mut Scenario, name: &str) {
     let leader = scenario.leader().expect("it leads");
     let status = scenario.cluster.statuses()[name].clone();
-    let message = RaftMessage {
-        kind: RaftKind::TimeoutNow,
-        term: status.term,
-        log_term: 0,
-        index: 0,
-        entries: Vec::new(),
-        commit: 0,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        context: Bytes::new(),
-        asks: false,
-    };
+    let message = RaftMessage::new(RaftKind::TimeoutNow, status.term, 0);
     let from = scenario.cluster.replicas[&leader].incarnation.expect("it runs");
     let (to, messages) = (Some(status.incarnation), vec![Message::Raft(message)]);
     let frame = Frame {

@@ -364,6 +364,25 @@ pub struct RaftMessage {
     pub asks: bool,
 }
 
+impl RaftMessage {
+    /// A message that names only a term and an index.
+    pub fn new(kind: RaftKind, term: u64, index: u64) -> Self {
+        Self {
+            kind,
+            term,
+            log_term: 0,
+            index,
+            commit: 0,
+            commit_term: 0,
+            reject: false,
+            reject_hint: 0,
+            context: Bytes::new(),
+            entries: Vec::new(),
+            asks: false,
+        }
+    }
+}
+
 /// An entry of the log on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WireEntry {

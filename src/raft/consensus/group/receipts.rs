@@ -123,17 +123,5 @@ fn follow(progress: &mut Progress, receipt: &RaftMessage) {
 }
 
 fn receipt(term: u64, index: u64) -> RaftMessage {
-    RaftMessage {
-        kind: RaftKind::Receipt,
-        term,
-        log_term: 0,
-        index,
-        commit: 0,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        context: Default::default(),
-        entries: Vec::new(),
-        asks: false,
-    }
+    RaftMessage::new(RaftKind::Receipt, term, index)
 }
