@@ -215,7 +215,9 @@ mod tests {
         assert!(plain.is_compatible_with(&with(Some("shop"), &["b"])));
         assert!(!plain.is_compatible_with(&with(None, &["c", "d"])));
         assert!(!plain.is_compatible_with(&with(Some("shop"), &["c"])));
-        assert!(plain.is_compatible_with(&with(Some("shop"), &[])) && with(None, &[]).is_compatible_with(&plain));
+        assert!(
+            plain.is_compatible_with(&with(Some("shop"), &[])) && with(None, &[]).is_compatible_with(&plain)
+        );
     }
 
     #[test]
@@ -245,7 +247,10 @@ mod tests {
         let bytes = postcard::to_allocvec(&one).expect("it is plain data").len();
         assert!(bytes < 12_000, "{bytes} bytes");
         let nameless = |application: &Application| Application { name: None, ..application.clone() };
-        assert!(nameless(&one).is_compatible_with(&nameless(&next)) && !nameless(&one).is_compatible_with(&nameless(&other)));
+        assert!(
+            nameless(&one).is_compatible_with(&nameless(&next))
+                && !nameless(&one).is_compatible_with(&nameless(&other))
+        );
         assert!(nameless(&one).is_compatible_with(&with(None, &["what it has may have been cut"])));
         assert_eq!(one.difference(&one), None);
         let text = one.describe();

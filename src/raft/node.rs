@@ -354,7 +354,8 @@ impl Node {
     fn may_hibernate(&self) -> bool {
         let is_hibernating = self.hibernation.is_hibernating();
         let is_idle = |replica| {
-            idle::may_skip_ticks(replica) && hibernation::is_group_idle(is_hibernating, replica, &self.options)
+            idle::may_skip_ticks(replica)
+                && hibernation::is_group_idle(is_hibernating, replica, &self.options)
         };
         let is_saved = self.saved == self.output.writes();
         self.may_skip_ticks() && is_saved && !self.is_replaying && self.replica.as_ref().is_some_and(is_idle)

@@ -114,7 +114,8 @@ impl ApplicationGuard {
         }
         for (member, application) in known.iter().filter(|(member, _)| member != me) {
             let theirs = others(*member);
-            let id = replica.members.id(member.raft_id()).filter(|_| !application.is_compatible_with(&theirs));
+            let id =
+                replica.members.id(member.raft_id()).filter(|_| !application.is_compatible_with(&theirs));
             if let Some(id) = id {
                 self.refuse(facts, *member, id, application, theirs, output);
             }

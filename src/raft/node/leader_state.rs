@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::outgoing_snapshots::OutgoingSnapshots;
-use super::separate_frames::SeparateFrames;
 use super::reads::Reads;
+use super::separate_frames::SeparateFrames;
 use super::state_comparison::StateComparison;
 use super::timer_watch::TimerWatch;
 use crate::raft::identity::{Incarnation, RaftId};

@@ -89,7 +89,8 @@ fn share(
     let mut shared: BTreeMap<Content, Shared> = BTreeMap::new();
     let (mut alone, mut has_own) = (Vec::new(), BTreeSet::new());
     for (to, message) in messages {
-        let content = content(&message).filter(|content| counts.contains_key(content) && !gets_separate_frames(to));
+        let content =
+            content(&message).filter(|content| counts.contains_key(content) && !gets_separate_frames(to));
         let is_append = message.kind == RaftKind::Append;
         // What a member receives alone leaves after what it shares, and its appends must keep their order.
         match content {

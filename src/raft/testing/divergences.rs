@@ -1,6 +1,5 @@
 //! Tells, one by one, what happens to a cluster in which one node's state is not to be trusted.
 
-
 use super::bugs::{Bug, assert_back_is_noticed};
 use super::cluster::{Network, Sent};
 use super::describe::describe_frame;
