@@ -159,7 +159,7 @@ impl Drop for MemoryAttachment {
         let mut hubs = lock(&HUBS);
         let Some(hub) = hubs.get(&self.name) else { return };
         let mut listeners = lock(&hub.listeners);
-        // Whoever joined since under the same incarnation stays.
+        // A link that has joined since under the same incarnation stays.
         if let Some(mine) = listeners.get_mut(&self.me) {
             mine.retain(|listener| !Arc::ptr_eq(listener, &self.listener));
         }
@@ -179,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hub_lasts_as_long_as_somebody_is_in_it() {
-        let memory = Memory::new("a hub lasts as long as somebody is in it");
+        let memory = Memory::new("a hub lasts as long as a node is in it");
         let exists = || lock(&HUBS).contains_key(&memory.name);
         let first = memory.join(Incarnation::from_u128(1));
         let second = memory.join(Incarnation::from_u128(2));

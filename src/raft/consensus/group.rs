@@ -145,8 +145,8 @@ impl RaftGroup {
             ..Config::default()
         };
         let saved_commit = log.hard_state().commit;
-        let nobody = slog::Logger::root(slog::Discard, slog::o!());
-        let raw = RawNode::new(&config, log, &nobody)
+        let discard = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&config, log, &discard)
             .expect("the façade checked the timeouts, and the log was checked when it was made");
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_leaving_a_cluster_that_goes_on_under_another_name() {
+    fn no_member_is_leaving_a_cluster_that_continues_under_another_name() {
         let [one, other] = [1, 2].map(Incarnation::from_u128);
         let mut members = Members::found(&Roster(vec![(one, "a".into()), (other, "b".into())]));
         let former = members.cluster();

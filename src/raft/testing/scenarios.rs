@@ -361,7 +361,7 @@ fn a_lost_quorum_is_told_and_what_is_left_goes_on_only_when_it_is_told_to() {
         assert!(scenario.leader().is_none(), "no node continues by itself");
         assert_eq!(scenario.cluster.statuses()[&survivors[0]].missing.len(), 3);
 
-        // Both are told at once: they agree on one.
+        // Both are ordered at once: they agree on one.
         let tickets: Vec<u64> = survivors
             .iter()
             .map(|name| scenario.cluster.operation(name, Operation::Recover, 1_000))

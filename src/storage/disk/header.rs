@@ -347,7 +347,7 @@ mod tests {
             crashed.write(0, &content).unwrap();
             let (guarded, _) = Guarded::check(Box::new(crashed.clone())).unwrap().unwrap();
             assert!(Builder::new().create_with_backend(guarded).is_err());
-            // Without a note nobody would know.
+            // Without the note this would not be detected.
             crashed.write(0, &content).unwrap();
             crashed.write(NOTE_OFFSET, &[0; NOTE_BYTES]).unwrap();
             let (guarded, _) = Guarded::check(Box::new(crashed)).unwrap().unwrap();
