@@ -1,7 +1,7 @@
 //! Carries frames between the nodes of one process, including its worker threads.
 //!
 //! Joined by `driver.rs`. A frame goes straight into its receivers' queues, without a copy, a task or a lock that is
-//! held while anyone waits. It must never lose a frame but by a full queue.
+//! held while anyone waits. It must lose a frame only if a queue is full.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::raft::{Incarnation, Lane, Target};
 
-/// A channel within this process, shared by all who name it alike.
+/// A channel within this process, shared by all nodes that use its name.
 pub struct Memory {
     name: Arc<str>,
     isolation: Isolation,
@@ -80,7 +80,7 @@ impl Channel for Memory {
 /// All hubs that have listeners, by name. Entering and leaving take this lock before the hub's own.
 static HUBS: Mutex<BTreeMap<Arc<str>, Arc<Hub>>> = Mutex::new(BTreeMap::new());
 
-/// Those who joined under one name. Of copies of a directory several join under one incarnation: all of them hear.
+/// The links that joined under one name. Copies of a directory join under one incarnation: all of them receive.
 #[derive(Default)]
 struct Hub {
     listeners: Mutex<BTreeMap<Incarnation, Vec<Arc<Listener>>>>,
@@ -123,7 +123,7 @@ impl Hub {
     }
 }
 
-/// Where a link speaks into its hub.
+/// The outbound side of a link.
 struct MemorySender {
     hub: Arc<Hub>,
     me: Incarnation,

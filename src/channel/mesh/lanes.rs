@@ -28,10 +28,10 @@ struct Waiting {
 impl Lanes {
     const CONTROL_BYTES_MAX: usize = 4 << 20;
 
-    /// Seconds of the heaviest traffic; a peer that is further behind lives from a snapshot.
+    /// Seconds of the heaviest traffic; a peer that is further behind needs a snapshot.
     const BULK_BYTES_MAX: usize = 64 << 20;
 
-    /// A large frame is bulk data, whatever its sender calls it.
+    /// A large frame is bulk data, even if its sender marked it as control.
     pub(super) fn push(&mut self, lane: Lane, frame: Bytes) {
         match lane {
             Lane::Control if frame.len() <= record::SLICE_BYTES_MAX => {

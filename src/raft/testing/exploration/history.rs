@@ -116,7 +116,8 @@ impl History {
             _ => 0,
         };
         for (place, applied) in new.iter().enumerate() {
-            let cluster = if place < left { reported.map(|(cluster, _)| cluster) } else { Some(after.cluster) };
+            let cluster =
+                if place < left { reported.map(|(cluster, _)| cluster) } else { Some(after.cluster) };
             if let Some(cluster) = cluster.filter(|cluster| !cluster.is_none()) {
                 self.apply(cluster, applied)?;
             }

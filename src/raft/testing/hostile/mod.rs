@@ -32,7 +32,12 @@ fn messages() -> u64 {
 fn hostile_raft_messages_never_panic_and_what_cannot_be_true_changes_nothing() {
     let bombardment = bombard(Adversary::raft);
     bombardment.assert_enough();
-    assert!(bombardment.impossible > bombardment.lies / 20, "only {} of {} could not be true", bombardment.impossible, bombardment.lies);
+    assert!(
+        bombardment.impossible > bombardment.lies / 20,
+        "only {} of {} could not be true",
+        bombardment.impossible,
+        bombardment.lies
+    );
 }
 
 /// The same of everything else that a frame can say.
