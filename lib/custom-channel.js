@@ -20,7 +20,7 @@ const { kindOf } = require('./kind')
 
 /** Sending yields to the event loop after this time. */
 const SLICE_MS = 10
-/** Frames that arrive in one turn of the event loop reach the core together, up to so many bytes. */
+/** Frames that arrive in one turn of the event loop reach the core together, up to this many bytes. */
 const RECEIVED_BYTES_MAX = 1 << 20
 
 /** An attempt to join is repeated after a delay that doubles. Half of it is random, so that nodes do not join in step. */

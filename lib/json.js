@@ -13,7 +13,7 @@ const { becomes } = require('./json-faults')
 const BYTES_MAX = 1024 * 1024
 
 /**
- * A text of at least so many characters goes to the core beside the text of its turn, where it is not copied, escaped and
+ * A text of at least this many characters goes to the core beside the text of its turn, where it is not copied, escaped and
  * scanned once more.
  */
 const BESIDE_LENGTH_MIN = 2 * 1024

@@ -10,7 +10,7 @@ const { noteSize } = require('./state-walk')
 
 const { freeze, isExtensible, keys: keysOf } = Object
 
-/** The clock is read after so many entries. */
+/** The clock is read after this many entries. */
 const STRIDE = 256
 
 const NOTHING = freeze(Object.create(null))

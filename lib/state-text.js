@@ -212,7 +212,7 @@ class StateText {
     frame.isEmpty = false
   }
 
-  /** Whether the text of a value is about so long at most; then `left` is what is left. Throws a fault. */
+  /** Whether the text of a value is about this long at most; then `left` is what is left. Throws a fault. */
   #fits(value, length) {
     left = length
     const fault = measure(value, this.#frames.length)

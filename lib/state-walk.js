@@ -19,7 +19,7 @@ const { StateError } = require('./state-error')
 
 const { freeze, hasOwn, isExtensible } = Object
 
-/** Up to so many entries a quick check compares all. A copy costs about as much as the comparison. */
+/** Up to this many entries a quick check compares all. A copy costs about as much as the comparison. */
 const SMALL_ENTRIES_MAX = 16
 const SMALL_LENGTH_MAX = 64
 
@@ -34,7 +34,7 @@ const LISTED_LENGTH_MAX = 10_000
 
 /**
  * A thorough check that has visited so many containers, because many have moved, goes on as a quick one: this takes
- * some ten milliseconds. A container counts once more for every so many entries.
+ * some ten milliseconds. A container counts once more for every this many entries.
  */
 const VISITS_MAX = 4_000
 const ENTRIES_PER_VISIT = 64
@@ -264,7 +264,7 @@ function adoptDecoded(value) {
   freeze(value)
 }
 
-/** The object has so many entries. */
+/** The object has this many entries. */
 function noteSize(object, size) {
   if (size > SMALL_ENTRIES_MAX) sizes.set(object, size)
 }

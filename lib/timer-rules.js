@@ -152,7 +152,7 @@ const shown = value => (typeof value === 'string' ? JSON.stringify(value.slice(0
  * The first time of a timer, and the rule for the next ones.
  *
  * @param now the time of the cluster.
- * @param lateMax an `at` may be so much earlier.
+ * @param lateMax an `at` may be this much earlier.
  */
 function begin({ at, every, cron, timeZone, missed }, now, lateMax) {
   if (at !== undefined) {

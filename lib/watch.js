@@ -29,7 +29,7 @@ class Watch {
 
   /**
    * @param isLarge whether a container is too large to be copied.
-   * @param readsMax after so many the watch throws; without it, what is large is handed out as it is.
+   * @param readsMax after this many the watch throws; without it, what is large is handed out as it is.
    */
   constructor(isLarge, readsMax = undefined) {
     this.#isLarge = isLarge

@@ -17,7 +17,7 @@ pub(super) enum Event {
     Delivered(Vec<Delivery>),
     Stopped(Option<Error>),
     Loading,
-    /// A save began, with so many writes.
+    /// A save began, with this many writes.
     Saving(usize),
     /// A save began after one that failed.
     SavingAgain,

@@ -21,7 +21,7 @@ use crate::raft::{CallOutcome, Commits, CommittedAction, Delivery, Warning};
 const REFUSED_WITHOUT_REASON: &str =
     r#"{"message":"the method refused, for a reason that did not arrive as JSON"}"#;
 
-/// Arguments and actions of at least so many bytes travel beside the text: there each costs about as much as this many
+/// Arguments and actions of at least this many bytes travel beside the text: there each costs about as much as this many
 /// bytes do in the text.
 const BESIDE_BYTES_MIN: usize = 2 << 10;
 

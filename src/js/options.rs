@@ -110,7 +110,7 @@ fn secrets(given: Vec<GivenSecret>) -> Vec<Secret> {
     given.into_iter().map(|GivenSecret { id, secret }| Secret { id, secret }).collect()
 }
 
-/// How many ticks are at least so long.
+/// How many ticks are at least this long.
 pub fn ticks(milliseconds: u64, tick: Duration) -> u64 {
     milliseconds.div_ceil(tick.as_millis() as u64)
 }

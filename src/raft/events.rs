@@ -69,7 +69,7 @@ pub enum Input {
     PeerRefused(String),
     /// The channel's state changed. While this node's own channel does not work, the silence of others means nothing.
     Channel(ChannelState),
-    /// The application closes the node: leave gracefully, for at most so many ticks, then stop. `leaves`: give up the
+    /// The application closes the node: leave gracefully, for at most this many ticks, then stop. `leaves`: give up the
     /// replica, because this incarnation will not return.
     Close { ticks: u64, leaves: bool },
 }
@@ -104,7 +104,7 @@ pub struct TakenSnapshot {
     pub state: Result<Bytes, String>,
     /// How long it occupied JavaScript, in one or many slices.
     pub micros: u64,
-    /// The longest of these slices: JavaScript was blocked for so long.
+    /// The longest of these slices: JavaScript was blocked for this long.
     pub longest_micros: u64,
 }
 

@@ -22,7 +22,7 @@ pub struct Options {
     pub election_timeout_ticks_max: u64,
     /// A leader's heartbeat, and the pace of Discover while founding.
     pub heartbeat_ticks: u64,
-    /// A snapshot is taken when so many entries, or bytes of actions, are in the log since the last one.
+    /// A snapshot is taken when this many entries, or bytes of actions, are in the log since the last one.
     pub snapshot_entries: u64,
     pub snapshot_bytes: u64,
     /// The size of a snapshot's chunks.
@@ -43,7 +43,7 @@ pub struct Options {
     pub tick_micros: u64,
     /// Distinguishes this process from any other of the same incarnation.
     pub nonce: u64,
-    /// A member that is silent for so many ticks loses its session. `None`: there are no sessions.
+    /// A member that is silent for this many ticks loses its session. `None`: there are no sessions.
     pub session_timeout_ticks: Option<u64>,
     /// Feeds every random choice of this core: the same seed and inputs give the same work.
     pub seed: [u8; 32],

@@ -91,7 +91,7 @@ impl Waiting {
         Some(frame)
     }
 
-    /// Drops the oldest frames behind the first `kept` until so many more bytes fit, or none is left.
+    /// Drops the oldest frames behind the first `kept` until this many more bytes fit, or none is left.
     fn make_room(&mut self, bytes: usize, bytes_max: usize, kept: usize) {
         while self.bytes + bytes > bytes_max {
             let Some(oldest) = self.frames.remove(kept) else { return };

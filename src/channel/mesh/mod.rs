@@ -218,7 +218,7 @@ impl<N: Network> Shared<N> {
     /// How often names are resolved again while all is well: their records may change.
     const DISCOVERS_EVERY: Duration = Duration::from_secs(2);
 
-    /// An address that others gave is dialed for so long after the last of them gave it.
+    /// An address that others gave is dialed for this long after the last of them gave it.
     const LEARNED_IS_KEPT: Duration = Duration::from_secs(60);
 
     /// The task ends with the link at the latest.

@@ -32,7 +32,7 @@ use super::{
 
 /// How many frames wait in a connection over TLS while the server takes none. The rest waits, bounded, in the outbound
 /// queue, where the oldest are dropped. Replies that are outstanding need no bound of their own: nothing is kept for
-/// them but a place in a list, and the buffers of the sockets hold only so many commands.
+/// them but a place in a list, and the buffers of the sockets hold a limited number of commands.
 const FRAMES_IN_CONNECTION_MAX: usize = 64;
 
 /// A server and how to log in there.

@@ -131,7 +131,7 @@ impl Topics {
         &self.mine
     }
 
-    /// The command that keeps the marker for so long.
+    /// The command that keeps the marker for this long.
     pub(super) fn mark(&self, ttl: Duration) -> Cmd {
         let mut command = Cmd::new();
         command.arg("SET").arg(&self.marker).arg(Self::MARK).arg("PX").arg(ttl.as_millis() as u64);
@@ -159,7 +159,7 @@ impl Topics {
         }
     }
 
-    /// The command that keeps the note for so long.
+    /// The command that keeps the note for this long.
     pub(super) fn keep_note(&self, note: &[u8], ttl: Duration) -> Cmd {
         let mut command = Cmd::new();
         command.arg("SET").arg(&self.note).arg(note).arg("PX").arg(ttl.as_millis() as u64);

@@ -27,7 +27,7 @@ pub const FOUNDING_TERM: u64 = 1;
 pub enum Context {
     /// `data` is an action, or empty if the call only changes timers.
     Request(Request),
-    /// The cluster is to have so many voters, unless an entry after this index has resized it.
+    /// The cluster is to have this many voters, unless an entry after this index has resized it.
     Resize { cluster_size: u32, after: u64 },
     /// Every node hashes the state that it has here.
     Check,

@@ -212,7 +212,7 @@ impl Log {
         self.entries_from(first.max(self.compacted.index + 1)).map(size).sum()
     }
 
-    /// Drops the entries that the snapshot covers, except for those behind `needed` and at most so many entries and
+    /// Drops the entries that the snapshot covers, except for those behind `needed` and at most this many entries and
     /// bytes. Returns where the log begins now.
     pub fn compact_behind_snapshot(
         &mut self,

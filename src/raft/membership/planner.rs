@@ -23,7 +23,7 @@ pub struct ClusterView {
     pub has_transfer_target: bool,
     pub members: Vec<MemberView>,
     pub newcomers: Vec<Newcomer>,
-    /// After so many silent ticks a member counts as dead; after `absent_ticks` if a new incarnation has its id.
+    /// After this many silent ticks a member counts as dead; after `absent_ticks` if a new incarnation has its id.
     pub dead_ticks: u64,
     pub absent_ticks: u64,
 }

@@ -43,11 +43,11 @@ pub(super) struct Hibernation {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
-    /// As a leader: for so many ticks more the group must be idle.
+    /// As a leader: for this many ticks more the group must be idle.
     Awake {
         idle_ticks_left: u64,
     },
-    /// As a leader that is awake: the members that have confirmed, after so many ticks.
+    /// As a leader that is awake: the members that have confirmed, after this many ticks.
     Offering {
         ticks: u64,
         confirmed: BTreeSet<RaftId>,

@@ -29,7 +29,7 @@ pub struct Network {
     pub loss: u64,
     /// Of 100 frames, so many arrive twice.
     pub repeats: u64,
-    /// A frame takes up to so many ticks.
+    /// A frame takes up to this many ticks.
     pub delay_ticks_max: u64,
     /// Of 100 frames, so many take up to [`STRAGGLER_TICKS_MAX`] instead: long enough to outlive a leader.
     pub stragglers: u64,

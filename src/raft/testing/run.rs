@@ -228,7 +228,7 @@ impl Run {
         self.note_ends();
     }
 
-    /// Now and then, up to so many bytes more; small sizes are as frequent as large ones.
+    /// Now and then, up to this many bytes more; small sizes are as frequent as large ones.
     fn padding(&mut self, bytes_max: usize) -> String {
         let (is_large, bytes) = (self.cluster.roll(40) == 0, 1 << self.cluster.roll(21));
         let is_large = is_large && self.cluster.is_large && Fault::Sizes.strikes();

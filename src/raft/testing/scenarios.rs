@@ -54,7 +54,7 @@ impl Scenario {
             .then(|| leader.0.clone())
     }
 
-    /// The leader of a cluster with so many members, regardless of other running nodes.
+    /// The leader of a cluster with this many members, regardless of other running nodes.
     pub fn leader_among(&self, count: usize) -> Option<String> {
         let statuses = self.cluster.statuses();
         let mut leaders = statuses.iter().filter(|(_, status)| status.role == Role::Leader);

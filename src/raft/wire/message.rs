@@ -96,7 +96,7 @@ pub enum MembershipMessage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SnapshotMessage {
     Chunk(Chunk),
-    /// "Of this transfer I have so many bytes, and these parts behind them"; all of them: the snapshot is installed.
+    /// "Of this transfer I have this many bytes, and these parts behind them"; all of them: the snapshot is installed.
     ChunkReceived {
         transfer: u64,
         bytes: u64,
@@ -148,7 +148,7 @@ pub enum LivenessMessage {
     AppProbeReply,
     /// From the leader to all: the silent members, and for how many ticks. The information survives a change of leader.
     Unreachable { members: Vec<(RaftId, u64)> },
-    /// From the leader to all: "have you not heard these members for so long?" Their sessions would end.
+    /// From the leader to all: "have you not heard these members for this long?" Their sessions would end.
     SilenceQuery { milliseconds: u64, members: Vec<RaftId> },
     /// "I have not heard these."
     SilenceReply { members: Vec<RaftId> },

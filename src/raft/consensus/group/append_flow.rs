@@ -201,7 +201,7 @@ fn piece_of(entries: &[WireEntry], piece: usize) -> (usize, usize) {
     (1 + more.count(), bytes)
 }
 
-/// Keeps so many entries in an append, and returns one with the others.
+/// Keeps this many entries in an append, and returns one with the others.
 fn cut(message: &mut RaftMessage, count: usize) -> RaftMessage {
     let entries = message.entries.split_off(count);
     let last = message.entries.last().expect("a piece has an entry");
