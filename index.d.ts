@@ -440,8 +440,8 @@ declare namespace conflux {
      */
     peers: readonly string[] | (() => readonly string[] | Promise<readonly string[]>)
     /**
-     * Encrypts the connections by TLS 1.3, and lets in only nodes with a certificate of the same authority. Default: not
-     * encrypted, and every process that can connect is let in, unless there is a `secret`.
+     * Encrypts the connections by TLS 1.3, and accepts only nodes with a certificate of the same authority. Default:
+     * not encrypted, and every process that can connect is accepted, unless there is a `secret`.
      */
     tls?: PeerTls | undefined
   }
@@ -455,11 +455,11 @@ declare namespace conflux {
     /** This node's certificate, for both server and client authentication, followed by intermediate ones. */
     cert: string
     key: string
-    /** The authorities whose certificates are let in. */
+    /** The authorities whose certificates are accepted. */
     ca: string
     /**
      * DNS names or URIs: a peer's certificate must have one of them as a subject alternative name. Default: every
-     * certificate of the authorities is let in.
+     * certificate of the authorities is accepted.
      */
     allow?: readonly string[] | undefined
   }
