@@ -23,9 +23,10 @@
  * @typeParam State the state; inferred from `initialState`, or else from what `reduce` returns. `conflux<State>({ … })`
  * names it, and leaves the methods unchecked: TypeScript infers all type arguments or none. Prefer `initialState`.
  * @typeParam Methods the methods; inferred from the options.
- * @returns an open node, synchronously. The node finds the others by itself; `node.ready()` waits for that.
- * `require('conflux')` itself throws `ERR_CONFLUX_NO_BINARY` where this platform's native addon is missing or does not
- * load; the message says why, or names the platform, the package that carries the addon, and the command that builds it.
+ * @returns an open node, synchronously. The node finds the others without your help; `node.ready()` waits for that.
+ * `require('conflux')` itself throws `ERR_CONFLUX_NO_BINARY` where this platform's native addon is missing or does
+ * not load; the message says why, or names the platform, the package that carries the addon, and the command that
+ * builds it.
  *
  * @throws `ERR_CONFLUX_INVALID_OPTIONS`: one message with all faults; `error.faults` lists them.
  * @throws `ERR_CONFLUX_REDUCER`: the reducer threw while making the initial state; `error.cause` is what it threw. Or
@@ -189,9 +190,9 @@ declare namespace conflux {
     clusterSize: number
 
     /**
-     * Whether this node may vote. With `false` it never founds a cluster and never becomes a voter, also if a voter is
-     * lost: it receives everything, makes calls and serves reads, for example in a short-lived process. `clusterSize` is
-     * the same on all nodes; so many that may vote must be there to found the cluster.
+     * Whether this node may vote. With `false` it never founds a cluster and never becomes a voter, even if a voter
+     * is lost: it receives everything, makes calls and serves reads, for example in a short-lived process.
+     * `clusterSize` is the same on all nodes; that many nodes that may vote must be running to found the cluster.
      *
      * The cluster remembers the value with which a node was admitted: a node with storage keeps it when it restarts.
      * `recover` may make any survivor a voter. Default: true.
@@ -312,12 +313,12 @@ declare namespace conflux {
      * What happens when half of the voters or more are lost, so that nothing can be committed.
      *
      * - `'wait'`: the other nodes wait for them, or for `node.recover`.
-     * - `{ recoverAfter }`: after so many milliseconds without a quorum the surviving nodes do what `node.recover` does,
-     *   by themselves. Actions that only the missing nodes had are lost, even acknowledged ones. The warning
-     *   `WARN_CONFLUX_RECOVERED` reports it. At least 10 times `electionTimeout.max`, at most 2147483647; only time in which
-     *   the channel works counts. This trades safety for availability: voters that were only frozen or partitioned may
-     *   have acknowledged actions meanwhile. When they return, the recovered cluster wins, and those actions are lost
-     *   (`WARN_CONFLUX_SUPERSEDED`).
+     * - `{ recoverAfter }`: after this many milliseconds without a quorum the surviving nodes do what `node.recover`
+     *   does, without an operator. Actions that only the missing nodes had are lost, even acknowledged ones. The
+     *   warning `WARN_CONFLUX_RECOVERED` reports it. At least 10 times `electionTimeout.max`, at most 2147483647;
+     *   only time in which the channel works counts. This trades safety for availability: voters that were only
+     *   frozen or partitioned may have acknowledged actions meanwhile. When they return, the recovered cluster wins,
+     *   and those actions are lost (`WARN_CONFLUX_SUPERSEDED`).
      *
      * Default: `'wait'`.
      */
@@ -325,9 +326,10 @@ declare namespace conflux {
 
     /**
      * Gives each member a session, so that the log decides which nodes are present (docs/coordination.md). A session
-     * starts when a member is admitted, and ends when the member closes, is removed, restarts, or when a majority has not
-     * heard it for `timeout` milliseconds: at least 3 times `electionTimeout.max`, at most 3600000; the timeout of the
-     * leader in office counts. `true` is the default timeout: 2000, or 3 times `electionTimeout.max` if that is longer.
+     * starts when a member is admitted, and ends when the member closes, is removed, restarts, or when a majority has
+     * not heard it for `timeout` milliseconds: at least 3 times `electionTimeout.max`, at most 3600000; the timeout
+     * of the present leader counts. `true` is the default timeout: 2000, or 3 times `electionTimeout.max` if that is
+     * longer.
      *
      * The reducer receives a `SessionAction` for each start and end; declare it in the type of your actions. If it throws
      * on one, the warning `WARN_CONFLUX_REDUCER_THREW` reports it, the session starts or ends all the same, and no node
@@ -383,8 +385,8 @@ declare namespace conflux {
   interface CommonChannelOptions {
     /**
      * Encrypts and authenticates every frame. Nodes meet only with the same secret (`WARN_CONFLUX_SECRET_MISMATCH`).
-     * Default: none; then every client that reaches the channel can read and forge what nodes say. See docs/channels.md and
-     * SECURITY.md.
+     * Default: none; then every client that reaches the channel can read and forge the messages of nodes. See
+     * docs/channels.md and SECURITY.md.
      */
     secret?: Secret | undefined
   }
@@ -438,8 +440,8 @@ declare namespace conflux {
      */
     peers: readonly string[] | (() => readonly string[] | Promise<readonly string[]>)
     /**
-     * Encrypts the connections by TLS 1.3, and lets in only nodes with a certificate of the same authority. Default: not
-     * encrypted, and every process that can connect is let in, unless there is a `secret`.
+     * Encrypts the connections by TLS 1.3, and accepts only nodes with a certificate of the same authority. Default:
+     * not encrypted, and every process that can connect is accepted, unless there is a `secret`.
      */
     tls?: PeerTls | undefined
   }
@@ -453,11 +455,11 @@ declare namespace conflux {
     /** This node's certificate, for both server and client authentication, followed by intermediate ones. */
     cert: string
     key: string
-    /** The authorities whose certificates are let in. */
+    /** The authorities whose certificates are accepted. */
     ca: string
     /**
      * DNS names or URIs: a peer's certificate must have one of them as a subject alternative name. Default: every
-     * certificate of the authorities is let in.
+     * certificate of the authorities is accepted.
      */
     allow?: readonly string[] | undefined
   }
@@ -525,10 +527,10 @@ declare namespace conflux {
 
   type RedisTls = boolean | { ca?: string | undefined; cert?: string | undefined; key?: string | undefined }
   /**
-   * Your own channel, over whatever your nodes can reach each other by. A channel may lose, repeat, delay and reorder
-   * frames; it must never alter a frame, nor deliver it to a node that it is not for. A frame has up to 2 MiB. Lost frames
-   * cost time: a channel should lose them only when something fails. `channelContract` of `conflux/testing` tests all of
-   * that; docs/channels.md has an example.
+   * Your own channel, over a transport by which your nodes can reach each other. A channel may lose, repeat, delay
+   * and reorder frames; it must never alter a frame, nor deliver it to a node that it is not for. A frame has up to 2
+   * MiB. Lost frames cost time: a channel should lose them only when something fails. `channelContract` of
+   * `conflux/testing` tests all of that; docs/channels.md has an example.
    */
   interface CustomChannel extends CommonChannelOptions {
     name: 'custom'
@@ -540,11 +542,12 @@ declare namespace conflux {
      * channel is broken with that cause (`WARN_CONFLUX_CHANNEL_BROKEN`), and is tried again after 20 ms to 1 s.
      *
      * @param self this node's name on the channel: an opaque string of letters, digits and hyphens, unique.
-     * @param deliver to be called for each frame that arrives for this node, at any time until `close`, even before `join`
-     *   returns. It copies the bytes, and throws a `TypeError` (`ERR_CONFLUX_INVALID_ARGUMENT`) for what is no
-     *   `Uint8Array`. Afterwards it does nothing.
-     * @param report tells conflux, which else takes the channel for working, that it is broken (an error or a text: the
-     *   cause), or works again (`null`). While it is broken, silence of other nodes does not count against them.
+     * @param deliver to be called for each frame that arrives for this node, at any time until `close`, even before
+     *   `join` returns. It copies the bytes, and throws a `TypeError` (`ERR_CONFLUX_INVALID_ARGUMENT`) for anything
+     *   but a `Uint8Array`. Afterwards it does nothing.
+     * @param report informs conflux that the channel is broken (an error or a text: the cause), or works again
+     *   (`null`); without it, the channel counts as working. While it is broken, silence of other nodes does not
+     *   count against them.
      */
     join(
       self: string,
@@ -590,9 +593,9 @@ declare namespace conflux {
      * instead of `Date.now()` agree on the order of times across leaders: it never falls below the time of an earlier
      * action, whatever the clocks of the machines say. All calls that are evaluated together have one time.
      *
-     * It is the wall clock of the leader. Where that is more than a second away from what the cluster's time should be, as
-     * after a step of the clock, the cluster's time goes on, at most 5 % faster or slower, until they meet; the leader
-     * warns (`WARN_CONFLUX_CLOCK_JUMP`). See docs/coordination.md.
+     * It is the wall clock of the leader. If that is more than a second away from the time that the cluster expects,
+     * for example after the clock was set, the cluster's time continues, at most 5 % faster or slower, until they
+     * meet; the leader warns (`WARN_CONFLUX_CLOCK_JUMP`). See docs/coordination.md.
      *
      * @throws `ERR_CONFLUX_NOT_IN_METHOD`: the method has returned. Likewise below.
      */
@@ -647,12 +650,12 @@ declare namespace conflux {
     /** Its arguments: at most 64 KiB as JSON. Default: none. */
     args?: readonly unknown[] | undefined
     /**
-     * What happens with times at which no leader could fire: all nodes were down, the quorum was lost, or the leader's
-     * JavaScript was blocked.
+     * What happens to times at which no leader could fire, because all nodes were down, the quorum was lost, or the
+     * leader's JavaScript was blocked.
      *
      * - `'once'`: the timer fires once for all of them; `this.scheduledAt` is the first.
      * - `'all'`: it fires once for each of them.
-     * - `'none'`: what is more than 5 seconds late is left out.
+     * - `'none'`: times that are more than 5 seconds late are skipped.
      *
      * Default: `'once'`.
      */
@@ -666,7 +669,7 @@ declare namespace conflux {
         timeZone?: undefined
       }
     | {
-        /** Every so many milliseconds, from now on: an integer from 10. Each firing is an entry of the log. */
+        /** The period in milliseconds, from now on: an integer from 10. Each firing is an entry of the log. */
         every: number
         at?: undefined
         cron?: undefined
@@ -769,11 +772,11 @@ declare namespace conflux {
 
     /**
      * Calls `run` whenever this node has become the leader and has applied everything that was committed before. Use
-     * `signal` to stop when it leads no longer, and pass `token` to whatever the work changes: a node that was paused may
-     * work on for a moment while the next leader works already, and only the token tells them apart
-     * (docs/coordination.md). A run that ends early is not repeated before the next leadership, and the next one begins
-     * when the last has ended. What a run throws, or rejects with, is an uncaught exception, except for an `AbortError`
-     * after `signal` is aborted.
+     * `signal` to stop when it no longer leads, and pass `token` to the resources that the work changes: a node that
+     * was paused may continue to work for a moment while the next leader already works, and only the token
+     * distinguishes the two (docs/coordination.md). A run that ends early is not repeated before the next leadership,
+     * and the next one begins when the last has ended. An exception or rejection of a run is an uncaught exception,
+     * except for an `AbortError` after `signal` is aborted.
      *
      * @returns `stop`: aborts the signal; its promise resolves when the run has ended. `close` aborts it too, and does not
      *   wait for the run.
@@ -787,13 +790,14 @@ declare namespace conflux {
      * committed and known to this node. Timers are part of the replicated state: they survive the death of leaders, and with
      * `storage` that of all nodes. Each firing is applied exactly once.
      *
-     * A timer of the same name is replaced; its firings until then count. `this` in the method has `timer` and `scheduledAt`.
-     * If the method returns nothing, refuses or throws, the firing is over all the same, and the timer goes on with its
-     * next time (`WARN_CONFLUX_TIMER_FAILED`). If a leader lacks the method, the firing waits for one that has it.
+     * A timer of the same name is replaced; its firings until then count. `this` in the method has `timer` and
+     * `scheduledAt`. If the method returns nothing, refuses or throws, the firing is over all the same, and the timer
+     * continues with its next time (`WARN_CONFLUX_TIMER_FAILED`). If a leader lacks the method, the firing waits for
+     * one that has it.
      *
      * @param name of the timer: a non-empty string of at most 256 bytes.
-     * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `outcome: 'not-applied'`: the name or an option is wrong, a cron
-     *   expression or time zone is none, or `at` is past; the message says what.
+     * @throws {PerformError} `ERR_CONFLUX_INVALID_ARGUMENT`, `outcome: 'not-applied'`: the name or an option is
+     *   wrong, a cron expression or time zone is invalid, or `at` is in the past; the message says what.
      * @throws {PerformError} `ERR_CONFLUX_UNKNOWN_METHOD`, `ERR_CONFLUX_TOO_MANY_TIMERS` or `ERR_CONFLUX_TOO_LARGE`, as
      *   `this.schedule` in a method, `outcome: 'refused'`; or as `perform`. Likewise below.
      */
@@ -823,13 +827,14 @@ declare namespace conflux {
     subscribe(listener: (commit: Commit<Action<Methods> | undefined>) => void): () => void
 
     /**
-     * The committed actions in order, each once, as an async iterator: `for await (const { action, index, at }
-     * of node.commits())`. Nothing is queued for a reader that is slow: it reads on in the log of this node, which reaches
-     * back to the last snapshot or a little further (`snapshot`). `break`, the signal, and the end of the node end it;
-     * the failure of the node is thrown.
+     * The committed actions in order, each once, as an async iterator: `for await (const { action, index, at } of
+     * node.commits())`. Nothing is queued for a slow reader: it continues in the log of this node, which reaches back
+     * to the last snapshot or a little further (`snapshot`). `break`, the signal, and the end of the node end it; the
+     * failure of the node is thrown.
      *
-     * To go on after an interruption, pass `from: index + 1` of the last commit that was handled. To begin with a state,
-     * read `getState()` and `status().appliedIndex` in one turn of the event loop, and go on from `appliedIndex + 1`.
+     * To continue after an interruption, pass `from: index + 1` of the last commit that was handled. To begin with a
+     * state, read `getState()` and `status().appliedIndex` in one turn of the event loop, and continue from
+     * `appliedIndex + 1`.
      *
      * @param options.from the first index that counts; default: the commit after `getState()`.
      * @param options.signal ends it: `next()` rejects with an `AbortError`.
@@ -964,7 +969,7 @@ declare namespace conflux {
     close(callback: (error: null) => void): void
     close(options: CloseOptions | null | undefined, callback: (error: null) => void): void
 
-    /** This node's present view of itself and of the others, as a new plain object. */
+    /** What this node knows about itself and the others at present, as a new plain object. */
     status(): Status
 
     /** `JSON.stringify(node)` gives the status, and `console.log(node)` shows it. The state is not part of it. */
@@ -1076,7 +1081,7 @@ declare namespace conflux {
     timeout?: number | null | undefined
     /** Aborts the call: it rejects with an `AbortError`. */
     signal?: Signal | null | undefined
-    /** So many more voters may crash. Default: 0. */
+    /** How many more voters must be able to crash. Default: 0. */
     faultTolerance?: number | null | undefined
   }
 
@@ -1152,8 +1157,8 @@ declare namespace conflux {
      *
      * - `ERR_CONFLUX_RESOURCES`: the operating system refused a thread for the storage. (If it refuses a thread or an event
      *   queue for the first node of a process, `conflux(options)` throws this error.)
-     * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`; the message says whether it is in this
-     *   process. A node of this process that is closing is waited for instead.
+     * - `ERR_CONFLUX_DUPLICATE_ID`: another live node of the cluster has this `id`; the message says whether it is in
+     *   this process. If that node is in this process and is closing, this node waits for it instead.
      * - `ERR_CONFLUX_OTHER_CLUSTER`: its cluster has no leader, and another cluster on the channel has one.
      * - `ERR_CONFLUX_OTHER_APPLICATION`: the cluster on its channel belongs to another application.
      * - `ERR_CONFLUX_SESSIONS_REQUIRED`: the cluster has sessions, and this node lacks the option `sessions`.
@@ -1248,7 +1253,7 @@ declare namespace conflux {
         message: string
         reason: 'unsealed' | 'sealed' | 'unknownKey'
       }
-    /** A frame arrived that no node with the secret has sealed so. Once, until `setSecret`. */
+    /** A frame arrived that was altered, or that no node with the secret has sealed. Once, until `setSecret`. */
     | { code: 'WARN_CONFLUX_FORGED_FRAMES'; message: string; reason: 'forged' }
     /** The secret of this node has fewer than 16 bytes. */
     | { code: 'WARN_CONFLUX_WEAK_SECRET'; message: string; bytes: number }
@@ -1274,8 +1279,8 @@ declare namespace conflux {
     /** Half of the voters or more are missing: nothing can be committed. */
     | { code: 'WARN_CONFLUX_QUORUM_LOST'; message: string; voters: number; missing: string[] }
     /**
-     * The storage has not answered a write for so long. A leader transfers leadership to a node whose storage responds. The
-     * node still serves its callers, and counts for no majority until its storage responds.
+     * The storage has not answered a write for `milliseconds`. A leader transfers leadership to a node whose storage
+     * responds. The node still serves its callers, and counts for no majority until its storage responds.
      */
     | { code: 'WARN_CONFLUX_STORAGE_SLOW'; message: string; milliseconds: number }
     /** A process with a copy or an older state of the directory of the member `id` was refused. */
@@ -1375,7 +1380,7 @@ declare namespace conflux {
 
   type WarningCode = Warning['code']
 
-  /** Why a call was rejected. `conflux.isPerformError(error)` tells it from anything else. */
+  /** Why a call was rejected. `conflux.isPerformError(error)` recognizes it. */
   interface PerformError extends Error {
     /** Stable: one of conflux's own, or the method's. */
     code: ErrorCode | (string & {})

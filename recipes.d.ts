@@ -178,11 +178,11 @@ export interface Locks {
 export interface LockOptions {
   /** `'read'`: beside other readers, but no writer. Default: `'write'`. */
   mode?: 'write' | 'read' | undefined
-  /** Makes it a semaphore with so many permits. It must be the same for all requests as long as the key is in use. */
+  /** Makes it a semaphore with this many permits. It must be the same for all requests as long as the key is in use. */
   limit?: number | undefined
   /** How many permits of a semaphore. Default: 1. */
   permits?: number | undefined
-  /** A lease of so many milliseconds, which begins with the grant. Default: none. */
+  /** A lease of this many milliseconds, which begins with the grant. Default: none. */
   duration?: number | undefined
   /** Whether it ends with the session of this node. Default: true without a `duration`, false with one. */
   session?: boolean | undefined
@@ -213,7 +213,7 @@ export interface Lock {
    */
   readonly signal: AbortSignal
   /**
-   * Whether the lease lasts for so many more milliseconds, as far as this node knows. The lease is measured from before
+   * Whether the lease lasts for this many more milliseconds, as far as this node knows. The lease is measured from before
    * the call that began it. After a change of the leader, the time of the cluster may be up to a second ahead. Without a
    * lease: whether the lock is held, as far as this node knows.
    */

@@ -15,7 +15,7 @@ test('the package is one function', () => {
   assert.deepEqual(Object.keys(conflux), ['isPerformError'])
 })
 
-test('isPerformError tells what a call was rejected with from everything else', async t => {
+test('isPerformError recognizes the rejection of a call and nothing else', async t => {
   const node = openOne(t, { methods: { no: () => new Error('no') } })
   const refused = await rejection(node.perform('no'))
   const invalid = await rejection(node.perform('no', 'not an array'))

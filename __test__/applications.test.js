@@ -30,15 +30,15 @@ const opened = new Set()
 
 /** `open(id, options)` for the nodes of one channel, and a list of their warnings and errors. */
 function channelOf(t, channel, given = {}) {
-  const told = []
+  const reports = []
   const open = (id, options) => {
     const node = openNode(t, { id, clusterSize: 3, channel, ...given, ...options })
     opened.add(node)
-    node.on('warning', warning => told.push({ ...warning, at: id }))
-    node.on('error', error => told.push({ at: id, code: error.code, message: error.message }))
+    node.on('warning', warning => reports.push({ ...warning, at: id }))
+    node.on('error', error => reports.push({ at: id, code: error.code, message: error.message }))
     return node
   }
-  return { open, told }
+  return { open, reports }
 }
 
 const memory = () => ({ name: 'memory', channelName: `here-${randomUUID()}` })
@@ -63,7 +63,7 @@ function assertNamesBoth({ code, message }, channelName, ...names) {
 for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
   test(`over ${name}, a node that has no method in common with a cluster is refused`, async t => {
     const channel = await channelFor(t)
-    const { open, told } = channelOf(t, channel)
+    const { open, reports } = channelOf(t, channel)
     const nodes = ['a', 'b', 'c'].map(id => open(id, shop))
     await Promise.all(nodes.map(node => node.ready()))
     await nodes[0].perform('order', ['book'])
@@ -72,7 +72,7 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
     assertNamesBoth(stranger.status().failure, channel.channelName, 'say', 'order', 'cancel')
     const { leader } = await elected(nodes)
     await until('the leader is warned', () =>
-      told.some(({ at, code, who }) => {
+      reports.some(({ at, code, who }) => {
         const isLeaders = at === leader.status().id && code === 'WARN_CONFLUX_OTHER_APPLICATION'
         return isLeaders && who === 'node `z`'
       })
@@ -105,13 +105,13 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
 
   test(`over ${name}, nodes of two applications do not found a cluster together, and warn`, async t => {
     const channel = await channelFor(t)
-    const { open, told } = channelOf(t, channel)
+    const { open, reports } = channelOf(t, channel)
     const shops = ['a', 'b'].map(id => open(id, shop))
     const chats = ['y', 'z'].map(id => open(id, chat))
     for (const node of [...shops, ...chats]) {
       const { id } = node.status()
       await until('it is warned', () =>
-        told.some(one => one.at === id && one.code === 'WARN_CONFLUX_OTHER_APPLICATION')
+        reports.some(one => one.at === id && one.code === 'WARN_CONFLUX_OTHER_APPLICATION')
       )
     }
     assert.ok([...shops, ...chats].every(node => node.status().cluster === null))
@@ -124,13 +124,13 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
 
   test(`over ${name}, as many of two applications at once end up in no cluster with each other`, async t => {
     const channel = await channelFor(t)
-    const { open, told } = channelOf(t, channel)
+    const { open, reports } = channelOf(t, channel)
     const ids = ['a', 'b', 'c']
     // The same ids on both sides: they stand for different nodes.
     const sides = [shop, chat].map(application => ids.map(id => open(id, application)))
     await until('each is in a cluster of its own, or refused', () => {
       const isSettled = node => node.status().state === 'failed' || node.status().leader !== null
-      return sides.flat().every(isSettled) && told.length > 0
+      return sides.flat().every(isSettled) && reports.length > 0
     })
     for (const nodes of sides) {
       const living = nodes.filter(node => node.status().state === 'open')
@@ -140,12 +140,12 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
       nodes => new Set(nodes.map(node => node.status().cluster).filter(Boolean))
     )
     assert.ok([...shops].every(cluster => !chats.has(cluster)))
-    assert.ok(told.some(({ code }) => code.includes('OTHER_APPLICATION')))
+    assert.ok(reports.some(({ code }) => code.includes('OTHER_APPLICATION')))
   })
 
   test(`over ${name}, the option may be deployed for the first time, and nodes without methods join`, async t => {
     const channel = await channelFor(t)
-    const { open, told } = channelOf(t, channel)
+    const { open, reports } = channelOf(t, channel)
     let nodes = ['a', 'b', 'c'].map(id => open(id, shop))
     await Promise.all(nodes.map(node => node.ready()))
     for (const id of ['d', 'e', 'f']) {
@@ -159,13 +159,13 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
     await observer.perform('order', ['book'])
     assert.deepEqual(observer.getState(), ['book'])
     assert.deepEqual(
-      told.filter(({ code }) => code.includes('OTHER')),
+      reports.filter(({ code }) => code.includes('OTHER')),
       []
     )
   })
 
   test(`over ${name}, rolling deploys of fresh processes change all methods and lose nothing`, async t => {
-    const { open, told } = channelOf(t, await channelFor(t))
+    const { open, reports } = channelOf(t, await channelFor(t))
     const things = []
     let nodes = ['a', 'b', 'c'].map(id => open(id, { ...withMethods('m0', 'm1'), version: '0' }))
     for (let deploy = 0; deploy <= DEPLOYS; deploy++) {
@@ -184,7 +184,7 @@ for (const [name, channelFor] of Object.entries({ memory, Redis: redis })) {
     await nodes[0].sync()
     assert.deepEqual(nodes[0].getState(), things)
     assert.deepEqual(
-      told.filter(({ code }) => code.includes('OTHER')),
+      reports.filter(({ code }) => code.includes('OTHER')),
       []
     )
     t.diagnostic(`${DEPLOYS} deploys, ${things.length} actions, 0 lost`)
@@ -200,14 +200,14 @@ function directory(t) {
 /** Three durable nodes: `open(id, application)`. */
 function durable(t) {
   const folder = directory(t)
-  const { open, told } = channelOf(t, memory())
+  const { open, reports } = channelOf(t, memory())
   const openDurable = (id, application) =>
     open(id, { ...application, storage: { path: path.join(folder, id) } })
-  return { open: openDurable, told }
+  return { open: openDurable, reports }
 }
 
 test('rolling restarts from disk change all methods and lose nothing', async t => {
-  const { open, told } = durable(t)
+  const { open, reports } = durable(t)
   const things = []
   const nodes = ['a', 'b', 'c'].map(id => open(id, { ...withMethods('m0', 'm1'), version: '0' }))
   for (let deploy = 1; deploy <= DEPLOYS; deploy++) {
@@ -224,7 +224,7 @@ test('rolling restarts from disk change all methods and lose nothing', async t =
   await nodes[0].sync()
   assert.deepEqual(nodes[0].getState(), things)
   assert.deepEqual(
-    told.filter(({ code }) => code.includes('OTHER')),
+    reports.filter(({ code }) => code.includes('OTHER')),
     []
   )
   await Promise.all(nodes.map(node => node.close()))
@@ -255,14 +255,14 @@ test('a node that comes back from its disk as another application is refused und
 })
 
 test('other methods without another version are warned about once, with what is missing on which side', async t => {
-  const { open, told } = channelOf(t, memory())
+  const { open, reports } = channelOf(t, memory())
   const nodes = ['a', 'b', 'c'].map(id => open(id, shop))
   await Promise.all(nodes.map(node => node.ready()))
   const { leader } = await elected(nodes)
   const newer = open('d', withMethods('order', 'refund'))
   await newer.ready()
-  const others = () => told.filter(({ code }) => code === 'WARN_CONFLUX_OTHER_METHODS')
-  await until('both sides are told', () => others().length >= 2)
+  const others = () => reports.filter(({ code }) => code === 'WARN_CONFLUX_OTHER_METHODS')
+  await until('both sides report it', () => others().length >= 2)
   const byLeader = others().find(({ id }) => id === 'd')
   assert.deepEqual([byLeader.ours, byLeader.theirs], ['`cancel`', '`refund`'])
   const next = nodes.find(node => node !== leader)

@@ -158,5 +158,5 @@ process.on('message', async ({ verb, question, argument }) => {
   if (process.connected) process.send(reply)
 })
 
-// Whoever started this process is gone.
+// The process that started this one has ended.
 process.once('disconnect', () => process.exit())

@@ -133,7 +133,7 @@ process.on('message', async ({ verb, question, argument, ...rest }) => {
 // As an orchestrator ends a process.
 process.once('SIGTERM', close)
 
-// Whoever asked is gone, unless this process has left by itself.
+// The process that asked has ended, unless this process ended first.
 process.once('disconnect', leave)
 
 async function close() {

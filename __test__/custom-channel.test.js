@@ -135,7 +135,7 @@ test('join that throws: the channel is broken with its message, and joined again
   const [broken, ...others] = nodes[0].warnings.filter(({ code }) => /CHANNEL/.test(code))
   assert.equal(broken.code, 'WARN_CONFLUX_CHANNEL_BROKEN')
   assert.equal(broken.cause, '`join` failed: no route to the broker')
-  // The same cause is not told again.
+  // The same cause is not reported again.
   assert.deepEqual(
     others.map(({ code }) => code),
     ['WARN_CONFLUX_CHANNEL_RESTORED']

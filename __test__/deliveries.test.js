@@ -256,7 +256,7 @@ test('a divergence without a listener is a warning, each time', t => {
   ])
 })
 
-test('a node with storage is read only after its replay, and tells its subscribers once', async t => {
+test('a node with storage is read only after its replay, and notifies its subscribers once', async t => {
   const { node, deliver } = scripted(t, { storage: { path: 'x' } })
   const seen = []
   node.subscribe(() => seen.push(node.getState()))
@@ -399,7 +399,7 @@ test('a quorum that is lost shows who is missing, until the node has ended', t =
   assert.deepEqual(node.status().quorum, { lost: false, missing: [] })
 })
 
-test('close tells the core how long it may take, and whether the membership is given up', t => {
+test('close passes its timeout to the core, and whether the membership is given up', t => {
   for (const [given, args, expected] of [
     [{}, [], [2000, true]],
     [{ storage: { path: 'x' } }, [], [2000, false]],

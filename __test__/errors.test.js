@@ -203,15 +203,16 @@ test('what a method throws of itself is a warning on the leader, with its stack,
   assert.equal(errors[4].remoteStack, undefined)
   assert.equal(reducer.code, 'ERR_CONFLUX_REDUCER')
   assert.match(reducer.remoteStack, /^TypeError: .*\n\s+at (Object\.)?reduce \(/)
-  const told = warnings[nodes.indexOf(leader)]
+  const reported = warnings[nodes.indexOf(leader)]
   assert.deepEqual(
-    told.map(({ code, method }) => [code, method]),
+    reported.map(({ code, method }) => [code, method]),
     [
       ['WARN_CONFLUX_METHOD_THREW', 'typo'],
       ['WARN_CONFLUX_METHOD_THREW', 'wrong'],
       ['WARN_CONFLUX_REDUCER_THREW', 'append']
     ]
   )
-  for (const { message, stack } of told) assert.ok(stack.includes('\n') && message.endsWith(stack), message)
+  for (const { message, stack } of reported)
+    assert.ok(stack.includes('\n') && message.endsWith(stack), message)
   for (const node of followers) assert.deepEqual(warnings[nodes.indexOf(node)], [])
 })

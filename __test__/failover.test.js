@@ -23,7 +23,7 @@ const KILLS = Number(process.env.CONFLUX_KILLS ?? 3)
 const CLIENTS = 8
 const IN_FLIGHT = 25
 
-/** Held where so many kills make a quantile of it; otherwise told. */
+/** Asserted only if enough kills make it a quantile; otherwise printed. */
 const HELD_FROM_KILLS = 100
 const P50_MS_MAX = 1000
 const P99_MS_MAX = 2000
@@ -89,7 +89,7 @@ test('the printed example runs in three terminals, and survives the kill of one'
   await Promise.all(terminals.slice(1).map(terminal => terminal.shows('one two three four')))
 })
 
-/** Somebody who types lines into a program and reads what it prints. */
+/** A user who types lines into a program and reads its output. */
 class Terminal {
   #child
   #output = ''

@@ -124,12 +124,12 @@ test(`${INJECTIONS} reducers that differ on one node, each after a rolling chang
   const slowest = Math.max(...times)
   t.diagnostic(
     `${INJECTIONS} versions, each on three nodes, and as many injections; diverged after at most ` +
-      `${Math.round(slowest)} ms; nobody else was accused`
+      `${Math.round(slowest)} ms; no other node was accused`
   )
   assert.ok(slowest <= DIVERGED_WITHIN_MS, `diverged only after ${slowest} ms`)
 })
 
-test(`${ALIKE} actions without a difference: nobody has diverged`, async t => {
+test(`${ALIKE} actions without a difference: no node diverges`, async t => {
   const count = { methods: { add: number => number }, reduce: (sum = 0, number) => sum + (number ?? 0) }
   const nodes = openCluster(t, 3, count)
   await elected(nodes)

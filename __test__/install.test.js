@@ -162,7 +162,7 @@ class Lane {
     return (await this.#cluster.members[0].ask('status')).commitIndex
   }
 
-  /** Nobody's log reaches back to now any more: behind a snapshot a quarter as many entries are kept as are between two. */
+  /** No log reaches back to this point any more: behind a snapshot a quarter as many entries are kept as are between two. */
   async #compaction() {
     const index = await this.#commitIndex()
     const founders = this.#cluster.members.slice(0, SIZE)

@@ -159,7 +159,7 @@ test('sync without a quorum ends when its time is over', async t => {
   assert.deepEqual(leader.getState(), [])
 })
 
-test('leadership goes to whom it is given', async t => {
+test('leadership goes to the member that is named', async t => {
   const open = cluster(t)
   const { leader, followers } = await founded(open)
   const [target, other] = followers

@@ -111,7 +111,7 @@ const BAD = {
       const read = a.find(([kind]) => kind === 'r')
       read.splice(3, 4, count, digest, 0, [null, 'two', null, null])
     },
-    /^a read of a saw 2 actions, when .* had told of 3$/
+    /^a read of a saw 2 actions, when .* had seen 3$/
   ],
   'a read of the future': [
     ({ lines: { a } }) => a.find(([kind]) => kind === 'r').splice(1, 2, 1, 2),
@@ -141,13 +141,13 @@ const BAD = {
     ({ lines: { b } }) => b.push([...line(b, 's', 'a:1')]),
     /^b went back from 3 actions to 1$/
   ],
-  'a gap that nobody was seen to fill': [
+  'a gap that no node was seen to fill': [
     ({ lines: { a, b } }) => [a, b].forEach(lines => drop(lines, line(lines, 's', 'b:1'))),
-    /^nobody was seen to apply action 2 of 3$/
+    /^no node was seen to apply action 2 of 3$/
   ],
-  'an action that nobody performed': [
+  'an action without a call': [
     ({ lines: { a } }) => a.push(['s', 900, 4, 'z:1', 1]),
-    /^z:1 was applied, and nobody performed it$/
+    /^z:1 was applied, but no call made it$/
   ]
 }
 
@@ -291,7 +291,7 @@ test('a fault that did not happen often enough fails the run', () => {
   const strikes = [
     ...Array.from({ length: 3 }, () => struck('kill', {})),
     ...Array.from({ length: 2 }, () => struck('cut', { leaderIn: 'minority' })),
-    // It began, and found nobody to strike.
+    // It began, and found no process to strike.
     struck('cut', null)
   ]
   assert.deepEqual(missingCoverage(faults, strikes), [

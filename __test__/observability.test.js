@@ -107,11 +107,11 @@ test('warnings and failures go to the logger instead of the process; listeners g
       }, 5)
     })
   `
-  const told = 'error ERR_CONFLUX_DUPLICATE_ID; '
+  const output = 'error ERR_CONFLUX_DUPLICATE_ID; '
   const quiet = await runScript(script(false))
-  assert.deepEqual(quiet, { code: 1, stdout: `${told}warn WARN_CONFLUX_WAITING_FOR_NODES\n`, stderr: '' })
+  assert.deepEqual(quiet, { code: 1, stdout: `${output}warn WARN_CONFLUX_WAITING_FOR_NODES\n`, stderr: '' })
   const heard = await runScript(script(true))
-  const expected = `${told}heard a warning; heard an error; warn WARN_CONFLUX_WAITING_FOR_NODES\n`
+  const expected = `${output}heard a warning; heard an error; warn WARN_CONFLUX_WAITING_FOR_NODES\n`
   assert.deepEqual(heard, { code: 0, stdout: expected, stderr: '' })
 })
 

@@ -157,7 +157,7 @@ for (const medium of ['memory', 'disk']) {
     }
     await Promise.all(nodes.map(node => node.sync()))
     const count = nodes[0].getState()
-    await until('all to be told', () => nodes.every(node => node.status().appliedIndex - others >= count))
+    await until('all to be reduced', () => nodes.every(node => node.status().appliedIndex - others >= count))
     isOver = true
     assert.equal(nodes[0].status().term, term, 'there was an election: the log holds another entry')
     assert.deepEqual(

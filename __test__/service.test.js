@@ -38,7 +38,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     async t => {
       const { services } = await startServices(t, ['a', 'b', 'c'])
       const [service, other] = services
-      await until('the process to be told', () => service.messages.includes('ready'))
+      await until('the message to arrive', () => service.messages.includes('ready'))
       const loaded = service.load(20)
       await delay(300)
 

@@ -120,10 +120,10 @@ test(
     }
 
     const { acknowledged } = await cluster.settle()
-    const told = ({ own, others }) => `${others} ms for the others, ${own} ms on the node itself`
+    const describe = ({ own, others }) => `${others} ms for the others, ${own} ms on the node itself`
     t.diagnostic(
       `${HANGS} hangs of ${IN_TIME_MS} to ${LONGEST_MS} ms; longest silence while a leader's disk hung: ` +
-        `${told(longest.leader)}; a follower's: ${told(longest.follower)}; ` +
+        `${describe(longest.leader)}; a follower's: ${describe(longest.follower)}; ` +
         `${needless} elections below the limit; ${acknowledged} acknowledged, 0 lost, 0 doubled`
     )
     await cluster.close()

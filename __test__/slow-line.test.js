@@ -54,14 +54,14 @@ async function open(t) {
 async function arrive(t, { cluster, line }, member) {
   const other = cluster.living.find(one => one !== member)
   let begun
-  const told = new Set()
+  const texts = new Set()
   await until(
     `${member.id} to have everything`,
     async () => {
       const [{ waitingFor, appliedIndex }, { commitIndex }] = await Promise.all(
         [member, other].map(one => one.ask('status'))
       )
-      if (waitingFor !== null) told.add(waitingFor)
+      if (waitingFor !== null) texts.add(waitingFor)
       if (waitingFor?.startsWith('receiving')) begun ??= Date.now()
       return waitingFor === null && appliedIndex > 0 && commitIndex - appliedIndex < LEVEL_ENTRIES
     },
@@ -72,8 +72,8 @@ async function arrive(t, { cluster, line }, member) {
     `${STATE_BYTES / 1e6} MB over ${(BYTES_PER_SECOND * 8) / 1e6} Mbit/s: all after ${time} ms, ` +
       `${(line.bytes / 1e6).toFixed(1)} MB sent`
   )
-  const progress = [...told].filter(text => /^receiving the state: \d+\.\d of \d+\.\d MB$/.test(text))
-  assert.ok(progress.length > 3, `it says how far it is: ${[...told].join('; ')}`)
+  const progress = [...texts].filter(text => /^receiving the state: \d+\.\d of \d+\.\d MB$/.test(text))
+  assert.ok(progress.length > 3, `it says how far it is: ${[...texts].join('; ')}`)
   assert.deepEqual(
     member.warnings.filter(({ code }) => code === 'WARN_CONFLUX_CHANNEL_BROKEN'),
     []

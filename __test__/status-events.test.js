@@ -7,7 +7,7 @@ const test = require('node:test')
 
 const { elected, openCluster, openOne, rejection, runScript, until } = require('./nodes')
 
-test('the status is a plain object that tells where the node stands', async t => {
+test('the status is a plain object that describes the node', async t => {
   const nodes = openCluster(t, 3)
   const { leader, followers } = await elected(nodes)
   await followers[0].perform('append', ['x'])

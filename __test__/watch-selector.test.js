@@ -153,7 +153,7 @@ test('what a selector or a listener throws is an uncaught exception, once the ot
   assert.deepEqual([code, stdout], [0, 'third 1\nuncaught selector\nuncaught listener\n'])
 })
 
-test('a node that comes back from its disk tells what is there once the log is replayed', async t => {
+test('a node that restarts from its disk reports its state once the log is replayed', async t => {
   const folder = makeFolder(t)
   const durable = { ...options, storage: { path: folder } }
   const before = openOne(t, durable)

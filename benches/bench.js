@@ -83,7 +83,7 @@ const OPTIONS = {
   help: { type: 'boolean', help: 'this' }
 }
 
-// Whoever interrupts a run wants its servers gone too: what ends them stands on `exit`.
+// An interrupted run must end its servers too, which happens on `exit`.
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
 
 main(async () => {

@@ -201,5 +201,5 @@ process.on('message', async ({ question, verb, argument }) => {
     process.send({ question, error: `${error.stack}` })
   }
 })
-// Whoever asked is gone: so is the reason to be here.
+// The process that asked has ended, so this one ends too.
 process.on('disconnect', () => process.exit())

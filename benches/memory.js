@@ -1,5 +1,5 @@
 /**
- * Measures how much memory a node at rest adds to a bare Node process. Called by `bench.js`; run by itself
+ * Measures how much memory an idle node adds to a bare Node process. Called by `bench.js`; run by itself
  * with a package's name, it is the process that is measured.
  */
 'use strict'
@@ -12,7 +12,7 @@ const execFile = promisify(childProcess.execFile)
 const RUNS = 5
 
 /** Bytes of resident memory: the median of some processes with a node, less the median of some without. */
-async function addedByNodeAtRest(packageName) {
+async function addedByIdleNode(packageName) {
   return (await residentBytes(packageName)) - (await residentBytes('none'))
 }
 
@@ -44,6 +44,6 @@ async function measureThisProcess(packageName) {
   process.stdout.write(String(process.memoryUsage.rss()), () => process.exit())
 }
 
-module.exports = { addedByNodeAtRest }
+module.exports = { addedByIdleNode }
 
 if (require.main === module) measureThisProcess(process.argv[2])

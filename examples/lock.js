@@ -1,6 +1,6 @@
 // lock.js: a lock that is held by exactly one of many owners, from any node
 //
-// Three nodes in one process, to be run alone: node examples/lock.js. In earnest each node is a process of its own and
+// Three nodes in one process, to be run alone: node examples/lock.js. In production each node is a process of its own and
 // the channel is Redis.
 const conflux = require('conflux')
 
@@ -42,7 +42,7 @@ async function main() {
   if (granted.length !== 1) process.exitCode = 1
 
   const refusal = attempts.find(({ status }) => status === 'rejected').reason
-  console.log(`everybody else was told: ${refusal.message} (outcome: ${refusal.outcome})`)
+  console.log(`all others were refused: ${refusal.message} (outcome: ${refusal.outcome})`)
 
   await nodes[0].perform('release', granted)
   console.log(

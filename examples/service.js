@@ -62,7 +62,7 @@ async function answer(method, url) {
   return [200, node.getState()]
 }
 
-/** Only what certainly did not happen may be tried again without a second thought. */
+/** A call that is refused or not applied had no effect: it can be repeated safely. */
 function toAnswer({ code, message, outcome }) {
   return [outcome === 'refused' ? 409 : 503, { code, message, outcome }]
 }

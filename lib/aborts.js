@@ -24,7 +24,7 @@ function listen(signal, waiter) {
   entries.set(signal, { listener, waiters })
 }
 
-/** It does not wait any longer. */
+/** The waiter no longer waits. */
 function unlisten(signal, waiter) {
   const entry = entries.get(signal)
   if (entry === undefined || !entry.waiters.delete(waiter) || entry.waiters.size > 0) return
@@ -32,7 +32,7 @@ function unlisten(signal, waiter) {
   try {
     signal.removeEventListener('abort', entry.listener)
   } catch {
-    // It is not Node's own. There is no such listener.
+    // The signal is not one of Node, and had no listener.
   }
 }
 

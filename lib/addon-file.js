@@ -10,7 +10,7 @@ const HEADER_BYTES = 64
 const ELF = 0x464c457f
 const IS_64_BIT = 2
 
-/** What is wrong with the file, in words, or null: it is not there, is whole, or is none that we know. */
+/** What is wrong with the file, as text. Null if it is missing, complete, or of an unknown format. */
 function faultOf(file) {
   const header = Buffer.alloc(HEADER_BYTES)
   let size

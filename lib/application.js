@@ -1,7 +1,7 @@
 // Calls the application's functions: methods, reducer, `serialize` and `deserialize`. Records which of them is running.
 //
-// They only compute: what would start a call or a close from inside one, on this node or on another of the process, is
-// rejected (`ERR_CONFLUX_REENTRANT`).
+// They only compute: a call or a close that one of them starts, on any node of the process, is rejected
+// (`ERR_CONFLUX_REENTRANT`).
 
 'use strict'
 
@@ -18,7 +18,7 @@ const noop = () => {}
 /** What `call` returns if there is no such method. */
 const NO_METHOD = Symbol('no method')
 
-/** What runs right now, of any node, in words, or null. */
+/** The function that runs right now, of any node, as text, or null. */
 let inside = null
 
 // Each calls one function of the application, and `inside` says so meanwhile.
@@ -36,7 +36,7 @@ function callReducer(reduce, state, action) {
   }
 }
 
-/** A method may be a getter: it is got once. */
+/** A method may be a getter: it is read once. */
 function callMethod(methods, method, node, args) {
   const outer = inside
   inside = 'a method'
@@ -102,7 +102,7 @@ function asynchronousKind(value) {
   return typeof value.next === 'function' && isGeneratorObject(value) ? 'a generator' : null
 }
 
-/** Throws where JSON would not give the initial state back. */
+/** Throws if JSON does not preserve the initial state. */
 function copyOfJson(state) {
   const fault = findFault(state, 0, new Set())
   if (fault === null) return JSON.parse(JSON.stringify(state))
@@ -195,17 +195,17 @@ class Application {
     return this.#serialize !== undefined
   }
 
-  /** Whether a change of a state in place is prevented. */
+  /** Whether changing a state in place is prevented. */
   get isProtected() {
     return this.#check !== null
   }
 
-  /** What is kept of the state. Throws what `serialize` throws. */
+  /** The serialized state. Throws what `serialize` throws. */
   serialize(state) {
     return this.serializes ? callConverter(this.#serialize, '`serialize`', state) : state
   }
 
-  /** The state, from what was kept of one, not frozen. Throws what `deserialize` throws. */
+  /** The state from a serialized one, not frozen. Throws what `deserialize` throws. */
   deserialize(value) {
     return this.serializes ? callConverter(this.#deserialize, '`deserialize`', value) : value
   }
@@ -232,7 +232,7 @@ class Application {
     return Object.hasOwn(this.#methods, name) && typeof this.#methods[name] === 'function'
   }
 
-  /** A state, as what runs right now is to see it. */
+  /** A state, in the form that the running function may see. */
   show(state) {
     return this.#check === null ? state : this.#check.show(state)
   }

@@ -6,7 +6,7 @@ const fs = require('node:fs')
 const tls = require('node:tls')
 const { process } = require('./environment')
 
-/** Where operating systems keep what they trust, in one file. */
+/** The files in which operating systems keep the certificates that they trust. */
 const SYSTEM_FILES = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -48,7 +48,7 @@ function certificatesOf(file) {
       fs.readFileSync(file, 'utf8').match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? []
     )
   } catch {
-    // Node warns of such a file itself.
+    // Node itself warns about such a file.
     return []
   }
 }

@@ -1,7 +1,7 @@
 // Runs long work in slices, between which the event loop turns: work over a large state must not block a process.
 //
-// Used by state-comparison.js, snapshot.js and state-check.js. All nodes of a thread share one event loop, and so they
-// share this: one slice at a time, and a pause after each.
+// Used by state-comparison.js, snapshot.js and frozen-later.js. All nodes of a thread share one event loop, and so
+// they share this: one slice at a time, and a pause after each.
 
 'use strict'
 

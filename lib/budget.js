@@ -1,6 +1,7 @@
 // Decides whether there is time to check an action thoroughly.
 //
-// Called by state-check.js; `Budget` also by call-stack.js. All nodes of a thread share one event loop, and so they share this.
+// Called by state-check.js; `Budget` also by other parts that may use only a share of the time. All nodes of a thread
+// share one event loop, and so they share this.
 
 'use strict'
 
@@ -12,7 +13,7 @@ const SHARE = 0.02
 /** How much may be taken at once after a quiet time, and at the start: some ten thousand small actions. */
 const SAVED_MS_MAX = 250
 
-/** Committed actions, which were checked by the leader that evaluated them, leave so much to evaluations. */
+/** Committed actions, which were checked by the leader that evaluated them, leave this much to evaluations. */
 const RESERVED_MS = 100
 
 /** So many actions in one turn of the event loop are full load. Then nothing is taken from what was saved. */
@@ -24,7 +25,7 @@ const SAVED_MS_MAX_OF_BUSY = 5
 const SHARE_OF_PROBES = 0.01
 const SAVED_MS_MAX_OF_PROBES = 20
 
-/** Under full load, at most one of so many actions is checked thoroughly: a machine's other processes slow down both. */
+/** Under full load, at most one of this many actions is checked thoroughly: a machine's other processes slow down both. */
 const ACTIONS_PER_CHECK_OF_BUSY = 64
 
 /** A share of this thread's time, for all nodes in it: they share one event loop. */

@@ -1,6 +1,6 @@
 // Checks the options of a call, such as `{ timeout, signal }`.
 //
-// Called by node.js, pending-calls.js, ready.js, asks.js and selections.js, before anything of the call has begun.
+// Called by handle.js and the parts that keep calls, before anything of the call has begun.
 
 'use strict'
 
@@ -37,7 +37,7 @@ function callOptions(options, known, invalid = errors.invalidCall) {
   }
   const checked = {}
   for (const name of known) {
-    // Each is got once: it may be an accessor.
+    // Each is read once: it may be an accessor.
     const value = options[name]
     if (value === undefined || value === null) continue
     const fault = CHECKS[name](value)
@@ -47,7 +47,7 @@ function callOptions(options, known, invalid = errors.invalidCall) {
   return checked
 }
 
-/** Of any realm, and of any library that has one. */
+/** Whether it is an AbortSignal, of any realm or library. */
 function isSignal(value) {
   return (
     typeof value === 'object' &&

@@ -1,10 +1,11 @@
 // Adds the caller's stack to the error that a call is rejected with.
 //
-// Called by pending-calls.js, ready.js and asks.js. An error is made when the core has spoken: no frame of the caller is on
-// the stack any more. Where an `async` function awaits the call, V8 finds its frames from within a promise that the
-// call's promise follows (`rejection`): that costs nothing unless a call is rejected. For a callback, and for `.catch`,
-// the frames must be captured when the call is made (`CallStacks.capture`). That takes a tenth to a half of what a small
-// action takes: a share of the time is spent on it, or, with `captureStacks: true`, whatever it takes.
+// Called by pending-calls.js, ready.js and operations.js. An error is created when the core has answered: by then no
+// frame of the caller is on the stack. Where an `async` function awaits the call, V8 finds its frames from within a
+// promise that the call's promise follows (`rejection`): that costs nothing unless a call is rejected. For a
+// callback, and for `.catch`, the frames must be captured when the call is made (`CallStacks.capture`). That takes a
+// tenth to a half of the time of a small action: a share of the time is spent on it, or, with `captureStacks: true`,
+// as much as it takes.
 
 'use strict'
 
@@ -15,10 +16,10 @@ const { now } = require('./environment')
 const SHARE = 0.001
 /** What may be saved: a few thousand calls after a quiet time. */
 const SAVED_MS_MAX = 20
-/** More is the garbage collector's, or another process'. */
+/** A longer capture was delayed by the garbage collector or by another process. */
 const CAPTURE_MS_MAX = 0.05
 
-/** So many calls pass before the clock is read again: reading it takes a hundredth of what a small action takes. */
+/** The clock is read again after this many calls: reading it takes a hundredth of the time of a small action. */
 const SKIPPED = 1024
 
 const budget = new Budget(SHARE, SAVED_MS_MAX, 1)
@@ -34,7 +35,7 @@ class CallStacks {
     this.#isWanted = captureStacks !== false
   }
 
-  /** The frames of the caller of `callee`, or undefined where it is not their turn. */
+  /** The frames of the caller of `callee`, or undefined if this call is not captured. */
   capture(callee) {
     if (this.#isCapturing) return captureAt(callee)
     if (!this.#isWanted || skipped-- > 0) return undefined
@@ -76,7 +77,7 @@ function withSite(error, site) {
       Object.defineProperty(error, 'stack', { value, writable: true, configurable: true })
     }
   } catch {
-    // The error, or what makes stacks, is not what it was.
+    // The error, or the function that makes stacks, was replaced.
   }
   return error
 }

@@ -1,6 +1,6 @@
 // Follows a call from its start to its outcome, for subscribers of the tracing channel and for NODE_DEBUG.
 //
-// Called by node.js, and only where there is one of them.
+// Called by handle.js, and only if there is a subscriber or NODE_DEBUG is set.
 
 'use strict'
 
@@ -10,7 +10,7 @@ const { now } = require('./environment')
 /**
  * Makes a call as `node:diagnostics_channel` traces one.
  *
- * @param call `{ node, id, method, args }`: what subscribers get. `milliseconds` and `outcome` are added at the end.
+ * @param call `{ node, id, method, args }`, as subscribers get it. `milliseconds` and `outcome` are added at the end.
  * @param run makes the call, with the callback that it is given.
  */
 function trace(call, callback, log, run) {

@@ -31,8 +31,8 @@ function unauthenticatedWarning(channel) {
   return {
     code: 'WARN_CONFLUX_UNAUTHENTICATED',
     message:
-      `the channel "${channelName}" over ${host} has no secret: every client that reaches it can read and forge what ` +
-      `nodes say; give all nodes the same \`channel.secret\`${name === 'tcp' ? ', or use `channel.tls`' : ''}`,
+      `the channel "${channelName}" over ${host} has no secret: every client that reaches it can read and forge ` +
+      `the messages of nodes; give all nodes the same \`channel.secret\`${name === 'tcp' ? ', or use `channel.tls`' : ''}`,
     channel: name,
     channelName,
     host

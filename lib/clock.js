@@ -17,10 +17,10 @@ const EXACT_MS = 20
 /** One that is farther away than this is worth a warning. */
 const JUMP_MS = 1000
 
-/** The clock runs by so much faster or slower than time while it approaches the wall clock. */
+/** How much faster or slower than time the clock runs while it approaches the wall clock. */
 const SLEW = 0.05
 
-/** The uptime of the machine is only so exact. */
+/** The precision of the uptime of the machine. */
 const SLEEP_MS_MIN = 500
 
 /** An entry may have been applied late, and says too little then: the expected time follows it this slowly, as drift is slow. */
@@ -34,7 +34,7 @@ class Clock {
   #expected = undefined
   #moment = 0
   #hasJumped = false
-  /** By so much the uptime was ahead of the monotonic clock, which does not pass while the machine sleeps. */
+  /** How far the uptime was ahead of the monotonic clock, which stops while the machine sleeps. */
   #ahead = undefined
   #onJump
   #uptime
@@ -81,7 +81,7 @@ class Clock {
     return (this.#floor = Math.max(this.#floor, Math.floor(time)))
   }
 
-  /** How long the machine slept since the last step of the clock was looked into: sleep is time that passed. */
+  /** How long the machine has slept since the last call: the time of the cluster passes meanwhile. */
   #sleptUntil(moment) {
     const ahead = this.#uptime() * 1000 - moment
     const slept = ahead - this.#ahead

@@ -1,7 +1,7 @@
 // Lets an application iterate over the committed actions: `for await (const { action, index, at } of node.commits())`.
 //
-// Used by replicated-state.js. Nothing is queued for an iterator: what it is behind with, it reads from the core's log, as far as
-// that reaches back. So an iterator that is never read from costs nothing.
+// Used by replicated-state.js. Nothing is queued for an iterator: it reads later what it has missed from the core's
+// log, as far as that reaches back. An iterator that is never read costs nothing.
 
 'use strict'
 
@@ -13,10 +13,10 @@ const errors = require('./errors')
 
 /** All iterators of one node. */
 class Commits {
-  /** Those that wait for the next commit. */
+  /** Iterators that wait for the next commit. */
   #waiting = new Set()
   #open = new Set()
-  /** Those that begin where the state will, which is not known yet. */
+  /** Iterators that begin at the first state, whose index is not known yet. */
   #unset = new Set()
   #log
 

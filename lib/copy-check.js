@@ -1,7 +1,7 @@
 // Finds a second copy of conflux in this process: its nodes and ours do not meet on the memory channel.
 //
-// Called by node.js for each node on that channel. Two packages that each bring conflux in another version are the
-// usual cause.
+// Called by channel-warnings.js for each node on that channel. Two packages that each bring conflux in another
+// version are the usual cause.
 
 'use strict'
 

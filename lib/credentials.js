@@ -11,8 +11,8 @@ const errors = require('./errors')
 const names = new WeakMap()
 
 /**
- * A text that is equal for the very same functions, so that nodes share connections only if they log in alike; undefined
- * if there are none. A value beside a function is part of it.
+ * A text that is equal only for the same functions, so that nodes share connections only if they log in alike;
+ * undefined if there are none. A value beside a function is part of the text.
  */
 function credentialsIdentity({ username, password }) {
   if (typeof username !== 'function' && typeof password !== 'function') return undefined

@@ -20,7 +20,7 @@ const { kindOf } = require('./kind')
 
 /** Sending yields to the event loop after this time. */
 const SLICE_MS = 10
-/** Frames that arrive in one turn of the event loop reach the core together, up to so many bytes. */
+/** Frames that arrive in one turn of the event loop reach the core together, up to this many bytes. */
 const RECEIVED_BYTES_MAX = 1 << 20
 
 /** An attempt to join is repeated after a delay that doubles. Half of it is random, so that nodes do not join in step. */
@@ -52,7 +52,7 @@ class CustomChannel {
     this.#events = events
   }
 
-  /** Called by the addon. An exception would have no place to go. */
+  /** Called by the addon. It must not throw: no code could catch the exception. */
   notify = (what, number, self) => {
     try {
       if (what === 'join') this.#begin(number, self)
@@ -63,7 +63,7 @@ class CustomChannel {
     }
   }
 
-  /** A transport may need what the former link still has, such as a port. */
+  /** A transport may need a resource that the former link still holds, such as a port. */
   #begin(number, self) {
     const link = new CustomLink(number, self, this.#join, this.native, this.#events)
     const former = this.#former
@@ -171,7 +171,7 @@ class CustomLink {
   }
 
   #reportWaiting(attempt) {
-    // What the application reports says more.
+    // The cause that the application reported is more precise.
     if (attempt !== this.#attempt || attempt.isBroken) return
     const what = this.#joined === null ? 'promise of `join`' : 'promise `ready`'
     this.#native.channelHealth(this.#number, `the ${what} is still pending after ${JOIN_PATIENCE_MS} ms`)

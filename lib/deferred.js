@@ -6,7 +6,7 @@ const { Promise } = require('./environment')
 
 const noop = () => {}
 
-/** One function for all promises: a closure for each would be made and thrown away. */
+/** One function for all promises, instead of a closure for each. */
 let resolveNew
 let rejectNew
 function capture(resolve, reject) {
@@ -22,7 +22,7 @@ class Deferred {
   constructor() {
     resolveNew = undefined
     this.promise = new Promise(capture)
-    // Where the stack has no room for `capture`, the promise is one that is rejected, and these were another's.
+    // If the stack has no room for `capture`, the promise is a rejected one, and these functions belong to another.
     if (resolveNew === undefined) {
       this.promise.catch(noop)
       throw new RangeError('Maximum call stack size exceeded')

@@ -11,7 +11,7 @@ const errors = require('./errors')
 const { decodeError } = require('./evaluation')
 
 class DeliveryTarget {
-  /** What the core asks of this node as the leader. */
+  /** Evaluates for the core, on the leader. */
   evaluations
   #node
   #handle
@@ -31,9 +31,9 @@ class DeliveryTarget {
   #term = 0
   #leader = null
   #isCaughtUp = false
-  /** Calls that ended with a failure of this node, and what became of each: they are rejected when it has stopped. */
+  /** Calls that ended with a failure of this node, with their outcomes: they are rejected when it has stopped. */
   #lost = []
-  /** The core has ended each call that it received: the others have gone nowhere. */
+  /** The core has ended each call that it received: the other calls have not left this node. */
   #hasSettled = false
   /** The batch held an action of this node. */
   #hasPerformed = false
@@ -205,7 +205,7 @@ class DeliveryTarget {
   }
 }
 
-// For ticks: no closure is made for them.
+// For ticks, so that they need no closure.
 function turnOver(target) {
   target.turnOver()
 }

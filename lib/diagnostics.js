@@ -1,7 +1,7 @@
 // Publishes what happens in nodes to the channels of `node:diagnostics_channel`. docs/observability.md lists
 // them.
 //
-// Called by node.js and log.js. A channel without a subscriber costs a look at one property.
+// Used by every part that publishes. A channel without a subscriber costs a read of one property.
 
 'use strict'
 

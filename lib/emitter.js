@@ -8,7 +8,10 @@
 const { EventEmitter, errorMonitor } = require('node:events')
 const errors = require('./errors')
 
-/** Every function stands for itself: `const { on } = node` works. They are named one by one: so V8 keeps calls quick. */
+/**
+ * Every function is bound: `const { on } = node` works. They are listed one by one, which keeps their calls fast in
+ * V8.
+ */
 class Emitter extends EventEmitter {
   on = (event, listener) => super.on(event, listener)
   once = (event, listener) => super.once(event, listener)
@@ -29,7 +32,7 @@ class Emitter extends EventEmitter {
     super()
     // One for each connection or test is usual: no warning of a leak.
     this.setMaxListeners(0)
-    // What Node keeps in it is not for applications.
+    // Hides the fields of Node.
     for (const key of Reflect.ownKeys(this)) {
       if (typeof this[key] !== 'function') Object.defineProperty(this, key, { enumerable: false })
     }

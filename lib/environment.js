@@ -1,6 +1,6 @@
 // Takes what lib/ needs from Node, once, when it is loaded.
 //
-// No other file of lib/ names a global of Node (`environment.test.js` sees to that). Tests of applications replace
+// No other file of lib/ names a global of Node (`environment.test.js` verifies that). Tests of applications replace
 // timers, clocks and ticks; a node that is open meanwhile continues by the real ones. What is replaced later is not
 // seen here. What was replaced before is recognized, and JavaScript's own means take its place.
 
@@ -19,12 +19,12 @@ const STDERR = 2
 
 const { AbortController, encodeURIComponent } = globalThis
 
-/** That of the language: a global `Promise` may be a library's. */
+/** The `Promise` of the language: a global `Promise` may be that of a library. */
 const Promise = (async () => {})().constructor
 
 const resolved = Promise.resolve()
 
-/** Whatever Node schedules gets an asynchronous id; what a library of fake timers keeps in a list of its own does not. */
+/** Node gives everything that it schedules an asynchronous id; a library of fake timers does not. */
 function isGenuine(schedule) {
   try {
     const before = new AsyncResource('ConfluxProbe').asyncId()
@@ -82,7 +82,7 @@ const now = (Object.getPrototypeOf(performance)?.now ?? performance.now).bind(pe
 /** For dates and time zones, which only timers need. */
 const { Date, Intl } = globalThis
 
-/** Milliseconds since 1970, as this machine believes. Without a `Date`, as it believed when the process began. */
+/** Milliseconds since 1970 by the clock of this machine; without a `Date`, by that clock when the process began. */
 const wallClock = globalThis.Date?.now ?? (() => performance.timeOrigin + now())
 
 const NEVER_MS = 2147483647
@@ -122,7 +122,7 @@ function emitWarning(text, options) {
   }
 }
 
-/** A process that ends by itself from here on reports a failure, unless its application says otherwise. */
+/** From now on the process reports a failure when it ends without an exit code of its own. */
 function reportFailure() {
   process.exitCode ??= 1
 }

@@ -21,7 +21,7 @@ const because = waitingFor => (waitingFor === null ? '' : `: ${waitingFor}`)
 /** Their code is Node's. */
 const aborts = new WeakSet()
 
-/** What ends a node, as the core says it (see the event `error` in index.d.ts). */
+/** The codes of errors of the core that end a node (see the event `error` in index.d.ts). */
 const OF_NODES = new Set([
   'ERR_CONFLUX_RESOURCES',
   'ERR_CONFLUX_DUPLICATE_ID',
@@ -128,7 +128,7 @@ module.exports = {
   compacted: (index, firstIndex) =>
     failure(
       'ERR_CONFLUX_COMPACTED',
-      `the log does not reach back to index ${index}: it begins at ${firstIndex}; read the state, and go on behind it`,
+      `the log does not reach back to index ${index}: it begins at ${firstIndex}; read the state, and continue after it`,
       { index, firstIndex }
     ),
 
@@ -185,7 +185,7 @@ module.exports = {
 
   /** The reason of a `signal` of `whileLeader`. */
   notLeading: () => {
-    const error = failure('ABORT_ERR', 'this node does not lead any more')
+    const error = failure('ABORT_ERR', 'this node no longer leads')
     Object.defineProperty(error, 'name', { value: 'AbortError', writable: true, configurable: true })
     return error
   },
@@ -206,7 +206,7 @@ module.exports = {
       REFUSED
     ),
 
-  /** The reducer violated a rule about the state: likewise. */
+  /** The reducer violated a rule about the state: the action is not logged either. */
   reducerState: (method, { message, path }) =>
     failure('ERR_CONFLUX_REDUCER', `the reducer failed on the action of \`${method}\`: ${message}`, {
       ...REFUSED,
@@ -250,7 +250,10 @@ module.exports = {
 
   isOfNode: code => OF_NODES.has(code),
 
-  /** The core's failure of a whole node. Which of two namesakes is to be renamed, only a person knows. */
+  /**
+   * A failure of a whole node, reported by the core. Only its operator knows which of two nodes of one id must be
+   * renamed.
+   */
   ofNode: (code, message, channel, namesakes) =>
     failure(
       code,

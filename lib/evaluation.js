@@ -56,7 +56,7 @@ function evaluate(application, store, { context, method, args }, beside, onThrow
   // A `toJSON` that returns null means that there is nothing to do.
   if (text === 'null') return changeOnly(context)
   try {
-    // Every node reduces the decoded text, this one too: `{ at: new Date() }` is a string everywhere.
+    // Every node, this one included, reduces the decoded text: `{ at: new Date() }` is a string everywhere.
     store.evaluate(JSON.parse(text), text)
   } catch (error) {
     if (StateError.is(error)) return REFUSED + encodeError(errors.reducerState(method, error))
@@ -141,11 +141,11 @@ function refuse(error) {
   return REFUSED + encodeError(error)
 }
 
-/** Of the text of an error: what others see of it is more than its message and its code only up to here. */
+/** The limit of the text of an error: a longer one is reduced to its message and its code. */
 const ERROR_BYTES_MAX = 64 * 1024
 const MESSAGE_LENGTH_MAX = 8 * 1024
 
-/** A method says no with an error that it returns, or that has a code. Others are mistakes. */
+/** A method refuses a call by returning an error, or by throwing one with a code. Other exceptions are mistakes. */
 const METHOD_THREW = 'ERR_CONFLUX_METHOD_THREW'
 
 function hasCode(error) {
@@ -156,7 +156,7 @@ function hasCode(error) {
   }
 }
 
-/** Of the stack on the leader: the upper frames tell where. */
+/** The limit of the stack of the leader: the upper frames name the place. */
 const STACK_LENGTH_MAX = 4 * 1024
 
 /** The frames of the application: those below are conflux's own. */
@@ -188,7 +188,7 @@ function encodeError(error, code, cause = code === undefined ? undefined : error
     const shorter = JSON.stringify({ ...data, remoteStack: undefined })
     if (Buffer.byteLength(shorter) <= ERROR_BYTES_MAX) return shorter
   } catch {
-    // It does not let itself be looked at, or would be the longest of all strings.
+    // The error throws when it is read, or its text would exceed the longest string.
   }
   return JSON.stringify({ message: data.message.slice(0, MESSAGE_LENGTH_MAX), code: codeOf(data.code) })
 }
@@ -202,7 +202,7 @@ function copyData(error, data) {
       const [value] = JSON.parse(encodeLoosely([error[key]], key))
       if (value !== null) data[key] = value
     } catch {
-      // What JSON can't carry stays here, on the leader.
+      // A value that JSON cannot carry stays on the leader.
     }
   }
 }
@@ -211,7 +211,7 @@ function codeOf(code) {
   return typeof code === 'string' && code.length <= 256 ? code : undefined
 }
 
-/** What an error is rebuilt with, or what must not be carried over. */
+/** Properties from which an error is rebuilt, or that must not be copied. */
 const IDENTITY = new Set(['message', 'name', 'stack', 'outcome', '__proto__'])
 
 /** The error again, on the calling node. */
@@ -224,7 +224,7 @@ function decodeError(data) {
   return error
 }
 
-/** The frames would be those of this file: to find them takes longer than all the rest. */
+/** Without frames: they would be those of this file, and collecting them takes longer than everything else. */
 function withoutFrames(message) {
   const limit = Error.stackTraceLimit
   try {

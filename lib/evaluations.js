@@ -1,6 +1,6 @@
 // The evaluations of a batch: their common time, `this` of their methods, the sessions, and their answers.
 //
-// Made by node.js, and called by it for each delivery that asks for an evaluation.
+// Made by node.js; called by delivery-target.js for each delivery that asks for an evaluation.
 
 'use strict'
 
@@ -29,7 +29,7 @@ class Evaluations {
   /**
    * @param node the public object of the node.
    * @param parts.core gives the native node.
-   * @param parts.hasMethod tells whether this node has a method.
+   * @param parts.hasMethod returns whether this node has a method.
    * @param parts.hasSessions whether the option `sessions` is given.
    * @param parts.events is notified of what methods and reducers throw by mistake, and of a clock that jumps.
    */
@@ -46,7 +46,7 @@ class Evaluations {
     this.#onThrown = (what, method, error) => events.threw(what, method, error)
   }
 
-  /** The state contains everything that was committed: what is committed from here on was evaluated just now. */
+  /** The state contains everything that was committed, so later commits were evaluated just now. */
   caughtUp(isCaughtUp) {
     this.#clock.isLive = isCaughtUp
   }
@@ -96,7 +96,7 @@ class Evaluations {
   /** The same for a timer that is due. */
   evaluateTimer(name, due, method, args, rule) {
     const context = this.#context
-    // It is no more what it was: the core decides anew.
+    // An earlier evaluation has changed this timer: the core decides again.
     if (context.changes.hasChanged(name)) return this.#add(UNDECIDED)
     const { isSkipped, next } = advance(rule, due, context.at)
     if (isSkipped) return this.#add(skipTimer(next))

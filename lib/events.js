@@ -37,7 +37,7 @@ class Events {
     this.#emitter.emit(event, ...values)
   }
 
-  /** Without a listener and without a logger, the first of each code goes to `process.emitWarning`. */
+  /** Without a listener and without a logger, the first warning of each code goes to `process.emitWarning`. */
   warn(code, message, facts) {
     if (this.isMuted) return
     const warning = { code, message, ...facts }
@@ -48,7 +48,7 @@ class Events {
     if (this.#emitter.listenerCount('warning') > 0) {
       this.#emitter.emit('warning', warning)
     } else if (this.#log.hasLogger) {
-      // The logger has it.
+      // The logger has written it.
     } else if (!this.#warned.has(code)) {
       this.#warned.add(code)
       emitWarning(`conflux node "${this.#id}": ${message}`, { type: 'ConfluxWarning', code })
@@ -111,7 +111,7 @@ class Events {
     return true
   }
 
-  /** A node that continues with an old state must be seen: without a listener, it is a warning. */
+  /** A node that continues with an old state must be noticed: without a listener, it is a warning. */
   diverged(error) {
     if (this.#emitter.listenerCount('diverged') > 0) this.emit('diverged', error)
     else this.warn('WARN_CONFLUX_DIVERGED', error.message, { index: error.index })
@@ -122,7 +122,10 @@ class Events {
     this.emit('restored')
   }
 
-  /** A failure never takes the process with it, as an `error` without a listener would; but a supervisor sees it. */
+  /**
+   * A failure never ends the process, as an `error` event without a listener would; but the exit code shows it to a
+   * supervisor.
+   */
   failed(failure) {
     if (this.#emitter.listenerCount('error') > 0) {
       this.emit('error', failure)

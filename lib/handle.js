@@ -1,6 +1,6 @@
 // The public handle of a node: the functions that the application calls.
 //
-// Made by node.js. A node that is not open refuses calls here; what an open one does with them is up to its parts.
+// Made by node.js. A node that is not open refuses calls here; an open one passes them on to its parts.
 
 'use strict'
 
@@ -13,7 +13,7 @@ const errors = require('./errors')
 const { showAsStatus } = require('./inspect')
 
 /**
- * Gives `handle` the functions of an open node. Each of them stands for itself: `const { perform } = node` works.
+ * Gives `handle` the functions of an open node. Each of them is bound: `const { perform } = node` works.
  *
  * @param handle an emitter.
  * @param node what opens and ends: `isOpen`, `endedError(outcome)`, `close(…)`, `status()` and more.
@@ -46,7 +46,7 @@ function equip(handle, node, parts) {
   handle.whileLeader = run => calls.ifOpen(() => leaderWork.add(run))
   handle.ref = () => node.keepProcessAlive(true)
   handle.unref = () => node.keepProcessAlive(false)
-  // Where there is none (before Node 20.4), nothing can ask for it.
+  // Before Node 20.4 the symbol does not exist.
   if (Symbol.asyncDispose !== undefined) {
     Object.defineProperty(handle, Symbol.asyncDispose, { value: () => calls.close() })
   }

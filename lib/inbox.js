@@ -17,7 +17,7 @@ class Inbox {
   #slice = new Slice()
   #batches = []
   #isPaused = false
-  /** So many calls are settled before their callers continue: as many as take about half a slice together. */
+  /** How many calls are settled before their callers continue: as many as take about half a slice together. */
   #settledMax = 1
   #resume = () => this.#goOnAfterCallers()
   #renew = () => {
@@ -93,7 +93,7 @@ class Inbox {
     if (isOver) {
       this.#pause()
     } else if (pause === SETTLED) {
-      // Behind the callbacks of what was settled, and then behind the microtasks of those who awaited it.
+      // After the callbacks of the settled calls, and then after the microtasks of the code that awaited them.
       this.#isPaused = true
       nextTick(queueMicrotask, this.#resume)
     }

@@ -1,6 +1,6 @@
 // Defines how `console.log` and `JSON.stringify` show a node.
 //
-// Called by node.js. Neither shows the state: it may be large, and is not for logs.
+// Called by handle.js. Neither shows the state: it may be large, and does not belong into logs.
 
 'use strict'
 

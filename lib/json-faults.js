@@ -1,12 +1,12 @@
 // Finds a part of a value that does not survive JSON, and says where it is and what JSON turns it into.
 //
-// Called by snapshot.js for a whole state, and by state-check.js for the new parts of one.
+// Used by state-text.js for a whole state, and by state-walk.js for the new parts of one.
 
 'use strict'
 
 const { isDate, isMap, isSet, isPromise } = require('node:util').types
 
-/** Far below what `JSON.stringify` can (some 4,000), so that all nodes can what one can. */
+/** Far below the limit of `JSON.stringify` (some 4,000), so that all nodes can encode what one node can. */
 const DEPTH_MAX = 1000
 
 /** A longer path is cut. */
@@ -110,7 +110,7 @@ function becomes(object, what) {
   return `is ${/^[AEIO]/.test(kind) ? 'an' : 'a'} ${kind}, which JSON turns into ${what}`
 }
 
-/** As it stands behind a path: `.users`, `["a b"]`. */
+/** The key as a part of a path: `.users`, `["a b"]`. */
 function nameOf(key) {
   return /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`
 }

@@ -13,7 +13,7 @@ const { becomes } = require('./json-faults')
 const BYTES_MAX = 1024 * 1024
 
 /**
- * A text of at least so many characters goes to the core beside the text of its turn, where it is not copied, escaped and
+ * A text of at least this many characters goes to the core beside the text of its turn, where it is not copied, escaped and
  * scanned once more.
  */
 const BESIDE_LENGTH_MIN = 2 * 1024
@@ -24,8 +24,8 @@ const DEPTH_MAX = 64
 /**
  * The JSON text of `value`; `undefined` where JSON has nothing (a function, a symbol, `undefined`).
  *
- * Throws where the text would silently be less than the value: what JSON turns into null or {}, or leaves out. A `toJSON`
- * says by itself what is kept; `undefined` is as good as absent, and null in an array.
+ * Throws where the text would silently be less than the value: what JSON turns into null or {}, or leaves out. A
+ * `toJSON` decides itself what is kept; `undefined` counts as absent, and as null in an array.
  *
  * @param what how the errors name the value: `args`, `action`.
  */
@@ -37,7 +37,7 @@ function encode(value, what, depthMax = DEPTH_MAX) {
   return text
 }
 
-/** What is lost on the way is lost. */
+/** The same for a value of which JSON may lose a part. */
 function encodeLoosely(value, what, depthMax = DEPTH_MAX) {
   const text = stringify(value, what, depthMax)
   if (text !== undefined) checkDepth(text, what, depthMax)
@@ -73,7 +73,7 @@ function faultOf(value, text, what, depthMax) {
     const loss = findLoss(value)
     if (loss?.why === TOO_DEEP.why) return errors.tooDeep(what, depthMax)
     if (loss !== null) return errors.notJson(what + loss.path, `it ${loss.why}`)
-    // The walk is over values, the text may have far more characters.
+    // The walk counts values, and the text may have far more characters.
     if (hasHiddenLevels) checkDepth(text, what, depthMax)
     return null
   } catch (error) {
@@ -91,7 +91,7 @@ function checkDepth(text, what, depthMax) {
   if (text.length > 2 * depthMax && depthOf(text) > depthMax) throw errors.tooDeep(what, depthMax)
 }
 
-/** Nothing is asked of what is right but its values: this runs for every call and action. */
+/** Reads only the values of a valid object: this runs for every call and action. */
 function findLoss(value) {
   switch (typeof value) {
     case 'string':

@@ -14,7 +14,7 @@ function tagOf(value) {
     const [, tag] = /^\[object (.*)\]$/.exec(Object.prototype.toString.call(value))
     return tag === 'Object' || tag === 'Array' ? tag.toLowerCase() : tag
   } catch {
-    // Its tag is an accessor that throws, or no string.
+    // Its tag is an accessor that throws, or not a string.
     return 'object'
   }
 }

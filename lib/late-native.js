@@ -1,6 +1,6 @@
 // Stands in for a node's core while another node of this process with the same id is still closing.
 //
-// Made by node.js. What is asked of it meanwhile is kept, and asked of the core once that is opened.
+// Made by node.js. Calls are kept meanwhile, and passed to the core once that is opened.
 
 'use strict'
 
@@ -60,7 +60,7 @@ class LateNative {
     return null
   }
 
-  /** It has not left this node. */
+  /** No call has left this node. */
   withdraw(sequence) {
     this.#record('withdraw', sequence)
     return true

@@ -1,6 +1,6 @@
 // Writes what happens in a node to the option `logger` and, with NODE_DEBUG=conflux, to stderr.
 //
-// Called by node.js and events.js. Where there is neither, nothing is written and nothing is made for it.
+// Made by node.js, which gives it to the parts that log. Without either, nothing is written, and no text is made.
 
 'use strict'
 

@@ -1,7 +1,7 @@
 // Finds changes of the membership for subscribers of `conflux:membership` and for the log.
 //
-// Called by node.js whenever the core has delivered something. The core does not tell JavaScript of members, so they
-// are looked up; without a subscriber or a log, that is one look at one property.
+// Called by delivery-target.js when the core has delivered something. The core delivers no changes of members, so
+// they are read from the status; without a subscriber or a log, that costs a read of one property.
 
 'use strict'
 
@@ -26,7 +26,9 @@ class MembershipWatch {
     this.#log = log
   }
 
-  /** Looks from now on, as long as there is a subscriber or a log. It keeps no process alive. */
+  /**
+   * Begins to read the members at intervals, as long as there is a subscriber or a log. It keeps no process alive.
+   */
   check() {
     if (this.#timer !== undefined || !(diagnostics.membership.hasSubscribers || this.#log.isOn)) return
     this.#timer = setTimeout(this.#look, PERIOD_MS).unref()
@@ -34,7 +36,7 @@ class MembershipWatch {
 
   end() {
     if (this.#timer !== undefined) clearTimeout(this.#timer)
-    // No look follows.
+    // Nothing reads the members any more.
     this.#timer = null
   }
 
@@ -53,7 +55,7 @@ class MembershipWatch {
   }
 }
 
-/** Who came, went, or votes now, or does no longer, by their ids; null: nothing of that. */
+/** The ids of the members that came, left, or gained or lost a vote; null if there are none. */
 function changeOf(former, members) {
   const before = new Map(former.map(member => [member.incarnation, member]))
   const after = new Map(members.map(member => [member.incarnation, member]))

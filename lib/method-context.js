@@ -27,7 +27,7 @@ class MethodContext {
   /**
    * @param node the public object of the node.
    * @param parts.core gives the native node.
-   * @param parts.hasMethod tells whether this node has a method.
+   * @param parts.hasMethod returns whether this node has a method.
    * @param parts.caller what the method sees of the sessions.
    */
   constructor(node, { core, hasMethod, caller }) {

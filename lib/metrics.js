@@ -1,4 +1,4 @@
-// Makes Prometheus metrics of what nodes say of themselves: their status, and the channels of diagnostics.js.
+// Makes Prometheus metrics from the status of nodes and the channels of diagnostics.js.
 //
 // Called by metrics.js. Where a metric means what one of etcd's does, it has its name, after the prefix: dashboards and
 // alerts for etcd work with `prefix: 'etcd_'`.
@@ -16,7 +16,7 @@ const BUCKETS_DEFAULT = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 /** One of the names below. */
 const PROBE = 'server_has_leader'
 
-/** There is no such method: names that callers make up are no labels. */
+/** The call names no existing method: names that callers invent must not become labels. */
 const UNKNOWN_METHOD = 'ERR_CONFLUX_UNKNOWN_METHOD'
 
 const OPTIONS = ['register', 'prefix', 'labels', 'callDurationBuckets']
@@ -90,7 +90,7 @@ function collectMetrics(node, options = {}) {
   return ofRegister.get(prefix).add(node, labels)
 }
 
-/** It is an optional peer: who does not collect metrics needs none. */
+/** It is an optional peer: only applications that collect metrics need it. */
 function loadClient() {
   try {
     return require('prom-client')
@@ -165,7 +165,7 @@ class Collector {
     const own = { ...labels, node: node.status().id }
     this.#nodes.set(node, own)
     this.#leaders.set(node, node.status().leader)
-    // So that a rate is known from the first of them on.
+    // So that the first change already gives a rate.
     this.#metrics.leaderChanges.inc(own, Number(node.status().leader !== null))
     this.#metrics.failed.inc(own, 0)
     this.#subscribe()

@@ -1,5 +1,5 @@
-// Knows which nodes are open in this process, so that one is not taken for the double of another that it
-// follows.
+// Records which nodes are open in this process, so that a node that follows another one of the same id waits for its
+// end.
 //
 // Called by node.js. A development server evaluates a module again that opens a node: the former one is still open, or
 // still closing. Copies of conflux in one process share the list, for a server may evaluate conflux again as well.
@@ -11,7 +11,7 @@ const { Promise, process } = require('./environment')
 /** Of the process: a set of entries. */
 const KEY = Symbol.for('conflux.openNodes')
 
-/** What makes two nodes namesakes: they would meet, and have one id. */
+/** Equal for two nodes that would meet on one channel with one id. */
 function keyOf({ id, channel }) {
   const { name, channelName, connectionString, host, port, db, channel: ofSocketIO } = channel
   const { sentinels, clusterNodes } = channel
@@ -32,13 +32,13 @@ class Namesakes {
     this.#entry = { key: keyOf(options), place: placeOfCaller(), state, closed }
   }
 
-  /** The node is open. It may be said twice. */
+  /** The node is open. May be called twice. */
   add() {
     if (process[KEY] === undefined) Object.defineProperty(process, KEY, { value: new Set() })
     process[KEY].add(this.#entry)
   }
 
-  /** It is not any more. */
+  /** The node is not open any more. */
   remove() {
     process[KEY]?.delete(this.#entry)
   }

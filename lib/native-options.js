@@ -33,7 +33,7 @@ function nativeOptions({ id, clusterSize, voter, channel, electionTimeout, heart
   })
 }
 
-/** What is a function is called by `core.js`, and is no part of JSON. */
+/** The channel for the core. `core.js` calls the functions, which cannot be part of JSON. */
 function nativeChannel(channel) {
   if (channel.name === 'socket.io') return { name: 'custom', channelName: channel.channel }
   const { path: directory, name, tls } = channel

@@ -44,7 +44,7 @@ function load() {
   return { open: binding.open, root, addon: addonFile(binding, requireHere) ?? root }
 }
 
-/** What of the files that are loaded is the addon. All its nodes meet on the memory channel. */
+/** The file of the addon among the loaded files. All nodes of one addon meet on the memory channel. */
 function addonFile(binding, { cache }) {
   return Object.values(cache).find(module => module?.exports === binding && module.id.endsWith('.node'))?.id
 }
@@ -66,7 +66,7 @@ function packageFolder() {
   )
 }
 
-/** Of the addon beside binding.js, or else of the one in the platform's own package. */
+/** The fault of the addon beside binding.js, or else of the one in the platform's own package. */
 function faultOfFiles(root, requireHere) {
   if (process.platform !== 'linux' || process.env[ELSEWHERE]) return null
   const platform = platformName()
@@ -114,7 +114,8 @@ function describe(error) {
 
 /**
  * `binding.js` tries one place after the other, and chains the messages of what was thrown there as causes, without
- * their codes. That a file is not there, or not meant for this platform, is no reason; whatever else Node says is.
+ * their codes. A file that is missing, or that is for another platform, is not the reason; any other error of Node
+ * is.
  */
 const ABSENCE = /^(Cannot find module|Unsupported) /
 
@@ -147,7 +148,7 @@ function isMusl() {
     report.excludeNetwork = true
     return report.getReport().header.glibcVersionRuntime === undefined
   } catch {
-    // Without permission to ask, the more usual.
+    // Without permission to read it, assume the more common one.
     return false
   } finally {
     if (report !== undefined) report.excludeNetwork = excludeNetwork

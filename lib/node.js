@@ -1,4 +1,4 @@
-// A node: it makes the parts, opens the core, and knows how it ends: closed or failed.
+// A node: it makes the parts, opens the core, and records how it ends: closed or failed.
 //
 // Made by index.js, which hands out its handle: `handle.js` has what the application calls, `delivery-target.js` what the
 // core delivers.
@@ -153,7 +153,7 @@ class Node {
     })
   }
 
-  /** Closed before there was a core: nothing has left this node. */
+  /** The node was closed before there was a core: nothing has left it. */
   #endUnopened() {
     this.#calls.rejectAll(() => this.endedError('not-applied'))
     this.#end('closed', null)
@@ -198,7 +198,7 @@ class Node {
     return this.handle
   }
 
-  /** A tick after it was opened, unless it could not be. */
+  /** Called a tick after the node was opened. */
   beginKeepingAlive() {
     if (this.#state === 'new' || this.hasEnded) return
     this.#keepAlive = new KeepAlive()
@@ -220,7 +220,7 @@ class Node {
       this.#namesakes.add()
       nextTick(beginClosing, this)
       this.#native.close(timeout, leave)
-      // No call below: a close that has begun is known to have.
+      // No function is called below, so that a close that has begun is always recorded.
       this.#state = 'closing'
       this.#closeTimeout = timeout
       this.#events.isMuted = true
@@ -238,7 +238,7 @@ class Node {
     return undefined
   }
 
-  /** The rest of it, a tick later: the call itself may have been cut off. */
+  /** The rest of the close, a tick later: the call itself may have been cut off. */
   beginClosing() {
     if (this.#state !== 'closing') return
     this.#leaderWork.end()
@@ -261,7 +261,7 @@ class Node {
     else this.#fail(errors.internal('the core stopped without a reason'))
   }
 
-  /** A bug threw. */
+  /** An exception that only a bug can cause. */
   fault(error) {
     this.#fail(errors.internal(error))
   }
@@ -303,7 +303,7 @@ class Node {
 
   // What the tests of an application do to it (`test-cluster.js`).
 
-  /** As if this process had been killed: no other node is notified. */
+  /** Ends the node as if its process had been killed: no other node is notified. */
   crash() {
     if (this.hasEnded) return
     this.#native.kill()
@@ -316,7 +316,7 @@ class Node {
   }
 }
 
-// For ticks and timers: no closure is made for them.
+// For ticks and timers, so that they need no closure.
 
 function beginKeepingAlive(node) {
   node.beginKeepingAlive()

@@ -1,6 +1,6 @@
 // Keeps the pending operations (`sync` and the commands of an operator) and passes them to the core.
 //
-// Called by node.js. It has no timer: the core answers each operation within its timeout.
+// Called by handle.js and delivery-target.js. It has no timer: the core answers each operation within its timeout.
 
 'use strict'
 

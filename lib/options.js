@@ -21,7 +21,7 @@ const SNAPSHOT_ENTRIES_MAX = 1e9
 const SNAPSHOT_BYTES_MAX = 2 ** 40
 const RECOVER_AFTER_MAX = 2147483647
 
-/** No node is taken for dead before this many election timeouts, so no quorum is for lost. */
+/** No node counts as dead before this many election timeouts, so no quorum counts as lost. */
 const ELECTION_TIMEOUTS_UNTIL_DEAD = 10
 
 const OPTIONS = {
@@ -46,7 +46,7 @@ const OPTIONS = {
   logger: { check: logger },
   quorumLoss: { default: 'wait', check: quorumLoss },
   sessions: { check: sessions },
-  // 1.x had it, and promised nothing by it: accepted and ignored.
+  // An option of 1.x without a promise: accepted and ignored.
   accelerateHeartbeats: { check: () => undefined }
 }
 
@@ -167,7 +167,7 @@ const TLS = {
 }
 
 /**
- * The options with every default in place; what is an object in them is a copy.
+ * The options with all defaults; objects in them are copies.
  *
  * @throws `ERR_CONFLUX_INVALID_OPTIONS` with all faults in one message.
  */
@@ -200,7 +200,7 @@ function checkSessionTimeout({ sessions, electionTimeout }, faults) {
   }
 }
 
-/** Checks each field of the table, then whether there is anything that the table doesn't know. */
+/** Checks each field of the table, then reports fields that are not in the table. */
 function checkFields(table, given, prefix, faults) {
   const result = {}
   for (const [key, field] of Object.entries(table)) {
@@ -217,7 +217,7 @@ function checkFields(table, given, prefix, faults) {
   return result
 }
 
-// A check returns the value as it is used from here on, or reports why it can't be.
+// A check returns the value in its final form, or reports a fault.
 
 function string(value, path, faults) {
   if (typeof value !== 'string' || !value.isWellFormed()) faults.push(`${path} must be a string`)

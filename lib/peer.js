@@ -1,6 +1,7 @@
 // Loads a package that the application has to install beside conflux, because it is an optional peer.
 //
-// Called for socket.io. Bundlers see no name here: they would report that the package is missing.
+// Used for socket.io and rate-limiter-flexible. Bundlers see no name here: they would report that the package is
+// missing.
 
 'use strict'
 

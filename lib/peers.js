@@ -34,7 +34,7 @@ async function given(peers) {
   return [...addresses]
 }
 
-/** What the value must be, if it is no list of addresses; null if it is. */
+/** The rule that the value violates, if it is not a list of addresses; null if it is one. */
 function faultOfPeers(value) {
   if (!Array.isArray(value)) return 'an array of "host:port"'
   if (value.length > PEERS_MAX) return `at most ${PEERS_MAX} addresses, got ${value.length}`

@@ -4,8 +4,8 @@
 // timed out.
 //
 // Any call may be cut off inside the application's own stack: it throws at the end of that stack, and a `vm` script
-// with a time limit ends without as much as a `finally`. So whatever may throw comes first (what is scheduled then
-// finds nothing to do), and a record is written by assignments alone, which nothing interrupts.
+// with a time limit ends without as much as a `finally`. Therefore operations that may throw come first (what is
+// scheduled then finds nothing to do), and a record is written only by assignments, which nothing interrupts.
 
 'use strict'
 
@@ -19,7 +19,7 @@ const errors = require('./errors')
 const { encode, BESIDE_LENGTH_MIN, DEPTH_MAX } = require('./json')
 const { isTimeout, TIMEOUT_RULE } = require('./timeout')
 
-/** Of all pending arguments together. */
+/** The limit of all pending arguments together. */
 const CHARACTERS_MAX = 64 * 1024 * 1024
 
 const OPTIONS = ['timeout', 'signal']
@@ -42,7 +42,7 @@ class PendingCalls {
   /** `#pending[i]` is the call with the sequence number `#first + i`, until it has ended. */
   #pending = []
   #first = 1
-  /** How many at the front have ended. */
+  /** The number of ended calls at the front of `#pending`. */
   #ended = 0
   #count = 0
   #characters = 0
@@ -86,7 +86,7 @@ class PendingCalls {
    * @throws an error about an invalid call, which gets no sequence number.
    */
   add(method, args, options, callback, callee) {
-    // First, because an overloaded caller calls this most.
+    // Checked first: an overloaded application calls this most often.
     if (this.#count >= this.#pendingMax) throw errors.busy(this.#count, this.#characters)
     const quoted = this.#quoted.get(method) ?? quote(method)
     const text = encodeArgs(args)
@@ -108,7 +108,7 @@ class PendingCalls {
     const isLarge = text.length >= BESIDE_LENGTH_MIN
     const item = isLarge ? '0' : text
     const turn = this.#turn === '' ? `${quoted},${item}` : `${this.#turn},${quoted},${item}`
-    // Recorded from here on. There is no call below.
+    // Recorded from here on: no function is called below.
     entry.sequence = this.#first + this.#pending.length
     this.#pending[this.#pending.length] = entry
     this.#count++
@@ -132,7 +132,7 @@ class PendingCalls {
     if (entry !== undefined) this.#reject(entry, error)
   }
 
-  /** The leader's method said no, or threw. What the error says itself of method and leader stays. */
+  /** The leader's method refused, or threw. An own `method` or `leader` of the error stays. */
   refuse(sequence, error, leader) {
     const entry = this.#take(sequence)
     if (entry === undefined) return
@@ -192,7 +192,7 @@ class PendingCalls {
     const turn = JSON.stringify(items.filter((_, i) => isKept(i))).slice(1, -1)
     const large = [...items.keys()].filter(i => items[i] === 0)
     const beside = this.#beside.filter((_, i) => isKept(large[i]))
-    // There is no call below.
+    // No function is called below.
     this.#turn = turn
     this.#beside = beside
     this.#withdrawn = 0
@@ -257,7 +257,7 @@ class PendingCalls {
     const beside = this.#beside.length > 0 ? this.#beside : undefined
     const none = beside === undefined ? this.#beside : []
     const batch = this.native.perform(this.#turnFirst, text, mayEvaluate, beside)
-    // No call in between: what the core has accepted is not handed over again.
+    // No function is called in between: calls that the core has accepted are not handed over again.
     this.#turn = ''
     this.#beside = none
     this.#turnFirst = next
@@ -317,7 +317,7 @@ class Entry {
   /** Of its arguments' text. */
   length
   timer = undefined
-  /** What most calls have not. */
+  /** Set only for calls with a callback, a signal, or frames of their caller. */
   call = undefined
   isWithdrawn = false
 
@@ -328,7 +328,7 @@ class Entry {
     this.length = length
   }
 
-  /** Neither time nor signal matters any more. */
+  /** The call has ended: stops its timer and its signal. */
   rest() {
     if (this.timer !== undefined) clearTimeout(this.timer)
     if (this.call !== undefined) this.call.rest()
@@ -361,7 +361,7 @@ class Call {
   }
 }
 
-/** What a callback has in the place of a promise. */
+/** Takes the place of a promise for a call with a callback. */
 class Callback {
   promise = undefined
   resolve
@@ -403,7 +403,7 @@ function encodeArgs(args) {
   }
 }
 
-/** A revoked proxy does not even let itself be asked. */
+/** `Array.isArray` throws for a revoked proxy. */
 function isArray(value) {
   try {
     return Array.isArray(value)

@@ -4,7 +4,7 @@
 
 'use strict'
 
-/** After so many numbers, each bit of the seed has changed the whole state. */
+/** After this many numbers, each bit of the seed has changed the whole state. */
 const WARM_UP = 12
 
 class Random {

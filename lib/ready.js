@@ -10,7 +10,7 @@ const errors = require('./errors')
 
 const OPTIONS = ['timeout', 'signal', 'faultTolerance']
 
-/** How many voters may crash changes without a word of the core: it is looked at as often as this. */
+/** The core does not deliver changes of the fault tolerance: it is read at this interval. */
 const POLL_MS = 25
 
 class Ready {
@@ -66,7 +66,7 @@ class Ready {
     if (this.#waiting.size > 0) this.#pollLater()
   }
 
-  /** So many more voters may crash. */
+  /** Whether this many more voters may crash. */
   #tolerates(faultTolerance) {
     return faultTolerance === 0 || this.#faultTolerance() >= faultTolerance
   }
@@ -82,7 +82,7 @@ class Ready {
     this.#isReady = false
   }
 
-  /** There will be none. `makeError()` makes the error of a call. */
+  /** No leader will follow. `makeError()` makes the error of a call. */
   reject(makeError) {
     this.#settle(waiter => this.#stacks.reject(waiter.deferred, makeError(), waiter.site))
   }

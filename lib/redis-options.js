@@ -1,6 +1,7 @@
 // Brings the options of a Redis channel, which may have the names of ioredis or node-redis, into one form.
 //
-// Called by options.js, which has checked each field by itself. No message may contain a connection string or a password.
+// Called by options.js, which has checked each field on its own. No message may contain a connection string or a
+// password.
 
 'use strict'
 

@@ -1,7 +1,6 @@
 // Shows a node as a store of Redux, whose `dispatch` returns a promise.
 //
-// Called by redux.js. The store reads and tells what the node does; it has no state of its own but what it needs for
-// middleware.
+// Called by redux.js. The store shows the node; its only own state is what middleware needs.
 
 'use strict'
 
@@ -52,7 +51,7 @@ function replaceReducer() {
 class Listeners {
   #node
   #list = []
-  /** A call of the list is under way: it is not to be changed. */
+  /** The list is being iterated, and must not be changed. */
   #isShared = false
   #unsubscribe = undefined
 
@@ -86,7 +85,7 @@ class Listeners {
     return this.#list
   }
 
-  /** Whoever listened when the action came is called, also if it unsubscribes meanwhile. */
+  /** Calls every listener that was subscribed when the action came, even if it unsubscribes meanwhile. */
   #notify() {
     this.#isShared = true
     for (const { listener } of this.#list) {
@@ -103,8 +102,8 @@ class Listeners {
  * Middleware around a dispatch that takes its time.
  *
  * Middleware of Redux expects the next state when `next` returns. So an action is committed first, and then passes:
- * before `next`, `getState()` gives the state that the middleware saw last; after it, the one with the action. What is
- * no action that could be committed, such as a thunk, passes at once.
+ * before `next`, `getState()` gives the state that the middleware saw last; after it, the one with the action. A
+ * value that is not an action that could be committed, such as a thunk, passes immediately.
  */
 class Pipeline {
   #node
@@ -149,7 +148,7 @@ class Pipeline {
   }
 }
 
-/** An action that tells middleware what to do holds functions, as `addListener` of Redux Toolkit does. */
+/** An action for middleware contains functions, as `addListener` of Redux Toolkit does. */
 function canBeCommitted(action) {
   if (faultOfAction(action) !== null) return false
   try {

@@ -1,6 +1,6 @@
 // The application's state on one node: applies deliveries to it, notifies subscribers, and makes its snapshots.
 //
-// Called by node.js, and by `deliveries.js` for each delivery about the state. It reports errors by a callback and
+// Made by node.js; called by `deliveries.js` for each delivery about the state. It reports errors by a callback and
 // knows nothing else about the core.
 
 'use strict'
@@ -25,11 +25,11 @@ class ReplicatedState {
   commits
   /** The time of the commits that follow; 0: they have none. */
   at = 0
-  /** Up to here everything is in the state. */
+  /** The state contains everything up to this index. */
   #reducedIndex = 0
   #application
   #store
-  /** Until then, the state is older than the one that an earlier process had. */
+  /** Until this is true, the state is older than the one that an earlier process had. */
   #isReplayed
   /** The committed action or snapshot that the state cannot follow: `{ index, action, cause }`, until one is restored. */
   #applyError = null
@@ -82,7 +82,7 @@ class ReplicatedState {
     return this.#isReplayed
   }
 
-  /** Of the last action or snapshot in the state. */
+  /** The index of the last action or snapshot in the state. */
   get reducedIndex() {
     return this.#reducedIndex
   }
@@ -91,7 +91,7 @@ class ReplicatedState {
 
   /** The answer to a call; a large one puts its action into `beside`. */
   evaluate(call, beside, onThrown) {
-    // Nothing is evaluated on a state that lacks a committed action. The core drops this answer.
+    // Nothing is evaluated on a state that lacks a committed action; the core drops this answer.
     if (this.#applyError !== null) return refuse(this.#applyError.cause)
     return evaluate(this.#application, this.#store, call, beside, onThrown)
   }
@@ -236,7 +236,7 @@ class ReplicatedState {
   }
 }
 
-/** The reducer had the action before: it may have put anything into it. */
+/** The action as text. The reducer has had the action, and may have put anything into it. */
 function textOf(action) {
   try {
     return excerpt(JSON.stringify(action))
@@ -245,7 +245,7 @@ function textOf(action) {
   }
 }
 
-/** So much as another message may hold. */
+/** The beginning of a text, as much as a message may contain. */
 function excerpt(text) {
   return text.length <= EXCERPT_LENGTH_MAX ? text : `${text.slice(0, EXCERPT_LENGTH_MAX)}…`
 }

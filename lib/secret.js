@@ -1,6 +1,6 @@
 // Checks a secret: the option `channel.secret`, and the argument of `setSecret`.
 //
-// Called by options.js and node.js. No message may contain a secret.
+// Called by options.js, node.js and channel-warnings.js. No message may contain a secret.
 
 'use strict'
 

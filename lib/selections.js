@@ -63,7 +63,7 @@ class Selections {
 
   #postpone() {
     this.#isDue = true
-    // So long, until the budget has made up for the last time.
+    // Waits until the budget has recovered from the last run.
     setTimeout(this.#runLater, Math.ceil(-budget.left / SHARE)).unref()
   }
 
@@ -73,7 +73,7 @@ class Selections {
     for (const selection of this.#selections) {
       if (this.isSilent) break
       try {
-        tell(selection, state)
+        callIfChanged(selection, state)
       } catch (error) {
         errors.surface(error)
       }
@@ -81,18 +81,18 @@ class Selections {
     budget.spend(start)
   }
 
-  /** They and what they refer to are not needed any more. */
+  /** Releases the watchers and what they refer to. */
   clear() {
     this.#selections.clear()
   }
 }
 
 /** What selector, `equals` or listener throw surfaces as an uncaught exception, once all have run. */
-function tell(selection, state) {
+function callIfChanged(selection, state) {
   const { selector, equals, value: previous } = selection
   const value = selector(state)
   if (equals(value, previous)) return
-  // First: a listener that throws has been called for this value.
+  // Set before the call: a listener that throws has been called for this value.
   selection.value = value
   const { listener } = selection
   listener(value, previous)

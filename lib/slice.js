@@ -9,14 +9,16 @@ const { now, setImmediate } = require('./environment')
 
 /** One slice, in milliseconds. */
 const SLICE_MS = 50
-/** Less than this is not worth knowing whether the event loop has turned since. */
+/** For less than this, it does not matter whether the event loop has turned since. */
 const SHORT_MS = 5
-/** Reading the clock takes a tenth of what a small action does: it is read after so many, while they are quick. */
+/**
+ * Reading the clock takes a tenth of the time of a small action: while actions are quick, it is read after this many.
+ */
 const STRIDE_MAX = 16
 const QUICK_MS = 1
 
 class Slice {
-  /** What was used of it since the event loop turned, in milliseconds. */
+  /** How much of the slice was used since the event loop turned, in milliseconds. */
   #used = 0
   #start = 0
   #stopped = 0
@@ -36,11 +38,11 @@ class Slice {
     else if (time - this.#stopped >= SHORT_MS) this.#renewLater()
     this.#start = this.#read = time
     this.#end = time + SLICE_MS - this.#used
-    // What was quick before says nothing about this: a reducer may be quick, and a subscriber not.
+    // Earlier quick work says nothing about this: a reducer may be quick, and a subscriber slow.
     this.#stride = this.#untilRead = 1
   }
 
-  /** To be asked after each piece of work: whether the event loop should turn before the next. */
+  /** Called after each piece of work: returns whether the event loop should turn before the next. */
   isOver() {
     if (--this.#untilRead > 0) return false
     const time = now()
@@ -53,7 +55,7 @@ class Slice {
 
   /** Work pauses or ends. Returns whether the event loop should turn before there is more of it. */
   stop() {
-    // It was read just now, if the last piece of work was followed by that.
+    // The clock was read just now, if `isOver` read it after the last piece of work.
     const time = this.#untilRead === this.#stride && this.#read > this.#start ? this.#read : now()
     this.#count(time, this.#start)
     return this.isUsedUp

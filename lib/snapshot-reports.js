@@ -1,4 +1,4 @@
-// Hands the snapshots of a node to its core, and tells observers of them.
+// Hands the snapshots of a node to its core, and publishes them to `conflux:snapshot` and the log.
 //
 // Made by node.js; called by replicated-state.js and snapshot.js.
 
@@ -27,20 +27,20 @@ class SnapshotReports {
   /** All pieces are handed over. */
   taken(index, characters, { micros, longest }) {
     this.#native().snapshotTaken(index, micros, longest)
-    this.#tell('taken', { characters, milliseconds: micros / 1000 })
+    this.#report('taken', { characters, milliseconds: micros / 1000 })
   }
 
   failed(index, why, { micros, longest }) {
     this.#native().snapshotFailed(index, why, micros, longest)
-    this.#tell('failed', { why, milliseconds: micros / 1000 })
+    this.#report('failed', { why, milliseconds: micros / 1000 })
   }
 
   /** The state is that of a snapshot. */
   restored(index, characters) {
-    this.#tell('restored', { index, characters })
+    this.#report('restored', { index, characters })
   }
 
-  #tell(what, facts) {
+  #report(what, facts) {
     if (diagnostics.snapshot.hasSubscribers) {
       diagnostics.snapshot.publish({ node: this.#node, id: this.#id, what, ...facts })
     }

@@ -11,7 +11,7 @@ const errors = require('./errors')
 const { StateBuilder } = require('./state-builder')
 const { StateText } = require('./state-text')
 
-/** Measures what work occupies JavaScript for. */
+/** Measures how long work occupies JavaScript. */
 class Stopwatch {
   micros = 0
   longest = 0
@@ -48,8 +48,9 @@ class SnapshotTaker {
   /**
    * Takes a snapshot of the state at this index, now or soon. One that is being taken is dropped.
    *
-   * What JSON keeps except for a shade is kept: `-0` becomes 0, a property whose value is `undefined` is gone. What is more
-   * than its values is not: an array's further properties, accessors, what is not enumerable.
+   * A state that JSON changes only slightly is accepted: `-0` becomes 0, and a property whose value is `undefined`
+   * disappears. Anything beyond plain values is refused: further properties of an array, accessors, properties that
+   * are not enumerable.
    */
   take(index, state) {
     this.end()
@@ -100,7 +101,7 @@ class SnapshotTaker {
 
 /** Restores one state. */
 class Restoring {
-  /** It was not done at once. */
+  /** The restoration was not complete at once. */
   isAwaited = false
   #application
   #builder
@@ -150,7 +151,7 @@ class Restoring {
     if (!this.#builder.run(end)) return false
     this.#isBuilt = true
     this.#state = this.#application.deserialize(this.#builder.value)
-    // Without `deserialize`, the builder has frozen it.
+    // Without `deserialize`, the builder has frozen the state.
     if (this.#application.serializes) this.#freezer = this.#application.freezerOf(this.#state)
     return true
   }

@@ -42,7 +42,7 @@ const DEFAULTS = {
 function joinOfSocketIO({ host, channel, options }) {
   const { io } = loadPeer('socket.io-client', SOCKET_IO_MAJOR, '"channel.name": "socket.io"')
   const address = host.replace(/\/$/, '') + NAMESPACE
-  // A connection for each node: they close on their own.
+  // A connection for each node, because nodes close separately.
   const settings = { ...DEFAULTS, ...options, forceNew: true, autoConnect: false }
   return (self, deliver, report) => {
     const link = new SocketIOLink(io(address, settings), address, channel, self, report)
@@ -60,7 +60,7 @@ class SocketIOLink {
   #self
   #report
   #isReady
-  /** Null while nothing can be sent: socket.io would keep it, and send it when it is long out of date. */
+  /** Null while nothing can be sent: socket.io would keep a frame, and send it when it is out of date. */
   #window = null
   #hasClosed = false
 
@@ -103,7 +103,7 @@ class SocketIOLink {
     if (this.#hasClosed) return
     this.#window = null
     this.#report(`the socket.io server ${this.#address}: ${cause}`)
-    // Where the server refused or ended the connection, the client does not try again by itself.
+    // After the server refused or ended the connection, the client does not reconnect on its own.
     if (!this.#socket.active) setTimeout(() => this.#reconnect(), RECONNECT_MS_MAX).unref()
   }
 

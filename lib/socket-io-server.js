@@ -1,7 +1,7 @@
-// Makes a server of socket.io hand on the frames of the channel `socket.io`.
+// Makes a server of socket.io forward the frames of the channel `socket.io`.
 //
-// Called by socket.io.js. The events are those of socket-io-channel.js. Any client of the server can send anything: what
-// is not as it must be is ignored, and nothing throws.
+// Called by socket.io.js. The events are those of socket-io-channel.js. Any client of the server can send anything:
+// malformed input is ignored, and nothing throws.
 
 'use strict'
 

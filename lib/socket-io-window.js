@@ -5,7 +5,7 @@
 'use strict'
 
 const BYTES_MAX = 32 << 20
-/** The other end acknowledges after so many bytes. */
+/** The other end acknowledges after this many bytes. */
 const MARK_BYTES = 1 << 20
 
 class Window {
@@ -19,7 +19,7 @@ class Window {
     this.#socket = socket
   }
 
-  /** Emits an event that carries so many bytes, or loses it. */
+  /** Emits an event that carries this many bytes, or loses it. */
   emit(bytes, ...event) {
     if (this.#bytes > BYTES_MAX) return
     this.#socket.emit(...event)

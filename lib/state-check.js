@@ -24,7 +24,7 @@ const { StateError } = require('./state-error')
 const { TOO_MANY_VISITS, Walk, isLarge } = require('./state-walk')
 const { Watch } = require('./watch')
 
-/** After so many watched runs in which proxies were in the way of the reducer, it is not watched any more. */
+/** After this many watched runs in which proxies were in the way of the reducer, it is not watched any more. */
 const UNWATCHABLE_MAX = 3
 
 /** A state with more entries is shown by proxies, not as a copy. */
@@ -37,10 +37,10 @@ const COPY_ENTRY_MS = 0.0005
 /** So often, before it is tried again whether the state has become smaller. */
 const COPIES_SKIPPED = 32
 
-/** After an action on a huge container, or one that moved much, proxies are not tried for so many actions. */
+/** After an action on a huge container, or one that moved much, proxies are not tried for this many actions. */
 const WATCHES_SKIPPED = 256
 
-/** A probe ends after so many reads, which is some ten milliseconds. */
+/** A probe ends after this many reads, which is some ten milliseconds. */
 const PROBE_READS_MAX = 50_000
 
 class StateCheck {
@@ -48,9 +48,9 @@ class StateCheck {
   #isJson
   /** How often the reducer worked on the state but not on proxies: it clones or freezes the state. */
   #unwatchable = 0
-  /** For so many actions it was not tried whether the state is small enough to be copied. */
+  /** For this many actions it was not tried whether the state is small enough to be copied. */
   #copiesSkipped = 0
-  /** For so many actions the reducer gets no proxies. */
+  /** For this many actions the reducer gets no proxies. */
   #watchesSkipped = 0
   /** So many entries were copied to check the last action; Infinity if it was checked otherwise. */
   #copied = Infinity

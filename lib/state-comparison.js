@@ -36,7 +36,7 @@ class StateComparison {
       this.#begin(index, state)
       return
     }
-    // This node is slow, and the leader goes by the newest.
+    // This node is slow, and the leader uses the newest hash.
     if (this.#waiting !== null) this.#report(this.#waiting.index, null, 0)
     this.#waiting = { index, state }
   }

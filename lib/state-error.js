@@ -4,7 +4,9 @@
 
 const { cut } = require('./json-faults')
 
-/** The reducer or a method did what it must not do with the state. `path` says where, `message` also how to mend it. */
+/**
+ * The reducer or a method violated a rule about the state. `path` names the place; `message` also says how to fix it.
+ */
 class StateError extends Error {
   #isStateError = true
 

@@ -1,6 +1,6 @@
 // Freezes everything that is new in a state, in slices. It verifies nothing.
 //
-// Used by frozen-later.js, and by snapshot.js for what the application's `deserialize` returned.
+// Used by frozen-later.js, and by application.js for what the application's `deserialize` returned.
 
 'use strict'
 
@@ -10,7 +10,7 @@ const { noteSize } = require('./state-walk')
 
 const { freeze, isExtensible, keys: keysOf } = Object
 
-/** The clock is read after so many entries. */
+/** The clock is read after this many entries. */
 const STRIDE = 256
 
 const NOTHING = freeze(Object.create(null))

@@ -22,9 +22,9 @@ const { imul } = Math
  */
 const KEPT_WEIGHT_MIN = 16 * 1024
 
-/** The clock is read after about so many members. */
+/** The clock is read after about this many members. */
 const STRIDE = 512
-/** A string counts as one member for so many characters, and a longer one is hashed in pieces of this length. */
+/** A string counts as one member for this many characters, and a longer one is hashed in pieces of this length. */
 const CHARACTERS_PER_MEMBER = 16
 const PIECE_LENGTH = 32 * 1024
 

@@ -20,11 +20,11 @@ const {
   nameOf
 } = require('./json-faults')
 
-/** A value of about so many characters is encoded at once, which takes some milliseconds. */
+/** A value of about this many characters is encoded at once, which takes some milliseconds. */
 const WHOLE_LENGTH = 256 * 1024
-/** Of a longer one, about so many are. */
+/** The approximate length of the parts of a longer value that are encoded at once. */
 const PART_LENGTH = 64 * 1024
-/** So many are about handed over at once. */
+/** The approximate number of characters that are handed over at once. */
 const PIECE_LENGTH = 256 * 1024
 
 const LARGE = Symbol('large')
@@ -95,7 +95,7 @@ class StateText {
       this.why = errors.messageOf(error)
     } else {
       for (let i = this.#frames.length - 1; i >= 0; i--) error.below(this.#frames[i].name)
-      // What contains itself is found by remembering the way.
+      // A value that contains itself is found by remembering the path.
       const fault = error.isTooDeep ? (findFault(this.#value, 0, new Set()) ?? error) : error
       this.isFault = true
       this.why = `${cut(this.#path + fault.path)} ${fault.why}`
@@ -212,7 +212,7 @@ class StateText {
     frame.isEmpty = false
   }
 
-  /** Whether the text of a value is about so long at most; then `left` is what is left. Throws a fault. */
+  /** Whether the text of a value is about this long at most; then `left` is what is left. Throws a fault. */
   #fits(value, length) {
     left = length
     const fault = measure(value, this.#frames.length)

@@ -1,7 +1,7 @@
 // Compares a new state with the previous one, verifies that the new parts survive JSON, and freezes them, in one step.
 //
-// Called by state-check.js. What is the same reference as before was verified before, and is not looked at. What a step
-// skips, because it would take too long, state-freezer.js freezes in slices.
+// Called by state-check.js. A part that is the same reference as before was verified before, and is skipped. Parts
+// that are skipped because they would take too long are frozen by state-freezer.js, in slices.
 
 'use strict'
 
@@ -19,7 +19,7 @@ const { StateError } = require('./state-error')
 
 const { freeze, hasOwn, isExtensible } = Object
 
-/** Up to so many entries a quick check compares all. A copy costs about as much as the comparison. */
+/** Up to this many entries a quick check compares all. A copy costs about as much as the comparison. */
 const SMALL_ENTRIES_MAX = 16
 const SMALL_LENGTH_MAX = 64
 
@@ -34,7 +34,7 @@ const LISTED_LENGTH_MAX = 10_000
 
 /**
  * A thorough check that has visited so many containers, because many have moved, goes on as a quick one: this takes
- * some ten milliseconds. A container counts once more for every so many entries.
+ * some ten milliseconds. A container counts once more for every this many entries.
  */
 const VISITS_MAX = 4_000
 const ENTRIES_PER_VISIT = 64
@@ -264,14 +264,14 @@ function adoptDecoded(value) {
   freeze(value)
 }
 
-/** The object has so many entries. */
+/** The object has this many entries. */
 function noteSize(object, size) {
   if (size > SMALL_ENTRIES_MAX) sizes.set(object, size)
 }
 
 function tooDeep() {
   const fault = new Fault(`nests deeper than ${DEPTH_MAX} levels`)
-  // It may contain itself: that is found out by remembering the way.
+  // It may contain itself, which is found by remembering the path.
   fault.isTooDeep = true
   return fault
 }

@@ -5,7 +5,7 @@
 'use strict'
 
 /**
- * @param isAlive whether the node has not ended: what it knew of its cluster is the past then.
+ * @param isAlive whether the node has not ended: afterwards its knowledge of the cluster is out of date.
  * @param reducedIndex up to here everything is in the state. The core learns it a moment later, and knows of entries after
  *   it that are no actions.
  */

@@ -43,7 +43,7 @@ class Store {
     this.#texts[i] = text
   }
 
-  /** Of the action of the oldest provisional state. */
+  /** The text of the action of the oldest provisional state. */
   get oldestText() {
     return this.#texts[this.#oldest]
   }

@@ -1,4 +1,4 @@
-// Knows which reducers and methods are conflux's own, in strict mode: a write to a frozen state throws in them.
+// Records which reducers and methods are conflux's own, in strict mode: a write to a frozen state throws in them.
 //
 // Filled by recipes/compose.js and asked by application.js. state-check.js spares them what only finds writes of
 // sloppy-mode code, which a frozen object ignores.

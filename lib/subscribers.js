@@ -38,7 +38,7 @@ class Subscribers {
     }
   }
 
-  /** They and what they refer to are not needed any more. */
+  /** Releases the listeners and what they refer to. */
   clear() {
     this.#registrations.clear()
   }

@@ -38,11 +38,11 @@ async function cluster(size, given) {
 }
 
 class TestCluster {
-  /** All of them, also those that have crashed: `a`, `b`, `c`, … */
+  /** All nodes, crashed ones included: `a`, `b`, `c`, … */
   nodes = []
   channelName = `conflux-testing-${randomUUID()}`
   #size
-  /** What each node is inside. */
+  /** The `Node` behind each handle. */
   #insides = new Map()
   #isolated = new Set()
   #crashed = new Set()
@@ -50,7 +50,7 @@ class TestCluster {
 
   constructor(size) {
     this.#size = size
-    // Where there is none (before Node 20.4), nothing can ask for it.
+    // Before Node 20.4 the symbol does not exist.
     if (Symbol.asyncDispose !== undefined) {
       Object.defineProperty(this, Symbol.asyncDispose, { value: () => this.close() })
     }
@@ -83,7 +83,7 @@ class TestCluster {
     await this.#until('settled', options, () => this.#isSettled())
   }
 
-  /** From here on no other node hears this one, nor this one them: as behind a broken network. */
+  /** From now on this node and the others do not receive each other's frames, as in a broken network. */
   isolate(node) {
     const inside = this.#openNode('isolate', node)
     inside.setIsolated(true)
@@ -104,7 +104,7 @@ class TestCluster {
     inside.crash()
   }
 
-  /** Closes all nodes. An isolated one could not take its leave: it is ended. */
+  /** Closes all nodes. An isolated node cannot leave gracefully: it is ended. */
   close() {
     this.#closing ??= this.#close()
     return this.#closing

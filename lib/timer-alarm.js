@@ -1,6 +1,6 @@
 // Waits on the leader until the next timer is due, by the clock of the cluster.
 //
-// Made by evaluations.js. The core says what the next time is, and hears when it has come.
+// Made by evaluations.js. The core names the next time, and is notified when that time has come.
 
 'use strict'
 

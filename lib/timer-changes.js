@@ -1,4 +1,4 @@
-// What a method does to the timers: collected while it runs, and logged together with its action.
+// The changes that a method makes to timers: collected while it runs, and logged together with its action.
 //
 // Made by method-context.js for `this.schedule` and `this.unschedule`.
 
@@ -11,13 +11,13 @@ const { begin, checkName, checkTimer } = require('./timer-rules')
 /** Of all timers. */
 const TIMERS_MAX = 200_000
 const BYTES_MAX = 64 * 1024 * 1024
-/** What a timer takes beside its texts, as the core counts it (src/raft/coordination/timers.rs). */
+/** The size of a timer without its texts, as the core counts it (src/raft/coordination/timers.rs). */
 const OVERHEAD_BYTES = 160
 
 /** What one action may do to timers is a part of its entry. */
 const CHANGES_BYTES_MAX = 256 * 1024
 
-/** A time that lies back so far is a mistake. A call may wait so long for a leader. */
+/** A time that is further in the past than this is a mistake. A call may wait this long for a leader. */
 const TRANSIT_MS = 60_000
 
 class TimerChanges {
@@ -26,14 +26,14 @@ class TimerChanges {
   /** Of the method that runs. */
   #texts = []
   #bytes = 0
-  /** What is expected of the table once everything is applied; undefined before it is asked for in this batch. */
+  /** The expected size of the table once everything is applied; undefined before it is read in this batch. */
   #expected = undefined
   /** The timers that this batch has changed. */
   #changed = new Set()
 
   /**
    * @param core gives the native node.
-   * @param hasMethod tells whether this leader has a method.
+   * @param hasMethod returns whether this leader has a method.
    */
   constructor(core, hasMethod) {
     this.#core = core
@@ -66,9 +66,9 @@ class TimerChanges {
   }
 
   /**
-   * Throws where the timer cannot be.
+   * Throws if the timer is invalid, or there is no room for it.
    *
-   * @param isInMethod the method itself names a time: it knows what time it is.
+   * @param isInMethod the method itself names a time, and so knows the present time.
    */
   schedule(name, options, now, isInMethod) {
     const timer = checkTimer(name, options)

@@ -1,7 +1,7 @@
-// Decides when a timer fires: checks what an application says of it, and computes its times.
+// Decides when a timer fires: checks the options of the application, and computes the times.
 //
-// Used by node.js, where a timer is set, and by evaluation.js and method-context.js on the leader: only the leader computes
-// times, so nodes need not agree about time zones.
+// Used by timers.js, where an application sets a timer, and by evaluations.js and timer-changes.js on the leader:
+// only the leader computes times, so nodes need not agree about time zones.
 
 'use strict'
 
@@ -22,10 +22,10 @@ const EVERY_MS_MAX = 100 * 366 * 86_400_000
 /** The last moment that a `Date` has. */
 const TIME_MAX = 8.64e15
 
-/** With `missed: 'none'`, what is later than this is not done. A change of leaders takes less. */
+/** With `missed: 'none'`, a firing that would be later than this is skipped. A change of leaders takes less. */
 const LATE_MS = 5000
 
-/** Between the moment that a caller computes, and the call. */
+/** The time between the moment that a caller computes and the call. */
 const CALL_MS = 1000
 
 /** The parsed expressions that were used last. */
@@ -36,7 +36,7 @@ const MISSED = ['once', 'all', 'none']
 
 const invalid = text => errors.invalidCall(`schedule: ${text}`)
 
-/** Throws where it is none. */
+/** Throws if it is not a valid name. */
 function checkName(name, what = 'schedule') {
   const isName = typeof name === 'string' && name !== '' && name.isWellFormed()
   if (!isName || Buffer.byteLength(name) > NAME_BYTES_MAX) {
@@ -47,8 +47,7 @@ function checkName(name, what = 'schedule') {
 }
 
 /**
- * What an application says of a timer, checked, as JSON has it: `at` is a number. Throws an error that says what is
- * wrong.
+ * The checked options of a timer, as JSON: `at` is a number. Throws an error that says what is wrong.
  */
 function checkTimer(name, options) {
   checkName(name)
@@ -153,7 +152,7 @@ const shown = value => (typeof value === 'string' ? JSON.stringify(value.slice(0
  * The first time of a timer, and the rule for the next ones.
  *
  * @param now the time of the cluster.
- * @param lateMax an `at` may be so much earlier.
+ * @param lateMax an `at` may be this much earlier.
  */
 function begin({ at, every, cron, timeZone, missed }, now, lateMax) {
   if (at !== undefined) {
@@ -179,7 +178,7 @@ function timeAfter({ every, start, cron, timeZone }, time) {
 }
 
 /**
- * What a timer does that was due at a time.
+ * What a timer that was due at this time does now.
  *
  * @returns `{ isSkipped, next }`: whether it is too late, and when it fires next, or null.
  */
@@ -195,14 +194,14 @@ function advance(rule, due, now) {
   }
 }
 
-/** What an application says of a new timer, by the clock of this machine, which need not be that of the cluster. */
+/** Checks the options of a new timer by the clock of this machine, which may differ from that of the cluster. */
 function checkNewTimer(name, options) {
   const timer = checkTimer(name, options)
   begin(timer, wallClock(), CALL_MS)
   return timer
 }
 
-/** Of the text of the core: `[name,due,method,args,rule,…]`. */
+/** The timers in the text of the core: `[name,due,method,args,rule,…]`. */
 function listTimers(text) {
   const items = JSON.parse(text)
   const timers = []

@@ -33,7 +33,7 @@ class Timers {
   }
 }
 
-/** Its error says what became of the call: it never began. */
+/** The error says that the call never began. */
 function checked(name, timer) {
   try {
     return checkNewTimer(name, timer)

@@ -29,7 +29,7 @@ class Watch {
 
   /**
    * @param isLarge whether a container is too large to be copied.
-   * @param readsMax after so many the watch throws; without it, what is large is handed out as it is.
+   * @param readsMax after this many the watch throws; without it, what is large is handed out as it is.
    */
   constructor(isLarge, readsMax = undefined) {
     this.#isLarge = isLarge
@@ -56,7 +56,7 @@ class Watch {
     return proxy
   }
 
-  /** The target is a copy: a proxy must not say of a frozen target that it holds something else. */
+  /** The target is a copy: a proxy of a frozen target must return the target's own values. */
   #showCopy(value, isArray, parent, key) {
     // Frozen arrays have no fast `slice`.
     const copy = isArray ? [...value] : { ...value }
@@ -114,7 +114,7 @@ class FlatPart {
     throw this.#report('given another prototype', null)
   }
 
-  /** Freezing what is frozen is no change, but nothing that a proxy can do. */
+  /** Freezing a frozen object changes nothing, but a proxy cannot do it. */
   preventExtensions() {
     throw new TypeError('a watched state cannot be frozen')
   }

@@ -107,7 +107,7 @@ class Worker {
     try {
       await this.#run({ signal, token: this.#token(term) })
     } catch (error) {
-      // A run that ends because it is to end may say so.
+      // A run may reject with the reason of its abort.
       if (!(signal.aborted && (error === signal.reason || error?.name === 'AbortError')))
         errors.surface(error)
     }

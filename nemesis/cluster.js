@@ -86,7 +86,7 @@ class Cluster {
     return member
   }
 
-  /** Processes beside those of the cluster, in memory. Whoever starts them ends them. */
+  /** Processes beside those of the cluster, in memory. The code that starts them ends them. */
   startGuests(count) {
     return Array.from({ length: count }, () => this.start(`guest-${this.members.length + 1}`))
   }

@@ -19,7 +19,7 @@ const PASSWORD = 'nemesis'
 
 const GUESTS_HOST = '127.0.0.1'
 
-/** Everybody hears what is said to him: only speaking is ever forbidden. */
+/** Every process may receive: only sending is ever forbidden. */
 const HEARS_ALL = '(+@all -publish allchannels allkeys)'
 
 class Network {

@@ -13,7 +13,7 @@ const { abridge, currentKey, methods, oldestKey, reduce, spendTime } = require('
 const { answer, reachedBy, reportFaults } = require('./under-test')
 const { Recorder } = require('./recorder')
 
-/** Whoever waits longer gets an unknown outcome, and continues. */
+/** A call that waits longer ends with an unknown outcome, and its client continues. */
 const PERFORM_TIMEOUT_MS = 5000
 const SYNC_TIMEOUT_MS = 5000
 

@@ -159,13 +159,13 @@ function differences([first, ...others]) {
 /** Faults of processes, and ends of processes, that no fault of ours explains. */
 function faultsOf(cluster, strikes) {
   const expected = new Set(strikes.flatMap(({ facts }) => facts?.expects ?? []))
-  const told = cluster.faults
+  const faults = cluster.faults
     .filter(({ code, origin }) => !expected.has(`${origin} ${code}`))
     .map(({ origin, code, message }) => `${origin} failed: ${code}: ${message}`)
   const ended = cluster.members
     .filter(({ exit }) => typeof exit === 'number' && exit !== 0 && exit !== 3)
     .map(({ origin, exit }) => `${origin} ended with exit code ${exit}`)
-  return [...told, ...ended]
+  return [...faults, ...ended]
 }
 
 module.exports = { run }

@@ -1,9 +1,9 @@
 //! Runs a core: owns the only clock and the only `select!`, turns events into inputs, and executes the resulting work.
 //! Decides nothing.
 //!
-//! Started by `js/`. All nodes of a process share one thread and one runtime on it, so that from a link to the core and
-//! back no thread is woken; the thread ends with the last node. Small inputs of JavaScript are handled on JavaScript's
-//! own thread (`shared_core.rs`), so that they wake no thread either.
+//! Started by `js/`. All nodes of a process share one thread and one runtime on it, so that no thread is woken
+//! between a link and the core; the thread ends with the last node. Small inputs of JavaScript are handled on
+//! JavaScript's own thread (`shared_core.rs`), so that they wake no thread either.
 
 mod clock;
 #[cfg(test)]
@@ -39,8 +39,8 @@ pub use shared_core::Handle;
 pub trait Application: Send + 'static {
     /// One batch, to be answered by exactly one `Input::Answered`.
     fn deliver(&self, batch: Vec<Delivery>);
-    /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone, its storage is closed. Unless
-    /// the core panicked, every call that it heard of has been settled.
+    /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone, its storage is closed.
+    /// Unless the core panicked, every call that reached it has been settled.
     fn stopped(&self, error: Option<Error>);
 }
 
@@ -73,7 +73,7 @@ pub fn start(
             channel,
             reports: Reports::None,
             link: None,
-            heard: TurnInputs::default(),
+            turn_inputs: TurnInputs::default(),
             frames: Vec::new(),
         };
         let begun = match stored {
@@ -99,7 +99,7 @@ struct Driver {
     channel: Box<dyn Channel>,
     reports: Reports,
     link: Option<Link>,
-    heard: TurnInputs,
+    turn_inputs: TurnInputs,
     frames: Vec<Bytes>,
 }
 
@@ -121,11 +121,11 @@ impl Driver {
         let (write_handle, reports) = Reports::start(storage).map_err(End::failed)?;
         self.reports = reports;
         let loaded = loop {
-            // What is sent meanwhile waits, unbounded as the mailbox is that it came from.
+            // Inputs that arrive meanwhile wait here, without a bound, as in the mailbox.
             tokio::select! {
                 loaded = self.reports.load() => break loaded,
                 command = self.commands.recv() => {
-                    if !self.heard.take(command, &mut self.commands) {
+                    if !self.turn_inputs.take(command, &mut self.commands) {
                         return Err(End::Killed);
                     }
                 }
@@ -140,7 +140,7 @@ impl Driver {
 
     async fn turns(&mut self) -> End {
         loop {
-            while let Some(left) = self.shared_core.turn(&mut self.heard) {
+            while let Some(left) = self.shared_core.turn(&mut self.turn_inputs) {
                 match left {
                     Deferred::Join(incarnation) => self.join(incarnation),
                     Deferred::Stop(error) => return End::Stopped(error),
@@ -149,14 +149,14 @@ impl Driver {
                 }
             }
             self.set_timer();
-            if !self.hear().await {
+            if !self.wait_for_inputs().await {
                 return End::Killed;
             }
         }
     }
 
-    /// A timer that wakes too early is left alone, because setting one is a system call: at rest, others wake this
-    /// thread before the clock does.
+    /// Leaves a timer alone that wakes too early, because setting one is a system call: in an idle cluster, frames
+    /// wake this thread before the clock does.
     fn set_timer(&mut self) {
         let Some(due) = self.shared_core.lock().due().map(Instant::from_std) else { return };
         if due < self.timer.deadline() || self.timer.is_elapsed() {
@@ -165,24 +165,24 @@ impl Driver {
     }
 
     fn join(&mut self, incarnation: Incarnation) {
-        // The former link leaves first: what it knew of a cluster is found by the next.
+        // The former link leaves first: the next one finds out again what it knew of a cluster.
         self.link = None;
         let mut link = self.channel.join(incarnation);
         let health = link.health.borrow_and_update().clone();
         link.found.mark_unchanged();
         self.shared_core.lock().joined(link.outbound.clone(), self.tick);
-        self.heard.inputs.push(Input::Channel(state_of(health)));
+        self.turn_inputs.inputs.push(Input::Channel(state_of(health)));
         self.link = Some(link);
     }
 
     /// Waits until something happens; `false` if the node is to be killed.
-    async fn hear(&mut self) -> bool {
+    async fn wait_for_inputs(&mut self) -> bool {
         let Some(link) = &mut self.link else {
-            // Before the core has joined a channel there is nothing to hear; a node without a core's request to join is
-            // only ever woken from outside.
+            // Until the core asks to join a channel there are no frames: only commands and the storage wake the
+            // driver.
             tokio::select! {
-                command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
-                input = self.reports.next() => self.heard.inputs.push(input),
+                command = self.commands.recv() => return self.turn_inputs.take(command, &mut self.commands),
+                input = self.reports.next() => self.turn_inputs.inputs.push(input),
             }
             return true;
         };
@@ -191,13 +191,13 @@ impl Driver {
             link.marker.set_note(note);
         }
         link.marker.set_request(request);
-        let inputs = &mut self.heard.inputs;
+        let inputs = &mut self.turn_inputs.inputs;
         // Not biased: frequent events must not starve the clock or the others.
         loop {
             tokio::select! {
-                command = self.commands.recv() => return self.heard.take(command, &mut self.commands),
+                command = self.commands.recv() => return self.turn_inputs.take(command, &mut self.commands),
                 () = &mut self.timer => {
-                    // What it was set for, others have done.
+                    // An earlier turn has already handled the ticks for which the timer was set.
                     let due = self.shared_core.lock().due().map(Instant::from_std);
                     if let Some(due) = due.filter(|due| *due > Instant::now()) {
                         self.timer.as_mut().reset(due);
@@ -207,7 +207,7 @@ impl Driver {
                 input = self.reports.next() => inputs.push(input),
                 Ok(()) = link.health.changed() => {
                     let health = link.health.borrow_and_update().clone();
-                    // Known before the channel is: a node founds as soon as it may.
+                    // Before the state of the channel: a node may found a cluster as soon as its channel is healthy.
                     inputs.push(Input::ClusterFound(*link.found.borrow_and_update()));
                     inputs.extend(link.noted.borrow().clone().map(Input::Noted));
                     inputs.push(Input::Channel(state_of(health)));
@@ -259,7 +259,7 @@ async fn killed(commands: &mut UnboundedReceiver<Command>) {
     }
 }
 
-/// What the core reports of what its channel refuses.
+/// The reasons that the core reports; the others are harmless, or happen on a channel that repeats frames.
 fn reported(refusal: Refusal) -> Option<FrameRefusal> {
     match refusal {
         Refusal::Unsealed => Some(FrameRefusal::Unsealed),

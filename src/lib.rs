@@ -14,16 +14,19 @@
 //!
 //! # The path of one action
 //!
-//! 1. `perform` on any node: the façade batches the calls of one turn, `js/turn.rs` reads them, and they become requests
-//!    of this node's client session (`raft/requests/client_session.rs`), which holds them until a leader is known.
-//! 2. They travel to the leader (`raft/node/outcomes.rs`). The leader's sessions accept them in order
+//! 1. `perform` on any node: the façade batches the calls of one turn, `js/turn.rs` decodes them, and
+//!    `driver/shared_core.rs` hands them to the core (`raft/node.rs`). They become requests of this node's client session
+//!    (`raft/requests/client_session.rs`), which holds them until a leader is known.
+//! 2. `raft/node/outcomes.rs` sends them to the leader, in the frame of the turn (`raft/wire/outbox.rs`), over a channel.
+//!    There, `raft/node/inbound.rs` dispatches the messages. The leader's sessions accept the requests in order
 //!    (`raft/requests/leader_sessions.rs`) and, once an entry of the leader's own term is applied, hand them to
 //!    JavaScript (`raft/node/deliveries.rs`, `js/batch.rs`).
-//! 3. The method runs over the provisional state, the reducer over its action; the results return in one batch.
-//! 4. Actions are proposed (`raft/consensus/group.rs`) and replicated by raft-rs until a quorum has them. A refusal waits until
-//!    everything that its method saw is committed and a quorum has confirmed the leadership since.
-//! 5. Every node applies the entry: `raft/requests/session_table.rs` decides whether it counts, JavaScript reduces it and
-//!    calls the subscribers, and the calling node resolves the promise.
+//! 3. The method runs over the provisional state, the reducer over its action; the results return in one batch
+//!    (`js/turn.rs`).
+//! 4. Actions are proposed (`raft/consensus/group.rs`) and replicated by raft-rs until a quorum has them. A refusal waits
+//!    until everything that its method saw is committed and a quorum has confirmed the leadership since.
+//! 5. Every node applies the entry (`raft/node/deliveries.rs`): `raft/requests/session_table.rs` decides whether it counts,
+//!    JavaScript reduces it and calls the subscribers, and the calling node resolves the promise.
 //!
 //! # The life of a member
 //!

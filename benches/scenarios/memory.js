@@ -1,7 +1,7 @@
-/** Measures the memory of a node at rest, and of a call in flight. */
+/** Measures the memory of an idle node, and of a call in flight. */
 'use strict'
 
-const { addedByNodeAtRest } = require('../memory')
+const { addedByIdleNode } = require('../memory')
 
 const STRANDED = 30_000
 
@@ -12,7 +12,7 @@ module.exports = {
   unit: '',
   cases: () => [{ title: '', rounds: 1 }],
   measure: async ({ peer, start }) => {
-    const figures = { 'a node at rest adds (MB)': (await addedByNodeAtRest(peer.name)) / 1e6 }
+    const figures = { 'an idle node adds (MB)': (await addedByIdleNode(peer.name)) / 1e6 }
     if (peer.name !== 'conflux') return figures
     // Without the others there is no quorum: calls wait, and can be weighed.
     const cluster = await start({ isLazy: true, execArgv: ['--expose-gc'] })

@@ -1,4 +1,4 @@
-// Knows the recipes that are conflux's own, and not changed by the application.
+// Records the recipes that are conflux's own, and not changed by the application.
 //
 // Used by the recipes and by compose.js.
 

@@ -16,7 +16,7 @@ function mix(h) {
   return (h ^ (h >>> 16)) >>> 0
 }
 
-/** What rendezvous hashing compares: how much a name is that of a key. */
+/** The score of a name for a key, which rendezvous hashing compares. */
 function score(nameHash, keyHash) {
   return mix(nameHash ^ Math.imul(keyHash, 0x9e3779b1))
 }

@@ -1,7 +1,7 @@
 // Invalidates caches on all nodes, and knows when that is done: `invalidation.client(node, key, apply)`.
 //
-// Called by recipes.js. Each node applies the invalidations in the order of the log, one after the other, and then says up to
-// which it has. The caller waits for that of every member that is alive.
+// Called by recipes.js. Each node applies the invalidations in the order of the log, one after the other, and then
+// reports the last one. The caller waits for the reports of all members that are alive.
 
 'use strict'
 
@@ -96,14 +96,14 @@ class Invalidation {
       try {
         await this.#apply(this.#hasFailed ? null : tags)
       } catch (error) {
-        // The cache may hold what was to be forgotten: other nodes wait until everything is.
+        // The cache may contain outdated entries: other nodes wait until this node has forgotten everything.
         this.#hasFailed = true
         errors.surface(error)
         continue
       }
       this.#hasFailed = false
       this.#applied = sequence
-      // One call tells of all that were applied meanwhile.
+      // One call reports all invalidations that were applied meanwhile.
       if (this.#queue.length === 0) this.#mount.perform('applied', [this.#applied]).catch(noop)
     }
     this.#isApplying = false

@@ -1,4 +1,4 @@
-// Tells all live nodes to forget something, as a recipe.
+// Makes all live nodes forget something, as a recipe.
 //
 // Called by recipes.js. The state is `{ recipe, sequence, members }`: how many invalidations there were, and by session up to
 // which of them each node has applied them. A node that was restored from a snapshot cannot know what it missed, and

@@ -62,7 +62,10 @@ function put(state, key, entry, token) {
   return { ...state, token, locks: table.set(state.locks, key, lockEntry.isEmpty(entry) ? undefined : entry) }
 }
 
-/** Locks whose owners died would stay for ever if no owner asks for them again. */
+/**
+ * Removes locks whose leases are over: otherwise a lock whose owner died would stay forever unless another owner
+ * acquires it.
+ */
 function sweep(state, { key, at = null }) {
   if (at === null) return state
   const isKept = ({ held, queue }) =>

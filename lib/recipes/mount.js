@@ -1,4 +1,4 @@
-// What a client of a recipe has in common with all others: the node, the key, the calls, and its part of the state.
+// The common part of all clients of recipes: the node, the key, the calls, and the part of the state.
 //
 // Used by the clients of the recipes. Waiting never polls: a client is called after each action of its own recipe.
 

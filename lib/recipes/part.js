@@ -1,4 +1,4 @@
-// Finds a recipe's part in the state of a node, and says what is wrong with it.
+// Finds a recipe's part in the state of a node, and describes its faults.
 //
 // Called by compose.js and context.js for methods and reducers, and by mount.js for clients.
 
@@ -18,8 +18,8 @@ function partOf(state, key, recipe) {
 }
 
 /**
- * Why a part of the state is none of the recipe, in words, or null. conflux's own recipes name themselves, and the version
- * of their shape, in their state: `locks/1`.
+ * Why a part of the state does not belong to the recipe, as text, or null. conflux's own recipes name themselves, and
+ * the version of their shape, in their state: `locks/1`.
  */
 function faultOfPart(part, { name, initialState }) {
   const expected = initialState.recipe

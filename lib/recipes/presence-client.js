@@ -7,9 +7,7 @@
 const checks = require('./checks')
 const { Mount } = require('./mount')
 const { presence } = require('./presence')
-const { Announcements } = require('./sessions')
-
-const CALL_OPTIONS = { timeout: checks.milliseconds(0), signal: checks.signal }
+const { Entries } = require('./sessions')
 
 /** @returns a client of the presence that is mounted under this key. */
 function client(node, key) {
@@ -18,30 +16,21 @@ function client(node, key) {
 
 class Presence {
   #mount
-  #announcements
+  #entries
 
   constructor(mount) {
     this.#mount = mount
-    this.#announcements = new Announcements(mount, (name, data, options) =>
-      mount.performInSession('enter', [name, data], options)
-    )
+    this.#entries = new Entries(mount, { what: 'an entry', make: 'enter', remove: 'leave' })
   }
 
   /** This node has an entry of this name until it leaves, or its session ends. Entering again replaces the data. */
   async enter(name, data = null, options) {
-    checks.name('an entry', name)
-    await this.#announcements.add(name, data, checks.options('enter', options, CALL_OPTIONS))
+    await this.#entries.make(name, data, options)
   }
 
   /** Resolves with whether this node had entered this name. */
   async leave(name, options) {
-    checks.name('an entry', name)
-    const callOptions = checks.options('leave', options, CALL_OPTIONS)
-    this.#announcements.remove(name)
-    return (
-      (await this.#mount.performInSession('leave', [name], { ...callOptions, needsSession: false })) !==
-      undefined
-    )
+    return await this.#entries.remove(name, options)
   }
 
   /** All `{ name, data, id, session }` on this node, sorted by name, then by session. */

@@ -1,4 +1,4 @@
-// Says what this node serves, and finds the node for a key: `registry.client(node, key)`.
+// Announces what this node serves, and finds the node for a key: `registry.client(node, key)`.
 //
 // Called by recipes.js. The owner of a key is found by rendezvous hashing (Thaler and Ravishankar 1998): each node has a
 // score for the key, and the highest wins. So a node that comes or goes moves only the keys that it gets or had.
@@ -9,11 +9,9 @@ const checks = require('./checks')
 const { hash, score } = require('./hash')
 const { Mount } = require('./mount')
 const { registry } = require('./registry')
-const { Announcements } = require('./sessions')
+const { Entries } = require('./sessions')
 
 const { hasOwn } = Object
-
-const CALL_OPTIONS = { timeout: checks.milliseconds(0), signal: checks.signal }
 
 /** @returns a client of the registry that is mounted under this key. */
 function client(node, key) {
@@ -22,32 +20,23 @@ function client(node, key) {
 
 class Registry {
   #mount
-  #announcements
+  #entries
   #id
 
   constructor(mount) {
     this.#mount = mount
     this.#id = mount.node.status().id
-    this.#announcements = new Announcements(mount, (service, data, options) =>
-      mount.performInSession('serve', [service, data], options)
-    )
+    this.#entries = new Entries(mount, { what: 'a service', make: 'serve', remove: 'withdraw' })
   }
 
   /** This node serves the service until it withdraws, or its session ends. Serving again replaces the data. */
   async serve(service, data = null, options) {
-    checks.name('a service', service)
-    await this.#announcements.add(service, data, checks.options('serve', options, CALL_OPTIONS))
+    await this.#entries.make(service, data, options)
   }
 
   /** Resolves with whether this node served it. */
   async withdraw(service, options) {
-    checks.name('a service', service)
-    const callOptions = checks.options('withdraw', options, CALL_OPTIONS)
-    this.#announcements.remove(service)
-    return (
-      (await this.#mount.performInSession('withdraw', [service], { ...callOptions, needsSession: false })) !==
-      undefined
-    )
+    return await this.#entries.remove(service, options)
   }
 
   /** The nodes that serve it, `{ id, session, data }`, sorted by id; without a service, all nodes with a live session. */

@@ -5,8 +5,11 @@
 'use strict'
 
 const errors = require('../errors')
+const checks = require('./checks')
 
 const noop = () => {}
+
+const CALL_OPTIONS = { timeout: checks.milliseconds(0), signal: checks.signal }
 
 /** The refusal of a call of a node without a session. Clients wait for one before they call. */
 function needsSession(recipe) {
@@ -14,7 +17,7 @@ function needsSession(recipe) {
 }
 
 /**
- * What a node announces, by name. If its session ended while it lived, everything is announced again in the next one.
+ * The announcements of a node, by name. If the session of a living node ends, all are made again in the next session.
  */
 class Announcements {
   #mount
@@ -54,4 +57,41 @@ class Announcements {
   }
 }
 
-module.exports = { Announcements, needsSession }
+/** The entries that a node makes by calls of a recipe, by name: each lasts until it is removed, or the node has ended. */
+class Entries {
+  #mount
+  #what
+  #make
+  #remove
+  #announcements
+
+  /**
+   * @param options.what names an entry in messages.
+   * @param options.make the method that makes an entry: `(name, data)`.
+   * @param options.remove the method that removes one: `(name)`.
+   */
+  constructor(mount, { what, make, remove }) {
+    this.#mount = mount
+    this.#what = what
+    this.#make = make
+    this.#remove = remove
+    this.#announcements = new Announcements(mount, (name, data, options) =>
+      mount.performInSession(make, [name, data], options)
+    )
+  }
+
+  async make(name, data, options) {
+    checks.name(this.#what, name)
+    await this.#announcements.add(name, data, checks.options(this.#make, options, CALL_OPTIONS))
+  }
+
+  /** Resolves with whether this node had the entry. */
+  async remove(name, options) {
+    checks.name(this.#what, name)
+    const callOptions = { ...checks.options(this.#remove, options, CALL_OPTIONS), needsSession: false }
+    this.#announcements.remove(name)
+    return (await this.#mount.performInSession(this.#remove, [name], callOptions)) !== undefined
+  }
+}
+
+module.exports = { Announcements, Entries, needsSession }

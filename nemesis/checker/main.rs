@@ -20,7 +20,7 @@ use todc_utils::{
     specifications::Specification,
 };
 
-/// One operation of a client. Without `return` nobody knows whether it happened: it may have, at any later time.
+/// One operation of a client. Without `return` it is unknown whether it happened: it may have, at any later time.
 #[derive(Clone, Debug, Deserialize)]
 struct Operation {
     object: String,
@@ -76,7 +76,7 @@ impl Specification for Object {
         match what {
             What::Write(value) => (true, holding(value)),
             What::Cas(from, to) if *from == state.value => (true, holding(to)),
-            // One of which nobody knows may as well have been refused.
+            // One whose outcome is unknown may also have been refused.
             What::Cas(..) => (!is_known, state.clone()),
             What::Read(value) => (*value == state.value, state.clone()),
             What::Push(item) => {

@@ -59,7 +59,7 @@ function orderOf({ states }, report) {
     }
   }
   for (let count = 1; count < log.length; count++) {
-    if (log[count] === undefined) report(`nobody was seen to apply action ${count} of ${log.length - 1}`)
+    if (log[count] === undefined) report(`no node was seen to apply action ${count} of ${log.length - 1}`)
   }
   return log
 }
@@ -94,7 +94,7 @@ function checkOutcomes({ operations }, positions, report) {
     }
   }
   for (const id of positions.keys()) {
-    if (!operations.has(id)) report(`${id} was applied, and nobody performed it`)
+    if (!operations.has(id)) report(`${id} was applied, but no call made it`)
   }
 }
 
@@ -150,7 +150,7 @@ function checkCurrency({ operations }, log, observations, report) {
       if (ends[next].count > known.count) known = ends[next]
     }
     if (one.count < known.count) {
-      report(`${one.what} saw ${one.count} actions, when ${known.what} had told of ${known.count}`)
+      report(`${one.what} saw ${one.count} actions, when ${known.what} had seen ${known.count}`)
     }
     if (newestInvocations[one.count] === undefined)
       report(`${one.what} saw ${one.count} actions: there are fewer`)
@@ -158,7 +158,7 @@ function checkCurrency({ operations }, log, observations, report) {
   }
 }
 
-/** Decides and reduces everything again, and holds that everybody saw, and was answered, exactly that. */
+/** Decides and reduces everything again, and verifies that all nodes saw, and all calls returned, exactly that. */
 function replay({ operations, states }, log, observations, report) {
   const observed = groupByCount(observations)
   const digests = [0]
@@ -166,7 +166,7 @@ function replay({ operations, states }, log, observations, report) {
   for (let count = 0; count < log.length; count++) {
     if (count > 0) {
       const operation = operations.get(log[count])
-      // Told above.
+      // Reported above.
       if (!operation) return
       const action = decide(operation, state)
       if (action instanceof Error) {

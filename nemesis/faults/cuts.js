@@ -54,7 +54,7 @@ const oneWay = cutFault('cut-one-way', 'minority', ({ leader, others, random }) 
   random.chance(0.5) ? others.map(other => [leader, other]) : others.map(other => [other, leader])
 )
 
-/** The leader and one other don't hear each other; both hear everybody else. */
+/** The leader and one other don't hear each other; both hear all others. */
 const partial = cutFault('cut-partial', 'majority', ({ leader, others }) =>
   between([leader], others.slice(0, 1))
 )

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-/// How long to wait before the next attempt: 20 ms, doubled with every failure up to half a second, of which the upper
-/// half is jitter, so that the nodes of a cluster don't come back in step.
+/// How long to wait before the next attempt: 20 ms, doubled with every failure up to half a second, of which the
+/// upper half is jitter, so that the nodes of a cluster do not reconnect in step.
 pub(super) struct Backoff {
-    /// An incarnation is random, and each has its own: its bytes are the random generator.
+    /// Incarnations are random and unique: their bytes replace a random generator.
     rng: [u8; 16],
     failures: usize,
 }

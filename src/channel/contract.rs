@@ -59,7 +59,7 @@ async fn frames_arrive_as_they_were_sent(venue: &impl Venue) {
     for frame in [Bytes::new(), Bytes::from(all_values.clone()), long(1 << 20), long(8 << 20)] {
         for to in [Target::All, Target::One(incarnation(2))] {
             one.outbound.say(to, frame.clone());
-            // Compared without printing: on a failure, nobody wants to read megabytes.
+            // Compared without printing: a failure must not print megabytes.
             assert!(heard(&mut two, 1).await == [frame.clone()], "{} bytes to {to:?}", frame.len());
         }
     }
@@ -81,7 +81,7 @@ async fn who_has_left_hears_nothing(venue: &impl Venue) {
     two.close().await;
     let two = channel.join(incarnation(2));
     drop(two);
-    one.outbound.say(Target::One(incarnation(2)), Bytes::from("to nobody"));
+    one.outbound.say(Target::One(incarnation(2)), Bytes::from("to no node"));
     one.outbound.say(Target::All, Bytes::from("fence"));
     assert_eq!(heard(&mut three, 1).await, ["fence"]);
     // What was sent in between is not kept for who comes back.

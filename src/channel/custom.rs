@@ -1,8 +1,8 @@
 //! Carries frames over a channel that the application itself provides, in JavaScript.
 //!
 //! Joined by `driver.rs`. Frames wait in two bounded queues, one for each direction. JavaScript is notified once that
-//! there are frames, and takes them through [`OpenLinks`] when its event loop comes to it; so a slow channel loses the
-//! oldest frames and never delays the driver. Only the end of a link waits for JavaScript, for a bounded time.
+//! there are frames, and takes them through [`OpenLinks`] in a later turn of its event loop; so a slow channel loses
+//! the oldest frames and never delays the driver. Only the end of a link waits for JavaScript, for a bounded time.
 
 use std::{
     collections::BTreeMap,
@@ -120,13 +120,13 @@ impl OpenLinks {
         open.inbound.wake();
     }
 
-    /// The channel works, or does not, for this cause.
+    /// The channel works (`None`), or does not, for this cause.
     pub fn set_health(&self, link: u32, cause: Option<String>) {
         let Some(open) = self.get(link) else { return };
         let health = match cause {
             None => Health::Healthy,
             Some(cause) => {
-                // Raft repeats what matters of these, once the channel works.
+                // Raft repeats the necessary ones once the channel works.
                 open.outbound.clear();
                 Health::Broken { cause }
             }

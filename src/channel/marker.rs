@@ -1,4 +1,4 @@
-//! What a link and its node exchange about clusters that this node may be unable to reach.
+//! The exchange between a link and its node about clusters that this node may be unable to reach.
 //!
 //! After a failover the members of a cluster and newcomers may be on different servers for a moment. A channel that can
 //! keep something for a few seconds keeps a marker there while a leader asks for it; a node that finds it does not found a cluster.
@@ -23,7 +23,7 @@ use super::lock;
 /// For how long after the end of a cluster its note is found.
 pub(super) const NOTE_IS_KEPT: Duration = Duration::from_secs(300);
 
-/// What a node wants of the marker at present.
+/// What a node needs from the marker at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MarkerRequest {
     #[default]
@@ -36,7 +36,7 @@ pub enum MarkerRequest {
 
 #[derive(Default)]
 pub struct Marker {
-    /// What tells this channel from others of the process; none: it keeps no notes.
+    /// Distinguishes this channel from others of the process; `None`: it keeps no notes.
     channel_key: Option<String>,
     request: AtomicU8,
     is_found: watch::Sender<bool>,
@@ -142,7 +142,7 @@ impl Marker {
         }
     }
 
-    /// A cluster may be there that this link does not hear.
+    /// There may be a cluster from which this link receives nothing.
     pub(super) fn set_found(&self, is_found: bool) {
         self.is_found.send_if_modified(|former| replace(former, is_found) != is_found);
     }

@@ -1,7 +1,7 @@
 //! Carries frames between the nodes of one process, including its worker threads.
 //!
 //! Joined by `driver.rs`. A frame goes straight into its receivers' queues, without a copy, a task or a lock that is
-//! held while anyone waits. It must never lose a frame but by a full queue.
+//! held while anyone waits. It must lose a frame only if a queue is full.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::raft::{Incarnation, Lane, Target};
 
-/// A channel within this process, shared by all who name it alike.
+/// A channel within this process, shared by all nodes that use its name.
 pub struct Memory {
     name: Arc<str>,
     isolation: Isolation,
@@ -80,7 +80,7 @@ impl Channel for Memory {
 /// All hubs that have listeners, by name. Entering and leaving take this lock before the hub's own.
 static HUBS: Mutex<BTreeMap<Arc<str>, Arc<Hub>>> = Mutex::new(BTreeMap::new());
 
-/// Those who joined under one name. Of copies of a directory several join under one incarnation: all of them hear.
+/// The links that joined under one name. Copies of a directory join under one incarnation: all of them receive.
 #[derive(Default)]
 struct Hub {
     listeners: Mutex<BTreeMap<Incarnation, Vec<Arc<Listener>>>>,
@@ -123,7 +123,7 @@ impl Hub {
     }
 }
 
-/// Where a link speaks into its hub.
+/// The outbound side of a link.
 struct MemorySender {
     hub: Arc<Hub>,
     me: Incarnation,
@@ -159,7 +159,7 @@ impl Drop for MemoryAttachment {
         let mut hubs = lock(&HUBS);
         let Some(hub) = hubs.get(&self.name) else { return };
         let mut listeners = lock(&hub.listeners);
-        // Whoever joined since under the same incarnation stays.
+        // A link that has joined since under the same incarnation stays.
         if let Some(mine) = listeners.get_mut(&self.me) {
             mine.retain(|listener| !Arc::ptr_eq(listener, &self.listener));
         }
@@ -179,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hub_lasts_as_long_as_somebody_is_in_it() {
-        let memory = Memory::new("a hub lasts as long as somebody is in it");
+        let memory = Memory::new("a hub lasts as long as a node is in it");
         let exists = || lock(&HUBS).contains_key(&memory.name);
         let first = memory.join(Incarnation::from_u128(1));
         let second = memory.join(Incarnation::from_u128(2));

@@ -1,8 +1,8 @@
 //! Carries frames between nodes.
 //!
-//! Called by `driver.rs`. A channel may lose, delay, repeat and reorder frames; it never alters one and never hands
-//! one to somebody else. Everything that conflux says is a frame, so no channel ever learns what a frame means, and
-//! none may name anything of the core but [`Incarnation`], [`Target`] and [`Lane`].
+//! Called by `driver.rs`. A channel may lose, delay, repeat and reorder frames; it never alters one and never
+//! delivers one to another node. A channel does not know what a frame means, and may name nothing of the core but
+//! [`Incarnation`], [`Target`] and [`Lane`].
 
 mod backoff;
 #[cfg(test)]
@@ -36,8 +36,8 @@ use sealed::{Opener, Refusal};
 
 /// A way for frames to travel, set up once per node.
 pub trait Channel: Send + Sync {
-    /// Starts to hear and to be heard as `me`. Returns at once; the link connects by itself and tries forever.
-    /// Must be called on the driver's runtime, on which the link's tasks then run until the link is dropped.
+    /// Joins the channel as `me`. Returns immediately; the link connects in the background and retries forever. Must
+    /// be called on the driver's runtime, on which the link's tasks then run until the link is dropped.
     fn join(&self, me: Incarnation) -> Link;
 }
 
@@ -49,9 +49,9 @@ pub struct Link {
     /// Whether frames travel at present. It starts as `Connecting`, except where there is nothing to connect to.
     pub health: watch::Receiver<Health>,
     pub marker: Arc<Marker>,
-    /// Whether a cluster may be there that this link does not hear.
+    /// Whether there may be a cluster from which this link receives nothing.
     pub found: watch::Receiver<bool>,
-    /// What the channel keeps of a cluster that is, or was moments ago, on it.
+    /// The note of a cluster that is, or was moments ago, on the channel.
     pub noted: watch::Receiver<Option<Bytes>>,
     pub peers: UnboundedReceiver<PeerEvent>,
     attachment: Box<dyn Attachment>,
@@ -71,12 +71,12 @@ pub enum PeerEvent {
     Connected(Incarnation),
     /// The peer's side has closed the last connection to it.
     Disconnected(Incarnation),
-    /// The two do not let each other in: the reason in a sentence, each once.
+    /// The two nodes refuse each other: the reason as a sentence, each once.
     Refused(String),
 }
 
-/// The way out, from any thread. Frames queue up here, bounded in number and bytes; when it is full, the oldest are
-/// lost. Clones are one way.
+/// The outbound side of a link, for any thread. Frames wait here, bounded in number and bytes; when it is full, the
+/// oldest are lost. Clones share it.
 #[derive(Clone)]
 pub struct Outbound(Arc<dyn Sender>);
 
@@ -86,7 +86,7 @@ impl Outbound {
         self.0.send(to, lane, frame);
     }
 
-    /// Lets go of what was queued: to be called once a turn, so that its frames leave together. Never blocks either.
+    /// Sends the queued frames. Called once per turn, so that its frames leave together. Never blocks either.
     pub fn flush(&self) {
         self.0.flush();
     }
@@ -98,16 +98,16 @@ impl Outbound {
     }
 }
 
-/// What a channel does with what is sent.
+/// The outbound side of a channel.
 trait Sender: Send + Sync {
     /// A channel that keeps the order of all frames may ignore the lane.
     fn send(&self, to: Target, lane: Lane, frame: Bytes);
 
-    /// A channel that queues nothing has nothing to let go of.
+    /// A channel without a queue has nothing to do.
     fn flush(&self) {}
 }
 
-/// The way in. Frames wait here, bounded in number and bytes; when it is full, the oldest are lost.
+/// The inbound side of a link. Frames wait here, bounded in number and bytes; when it is full, the oldest are lost.
 pub struct Inbound {
     queue: Arc<Queue<Bytes>>,
     opener: Option<Opener>,
@@ -118,14 +118,14 @@ impl Inbound {
         Self { queue, opener: None }
     }
 
-    /// What arrives is sealed.
+    /// The frames that arrive are sealed.
     fn opened_by(self, opener: Opener) -> Self {
         Self { opener: Some(opener), ..self }
     }
 
     /// Waits until there is a frame, then appends what has arrived to `frames`, oldest first and at most
-    /// [`Limits::TAKEN_AT_ONCE`]: nothing, if all of it is refused. Returns `false`, with nothing appended, only if the
-    /// link is closed for good. Cancel-safe: a frame is either appended or still queued.
+    /// [`Limits::TAKEN_AT_ONCE`]: nothing, if all of them are refused. Returns `false`, with nothing appended, only
+    /// if the link is closed for good. Cancel-safe: a frame is either appended or still queued.
     pub async fn recv_many(&mut self, frames: &mut Vec<Bytes>) -> bool {
         let first = frames.len();
         let is_open = self.queue.take(frames).await;
@@ -142,20 +142,21 @@ impl Inbound {
         self.opener.as_ref().map_or(Some(frame.clone()), |opener| opener.peek(frame))
     }
 
-    /// Why frames were refused, if a person must know it and does not yet.
+    /// The reasons for which frames were refused that must be reported and were not yet.
     pub fn take_refusals(&mut self) -> Vec<Refusal> {
         self.opener.as_mut().map(Opener::take_news).unwrap_or_default()
     }
 }
 
-/// What a channel knows about itself.
+/// The state of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// Not heard anything yet, and nothing is known to be wrong.
+    /// Nothing was received yet, and no fault is known.
     Connecting,
-    /// What this link sends, it would hear.
+    /// Frames travel: a frame that this link sent to itself would arrive.
     Healthy,
-    /// It does not work, and is tried again forever. `cause` is a sentence for people; it never holds a password.
+    /// The link does not work, and retries forever. `cause` is a sentence for operators, and never contains a
+    /// password.
     Broken { cause: String },
 }
 

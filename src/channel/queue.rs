@@ -1,7 +1,7 @@
 //! The bounded queue of the channels: when it is full, it drops the oldest items.
 //!
-//! Used by both ends of a link. Raft repeats what was lost and has no use for what is old, so that dropping the
-//! oldest is the right back-pressure, and no sender ever waits for room. It must never know what an item means.
+//! Used by both ends of a link. Raft repeats lost messages and has no use for old ones, so dropping the oldest is the
+//! right back-pressure, and no sender ever waits for room. It does not know what an item means.
 
 use std::{
     collections::VecDeque,
@@ -40,14 +40,14 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Seconds of the heaviest traffic; a taker that is further behind lives from a snapshot.
+    /// Seconds of the heaviest traffic; a taker that is further behind needs a snapshot.
     pub(super) const OF_A_LINK: Self = Self { count_max: 65_536, bytes_max: 64 << 20 };
 
-    /// How many items a taker gets at most in one turn, so that it comes to its other work in between.
+    /// How many items a taker gets at most in one turn, so that it can do other work in between.
     pub(super) const TAKEN_AT_ONCE: usize = 1_024;
 }
 
-/// What the limit of bytes counts.
+/// The size of an item, for the limit of bytes.
 pub(super) trait Weighed {
     fn bytes(&self) -> usize;
 }
@@ -142,7 +142,7 @@ impl<T: Weighed> Queue<T> {
         state.bytes = 0;
     }
 
-    /// Lets nothing in any more. What is queued can still be taken.
+    /// Accepts no more items. Queued ones can still be taken.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
         self.changed.notify_one();

@@ -124,7 +124,7 @@ impl Socket {
 
     /// Ends the connection in both directions; what waits in it is lost.
     pub(super) fn abort(&self) {
-        // A socket that has ended already refuses: that is what is wanted.
+        // A socket that has already ended refuses, which is fine.
         let _ = either!(self, stream => SockRef::from(stream).shutdown(std::net::Shutdown::Both));
     }
 

@@ -1,5 +1,5 @@
-//! The clock of a driver: counts the ticks that have passed, and says when the next turn is due. Missed ticks are not
-//! made up for.
+//! The clock of a driver: counts the ticks that have passed, and says when the next turn is due. Missed ticks are
+//! skipped.
 //!
 //! Read at the beginning of every turn, on either thread (`shared_core.rs`), so that the core counts the elapsed ticks
 //! before it handles inputs.
@@ -7,8 +7,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The first tick of the process. The ticks of all its nodes fall on the same moments, so that what they send then leaves
-/// together, and one wakeup serves all.
+/// The first tick of the process. The ticks of all its nodes coincide, so that their frames leave together and one
+/// wakeup serves all nodes.
 static EPOCH: OnceLock<Instant> = OnceLock::new();
 
 /// Counts ticks.
@@ -18,7 +18,7 @@ pub struct Clock {
     /// When the next tick has passed.
     next: Instant,
     /// The number of ticks, at least 1, after which the next turn is due.
-    rest: u32,
+    ticks_until_due: u32,
 }
 
 impl Clock {
@@ -29,7 +29,7 @@ impl Clock {
 
     fn since(epoch: Instant, tick: Duration, now: Instant) -> Self {
         let since_last = now.duration_since(epoch).as_nanos() % tick.as_nanos();
-        Self { tick, epoch, next: now - Duration::from_nanos(since_last as u64), rest: 1 }
+        Self { tick, epoch, next: now - Duration::from_nanos(since_last as u64), ticks_until_due: 1 }
     }
 
     /// The number of the last tick that has passed, which nodes of this process with equally long ticks share.
@@ -44,24 +44,24 @@ impl Clock {
             return 0;
         }
         let late = now.duration_since(self.next).as_nanos() / self.tick.as_nanos();
-        let ticks = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1).min(self.rest);
+        let ticks = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1).min(self.ticks_until_due);
         self.next += self.tick * ticks;
         if self.next <= now {
             let missed = now.duration_since(self.next).as_nanos() / self.tick.as_nanos();
             self.next += self.tick * u32::try_from(missed + 1).unwrap_or(u32::MAX);
         }
-        self.rest = (self.rest - ticks).max(1);
+        self.ticks_until_due = (self.ticks_until_due - ticks).max(1);
         ticks
     }
 
     /// Sets the number of ticks, at least 1, until the next turn is due.
-    pub fn rest(&mut self, ticks: u64) {
-        self.rest = u32::try_from(ticks).unwrap_or(u32::MAX);
+    pub fn set_ticks_until_due(&mut self, ticks: u64) {
+        self.ticks_until_due = u32::try_from(ticks).unwrap_or(u32::MAX);
     }
 
     /// When the next turn is due.
     pub fn due(&self) -> Instant {
-        self.next + self.tick * (self.rest - 1)
+        self.next + self.tick * (self.ticks_until_due - 1)
     }
 }
 
@@ -81,22 +81,22 @@ mod tests {
     }
 
     #[test]
-    fn each_tick_is_told_once_whenever_somebody_looks() {
+    fn each_tick_is_counted_once_however_often_the_clock_is_read() {
         let (mut clock, begin) = clock();
-        let mut told = 0;
+        let mut counted = 0;
         for halves in 1..=40 {
-            told += clock.passed(begin + TICK / 2 * halves);
-            assert_eq!(told, halves / 2);
+            counted += clock.passed(begin + TICK / 2 * halves);
+            assert_eq!(counted, halves / 2);
         }
     }
 
     #[test]
-    fn ticks_at_rest_are_told_together_or_before_what_comes_between_them() {
+    fn skipped_ticks_are_counted_together_or_at_a_reading_in_between() {
         let (mut clock, begin) = clock();
-        clock.rest(5);
+        clock.set_ticks_until_due(5);
         assert_eq!(clock.due(), begin + 5 * TICK);
         assert_eq!(clock.passed(begin + 3 * TICK), 3);
-        assert_eq!(clock.due(), begin + 5 * TICK, "whoever looked between did not have to");
+        assert_eq!(clock.due(), begin + 5 * TICK, "a reading in between changes nothing");
         assert_eq!(clock.passed(begin + 5 * TICK), 2);
         assert_eq!(clock.due(), begin + 6 * TICK);
     }
@@ -123,12 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_nobody_looked_is_none() {
+    fn missed_ticks_are_skipped() {
         let (mut clock, begin) = clock();
         let later = begin + 1_000 * TICK;
         assert_eq!(clock.passed(later), 1);
         assert_eq!(clock.passed(later), 0);
-        clock.rest(5);
+        clock.set_ticks_until_due(5);
         assert_eq!(clock.due(), later + 5 * TICK);
         let much_later = later + 1_000 * TICK;
         assert_eq!(clock.passed(much_later), 5);

@@ -8,56 +8,56 @@ use super::*;
 use crate::storage::memory::Memory;
 
 #[test]
-fn what_a_thread_says_by_visits_and_by_sending_is_heard_in_its_order() {
+fn inputs_of_a_thread_run_inline_or_sent_are_handled_in_order() {
     const PERFORMS_MIN: u64 = 20_000;
     let (events, receiver) = channel();
-    let handle = begin("visits", Box::new(Memory), events);
+    let handle = begin("inline turns", Box::new(Memory), events);
     let mut committed = Vec::new();
-    let mut visits = 0;
-    let hear = |event: Event, committed: &mut Vec<u64>| {
+    let mut inline_turns = 0;
+    let handle_event = |event: Event, committed: &mut Vec<u64>| {
         let Event::Delivered(batch) = event else { panic!("{event:?}") };
         for delivery in &batch {
             if let Delivery::Committed { own: Some(sequence), .. } = delivery {
                 committed.push(*sequence);
             }
         }
-        // Some answers are sent, some brought.
+        // Some answers are sent, some are handled inline.
         let answers = Input::Answered(answers_to(&batch));
         if batch.len() % 2 == 0 { handle.send(answers) } else { handle.run_inline(answers) }
     };
     let started = Instant::now();
     let mut sequence = 0;
-    while sequence < PERFORMS_MIN || visits == 0 {
-        assert!(started.elapsed() < PATIENCE, "no visit finds the core free");
+    while sequence < PERFORMS_MIN || inline_turns == 0 {
+        assert!(started.elapsed() < PATIENCE, "no inline turn finds the core free");
         sequence += 1;
-        // A core that hears calls with a gap between them panics.
+        // A gap between the numbers of calls makes the core panic.
         if sequence % 3 == 0 {
             handle.send(perform(sequence));
         } else if let Some(batch) = handle.run_inline_and_evaluate(perform(sequence)) {
-            visits += 1;
+            inline_turns += 1;
             handle.run_inline(Input::Answered(answers_to(&batch)));
         }
         // Now and then the core has nothing to do.
         while sequence % 50 == 1 && committed.len() < sequence as usize {
-            hear(receiver.recv_timeout(PATIENCE).expect("something happens"), &mut committed);
+            handle_event(receiver.recv_timeout(PATIENCE).expect("something happens"), &mut committed);
         }
         while let Ok(event) = receiver.try_recv() {
-            hear(event, &mut committed);
+            handle_event(event, &mut committed);
         }
     }
     while committed.len() < sequence as usize {
-        hear(receiver.recv_timeout(PATIENCE).expect("something happens"), &mut committed);
+        handle_event(receiver.recv_timeout(PATIENCE).expect("something happens"), &mut committed);
     }
     assert!(committed.iter().copied().eq(1..=sequence));
     handle.kill();
 }
 
 #[test]
-fn a_panic_on_a_visit_ends_the_node_and_not_the_thread_that_made_it() {
+fn a_panic_of_an_inline_turn_ends_the_node_and_not_the_calling_thread() {
     let (events, receiver) = channel();
-    let handle = begin("panics on a visit", Box::new(Memory), events);
+    let handle = begin("panics inline", Box::new(Memory), events);
     let status = handle.status();
-    // Numbers with a gap between them are a bug of whoever made them.
+    // A gap between the numbers is a bug of the caller.
     handle.run_inline(perform(1));
     handle.run_inline(perform(3));
     let error = loop {
@@ -69,7 +69,7 @@ fn a_panic_on_a_visit_ends_the_node_and_not_the_thread_that_made_it() {
     };
     assert!(matches!(error, Some(Error::Panic { .. })), "{error:?}");
     assert_eq!(handle.status().id, status.id);
-    // Nobody is there any more.
+    // The node has ended: inputs have no effect.
     handle.run_inline(perform(4));
     assert!(handle.run_inline_and_evaluate(perform(5)).is_none());
 }

@@ -39,9 +39,9 @@ where
     Ok(())
 }
 
-/// Where either is refused, nothing is left behind, and the next node tries again.
+/// If the system refuses the runtime or the thread, nothing is left behind, and the next node tries again.
 fn start_thread(first: Event) -> Result<UnboundedSender<Event>, Error> {
-    // Here, so that its error reaches the caller.
+    // Built on the calling thread, so that an error reaches the caller.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,7 +58,8 @@ fn start_thread(first: Event) -> Result<UnboundedSender<Event>, Error> {
 }
 
 fn run(runtime: &Runtime, mut queue: UnboundedReceiver<Event>, events: UnboundedSender<Event>) {
-    // Nodes are tasks like those of their links: one wakes the other without the system, as it could not wake this.
+    // Nodes are tasks, as their links are, so that one wakes the other without a system call. It could not wake this
+    // outer future that way.
     runtime.block_on(async {
         let mut nodes = 0;
         while let Some(event) = queue.recv().await {
@@ -84,7 +85,7 @@ fn run(runtime: &Runtime, mut queue: UnboundedReceiver<Event>, events: Unbounded
     });
 }
 
-/// Tells of a node's end also if its task panicked.
+/// Reports the end of a node, even if its task panicked.
 struct Ended(UnboundedSender<Event>);
 
 impl Drop for Ended {

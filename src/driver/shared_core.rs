@@ -90,19 +90,19 @@ impl Handle {
         self.shared_core.lock().status()
     }
 
-    /// What `Node::withdraw` says; false if the core may not have heard of the call yet.
+    /// What `Node::withdraw` returns; false if the call may not have reached the core yet.
     pub fn withdraw(&self, sequence: u64) -> bool {
         let mut core = self.shared_core.lock();
-        let has_heard = self.shared_core.waiting.load(Ordering::SeqCst) == 0;
-        core.node.as_mut().filter(|_| has_heard).is_some_and(|node| node.withdraw(sequence))
+        let has_every_input = self.shared_core.waiting.load(Ordering::SeqCst) == 0;
+        core.node.as_mut().filter(|_| has_every_input).is_some_and(|node| node.withdraw(sequence))
     }
 
-    /// What `Node::commits` gives; nothing before the storage is read, nor after the end.
+    /// What `Node::commits` returns; nothing before the storage is read, nor after the end.
     pub fn commits(&self, from: u64, until: u64) -> Commits {
         self.shared_core.lock().node.as_ref().map_or_else(Commits::default, |node| node.commits(from, until))
     }
 
-    /// What `Node::evaluation_seed` gives.
+    /// What `Node::evaluation_seed` returns.
     pub fn evaluation_seed(&self, position: usize) -> u64 {
         self.shared_core.lock().node.as_ref().map_or(0, |node| node.evaluation_seed(position))
     }
@@ -161,10 +161,10 @@ impl SharedCore {
     }
 
     /// A turn of the driver's thread. Returns deferred work, which that thread must do before its next turn.
-    pub fn turn(&self, heard: &mut TurnInputs) -> Option<Deferred> {
+    pub fn turn(&self, turn_inputs: &mut TurnInputs) -> Option<Deferred> {
         let mut core = self.lock();
-        core.turn(heard.inputs.drain(..), None);
-        self.waiting.fetch_sub(std::mem::take(&mut heard.sent), Ordering::SeqCst);
+        core.turn(turn_inputs.inputs.drain(..), None);
+        self.waiting.fetch_sub(std::mem::take(&mut turn_inputs.sent), Ordering::SeqCst);
         core.deferred.take()
     }
 
@@ -192,7 +192,7 @@ pub struct LockedCore {
     status: Status,
 }
 
-/// What only the driver's thread can do.
+/// Work that only the driver's thread can do.
 pub enum Deferred {
     Join(Incarnation),
     Stop(Option<Error>),
@@ -274,7 +274,7 @@ impl LockedCore {
             }
             self.execute(evaluations);
             if let (Some(node), Some(clock)) = (&self.node, &mut self.clock) {
-                clock.rest(node.ticks_until_wakeup());
+                clock.set_ticks_until_due(node.ticks_until_wakeup());
             }
         }));
         if let Err(panic) = turn {
@@ -284,7 +284,7 @@ impl LockedCore {
 
     /// Executes the work of the core, until a part must be deferred to the driver's thread.
     ///
-    /// The frames of the turn leave together, before JavaScript is woken: their way is longer.
+    /// The frames of the turn leave together, before JavaScript is woken, because they take longer to arrive.
     fn execute(&mut self, mut evaluations: Option<&mut Option<Vec<Delivery>>>) {
         let Some(node) = &mut self.node else { return };
         let mut batches = Vec::new();

@@ -22,7 +22,7 @@ use crate::storage::Storage;
 
 /// The destination of a core's writes.
 pub enum WriteHandle {
-    /// On the thread that has the turn: this storage waits for nothing.
+    /// A storage that never waits is called on the thread that has the turn.
     Here(Box<dyn Storage>),
     Thread(Orders),
 }
@@ -43,7 +43,7 @@ impl WriteHandle {
     }
 }
 
-/// The way to a storage thread. When it is dropped, the thread saves what is ordered and ends.
+/// The queue to a storage thread. When it is dropped, the thread saves what is ordered and ends.
 pub struct Orders {
     // Unbounded: the core orders no more entries than its peers' windows and its own uncommitted proposals hold, or,
     // while this storage is overdue, `UNSAVED_BYTES_MAX`; and one hard state for each of its turns.
@@ -74,7 +74,7 @@ pub enum Reports {
 }
 
 impl Reports {
-    /// Takes a storage to a thread of its own, where it begins to load at once.
+    /// Moves a storage to its own thread, which begins to load immediately.
     pub fn start(storage: Box<dyn Storage>) -> Result<(WriteHandle, Self), Error> {
         let (orders, ordered) = blocking::channel();
         let (reporter, queue) = mpsc::unbounded_channel();
@@ -163,7 +163,7 @@ pub enum Report {
     Failed(Error),
 }
 
-/// The thread. Its end closes the storage first, and then the way of the reports.
+/// Runs the thread. It closes the storage before it closes the queue of reports.
 fn run(storage: Box<dyn Storage>, queue: blocking::Receiver<Order>, reports: &UnboundedSender<Report>) {
     let result = catch_unwind(AssertUnwindSafe(move || keep(storage, queue, reports)));
     let failure = match result {

@@ -1,16 +1,16 @@
 //! Counts the stores of this process: where there are many, idle ones hibernate.
 //!
-//! A store is known by the name of its channel. Few stores cost little while they are idle; their leaders are replaced as
-//! fast as those of busy ones.
+//! The name of its channel identifies a store. Few stores cost little while they are idle; their leaders are replaced
+//! as fast as those of busy ones.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// More are many.
+/// A process with more stores than this has many.
 const FEW: usize = 8;
 
-/// Those of this process.
+/// The stores of this process.
 static STORES: Stores = Stores::new();
 
 /// Whether this process has many stores.
@@ -18,7 +18,7 @@ pub fn are_many() -> bool {
     STORES.are_many.load(Ordering::Relaxed)
 }
 
-/// A node of a store is open, until this is dropped.
+/// An open node of a store; dropped when the node ends.
 pub struct OpenStore {
     stores: &'static Stores,
     channel_name: Arc<str>,
@@ -37,7 +37,7 @@ impl Drop for OpenStore {
 }
 
 struct Stores {
-    /// How many nodes each has.
+    /// The number of open nodes of each store.
     nodes: Mutex<BTreeMap<Arc<str>, usize>>,
     are_many: AtomicBool,
 }

@@ -17,7 +17,7 @@ pub(super) enum Event {
     Delivered(Vec<Delivery>),
     Stopped(Option<Error>),
     Loading,
-    /// A save began, with so many writes.
+    /// A save began, with this many writes.
     Saving(usize),
     /// A save began after one that failed.
     SavingAgain,
@@ -27,9 +27,9 @@ pub(super) enum Event {
     Released,
 }
 
-struct Told(Sender<Event>);
+struct Events(Sender<Event>);
 
-impl Application for Told {
+impl Application for Events {
     fn deliver(&self, batch: Vec<Delivery>) {
         let _ = self.0.send(Event::Delivered(batch));
     }
@@ -161,7 +161,7 @@ impl World {
 
 pub(super) fn begin(name: &str, storage: Box<dyn Storage>, events: Sender<Event>) -> Handle {
     let options = Options::new("a", 1, [7; 32]);
-    start(options, Duration::from_millis(1), Box::new(Memory::new(name)), storage, Told(events)).unwrap()
+    start(options, Duration::from_millis(1), Box::new(Memory::new(name)), storage, Events(events)).unwrap()
 }
 
 pub(super) fn perform(sequence: u64) -> Input {
@@ -231,7 +231,7 @@ fn a_node_that_is_killed_releases_its_storage_and_says_nothing() {
     reading.handle.kill();
     reading.gate.set(true);
     reading.wait_for(|event| matches!(event, Event::Released).then_some(()));
-    assert!(reading.events.recv_timeout(PATIENCE).is_err(), "nobody is left to say anything");
+    assert!(reading.events.recv_timeout(PATIENCE).is_err(), "a killed node delivers nothing");
 
     let writing = World::new("killed while it writes");
     writing.gate.set(true);

@@ -1,7 +1,7 @@
 //! Asks JavaScript for what a channel needs to connect: the credentials of a Redis server, or the addresses of peers.
 //!
-//! Called by the channel, through [`Credentials`] and [`AskedPeers`]. It has a thread-safe function of its own: no order
-//! between its answers and deliveries matters. What it hears is never part of an error.
+//! Called by the channel, through [`Credentials`] and [`AskedPeers`]. It has a thread-safe function of its own: no
+//! order between its answers and deliveries matters. No answer is ever part of an error: it may be a password.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(super) struct Asked {
     identity: Option<Arc<str>>,
 }
 
-/// What the text holds; `error` says why there is no more.
+/// The content of the text; `error` says why everything else is missing.
 #[derive(Deserialize)]
 struct Answer {
     username: Option<String>,

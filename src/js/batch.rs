@@ -1,11 +1,11 @@
 //! Encodes a batch of deliveries as the JSON text that JavaScript receives once per turn.
 //!
-//! Called by `mod.rs` on the driver's thread; read by `lib/deliveries.js`. The text is one flat array: a kind, then its
-//! fields (`delivery_kinds.rs`). Arguments, actions and errors are spliced in as they came over
-//! the network, so each is checked first: nothing that another node says may break the batch. What this node's own
-//! façade encoded is not checked again. Large arguments and actions travel beside the text, where nothing copies,
-//! escapes or scans them once more. States may have many megabytes: they travel there too, unchecked, and the façade
-//! finds out what they are.
+//! Called by `mod.rs` on the driver's thread; read by `lib/deliveries.js`. The text is one flat array: a kind, then
+//! its fields (`delivery_kinds.rs`). Arguments, actions and errors are spliced in as they came over the network, so
+//! each is checked first: nothing that another node sends may break the batch. What this node's own façade encoded is
+//! not checked again. Large arguments and actions travel beside the text, where they are not copied, escaped and
+//! scanned once more. The states of snapshots, which may have many megabytes, travel there too, unchecked: the façade
+//! parses them in pieces.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -17,11 +17,11 @@ use crate::raft::coordination::{SessionEnd, SessionStart, SystemAction, Timers};
 use crate::raft::events::FailureOutcome;
 use crate::raft::{CallOutcome, Commits, CommittedAction, Delivery, Warning};
 
-/// What a leader's refusal becomes that is no JSON object.
+/// Replaces a leader's refusal that is not a JSON object.
 const REFUSED_WITHOUT_REASON: &str =
     r#"{"message":"the method refused, for a reason that did not arrive as JSON"}"#;
 
-/// Arguments and actions of at least so many bytes travel beside the text: there each costs about as much as this many
+/// Arguments and actions of at least this many bytes travel beside the text: there each costs about as much as this many
 /// bytes do in the text.
 const BESIDE_BYTES_MIN: usize = 2 << 10;
 
@@ -32,8 +32,8 @@ pub struct Batch {
     pub beside: Vec<String>,
     /// Likewise the states of snapshots, as they arrived.
     pub states: Vec<Bytes>,
-    /// The positions, among the batch's evaluations, of those that JavaScript is not asked: their arguments are no
-    /// JSON array.
+    /// The positions, among the batch's evaluations, of those that JavaScript does not get because their arguments
+    /// are not a JSON array.
     pub refused: Vec<usize>,
 }
 
@@ -215,7 +215,7 @@ pub fn encode_stopped(error: Option<&Error>) -> String {
     items.finish()
 }
 
-/// An entry whose action is not JSON changes nothing, on any node: the façade of no leader ever made it.
+/// An entry whose action is not JSON changes nothing, on any node: no leader's façade makes one.
 fn committed(items: &mut Items, beside: &mut Vec<String>, index: u64, own: Option<u64>, action: &[u8]) {
     match (text(action, DEPTH_MAX), own) {
         (Some(action), None) if is_large(action) => {
@@ -279,7 +279,7 @@ fn settled(items: &mut Items, beside: &mut Vec<String>, sequence: u64, call_outc
     }
 }
 
-/// What a listener may want to branch on without reading the message.
+/// The facts of a warning as fields, so that a listener need not parse the message.
 fn facts(warning: &Warning) -> serde_json::Value {
     match warning {
         Warning::WaitingForNodes { cluster_size, heard } => {

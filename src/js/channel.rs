@@ -1,7 +1,7 @@
 //! Turns the façade's option `channel` into a channel.
 //!
-//! Called by `options.rs`. The façade has checked it and filled in the defaults (`lib/options.js`); what is wrong here is
-//! its bug, or something that only a channel can see.
+//! Called by `options.rs`. The façade has checked it and filled in the defaults (`lib/options.js`), so a fault found
+//! here is a bug of the façade, or one that only a channel can detect.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::channel::tcp::{AskedPeers, Listen, Peers, Pem, Tcp, TcpOptions, TcpTl
 use crate::error::Error;
 
 /// What a channel needs beside its options.
-pub(super) struct ChannelEdge {
+pub(super) struct ChannelParts {
     pub(super) asked: Option<Asked>,
     /// Of a custom channel.
     pub(super) script: Option<Arc<dyn Script>>,
@@ -72,7 +72,7 @@ pub(super) struct GivenTcp {
     channel_name: String,
     listen: String,
     advertise: Option<String>,
-    /// None: they are asked for.
+    /// `None`: JavaScript is asked for them.
     peers: Option<Vec<String>>,
     tls: Option<GivenTcpTls>,
 }
@@ -172,15 +172,15 @@ struct GivenTls {
 }
 
 impl GivenChannel {
-    /// The channel, not sealed yet, and the security by which it is. Their keys depend on what distinguishes the channel
-    /// from others on which the same secret may be used.
+    /// Returns the channel, which is not sealed yet, and the keys that will seal it. The keys depend on what
+    /// distinguishes the channel from others on which the same secret may be used.
     pub(super) fn open(
         self,
-        edge: ChannelEdge,
+        parts: ChannelParts,
         secrets: &[Secret],
     ) -> Result<(Box<dyn Channel>, Security), Error> {
         let security = Security::new(self.channel_name(), secrets);
-        let ChannelEdge { asked, script, links, isolation, patience } = edge;
+        let ChannelParts { asked, script, links, isolation, patience } = parts;
         let channel: Box<dyn Channel> = match self {
             GivenChannel::Custom(_) => {
                 let script = script.ok_or_else(|| bug("a custom channel has no function"))?;

@@ -1,4 +1,4 @@
-//! Notifies JavaScript of what a custom channel is to do.
+//! Notifies JavaScript of the work of a custom channel.
 //!
 //! Called by `channel/custom.rs` through [`Script`]; `lib/custom-channel.js` acts on it, and takes the frames by the
 //! methods of `NativeNode`. It has a thread-safe function of its own: no order between frames and deliveries matters.

@@ -21,7 +21,7 @@ pub fn batch(bytes: &[u8]) {
     assert!(serde_json::from_str::<Vec<IgnoredAny>>(&text).is_ok(), "{text}");
 }
 
-/// What JavaScript says in a turn.
+/// The texts that JavaScript hands over in a turn.
 pub fn turn(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let beside = || vec!["[1]".to_owned()];

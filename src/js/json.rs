@@ -21,7 +21,7 @@ pub fn text_opening_with(opening: u8, bytes: &[u8], depth_max: usize) -> Option<
     (text.as_bytes().first() == Some(&opening)).then_some(text)
 }
 
-/// Whether parsing the text twice gives two things, so that changing one is not seen in the other.
+/// Whether parsing the text twice gives two objects, so that changing one does not change the other.
 pub fn is_compound(text: &str) -> bool {
     matches!(text.trim_ascii_start().as_bytes().first(), Some(b'[' | b'{'))
 }

@@ -1,10 +1,9 @@
-//! The boundary to JavaScript, and the only module that knows it.
+//! The boundary to JavaScript, and the only module that uses it.
 //!
-//! Called by the façade (`lib/native.js`), and by `driver.rs` through [`Application`]. Whatever crosses is one JSON
-//! text a turn, each way, and beside it large texts, and the states of snapshots in pieces; nothing here waits, decides, or
-//! runs a method. A node
-//! has one thread-safe function: two would have no order between them, and an evaluation could overtake the commit that
-//! it must see.
+//! Called by the façade (`lib/native.js`), and by `driver.rs` through [`Application`]. One JSON text per turn crosses
+//! in each direction; beside it, large texts, and the states of snapshots in pieces. Nothing here waits, decides, or
+//! runs a method. A node has one thread-safe function: two would have no order between them, and an evaluation could
+//! overtake the commit that it must see.
 
 mod asked;
 mod batch;
@@ -48,16 +47,16 @@ type Arguments = FnArgs<(String, Vec<String>)>;
 /// Its queue has no bound of its own: the core delivers one batch at a time.
 type Deliver = ThreadsafeFunction<(String, Vec<String>), (), Arguments, Status, false, true, 0>;
 
-/// What JavaScript says in more bytes than this is handled on the driver's thread: JavaScript has enough to do.
+/// Longer texts of JavaScript are handled on the driver's thread, so that JavaScript can continue.
 const INLINE_BYTES_MAX: usize = 4 << 10;
 
-/// 53 bits of a seed are left: a number of JavaScript has no more.
+/// Leaves 53 bits of a seed: a JavaScript number holds no more.
 const SEED_SHIFT: u32 = 11;
 
 /// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
-/// nor end without calling `answered`. `asked`, if given, is called whenever the channel needs what only the application
-/// knows; `channel` is notified of what a custom channel is to do. The text of an error begins with its code: napi knows
-/// but its own.
+/// nor end without calling `answered`. `asked`, if given, is called whenever the channel needs what only the
+/// application knows; `channel` is notified of the work of a custom channel. The text of an error begins with its
+/// code, because napi has only codes of its own.
 #[napi(catch_unwind)]
 pub fn open(
     options: String,
@@ -75,17 +74,17 @@ pub fn open(
         .max_queue_size::<0>()
         .build_callback(|call| Ok(FnArgs { data: call.value }))?;
     let turn = Arc::new(Turn::default());
-    let application = Edge { deliver: Arc::new(deliver), turn: turn.clone() };
+    let application = JavaScriptApplication { deliver: Arc::new(deliver), turn: turn.clone() };
     let (tick, isolation, security, links) =
         (options.tick, options.isolation, options.security, options.links);
     let handle =
         driver::start(options.raft, tick, options.channel, options.storage, application).map_err(refusal)?;
-    // Nobody else sets it; a node that could not be stopped after a throw would merely wait for its answer.
+    // Set only here. Without it, a node could not be stopped after an exception, and would wait for its answer.
     let _ = turn.handle.set(handle.clone());
     Ok(NativeNode { handle, turn, tick, isolation, security, links })
 }
 
-/// The façade checks what it hands over.
+/// The façade checks the options, so a fault in them is a bug.
 fn bug(error: impl ToString) -> Error {
     Error::Panic { message: format!("the options: {}", error.to_string()) }
 }
@@ -107,9 +106,9 @@ pub struct NativeNode {
 
 #[napi]
 impl NativeNode {
-    /// Calls, numbered from `first` on: `["method",[…args],"method",0,…]`, where 0 stands for the next text of `beside`.
-    /// If methods may run now, a leader that has nothing else to do returns the batch that asks to evaluate them: it is
-    /// delivered so, and no other way. It is the batch's text, or an array of that and the texts beside it.
+    /// Calls, numbered from `first` on: `["method",[…args],"method",0,…]`, where 0 stands for the next text of
+    /// `beside`. If methods may run now, a leader that has nothing else to do returns the batch with their
+    /// evaluations, which is then not delivered again: the batch's text, or an array of that and the texts beside it.
     #[napi(catch_unwind)]
     pub fn perform(
         &self,
@@ -135,10 +134,10 @@ impl NativeNode {
     }
 
     /// Ends the delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
-    /// there, `[4,action,changes]` for one that changes timers, `[5,next,action,changes]` for that of a timer, `[6]` for the
-    /// action that is the next text of `beside`, one after the other in one flat array; how long these evaluations took, in
-    /// microseconds; and their time, in milliseconds since 1970. There may be fewer than the batch asked for: the rest is
-    /// asked again.
+    /// there, `[4,action,changes]` for one that changes timers, `[5,next,action,changes]` for that of a timer, `[6]`
+    /// for the action that is the next text of `beside`, one after the other in one flat array; how long these
+    /// evaluations took, in microseconds; and their time, in milliseconds since 1970. There may be fewer answers than
+    /// the batch has evaluations: the others are delivered again.
     #[napi(catch_unwind)]
     pub fn answered(
         &self,
@@ -230,7 +229,7 @@ impl NativeNode {
         self.handle.send(Input::ReducerFailed { index: index as u64, why });
     }
 
-    /// Asks something of the cluster: `[ticket,milliseconds,operation]`.
+    /// Starts an operation: `[ticket,milliseconds,operation]`.
     #[napi(catch_unwind)]
     pub fn begin_operation(&self, text: String) -> napi::Result<()> {
         let (ticket, timeout, operation) = turn::operation(&text).map_err(napi::Error::from_reason)?;
@@ -238,7 +237,7 @@ impl NativeNode {
         Ok(())
     }
 
-    /// Nobody waits for these calls any longer: `[sequence,…]`.
+    /// The application no longer waits for these calls: `[sequence,…]`.
     #[napi(catch_unwind)]
     pub fn abandon(&self, text: String) -> napi::Result<()> {
         let sequences = turn::sequences(&text).map_err(napi::Error::from_reason)?;
@@ -246,8 +245,8 @@ impl NativeNode {
         Ok(())
     }
 
-    /// Nobody waits for this call any longer. Returns whether it has ended with that: it has gone nowhere, and will
-    /// not.
+    /// The application no longer waits for this call. Returns whether the call has thereby ended: it was not sent,
+    /// and will not be.
     #[napi(catch_unwind)]
     pub fn withdraw(&self, sequence: f64) -> bool {
         self.handle.withdraw(sequence as u64)
@@ -259,7 +258,7 @@ impl NativeNode {
         status::encode(&self.handle.status(), self.tick, &self.security)
     }
 
-    /// Seals with the first of these from now on, and opens with any: `[{"id":…,"secret":…},…]`.
+    /// From now on, seals frames with the first of these secrets, and opens them with any: `[{"id":…,"secret":…},…]`.
     #[napi(catch_unwind)]
     pub fn set_secrets(&self, text: String) -> napi::Result<()> {
         self.security.set_secrets(&options::parse_secrets(&text).map_err(refusal)?);
@@ -273,7 +272,7 @@ impl NativeNode {
         batch::encode_commits(&self.handle.commits(from as u64, until as u64))
     }
 
-    /// The clock has reached this time, for which the core waits.
+    /// The clock has reached this time, for which the core is waiting.
     #[napi(catch_unwind)]
     pub fn timers_due(&self, at: f64) {
         self.handle.run_inline(Input::TimersDue { at: at as u64 });
@@ -316,8 +315,8 @@ impl NativeNode {
         self.isolation.set(is_isolated);
     }
 
-    /// The oldest frames that wait for the custom channel, each behind its receiver's incarnation, which is empty for
-    /// a frame to all; none: it is notified of the next.
+    /// The oldest frames that wait for the custom channel, each preceded by its receiver's incarnation, which is
+    /// empty for a frame to all. If there are none, JavaScript is notified of the next one.
     #[napi(catch_unwind)]
     pub fn channel_take<'env>(
         &self,
@@ -343,7 +342,7 @@ impl NativeNode {
         self.links.received(link, frames.iter().map(|frame| Bytes::copy_from_slice(frame)));
     }
 
-    /// The custom channel works, or does not, for this cause.
+    /// The custom channel works (null), or does not, for this cause.
     #[napi(catch_unwind)]
     pub fn channel_health(&self, link: u32, cause: Option<String>) {
         self.links.set_health(link, cause);
@@ -371,8 +370,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The façade holds the object for as long as its node is open, so it goes only with its environment: when a worker
-/// is terminated, or the process ends. Native tasks outlive both; without this a dead worker's voter continued voting.
+/// The façade holds the object for as long as its node is open, so it is dropped only with its environment: when a
+/// worker is terminated, or the process ends. Native tasks outlive a worker: without this, its voter would continue
+/// to vote.
 impl Drop for NativeNode {
     fn drop(&mut self) {
         self.handle.kill();
@@ -386,7 +386,7 @@ struct Turn {
     refused: Mutex<Vec<usize>>,
     /// The states that the delivered batch restores.
     states: Mutex<Vec<StatePieces>>,
-    /// The text of a snapshot that is being taken, as far as it is handed over.
+    /// The text of a snapshot that is being taken, up to the last piece that was handed over.
     image: Mutex<BytesMut>,
     /// The length of the last one.
     image_bytes: AtomicUsize,
@@ -409,17 +409,17 @@ impl Turn {
     }
 }
 
-struct Edge {
+struct JavaScriptApplication {
     deliver: Arc<Deliver>,
     turn: Arc<Turn>,
 }
 
-impl Edge {
+impl JavaScriptApplication {
     fn call(&self, text: String, beside: Vec<String>) {
         let (turn, deliver) = (self.turn.clone(), self.deliver.clone());
-        // The façade catches whatever its application throws. What still gets here is a bug of the façade, a text that
-        // is no string of JavaScript's, or a worker being terminated in the middle of it: this node ends, the process
-        // does not; and the façade is told, so that every call of this node ends.
+        // The façade catches what its application throws. An exception that still arrives here is a bug of the
+        // façade, a text that cannot become a JavaScript string, or the termination of a worker. It ends this node,
+        // and not the process; the façade is notified, so that every call of this node ends.
         self.deliver.call_with_return_value(
             (text, beside),
             ThreadsafeFunctionCallMode::NonBlocking,
@@ -430,8 +430,8 @@ impl Edge {
                     }
                     let message = format!("a delivery could not be handed over: {error}");
                     let stopped = batch::encode_stopped(Some(&Error::Panic { message }));
-                    // If even this cannot be handed over, nobody is left to be told; without a callback, what is thrown
-                    // would end the process.
+                    // If even this cannot be handed over, no JavaScript is left to notify. Without a callback, an
+                    // exception would end the process.
                     deliver.call_with_return_value(
                         (stopped, Vec::new()),
                         ThreadsafeFunctionCallMode::NonBlocking,
@@ -444,7 +444,7 @@ impl Edge {
     }
 }
 
-impl Application for Edge {
+impl Application for JavaScriptApplication {
     fn deliver(&self, deliveries: Vec<Delivery>) {
         let (text, beside) = self.turn.encode(&deliveries);
         self.call(text, beside);

@@ -1,7 +1,7 @@
 //! Turns the façade's options into those of the core, the driver, a channel and a storage.
 //!
-//! Called by `mod.rs`. The façade has checked them and filled in the defaults (`lib/options.js`); what is wrong here
-//! is its bug, or something that only a channel can see.
+//! Called by `mod.rs`. The façade has checked them and filled in the defaults (`lib/options.js`), so a fault found
+//! here is a bug of the façade, or one that only a channel can detect.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::asked::Asked;
 use super::bug;
-use super::channel::{ChannelEdge, GivenChannel};
+use super::channel::{ChannelParts, GivenChannel};
 use crate::channel::Channel;
 use crate::channel::custom::{OpenLinks, Script};
 use crate::channel::memory::Isolation;
@@ -22,11 +22,11 @@ use crate::storage::Storage;
 use crate::storage::disk::Disk;
 use crate::storage::memory::Memory as MemoryStorage;
 
-/// The longest tick. A shorter heartbeat than five of these makes the tick shorter.
+/// The longest tick. If the heartbeat interval is shorter than five of these, the tick is shorter.
 const TICK_MAX: Duration = Duration::from_millis(10);
 
-/// The least patience with a server that does not echo. It is two election timeouts, but no server answers each time
-/// within a few milliseconds.
+/// The minimum for how long a server may fail to echo. The patience is two election timeouts, but no server answers
+/// every time within a few milliseconds.
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
 
 /// What a node is started with.
@@ -37,7 +37,7 @@ pub struct Options {
     /// Of the channel.
     pub security: Security,
     pub storage: Box<dyn Storage>,
-    /// Of a memory channel; no other heeds it.
+    /// Of a memory channel; other channels ignore it.
     pub isolation: Isolation,
     /// Of a custom channel, likewise.
     pub links: OpenLinks,
@@ -93,8 +93,8 @@ pub fn parse(text: &str, asked: Option<Asked>, script: Option<Arc<dyn Script>>) 
     let storage = storage(given.storage_path, &given.id, raft.nonce);
     let isolation = Isolation::default();
     let links = OpenLinks::default();
-    let edge = ChannelEdge { asked, script, links: links.clone(), isolation: isolation.clone(), patience };
-    let (channel, security) = given.channel.open(edge, &secrets(given.secrets))?;
+    let parts = ChannelParts { asked, script, links: links.clone(), isolation: isolation.clone(), patience };
+    let (channel, security) = given.channel.open(parts, &secrets(given.secrets))?;
     let channel = Box::new(Sealed::new(channel, security.clone()));
     Ok(Options { raft, tick, channel, security, storage, isolation, links })
 }
@@ -110,12 +110,12 @@ fn secrets(given: Vec<GivenSecret>) -> Vec<Secret> {
     given.into_iter().map(|GivenSecret { id, secret }| Secret { id, secret }).collect()
 }
 
-/// How many ticks are at least so long.
+/// How many ticks are at least this long.
 pub fn ticks(milliseconds: u64, tick: Duration) -> u64 {
     milliseconds.div_ceil(tick.as_millis() as u64)
 }
 
-/// Down for the heartbeat, up for the election timeout: what was less in milliseconds stays less in ticks.
+/// Rounds the heartbeat interval down and the election timeout up, so that their order stays the same in ticks.
 fn raft_options(given: &Given, tick: Duration) -> Result<raft::Options, String> {
     let mut options = raft::Options::new(&given.id, given.cluster_size, seed(&given.seed)?);
     options.may_vote = given.voter;

@@ -1,12 +1,12 @@
 //! Cuts the text of a state into pieces, from which JavaScript builds the state without blocking for long.
 //!
-//! Called by `mod.rs` on JavaScript's thread, piece by piece; read by `lib/state-builder.js`. A piece is a flat JSON array
-//! of steps, each a number and its argument. The text is another node's, or of a disk: what is not JSON gives pieces of
-//! which at least one is not JSON, or none.
+//! Called by `mod.rs` on JavaScript's thread, piece by piece; read by `lib/state-builder.js`. A piece is a flat JSON
+//! array of steps, each a number and its argument. The text comes from another node or from a disk. If it is not
+//! JSON, at least one piece is not JSON either, or there are none.
 
 use bytes::Bytes;
 
-/// The value is this: the only step of a small state.
+/// The argument is the whole value: the only step of a small state.
 const VALUE: &str = "0";
 /// These items are next in the innermost open array.
 const ITEMS: &str = "1";
@@ -20,7 +20,7 @@ const CLOSE: &str = "5";
 /// The state is complete.
 const END: &str = "6";
 
-/// A value with more bytes is opened, and a piece has about as many.
+/// A larger value is cut, and a piece has about this many bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
 pub struct StatePieces {
@@ -37,7 +37,7 @@ struct Open {
     is_empty: bool,
 }
 
-/// It is no JSON.
+/// The text is not JSON.
 struct Broken;
 
 impl StatePieces {
@@ -45,7 +45,7 @@ impl StatePieces {
         Self { text, at: 0, open: Vec::new(), has_begun: false, piece_bytes: PIECE_BYTES }
     }
 
-    /// The next piece. The last one has the last step. `None` if this is no text of JSON.
+    /// The next piece; the last one contains `END`. `None` if the text is not JSON.
     pub fn next(&mut self) -> Option<String> {
         let mut piece = Piece(String::with_capacity(self.piece_bytes + self.piece_bytes / 4));
         let is_complete = self.fill(&mut piece).ok()?;
@@ -70,7 +70,7 @@ impl StatePieces {
         Ok(false)
     }
 
-    /// Opens a large state; a small one, and what cannot be opened, is a value.
+    /// Opens a large array or object; every other state is one value.
     fn begin(&mut self, piece: &mut Piece) -> Result<bool, Broken> {
         self.skip_space();
         let is_large = self.text.len() > self.piece_bytes;

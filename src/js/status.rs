@@ -28,7 +28,7 @@ struct Json<'a> {
     cluster_size: usize,
     snapshot_index: u64,
     diverged: Option<&'a str>,
-    /// Who is missing for a quorum; empty while there is one.
+    /// The voters that are missing for a quorum; empty while there is one.
     missing: Vec<JsonMissing<'a>>,
     members: Vec<JsonMember<'a>>,
     fault_tolerance: usize,

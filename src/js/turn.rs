@@ -1,8 +1,9 @@
 //! Decodes the text that JavaScript hands over once per turn: calls, results of methods, abandoned calls, operations.
 //!
-//! Called by `mod.rs` on JavaScript's thread. The texts are the façade's own: a fault in one is a bug of the façade,
-//! and its description is for the developer that mends it. Arguments and actions stay text; no value is ever built of them. Large
-//! ones come beside the text, in their order in it, and are taken as they are: the façade has just encoded them.
+//! Called by `mod.rs` on JavaScript's thread. The façade writes these texts: a fault in one is a bug of the façade,
+//! and the description of the fault is for its developer. Arguments and actions stay text and are never parsed into
+//! values. Large ones arrive beside the text, in the order of their placeholders, and are not checked: the façade has
+//! just encoded them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -81,12 +82,12 @@ enum GivenOperation {
     Recover,
 }
 
-/// The answers of JavaScript, `[0,1,action,2,error,3,error,6,…]`, with our own put in at the positions `refused`. It may
-/// have stopped before the end of its batch: what comes behind its last answer is not answered either. `6` is the action
-/// that is the next text of `beside`.
+/// The answers of JavaScript, `[0,1,action,2,error,3,error,6,…]`, with a refusal inserted at each position in
+/// `refused`. JavaScript may have stopped before the end of its batch: evaluations after its last answer get no
+/// answer, refused ones included. `6` is the action that is the next text of `beside`.
 pub fn answers(text: &str, beside: Vec<String>, refused: &[usize]) -> Result<Vec<MethodResult>, String> {
     let mut answers = read(text, Answers { beside: beside.into_iter() })?;
-    // Positions rise, so each one is already its place among all answers.
+    // The positions are in ascending order, so each is already the final position among all answers.
     for &position in refused {
         if position <= answers.len() {
             answers.insert(position, MethodResult::Refused(NOT_JSON.into()));

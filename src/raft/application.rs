@@ -11,12 +11,13 @@ use uuid::Uuid;
 
 /// A node with more methods sends those with the lowest digests: the same ones on every node that has them.
 const METHODS_MAX: usize = 1_024;
-/// Two shortened lists are of two applications if so many methods of each could be compared, and none is in both.
+/// Two shortened lists prove two applications if at least this many methods of each could be compared, and none is in
+/// both.
 const SAMPLE_MIN: usize = 64;
 /// The limit of the names that are sent, and of one name; of the other methods only the digests are sent.
 const NAMES_BYTES_MAX: usize = 2_048;
 const NAME_BYTES_MAX: usize = 64;
-/// The limit of names in a text for people.
+/// The limit of names in a message.
 const LISTED_MAX: usize = 12;
 
 const NAMESPACE: Uuid = Uuid::from_u128(0x636f_6e66_6c75_7820_6d65_7468_6f64_2e31);
@@ -26,8 +27,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x636f_6e66_6c75_7820_6d65_7468_6f64_2e3
 pub struct Application {
     /// The option `application`.
     name: Option<Arc<str>>,
-    /// Some were left out.
-    is_cut: bool,
+    /// Some methods were left out.
+    is_shortened: bool,
     /// The option `sessions` is on.
     has_sessions: bool,
     /// Sorted by digest, without repeats.
@@ -37,11 +38,11 @@ pub struct Application {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Method {
     digest: [u8; 8],
-    /// Empty where it had no room.
+    /// Empty if there was no room for it.
     name: Arc<str>,
 }
 
-/// What two applications do not have in common, in words.
+/// The methods that two applications do not have in common, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// Methods that only we have.
@@ -54,7 +55,7 @@ impl Application {
     pub fn new<'a>(name: Option<&str>, methods: impl IntoIterator<Item = &'a str>) -> Self {
         let methods: BTreeMap<[u8; 8], &str> =
             methods.into_iter().map(|method| (digest(method), method)).collect();
-        let is_cut = methods.len() > METHODS_MAX;
+        let is_shortened = methods.len() > METHODS_MAX;
         let mut kept: Vec<Method> = methods
             .into_iter()
             .take(METHODS_MAX)
@@ -70,7 +71,7 @@ impl Application {
             }
         }
         kept.sort_by_key(|method| method.digest);
-        Self { name: name.map(Arc::from), is_cut, has_sessions: false, methods: kept.into() }
+        Self { name: name.map(Arc::from), is_shortened, has_sessions: false, methods: kept.into() }
     }
 
     pub fn with_sessions(mut self, has_sessions: bool) -> Self {
@@ -82,33 +83,33 @@ impl Application {
         self.has_sessions
     }
 
-    /// What several nodes of one cluster have, together.
+    /// The union of the applications of several nodes of one cluster.
     pub fn union<'a>(applications: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut union = Self::default();
         let mut methods = BTreeMap::new();
         for application in applications {
             union.name = union.name.or_else(|| application.name.clone());
-            union.is_cut |= application.is_cut;
+            union.is_shortened |= application.is_shortened;
             union.has_sessions |= application.has_sessions;
             for method in application.methods.iter() {
                 methods.entry(method.digest).or_insert_with(|| method.clone());
             }
         }
-        union.is_cut |= methods.len() > METHODS_MAX;
+        union.is_shortened |= methods.len() > METHODS_MAX;
         union.methods = methods.into_values().take(METHODS_MAX).collect();
         union
     }
 
     /// Whether nodes of these two can be in one cluster. Their names decide; if one has no name, their methods do: two
     /// versions of one application that run together have some in common. A node without methods matches all.
-    pub fn goes_with(&self, other: &Self) -> bool {
+    pub fn is_compatible_with(&self, other: &Self) -> bool {
         match (&self.name, &other.name) {
             (Some(ours), Some(theirs)) => ours == theirs,
             (None, _) | (_, None) => {
                 self.methods.is_empty()
                     || other.methods.is_empty()
                     || self.methods.iter().any(|method| other.has(method))
-                    || !self.tells_enough(other)
+                    || !self.can_be_compared_with(other)
             }
         }
     }
@@ -143,9 +144,9 @@ impl Application {
         self.methods.binary_search_by_key(&method.digest, |method| method.digest).is_ok()
     }
 
-    /// A shortened list is complete only below its last digest.
+    /// The digest up to which both lists are complete; `None` if neither is shortened.
     fn comparable_until(&self, other: &Self) -> Option<[u8; 8]> {
-        let cut = [self, other].into_iter().filter(|one| one.is_cut);
+        let cut = [self, other].into_iter().filter(|one| one.is_shortened);
         cut.filter_map(|one| one.methods.last()).map(|method| method.digest).min()
     }
 
@@ -153,8 +154,9 @@ impl Application {
         self.methods.iter().filter(move |method| end.is_none_or(|end| method.digest <= end))
     }
 
-    /// Whether two lists without a common method prove two applications: not if the common ones may have been left out.
-    fn tells_enough(&self, other: &Self) -> bool {
+    /// Whether two lists without a common method prove two applications. They do not if common methods may have been
+    /// left out.
+    fn can_be_compared_with(&self, other: &Self) -> bool {
         let end = self.comparable_until(other);
         end.is_none() || [self, other].into_iter().all(|one| one.until(end).count() >= SAMPLE_MIN)
     }
@@ -201,19 +203,21 @@ mod tests {
     #[test]
     fn names_decide_where_both_have_one() {
         let shop = with(Some("shop"), &["order"]);
-        assert!(shop.goes_with(&with(Some("shop"), &["cancel"])));
-        assert!(!shop.goes_with(&with(Some("chat"), &["order"])));
-        assert!(!shop.goes_with(&with(Some("chat"), &[])));
+        assert!(shop.is_compatible_with(&with(Some("shop"), &["cancel"])));
+        assert!(!shop.is_compatible_with(&with(Some("chat"), &["order"])));
+        assert!(!shop.is_compatible_with(&with(Some("chat"), &[])));
     }
 
     #[test]
     fn methods_decide_where_a_name_is_missing() {
         let plain = with(None, &["a", "b"]);
-        assert!(plain.goes_with(&with(None, &["b", "c"])));
-        assert!(plain.goes_with(&with(Some("shop"), &["b"])));
-        assert!(!plain.goes_with(&with(None, &["c", "d"])));
-        assert!(!plain.goes_with(&with(Some("shop"), &["c"])));
-        assert!(plain.goes_with(&with(Some("shop"), &[])) && with(None, &[]).goes_with(&plain));
+        assert!(plain.is_compatible_with(&with(None, &["b", "c"])));
+        assert!(plain.is_compatible_with(&with(Some("shop"), &["b"])));
+        assert!(!plain.is_compatible_with(&with(None, &["c", "d"])));
+        assert!(!plain.is_compatible_with(&with(Some("shop"), &["c"])));
+        assert!(
+            plain.is_compatible_with(&with(Some("shop"), &[])) && with(None, &[]).is_compatible_with(&plain)
+        );
     }
 
     #[test]
@@ -243,8 +247,11 @@ mod tests {
         let bytes = postcard::to_allocvec(&one).expect("it is plain data").len();
         assert!(bytes < 12_000, "{bytes} bytes");
         let nameless = |application: &Application| Application { name: None, ..application.clone() };
-        assert!(nameless(&one).goes_with(&nameless(&next)) && !nameless(&one).goes_with(&nameless(&other)));
-        assert!(nameless(&one).goes_with(&with(None, &["what it has may have been cut"])));
+        assert!(
+            nameless(&one).is_compatible_with(&nameless(&next))
+                && !nameless(&one).is_compatible_with(&nameless(&other))
+        );
+        assert!(nameless(&one).is_compatible_with(&with(None, &["what it has may have been cut"])));
         assert_eq!(one.difference(&one), None);
         let text = one.describe();
         assert!(text.len() < 2_000 && text.contains("and 1012 more"), "{text}");

@@ -16,7 +16,7 @@ use crate::error::Error;
 
 pub use super::warning::{FrameRefusal, Warning};
 
-/// What can happen to a core.
+/// An input of the core.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The channel reports whether there may be a cluster from which this node receives nothing.
@@ -28,7 +28,7 @@ pub enum Input {
     /// The number of the last tick, on a clock that all nodes of a process share. Leaders send their heartbeats with the
     /// same ticks, so that these travel together.
     TickNumber(u64),
-    /// Whether the group of this node may hibernate: the process has so many stores that it pays.
+    /// Whether the group of this node may hibernate: only a process with many stores profits from that.
     MayHibernate(bool),
     /// A frame arrived from the channel. Unchecked input.
     Frame(Bytes),
@@ -69,7 +69,7 @@ pub enum Input {
     PeerRefused(String),
     /// The channel's state changed. While this node's own channel does not work, the silence of others means nothing.
     Channel(ChannelState),
-    /// The application closes the node: leave gracefully, for at most so many ticks, then stop. `leaves`: give up the
+    /// The application closes the node: leave gracefully, for at most this many ticks, then stop. `leaves`: give up the
     /// replica, because this incarnation will not return.
     Close { ticks: u64, leaves: bool },
 }
@@ -104,7 +104,7 @@ pub struct TakenSnapshot {
     pub state: Result<Bytes, String>,
     /// How long it occupied JavaScript, in one or many slices.
     pub micros: u64,
-    /// The longest of these slices: JavaScript was blocked for so long.
+    /// The longest of these slices: JavaScript was blocked for this long.
     pub longest_micros: u64,
 }
 
@@ -188,7 +188,7 @@ pub enum Work {
     Stop(Option<Error>),
 }
 
-/// To whom a frame goes.
+/// The receivers of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     All,
@@ -223,7 +223,7 @@ pub struct Write {
     pub hard_state: Option<eraftpb::HardState>,
 }
 
-/// Whose log it is.
+/// The incarnation and cluster that a log belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplicaRecord {
     pub incarnation: Incarnation,
@@ -269,7 +269,7 @@ pub struct Position {
     pub term: u64,
 }
 
-/// What a storage has kept over a restart.
+/// The state that a storage returns after a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredState {
     pub replica: ReplicaRecord,
@@ -303,7 +303,8 @@ pub enum Delivery {
     /// Run a method, reduce its action over the provisional state, and answer. `is_own`: this node's application
     /// encoded the arguments.
     Evaluate { method: Arc<str>, args: Bytes, is_own: bool },
-    /// The same for an action of the leader's own: reduce it over the provisional state, and answer with its text.
+    /// Like `Evaluate`, for an action of the leader's own: reduce it over the provisional state, and answer with its
+    /// text.
     EvaluateSystem(SystemAction),
     /// The next calls of the batch are those of this node: what a method sees as its caller, up to the next delivery of
     /// this kind. `has_ended`: the session in which it called has ended since. Only with sessions.
@@ -312,7 +313,7 @@ pub enum Delivery {
     Sessions(Vec<(Arc<str>, u64)>),
     /// The session of this node has changed.
     OwnSession { session: Option<u64>, previous: Option<u64>, reason: &'static str },
-    /// The same for a timer that is due: run its method.
+    /// Like `Evaluate`, for a timer that is due: run its method.
     EvaluateTimer(Box<DueTimer>),
     /// Answer with `Input::TimersDue` when the clock has reached this time; `None`: there is no timer.
     NextTimer { due: Option<u64> },

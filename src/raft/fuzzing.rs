@@ -1,7 +1,7 @@
 //! Exposes the core's decoders to the targets in `fuzz/`, and to the test below, which does the same with a stable
 //! compiler. Not part of a release.
 //!
-//! Each door takes any bytes, and panics only if there is a bug.
+//! Each function takes any bytes, and panics only if there is a bug.
 
 use bytes::Bytes;
 

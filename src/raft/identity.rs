@@ -7,8 +7,8 @@ use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One start of a node. A node that starts without a stored log is a new incarnation, and so a new member to Raft:
-/// a raft id that came back with an empty log would have forgotten its votes (paper §5.2, thesis §11.7.3).
+/// One start of a node. A node that starts without a stored log is a new incarnation, and so a new member to Raft: a
+/// raft id that returned with an empty log would have forgotten its votes (paper §5.2, thesis §11.7.3).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(Uuid);
 

@@ -28,12 +28,12 @@ mod outcomes;
 mod outgoing_snapshots;
 mod output;
 mod overdue;
-mod own_frames;
 mod presence;
 mod quarantine;
 mod quorum_recovery;
 mod reads;
 mod replica;
+mod separate_frames;
 mod shared_messages;
 mod snapshot_schedule;
 mod snapshot_transfers;
@@ -329,16 +329,17 @@ impl Node {
 
     /// The number of ticks after which the node needs a turn, at the latest.
     pub fn ticks_until_wakeup(&self) -> u64 {
-        let Some(replica) = self.replica.as_ref().filter(|_| self.is_at_rest()) else { return 1 };
+        let Some(replica) = self.replica.as_ref().filter(|_| self.may_skip_ticks()) else { return 1 };
         match self.hibernation.is_hibernating() {
-            _ if !idle::is_at_rest(replica) => 1,
+            _ if !idle::may_skip_ticks(replica) => 1,
             true => self.hibernation.ticks_until_wakeup(replica),
             false => idle::ticks_until_wakeup(replica),
         }
     }
 
-    /// This node waits for nothing. First what fails for a busy node: this is called in every turn.
-    fn is_at_rest(&self) -> bool {
+    /// Whether this node waits for nothing, so that only its replica needs ticks. Called in every turn, so the
+    /// conditions that a busy node fails come first.
+    fn may_skip_ticks(&self) -> bool {
         self.delivering.is_none()
             && self.client_session.is_empty()
             && self.delayed_appends.is_empty()
@@ -349,14 +350,15 @@ impl Node {
             && !self.is_stopped
     }
 
-    /// Neither does its group, as far as this node knows.
-    fn is_idle(&self) -> bool {
+    /// Whether nothing is left to do on this node or, as far as it knows, in its group.
+    fn may_hibernate(&self) -> bool {
         let is_hibernating = self.hibernation.is_hibernating();
         let is_idle = |replica| {
-            idle::is_at_rest(replica) && hibernation::is_idle(is_hibernating, replica, &self.options)
+            idle::may_skip_ticks(replica)
+                && hibernation::is_group_idle(is_hibernating, replica, &self.options)
         };
         let is_saved = self.saved == self.output.writes();
-        self.is_at_rest() && is_saved && !self.is_replaying && self.replica.as_ref().is_some_and(is_idle)
+        self.may_skip_ticks() && is_saved && !self.is_replaying && self.replica.as_ref().is_some_and(is_idle)
     }
 
     /// The actions from index `from` on, at most up to `until`, which JavaScript has reduced.
@@ -413,7 +415,7 @@ impl Node {
         }
         self.tick_liveness();
         self.tick_operations();
-        let is_idle = self.hibernation.wants_idleness() && self.is_idle();
+        let is_idle = self.hibernation.wants_idleness() && self.may_hibernate();
         if let Some(replica) = &mut self.replica {
             self.hibernation.tick(is_idle, replica, &mut self.output);
         }

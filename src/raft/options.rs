@@ -22,14 +22,14 @@ pub struct Options {
     pub election_timeout_ticks_max: u64,
     /// A leader's heartbeat, and the pace of Discover while founding.
     pub heartbeat_ticks: u64,
-    /// A snapshot is taken when so many entries, or bytes of actions, are in the log since the last one.
+    /// A snapshot is taken when this many entries, or bytes of actions, are in the log since the last one.
     pub snapshot_entries: u64,
     pub snapshot_bytes: u64,
     /// The size of a snapshot's chunks.
     pub chunk_bytes: usize,
     /// Of the application's code: a word that changes when reducer or methods do.
     pub version: Arc<str>,
-    /// Of which application the node is.
+    /// The application of the node.
     pub application: Application,
     /// The name of the channel, for messages about two applications that share it.
     pub channel_name: Arc<str>,
@@ -37,13 +37,13 @@ pub struct Options {
     pub compares_states: bool,
     /// Whether the log survives a restart, so that this node keeps its replica when it closes.
     pub is_durable: bool,
-    /// After so many ticks without a quorum the survivors recover the cluster by themselves; `None`: never.
+    /// After this many ticks without a quorum the survivors recover the cluster without an operator; `None`: never.
     pub recover_ticks: Option<u64>,
     /// The length of a tick, to convert durations of JavaScript into ticks, and ticks into milliseconds.
     pub tick_micros: u64,
     /// Distinguishes this process from any other of the same incarnation.
     pub nonce: u64,
-    /// A member that is silent for so many ticks loses its session. `None`: there are no sessions.
+    /// A member that is silent for this many ticks loses its session. `None`: there are no sessions.
     pub session_timeout_ticks: Option<u64>,
     /// Feeds every random choice of this core: the same seed and inputs give the same work.
     pub seed: [u8; 32],

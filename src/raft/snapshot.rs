@@ -29,7 +29,7 @@ const LENGTH_BYTES: usize = 4;
 /// The end of an image. The former format ends with the text of a state, or, without one, with a head.
 const MARKER: &[u8; 8] = b"\0cfximg2";
 
-/// Everything that the log up to `position` amounts to.
+/// The result of the log up to `position`.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub position: Position,
@@ -82,8 +82,8 @@ impl Snapshot {
         self.encode_behind(BytesMut::from(state))
     }
 
-    /// The same, without a copy of the state if there is no other reference to it. The state is then a part of the
-    /// image.
+    /// The same without a copy of the state, if there is no other reference to it. Afterwards the state is a part of
+    /// the image.
     pub fn move_to_record(&mut self) -> SnapshotRecord {
         let state = self.state.take();
         let (has_state, length) = (state.is_some(), state.as_ref().map_or(0, Bytes::len));
@@ -159,7 +159,8 @@ impl Snapshot {
         snapshot.is_well_formed().then_some(snapshot)
     }
 
-    /// What all other code assumes; raft-rs panics on an inconsistent configuration.
+    /// Whether the snapshot is consistent, as all other code assumes: raft-rs panics on an inconsistent
+    /// configuration.
     fn is_well_formed(&self) -> bool {
         let ConfState { voters, voters_outgoing, learners, learners_next, auto_leave, .. } = &self.conf_state;
         let is_set = |ids: &[RaftId]| {

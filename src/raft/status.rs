@@ -6,7 +6,7 @@ use super::events::Role;
 use super::identity::{ClusterUuid, Incarnation};
 use super::options::Options;
 
-/// A node's present view of itself. Facts about other nodes are those of the last messages from them.
+/// What a node knows about itself at present, and about other nodes from their last messages.
 #[derive(Clone, Debug)]
 pub struct Status {
     pub id: Arc<str>,

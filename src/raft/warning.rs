@@ -1,5 +1,5 @@
-//! The warnings of the core: what an application or an operator may want to know. Made by the core, and reported by the
-//! façade as the event `warning`.
+//! The warnings of the core for the application and its operator. Created by the core, and reported by the façade as
+//! the event `warning`.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub enum Warning {
     OtherApplication { who: String, theirs: Arc<str>, ours: Arc<str>, channel_name: Arc<str> },
     /// The methods of two members differ, although their `version` is the same.
     #[error(
-        "node `{id}` has the same `version` as this node, and other methods: it lacks {ours}, this node lacks {theirs}; \
+        "node `{id}` has the same `version` as this node, but other methods: it lacks {ours}, this node lacks {theirs}; \
          change `version` with every change of the methods"
     )]
     OtherMethods { id: Arc<str>, ours: Arc<str>, theirs: Arc<str> },

@@ -75,7 +75,7 @@ pub fn incoming(message: RaftMessage, from: RaftId, to: RaftId) -> Message {
         RaftKind::RequestPreVote => MessageType::MsgRequestPreVote,
         RaftKind::RequestPreVoteResponse => MessageType::MsgRequestPreVoteResponse,
         RaftKind::TimeoutNow => MessageType::MsgTimeoutNow,
-        // No message of raft-rs's: `group/receipts.rs` makes one of it.
+        // Not a message of raft-rs: `group/receipts.rs` converts it.
         RaftKind::Receipt => MessageType::MsgUnreachable,
     });
     translated.from = from;

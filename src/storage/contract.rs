@@ -7,7 +7,7 @@ use super::disk::Disk;
 use super::memory::Memory;
 use super::testing::model::{Model, append, entry, life, replica};
 
-/// Where the contract is tried: opening again gives the storage of the same node.
+/// A place for the storage under test: opening it again gives the storage of the same node.
 trait Place {
     type Storage: Storage;
 
@@ -83,7 +83,7 @@ fn no_two_starts_have_one_number(place: &impl Place) {
     assert_eq!(starts.len(), if is_durable { 6 } else { 1 });
 }
 
-/// Every clause, each in a place of its own.
+/// Each clause of the contract, in its own place.
 macro_rules! contract {
     ($($clause:ident),* $(,)?) => {
         mod memory {

@@ -1,7 +1,7 @@
 //! The storage that keeps nothing beyond the process: the log exists only in the core's memory.
 //!
-//! A node that uses it starts every time as a new incarnation, and never votes under an old one, so
-//! forgetting is a crash to the cluster and not a lie.
+//! A node that uses it starts every time as a new incarnation, and never votes under an old one, so the cluster sees
+//! a crash, and not a member that has forgotten its votes.
 
 use super::Storage;
 use crate::error::Error;

@@ -1,7 +1,7 @@
 //! Keeps what must survive a restart.
 //!
 //! Called by `driver.rs` alone, with the writes that the core orders. No decision reads a storage: the core reads its
-//! own log, in memory. A storage must never name anything of the core but the records that it keeps.
+//! own log, in memory. A storage may name only the records of the core that it stores.
 
 #[cfg(test)]
 mod contract;
@@ -16,7 +16,7 @@ use crate::raft::{StoredState, Write};
 /// Where a replica's term, vote, log and snapshot are kept (paper §5, Figure 2: persistent state). Dropping it closes
 /// it: another can then be opened at the same place.
 pub trait Storage: Send + 'static {
-    /// What was kept; `None` if nothing ever was. Called once, before any `save`.
+    /// The stored state; `None` if nothing was ever stored. Called once, before any `save`.
     fn load(&mut self) -> Result<Option<StoredState>, Error>;
 
     /// Carries out the writes, in their order, all or none; they are durable when this returns. After an error nothing

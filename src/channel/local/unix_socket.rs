@@ -18,7 +18,7 @@ pub(super) struct UnixSocket {
 
 impl UnixSocket {
     pub(super) fn new(directory: &Path, name: &str) -> io::Result<Self> {
-        // Between being bound and listening a socket refuses connections, as one does that was left behind.
+        // A socket that is bound and does not listen yet refuses connections, like one that was left behind.
         let unlisted = directory.join(name);
         let listener = UnixListener::bind(&unlisted)?;
         let path = unlisted.with_extension(EXTENSION);

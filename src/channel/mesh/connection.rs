@@ -50,9 +50,10 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Whether the connection of this origin replaces the one of another. Both sides decide alike, in whichever order the
-    /// two open: the newest of one dialing side counts, and of two that were dialed at the same time the one from the
-    /// lower link. A side that dials although the other holds an older connection has lost that one.
+    /// Whether the connection of this origin replaces the one of another. Both sides make the same decision, in
+    /// whichever order the two open: the newest of one dialing side counts, and of two that were dialed at the same
+    /// time the one from the lower link. A side that dials although the other holds an older connection has lost that
+    /// one.
     fn supersedes(self, other: Self, is_other_old: bool) -> bool {
         if self.dialed_by == other.dialed_by {
             return self.dial > other.dial;
@@ -76,9 +77,9 @@ struct Outgoing {
 enum Phase {
     #[default]
     Open,
-    /// Nothing more is sent but what waits; then the socket is shut down in this direction.
+    /// Only the waiting records are still sent; then the socket is shut down in this direction.
     Finishing,
-    /// Nothing is sent any more.
+    /// Nothing more is sent.
     Finished,
 }
 
@@ -86,7 +87,7 @@ impl Connection {
     /// How much is written at a time: a control frame waits for no more than this, and for what the system holds.
     const WRITTEN_AT_ONCE: usize = 64 << 10;
 
-    /// After so many looks without a byte the peer is taken for dead.
+    /// After this many looks without a byte the peer counts as dead.
     pub(super) const SILENT_LOOKS_MAX: u32 = 4;
 
     pub(super) fn new(
@@ -151,7 +152,7 @@ impl Connection {
         }
     }
 
-    /// Sends nothing more but what waits. The peer closes when it has read all of it.
+    /// Sends only what already waits. The peer closes when it has read all of it.
     pub(super) fn finish(&self) {
         let mut outgoing = self.outgoing();
         if outgoing.phase == Phase::Open {
@@ -194,8 +195,8 @@ impl Connection {
         self.has_received.store(true, Ordering::Relaxed);
     }
 
-    /// To be called four times per patience: keeps the peer from taking this side for dead, and ends a connection whose
-    /// peer is silent.
+    /// Called four times per patience: shows the peer that this side is alive, and ends a connection whose peer is
+    /// silent.
     pub(super) fn look(&self) {
         if !self.has_sent.swap(false, Ordering::Relaxed) {
             self.send_record(Kind::Ping, &[]);

@@ -8,8 +8,8 @@
 //!        <-------------------  Welcome    behind it come frames
 //! ```
 //!
-//! The listening side takes the connection in before it sends its welcome: a link that has been welcomed can be reached. An
-//! address is never an identity: only the hello tells which link is at the other end.
+//! The listening side takes the connection in before it sends its welcome: a link that has been welcomed can be
+//! reached. An address is never an identity: only the hello names the link at the other end.
 
 use std::{fmt, io};
 
@@ -80,13 +80,13 @@ impl Hello {
     }
 }
 
-/// Why a connection is none of this mesh.
+/// Why a connection does not belong to this mesh.
 #[derive(Debug)]
 pub(super) enum Unwelcome {
     Io(io::Error),
     /// One side does not trust the other's certificate.
     Untrusted(rustls::Error),
-    /// Not conflux, or a conflux whose mesh is another.
+    /// Not conflux, or another version of its mesh.
     Foreign,
     OtherChannel(String),
     /// The secrets differ.
@@ -121,7 +121,7 @@ impl From<io::Error> for Unwelcome {
 }
 
 impl Unwelcome {
-    /// Whether both sides are nodes that do not let each other in. A stranger's bytes are no certificate.
+    /// Whether both sides are nodes that refuse each other, and not a node and an unrelated client.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             Unwelcome::OtherChannel(_) | Unwelcome::Secret(_) => true,
@@ -153,7 +153,7 @@ pub(super) async fn greet(stream: &Stream, mine: &Hello, security: &Security) ->
     write(stream, Kind::Hello, &my_bytes).await?;
     let their_bytes = read_hello(stream, &mut records).await?;
     let hello = check(&their_bytes, mine)?;
-    // This very link welcomes nothing of its own.
+    // A link that has reached itself sends no welcome.
     if hello.link != mine.link {
         write(stream, Kind::Welcome, &security.prove(&transcript(b'd', &my_bytes, &their_bytes))).await?;
         let proof = read_welcome(stream, &mut records).await?;
@@ -184,7 +184,7 @@ pub(super) async fn answer(stream: &Stream, mine: &Hello, security: &Security) -
     Ok(Greeted { hello, records, welcome: Some(welcome) })
 }
 
-/// What a side proves its secret over: its role, and what both have said.
+/// The bytes over which a side proves its secret: its role, and the hellos of both.
 fn transcript(role: u8, dialing: &[u8], listening: &[u8]) -> Vec<u8> {
     [&[role], &(dialing.len() as u64).to_be_bytes()[..], dialing, listening].concat()
 }

@@ -28,10 +28,10 @@ struct Waiting {
 impl Lanes {
     const CONTROL_BYTES_MAX: usize = 4 << 20;
 
-    /// Seconds of the heaviest traffic; a peer that is further behind lives from a snapshot.
+    /// Seconds of the heaviest traffic; a peer that is further behind needs a snapshot.
     const BULK_BYTES_MAX: usize = 64 << 20;
 
-    /// A large frame is bulk data, whatever its sender calls it.
+    /// A large frame is bulk data, even if its sender marked it as control.
     pub(super) fn push(&mut self, lane: Lane, frame: Bytes) {
         match lane {
             Lane::Control if frame.len() <= record::SLICE_BYTES_MAX => {
@@ -91,7 +91,7 @@ impl Waiting {
         Some(frame)
     }
 
-    /// Drops the oldest frames behind the first `kept` until so many more bytes fit, or none is left.
+    /// Drops the oldest frames behind the first `kept` until this many more bytes fit, or none is left.
     fn make_room(&mut self, bytes: usize, bytes_max: usize, kept: usize) {
         while self.bytes + bytes > bytes_max {
             let Some(oldest) = self.frames.remove(kept) else { return };

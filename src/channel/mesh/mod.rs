@@ -1,9 +1,9 @@
 //! Carries frames over direct connections, one to each peer.
 //!
 //! Joined by the `tcp` and the `local` channel, which say how peers are found and connected to ([`Network`]). A link
-//! listens, dials every address that it learns of ([`dialer`]), and exchanges hellos over each connection ([`hello`]); the
-//! thread that ends a turn writes its frames to the sockets itself ([`connection`]). It must never wait for a peer, and
-//! never take an address for an identity.
+//! listens, dials every address that it learns of ([`dialer`]), and exchanges hellos over each connection
+//! ([`hello`]); the thread that ends a turn writes its frames to the sockets itself ([`connection`]). It must never
+//! wait for a peer, and never use an address as an identity.
 
 mod connection;
 mod dialer;
@@ -76,7 +76,8 @@ pub(super) trait Network: Send + Sync + 'static {
 
     fn dial(&self, address: &Self::Address) -> impl Future<Output = io::Result<Stream>> + Send;
 
-    /// What becomes of the connections by the certificates of both sides, in the same order; nothing without certificates.
+    /// How long each connection may last by the certificates of both sides, in the same order; empty without
+    /// certificates.
     fn expiries(&self, _: &[Stream]) -> impl Future<Output = Vec<Expiry>> + Send {
         std::future::ready(Vec::new())
     }
@@ -179,7 +180,7 @@ struct Shared<N: Network> {
     health: watch::Sender<Health>,
     events: mpsc::UnboundedSender<Event<N::Address>>,
     listener: Mutex<Option<Arc<N::Listener>>>,
-    /// No peer is taken in any more.
+    /// No peer is accepted any more.
     is_leaving: AtomicBool,
     /// How many connections this link has dialed.
     dials: Mutex<u64>,
@@ -188,14 +189,14 @@ struct Shared<N: Network> {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// Why peers and this link do not let each other in.
+/// Why peers and this link refuse each other.
 struct Refusals {
     reported: Mutex<BTreeSet<String>>,
     reporter: mpsc::UnboundedSender<PeerEvent>,
 }
 
 impl Refusals {
-    /// A cause is reported once; after so many, something is wrong that one more would not explain.
+    /// Each cause is reported once, and at most this many: one more would explain nothing.
     const COUNT_MAX: usize = 100;
 
     fn report(&self, cause: String) {
@@ -217,7 +218,7 @@ impl<N: Network> Shared<N> {
     /// How often names are resolved again while all is well: their records may change.
     const DISCOVERS_EVERY: Duration = Duration::from_secs(2);
 
-    /// An address that others gave is dialed for so long after the last of them gave it.
+    /// An address that others gave is dialed for this long after the last of them gave it.
     const LEARNED_IS_KEPT: Duration = Duration::from_secs(60);
 
     /// The task ends with the link at the latest.
@@ -235,7 +236,7 @@ impl<N: Network> Shared<N> {
 
     async fn accept_all(self: Arc<Self>, first: Result<Arc<N::Listener>, String>) {
         let listener = self.until_listening(first).await;
-        // Strangers that connect and say nothing must not take all descriptors of the process.
+        // Clients that connect and send nothing must not use up the descriptors of the process.
         let greetings = Arc::new(Semaphore::new(Self::GREETINGS_MAX));
         loop {
             let accepted = self.network.accept(&listener).await;
@@ -248,7 +249,7 @@ impl<N: Network> Shared<N> {
                     });
                 }
                 (Ok(_), Err(_)) => {}
-                // The process has no more descriptors, say.
+                // The process may have no more descriptors, for example.
                 (Err(_), _) => sleep(Self::LISTENS_EVERY).await,
             }
         }
@@ -275,7 +276,7 @@ impl<N: Network> Shared<N> {
         }
     }
 
-    /// Greets what has connected to this link. What is no node at all is no concern of it.
+    /// Greets a client that has connected to this link. Clients that are not nodes are ignored.
     async fn answer(self: Arc<Self>, listener: &N::Listener, socket: Socket) {
         let from = socket.tcp_stream().and_then(|stream| stream.peer_addr().ok());
         let admitted = self.network.admit(listener, socket);
@@ -328,7 +329,7 @@ impl<N: Network> Shared<N> {
         loop {
             sleep(LOOKS_EVERY).await;
             let connections = lock(&self.peers).open().to_vec();
-            // No file is read for nothing.
+            // Without connections, no file is read.
             if connections.is_empty() {
                 continue;
             }

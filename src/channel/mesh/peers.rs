@@ -10,7 +10,7 @@ use crate::raft::Target;
 #[derive(Default)]
 pub(super) struct Peers {
     open: Vec<Arc<Connection>>,
-    /// They were replaced: what their peers have sent is still read, nothing new is written.
+    /// Replaced connections: what their peers have sent is still read, and nothing new is written.
     finishing: Vec<Arc<Connection>>,
 }
 
@@ -55,7 +55,7 @@ impl Peers {
         self.open.is_empty() && self.finishing.is_empty()
     }
 
-    /// Of copies of a directory several have one incarnation: all of them receive what is sent to it.
+    /// Copies of a directory have one incarnation: all of them receive what is sent to it.
     pub(super) fn to(&self, target: Target) -> impl Iterator<Item = &Arc<Connection>> {
         self.open.iter().filter(move |connection| match target {
             Target::All => true,

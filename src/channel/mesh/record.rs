@@ -1,8 +1,8 @@
 //! The records that travel over a connection of the mesh.
 //!
-//! A record is `length of the rest (4, big endian) | kind (1) | payload`. A record of a kind that this version does not
-//! know is skipped. What cannot be a record ends the connection; it never panics and never reserves more than what a
-//! record may hold.
+//! A record is `length of the rest (4, big endian) | kind (1) | payload`. A record of a kind that this version does
+//! not know is skipped. Malformed bytes end the connection; they never cause a panic, nor an allocation beyond the
+//! largest record.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 /// How much of a large frame travels in one record.
 pub(super) const SLICE_BYTES_MAX: usize = 64 << 10;
 
-/// A peer that sends more than this in slices without an end is none of ours.
+/// The limit of a frame in slices: no node sends a larger one.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
 /// A hello may name hundreds of addresses.
@@ -58,7 +58,7 @@ pub(super) struct Records {
     buffer: BytesMut,
     /// The slices of a bulk frame so far.
     partial: BytesMut,
-    /// How large a frame in slices may be: before the handshake is over, a stranger's would only take memory.
+    /// The limit of a frame in slices: before the handshake is over, a frame would only take memory.
     partial_bytes_max: usize,
 }
 

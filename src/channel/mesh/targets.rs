@@ -40,7 +40,7 @@ enum Attempt {
     Due(Instant),
     Dialing,
     Reached(LinkId),
-    /// This link itself is there.
+    /// The address leads to this link itself.
     Own,
 }
 
@@ -48,7 +48,7 @@ enum Attempt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) cause: String,
-    /// Something is there, or its machine says that nothing is: the way to it works.
+    /// Something answered, or its machine refused: the way to the address works.
     pub(super) is_answer: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Reached {
 }
 
 impl<A: Clone + Ord + Display> Targets<A> {
-    /// A node waits for no longer than this before it takes part without the addresses that do not answer.
+    /// The longest wait for addresses that do not answer, before the node takes part without them.
     const FIRST_ROUND_MAX: Duration = Duration::from_millis(500);
 
     /// Addresses beyond these are ignored: a function that returns more has a fault.
@@ -156,8 +156,9 @@ impl<A: Clone + Ord + Display> Targets<A> {
         attempts.chain(first_round).min()
     }
 
-    /// What this link can know of itself. It is broken only if it cannot be connected to, or if no address answers at
-    /// all: then it is likely to be this link that is cut off. A machine that refuses a connection has answered.
+    /// The health of this link, as far as it can know. It is broken only if no peer can connect to it, or if no
+    /// address answers at all: then this link itself is probably cut off. A machine that refuses a connection has
+    /// answered.
     pub(super) fn health(&mut self, has_peers: bool, now: Instant) -> Health {
         if let Some(cause) = &self.not_listening {
             return Health::Broken { cause: cause.clone() };

@@ -1,7 +1,7 @@
 //! Subscribes to the topics of links that join a session, and leaves those that no link needs any more.
 //!
-//! Run by the supervisor as one task per session. What a user may not subscribe to breaks that link alone; it is tried
-//! again.
+//! Run by the supervisor as one task per session. If a user may not subscribe to the topics of a link, that link
+//! alone is broken; it is tried again.
 
 use std::{
     sync::Arc,
@@ -35,7 +35,7 @@ impl Admissions {
         let mut has_tried_to_pack = false;
         loop {
             for topic in self.shared.links.take_unneeded() {
-                // A user without this right hears of what no link needs, and ignores it.
+                // A user without this right continues to receive frames that no link needs, and ignores them.
                 let _ = self.sink.unsubscribe(topic).await;
             }
             let links = self.shared.links.select(|link| !link.is_admitted());

@@ -23,7 +23,7 @@ pub(super) fn cause(ended: &Ended, endpoint: &Endpoint) -> Option<String> {
              this node needs the primary"
         ),
         Ended::Moved { to } => format!("{address} is not the primary any more: the Sentinels name {to}"),
-        Ended::Deaf => format!("listening to {address}: the connection was closed"),
+        Ended::SubscriberClosed => format!("listening to {address}: the connection was closed"),
         Ended::Silent { patience } => format!("listening to {address}: no echo within {patience:?}"),
         Ended::Crashed { error } => format!("serving {address}: {error}"),
     })

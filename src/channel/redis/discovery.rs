@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     ended::Ended,
-    options::{RedisOptions, RedisServer, words},
+    options::{RedisOptions, RedisServer, text_of},
     topics::Topics,
 };
 
@@ -105,8 +105,8 @@ impl Discovery {
         };
         let password = login.password().map(ToString::to_string);
         let failed = |error| match &password {
-            Some(password) if !password.is_empty() => words(&error).replace(password, "***"),
-            Some(_) | None => words(&error),
+            Some(password) if !password.is_empty() => text_of(&error).replace(password, "***"),
+            Some(_) | None => text_of(&error),
         };
         let client = Client::open(info.clone().set_redis_settings(login.clone()).set_addr(address));
         let client = client.map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The echoes of one session: their numbers, and which of them was heard last.
+//! The echoes of one session: their numbers, and which of them arrived last.
 //!
 //! Numbered by the watchdog, heard by the subscriber.
 

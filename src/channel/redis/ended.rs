@@ -16,7 +16,7 @@ pub(super) enum Ended {
     Refused {
         cause: String,
     },
-    /// The server accepted the connection, or not even that, and said nothing.
+    /// The server did not answer, whether or not it accepted the connection.
     Unanswered,
     /// The server refused, or the connection failed.
     Failed {
@@ -30,7 +30,7 @@ pub(super) enum Ended {
         to: String,
     },
     /// The subscriber's connection was closed.
-    Deaf,
+    SubscriberClosed,
     /// The link did not hear its own echo within `patience`.
     Silent {
         patience: Duration,

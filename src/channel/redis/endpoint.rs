@@ -1,6 +1,6 @@
 //! Connects to the server, and describes the server without its password.
 //!
-//! Used by the supervisor. Nothing that leaves this file for a person's eyes may hold a secret.
+//! Used by the supervisor. No text for an operator that leaves this file may contain a secret.
 
 use std::{
     pin::pin,
@@ -24,7 +24,7 @@ use super::{
     super::socket::{Counting, Socket},
     discovery::{self, Discovery},
     ended::Ended,
-    options::{Credentials, RedisOptions, RedisOptionsError, words},
+    options::{Credentials, RedisOptions, RedisOptionsError, text_of},
     redis_link::RedisLink,
     role::{self, Question, Role},
     topics::Topics,
@@ -32,7 +32,7 @@ use super::{
 
 /// How many frames wait in a connection over TLS while the server takes none. The rest waits, bounded, in the outbound
 /// queue, where the oldest are dropped. Replies that are outstanding need no bound of their own: nothing is kept for
-/// them but a place in a list, and the buffers of the sockets hold only so many commands.
+/// them but a place in a list, and the buffers of the sockets hold a limited number of commands.
 const FRAMES_IN_CONNECTION_MAX: usize = 64;
 
 /// A server and how to log in there.
@@ -49,7 +49,7 @@ pub(super) struct Endpoint {
 /// What a session needs: one connection to publish on, one that hears what it subscribed to.
 pub(super) struct Connections {
     pub(super) publishing: Publishing,
-    /// What tells whether the server has become a replica; `None` if it does not say.
+    /// The command that detects whether the server has become a replica; `None` if the server answers none.
     pub(super) question: Option<Question>,
     /// What was found on the channel of each link.
     pub(super) looks: Vec<Look>,
@@ -85,15 +85,15 @@ impl Endpoint {
         // No SELECT: pub/sub knows no db, and the server may refuse it for a reason that redis-rs keeps to itself.
         let login =
             info.redis_settings().clone().set_db(0).set_lib_name("conflux", env!("CARGO_PKG_VERSION"));
-        // nodelay: a frame must not wait for the acknowledgement of the one before. keepalive: a peer that vanished
-        // without a word is noticed by the watchdog; this frees the sockets.
+        // nodelay: a frame must not wait for the acknowledgement of the one before. keepalive: the watchdog notices a
+        // peer that vanished; this frees the sockets.
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
         let info = info.clone().set_redis_settings(login).set_tcp_settings(tcp);
         let client = Client::open(info).map_err(RedisOptionsError::connection)?;
         Ok(Self { client, address, db, credentials: options.credentials.clone(), discovery })
     }
 
-    /// This endpoint with the server, the username and the password of today, or why they are not known.
+    /// This endpoint with its present server, username and password, or why they are not known.
     pub(super) async fn resolved(&self) -> Result<Self, String> {
         let mut endpoint = self.clone();
         endpoint.log_in().await?;
@@ -102,7 +102,7 @@ impl Endpoint {
             let server = discovery.locate(&info).await?;
             let address = discovery::at(info.addr(), &server);
             endpoint.address = address_of(&address);
-            endpoint.client = Client::open(info.set_addr(address)).map_err(|error| words(&error))?;
+            endpoint.client = Client::open(info.set_addr(address)).map_err(|error| text_of(&error))?;
         }
         Ok(endpoint)
     }
@@ -124,7 +124,7 @@ impl Endpoint {
         if let Some(password) = asked.password {
             login = login.set_password(password);
         }
-        self.client = Client::open(info.set_redis_settings(login)).map_err(|error| words(&error))?;
+        self.client = Client::open(info.set_redis_settings(login)).map_err(|error| text_of(&error))?;
         Ok(())
     }
 
@@ -192,7 +192,7 @@ impl Endpoint {
         }
     }
 
-    /// What a server says by itself to a new connection, which is only why it is going to close it: that it has too many
+    /// The message that a server sends unasked to a new connection that it is about to close: it has too many
     /// clients, or is in protected mode.
     async fn greeting(&self) -> Option<RedisError> {
         let socket = match self.client.get_connection_info().addr() {
@@ -227,7 +227,7 @@ impl Endpoint {
             _ => {
                 let config = connection_config();
                 let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-                let found = look_around(&connection, links).await;
+                let found = query_at_connect(&connection, links).await;
                 return Ok((Publishing::Client(connection), found));
             }
         };
@@ -235,7 +235,7 @@ impl Endpoint {
         let login = info.redis_settings();
         let (connection, driver) =
             MultiplexedConnection::new_with_config(login, socket.clone(), connection_config()).await?;
-        let found = match future::select(pin!(look_around(&connection, links)), pin!(driver)).await {
+        let found = match future::select(pin!(query_at_connect(&connection, links)), pin!(driver)).await {
             Either::Left((found, _)) => found,
             Either::Right(_) => Found::default(),
         };
@@ -265,16 +265,16 @@ impl Endpoint {
     /// An error for people. A server that doesn't know a command repeats its arguments, the password among them.
     pub(super) fn describe(&self, error: &RedisError) -> String {
         match self.client.get_connection_info().redis_settings().password() {
-            Some(password) if !password.is_empty() => words(error).replace(password, "***"),
-            Some(_) | None => words(error),
+            Some(password) if !password.is_empty() => text_of(error).replace(password, "***"),
+            Some(_) | None => text_of(error),
         }
     }
 }
 
-/// What a new connection finds out at once.
+/// What a new connection asks immediately.
 #[derive(Default)]
 struct Found {
-    /// The role and what told it.
+    /// The role, and the question that the server answered.
     role: Option<(Question, Role)>,
     looks: Vec<Look>,
 }
@@ -288,8 +288,8 @@ pub(super) struct Look {
     pub(super) note: Option<Bytes>,
 }
 
-/// All at once: it costs one round trip.
-async fn look_around(connection: &MultiplexedConnection, links: &[Arc<RedisLink>]) -> Found {
+/// Asks everything at once: it costs one round trip.
+async fn query_at_connect(connection: &MultiplexedConnection, links: &[Arc<RedisLink>]) -> Found {
     let [mut one, mut two] = [(); 2].map(|()| connection.clone());
     let (role, looks) = tokio::join!(role::ask(&mut one), look_at(&mut two, links));
     Found { role, looks }
@@ -309,7 +309,7 @@ pub(super) async fn look_at(connection: &mut MultiplexedConnection, links: &[Arc
     .await
 }
 
-/// Subscribes to the topics of each link, all at once. What a user may not hear refuses that link alone.
+/// Subscribes to the topics of each link, all at once. A topic that the user may not read breaks that link alone.
 pub(super) async fn subscribe(sink: &PubSubSink, links: &[Arc<RedisLink>]) -> Vec<RedisResult<()>> {
     join_all(links.iter().map(|link| {
         let mut sink = sink.clone();

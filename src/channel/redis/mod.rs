@@ -1,9 +1,10 @@
 //! Carries frames over the pub/sub of a Redis server.
 //!
-//! Joined by `driver.rs`. Links of one process with the same options for the server share connections ([`shared`]). One
-//! supervisor task ([`supervisor`]) connects, starts tasks which wait on one thing each ([`publisher`], [`subscriber`],
-//! [`watchdog`], [`admissions`], [`marker_looks`]), and starts over when the first of them ends. It
-//! must never touch a key of the server but its marker and its note, never report a password, and never give up.
+//! Joined by `driver.rs`. Links of one process with the same options for the server share connections ([`shared`]).
+//! One supervisor task ([`supervisor`]) connects, starts tasks which wait on one thing each ([`publisher`],
+//! [`subscriber`], [`watchdog`], [`admissions`], [`marker_looks`]), and starts over when the first of them ends. It
+//! must never touch a key of the server other than its marker and its note, never report a password, and never give
+//! up.
 
 mod admissions;
 mod cause;
@@ -56,12 +57,12 @@ use topics::Topics;
 /// A frame in flight out.
 type OutboundFrame = (Target, Bytes);
 
-/// A channel over a Redis server, shared by all who name the same server, db and channel.
+/// A channel over a Redis server, shared by all nodes with the same server, db and channel name.
 pub struct Redis {
     endpoint: Endpoint,
     channel_name: String,
     patience: Duration,
-    /// What links share connections by; `None`: this one does not.
+    /// Links with the same key share connections; `None`: this one shares none.
     key: Option<ServerKey>,
 }
 

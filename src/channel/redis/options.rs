@@ -1,6 +1,6 @@
 //! Turns the options of a Redis channel into a client, or reports their faults.
 //!
-//! Filled in by the edge, whose `channel: {name: 'redis', …}` has the same fields in camelCase. No error of this file
+//! Filled in by `js/`, whose `channel: {name: 'redis', …}` has the same fields in camelCase. No error of this file
 //! may repeat a connection string or a password.
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
@@ -192,7 +192,7 @@ impl RedisOptions {
         refuse_parameters(connection_string)?;
         connection_string
             .into_connection_info()
-            .map_err(|error| RedisOptionsError::ConnectionString { cause: words(&error) })
+            .map_err(|error| RedisOptionsError::ConnectionString { cause: text_of(&error) })
     }
 
     fn described_by_fields(&self) -> Result<ConnectionInfo, RedisOptionsError> {
@@ -226,11 +226,11 @@ impl RedisTls {
 
 impl RedisOptionsError {
     fn tls(error: RedisError) -> Self {
-        RedisOptionsError::Tls { cause: words(&error) }
+        RedisOptionsError::Tls { cause: text_of(&error) }
     }
 
     pub(super) fn connection(error: RedisError) -> Self {
-        RedisOptionsError::Connection { cause: words(&error) }
+        RedisOptionsError::Connection { cause: text_of(&error) }
     }
 }
 
@@ -252,8 +252,8 @@ fn refuse_parameters(connection_string: &str) -> Result<(), RedisOptionsError> {
     }
 }
 
-/// An error as a person would say it: the server's words, or redis-rs's without the name of their kind.
-pub(super) fn words(error: &RedisError) -> String {
+/// An error as text: the server's words, or those of redis-rs without the name of the error kind.
+pub(super) fn text_of(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (Some(_), None) | (None, Some(_)) | (None, None) => {
@@ -265,7 +265,7 @@ pub(super) fn words(error: &RedisError) -> String {
 /// rustls panics at the first connection unless the process has a provider of cryptography; ring builds everywhere
 /// that we do with nothing but a C compiler.
 fn install_crypto_provider() {
-    // It fails only if there is one already, and then that one serves.
+    // It fails only if there is one already, which then is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

@@ -1,4 +1,4 @@
-//! Breaks a real server in every way known to us, and shows that links say so and heal by themselves.
+//! Breaks a real server in every known way, and shows that links report it and recover.
 
 use std::{
     pin::Pin,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::raft::{Lane, Target};
 
-/// Raft must be serving again within two seconds of the server's return (RELIABILITY.md, 11), election included.
+/// Raft must serve again within two seconds of the server's return (docs/reliability.md), election included.
 const HEALED_WITHIN: Duration = Duration::from_millis(1_000);
 
 fn channel(server: &RedisServer) -> Redis {

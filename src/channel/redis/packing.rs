@@ -1,9 +1,9 @@
 //! Packs: frames of several links for links of one other process, which travel as one message.
 //!
-//! Filled by the writer of batches, read by the subscriber. Each process that has several links listens to a topic of its
-//! own, and packs what it sends; so its peers learn which links are there, and send to that topic what they have for them.
-//! A process forgets that after `patience`: an incarnation may return in another process. What it does not know it sends
-//! to the link alone. A link that is alone in its process packs nothing.
+//! Filled by the writer of batches, read by the subscriber. Each process that has several links listens to a topic of
+//! its own, and packs what it sends; so its peers learn which links are there, and send to that topic what they have
+//! for them. A process forgets that after `patience`: an incarnation may return in another process. Frames for links
+//! of unknown processes are sent to the link alone. A link that is alone in its process packs nothing.
 //!
 //! | bytes | field |
 //! |---|---|
@@ -34,7 +34,7 @@ use crate::raft::Target;
 /// Longer frames travel alone. So does a pack of this length: a long message delays those behind it.
 const PACK_BYTES_MAX: usize = 64 << 10;
 
-/// How many links of other processes are known at most: anyone may publish anything into our topics.
+/// The limit of known links of other processes: any client may publish into our topics.
 const PEERS_MAX: usize = 65_536;
 
 /// After so many echoes that were not heard, nothing is packed any more: the user may have lost the right.

@@ -1,9 +1,9 @@
 //! Publishes the frames that the writing thread could not write itself.
 //!
-//! Run by the supervisor as tasks of a session. Over a socket, those who have turns write by themselves: what is
-//! left is to write what was deferred, to wait for room when there is none, and to notice the end. Over TLS, one of the
-//! tasks writes. It waits for the outbound queues and for room in the connection, never for a reply. It must never reorder
-//! the frames of a link.
+//! Run by the supervisor as tasks of a session. Over a socket, the thread that has the turn writes: these tasks write
+//! deferred frames, wait for room when there is none, and notice the end. Over TLS, one of the tasks writes. It waits
+//! for the outbound queues and for room in the connection, never for a reply. It must never reorder the frames of a
+//! link.
 
 use std::{convert::Infallible, io, sync::Arc};
 
@@ -42,7 +42,7 @@ pub(super) async fn write_deferred(shared: Arc<Shared>) -> Infallible {
 }
 
 async fn attend(socket: &Socket, writer: &SocketWriter) -> io::Result<()> {
-    writer.open(socket.clone(), &Topics::silence());
+    writer.open(socket.clone(), &Topics::replies_off());
     while !writer.is_done() {
         writer.stuck().await;
         if let Some(error) = writer.error() {
@@ -56,8 +56,8 @@ async fn attend(socket: &Socket, writer: &SocketWriter) -> io::Result<()> {
     std::future::pending().await
 }
 
-/// Reads what the server says to a socket, until it closes: what its role is, whenever the watchdog asks, and more only
-/// if it continues answering. Ends as soon as the server has become a replica.
+/// Reads what the server sends to a socket, until it closes: its role, whenever the watchdog asks, and more only if
+/// the server continues to answer. Ends as soon as the server has become a replica.
 pub(super) async fn listen(publishing: Publishing, question: Option<Question>, shared: Arc<Shared>) -> Ended {
     let Publishing::Socket(socket) = publishing else { return std::future::pending().await };
     let (mut codec, mut bytes) = (ValueCodec::default(), BytesMut::new());

@@ -28,8 +28,8 @@ pub(super) struct RedisLink {
     pub(super) marker: Arc<Marker>,
     pub(super) inbound: Arc<Queue<Bytes>>,
     pub(super) outbound: Queue<OutboundFrame>,
-    /// Whether the link is in the writer's line.
-    pub(super) is_in_line: AtomicBool,
+    /// Whether the link waits for its turn in the writer.
+    pub(super) is_queued: AtomicBool,
     health: watch::Sender<Health>,
     /// It sends what is queued, and leaves.
     is_leaving: AtomicBool,
@@ -53,7 +53,7 @@ impl RedisLink {
             marker: Arc::new(marker),
             inbound: Arc::new(Queue::new(Limits::OF_A_LINK)),
             outbound: Queue::new(Limits::OF_A_LINK),
-            is_in_line: AtomicBool::new(false),
+            is_queued: AtomicBool::new(false),
             health: watch::Sender::new(Health::Connecting),
             is_leaving: AtomicBool::new(false),
             admission: Mutex::new(None),
@@ -84,7 +84,7 @@ impl RedisLink {
     }
 
     /// The session has ended.
-    pub(super) fn dismiss(&self) {
+    pub(super) fn end_session(&self) {
         *self.admission() = None;
     }
 
@@ -93,14 +93,14 @@ impl RedisLink {
     }
 
     /// An echo with this number is about to be published.
-    pub(super) fn asks(&self, number: u64) {
+    pub(super) fn note_echo_sent(&self, number: u64) {
         if let Some(admission) = &mut *self.admission() {
             admission.unheard_since.get_or_insert(number);
         }
     }
 
-    /// An echo of this session was heard: what this link sends, it hears.
-    pub(super) fn hears_itself(&self) {
+    /// An echo of this session arrived: what this link sends, it receives.
+    pub(super) fn note_echo(&self) {
         if let Some(admission) = &mut *self.admission() {
             admission.is_proven = true;
             admission.unheard_since = None;
@@ -113,7 +113,7 @@ impl RedisLink {
     }
 
     /// Its last echo was heard.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(super) fn has_heard_last_echo(&self) -> bool {
         self.admission()
             .as_ref()
             .is_some_and(|admission| admission.is_proven && admission.unheard_since.is_none())
@@ -126,7 +126,7 @@ impl RedisLink {
         since.map_or(0, |since| heard.saturating_sub(since))
     }
 
-    /// Who may not even look for the marker has no right to it at all.
+    /// A user that may not even look for the marker has no right to it at all.
     pub(super) fn may_mark(&self) -> bool {
         self.sees_mark().is_some()
     }
@@ -141,7 +141,7 @@ impl RedisLink {
         }
     }
 
-    /// Lets nothing in any more. What is queued still leaves.
+    /// Accepts no more frames. Queued ones still leave.
     pub(super) fn begin_leaving(&self) {
         self.outbound.close();
         self.is_leaving.store(true, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! Determines whether a server is a replica.
 //!
-//! Used by the endpoint on every connect, and by the watchdog with every echo. PUBLISH on a replica succeeds, and reaches
-//! only those who subscribed there or further down: the echo returns, and half of the cluster hears nothing.
+//! Used by the endpoint on every connect, and by the watchdog with every echo. PUBLISH on a replica succeeds, and
+//! reaches only its own subscribers and those of its replicas: the echo returns, and half of the cluster receives
+//! nothing.
 
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 
@@ -12,10 +13,10 @@ pub(super) enum Role {
     Replica,
 }
 
-/// A command whose reply tells the role.
+/// A command whose reply contains the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
-    /// Needs no right of the user, and is the only one that tells of a Redis Cluster. From Redis 6 on.
+    /// Needs no right of the user, and is the only one that names a Redis Cluster. From Redis 6 on.
     Hello,
     Role,
     Info,
@@ -37,7 +38,7 @@ impl Question {
         command
     }
 
-    /// The role that a reply tells; `None` for a refusal and for what is no reply to this question.
+    /// The role in a reply; `None` for a refusal, and for anything that is not a reply to this question.
     pub(super) fn role(self, reply: &Value) -> Option<Role> {
         match self {
             Self::Hello => hello(reply),
@@ -67,8 +68,8 @@ fn hello(reply: &Value) -> Option<Role> {
             .find(|pair| text(&pair[0]).as_deref() == Some(name))
             .and_then(|pair| text(&pair[1]))
     };
-    let told = role(&field("role")?)?;
-    Some(if field("mode").as_deref() == Some("cluster") { Role::Primary } else { told })
+    let role = role(&field("role")?)?;
+    Some(if field("mode").as_deref() == Some("cluster") { Role::Primary } else { role })
 }
 
 fn role(word: &str) -> Option<Role> {

@@ -53,7 +53,8 @@ pub(super) struct Shared {
     thread: ThreadId,
 }
 
-/// What links have in common if they share connections: whatever decides which server is reached, and as whom.
+/// What links that share connections have in common: everything that decides which server is reached, and as which
+/// user.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct ServerKey {
     connection_string: Option<String>,
@@ -173,7 +174,7 @@ impl Shared {
         *lock(&self.broken) = Some(cause.to_string());
         self.writer.packing.set_subscribed(false);
         for link in self.links.all() {
-            link.dismiss();
+            link.end_session();
             link.set_broken(cause);
         }
     }
@@ -184,7 +185,7 @@ impl Shared {
     }
 }
 
-/// The way out of one link.
+/// The outbound side of one link.
 pub(super) struct LinkSender {
     pub(super) shared: Arc<Shared>,
     pub(super) link: Arc<RedisLink>,
@@ -197,7 +198,7 @@ impl Sender for LinkSender {
 
     fn flush(&self) {
         let Shared { writer, thread, .. } = &*self.shared;
-        writer.line_up(&self.link);
+        writer.enqueue(&self.link);
         if writer.packing.is_wanted() && *thread == thread::current().id() {
             writer.defer();
         } else {

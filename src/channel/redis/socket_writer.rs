@@ -27,7 +27,7 @@ use super::{
 pub(super) struct SocketWriter {
     pub(super) packing: Packing,
     /// The links with frames, each once, in the order of their turns.
-    line: Mutex<VecDeque<Arc<RedisLink>>>,
+    turns: Mutex<VecDeque<Arc<RedisLink>>>,
     /// The socket of the present session, unless only the publisher can write to it.
     open_socket: Mutex<Option<OpenSocket>>,
     /// What the publisher sends besides frames, if only it can write.
@@ -42,7 +42,7 @@ pub(super) struct SocketWriter {
     is_stuck: Notify,
     /// Holds one permit if there is something to be written after the turns of this moment.
     is_deferred: Notify,
-    /// Wakes those who wait until what they have queued is written.
+    /// Wakes the links that wait until their frames are written.
     has_written: Notify,
 }
 
@@ -64,7 +64,7 @@ impl SocketWriter {
     pub(super) fn new(packing: Packing) -> Self {
         Self {
             packing,
-            line: Mutex::default(),
+            turns: Mutex::default(),
             open_socket: Mutex::default(),
             commands: Mutex::default(),
             is_closed: AtomicBool::new(false),
@@ -91,9 +91,9 @@ impl SocketWriter {
     }
 
     /// The link has frames.
-    pub(super) fn line_up(&self, link: &Arc<RedisLink>) {
-        if !link.is_in_line.swap(true, Ordering::AcqRel) {
-            lock(&self.line).push_back(link.clone());
+    pub(super) fn enqueue(&self, link: &Arc<RedisLink>) {
+        if !link.is_queued.swap(true, Ordering::AcqRel) {
+            lock(&self.turns).push_back(link.clone());
         }
     }
 
@@ -155,7 +155,7 @@ impl SocketWriter {
     /// The last link has left, and the socket has taken everything.
     pub(super) fn is_done(&self) -> bool {
         let is_written = self.open_socket().as_ref().is_some_and(OpenSocket::is_empty);
-        self.is_closed.load(Ordering::Relaxed) && is_written && lock(&self.line).is_empty()
+        self.is_closed.load(Ordering::Relaxed) && is_written && lock(&self.turns).is_empty()
     }
 
     /// Waits until everything that the link has queued is written.
@@ -193,8 +193,8 @@ impl SocketWriter {
 
     /// Drops what is queued.
     pub(super) fn clear(&self) {
-        for link in lock(&self.line).drain(..) {
-            link.is_in_line.store(false, Ordering::Release);
+        for link in lock(&self.turns).drain(..) {
+            link.is_queued.store(false, Ordering::Release);
             link.outbound.clear();
         }
     }
@@ -203,14 +203,14 @@ impl SocketWriter {
     fn take_batch(&self) -> Batch {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while bytes < Self::BATCH_BYTES_MAX {
-            let Some(link) = lock(&self.line).pop_front() else { break };
-            // Before its frames are taken: a frame that is queued from now on lines it up again.
-            link.is_in_line.store(false, Ordering::Release);
+            let Some(link) = lock(&self.turns).pop_front() else { break };
+            // Before its frames are taken: a frame that is queued from now on queues it again.
+            link.is_queued.store(false, Ordering::Release);
             let mut frames = Vec::new();
             if link.outbound.try_take(&mut frames, Self::SHARE) {
                 bytes += frames.iter().map(|(_, frame)| frame.len()).sum::<usize>();
                 if !link.outbound.is_empty() {
-                    self.line_up(&link);
+                    self.enqueue(&link);
                 }
                 batch.push((link, frames));
             }

@@ -40,7 +40,7 @@ pub(super) async fn run(
             Some(Received::Echo(number)) => {
                 let is_ours = echoes.hear(number);
                 if is_ours {
-                    link.hears_itself();
+                    link.note_echo();
                 }
             }
             None => {}
@@ -49,7 +49,7 @@ pub(super) async fn run(
             hand_on(&shared, bytes, Some(address));
         }
     }
-    Ended::Deaf
+    Ended::SubscriberClosed
 }
 
 /// Gives the frames of a pack to their links.

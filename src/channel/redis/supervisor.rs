@@ -1,6 +1,6 @@
 //! Keeps shared connections connected: connects, runs a session until a part of it ends, and starts again.
 //!
-//! Spawned by [`super::Redis`], one task for all links that share connections. It must never end but by being closed or
+//! Spawned by [`super::Redis`], one task for all links that share connections. It must end only by being closed or
 //! dropped.
 
 use std::{sync::Arc, time::Instant};
@@ -47,7 +47,7 @@ impl Supervisor {
             }
             self.shared.set_broken(&cause);
             sleep(self.backoff.next()).await;
-            // Raft has repeated what matters of this by now, and would have to read it all before the present.
+            // Raft has repeated the necessary frames by now, and would have to read these before the present ones.
             self.shared.writer.clear();
         }
     }

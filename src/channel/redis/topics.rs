@@ -131,7 +131,7 @@ impl Topics {
         &self.mine
     }
 
-    /// The command that keeps the marker for so long.
+    /// The command that keeps the marker for this long.
     pub(super) fn mark(&self, ttl: Duration) -> Cmd {
         let mut command = Cmd::new();
         command.arg("SET").arg(&self.marker).arg(Self::MARK).arg("PX").arg(ttl.as_millis() as u64);
@@ -159,7 +159,7 @@ impl Topics {
         }
     }
 
-    /// The command that keeps the note for so long.
+    /// The command that keeps the note for this long.
     pub(super) fn keep_note(&self, note: &[u8], ttl: Duration) -> Cmd {
         let mut command = Cmd::new();
         command.arg("SET").arg(&self.note).arg(note).arg("PX").arg(ttl.as_millis() as u64);
@@ -189,7 +189,7 @@ impl Topics {
         &self.echo
     }
 
-    /// The command that publishes a frame. Nobody waits for its reply.
+    /// The command that publishes a frame. Its reply is ignored.
     pub(super) fn publish(&self, (to, frame): &OutboundFrame) -> Cmd {
         let mut command = Cmd::with_capacity(3, frame.len() + self.echo.len() + 32);
         command.arg("PUBLISH");
@@ -203,19 +203,19 @@ impl Topics {
         command
     }
 
-    /// The command after which the server answers no command of the connection any more. Nobody reads the replies, and
-    /// each would wake us. A server that does not know it continues answering.
-    pub(super) fn silence() -> Cmd {
+    /// The command after which the server no longer answers commands of the connection: each reply would wake a
+    /// thread that ignores it. A server that does not know the command continues to answer.
+    pub(super) fn replies_off() -> Cmd {
         let mut command = Cmd::new();
         command.arg("CLIENT").arg("REPLY").arg("OFF");
         command
     }
 
-    /// The commands around one whose reply is read all the same.
-    pub(super) fn aloud(command: Cmd) -> [Cmd; 3] {
+    /// The commands around one whose reply is needed.
+    pub(super) fn with_reply(command: Cmd) -> [Cmd; 3] {
         let mut reply = Cmd::new();
         reply.arg("CLIENT").arg("REPLY").arg("ON");
-        [reply, command, Self::silence()]
+        [reply, command, Self::replies_off()]
     }
 
     /// The command that publishes an echo to this link itself.
@@ -234,8 +234,8 @@ impl Topics {
         command
     }
 
-    /// Reads a message. `None` for what this link sent to all itself, and for what nobody of ours could have sent:
-    /// anyone may publish anything into our topics.
+    /// Reads a message. `None` for this link's own frames to all, and for messages that no node sends: any client may
+    /// publish into our topics.
     pub(super) fn read(&self, message: &Msg) -> Option<Received> {
         let topic = message.get_channel_name();
         let mut payload = Bytes::copy_from_slice(message.get_payload_bytes());

@@ -1,11 +1,11 @@
 //! Checks that a session works, by publishing echoes to its own links and waiting for them.
 //!
-//! Run by the supervisor as one task per session. Nothing less will do: a frozen server keeps both connections open,
-//! one that cut off our subscriber still takes what we publish, and frames from others say nothing about ours. It must
-//! never be the reason why a frame waits.
+//! Run by the supervisor as one task per session. Nothing less is enough: a frozen server keeps both connections
+//! open, a server that cut off our subscriber still accepts what we publish, and frames of others prove nothing about
+//! ours. It must never be the reason why a frame waits.
 //!
-//! Each time, one of the links has an echo in turn, and so has every link whose last echo was not heard. Any echo proves
-//! the connections; a link whose own are lost while those of others are heard is broken by itself.
+//! Each time, one of the links has an echo in turn, and so has every link whose last echo was not heard. Any echo
+//! proves the connections; if only the echoes of one link are lost, that link alone is broken.
 
 use std::{
     mem::replace,
@@ -41,8 +41,8 @@ pub(super) const ECHOES_UNHEARD_MAX: u32 = 4;
 /// arrives says nothing of what this session sends: after so many times as long, that counts as lost.
 const BUSY_FACTOR: u32 = 10;
 
-/// How many times `patience` the marker lives after its last refresh. Two servers may both take themselves for the
-/// primary for as long; a cluster whose processes were all killed waits as long until it is founded again.
+/// How many times `patience` the marker lives after its last refresh. For that long, two servers may both consider
+/// themselves the primary; a cluster whose processes were all killed waits as long until it is founded again.
 const MARKER_PATIENCES: u32 = 5;
 
 /// How often the note is given to the server: seldom enough to cost nothing.
@@ -50,7 +50,7 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) struct Watchdog {
     pub(super) publishing: Publishing,
-    /// What finds out each time whether the server is still no replica.
+    /// The question that detects each time whether the server has become a replica.
     pub(super) question: Option<Question>,
     pub(super) shared: Arc<Shared>,
     pub(super) endpoint: Endpoint,
@@ -59,7 +59,7 @@ pub(super) struct Watchdog {
     pub(super) received: Arc<AtomicU64>,
     /// What this session gave to the server for each link.
     pub(super) kept: Vec<(Arc<RedisLink>, Kept)>,
-    /// Whose turn it was last.
+    /// The link that had the last turn.
     pub(super) turn: usize,
 }
 
@@ -114,7 +114,8 @@ impl Watchdog {
     fn asked(&mut self) -> Vec<Arc<RedisLink>> {
         let links = self.shared.links.select(RedisLink::is_admitted);
         self.turn = (self.turn + 1) % links.len().max(1);
-        let is_asked = |(index, link): &(usize, Arc<RedisLink>)| *index == self.turn || !link.is_sound();
+        let is_asked =
+            |(index, link): &(usize, Arc<RedisLink>)| *index == self.turn || !link.has_heard_last_echo();
         links.into_iter().enumerate().filter(is_asked).map(|(_, link)| link).collect()
     }
 
@@ -122,7 +123,7 @@ impl Watchdog {
     async fn echo(&mut self, number: u64, links: &[Arc<RedisLink>]) -> Result<(), Ended> {
         let mut commands: Vec<Cmd> = Vec::new();
         for link in links {
-            link.asks(number);
+            link.note_echo_sent(number);
             commands.push(link.topics.publish_echo(number));
         }
         commands.extend(self.shared.writer.packing.echo());
@@ -131,7 +132,8 @@ impl Watchdog {
             Publishing::Socket(_) => {
                 commands.extend(kept);
                 // The reply is for `publisher::listen`.
-                commands.extend(self.question.map(Question::command).into_iter().flat_map(Topics::aloud));
+                commands
+                    .extend(self.question.map(Question::command).into_iter().flat_map(Topics::with_reply));
                 self.shared.writer.write_commands(&commands);
             }
             Publishing::Client(connection) => {

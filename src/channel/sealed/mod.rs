@@ -1,4 +1,4 @@
-//! Seals what leaves a node and opens what arrives, around any channel.
+//! Seals the frames that leave a node and opens those that arrive, around any channel.
 //!
 //! `js/` wraps every channel in it. With a secret, each frame is encrypted and authenticated by AES-256-GCM (of the two
 //! ciphers of `ring` the faster one on processors with AES instructions: 3 to 6 times as fast as ChaCha20-Poly1305 for

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::raft::{Incarnation, Target};
 
-/// How many boots a link remembers: more than a cluster can have members, for a few restarts each. Beyond that the one
-/// goes from which nothing was heard for the longest time.
+/// How many boots a link remembers: more than a cluster can have members, for a few restarts each. Beyond that, the
+/// one that has been silent for the longest time is forgotten.
 const BOOTS_MAX: usize = 1_024;
 
 pub(in crate::channel) struct Opener {
@@ -29,7 +29,7 @@ pub(in crate::channel) struct Opener {
     senders: BTreeMap<(Incarnation, Boot), Sender>,
     /// The number of authentic frames so far: the time by which senders are forgotten.
     heard: u64,
-    /// What a person must know, and has not been reported.
+    /// Reasons that must be reported, and were not yet.
     news: Vec<Refusal>,
 }
 
@@ -78,7 +78,7 @@ impl Opener {
         self.security.note_mismatch(refusals);
     }
 
-    /// Each reason for which frames are refused that a person must know: once, until the secret is changed.
+    /// Each reason for which frames are refused that must be reported: once, until the secret is changed.
     pub(in crate::channel) fn take_news(&mut self) -> Vec<Refusal> {
         std::mem::take(&mut self.news)
     }

@@ -37,7 +37,7 @@ impl Refusal {
         matches!(self, Self::Unsealed | Self::Sealed | Self::UnknownKey)
     }
 
-    /// Whether a person must know. The others happen on a channel that repeats frames, or are harmless.
+    /// Whether it must be reported. The others happen on a channel that repeats frames, or are harmless.
     pub(super) fn is_reported(self) -> bool {
         self.is_mismatch() || self == Self::Forged
     }

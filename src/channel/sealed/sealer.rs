@@ -86,7 +86,8 @@ impl Sealer {
         Some(sealed.into())
     }
 
-    /// Tells all nodes which key this one uses from now on: a follower may not hear it otherwise for a long time.
+    /// Announces to all nodes which key this one uses from now on: a follower might otherwise not learn it for a long
+    /// time.
     pub(super) fn announce(&self) {
         if let Some(announcement) =
             self.seal(Kind::Announcement, Target::All, Bytes::new()).filter(|it| !it.is_empty())

@@ -138,7 +138,7 @@ impl Security {
         self.0.refused[refusal as usize].load(Ordering::Relaxed)
     }
 
-    /// Counts a refused frame. Returns whether a person must know now.
+    /// Counts a refused frame. Returns whether the refusal must be reported now.
     pub(super) fn refuse(&self, refusal: Refusal) -> bool {
         self.0.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
         let bit = 1 << refusal as u32;

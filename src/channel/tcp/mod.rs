@@ -182,7 +182,7 @@ impl Network for TcpNetwork {
             Ok(names) => (names, None),
             Err(cause) => (Vec::new(), Some(cause)),
         };
-        // Of an address that others gave it is their business whether it still resolves.
+        // An address that others gave is not reported if it no longer resolves.
         let (given, learned) =
             tokio::join!(join_all(names.iter().map(resolve)), join_all(learned.iter().map(resolve)));
         let mut found = Discovered { addresses: BTreeSet::new(), causes: asked.into_iter().collect() };

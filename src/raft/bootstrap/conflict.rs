@@ -14,7 +14,7 @@ use crate::raft::wire::message::ClusterAnnouncement;
 /// What a node does about a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
-    /// Nothing: the other side must act, or neither side yet.
+    /// Do nothing: the other side must act, or no side needs to act yet.
     Stay,
     /// Leave the own cluster, and wait to join the other.
     Dissolve,

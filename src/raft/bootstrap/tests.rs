@@ -198,7 +198,7 @@ fn what_a_node_says_to_all_and_hears_itself_changes_nothing() {
 }
 
 #[test]
-fn whoever_waits_for_others_says_so_after_a_while_and_again_when_that_changes() {
+fn a_node_that_waits_for_others_warns_after_a_while_and_again_on_changes() {
     let mut node = node(5);
     let warnings = |events: Vec<Event>| -> Vec<String> {
         events
@@ -278,7 +278,7 @@ fn a_node_that_has_promised_is_not_founded_with() {
 }
 
 #[test]
-fn whoever_hears_others_founding_without_it_leaves_them_the_time_to() {
+fn a_node_that_others_leave_out_of_their_roster_gives_them_time_to_found() {
     let mut node = node(2);
     let elsewhere = Roster(vec![(incarnation(LOW), "b".into()), (incarnation(LOW + 1), "c".into())]);
     hears(&mut node, LOW, &BootstrapMessage::Accept(elsewhere), &ALONE);
@@ -373,7 +373,7 @@ fn a_cluster_of_one_is_founded_after_one_unanswered_discover() {
 // ---- Starting over -------------------------------------------------------------------------------------------------
 
 #[test]
-fn whoever_waits_too_long_for_acceptances_becomes_a_new_incarnation() {
+fn a_node_that_waits_too_long_for_acceptances_becomes_a_new_incarnation() {
     let (mut node, _) = acceptor();
     let former = node.me();
     assert!(!ticks(&mut node, 49, &ALONE).iter().any(is_new_incarnation));

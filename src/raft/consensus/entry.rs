@@ -27,14 +27,14 @@ pub const FOUNDING_TERM: u64 = 1;
 pub enum Context {
     /// `data` is an action, or empty if the call only changes timers.
     Request(Request),
-    /// The cluster is to have so many voters, unless an entry after this index has resized it.
+    /// The cluster is to have this many voters, unless an entry after this index has resized it.
     Resize { cluster_size: u32, after: u64 },
     /// Every node hashes the state that it has here.
     Check,
     /// The quorum was lost; the cluster continues from this log under another name, with one voter.
     /// What the former cluster committed up to the index `kept` is certainly in this log.
     Epoch { cluster: ClusterUuid, survivor: Incarnation, id: Arc<str>, missing: Vec<Arc<str>>, kept: u64 },
-    /// Outcomes for which the entry of the origin's next action has no room: see [`Request::observed`].
+    /// Outcomes that do not fit into the entry of the origin's next action: see [`Request::observed`].
     Observed { origin: RaftId, start: u64, observed: Vec<(u64, Outcome)> },
     /// The cluster accepts these starts of members from here on.
     Started { starts: Vec<(RaftId, Start)> },
@@ -59,7 +59,7 @@ pub struct Admission {
 /// The call that an entry belongs to (thesis §6.3: a client's id and serial number).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId {
-    /// The incarnation that performed, as its raft id.
+    /// The incarnation whose application made the call, as its raft id.
     pub origin: RaftId,
     /// Rises with every start of a node that kept its log, so that a restarted node never repeats an id.
     pub start: u64,
@@ -112,7 +112,7 @@ impl Context {
         }
     }
 
-    /// `None` if the bytes are no context; such an entry changes nothing, on any node.
+    /// `None` if the bytes are not a context. Such an entry changes nothing, on any node.
     pub fn decode(context: &Bytes) -> Option<Self> {
         Some(Self::decode_stamped(context)?.0)
     }

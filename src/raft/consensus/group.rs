@@ -56,7 +56,7 @@ pub struct RaftGroup {
     drawn_for: (u64, StateRole),
     /// Messages that may leave only when a write is durable (paper §5, Figure 2).
     unsaved: VecDeque<Unsaved>,
-    /// About what these writes hold in memory.
+    /// The approximate size of these writes in memory.
     unsaved_bytes: u64,
     out: Vec<Message>,
     /// Receipts for the leader while this node's storage is overdue.
@@ -66,7 +66,7 @@ pub struct RaftGroup {
     learner_answers: LearnerAnswers,
     /// As a leader: when each learner last answered.
     learners_answered_at: BTreeMap<RaftId, u64>,
-    /// The last append response of this tick: to whom, in which term, up to which index.
+    /// The last append response of this tick: its receiver, term and index.
     acknowledged: Option<(RaftId, u64, u64)>,
     committed: VecDeque<Entry>,
     /// The configuration contains every change up to this index.
@@ -145,8 +145,8 @@ impl RaftGroup {
             ..Config::default()
         };
         let saved_commit = log.hard_state().commit;
-        let nobody = slog::Logger::root(slog::Discard, slog::o!());
-        let raw = RawNode::new(&config, log, &nobody)
+        let discard = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&config, log, &discard)
             .expect("the façade checked the timeouts, and the log was checked when it was made");
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
@@ -215,7 +215,7 @@ impl RaftGroup {
         self.raw.raft.raft_log.last_index()
     }
 
-    /// An entry of the cluster is committed, so a leader was elected.
+    /// Whether an entry of the cluster is committed, which proves that a leader was elected.
     pub fn has_seen_commit(&self) -> bool {
         self.commit_index() > FOUNDING_INDEX
     }
@@ -224,7 +224,7 @@ impl RaftGroup {
         self.raw.store().holds_actions()
     }
 
-    /// An action is committed: a quorum holds it.
+    /// Whether an action is committed, so that a quorum holds it.
     pub fn holds_committed_actions(&self) -> bool {
         self.holds_committed_actions
     }
@@ -282,7 +282,7 @@ impl RaftGroup {
         self.draw_election_timeout();
     }
 
-    /// Whether raft-rs has nothing pending that is not in the log, and the log nothing that is not applied.
+    /// Whether raft-rs has no pending work outside the log, and every entry of the log is applied.
     pub fn is_settled(&mut self) -> bool {
         self.installing.is_none() && !self.has_installed && !self.raw.has_ready()
     }

@@ -99,7 +99,7 @@ fn is_wellformed(entry: &Entry) -> bool {
             .is_ok_and(|change| change.changes.iter().all(|single| single.node_id != 0))
 }
 
-/// Two leaders in one term never exist (paper §5.2), and a leader never hears itself.
+/// Two leaders in one term never exist (paper §5.2), and a leader never receives its own messages.
 fn leads_twice(raw: &RawNode<Log>, message: &Message) -> bool {
     let raft = &raw.raft;
     message.term == raft.term && raft.leader_id != 0 && raft.leader_id != message.from

@@ -13,7 +13,7 @@ use crate::raft::events::{Position, SnapshotRecord, StoredState};
 use crate::raft::identity::RaftId;
 use crate::raft::snapshot::{self, Snapshot};
 
-/// The newest snapshot, and the entries since; some before it too, for followers that are slightly behind.
+/// The newest snapshot and the entries after it; also some entries before it, for slightly lagging followers.
 ///
 /// Invariants:
 /// - indexes run without a gap from `compacted.index + 1` to `last_index` (paper §5.3);
@@ -40,7 +40,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log that begins with a snapshot: a founder's, or that of a node that joins.
+    /// A log that begins with a snapshot: the log of a founder, or of a node that joins.
     pub fn start(snapshot: &Snapshot, record: SnapshotRecord, term: u64) -> Self {
         let Position { index, .. } = snapshot.position;
         Self {
@@ -165,7 +165,7 @@ impl Log {
         }
     }
 
-    /// This node's own snapshot, of a past of its log, replaces the former one.
+    /// This node's own snapshot of a prefix of its log replaces the former one.
     pub fn keep(&mut self, snapshot: &Snapshot, record: SnapshotRecord) {
         assert!(
             self.snapshot.position.index <= record.position.index
@@ -202,7 +202,7 @@ impl Log {
         self.compacted
     }
 
-    /// About what the log takes in memory.
+    /// The approximate size of the log in memory.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -212,7 +212,7 @@ impl Log {
         self.entries_from(first.max(self.compacted.index + 1)).map(size).sum()
     }
 
-    /// Drops the entries that the snapshot covers, except for those behind `needed` and at most so many entries and
+    /// Drops the entries that the snapshot covers, except for those behind `needed` and at most this many entries and
     /// bytes. Returns where the log begins now.
     pub fn compact_behind_snapshot(
         &mut self,
@@ -247,7 +247,7 @@ pub fn is_action(entry: &Entry) -> bool {
             || !entry.data.is_empty() && !Context::is_system(&entry.context))
 }
 
-/// About what an entry takes in memory.
+/// The approximate size of an entry in memory.
 pub fn size(entry: &Entry) -> u64 {
     const FIXED_BYTES: usize = 128;
     (FIXED_BYTES + entry.data.len() + entry.context.len()) as u64

@@ -6,14 +6,14 @@
 
 use super::timing::Timing;
 
-/// A window begins with so many bytes, and about doubles with each acknowledged window until the line's queue grows. It
+/// A window begins with this many bytes, and about doubles with each acknowledged window until the line's queue grows. It
 /// never becomes smaller, because a peer with a slow disk acknowledges late too.
 const BYTES_MIN: usize = 16 << 10;
 /// A line with a smaller window carries less than about 10 Mbit/s.
 const NARROW_BYTES: usize = 128 << 10;
 /// The time after which something counts as lost doubles with each loss, at most so often.
 const FAILURES_MAX: u32 = 3;
-/// A window is sent in so many pieces, so that the acknowledgement of one measures the line for the others.
+/// A window is sent in this many pieces, so that the acknowledgement of one measures the line for the others.
 const PIECES: usize = 4;
 
 /// What may be in flight to one peer.
@@ -30,7 +30,7 @@ pub struct Pace {
     /// The queue has grown once: from now on the window widens slowly.
     is_measured: bool,
     narrowed_at: u64,
-    /// The longest of the last delays.
+    /// The longest of the recent delays.
     delay_ticks: u64,
     /// How often something was not acknowledged in time since the last acknowledgement.
     failures: u32,
@@ -72,7 +72,7 @@ impl Pace {
         }
     }
 
-    /// The same line for another transfer, of which nothing is in flight yet.
+    /// The pace of the same line for a new transfer, of which nothing is in flight yet.
     pub fn anew(&self, bytes_max: usize) -> Self {
         let bytes_min = BYTES_MIN.min(bytes_max);
         let window = self.window.clamp(bytes_min, bytes_max);
@@ -83,12 +83,12 @@ impl Pace {
         self.outstanding == 0 || self.outstanding + bytes <= self.window
     }
 
-    /// The line carries little, or it is not known yet that it carries more.
+    /// Whether the line carries little, as far as is known.
     pub fn is_narrow(&self) -> bool {
         self.window < NARROW_BYTES
     }
 
-    /// Half of the window is used.
+    /// Whether half of the window is used.
     pub fn is_half_used(&self) -> bool {
         2 * self.outstanding > self.window
     }
@@ -98,23 +98,23 @@ impl Pace {
         (self.window / PIECES).max(self.bytes_min.div_ceil(PIECES))
     }
 
-    /// It should have been acknowledged by now.
+    /// Whether it should have been acknowledged by now.
     pub fn is_late(&self, flight: Flight, now: u64) -> bool {
         flight.age(now) >= self.due_ticks()
     }
 
-    /// It is lost: something that was sent much later has arrived, and no reordering explains that (as RFC 8985
-    /// decides).
+    /// Whether it is lost: something that was sent much later has arrived, and reordering does not explain that (RFC
+    /// 8985 decides in the same way).
     pub fn is_overtaken(&self, flight: Flight, arrived_sent_at: u64) -> bool {
         flight.sent_at + self.timing.reordering_max() < arrived_sent_at
     }
 
-    /// What is not acknowledged after so many ticks may be lost.
+    /// What is not acknowledged after this many ticks may be lost.
     pub fn retry_ticks(&self) -> u64 {
         self.timing.retransmission_min().max(self.due_ticks()) << self.failures
     }
 
-    /// A peer that acknowledged nothing for so many ticks is asked what it has. That costs a small frame, so it is asked at
+    /// A peer that acknowledged nothing for this many ticks is asked what it has. That costs a small frame, so it is asked at
     /// least this often: whatever is lost must not wait for longer.
     pub fn ask_ticks(&self) -> u64 {
         self.retry_ticks().min(self.timing.acknowledgement_late_max())
@@ -195,7 +195,7 @@ mod tests {
         Pace::new(Timing::new(&Options::new("any", 3, [0; 32])), bytes_max)
     }
 
-    /// A line that carries so many bytes a tick and takes `delay` ticks besides; how many it carried in 2,000 ticks,
+    /// A line that carries this many bytes a tick and takes `delay` ticks besides; how many it carried in 2,000 ticks,
     /// and the longest time that anything took of what was sent in the second half.
     fn carry(bytes_a_tick: usize, delay: u64) -> (usize, u64) {
         let (mut pace, mut flights, mut free_at, mut carried, mut longest) =

@@ -7,7 +7,8 @@ use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
 use crate::raft::options::Options;
 
-/// A node that hibernates counts one tick in so many. At the default options the leader is heard twice a second then.
+/// A node that hibernates counts one tick in this many. With the default options its leader then sends two heartbeats
+/// per second.
 pub const HIBERNATING_TICKS: u64 = 10;
 
 #[derive(Clone, Copy, Debug)]
@@ -27,24 +28,25 @@ impl Timing {
     }
 }
 
-/// In a cluster.
+/// Waiting times in a cluster.
 impl Timing {
     pub fn heartbeat(&self) -> u64 {
         self.heartbeat
     }
 
-    /// Where the leader's connection has ended: after a heartbeat interval without it, a follower waits for up to so long
-    /// before it campaigns, so that not all do at once.
+    /// After the connection to the leader has ended and a heartbeat interval has passed, a follower campaigns after a
+    /// random wait of at most this long, so that not all followers campaign at once.
     pub fn campaigns_spread_over(&self) -> u64 {
         2 * self.heartbeat
     }
 
-    /// A leader advances its clock by up to a heartbeat interval to align its heartbeats, no more often than this.
+    /// The minimum time between two alignments of a leader's heartbeats, each of which advances its clock by up to a
+    /// heartbeat interval.
     pub fn between_alignments(&self) -> u64 {
         20 * self.heartbeat
     }
 
-    /// A member that was silent for so long is absent: it sends several messages in that time.
+    /// A member that was silent for this long is absent: it sends several messages in that time.
     pub fn election(&self) -> u64 {
         self.election
     }
@@ -55,19 +57,19 @@ impl Timing {
         3 * self.election
     }
 
-    /// A member that was silent for so long will not return soon: a spare may replace it.
+    /// A member that was silent for this long will not return soon: a spare may replace it.
     pub fn dead(&self) -> u64 {
         10 * self.election
     }
 
-    /// A learner answers a heartbeat when it has sent nothing for so long: twice within an election timeout, so that one
+    /// A learner answers a heartbeat when it has sent nothing for this long: twice within an election timeout, so that one
     /// answer may be lost before it counts as silent.
     pub fn learner_answer(&self) -> u64 {
         (2 * self.election_min / 3).max(1)
     }
 
-    /// A voter that has answered nothing for so long has missed a heartbeat that was sent to several members as one frame:
-    /// it gets frames of its own before its election timeout is over.
+    /// A voter that has answered nothing for this long has missed a heartbeat that was sent to several members as one
+    /// frame: it gets separate frames before its election timeout is over.
     pub fn voter_answers_shared(&self) -> u64 {
         2 * self.heartbeat
     }
@@ -77,23 +79,23 @@ impl Timing {
         self.election
     }
 
-    /// A member gets frames of its own for so long: what loses shared frames usually persists for some time.
-    pub fn own_frames_last(&self) -> u64 {
+    /// For how long a member gets separate frames: what loses shared frames usually persists for some time.
+    pub fn separate_frames_last(&self) -> u64 {
         10 * self.election
     }
 
-    /// A learner's acknowledgement waits for others for so long: it must not seem lost, which is what the leader suspects
+    /// A learner's acknowledgement waits for others for this long: it must not seem lost, which is what the leader suspects
     /// after a heartbeat interval.
     pub fn acknowledgement_held_max(&self) -> u64 {
         (self.heartbeat / 2).max(1)
     }
 
-    /// Without a leader for so long, several elections have failed: the quorum is lost, if voters are missing.
+    /// Without a leader for this long, several elections have failed: the quorum is lost, if voters are missing.
     pub fn quorum_lost(&self) -> u64 {
         10 * self.election
     }
 
-    /// A transfer of a snapshot without progress for so long is given up: its peer has ended, or gave it up.
+    /// A transfer of a snapshot without progress for this long is given up: its peer has ended, or gave it up.
     pub fn transfer_given_up(&self) -> u64 {
         10 * self.election
     }
@@ -104,18 +106,18 @@ impl Timing {
         10 * self.election
     }
 
-    /// A write that is under way for so long is overdue: slow disks take less, and the others wait for this node.
+    /// A write that is under way for this long is overdue: slow disks take less, and the others wait for this node.
     pub fn write_overdue(&self) -> u64 {
         2 * self.election
     }
 
-    /// The next voters have not answered a leader for so long: it steps down, as it does when the present voters are
+    /// The next voters have not answered a leader for this long: it steps down, as it does when the present voters are
     /// silent for one election timeout.
     pub fn change_doubted(&self) -> u64 {
         2 * self.election
     }
 
-    /// A diverged node campaigns only after so long without a leader: the others had three turns.
+    /// A diverged node campaigns only after this long without a leader: the others had three turns.
     pub fn diverged_campaigns(&self) -> u64 {
         3 * self.election
     }
@@ -125,7 +127,7 @@ impl Timing {
         2 * self.heartbeat
     }
 
-    /// JavaScript counts as blocked if it gave no sign for so long.
+    /// JavaScript counts as blocked if it gave no sign for this long.
     pub fn app_blocked(&self) -> u64 {
         self.election
     }
@@ -146,12 +148,12 @@ impl Timing {
         2 * self.heartbeat
     }
 
-    /// An idle group hibernates after so long: an application that calls at intervals of a second does not wake it each time.
+    /// An idle group hibernates after this long: an application that calls at intervals of a second does not wake it each time.
     pub fn hibernates_after(&self) -> u64 {
         6 * self.election
     }
 
-    /// All members confirm within so long that they hibernate.
+    /// All members confirm within this time that they hibernate.
     pub fn hibernation_offered(&self) -> u64 {
         self.election
     }
@@ -161,8 +163,8 @@ impl Timing {
         60 * self.election
     }
 
-    /// A follower that hibernates has missed two heartbeats after so long, of the ticks that it counts: it wakes, and goes
-    /// by its election timeout.
+    /// A follower that hibernates has missed two heartbeats after this long, of the ticks that it counts: it wakes, and
+    /// its election timeout applies.
     pub fn hibernating_leader_silent(&self) -> u64 {
         2 * self.heartbeat + 1
     }
@@ -172,22 +174,22 @@ impl Timing {
         self.hibernating_leader_silent() + 1 < self.election_min
     }
 
-    /// A leader that receives a `Wake` sends a heartbeat, which arrives within so long.
+    /// A leader that receives a `Wake` sends a heartbeat, which arrives within this time.
     pub fn woken_leader_answers(&self) -> u64 {
         self.heartbeat + 1
     }
 
-    /// Requests that are not answered are repeated, at first after so long.
+    /// Requests that are not answered are repeated, at first after this long.
     pub fn request_retry(&self) -> u64 {
         2 * self.heartbeat
     }
 
-    /// Bulk data may queue in a connection for so long: heartbeats wait behind it, and must arrive in time.
+    /// Bulk data may queue in a connection for this long: heartbeats wait behind it, and must arrive in time.
     pub fn queue_max(&self) -> u64 {
         (self.election_min / 3).max(1)
     }
 
-    /// An acknowledgement is late after so long, however slow the connection is.
+    /// An acknowledgement is late after this long, however slow the connection is.
     pub fn acknowledgement_late_max(&self) -> u64 {
         4 * self.election
     }
@@ -197,13 +199,13 @@ impl Timing {
         4 * self.heartbeat
     }
 
-    /// No reordering delays a frame for so long.
+    /// No reordering delays a frame for this long.
     pub fn reordering_max(&self) -> u64 {
         2 * self.heartbeat
     }
 }
 
-/// In the bootstrap. What several nodes do at the same moment is jittered.
+/// Waiting times in the bootstrap. Actions of several nodes at the same moment are jittered.
 impl Timing {
     /// From one Discover or Accept to the next: half to one and a half intervals.
     pub fn interval(&self, rng: &mut ChaCha8Rng) -> u64 {
@@ -220,8 +222,8 @@ impl Timing {
         self.heartbeat
     }
 
-    /// How long a Discover counts for founding: three intervals at their longest, so that one lost Discover takes
-    /// no node off the list.
+    /// How long a Discover counts for founding: three intervals at their longest, so that one lost Discover removes
+    /// no node from the list.
     pub fn discover_is_fresh(&self) -> u64 {
         3 * longest(self.heartbeat)
     }

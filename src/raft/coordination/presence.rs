@@ -10,7 +10,7 @@ use crate::raft::identity::RaftId;
 /// Numbers stay below this, so that they are exact as JavaScript numbers.
 const NUMBER_MAX: u64 = 1 << 53;
 
-/// A recovery skips so many numbers: the lost part of the log may have used some of them.
+/// A recovery skips this many numbers: the lost part of the log may have used some of them.
 const NUMBERS_SKIPPED_BY_RECOVERY: u64 = 1_000_000;
 
 /// For each member, its newest session.

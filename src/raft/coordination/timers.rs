@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Times stay below this, so that they are exact as JavaScript numbers.
 const NUMBER_MAX: u64 = 1 << 53;
-/// What a timer takes beside its texts, approximately.
+/// The approximate size of a timer without its texts.
 const OVERHEAD_BYTES: usize = 160;
 
 /// The timers of the cluster.
@@ -68,7 +68,7 @@ pub struct TimerFiring {
     pub next: Option<u64>,
 }
 
-/// What a method does that also changes timers, or is that of a timer.
+/// The result of a method that changes timers, or that a timer has called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// JSON text.
@@ -78,7 +78,7 @@ pub struct Effects {
     pub changes: Vec<TimerChange>,
 }
 
-/// A timer whose time has come.
+/// A timer that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueTimer {
     pub name: Arc<str>,
@@ -89,7 +89,7 @@ pub struct DueTimer {
 }
 
 impl TimerChange {
-    /// What the timer will take.
+    /// The size of the timer.
     pub fn bytes(&self) -> usize {
         match self {
             TimerChange::Set { name, method, args, rule, .. } => {

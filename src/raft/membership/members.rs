@@ -1,4 +1,4 @@
-//! The replicated member list, and what else the log says about the cluster itself.
+//! The replicated member list, and other facts about the cluster that the log records.
 //!
 //! It changes only when entries of the log are applied, so it is the same on every node at the same applied index. It
 //! is part of every snapshot. raft-rs knows which members vote (`group.rs`).
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_leaving_a_cluster_that_goes_on_under_another_name() {
+    fn no_member_is_leaving_a_cluster_that_continues_under_another_name() {
         let [one, other] = [1, 2].map(Incarnation::from_u128);
         let mut members = Members::found(&Roster(vec![(one, "a".into()), (other, "b".into())]));
         let former = members.cluster();

@@ -23,7 +23,7 @@ pub struct ClusterView {
     pub has_transfer_target: bool,
     pub members: Vec<MemberView>,
     pub newcomers: Vec<Newcomer>,
-    /// After so many silent ticks a member counts as dead; after `absent_ticks` if a new incarnation has its id.
+    /// After this many silent ticks a member counts as dead; after `absent_ticks` if a new incarnation has its id.
     pub dead_ticks: u64,
     pub absent_ticks: u64,
 }
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stays_can_go_on_without_the_one_that_leaves() {
+    fn the_remaining_members_can_continue_without_the_leaver() {
         let mut view = view(3, 0);
         view.members[1].silent_ticks = ABSENT;
         view.members[2].leaves = true;
@@ -487,7 +487,7 @@ mod tests {
 
     /// Found by seed 1719 of `churn`: the leader was new, and the other one that stayed was dead.
     #[test]
-    fn nobody_is_removed_before_it_is_known_that_those_who_stay_are_enough() {
+    fn no_member_is_removed_before_the_remaining_ones_are_known_to_suffice() {
         let mut view = view(3, 0);
         view.members[1].is_heard = false;
         view.members[1].silent_ticks = ABSENT - 1;
@@ -514,7 +514,7 @@ mod tests {
     fn a_member_that_may_not_vote_is_admitted_and_never_promoted() {
         let mut view = view(2, 1);
         view.members[2].may_vote = false;
-        assert_eq!(next(&view), None, "there is a free vote, and no one for it");
+        assert_eq!(next(&view), None, "there is a free vote, and no candidate for it");
         let guest = Newcomer { may_vote: false, ..newcomer("n9", 5) };
         view.newcomers.push(guest.clone());
         assert_eq!(next(&view), Some(Step::Admit(guest)));

@@ -16,7 +16,7 @@ use crate::raft::wire::message::LivenessMessage;
 pub(super) struct AppLiveness {
     /// Ticks since JavaScript last reported progress on its batch.
     unanswered_ticks: u64,
-    /// It has started the batch.
+    /// JavaScript has started the batch.
     has_begun: bool,
     /// To how many earlier leaders a request in the batch was sent.
     attempts: u32,

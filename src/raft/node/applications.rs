@@ -97,8 +97,8 @@ impl ApplicationGuard {
     pub(super) fn judge_members(&mut self, facts: &Facts, output: &mut Output) -> Result<(), Error> {
         let Facts { me, options, replica, .. } = facts;
         let living = facts.living();
-        // Of two applications the leader's would count; a third member may show that the leader's is the one that
-        // differs.
+        // With two members, the leader's application counts. With three, a third member can show that the leader is
+        // the one that differs.
         if replica.leader_state.is_none() || living.iter().any(|(_, application)| application.is_none()) {
             return Ok(());
         }
@@ -109,12 +109,13 @@ impl ApplicationGuard {
             Application::union(others.map(|(_, application)| *application))
         };
         let theirs = others(*me);
-        if known.len() > 2 && !options.application.goes_with(&theirs) {
+        if known.len() > 2 && !options.application.is_compatible_with(&theirs) {
             return Err(foreign(options, &theirs));
         }
         for (member, application) in known.iter().filter(|(member, _)| member != me) {
             let theirs = others(*member);
-            let id = replica.members.id(member.raft_id()).filter(|_| !application.goes_with(&theirs));
+            let id =
+                replica.members.id(member.raft_id()).filter(|_| !application.is_compatible_with(&theirs));
             if let Some(id) = id {
                 self.refuse(facts, *member, id, application, theirs, output);
             }
@@ -152,13 +153,13 @@ impl ApplicationGuard {
         let cluster = Application::union(living.iter().filter_map(|(_, application)| *application));
         injected_bug!(WelcomesEveryApplication, return true);
         let lacks_sessions = facts.replica.coordination.presence.is_on() && !application.has_sessions();
-        if lacks_sessions && application.goes_with(&cluster) {
+        if lacks_sessions && application.is_compatible_with(&cluster) {
             let theirs = facts.options.application.clone();
             let refusal = BootstrapMessage::OtherApplication { cluster: facts.replica.cluster, theirs };
             output.send(Target::One(from), refusal);
             return false;
         }
-        if application.goes_with(&cluster) {
+        if application.is_compatible_with(&cluster) {
             return true;
         }
         if living.iter().all(|(_, application)| application.is_some()) {
@@ -194,7 +195,7 @@ impl ApplicationGuard {
 /// The leader reports that this member is of another application than the others: it stops with the error.
 pub(super) fn judge_self(facts: &Facts, cluster: ClusterUuid, theirs: &Application) -> Result<(), Error> {
     let is_ours = facts.replica.cluster == cluster;
-    let is_foreign = is_ours && !facts.options.application.goes_with(theirs);
+    let is_foreign = is_ours && !facts.options.application.is_compatible_with(theirs);
     if is_foreign { Err(foreign(facts.options, theirs)) } else { Ok(()) }
 }
 

@@ -11,7 +11,7 @@ use crate::raft::consensus::entry::{Context, FOUNDING_INDEX};
 use crate::raft::consensus::log::Log;
 use crate::raft::coordination::NO_TIME;
 
-/// A reader gets so many bytes at once, or one action.
+/// The limit of bytes that a reader gets at once; one larger action is allowed.
 const READ_BYTES_MAX: usize = 256 << 10;
 
 /// Committed actions of a part of the log.
@@ -19,7 +19,7 @@ const READ_BYTES_MAX: usize = 256 << 10;
 pub struct Commits {
     /// Earlier actions are no longer in the log.
     pub first_index: u64,
-    /// Up to here the log was read.
+    /// The last index that was read.
     pub read_index: u64,
     /// In order.
     pub actions: Vec<CommittedAction>,
@@ -51,7 +51,7 @@ impl Commits {
 }
 
 impl History {
-    /// Nothing is known of the log up to `index` but the state that it made.
+    /// Of the log up to `index`, only the resulting state is known.
     pub(super) fn new(index: u64) -> Self {
         Self { begins_behind: index, ignored: BTreeSet::new() }
     }

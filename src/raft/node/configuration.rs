@@ -59,7 +59,7 @@ impl Replica {
     }
 }
 
-/// What a Discover does.
+/// The effect of a Discover.
 pub(super) enum Discovered {
     /// Nothing: its sender repeats it.
     Ignored,
@@ -271,7 +271,7 @@ pub(super) fn is_removed_leader(replica: &Replica) -> bool {
         && replica.group.is_change_known()
 }
 
-/// Notifies a sender of this cluster that it is not a member, if this node leads and therefore knows.
+/// Notifies a sender of this cluster that it is not a member. Only a leader does, because only a leader knows.
 pub(super) fn refuse_non_member(from: Incarnation, replica: &Replica, output: &mut Output) {
     if replica.has_open_sessions()
         && !replica.members.contains(from)

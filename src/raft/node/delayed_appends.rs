@@ -1,4 +1,4 @@
-//! Holds what a leader delays so that fewer messages wake the other members.
+//! Holds the messages that a leader delays, so that fewer messages wake the other members.
 //!
 //! Called by `node.rs` with the messages of each turn, and with each tick.
 

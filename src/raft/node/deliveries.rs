@@ -74,7 +74,7 @@ impl Node {
         if self.output.pending_deliveries().is_empty() {
             self.apply_committed(&mut batch);
             self.follow_session(&mut batch);
-            self.tell_replayed(&mut batch);
+            self.report_replayed(&mut batch);
             let delivered = self.replica.as_ref().map_or(0, |replica| replica.delivered_index);
             outcomes::settle_decided(&mut self.client_session, delivered, &mut self.output);
             if let Some(replica) = &mut self.replica {
@@ -92,7 +92,7 @@ impl Node {
             return;
         };
         if batch.is_empty() {
-            // Only what JavaScript need not see.
+            // Entries that JavaScript need not see count as reduced.
             replica.reduced(replica.delivered_index);
             return;
         }
@@ -365,9 +365,9 @@ impl Node {
         self.overdue.tick(is_write_pending, self.replica.as_mut(), &self.options, &mut self.output);
     }
 
-    /// A restarted node has reduced everything that it may have reduced before the restart: its log, or what a later
-    /// leader has put in its place.
-    fn tell_replayed(&mut self, batch: &mut Vec<Delivery>) {
+    /// Reports when a restarted node has reduced everything that it may have reduced before the restart: its log, or
+    /// the entries of a later leader in its place.
+    fn report_replayed(&mut self, batch: &mut Vec<Delivery>) {
         let Some(replica) = &mut self.replica else {
             if std::mem::take(&mut self.is_replaying) {
                 batch.push(Delivery::Replayed);
@@ -413,7 +413,7 @@ impl Node {
             sessions.evaluate_system(system);
         }
         let term = sessions.term();
-        let (evaluations, told) = sessions.take_evaluations(replica.delivered_index, &replica.table);
+        let (evaluations, due) = sessions.take_evaluations(replica.delivered_index, &replica.table);
         if sessions.attempts() > 0 {
             batch.push(Delivery::ReportProgress);
         }
@@ -424,6 +424,6 @@ impl Node {
             let Evaluation { origin, method, args, .. } = evaluation;
             batch.push(Delivery::Evaluate { method, args, is_own: origin == me });
         }
-        outcomes::send(told, term, &mut self.client_session, replica, &mut self.output);
+        outcomes::send(due, term, &mut self.client_session, replica, &mut self.output);
     }
 }

@@ -1,4 +1,4 @@
-//! Knows whether a node has diverged, and which members reported that they have.
+//! Records whether a node has diverged, and which members reported that they have.
 //!
 //! `quarantine.rs` is what a diverged node does; `checks.rs` detects one.
 

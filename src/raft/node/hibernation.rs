@@ -1,11 +1,12 @@
 //! Lets an idle group hibernate, so that many idle stores of a process cost little: its nodes count one tick in ten, and
 //! with that all that they measure in ticks takes ten times as long, the leader's heartbeats as well.
 //!
-//! The leader offers it in its heartbeats when nothing has happened for some seconds, and hibernates when all members
-//! have confirmed. Whatever happens on a node ends it there: a call, a command, a frame that is no heartbeat, a change of
-//! its channel. A follower tells all members so (`LivenessMessage::Wake`); a leader sends heartbeats, which say the same. A
-//! follower that misses heartbeats wakes the others too. From then on its election timeout has its usual length, so that
-//! nodes campaign and vote awake: hibernation delays an election that no call needs, and changes none (paper §5.2).
+//! When nothing has happened for some seconds, the leader offers to hibernate in its heartbeats, and hibernates when
+//! all members have confirmed. Whatever happens on a node ends it there: a call, a command, a frame that is no
+//! heartbeat, a change of its channel. A follower tells all members so (`LivenessMessage::Wake`); a leader sends
+//! heartbeats, which say the same. A follower that misses heartbeats wakes the others too. From then on its election
+//! timeout has its usual length, so that nodes campaign and vote awake: hibernation delays an election that no call
+//! needs, and changes none (paper §5.2).
 //!
 //! Called by `node.rs` with each input, message and tick. No rule of safety depends on it: reads are confirmed by a quorum
 //! in either state, and a node that counts slowly grants its vote later, never earlier (thesis §4.2.3).
@@ -20,10 +21,10 @@ use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 use crate::raft::wire::message::{BootstrapMessage, LivenessMessage, Message, RaftKind, RaftMessage};
 
-/// Whether this node hibernates, and what it knows of the others in this respect.
+/// Whether this node hibernates, and what it knows about the hibernation of the others.
 #[derive(Debug, Default)]
 pub(super) struct Hibernation {
-    /// It pays: this process has many stores.
+    /// This process has so many stores that hibernation pays.
     is_allowed: bool,
     phase: Phase,
     /// The term and leader for which the phase holds.
@@ -42,11 +43,11 @@ pub(super) struct Hibernation {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
-    /// As a leader: for so many ticks more the group must be idle.
+    /// As a leader: for this many ticks more the group must be idle.
     Awake {
         idle_ticks_left: u64,
     },
-    /// As a leader that is awake: the members that have confirmed, after so many ticks.
+    /// As a leader that is awake: the members that have confirmed, after this many ticks.
     Offering {
         ticks: u64,
         confirmed: BTreeSet<RaftId>,
@@ -61,11 +62,11 @@ impl Default for Phase {
     }
 }
 
-/// On which node something happened.
+/// Where something happened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Here,
-    /// Others know of it.
+    /// On another node, so that others know about it.
     Elsewhere,
 }
 
@@ -78,7 +79,7 @@ impl Hibernation {
         matches!(self.phase, Phase::Awake { .. })
     }
 
-    /// Whether the idleness of the node is of interest.
+    /// Whether [`Self::tick`] uses `is_idle`, which is costly to compute.
     pub(super) fn wants_idleness(&self) -> bool {
         self.is_allowed || !self.is_awake()
     }
@@ -167,7 +168,8 @@ impl Hibernation {
         }
     }
 
-    /// A message is about to be handled; others than those of the leader and its members while nothing happens wake.
+    /// A message is about to be handled: each wakes this node, except those that the leader and its members exchange
+    /// while nothing happens.
     pub(super) fn note_message(
         &mut self,
         message: &Message,
@@ -285,7 +287,7 @@ impl Hibernation {
         }
     }
 
-    /// What holds in one leadership does not in the next.
+    /// Each leadership starts awake.
     fn follow(&mut self, replica: &mut Replica) {
         let leadership = (replica.group.term(), replica.group.leader());
         if std::mem::replace(&mut self.leadership, leadership) != leadership {
@@ -300,7 +302,7 @@ impl Hibernation {
         }
     }
 
-    /// Something has happened: nothing of this group is late from here on.
+    /// Something has happened: from now on this node counts every tick.
     fn wake(&mut self, origin: Origin, replica: Option<&mut Replica>, output: &mut Output) {
         let Some(replica) = replica else {
             self.phase = Phase::default();
@@ -342,9 +344,9 @@ impl Hibernation {
     }
 }
 
-/// Whether nothing is left to do in the group, as this node knows it, that takes time. Sessions and timers are promised for
-/// certain times, also if the leader dies meanwhile.
-pub(super) fn is_idle(is_hibernating: bool, replica: &Replica, options: &Options) -> bool {
+/// Whether nothing is pending in the group, as far as this node knows. A group with sessions or timers is never idle,
+/// because they must end or fire in time even if the leader dies meanwhile.
+pub(super) fn is_group_idle(is_hibernating: bool, replica: &Replica, options: &Options) -> bool {
     // Members that hibernate answer each heartbeat, learners too: then two were lost.
     let patience = match is_hibernating {
         true => replica.timing.voter_answers_shared(),

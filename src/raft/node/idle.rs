@@ -1,15 +1,15 @@
 //! Decides how many ticks an idle node may skip.
 //!
-//! The driver reports all ticks that have passed before any other input, so that the count is always right; only what a
-//! tick itself sets off comes later. Where anything is under way, that is a tick at most; where JavaScript's thread
-//! begins it in a turn of its own, which wakes no thread, as long as the node had been left alone.
+//! The driver reports all ticks that have passed before any other input, so the count is always right. Only actions
+//! that a tick itself triggers may be late: by one tick while anything is pending, or by the skipped ticks if
+//! JavaScript's thread starts something in its own turn, which wakes no thread.
 
 use super::replica::Replica;
 
-/// The number of ticks after which a node at rest needs a turn, at the latest; at least 1.
+/// The number of ticks after which an idle node needs a turn, at the latest; at least 1.
 ///
-/// A leader at rest only has its next heartbeat to send (paper §5.2), and a follower to notice when none has come for
-/// an election timeout. What else they count may be late by as much: it is measured in election timeouts.
+/// An idle leader only has to send its next heartbeat (paper §5.2), and an idle follower to notice that none arrived
+/// for an election timeout. Their other clocks may be late by as much, because they measure election timeouts.
 pub(super) fn ticks_until_wakeup(replica: &Replica) -> u64 {
     let until = if replica.group.is_leader() {
         replica.group.ticks_until_heartbeat()
@@ -19,8 +19,8 @@ pub(super) fn ticks_until_wakeup(replica: &Replica) -> u64 {
     until.max(1)
 }
 
-/// The replica waits for no answer, and whatever it can do is done.
-pub(super) fn is_at_rest(replica: &Replica) -> bool {
+/// Whether the replica waits for no answer and has nothing to do before its next heartbeat or election timeout.
+pub(super) fn may_skip_ticks(replica: &Replica) -> bool {
     replica.leader().is_some()
         && !replica.is_frozen()
         && !replica.group.is_holding_answer()

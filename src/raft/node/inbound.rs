@@ -373,7 +373,7 @@ impl Node {
         if is_of_leader && replica.group.leader() == Some(from.raft_id()) {
             replica.liveness.note_leader_heard();
         }
-        let is_idle = heartbeat.2 && self.is_idle();
+        let is_idle = heartbeat.2 && self.may_hibernate();
         if let Some(replica) = &mut self.replica {
             let output = &mut self.output;
             self.hibernation.note_heartbeat(from.raft_id(), heartbeat, is_idle, replica, output);

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::outgoing_snapshots::OutgoingSnapshots;
-use super::own_frames::OwnFrames;
 use super::reads::Reads;
+use super::separate_frames::SeparateFrames;
 use super::state_comparison::StateComparison;
 use super::timer_watch::TimerWatch;
 use crate::raft::identity::{Incarnation, RaftId};
@@ -35,7 +35,7 @@ pub(super) struct LeaderState {
     /// Members that an operator has ordered to be removed.
     pub(super) removal_requested: BTreeSet<RaftId>,
     pub(super) outgoing: OutgoingSnapshots,
-    pub(super) own_frames: OwnFrames,
+    pub(super) separate_frames: SeparateFrames,
     /// Two commit indexes: one that is at most an election timeout old, and one that is older. A member that has the
     /// older one has caught up.
     commits: [u64; 2],
@@ -72,7 +72,7 @@ impl LeaderState {
             removed_to_notify: Vec::new(),
             removal_requested: BTreeSet::new(),
             outgoing: OutgoingSnapshots::default(),
-            own_frames: OwnFrames::default(),
+            separate_frames: SeparateFrames::default(),
             commits: [0; 2],
             commits_at: now,
             reads: Reads::default(),

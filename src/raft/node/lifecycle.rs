@@ -1,5 +1,5 @@
-//! Gives a node its replica, and takes it: a cluster is founded, joined, resumed, left, or continues as a successor; and
-//! ends the node.
+//! Creates and drops the replica of a node: when a cluster is founded, joined, resumed or left, or continues as a
+//! successor. Also ends the node.
 //!
 //! Part of `node.rs`.
 
@@ -96,7 +96,7 @@ impl Node {
         self.operations.begin_catch_up(&mut self.output);
     }
 
-    /// A snapshot has arrived: for a newcomer its way into the cluster, for a member what its log or state lacks.
+    /// A snapshot has arrived. It admits a newcomer to the cluster, and gives a member what its log or state lacks.
     pub(super) fn install(
         &mut self,
         from: Incarnation,
@@ -121,7 +121,7 @@ impl Node {
             self.bootstrap.admitted(cluster, cluster_size);
             self.bootstrap.renamed(cluster, replica.lineage().0);
             self.replica = Some(replica);
-            // With the successor's image in hand, and on the disk before the former log is set aside.
+            // The successor's image has arrived, and is on the disk before the former log is set aside.
             self.former = None;
             self.output.persist(write);
             self.restore(index, state);
@@ -161,7 +161,7 @@ impl Node {
         }
     }
 
-    /// The successor is silent, and this node has what it had before.
+    /// The successor is silent: this node returns to its former cluster and replica.
     fn return_to_former(&mut self) {
         let Some(mut replica) = self.former.take() else { return };
         // All members were silent to the incarnation that waited; only the holder of the vote should have sent something.
@@ -181,7 +181,7 @@ impl Node {
         let is_durable = |founding: &mut Founding| founding.write <= number;
         let founding = self.replica.as_mut().and_then(|replica| replica.founding.take_if(is_durable));
         let Some(founding) = founding else { return };
-        // What was said before was said in the former name.
+        // Earlier messages of this turn leave under the former name.
         self.seal_as(self.bootstrap.me());
         let Some(replica) = &mut self.replica else { return };
         replica.found_anew(founding, &self.options, &mut self.rng);
@@ -245,7 +245,7 @@ impl Node {
         self.operations.fail_all(error, &mut self.output);
     }
 
-    /// What was said up to now was said in the present cluster, by this incarnation.
+    /// Closes the frames: the messages so far leave from this incarnation, in the present cluster.
     pub(super) fn seal_as(&mut self, incarnation: Incarnation) {
         let cluster = self.replica.as_ref().map_or(ClusterUuid::NONE, |replica| replica.cluster);
         self.output.seal(cluster, incarnation, self.start_guard.started());

@@ -86,8 +86,9 @@ impl Liveness {
         if member == self.me { 0 } else { self.now.saturating_sub(heard_at) }
     }
 
-    /// The same for the leader, which has led since `since`: no member had to send it anything before, but a former
-    /// leader, or it itself, may have measured a silence. A living member answers within an election timeout.
+    /// The same on a leader that has led since `since`. No member had to send it anything before, and a living one
+    /// answers within an election timeout. A member that is silent for longer has been silent since a former leader
+    /// reported that (a former leader, since this node stopped hearing it), or at least since `since`.
     pub(super) fn silent_ticks_of_follower(&self, member: RaftId, since: u64) -> u64 {
         let is_heard = self.heard_at(member).is_some_and(|heard_at| heard_at > since);
         if is_heard || member == self.me || self.now < since + self.timing.election() {

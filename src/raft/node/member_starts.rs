@@ -1,4 +1,4 @@
-//! Knows which process of a member is accepted, and which other one challenges it.
+//! Records which process of a member is accepted, and which other process challenges it.
 
 use crate::raft::identity::Start;
 use crate::raft::wire::message::Refused;

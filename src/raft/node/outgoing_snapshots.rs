@@ -69,7 +69,7 @@ impl OutgoingSnapshots {
         reported
     }
 
-    /// Gives up the transfers whose receiver has been silent for so long. Returns the members whose transfer raft-rs
+    /// Gives up the transfers whose receiver has been silent for this long. Returns the members whose transfer raft-rs
     /// waits for.
     pub(super) fn tick(&mut self, silent_ticks_max: u64) -> Vec<RaftId> {
         let mut reported = Vec::new();

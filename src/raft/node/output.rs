@@ -13,8 +13,8 @@ use crate::raft::wire::frame::{Receivers, Started};
 use crate::raft::wire::message::Message;
 use crate::raft::wire::outbox::Outbox;
 
-/// A batch is about this large at most: it becomes one string of JavaScript's, which must be short enough for one, and
-/// is parsed in one go.
+/// The approximate limit of a batch: it becomes one JavaScript string, whose length is limited, and is parsed at
+/// once.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 
 #[cfg_attr(test, derive(Debug))]

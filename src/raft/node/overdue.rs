@@ -14,7 +14,7 @@ use crate::raft::options::Options;
 #[derive(Debug)]
 pub(super) struct Overdue {
     ticks_max: u64,
-    /// For how many ticks it has been under way.
+    /// For how many ticks that write has been pending.
     ticks: u64,
     /// It was reported to the application.
     is_reported: bool,

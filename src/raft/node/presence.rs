@@ -18,10 +18,10 @@ use crate::raft::options::Options;
 use crate::raft::requests::Evaluation;
 use crate::raft::wire::message::LivenessMessage;
 
-/// So many actions are in one batch.
+/// The limit of actions in one batch.
 const BATCH_ACTIONS_MAX: usize = 256;
 
-/// The sessions that start and end now, for JavaScript to evaluate. `process`: the number of this node's.
+/// The sessions that start and end now, for JavaScript to evaluate. `process`: the number of this node's process.
 pub(super) fn due(
     replica: &mut Replica,
     is_closing: bool,
@@ -252,8 +252,8 @@ impl OwnSession {
         }
         // A member that has not reported anything yet may have sessions.
         let without = replica.members_without_sessions();
-        let told = without.into_iter().filter(|(member, _)| replica.applications.contains_key(member));
-        let ids: Vec<Arc<str>> = told.map(|(_, id)| id.clone()).collect();
+        let reporting = without.into_iter().filter(|(member, _)| replica.applications.contains_key(member));
+        let ids: Vec<Arc<str>> = reporting.map(|(_, id)| id.clone()).collect();
         if ids.iter().any(|id| !self.warned_of.contains(id)) {
             self.warned_of.extend(ids.iter().cloned());
             output.warn(Warning::SessionsWait { ids });

@@ -225,7 +225,7 @@ impl QuorumRecovery {
         output: &mut Output,
     ) {
         match message {
-            // A lagging log may not know a survivor whose log is higher.
+            // A lagging log may not contain the member with the higher log.
             RecoveryMessage::VoteRequest { term, index } => {
                 self.handle_vote_request(from, term, index, replica, output);
             }

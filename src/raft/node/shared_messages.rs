@@ -5,8 +5,8 @@
 //! members receive it, and only its receivers take it. Therefore no entries are shared while a member has a slow line:
 //! entries for others would fill it.
 //!
-//! A channel may lose what is sent to all and carry what is sent to one: a member that does not answer gets frames of
-//! its own for some time, long before it would start an election.
+//! A channel may lose what is sent to all and carry what is sent to one: a member that does not answer gets separate
+//! frames for some time, long before it would start an election.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,7 +63,7 @@ fn note_silent_members(replica: &mut Replica) {
     let silent: Vec<RaftId> =
         replica.members.iter().map(|(member, ..)| member).filter(|member| is_silent(*member)).collect();
     let Some(leader_state) = &mut replica.leader_state else { return };
-    leader_state.own_frames.begin(silent, now, now + timing.own_frames_last());
+    leader_state.separate_frames.begin(silent, now, now + timing.separate_frames_last());
 }
 
 /// Splits the messages of a turn: what several members receive, in the order of the log, and the others.
@@ -71,10 +71,10 @@ fn share(
     messages: Vec<(RaftId, RaftMessage)>,
     replica: &Replica,
 ) -> (Vec<Shared>, Vec<(RaftId, RaftMessage)>) {
-    let has_own_frames =
-        |member| replica.leader_state.as_ref().is_none_or(|state| state.own_frames.has(member));
+    let gets_separate_frames =
+        |member| replica.leader_state.as_ref().is_none_or(|state| state.separate_frames.has(member));
     let mut counts: BTreeMap<Content, usize> = BTreeMap::new();
-    let may_share = messages.iter().filter(|(to, _)| !has_own_frames(*to));
+    let may_share = messages.iter().filter(|(to, _)| !gets_separate_frames(*to));
     for content in may_share.filter_map(|(_, message)| content(message)) {
         *counts.entry(content).or_default() += 1;
     }
@@ -89,7 +89,8 @@ fn share(
     let mut shared: BTreeMap<Content, Shared> = BTreeMap::new();
     let (mut alone, mut has_own) = (Vec::new(), BTreeSet::new());
     for (to, message) in messages {
-        let content = content(&message).filter(|content| counts.contains_key(content) && !has_own_frames(to));
+        let content =
+            content(&message).filter(|content| counts.contains_key(content) && !gets_separate_frames(to));
         let is_append = message.kind == RaftKind::Append;
         // What a member receives alone leaves after what it shares, and its appends must keep their order.
         match content {

@@ -56,7 +56,7 @@ impl SnapshotSchedule {
         self.is_wanted = true;
     }
 
-    /// No snapshot of this node's state is to be taken.
+    /// The node has diverged, and takes no snapshot of its state.
     pub(super) fn want_nothing(&mut self) {
         (self.is_wanted, self.pending) = (false, None);
     }

@@ -1,6 +1,6 @@
 //! Takes snapshots, and compacts the log that they cover (paper §7).
 //!
-//! When one is due is `snapshot_schedule.rs`; sending and receiving is `snapshot_transfers.rs`.
+//! `snapshot_schedule.rs` decides when one is due; `snapshot_transfers.rs` sends and receives them.
 
 use bytes::Bytes;
 
@@ -18,8 +18,8 @@ pub(super) fn take(replica: &mut Replica, batch: &mut Vec<Delivery>) {
     let last = replica.group.log().snapshot();
     // A leader's snapshot may be in the log already, and not delivered yet.
     let entries = replica.delivered_index.saturating_sub(last.position.index);
-    // What a snapshot covers has to be durable: raft-rs knows of nothing else as applied, and the log is cut behind
-    // it.
+    // The entries that a snapshot covers must be durable: raft-rs counts only durable entries as applied, and the log
+    // is cut behind the snapshot.
     let is_saved = replica.delivered_index <= replica.group.saved_index();
     if replica.divergence.is_diverged()
         || !is_saved
@@ -101,7 +101,7 @@ impl Replica {
         Some(self.keep_record(snapshot, SnapshotRecord { position: snapshot.position, image }))
     }
 
-    /// Where a snapshot has to be that would make the log shorter; `None` while it is short enough.
+    /// The index at which a snapshot would shorten the log; `None` while the log is short enough.
     pub(super) fn wants_leaders_snapshot(&self) -> Option<u64> {
         let kept = self.group.log().snapshot().position.index;
         let entries = self.delivered_index.saturating_sub(kept);

@@ -1,12 +1,11 @@
 //! Distinguishes the processes of one incarnation: of several copies of a directory at most one is accepted, and none
-//! that is older than the cluster knows.
+//! that lacks what the cluster knows about it.
 //!
-//! A copy has the incarnation, the log and the votes of a member, but not what that member did
-//! since: counting it would count a vote twice, or an entry that does not exist (paper §5.2, Figure 2). Therefore every
-//! frame names the start of its incarnation. A start that continues the last one is accepted immediately if that one is
-//! silent. Otherwise all processes of the incarnation are queried: a directory that does not know the last start is an
-//! older copy and stops by itself, and one whose predecessor also answers is refused. The leader records the starts in
-//! the log.
+//! A copy has the incarnation, the log and the votes of a member, but not what that member did since: counting it
+//! would count a vote twice, or an entry that does not exist (paper §5.2, Figure 2). Therefore every frame names the
+//! start of its incarnation. A start that continues the last one is accepted immediately if that one is silent.
+//! Otherwise all processes of the incarnation are queried: a directory that does not know the last start is an older
+//! copy and stops, and one whose predecessor also answers is refused. The leader records the starts in the log.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! Compares the hashes of all members' states, on the leader, and finds those that differ from a majority of the voters.
 //!
-//! What is sent is `checks.rs`.
+//! `checks.rs` sends the messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 /// What a leader knows about the time.
 #[derive(Debug, Default)]
 pub(super) struct TimerWatch {
-    /// JavaScript's clock has reached this.
+    /// The last time that JavaScript's clock reported.
     pub(super) at: u64,
     /// The time for which JavaScript waits, as last notified; `None`: it waits for none.
     pub(super) reported: Option<u64>,

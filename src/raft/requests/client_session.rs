@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::raft::events::Perform;
 use crate::raft::wire::message::{Outcome, RequestItem, Requests};
 
-/// The unanswered requests that may be with the leader, so that a burst floods neither it nor the channel.
+/// The limit of unanswered requests that are sent, so that a burst floods neither the leader nor the channel.
 const WINDOW_BYTES_MAX: usize = 4 << 20;
 const WINDOW_REQUESTS_MAX: usize = 32_768;
 /// The approximate size of a frame with requests.

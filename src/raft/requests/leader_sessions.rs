@@ -83,7 +83,7 @@ struct Observation {
     outcomes: Vec<(RequestId, Outcome)>,
 }
 
-/// An outcome that may be reported to its origin now.
+/// An outcome that the leader may report to its origin now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueOutcome {
     pub id: RequestId,

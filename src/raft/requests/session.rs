@@ -1,5 +1,4 @@
-//! What a leader has of one origin in its term: the requests that wait for evaluation, and the outcomes of evaluated
-//! ones.
+//! The requests of one origin in a leader's term: those that wait for evaluation, and the outcomes of evaluated ones.
 //!
 //! Used only by `leader_sessions.rs`, which decides which origin is next.
 
@@ -14,12 +13,12 @@ use crate::raft::wire::message::Outcome;
 
 /// Evaluation for an origin pauses while its unacknowledged outcomes take more than this.
 const KEPT_OUTCOME_BYTES_MAX: usize = 4 << 20;
-/// What the leader has of one origin in this term.
+/// The requests and outcomes of one origin in this term.
 #[derive(Debug, Default)]
 pub struct Session {
     pub(super) start: u64,
     pub(super) floor: u64,
-    /// Everything that the origin waits for up to here has arrived.
+    /// All pending requests of the origin up to this sequence number have arrived.
     pub(super) received: u64,
     /// Not evaluated yet, in the order of the calls.
     pub(super) waiting: VecDeque<Evaluation>,

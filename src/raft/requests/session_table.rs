@@ -49,7 +49,7 @@ pub enum ApplyResult {
 pub enum RequestStatus<'a> {
     /// Nothing: it may be evaluated.
     New,
-    /// It is in the state as this action.
+    /// The state contains this action of it.
     Applied(&'a Bytes),
     /// It was evaluated before an action that is applied, and became no entry.
     Observed(&'a Outcome),

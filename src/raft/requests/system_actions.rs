@@ -20,7 +20,7 @@ pub(super) struct SystemActions {
     evaluating: Vec<SystemAction>,
     /// Appended and not applied, with their indexes.
     appended: VecDeque<(u64, SystemAction)>,
-    /// JavaScript stopped before the last of them.
+    /// JavaScript stopped before it had evaluated all of them.
     is_cut: bool,
     /// Timers whose method this leader lacks: another leader may have it. At most as many as there are timers.
     stalled: BTreeSet<(Arc<str>, u64)>,

@@ -22,7 +22,7 @@ const WINDOW_CHUNKS: usize = 4;
 const HELD_BYTES_MAX: usize = WINDOW_CHUNKS * CHUNK_BYTES;
 /// The number of parts behind the first gap that are acknowledged; the others may be sent again.
 const PARTS_REPORTED_MAX: usize = 16;
-/// No image of ours is larger: the address space of JavaScript has no room for such a state.
+/// The limit of an image: the address space of JavaScript has no room for a larger state.
 const IMAGE_BYTES_MAX: u64 = 32 << 30;
 
 /// A snapshot in flight to a member.
@@ -67,11 +67,11 @@ pub struct Transfer {
 struct Sent {
     end: usize,
     flight: Flight,
-    /// It counts as in flight.
+    /// Whether it counts as in flight.
     flies: bool,
-    /// The receiver keeps it.
+    /// Whether the receiver has it.
     is_held: bool,
-    /// It is not known which of several an acknowledgement answers.
+    /// It was sent several times, so an acknowledgement does not show which one arrived.
     is_repeated: bool,
 }
 
@@ -86,7 +86,7 @@ pub enum SnapshotReason {
     Restoration,
 }
 
-/// What a tick does to a transfer.
+/// What a transfer does after a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
     Waits,
@@ -290,12 +290,12 @@ pub enum Received {
     Part,
     /// All of it.
     Whole { snapshot: Box<Snapshot>, image: Bytes },
-    /// The parts are no snapshot: the sender begins again, with another number.
+    /// The parts are not a snapshot: the sender starts over, with another number.
     Broken,
 }
 
 impl Reception {
-    /// Of a transfer of the leader of `term`.
+    /// The reception of a transfer of the leader of `term`.
     pub fn new(from: Incarnation, transfer: u64, term: u64) -> Self {
         Self {
             from,
@@ -327,7 +327,7 @@ impl Reception {
         (self.transfer, self.bytes.len() as u64)
     }
 
-    /// How far it is, for people.
+    /// The progress, as text.
     pub fn describe(&self) -> String {
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
         let (here, total) = (self.bytes.len() + self.held_bytes(), self.total);
@@ -392,7 +392,7 @@ impl Reception {
         let here = self.bytes.len() as u64;
         if chunk.offset > here {
             injected_bug!(DropsWhatComesEarly, return);
-            // The sender keeps to the window; this limits what a forged chunk may take.
+            // A correct sender stays within the window; this limits the memory that forged chunks can take.
             if end - here <= HELD_BYTES_MAX as u64 && chunk.bytes.len() > self.held_from(chunk.offset) {
                 self.held.insert(chunk.offset, chunk.bytes.clone());
             }

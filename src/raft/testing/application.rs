@@ -113,13 +113,13 @@ pub struct Application {
     pub method_throws: bool,
     pub miscounts: bool,
     pub refuses_snapshots: bool,
-    /// Its state is large: a hash comes with a later batch, after so many.
+    /// Its state is large: a hash comes with a later batch, after this many.
     pub hash_batches: usize,
     /// The hashes that are being computed, and the number of batches until then.
     hashing: VecDeque<(usize, Hashed)>,
-    /// Its state takes so many bytes more in a snapshot.
+    /// Its state takes this many bytes more in a snapshot.
     pub ballast: usize,
-    /// Its state is large: a snapshot comes with a later batch, after so many.
+    /// Its state is large: a snapshot comes with a later batch, after this many.
     pub snapshot_batches: usize,
     /// The snapshot that is being taken, and the number of batches until then.
     snapshotting: Option<(usize, TakenSnapshot)>,
@@ -135,7 +135,7 @@ pub struct Application {
     pub warnings: Vec<Warning>,
     /// The methods that were evaluated here, in order.
     pub evaluated: Vec<String>,
-    /// It stops in the next batch after so many evaluations, as a façade whose time is over.
+    /// It stops in the next batch after this many evaluations, as a façade whose time is over.
     pub evaluations_max: Option<usize>,
     pub is_caught_up: bool,
     pub is_closing: bool,

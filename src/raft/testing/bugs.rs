@@ -25,7 +25,7 @@ pub enum Bug {
     AcknowledgesBeforeCommit,
     /// A vote, or an append's receipt, leaves before it is durable.
     AnswersBeforeSaving,
-    /// raft-rs is not told that a snapshot has arrived.
+    /// raft-rs is not notified that a snapshot has arrived.
     ReportsNoSnapshot,
     /// All confirmations of leadership have one number.
     ReusesReadContext,
@@ -45,7 +45,7 @@ pub enum Bug {
     AppliesBeforeCommit,
     /// A request that is repeated within a term is evaluated again.
     EvaluatesTwice,
-    /// An error is told before what its method saw is committed.
+    /// An error is reported before what its method saw is committed.
     RefusesBeforeCommit,
     /// The guard believes only members, whatever they say.
     GuardAdmitsMembersOnly,
@@ -71,7 +71,7 @@ pub enum Bug {
     ConfirmsWithoutVote,
     /// A leader transfers leadership to a member that it removes.
     HandsOverToRemoved,
-    /// A node that was told that its state differs, and restored, believes it again when it is told again.
+    /// A node that was informed that its state differs, and restored, accepts a repetition of that report.
     RemembersComparedState,
     /// With every hash that comes the leader tells all that differ.
     TellsDisagreementAgain,

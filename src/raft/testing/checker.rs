@@ -27,7 +27,7 @@ pub struct Checker {
     checked: BTreeMap<String, usize>,
     /// The cluster that each node's JavaScript knows to be in, and how often it had moved: it hears later than the
     /// core.
-    told: BTreeMap<String, (ClusterUuid, usize)>,
+    reported: BTreeMap<String, (ClusterUuid, usize)>,
     logs: Logs,
     /// StoredState clusters whose survivor's log was not looked at yet.
     unlisted: BTreeSet<ClusterUuid>,
@@ -107,7 +107,7 @@ impl Checker {
     pub fn forget(&mut self, name: &str) {
         self.last.remove(name);
         self.checked.remove(name);
-        self.told.remove(name);
+        self.reported.remove(name);
         self.logs.forget(name);
     }
 
@@ -204,8 +204,8 @@ impl Checker {
         let checked = self.checked.insert(name.to_string(), application.applied.len()).unwrap_or(0);
         let new = &application.applied[checked..];
         let moves = application.moves();
-        let told = self.told.get(name).copied();
-        let left = match told {
+        let reported = self.reported.get(name).copied();
+        let left = match reported {
             _ if !is_told => new.len(),
             Some((former, before)) if before != moves => {
                 // What was under way when it left comes before the state that it joined with. It got none if it took back
@@ -218,13 +218,13 @@ impl Checker {
             _ => 0,
         };
         let (before, after) = new.split_at(left);
-        for (cluster, part) in [(told.map(|(cluster, _)| cluster), before), (Some(cluster), after)] {
+        for (cluster, part) in [(reported.map(|(cluster, _)| cluster), before), (Some(cluster), after)] {
             let Some(cluster) = cluster.filter(|cluster| !cluster.is_none()) else { continue };
             let sequence = self.sequences.entry(cluster).or_default();
             part.iter().for_each(|applied| sequence.check(name, applied));
         }
         if is_told {
-            self.told.insert(name.to_string(), (cluster, moves));
+            self.reported.insert(name.to_string(), (cluster, moves));
         }
     }
 

@@ -29,7 +29,7 @@ pub struct Network {
     pub loss: u64,
     /// Of 100 frames, so many arrive twice.
     pub repeats: u64,
-    /// A frame takes up to so many ticks.
+    /// A frame takes up to this many ticks.
     pub delay_ticks_max: u64,
     /// Of 100 frames, so many take up to [`STRAGGLER_TICKS_MAX`] instead: long enough to outlive a leader.
     pub stragglers: u64,
@@ -67,7 +67,7 @@ pub struct Cluster {
     /// Frames in flight, by arrival, then by order of sending.
     pub frames: BTreeMap<(u64, u64), Sent>,
     pub checker: Checker,
-    /// Nodes are told of ticks as by a driver: all that have passed, when they want to be told or hear something.
+    /// Nodes get ticks as from a driver: all that have passed, when they are due or an input arrives.
     pub rests: bool,
     /// Groups may hibernate, as in a process of many stores.
     pub hibernates: bool,
@@ -125,7 +125,7 @@ pub struct Replica {
     /// Of [`RATE`]: how fast the clock goes, and how far it is into a tick.
     pub rate: u64,
     clock: u64,
-    /// Ticks that have passed and were not told.
+    /// Ticks that have passed and were not delivered.
     untold: u64,
     /// To Redis.
     pub link: Link,

@@ -18,7 +18,7 @@ pub struct Connections {
     break_off: bool,
 }
 
-/// Of so many ticks, one ends a connection.
+/// Of this many ticks, one ends a connection.
 const ENDS_EVERY_TICKS: u64 = 150;
 
 impl Connections {

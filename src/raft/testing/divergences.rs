@@ -1,6 +1,4 @@
-//! Tells, one by one, what happens to a cluster in which one node's state is not to be trusted.
-
-use bytes::Bytes;
+//! Scenarios, step by step, of a cluster in which one node's state is not to be trusted.
 
 use super::bugs::{Bug, assert_back_is_noticed};
 use super::cluster::{Network, Sent};
@@ -205,24 +203,24 @@ fn a_disagreement_is_told_twice(seed: u64) -> usize {
         let name = scenario.followers().remove(0);
         scenario.cluster.replicas.get_mut(&name).expect("it runs").application.miscounts = true;
         scenario.cluster.perform(&name, "append", "x/1");
-        let mut told: Vec<Sent> = Vec::new();
+        let mut reports: Vec<Sent> = Vec::new();
         scenario.cluster.trace = Some(Vec::new());
         for _ in 0..2_000 {
             let disagrees = |sent: &&Sent| describe_frame("a", "b", &sent.bytes).contains("Disagrees");
             for sent in scenario.cluster.frames.values().filter(disagrees) {
-                if !told.iter().any(|known| known.bytes == sent.bytes) {
-                    told.push(sent.clone());
+                if !reports.iter().any(|known| known.bytes == sent.bytes) {
+                    reports.push(sent.clone());
                 }
             }
             scenario.ticks(1);
         }
         let trace = scenario.cluster.trace.take().expect("it was switched on");
         let count = trace.iter().filter(|line| line.contains("Disagrees")).count();
-        assert_eq!(count, 1, "the fifth hash may come late: it is told once");
+        assert_eq!(count, 1, "the fifth hash may come late: it is reported once");
         scenario
             .until("it is restored", |scenario| !scenario.cluster.replicas[&name].application.is_diverged);
-        repeated += told.len();
-        for sent in told {
+        repeated += reports.len();
+        for sent in reports {
             scenario.cluster.deliver(sent);
         }
         for _ in 0..1_000 {
@@ -288,7 +286,7 @@ fn a_word_of_a_state_that_a_node_did_not_report_accuses_no_one() {
         }
         assert!(round < 20, "{hashes:?}");
     }
-    let [(older, former), .., (newest, hash)] = hashes[..] else { panic!("it told of {hashes:?}") };
+    let [(older, former), .., (newest, hash)] = hashes[..] else { panic!("it reported {hashes:?}") };
     assert!(older < newest && former != hash);
     let status = scenario.cluster.statuses()[&name].clone();
     let from = scenario.cluster.replicas[&leader].incarnation.expect("it runs");
@@ -306,27 +304,15 @@ fn a_word_of_a_state_that_a_node_did_not_report_accuses_no_one() {
         scenario.cluster.replicas[&name].application.is_diverged
     };
     assert!(!says(older, former), "it is late");
-    assert!(!says(newest, former) && !says(older, hash), "it never told that");
+    assert!(!says(newest, former) && !says(older, hash), "it never reported that");
     assert!(says(newest, hash));
 }
 
-/// Its leader tells it to lead.
+/// Its leader transfers leadership to it.
 fn takes_no_leadership(scenario: &mut Scenario, name: &str) {
     let leader = scenario.leader().expect("it leads");
     let status = scenario.cluster.statuses()[name].clone();
-    let message = RaftMessage {
-        kind: RaftKind::TimeoutNow,
-        term: status.term,
-        log_term: 0,
-        index: 0,
-        entries: Vec::new(),
-        commit: 0,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        context: Bytes::new(),
-        asks: false,
-    };
+    let message = RaftMessage::new(RaftKind::TimeoutNow, status.term, 0);
     let from = scenario.cluster.replicas[&leader].incarnation.expect("it runs");
     let (to, messages) = (Some(status.incarnation), vec![Message::Raft(message)]);
     let frame = Frame {

@@ -22,7 +22,7 @@ pub struct Echo {
 }
 
 pub struct Echoes {
-    /// After so many of a thousand frames one of the kept is sent again.
+    /// After this many of a thousand frames one of the kept is sent again.
     per_mille: u64,
     kept: Vec<Echo>,
     seen: u64,

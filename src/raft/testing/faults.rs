@@ -129,7 +129,7 @@ impl Fault {
 pub const RATE: u64 = 100;
 const RATE_MIN: u64 = 80;
 const RATE_MAX: u64 = 125;
-/// Redis is away for up to so many ticks: 2 s.
+/// Redis is away for up to this many ticks: 2 s.
 const OUTAGE_TICKS_MAX: u64 = 200;
 
 impl Run {

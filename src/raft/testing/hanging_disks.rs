@@ -43,7 +43,7 @@ pub fn a_leader_gives_way(seed: u64) {
     assert!(next.is_some(), "no node with a disk that answers leads: {:#?}", scenario.cluster.statuses());
     assert!(is_served_within(&mut scenario, &quick[0], GAP_TICKS_MAX), "the quick followers are not served");
     scenario.ticks(500);
-    assert_eq!(slow_warnings(&scenario, &leader), 1, "it is told once");
+    assert_eq!(slow_warnings(&scenario, &leader), 1, "it is reported once");
     assert!(quick.iter().all(|name| slow_warnings(&scenario, name) == 0));
     hang(&mut scenario, &leader, false);
     slow.iter().for_each(|name| hang(&mut scenario, name, false));
@@ -112,7 +112,7 @@ fn end_hang(scenario: &mut Scenario, hung: &str, loses_power: bool, acknowledged
     scenario.serve();
     for name in scenario.names() {
         for action in acknowledged {
-            assert!(scenario.holds(&name, action), "{name} lacks `{action}`, which {hung} was told is kept");
+            assert!(scenario.holds(&name, action), "{name} lacks `{action}`, which {hung} has acknowledged");
         }
     }
 }

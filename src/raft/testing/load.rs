@@ -91,7 +91,7 @@ fn several_performs_that_take_long_change_the_leader_once() {
 }
 
 #[test]
-fn whoever_performs_little_does_not_wait_for_whoever_performs_much() {
+fn a_node_with_few_calls_does_not_wait_for_one_with_many() {
     let mut scenario = Scenario::found(30, 3, |_| {});
     scenario.serve();
     set_cost(&mut scenario, 10 * MILLISECOND);

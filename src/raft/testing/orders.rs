@@ -18,7 +18,7 @@ fn pause(scenario: &mut Scenario, name: &str, is_paused: bool) {
     scenario.cluster.replicas.get_mut(name).expect("it runs").is_paused = is_paused;
 }
 
-/// The leader of a cluster of so many voters.
+/// The leader of a cluster of this many voters.
 fn size(scenario: &Scenario) -> Option<usize> {
     scenario
         .cluster

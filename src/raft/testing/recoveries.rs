@@ -191,7 +191,7 @@ pub(super) fn a_survivor_loses_its_power(k: u64) {
     scenario.cluster.frames.clear();
     let name = scenario.start_anew("n0", Some(disk));
     let is_successor = scenario.status(&name).cluster != former;
-    assert!(is_successor || !was_recovered && leads_as == former, "tick {k}: it was told as recovered");
+    assert!(is_successor || !was_recovered && leads_as == former, "tick {k}: it was reported as recovered");
     if !is_successor {
         scenario.recover_on(&name);
     }
@@ -265,7 +265,7 @@ pub(super) fn a_majority_thaws(seed: u64) {
     scenario.pause(&frozen, false);
     let thawed: Vec<_> = frozen.iter().map(|name| (name, scenario.append(name))).collect();
     scenario.until("one cluster is left", |scenario| scenario.leader().is_some());
-    scenario.until("all is told", |scenario| {
+    scenario.until("all is reported", |scenario| {
         thawed.iter().all(|(name, (sequence, _))| scenario.end(name, *sequence).is_some())
     });
     scenario.serve();
@@ -561,7 +561,7 @@ fn a_promise_goes_on_to_a_better_survivor_that_is_heard_later() {
         scenario.cluster.cuts.insert((less.clone(), more.clone()));
         scenario.ticks(100);
         scenario.cluster.cuts.clear();
-        scenario.until("it is told", |scenario| {
+        scenario.until("it is reported", |scenario| {
             scenario.is_recovered(&more, first) && scenario.leader().is_some()
         });
         assert!(scenario.has_warned(&best, |warning| matches!(warning, Warning::Recovered { .. })));

@@ -364,17 +364,9 @@ pub(super) fn a_learner_hears_its_leader_campaign(seed: u64) {
     let leader = scenario.cluster.replicas[&scenario.leader_among(4).expect("it leads")].incarnation;
     scenario.cluster.cut_apart(|_, _| true);
     let message = RaftMessage {
-        kind: RaftKind::RequestPreVote,
-        term: learner.term + 1,
         log_term: learner.term,
-        index: learner.last_index + 1,
         commit: learner.commit_index,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        context: Bytes::new(),
-        entries: Vec::new(),
-        asks: false,
+        ..RaftMessage::new(RaftKind::RequestPreVote, learner.term + 1, learner.last_index + 1)
     };
     for _ in 0..20 {
         scenario.ticks(40);

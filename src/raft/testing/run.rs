@@ -1,4 +1,4 @@
-//! One run of a simulated cluster: its clients, what they were told, and whether that was true.
+//! One run of a simulated cluster: its clients, the outcomes that they got, and whether these were true.
 //!
 //! The simulations say what happens to it; `faults.rs` holds what several of them do to it.
 
@@ -28,7 +28,7 @@ pub const SESSION_TICKS: u64 = 150;
 /// What makes an action larger, and is no part of its name.
 pub const PADDING: &str = "#";
 
-/// One run: a cluster, its clients, and what they were told.
+/// One run: a cluster, its clients, and the outcomes that they got.
 pub struct Run {
     pub cluster: Cluster,
     pub size: usize,
@@ -36,7 +36,7 @@ pub struct Run {
     ends: BTreeMap<(String, u64), End>,
     /// Processes that left with grace, that started over as new members, or whose reducer threw.
     pub excused: BTreeSet<String>,
-    /// The highest index of an action of each cluster that any node was told is kept.
+    /// The highest index of an action of each cluster that any node acknowledged.
     acknowledged: BTreeMap<ClusterUuid, u64>,
     commit_index_max: u64,
     /// What a `sync` must bring: (process, ticket) → the index acknowledged before.
@@ -150,8 +150,8 @@ impl Run {
                         "{name}'s perform {number} ended {end}, but it neither closed nor started over"
                     );
                     let count_max = usize::from(*end == End::Unknown);
-                    let is_told_right = count <= count_max || made.method == "unlock";
-                    assert!(is_told_right, "`{}` was told as {end} and is there {count} times", made.action);
+                    let is_outcome_right = count <= count_max || made.method == "unlock";
+                    assert!(is_outcome_right, "`{}` ended as {end} and is there {count} times", made.action);
                 }
             }
         }
@@ -197,7 +197,7 @@ impl Run {
             }
         }
         was_held |= holder.is_some();
-        assert!(was_held, "`{}` was refused, but nobody held the lock meanwhile", made.action);
+        assert!(was_held, "`{}` was refused, but no owner held the lock meanwhile", made.action);
     }
 
     pub fn perform(&mut self, name: &str) {
@@ -228,7 +228,7 @@ impl Run {
         self.note_ends();
     }
 
-    /// Now and then, up to so many bytes more; small sizes are as frequent as large ones.
+    /// Now and then, up to this many bytes more; small sizes are as frequent as large ones.
     fn padding(&mut self, bytes_max: usize) -> String {
         let (is_large, bytes) = (self.cluster.roll(40) == 0, 1 << self.cluster.roll(21));
         let is_large = is_large && self.cluster.is_large && Fault::Sizes.strikes();

@@ -96,7 +96,7 @@ impl Scenario {
         name
     }
 
-    /// Its machine loses its power, with so many of the writes that were in flight.
+    /// Its machine loses its power, with this many of the writes that were in flight.
     pub fn crash(&mut self, name: &str, kept: usize) -> Option<Disk> {
         let disk = self.cluster.crash(name).and_then(|replica| replica.disk);
         disk.map(|disk| disk.crash(kept))

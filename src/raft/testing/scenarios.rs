@@ -54,7 +54,7 @@ impl Scenario {
             .then(|| leader.0.clone())
     }
 
-    /// The leader of a cluster with so many members, regardless of other running nodes.
+    /// The leader of a cluster with this many members, regardless of other running nodes.
     pub fn leader_among(&self, count: usize) -> Option<String> {
         let statuses = self.cluster.statuses();
         let mut leaders = statuses.iter().filter(|(_, status)| status.role == Role::Leader);
@@ -361,7 +361,7 @@ fn a_lost_quorum_is_told_and_what_is_left_goes_on_only_when_it_is_told_to() {
         assert!(scenario.leader().is_none(), "no node continues by itself");
         assert_eq!(scenario.cluster.statuses()[&survivors[0]].missing.len(), 3);
 
-        // Both are told at once: they agree on one.
+        // Both are ordered at once: they agree on one.
         let tickets: Vec<u64> = survivors
             .iter()
             .map(|name| scenario.cluster.operation(name, Operation::Recover, 1_000))

@@ -88,7 +88,7 @@ impl Script {
         Ok(())
     }
 
-    /// The oldest frame from one node to another but for so many.
+    /// The oldest frame from one node to another but for this many.
     fn take_frame(&mut self, from: &str, to: &str, number: usize) -> Option<Sent> {
         let frames = self.cluster.frames.iter();
         let mut keys = frames.filter(|(_, sent)| sent.from == from && sent.to == to).map(|(key, _)| *key);

@@ -18,7 +18,7 @@ const SALT: u64 = 0x736c_6f77_6469_736b;
 pub struct SlowDisks {
     /// Of sixteen seeds eight have none.
     is_absent: bool,
-    /// In so many of a thousand ticks a disk begins to hang.
+    /// In this many of a thousand ticks a disk begins to hang.
     per_mille: u64,
     /// Until when each of them hangs.
     until: BTreeMap<String, u64>,

@@ -76,16 +76,16 @@ impl Slow {
     /// Writes until `name` has everything; after how many ticks.
     fn bring_in(&mut self, name: &str) -> u64 {
         let mut ticks = 0;
-        let mut told = std::collections::BTreeSet::new();
+        let mut texts = std::collections::BTreeSet::new();
         while !self.is_level(name) {
             ticks += 1;
             assert!(ticks < 6_000, "it never has everything: {:#?}", self.scenario.cluster.statuses());
             self.write();
             self.scenario.ticks(1);
-            told.extend(self.status(name).waiting_for);
+            texts.extend(self.status(name).waiting_for);
         }
-        assert!(told.iter().filter(|text| text.contains("receiving the state: ")).count() >= 4, "{told:?}");
-        assert!(!told.iter().any(|text| text.contains("anew")), "{told:?}");
+        assert!(texts.iter().filter(|text| text.contains("receiving the state: ")).count() >= 4, "{texts:?}");
+        assert!(!texts.iter().any(|text| text.contains("anew")), "{texts:?}");
         ticks
     }
 

@@ -36,7 +36,7 @@ pub struct Frame {
     pub messages: Vec<Message>,
 }
 
-/// The nodes that a frame is meant for. All others ignore it, even if their channel delivers it to them.
+/// The nodes that a frame is meant for. All other nodes ignore it, even if their channel delivers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Receivers {
     All,
@@ -63,7 +63,7 @@ impl Receivers {
         }
     }
 
-    /// Where the channel takes the frame.
+    /// The target of the frame for the channel.
     pub fn target(&self) -> Target {
         match self {
             Self::One(incarnation) => Target::One(*incarnation),
@@ -88,7 +88,7 @@ pub struct Started {
 /// Why bytes are not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// Not ours at all, or damaged in flight.
+    /// Not a frame of conflux, or damaged in flight.
     NoFrame,
     /// A frame of another version of the protocol.
     OtherVersion(u8),
@@ -137,7 +137,7 @@ impl Frame {
         Self::decode_if(bytes, |_| true).map(|frame| frame.expect("every frame is wanted"))
     }
 
-    /// Decodes a frame if its receivers are accepted; `None` if not. What is meant for other nodes costs little.
+    /// Decodes a frame if its receivers are accepted; `None` if not. A frame for other nodes costs little.
     pub fn decode_if(
         bytes: &[u8],
         accepts: impl FnOnce(&Receivers) -> bool,
@@ -155,7 +155,7 @@ impl Frame {
         let Some((header, messages)) = rest.split_at_checked(LENGTH_BYTES + length) else {
             return Err(Malformed::NoFrame);
         };
-        // Damage may make the receivers look like others: then a frame is lost, as damaged ones are.
+        // Damage may change the receivers: then the frame is lost, like any damaged frame.
         let (cluster, from, start, to) = decode(&header[LENGTH_BYTES..])?;
         if !accepts(&to) {
             return Ok(None);

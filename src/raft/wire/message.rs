@@ -1,7 +1,7 @@
 //! The messages between nodes, grouped by the part of the core that handles them.
 //!
 //! The position of a variant is its encoding: new ones are added at the end. A message of a group takes one byte more
-//! than one that stands alone, so what each call and each heartbeat sends stands alone.
+//! than one that stands alone, so the messages of each call and each heartbeat stand alone.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ pub enum StartMessage {
     Refused { start: Start, why: Refused },
 }
 
-/// What members are, and whether they stay.
+/// The properties of members, and whether they stay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum MembershipMessage {
     /// A member's version and application: sent to all when a leader appears, and to new members. `asks`: answer with
@@ -96,7 +96,7 @@ pub enum MembershipMessage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SnapshotMessage {
     Chunk(Chunk),
-    /// "Of this transfer I have so many bytes, and these parts behind them"; all of them: the snapshot is installed.
+    /// "Of this transfer I have this many bytes, and these parts behind them"; all of them: the snapshot is installed.
     ChunkReceived {
         transfer: u64,
         bytes: u64,
@@ -148,7 +148,7 @@ pub enum LivenessMessage {
     AppProbeReply,
     /// From the leader to all: the silent members, and for how many ticks. The information survives a change of leader.
     Unreachable { members: Vec<(RaftId, u64)> },
-    /// From the leader to all: "have you not heard these members for so long?" Their sessions would end.
+    /// From the leader to all: "have you not heard these members for this long?" Their sessions would end.
     SilenceQuery { milliseconds: u64, members: Vec<RaftId> },
     /// "I have not heard these."
     SilenceReply { members: Vec<RaftId> },
@@ -362,6 +362,25 @@ pub struct RaftMessage {
     pub entries: Vec<WireEntry>,
     /// In an `Append` or `Heartbeat`: a learner answers it at once, like a voter, and not some time later.
     pub asks: bool,
+}
+
+impl RaftMessage {
+    /// A message that names only a term and an index.
+    pub fn new(kind: RaftKind, term: u64, index: u64) -> Self {
+        Self {
+            kind,
+            term,
+            log_term: 0,
+            index,
+            commit: 0,
+            commit_term: 0,
+            reject: false,
+            reject_hint: 0,
+            context: Bytes::new(),
+            entries: Vec::new(),
+            asks: false,
+        }
+    }
 }
 
 /// An entry of the log on the wire.

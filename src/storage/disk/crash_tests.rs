@@ -120,7 +120,7 @@ fn a_fault_of_the_device_at_any_operation_ends_the_storage_and_loses_nothing() {
         let machine = Machine::default();
         machine.fail(Fails::At(operation));
         let run = live(&machine);
-        // A fault while a file is closed harms nobody: what is in it is durable already.
+        // A fault while a file is closed does no harm: its content is durable already.
         machine.fail(Fails::Never);
         find(&machine, &run, &format!("operation {operation}"));
     }

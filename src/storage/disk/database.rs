@@ -1,7 +1,7 @@
 //! One replica in one redb file: executes writes, and reads the content back or reports its faults.
 //!
-//! Called by `mod.rs`. Every commit is synced once. Every opening verifies every page that counts, so that nothing is
-//! believed that was not written, and `header.rs` sees to it that nothing which was durable is taken back.
+//! Called by `mod.rs`. Every commit is synced once. Every opening verifies every page that counts, so that only data
+//! that was written is read, and `header.rs` prevents that a durable commit is taken back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -31,11 +31,11 @@ const STARTS_KEY: &str = "starts";
 /// 65 MiB would take 128, and this leaves room in a page of 1 MiB for what redb adds.
 const PART_BYTES: usize = (1 << 20) - (1 << 10);
 
-/// The core keeps the log in memory, so that nothing is read after the start.
+/// The core keeps the log in memory and reads nothing after the start.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// redb keeps the room of what was removed. A file that is larger than so many times what it holds, and this much, gives
-/// it back at a start: while a node runs, its writes would wait for that.
+/// redb keeps the space of removed data. At a start, a file is shrunk if it is more than this many times as large as
+/// its content, and larger than the minimum below: while a node runs, its writes would wait for that.
 const FILE_FACTOR_MAX: u64 = 3;
 const FILE_BYTES_KEPT: u64 = 16 << 20;
 
@@ -46,7 +46,7 @@ pub struct Database {
     head: Head,
 }
 
-/// Whose a file is, and which process opens it.
+/// The node that a file belongs to, and the process that opens it.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
     pub id: &'a str,
@@ -69,11 +69,11 @@ impl Database {
         Ok(database)
     }
 
-    /// Opens a file and gives back what it holds; the start number in it is raised already, and durable.
+    /// Opens a file and returns its content; the start number in it is already raised, and durable.
     ///
-    /// redb repairs what a crash left behind: its list of free pages, of which no content depends, and a commit that was
-    /// not durable yet, which is taken back. What counts is in pages under checksums: where one is damaged redb gives an
-    /// error, or panics, or wants to take back what is noted as durable, which the guard refuses.
+    /// redb repairs what a crash left behind: its list of free pages, on which no content depends, and a commit that
+    /// was not durable yet, which is taken back. What counts is in pages under checksums: where one is damaged redb
+    /// gives an error, or panics, or tries to take back a commit that is noted as durable, which `Guarded` refuses.
     pub fn open(file: Box<dyn StorageBackend>, owner: Owner) -> Result<(Self, StoredState), Fault> {
         let file_bytes = file.len()?;
         let (file, commits) = Guarded::check(file)?.map_err(Fault::damage)?;
@@ -82,7 +82,7 @@ impl Database {
             let recovered = read(&redb.begin_read()?, owner.id)?;
             Ok((redb, recovered))
         }));
-        // redb verifies what it reads, but not before every use of it: what makes it panic is damage too.
+        // redb verifies what it reads, but not before every use: a panic therefore means damage too.
         let (redb, (mut head, mut recovered)) = opened.unwrap_or_else(|panic| {
             Err(Fault::damage(format!("the database cannot be read: {}", said_by(&*panic))))
         })?;
@@ -202,7 +202,7 @@ impl Head {
     }
 }
 
-/// About how much the content takes in a file without gaps.
+/// The approximate size of the content in a file without gaps.
 fn needed_bytes(recovered: &StoredState) -> u64 {
     let entries = recovered.entries.iter().map(|entry| entry.data.len() + entry.context.len());
     (recovered.snapshot.image.len() + entries.sum::<usize>()) as u64
@@ -236,7 +236,7 @@ fn read(transaction: &ReadTransaction, id: &str) -> Result<(Head, StoredState), 
     let starts = match meta.get(STARTS_KEY)?.is_some() {
         true => record::decode_starts(&content(STARTS_KEY, Place::Starts)?)
             .ok_or_else(|| Fault::damage("`starts` cannot be read".into()))?,
-        // A version that did not keep them wrote the file.
+        // The file is from a version that did not store them.
         false => Vec::new(),
     };
     let recovered = StoredState {
@@ -283,8 +283,8 @@ fn read_entries(transaction: &ReadTransaction) -> Result<Vec<Entry>, Fault> {
     Ok(entries)
 }
 
-/// What holds of every log that was written, whatever the checksums say. The commit index may be behind the snapshot:
-/// it is saved only along with something else.
+/// Verifies what is true of every log that a node writes, even if all checksums match. The commit index may be behind
+/// the snapshot: it is saved only along with something else.
 fn check(recovered: &StoredState) -> Result<(), String> {
     let StoredState { snapshot: SnapshotRecord { position: snapshot, .. }, hard_state, .. } = recovered;
     let mut last = recovered.compacted;

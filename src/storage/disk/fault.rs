@@ -12,16 +12,16 @@ use redb::{
 
 use crate::error::Error;
 
-/// What is wrong, and so what can be done.
+/// What is wrong: each variant has its own remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Another has it open.
+    /// Another process has it open.
     InUse,
-    /// It holds what was never written, or no longer what was.
+    /// It contains data that was never written, or lacks data that was.
     Damaged(String),
     /// It was written by another version.
     Foreign(String),
-    /// It is another node's.
+    /// It belongs to another node.
     OtherNode { theirs: String, ours: String },
     /// The device or the file system refused.
     Device(String),
@@ -37,7 +37,7 @@ impl Fault {
         Self::Damaged(cause)
     }
 
-    /// `what` was done to the storage at `path` when it happened.
+    /// `what`: the operation on the storage at `path` that failed.
     pub fn into_error(self, what: &'static str, path: String) -> Error {
         match self {
             Fault::InUse => Error::StorageInUse { path },
@@ -55,7 +55,7 @@ impl Fault {
     }
 }
 
-/// What a caught panic says.
+/// The message of a caught panic.
 pub fn said_by(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
@@ -64,7 +64,7 @@ pub fn said_by(panic: &(dyn Any + Send)) -> String {
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // A file that ends early, or begins with something else, is not the device's doing.
+            // A file that ends early, or begins with other bytes, is damaged; the device works.
             ErrorKind::UnexpectedEof | ErrorKind::InvalidData => Self::Damaged(error.to_string()),
             _ => Self::Device(error.to_string()),
         }

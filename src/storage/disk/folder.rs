@@ -1,6 +1,6 @@
 //! What the disk storage needs from a file system: a few names in one directory.
 //!
-//! Used by `mod.rs`. What is done to the content of a file is redb's; here are its name and its owner.
+//! Used by `mod.rs`. redb reads and writes the content of a file; this module is about its name and its owner.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -12,12 +12,13 @@ use same_file::Handle;
 
 /// A directory, and the files in it by name. Renames and removals are durable after `sync` only.
 pub trait Folder: Send + 'static {
-    /// Makes the directory if it is missing, and takes it until this is dropped; false if somebody else has it.
+    /// Creates the directory if it is missing, and holds its lock until this is dropped; false if another process
+    /// holds it.
     fn acquire(&mut self) -> io::Result<bool>;
 
     fn holds(&self, name: &str) -> io::Result<bool>;
 
-    /// A new, empty file; one that has this name is emptied.
+    /// A new, empty file; an existing file with this name is emptied.
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
 
     fn open(&mut self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
@@ -26,7 +27,7 @@ pub trait Folder: Send + 'static {
     /// succeed.
     fn is_in_place(&self, name: &str) -> io::Result<bool>;
 
-    /// Nobody has the file open, and the new name is free.
+    /// The file must not be open, and the new name must be free.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     fn remove(&self, name: &str) -> io::Result<()>;
@@ -34,7 +35,7 @@ pub trait Folder: Send + 'static {
     /// All names are durable when this returns.
     fn sync(&self) -> io::Result<()>;
 
-    /// As an error names it.
+    /// The path for error messages.
     fn path(&self) -> String;
 }
 
@@ -42,13 +43,13 @@ pub trait Folder: Send + 'static {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// The lock goes with the process, also when that is killed; the file stays, and means nothing.
+    /// The lock ends with the process, even if that is killed; the file stays, and has no meaning.
     lock: Option<File>,
     /// The file that was opened last.
     opened: Option<Handle>,
 }
 
-/// Its own file, so that the database can be closed and renamed while the directory stays taken.
+/// A separate file, so that the database can be closed and renamed while the directory stays locked.
 const LOCK: &str = "conflux.lock";
 
 impl Directory {
@@ -125,8 +126,8 @@ fn backend(file: File) -> io::Result<Box<dyn StorageBackend>> {
     Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
 }
 
-/// Makes the directory, for its owner alone, and those above it as the process makes directories. An existing
-/// directory keeps its permissions.
+/// Creates the directory, accessible to its owner alone, and missing parents with the usual permissions of the
+/// process. An existing directory keeps its permissions.
 fn create_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -142,7 +143,7 @@ fn create_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A file that is created by these options is its owner's alone.
+/// A file that is created with these options is accessible to its owner alone.
 fn for_owner() -> OpenOptions {
     #[cfg_attr(not(unix), allow(unused_mut))]
     let mut options = OpenOptions::new();

@@ -7,12 +7,13 @@
 //! - One flipped bit in the flags takes the last commit back, and with it a vote, without an error. So every header is
 //!   written with that byte's complement in the padding next to it: both lie in one aligned word, which no disk writes by
 //!   halves. redb ignores the padding, and other programs can still read the file.
-//! - A commit in one phase is written and synced at once, where two phases sync twice, each as long as the disk takes. If
-//!   its pages fail their checksums redb takes the one before: the power went before the sync ended, or what was durable
-//!   is damaged, redb cannot tell. So once a sync has ended, the number of the commit that it made durable is noted behind
-//!   the header, and no header that takes back a noted commit is written, nor accepted from redb. The note itself is synced
-//!   along with the next commit. If the power goes before that, the note is of the commit before, or of this one: to lose
-//!   an acknowledged commit without an error takes that, and damage to just that commit.
+//! - A commit in one phase is written and synced at once, where two phases sync twice, each as long as the disk
+//!   takes. If its pages fail their checksums redb takes the one before; redb cannot distinguish a power failure
+//!   before the end of the sync from damage to a durable commit. So once a sync has ended, the number of the commit
+//!   that it made durable is noted behind the header, and no header that takes back a noted commit is written, nor
+//!   accepted from redb. The note itself is synced along with the next commit. If the power fails before that, the
+//!   note may still name the commit before: an acknowledged commit is lost without an error only if that happens and
+//!   this very commit is damaged.
 
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
@@ -50,8 +51,8 @@ pub struct Guarded {
 pub struct Commits(Arc<Mutex<Numbers>>);
 
 impl Commits {
-    /// The commit that counts was read and is whole, so that the next sync makes it, or the one after it, durable. Before,
-    /// redb may write the header of one that it takes back later.
+    /// The present commit was read and is complete, so the next sync makes it, or the one after it, durable. Before
+    /// that, redb may write the header of a commit that it takes back later.
     pub fn are_verified(&self) {
         self.with(|numbers| numbers.are_verified = true);
     }
@@ -65,9 +66,9 @@ impl Commits {
 #[derive(Debug, Default)]
 struct Numbers {
     are_verified: bool,
-    /// That of the last header that was written.
+    /// The number in the last header that was written.
     written: Option<u32>,
-    /// The last that is known to be durable.
+    /// The last number that is known to be durable.
     noted: Option<u32>,
 }
 
@@ -121,7 +122,7 @@ impl Guarded {
         Ok(())
     }
 
-    /// What was written last is durable.
+    /// Notes that the last write is durable.
     fn note(&self) -> io::Result<()> {
         let new = self.commits.with(|numbers| {
             numbers.written.filter(|_| numbers.are_verified && numbers.written != numbers.noted)
@@ -148,7 +149,7 @@ fn encode_note(number: u32) -> [u8; NOTE_BYTES] {
     (u64::from(number) | u64::from(!number) << 32).to_le_bytes()
 }
 
-/// A file that was made and never noted anything has no note.
+/// A new file has no note yet.
 fn decode_note(note: [u8; NOTE_BYTES]) -> Result<Option<u32>, String> {
     let word = u64::from_le_bytes(note);
     let (number, complement) = (word as u32, (word >> 32) as u32);
@@ -346,7 +347,7 @@ mod tests {
             crashed.write(0, &content).unwrap();
             let (guarded, _) = Guarded::check(Box::new(crashed.clone())).unwrap().unwrap();
             assert!(Builder::new().create_with_backend(guarded).is_err());
-            // Without a note nobody would know.
+            // Without the note this would not be detected.
             crashed.write(0, &content).unwrap();
             crashed.write(NOTE_OFFSET, &[0; NOTE_BYTES]).unwrap();
             let (guarded, _) = Guarded::check(Box::new(crashed)).unwrap().unwrap();

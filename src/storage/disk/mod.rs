@@ -1,7 +1,7 @@
 //! Keeps a replica in a directory: in one redb file, which is completed before it gets its name.
 //!
-//! Made by `js/`, called by the driver's storage thread. It deletes nothing that ever counted, and repairs no content:
-//! what is damaged is reported, with what to do.
+//! Made by `js/`, called by the driver's storage thread. It deletes no file that ever counted, and repairs no
+//! content: damage is reported, together with the remedy.
 //!
 //! | name | what it is |
 //! |---|---|
@@ -42,7 +42,7 @@ const CURRENT: &str = "conflux.redb";
 const NEXT: &str = "conflux.redb.next";
 const NEW: &str = "conflux.redb.new";
 
-/// What a node that never had a stored log calls its start.
+/// The start number of a node that never had a stored log.
 const FIRST_START: u64 = 1;
 
 /// The storage in a directory.
@@ -54,20 +54,21 @@ pub struct Disk {
     id: Arc<str>,
     /// Tells this process from others that open the directory, or a copy.
     nonce: u64,
-    /// Belongs to this process, not to a replica: no place that it takes may repeat a request id of an earlier start.
+    /// Belongs to this process, not to a replica: no replica that the process begins may repeat a request id of an
+    /// earlier start.
     start: u64,
-    /// Why nothing is done any more. A failed sync must not be retried: what the system could not write it may have
-    /// dropped, and then the next sync succeeds over a hole.
+    /// The error after which nothing is saved any more. A failed sync must not be retried: the system may have
+    /// dropped what it could not write, and the next sync would succeed although data is missing.
     failure: Option<Error>,
 }
 
 impl Disk {
-    /// Of the node with this id, over a directory, which need not exist. Nothing is touched before `load`.
+    /// The storage of the node with this id, in a directory that need not exist. Nothing is touched before `load`.
     pub fn new(path: impl Into<PathBuf>, id: impl Into<Arc<str>>) -> Self {
         Self::over(Directory::new(path.into()), id)
     }
 
-    /// Over anything that behaves like a directory.
+    /// The same over anything that behaves like a directory.
     pub(crate) fn over(folder: impl Folder, id: impl Into<Arc<str>>) -> Self {
         let folder = Box::new(folder);
         Self { database: None, folder, id: id.into(), nonce: 0, start: FIRST_START, failure: None }
@@ -82,7 +83,7 @@ impl Disk {
         Owner { id: &self.id, nonce: self.nonce }
     }
 
-    /// Does something to the storage; after an error nothing any more.
+    /// Runs an operation on the storage, unless an earlier one failed.
     fn attempt<T>(
         &mut self,
         what: &'static str,
@@ -115,14 +116,14 @@ impl Disk {
         Ok(Some(recovered))
     }
 
-    /// Brings to its end, or takes back, what a crash interrupted in `begin`.
+    /// Completes or reverts what a crash interrupted in `begin`.
     fn finish_names(&mut self) -> Result<(), Fault> {
         if !self.folder.holds(CURRENT)? && self.folder.holds(NEXT)? {
             // The former replica is set aside already, or there was none.
             self.folder.rename(NEXT, CURRENT)?;
             self.folder.sync()?;
         }
-        // Of a save that never ended: nothing rests on them.
+        // Left by a save that never ended: nothing depends on them.
         for name in [NEW, NEXT] {
             if self.folder.holds(name)? {
                 self.folder.remove(name)?;
@@ -149,7 +150,7 @@ impl Disk {
         self.folder.rename(NEXT, CURRENT)?;
         self.folder.sync()?;
         crash::point("after-rename");
-        // This raises the start number in the file: numbers may be left out, none may come again.
+        // This raises the start number in the file: numbers may be skipped, but never repeated.
         let (database, _) = Database::open(self.folder.open(CURRENT)?, self.owner())?;
         self.database = Some(database);
         Ok(())
@@ -165,7 +166,8 @@ impl Disk {
         )))
     }
 
-    /// Under which a former replica is set aside. An incarnation has one replica ever, but a directory may be put back.
+    /// The name under which a former replica is set aside. An incarnation has only one replica, but an older copy of
+    /// the directory may have been put back.
     fn free_name(&self, replica: ReplicaRecord) -> Result<String, Fault> {
         let mut number = 1;
         let mut name = format!("conflux-{}.redb", replica.incarnation);
@@ -191,7 +193,7 @@ impl Storage for Disk {
                 (None, Some(database)) => database.save(writes),
                 (None, None) => panic!("the first write of all begins no replica"),
             }?;
-            // Costs little beside a sync, and so nothing is ever acknowledged that no restart can find.
+            // Costs little compared with a sync, and guarantees that a restart finds whatever is acknowledged.
             disk.check_place()
         })
     }

@@ -60,7 +60,7 @@ pub fn open(place: Place, value: &[u8]) -> Option<&[u8]> {
     (u32::from_le_bytes(*checksum) == place.checksum(content)).then_some(content)
 }
 
-/// Everything that is kept but the entries and the snapshot's bytes.
+/// Everything that is stored, except for the entries and the bytes of the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     pub replica: ReplicaRecord,
@@ -155,7 +155,7 @@ impl Head {
     }
 }
 
-/// No more starts are kept: the newest.
+/// Only the newest starts are kept, at most this many.
 const STARTS_MAX: usize = 256;
 
 /// Adds the present start to those that are kept.

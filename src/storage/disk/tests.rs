@@ -100,7 +100,7 @@ fn a_snapshot_of_any_size_comes_back() {
         };
         disk.save(&[replaced]).unwrap();
         drop(disk);
-        // Compared without printing: on a failure, nobody wants to read megabytes.
+        // Compared without printing: a failure must not print megabytes.
         assert!(loaded(directory.path()).1.unwrap().snapshot == record, "{length} bytes");
     }
 }

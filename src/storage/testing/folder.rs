@@ -107,7 +107,7 @@ impl Machine {
         state.files[state.names[name]].now.clone()
     }
 
-    /// The power goes and comes back. Nobody may have a file open.
+    /// The power fails and returns. No file may be open.
     pub fn crash(&self, seed: u64) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut state = self.state();
@@ -209,7 +209,7 @@ impl State {
     }
 }
 
-/// The directory of a machine, in the hands of one process; it is free again when this is dropped.
+/// The directory of a machine, held by one process until this is dropped.
 #[derive(Debug)]
 pub struct MachineFolder {
     machine: Machine,

@@ -1,6 +1,6 @@
-//! The least storage there can be: what a list of writes amounts to, and writes to try.
+//! A minimal storage: the result of a list of writes, and lists of writes to try.
 //!
-//! Used by the contract and the crash tests. It shares nothing with an implementation but the types.
+//! Used by the contract and the crash tests. It shares only types with the implementations.
 
 use bytes::Bytes;
 use raft_rs::eraftpb::{Entry, HardState};

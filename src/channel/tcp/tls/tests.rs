@@ -32,7 +32,7 @@ pub(in crate::channel) struct Authority {
 impl Authority {
     pub(in crate::channel) fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("no name is a good list of names");
-        // Two authorities of one name would be told apart by their signatures only.
+        // Two authorities of one name would differ only in their signatures.
         params.distinguished_name.push(DnType::CommonName, Uuid::new_v4().to_string());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("the machine has random numbers");

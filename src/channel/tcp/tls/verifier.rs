@@ -39,7 +39,7 @@ impl PeerVerifier {
         Ok(Self { roots, clients, allow: allow.map(<[_]>::to_vec), provider })
     }
 
-    /// Whether a chain will have expired in so many seconds.
+    /// Whether a chain will have expired in this many seconds.
     pub(super) fn expires_within(&self, chain: &[CertificateDer<'_>], seconds: u64) -> bool {
         let Some((end_entity, intermediates)) = chain.split_first() else { return false };
         let soon = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs() + seconds));

@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    /// All founders go with each other.
+    /// The applications of all founders are compatible with each other.
     pub(super) fn check_applications(&mut self, roster: &Roster) {
         let of = |founder: &Incarnation| {
             let is = |node: &Node| node.bootstrap.me() == *founder;
@@ -40,7 +40,7 @@ impl World {
         };
         // Some may be gone by now.
         let founders: Vec<&Application> = roster.0.iter().filter_map(|(founder, _)| of(founder)).collect();
-        let are_apart = |one: &&Application| founders.iter().any(|other| !one.goes_with(other));
+        let are_apart = |one: &&Application| founders.iter().any(|other| !one.is_compatible_with(other));
         if founders.iter().any(are_apart) {
             self.fault = Some(format!("two applications founded a cluster: {}", self.describe()));
         }

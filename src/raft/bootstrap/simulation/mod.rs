@@ -63,8 +63,8 @@ pub fn found_with_a_marker(seed: u64) {
     }
 }
 
-/// Nodes of several applications share the channel: none is in a cluster with one that it does not go with, and all
-/// that look for a cluster beside them report it.
+/// Nodes of several applications share the channel: no node is in a cluster with one of an incompatible application,
+/// and each node that looks for a cluster beside such a node reports it.
 #[test]
 fn founding_never_mixes_applications() {
     let mut founded = 0;

@@ -1,4 +1,4 @@
-//! A small Raft that stands in for the real one while founding is simulated.
+//! A small Raft in place of raft-rs, for the simulation of the founding.
 //!
 //! Called by the simulation. It elects, replicates and commits as the paper says (§5.2–§5.4, with check-quorum), but
 //! sends its whole log each time, for logs here are a few entries long.
@@ -21,7 +21,7 @@ pub struct Entry {
     is_action: bool,
 }
 
-/// What the members of a group say to each other.
+/// The messages between the members of a group.
 #[derive(Clone, Debug)]
 pub struct Rpc {
     term: u64,

@@ -48,7 +48,7 @@ pub struct World {
     pub(super) founded: BTreeMap<ClusterUuid, Roster>,
     /// The most committed actions seen anywhere in a cluster.
     pub(super) committed: BTreeMap<ClusterUuid, usize>,
-    /// What the processes are of, in turn.
+    /// The applications of the processes, in turn.
     pub(super) applications: Vec<Application>,
     /// The channel keeps the marker of a cluster, and is healthy only some time after a node's start.
     has_marker: bool,
@@ -140,7 +140,7 @@ impl World {
         self
     }
 
-    /// The processes are of applications of which some go with each other, and some with all.
+    /// The processes belong to several applications: some are compatible with each other, and some with all.
     pub fn with_applications(mut self) -> Self {
         let of = |name: Option<&str>, methods: &[&str]| Application::new(name, methods.iter().copied());
         self.applications = vec![
@@ -172,7 +172,7 @@ impl World {
         self
     }
 
-    /// Runs for so long, whether or not anything is founded.
+    /// Runs for this many ticks, even if nothing is founded.
     pub fn run_for(mut self, ticks: u64) -> Outcome {
         while self.fault.is_none() && self.now < ticks {
             self.step();
@@ -425,7 +425,7 @@ impl World {
             Target::One(incarnation) => Some(incarnation),
         };
         let content = Rc::new(content);
-        // The topic for all brings a node its own words, too.
+        // The topic for all also returns a node's own messages.
         for receiver in 0..self.processes.len() {
             if self.cut.contains(&self.now) && self.is_newcomer(process) != self.is_newcomer(receiver) {
                 continue;

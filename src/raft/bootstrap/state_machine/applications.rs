@@ -73,7 +73,7 @@ impl Bootstrap {
 
     /// The leader of a cluster refuses this node, which stops unless another cluster answers its Discover in time.
     pub(super) fn handle_refusal(&mut self, cluster: ClusterUuid, theirs: &Application) {
-        let is_foreign = !self.application.goes_with(theirs) || self.lacks_sessions_of(theirs);
+        let is_foreign = !self.application.is_compatible_with(theirs) || self.lacks_sessions_of(theirs);
         if self.may_be_admitted() && self.refusal.is_none() && is_foreign {
             let until = self.now + self.timing.discover_is_fresh();
             self.refusal = Some(Refusal { cluster, theirs: theirs.clone(), until });
@@ -86,7 +86,7 @@ impl Bootstrap {
             return;
         };
         if self.may_be_admitted() && !self.awaits_other_than(cluster) {
-            if self.application.goes_with(&theirs) {
+            if self.application.is_compatible_with(&theirs) {
                 return self.fail(Error::SessionsRequired);
             }
             self.fail_as_foreign(&theirs);
@@ -100,7 +100,7 @@ impl Bootstrap {
         resolution: Resolution,
         theirs: &ClusterAnnouncement,
     ) -> Option<Resolution> {
-        if self.application.goes_with(&theirs.application) {
+        if self.application.is_compatible_with(&theirs.application) {
             return Some(resolution);
         }
         let who = format!("cluster {}", theirs.cluster);
@@ -142,5 +142,5 @@ impl Bootstrap {
 
 fn may_found(one: &Application, other: &Application) -> bool {
     injected_bug!(FoundsWithEveryApplication, return true);
-    one.goes_with(other)
+    one.is_compatible_with(other)
 }

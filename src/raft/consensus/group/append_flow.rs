@@ -1,7 +1,7 @@
 //! Limits the appends to a peer to what its link carries.
 //!
-//! Part of `group.rs`. raft-rs limits the number of appends in flight (`window.rs`). On a slow line that many would
-//! take seconds, and the heartbeats would wait behind them (`pace.rs`). Appends therefore wait here, in order; other
+//! Part of `group.rs`. raft-rs limits the number of appends in flight (`window.rs`). On a slow line these would take
+//! seconds, and the heartbeats would wait behind them (`pace.rs`). Appends therefore wait here, in order; other
 //! messages overtake them.
 
 use std::collections::VecDeque;
@@ -90,7 +90,7 @@ impl AppendFlow {
         }
         self.last_index = message.index + message.entries.len() as u64;
         match self.waiting.back_mut() {
-            // A later commit index may travel with an earlier append.
+            // An append without entries is not sent if an earlier append can carry its commit index.
             Some(last) if message.entries.is_empty() => {
                 last.commit = last.commit.max(message.commit);
                 last.asks |= message.asks;
@@ -201,7 +201,7 @@ fn piece_of(entries: &[WireEntry], piece: usize) -> (usize, usize) {
     (1 + more.count(), bytes)
 }
 
-/// Keeps so many entries in an append, and returns one with the others.
+/// Keeps this many entries in an append, and returns one with the others.
 fn cut(message: &mut RaftMessage, count: usize) -> RaftMessage {
     let entries = message.entries.split_off(count);
     let last = message.entries.last().expect("a piece has an entry");
@@ -213,7 +213,7 @@ fn size(entry: &WireEntry) -> usize {
     entry.data.len() + entry.context.len()
 }
 
-/// A learner gives more of these than its leader needs.
+/// Whether the message is one that a learner sends more often than its leader needs.
 fn is_answer(message: &RaftMessage) -> bool {
     matches!(message.kind, RaftKind::AppendResponse | RaftKind::HeartbeatResponse)
 }

@@ -1,4 +1,4 @@
-//! The clock of a replica: heartbeats, election timeouts, and when they are drawn anew.
+//! The clock of a replica: heartbeats, and election timeouts with their random draw.
 
 use raft_rs::StateRole;
 use rand_chacha::rand_core::RngCore;
@@ -19,9 +19,9 @@ impl RaftGroup {
         self.draw_election_timeout();
     }
 
-    /// As a leader, sends the next heartbeats with a tick whose number is a multiple of the interval. This advances the
-    /// clock of raft-rs by less than one interval. It is done seldom, because the leader checks its quorum earlier by
-    /// as much.
+    /// As a leader, sends the next heartbeats with a tick whose number is a multiple of the interval. This advances
+    /// the clock of raft-rs by less than one interval. It is rare, because the leader then checks its quorum earlier
+    /// by as much.
     pub fn align_heartbeats(&mut self, number: u64) {
         if !self.is_leader()
             || self.installing.is_some()

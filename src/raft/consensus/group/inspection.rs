@@ -6,8 +6,8 @@ use std::fmt;
 
 use super::RaftGroup;
 
-/// Equal text, equal behavior: hash maps are sorted, and of raft-rs's own state nothing is left out that a later step
-/// reads. What `RawNode` keeps in private follows from that state once no `Ready` is left to take.
+/// Equal text means equal behavior: hash maps are sorted, and the text contains all of raft-rs's state that a later
+/// step reads. The private state of `RawNode` follows from it once no `Ready` is pending.
 impl fmt::Debug for RaftGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let raft = &self.raw.raft;

@@ -126,19 +126,7 @@ mod tests {
     const LEADER: RaftId = 7;
 
     fn message(kind: RaftKind, index: u64) -> RaftMessage {
-        RaftMessage {
-            kind,
-            term: 3,
-            log_term: 0,
-            index,
-            commit: 0,
-            commit_term: 0,
-            reject: false,
-            reject_hint: 0,
-            context: Default::default(),
-            entries: Vec::new(),
-            asks: false,
-        }
+        RaftMessage::new(kind, 3, index)
     }
 
     fn timing() -> Timing {

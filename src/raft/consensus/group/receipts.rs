@@ -94,8 +94,8 @@ impl RaftGroup {
     }
 }
 
-/// What raft-rs may learn from a receipt: that an append did not fit, or that its sender lives, so that raft-rs
-/// continues to send.
+/// The message that raft-rs gets for a receipt. It says only that an append did not fit, or that its sender lives, so
+/// that raft-rs continues to send.
 fn answer_in(receipt_heard: &RaftMessage) -> RaftMessage {
     let RaftMessage { term, index, log_term, reject, reject_hint, .. } = *receipt_heard;
     if reject {
@@ -123,17 +123,5 @@ fn follow(progress: &mut Progress, receipt: &RaftMessage) {
 }
 
 fn receipt(term: u64, index: u64) -> RaftMessage {
-    RaftMessage {
-        kind: RaftKind::Receipt,
-        term,
-        log_term: 0,
-        index,
-        commit: 0,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        context: Default::default(),
-        entries: Vec::new(),
-        asks: false,
-    }
+    RaftMessage::new(RaftKind::Receipt, term, index)
 }

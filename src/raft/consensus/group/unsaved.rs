@@ -13,7 +13,7 @@ use crate::raft::events::Write;
 
 /// A node whose storage is overdue requests no more entries while the unsaved ones take more than this.
 pub const UNSAVED_BYTES_MAX: u64 = if cfg!(test) { 24 << 20 } else { 256 << 20 };
-/// What a write takes beside its entries: it waits here, with a message, and in the storage's queue.
+/// The size of a write without its entries: it waits here, with a message, and in the storage's queue.
 const WRITE_BYTES: u64 = 1 << 10;
 
 /// Whether the storage responds in time.
@@ -27,7 +27,7 @@ pub enum Storage {
 #[derive(Debug)]
 pub(super) struct Unsaved {
     write_number: u64,
-    /// raft-rs's own count of what the write, and what came after it without one, belongs to.
+    /// The number of the last `Ready` of raft-rs that depends on the write: its own, or a later one without a write.
     pub(super) ready_number: u64,
     /// The commit index in the write, if it has one.
     saves_commit: Option<u64>,
@@ -86,7 +86,8 @@ impl RaftGroup {
         self.raw.raft.raft_log.persisted
     }
 
-    /// Takes what raft-rs gives as committed; some of it may have been taken before it was durable.
+    /// Takes the entries that raft-rs returns as committed; some of them may have been taken before they were
+    /// durable.
     pub(super) fn take_committed(&mut self, entries: Vec<Entry>) {
         let taken_index = self.taken_index;
         for entry in entries.into_iter().filter(|entry| entry.index > taken_index) {
@@ -96,9 +97,9 @@ impl RaftGroup {
         }
     }
 
-    /// Takes what is committed and not durable here, a leader's snapshot included. A leader applies a change of the
-    /// configuration only after saving it: it counts the members that have saved the change. A follower may apply it,
-    /// because it has no vote until all of that is durable.
+    /// Takes entries that are committed and not durable here, or a leader's snapshot. A leader applies a change of
+    /// the configuration only after saving it: it counts the members that have saved the change. A follower may apply
+    /// it, because it has no vote until all of that is durable.
     pub(super) fn take_unsaved(&mut self) {
         if let Some(installing) = &mut self.installing {
             self.has_installed |= !std::mem::replace(&mut installing.is_followed, true);

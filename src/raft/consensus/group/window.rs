@@ -14,10 +14,10 @@ use crate::raft::wire::message::{RaftMessage, WireEntry};
 
 /// Appends in flight to one peer: 8 MiB of them.
 pub const APPENDS_MAX: usize = 32;
-/// The same where each may hold one entry of the largest size: an action, and the outcomes recorded beside it.
+/// The same while each append may contain an entry of the largest size: an action, and the outcomes recorded with it.
 const LARGE_APPENDS_MAX: usize = 6;
 const LARGE_BYTES_MAX: usize = 1_400 << 10;
-/// To all peers together.
+/// The limit for all peers together.
 const LEAVING_BYTES_MAX: usize = 48 << 20;
 
 /// Cuts an append into parts of about [`APPEND_BYTES_MAX`]: raft-rs puts all that it has for a peer in one turn into

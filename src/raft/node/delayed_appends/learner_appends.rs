@@ -1,8 +1,8 @@
 //! Delays a leader's appends to learners until their entries are committed.
 //!
-//! A learner counts in no quorum (thesis §4.2.1), so that no commit waits for it. Sent at once, each action would wake every
-//! learner twice, by the entry and by its commit update, while the voters need the processors and the channel for what
-//! the commit waits for. Entries that are not committed by the next tick leave without that.
+//! A learner counts in no quorum (thesis §4.2.1), so that no commit waits for it. Sent at once, each action would
+//! wake every learner twice, by the entry and by its commit update, while the voters need the processors and the
+//! channel for what the commit waits for. Entries that are not committed by the next tick leave without their commit.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::raft::wire::message::{RaftKind, RaftMessage};
 #[derive(Debug, Default)]
 pub(super) struct LearnerAppends {
     held: BTreeMap<RaftId, Vec<RaftMessage>>,
-    /// What is held leaves with the next messages.
+    /// The held appends leave with the next messages.
     is_released: bool,
 }
 

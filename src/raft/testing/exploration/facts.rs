@@ -44,7 +44,7 @@ pub struct Facts {
     /// Writes are not durable.
     pub is_writing: bool,
     pub is_busy: bool,
-    /// For so many ticks it does nothing by itself.
+    /// For this many ticks it does nothing by itself.
     pub ticks_until_wakeup: u16,
 }
 

@@ -19,7 +19,7 @@ pub struct History {
     sequence: Vec<(ClusterUuid, Applied)>,
     committed: Vec<Committed>,
     /// The cluster that the application of each node knows to be in, and how often it had moved.
-    told: Vec<Option<(ClusterUuid, usize)>>,
+    reported: Vec<Option<(ClusterUuid, usize)>>,
     /// What a client of each cluster knows: the last action that was acknowledged, by index and count.
     acknowledged: Vec<(ClusterUuid, u64, u64)>,
     questions: Vec<TrackedOperation>,
@@ -46,7 +46,7 @@ struct TrackedOperation {
 
 impl History {
     pub fn begin(facts: &[&Facts]) -> Result<Self, String> {
-        let mut history = Self { told: vec![None; facts.len()], ..Self::default() };
+        let mut history = Self { reported: vec![None; facts.len()], ..Self::default() };
         let before = Facts::of_nothing();
         for (node, after) in facts.iter().enumerate() {
             history.observe(node, &before, after, &[])?;
@@ -56,7 +56,7 @@ impl History {
 
     /// A client asks this node.
     pub fn operation(&mut self, node: usize, facts: &Facts, is_read: bool) {
-        let Some((cluster, _)) = self.told[node] else { return };
+        let Some((cluster, _)) = self.reported[node] else { return };
         let known = self.acknowledged.iter().find(|(of, ..)| *of == cluster);
         let (least_index, least_count) = known.map_or((0, 0), |(_, index, count)| (*index, *count));
         let number = if is_read { facts.next_ticket } else { facts.next_sequence };
@@ -72,7 +72,7 @@ impl History {
         others: &[&Facts],
     ) -> Result<(), String> {
         if !after.is_up {
-            self.told[node] = None;
+            self.reported[node] = None;
             self.questions.retain(|question| question.node != node);
             return Ok(());
         }
@@ -106,8 +106,8 @@ impl History {
     fn check_applied(&mut self, node: usize, before: &Facts, after: &Facts) -> Result<(), String> {
         let known = if before.is_up { before.applied.len() } else { 0 };
         let new = &after.applied[known..];
-        let told = self.told[node];
-        let left = match told {
+        let reported = self.reported[node];
+        let left = match reported {
             _ if !after.is_told => new.len(),
             // What was under way when it left comes before the state that it joined with.
             Some((_, moves)) if moves != after.moves => {
@@ -116,13 +116,14 @@ impl History {
             _ => 0,
         };
         for (place, applied) in new.iter().enumerate() {
-            let cluster = if place < left { told.map(|(cluster, _)| cluster) } else { Some(after.cluster) };
+            let cluster =
+                if place < left { reported.map(|(cluster, _)| cluster) } else { Some(after.cluster) };
             if let Some(cluster) = cluster.filter(|cluster| !cluster.is_none()) {
                 self.apply(cluster, applied)?;
             }
         }
         if after.is_told {
-            self.told[node] = Some((after.cluster, after.moves));
+            self.reported[node] = Some((after.cluster, after.moves));
         }
         Ok(())
     }
@@ -161,7 +162,7 @@ impl History {
     /// What was acknowledged is in the log, and what was asked is answered by a state that contains what was acknowledged
     /// before (thesis §6.4).
     fn check_ends(&mut self, node: usize, before: &Facts, after: &Facts) -> Result<(), String> {
-        let cluster = self.told[node].map_or(after.cluster, |(cluster, _)| cluster);
+        let cluster = self.reported[node].map_or(after.cluster, |(cluster, _)| cluster);
         if after.ends.len() != before.ends.len() || !before.is_up {
             let is_new = |end: &&(u64, Ended)| !before.is_up || !before.ends.contains(end);
             for (sequence, end) in after.ends.iter().filter(is_new) {

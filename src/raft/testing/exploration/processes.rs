@@ -21,7 +21,7 @@ use crate::raft::{Input, Operation, Options, Role, Target};
 pub type StateId = u32;
 pub type FrameId = u32;
 
-/// A clock that runs until its node says something runs for so many ticks at most: more than an election timeout.
+/// A clock that runs until its node says something runs for this many ticks at most: more than an election timeout.
 pub const SILENCE_TICKS_MAX: u16 = 60;
 /// So many cores are kept in the state that they are in.
 const LIVE_MAX: usize = 20_000;

@@ -30,9 +30,14 @@ fn messages() -> u64 {
 /// raft-rs trusts its peers and panics on what they never say: the guard must keep all of that from it.
 #[test]
 fn hostile_raft_messages_never_panic_and_what_cannot_be_true_changes_nothing() {
-    let told = bombard(Adversary::raft);
-    told.assert_enough();
-    assert!(told.impossible > told.lies / 20, "only {} of {} could not be true", told.impossible, told.lies);
+    let bombardment = bombard(Adversary::raft);
+    bombardment.assert_enough();
+    assert!(
+        bombardment.impossible > bombardment.lies / 20,
+        "only {} of {} could not be true",
+        bombardment.impossible,
+        bombardment.lies
+    );
 }
 
 /// The same of everything else that a frame can say.
@@ -42,14 +47,14 @@ fn hostile_words_of_every_kind_never_panic() {
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct Bombardment {
     lies: u64,
     impossible: u64,
     /// Of each kind of target, how many.
     situations: BTreeMap<Situation, u64>,
 }
 
-impl Told {
+impl Bombardment {
     fn assert_enough(&self) {
         if std::env::var_os("CONFLUX_SEED").is_some() {
             return;
@@ -62,24 +67,24 @@ impl Told {
     }
 }
 
-fn bombard(lie: impl Fn(&mut Adversary, &Target) -> Lie + RefUnwindSafe) -> Told {
-    let told = AssertUnwindSafe(RefCell::new(Told::default()));
+fn bombard(lie: impl Fn(&mut Adversary, &Target) -> Lie + RefUnwindSafe) -> Bombardment {
+    let bombardment = AssertUnwindSafe(RefCell::new(Bombardment::default()));
     // Some targets stop before they have heard all: that is an answer, too.
     let clusters = 4 * messages().div_ceil(LIES_PER_VICTIM * 3).max(SITUATIONS.len() as u64);
     for_seeds(0..clusters, |seed| {
-        let mut told = told.borrow_mut();
-        if told.lies >= messages() {
+        let mut bombardment = bombardment.borrow_mut();
+        if bombardment.lies >= messages() {
             return;
         }
         let (situation, targets, mut adversary) = situation::prepare(seed);
         if let Some(situation) = situation {
-            *told.situations.entry(situation).or_default() += 1;
+            *bombardment.situations.entry(situation).or_default() += 1;
         }
         for mut target in targets {
             for _ in 0..LIES_PER_VICTIM {
                 let lie = lie(&mut adversary, &target);
-                told.lies += 1;
-                told.impossible += u64::from(lie.is_impossible);
+                bombardment.lies += 1;
+                bombardment.impossible += u64::from(lie.is_impossible);
                 target.hear(&lie);
                 if target.is_stopped() {
                     break;
@@ -90,5 +95,5 @@ fn bombard(lie: impl Fn(&mut Adversary, &Target) -> Lie + RefUnwindSafe) -> Told
             }
         }
     });
-    told.0.into_inner()
+    bombardment.0.into_inner()
 }

@@ -46,12 +46,12 @@ pub fn prepare(seed: u64) -> (Option<Situation>, Vec<Target>, Adversary) {
     };
     let Stage { mut cluster, frames, .. } = stage;
     let adversary = Adversary::new(cluster.draw_seed(), frames);
-    let everybody: Vec<Incarnation> =
+    let everyone: Vec<Incarnation> =
         cluster.replicas.values().filter_map(|replica| replica.incarnation).collect();
     let mut targets = Vec::new();
     while let Some((_, replica)) = cluster.replicas.pop_first() {
         let me = replica.incarnation;
-        let peers = everybody.iter().copied().filter(|peer| Some(*peer) != me).collect();
+        let peers = everyone.iter().copied().filter(|peer| Some(*peer) != me).collect();
         targets.push(Target::new(replica.node, peers));
     }
     (is_reached.then_some(wanted), targets, adversary)

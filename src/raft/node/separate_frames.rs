@@ -6,14 +6,14 @@ use crate::raft::identity::RaftId;
 
 /// The members, and until when.
 #[derive(Debug, Default)]
-pub(super) struct OwnFrames(BTreeMap<RaftId, u64>);
+pub(super) struct SeparateFrames(BTreeMap<RaftId, u64>);
 
-impl OwnFrames {
+impl SeparateFrames {
     pub(super) fn has(&self, member: RaftId) -> bool {
         self.0.contains_key(&member)
     }
 
-    /// These members get separate frames `until` then; forgets those whose time is over.
+    /// These members get separate frames `until` then; forgets members whose time is over.
     pub(super) fn begin(&mut self, members: Vec<RaftId>, now: u64, until: u64) {
         self.0.retain(|_, until| *until > now);
         self.0.extend(members.into_iter().map(|member| (member, until)));
