@@ -1,5 +1,5 @@
-//! Tells what happens while members are replaced, removed, demoted and admitted, and a leader goes at the worst
-//! moment; and of snapshots in flight meanwhile.
+//! Scenarios in which members are replaced, removed, demoted and admitted while a leader dies at the worst moment or
+//! snapshots are in flight.
 
 use std::collections::BTreeSet;
 
