@@ -2,10 +2,10 @@ import type { Registry } from 'prom-client'
 import conflux = require('./index')
 
 /**
- * Adds the metrics of a node to a member list of prom-client (a peer dependency: `npm install prom-client`), until the
+ * Adds the metrics of a node to a registry of prom-client (a peer dependency: `npm install prom-client`), until the
  * node has ended. Nodes of one process share the metrics, and differ in the label `node`, which is the node's id.
  *
- * Where a metric means what one of etcd's does, it has its name after the prefix (`conflux_server_has_leader`). The
+ * A metric that means the same as one of etcd has the same name after the prefix (`conflux_server_has_leader`). The
  * latency of calls is the histogram `conflux_call_duration_seconds`. docs/observability.md lists all.
  *
  * @example

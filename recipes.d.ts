@@ -66,7 +66,7 @@ export interface Composed<State, Methods extends conflux.AnyMethods> {
   reduce(state: State, action: conflux.Action<Methods>): State
 }
 
-/** What is mounted under a key. */
+/** The methods and the reducer that are mounted under a key. */
 export interface Recipe<State, Methods extends conflux.AnyMethods> {
   readonly name: string
   readonly initialState: State
@@ -130,11 +130,11 @@ export interface CallOptions {
  * A lock ends when it is released, and otherwise with its lease or the session of its owner:
  *
  * - by session, the default: when the node that holds it ends or is considered dead (the option `sessions`).
- * - by lease: with a `duration`, once that is over, and whatever becomes of the owner. `sessions` is not needed.
+ * - by lease: with a `duration`, once that is over, even if the owner is alive. `sessions` is not needed.
  * - by both: with a `duration` and `session: true`, with whichever ends first.
  *
- * No lock protects a resource outside conflux from an owner that has lost its lock and does not know it yet: give the
- * resource the fencing token, and let it refuse a lower one than it has seen (docs/coordination.md).
+ * No lock protects a resource outside conflux from an owner that has lost its lock and does not know it yet: pass the
+ * fencing token to the resource, and let it refuse a token that is lower than one it has seen (docs/coordination.md).
  */
 export function locks(): Recipe<LocksState, LocksMethods>
 

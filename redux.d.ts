@@ -48,7 +48,7 @@ export interface StoreOptions<State, A extends Action> {
   reduce(state: State, action: A): State
 }
 
-/** What of a slice of Redux Toolkit counts. */
+/** The parts of a Redux Toolkit slice that are used. */
 export interface SliceOf<State> {
   name: string
   reducerPath?: string | undefined
@@ -75,17 +75,17 @@ type KeyOfSlice<Slice> = Slice extends { reducerPath: infer Path extends string 
     : never
 
 /**
- * The node as a store of Redux: for react-redux, selectors, and whatever else reads a store. All nodes may have one,
- * and any number of them.
+ * The node as a store of Redux: for react-redux, selectors, and everything else that reads a store. All nodes may
+ * have one, and any number of them.
  *
  * - `dispatch(action)` returns a promise: it resolves with the action once that is committed and reduced on this node,
  *   and rejects as `node.perform` does. A second argument is `{ timeout, signal }`.
  * - Listeners are called after every committed action, from every node.
- * - Middleware runs on the node that dispatched, once the action is committed: before `next`, `getState()` is the state
- *   that the middleware saw last; after it, the one with the action. So listeners and loggers see what they do in
- *   Redux. Middleware can not change an action or keep it from being committed: do that in an action creator, or in a
- *   method, which runs on the leader. What could not be committed anyway passes through the middleware at once: a
- *   thunk, a promise, an action that holds functions.
+ * - Middleware runs on the node that dispatched, once the action is committed: before `next`, `getState()` is the
+ *   state that the middleware saw last; after it, the one with the action. So listeners and loggers see what they do
+ *   in Redux. Middleware cannot change an action or keep it from being committed: do that in an action creator, or in
+ *   a method, which runs on the leader. Values that could not be committed anyway pass through the middleware
+ *   immediately: a thunk, a promise, an action that contains functions.
  * - `replaceReducer` throws: all nodes must reduce alike.
  *
  * A node with a `storage` is `ready()` before its state can be read.

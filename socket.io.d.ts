@@ -1,6 +1,6 @@
 /**
- * Makes a server carry the messages of the channel `socket.io`. It needs the package socket.io 4 (a peer dependency: `npm
- * install socket.io`). The server stores nothing; while it is away nothing commits, as with Redis.
+ * Makes a server carry the messages of the channel `socket.io`. It needs the package socket.io 4 (a peer dependency:
+ * `npm install socket.io`). The server stores nothing; while it is down nothing commits, as with Redis.
  *
  * @example
  * ```js

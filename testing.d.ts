@@ -22,8 +22,7 @@ import conflux = require('./index')
  *
  * @param size how many nodes, from 1 to 99; their ids are `a`, `b`, `c`, …
  * @param options those of `conflux(options)`, or a function of a node's id that gives them, for what nodes must not
- *   share (a `storage`). Those of your application will do: `id`, `clusterSize` and `channel` are the cluster's own,
- *   whatever the options say.
+ *   share (a `storage`). Use those of your application: the cluster replaces `id`, `clusterSize` and `channel`.
  * @throws what `conflux(options)` throws, or the failure of a node; then all nodes are closed.
  */
 export function cluster<State, Methods extends conflux.AnyMethods = conflux.AnyMethods>(
@@ -137,11 +136,13 @@ export function channelContract(
   options: ChannelContractOptions
 ): void
 
-/** Where a channel is tried. */
+/** The place where a channel is tested. */
 export interface ChannelVenue {
-  /** All that join by it hear each other. */
+  /** All nodes that join by it receive each other's frames. */
   join: conflux.CustomChannel['join']
-  /** All that join by it hear each other, and none of the others. Without it, that is not tested. */
+  /**
+   * The same for another channel, whose nodes must not receive frames of the first. Without it, that is not tested.
+   */
   elsewhere?: conflux.CustomChannel['join'] | undefined
   /** Releases what the venue needs, after all have left. */
   close?(): unknown

@@ -36,7 +36,7 @@ async function durableCluster(t) {
   return cluster
 }
 
-/** Starts the process again that the member was, and performs. */
+/** Restarts the process of the member, and makes a call. */
 function startAgain(cluster, member) {
   const again = cluster.start(member.id)
   again.load()

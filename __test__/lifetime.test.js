@@ -112,7 +112,7 @@ for (const isBusy of [false, true]) {
   })
 }
 
-/** Clusters of which one node runs in a worker, until one is led by that node: who leads first is drawn by lot. */
+/** Clusters of which one node runs in a worker, until that node leads one: the first leader is random. */
 async function leadingWorker(t) {
   for (;;) {
     const options = { clusterSize: 3, channel: { name: 'memory', channelName: randomUUID() } }

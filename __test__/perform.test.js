@@ -161,7 +161,7 @@ test('a timeout ends the wait; what has gone nowhere by then is not applied', as
   assert.equal(node.status().pending, 0)
 })
 
-test('arguments that are none reject the perform, which then did not happen', async t => {
+test('invalid arguments reject the call, which then has no effect', async t => {
   const node = openOne(t)
   const cases = [
     ['append', 'x'],

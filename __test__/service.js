@@ -1,5 +1,5 @@
 /**
- * Starts examples/service.js as processes, as an orchestrator does, and performs at them over connections that
+ * Starts examples/service.js as processes, as an orchestrator does, and sends them calls over connections that
  * stay open.
  *
  * Called by the tests of that example.

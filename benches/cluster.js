@@ -1,5 +1,5 @@
 /**
- * What a scenario sees of a peer under test: its processes, who leads, and its ledger.
+ * A peer under test, as a scenario uses it: its processes, its leader, and its ledger.
  *
  * Made by the peers. It kills every process that it started.
  */

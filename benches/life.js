@@ -1,6 +1,6 @@
 /**
- * Is `npm run bench:life`: what a long life costs. How long one who joins late or comes back from its disk
- * takes, how much memory a leader needs after many actions, and how a large state travels.
+ * Is `npm run bench:life`: what a long life costs: how long a node takes that joins late or restarts from its disk,
+ * how much memory a leader needs after many actions, and how a large state travels.
  *
  * `-- --quick` runs with a tenth of the actions and of the state. Three processes over Redis; it prints a table beside
  * the limits that the project sets itself. Timings are no tests: a figure over its limit is marked, and that is all.

@@ -1,5 +1,5 @@
 /**
- * Tells on what a run was made: machine, versions, date. Called by `bench.js`.
+ * Describes the environment of a run: machine, versions, date. Called by `bench.js`.
  */
 'use strict'
 

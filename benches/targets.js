@@ -1,6 +1,6 @@
 /**
- * Holds what conflux sets itself to reach, and says of a run what it reached. Called by `bench.js` and
- * `docs.js`. It only reads: a target that is missed is reported, and fails nothing.
+ * The targets of conflux, and what a run reached of them. Called by `bench.js` and `docs.js`. It only reads: a target
+ * that is missed is reported, and fails nothing.
  */
 'use strict'
 

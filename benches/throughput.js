@@ -1,6 +1,6 @@
 /**
- * Measures calls per second, so many outstanding all the time: from the leader, or from all nodes at once.
- * Called by the scenarios of throughput.
+ * Measures calls per second, with a constant number in flight: from the leader, or from all nodes at once. Called by
+ * the scenarios of throughput.
  */
 'use strict'
 

@@ -1,4 +1,4 @@
-// cron.js: a task of node-cron that three processes have, and one runs each time
+// cron.js: a task of node-cron that three processes schedule, and one of them runs each time
 //
 // Needs node-cron: npm install node-cron. Three nodes in one process, to be run alone: node examples/cron.js. In production
 // each node is a process of its own; all of them schedule the same tasks.

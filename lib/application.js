@@ -21,7 +21,7 @@ const NO_METHOD = Symbol('no method')
 /** The function that runs right now, of any node, as text, or null. */
 let inside = null
 
-// Each calls one function of the application, and `inside` says so meanwhile.
+// Each calls one function of the application, which `inside` names meanwhile.
 
 function callReducer(reduce, state, action) {
   const outer = inside

@@ -7,21 +7,23 @@
 
 const { now, queueMicrotask } = require('./environment')
 
-/** Of the time, for the thorough checks of all nodes of this thread. */
+/** The share of the time for the thorough checks of all nodes of this thread. */
 const SHARE = 0.02
 
-/** How much may be taken at once after a quiet time, and at the start: some ten thousand small actions. */
+/** The most that can be saved in a quiet time, and the budget at the start: some ten thousand small actions. */
 const SAVED_MS_MAX = 250
 
 /** Committed actions, which were checked by the leader that evaluated them, leave this much to evaluations. */
 const RESERVED_MS = 100
 
-/** So many actions in one turn of the event loop are full load. Then nothing is taken from what was saved. */
+/** This many actions in one turn of the event loop are full load, at which saved time is not used. */
 const BUSY_ACTIONS = 256
 const SHARE_OF_BUSY = 0.005
 const SAVED_MS_MAX_OF_BUSY = 5
 
-/** Of the time, for what is suspicious at a quick check: an action that seems to have changed nothing. */
+/**
+ * The share of the time for actions that are suspicious at a quick check, because they seem to have changed nothing.
+ */
 const SHARE_OF_PROBES = 0.01
 const SAVED_MS_MAX_OF_PROBES = 20
 
@@ -51,7 +53,7 @@ class Budget {
     return this.left > reserved
   }
 
-  /** Since `start`, but no more than that: the rest was the reducer's, or another process'. */
+  /** Spends the time since `start`, at most `msMax`: the rest belongs to the reducer or to another process. */
   spend(start, msMax = Infinity) {
     const time = now()
     this.left -= Math.min(time - start, msMax)

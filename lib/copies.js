@@ -1,7 +1,8 @@
 // Gives a reducer or method a copy of a small state, and detects afterwards whether the copy was changed.
 //
-// Called by state-check.js. A frozen object ignores an assignment or a `delete` of sloppy-mode code in silence; a copy
-// does not, and a comparison finds it. For a small state that is several times faster than proxies (watch.js).
+// Called by state-check.js. An assignment or a `delete` of sloppy-mode code on a frozen object fails silently; on a
+// copy it succeeds, and a comparison finds it. For a small state that is several times faster than proxies
+// (watch.js).
 //
 // No copy stays in a state: state-check.js replaces them by what they stand for.
 
@@ -16,7 +17,7 @@ const { hasOwn, keys } = Object
 const ITEMS_PER_ENTRY = 8
 
 class Copies {
-  /** What each copy stands for. */
+  /** The original of each copy. */
   #originals = new Map()
   #state
   #copy
@@ -44,12 +45,12 @@ class Copies {
     return this.#copy
   }
 
-  /** What the copy stands for, or undefined if it is none. */
+  /** The original of the copy, or undefined if it is not a copy. */
   targetOf(value) {
     return this.#originals.get(value)
   }
 
-  /** What was changed: `{ path, object, isArray, key, action }`, or null. */
+  /** The first change: `{ path, object, isArray, key, action }`, or null. */
   get change() {
     const change = this.#find(this.#copy, this.#state)
     return change && { ...change, path: `state${change.path}`, object: `state${change.object}` }
@@ -60,7 +61,7 @@ class Copies {
     const isArray = Array.isArray(value)
     if (isArray ? !isOrdinaryArray(value) : !isOrdinaryObject(value)) return value
     this.#entriesLeft -= isArray ? 1 + value.length / ITEMS_PER_ENTRY : 1
-    // A large object is not copied to find that it is.
+    // Detects a large object without copying it.
     if (!isArray && sizeOf(value) > this.#entriesLeft) this.#entriesLeft = -1
     if (this.#entriesLeft < 0) return value
     // Frozen arrays have no fast `slice`.
@@ -119,7 +120,7 @@ class Copies {
       if (now === before && (before !== undefined || hasOwn(copy, key))) return null
       return changeAt(original, key, hasOwn(copy, key) ? 'assigned' : 'deleted')
     }
-    // What is not plain stands for itself.
+    // A value that is not plain is not copied.
     if (now === before) return null
     if (this.#originals.get(now) !== before) {
       return changeAt(original, key, hasOwn(copy, key) ? 'assigned' : 'deleted')

@@ -72,10 +72,10 @@ class Batch {
   }
 
   /**
-   * Passes each delivery, in order, to `target`, or to `replica` if it concerns the state, until all are done, the node
+   * Passes each delivery, in order, to `target`, or to `replicatedState` if it concerns the state, until all are done, the node
    * has ended, enough calls are settled, or it is time to pause. While a state is restored, reading pauses as well.
    */
-  read(target, replica, slice, settledMax) {
+  read(target, replicatedState, slice, settledMax) {
     const items = this.#items
     let i = this.#next
     let settled = 0
@@ -87,7 +87,7 @@ class Batch {
           target.role(items[i++], items[i++], items[i++])
           break
         case RESET_PROVISIONAL:
-          replica.dropProvisional()
+          replicatedState.dropProvisional()
           break
         case EVALUATE: {
           const method = items[i++]
@@ -111,12 +111,12 @@ class Batch {
           break
         case COMMITTED_PROVISIONAL:
           this.reducedIndex = items[i]
-          replica.commitOldest(items[i++])
+          replicatedState.commitOldest(items[i++])
           isOver = slice.isOver()
           break
         case COMMITTED_PROVISIONAL_OWN: {
           this.reducedIndex = items[i]
-          const isReduced = replica.commitOldest(items[i++])
+          const isReduced = replicatedState.commitOldest(items[i++])
           target.performed(items[i++], items[i++], isReduced)
           settled++
           isOver = slice.isOver()
@@ -124,7 +124,7 @@ class Batch {
         }
         case COMMITTED:
           this.reducedIndex = items[i]
-          replica.commit(items[i++], items[i++])
+          replicatedState.commit(items[i++], items[i++])
           isOver = slice.isOver()
           break
         case COMMITTED_OWN: {
@@ -133,7 +133,7 @@ class Batch {
           const action = items[i++]
           const copy = items[i++]
           this.reducedIndex = index
-          const isReduced = replica.commit(index, action)
+          const isReduced = replicatedState.commit(index, action)
           target.performed(sequence, copy === 0 ? action : copy, isReduced)
           settled++
           isOver = slice.isOver()
@@ -167,7 +167,7 @@ class Batch {
         case RESTORE: {
           const index = items[i++]
           const position = items[i++]
-          if (position === null) replica.restoreInitial(index)
+          if (position === null) replicatedState.restoreInitial(index)
           else isRestoring = !target.restore(index, position)
           if (!isRestoring) this.reducedIndex = index
           break
@@ -217,7 +217,7 @@ class Batch {
         }
         case COMMITTED_BESIDE:
           this.reducedIndex = items[i]
-          replica.commit(items[i++], this.#parse(items[i++]))
+          replicatedState.commit(items[i++], this.#parse(items[i++]))
           isOver = slice.isOver()
           break
         case COMMITTED_OWN_BESIDE: {
@@ -225,7 +225,7 @@ class Batch {
           const sequence = items[i++]
           const position = items[i++]
           this.reducedIndex = index
-          const isReduced = replica.commit(index, this.#parse(position))
+          const isReduced = replicatedState.commit(index, this.#parse(position))
           // Again: the caller may change what it gets.
           target.performed(sequence, this.#parse(position), isReduced)
           settled++
@@ -238,8 +238,8 @@ class Batch {
           break
         case COMMITTED_PROVISIONAL_OWN_KEPT: {
           this.reducedIndex = items[i]
-          const text = replica.oldestText
-          const isReduced = replica.commitOldest(items[i++])
+          const text = replicatedState.oldestText
+          const isReduced = replicatedState.commitOldest(items[i++])
           target.performed(items[i++], isReduced ? JSON.parse(text) : undefined, isReduced)
           settled++
           isOver = slice.isOver()

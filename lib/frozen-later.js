@@ -9,7 +9,7 @@ const { afterTurn } = require('./budget')
 const { now, setTimeout } = require('./environment')
 const { StateFreezer } = require('./state-freezer')
 
-/** So much longer than the last time took, it is put off. */
+/** The pause after a run, as a multiple of its duration. */
 const PAUSE_FACTOR = 32
 
 class FrozenLater {
@@ -17,7 +17,7 @@ class FrozenLater {
   /** The newest state, and the one since which nothing is frozen for certain; or null. */
   #pair = null
   #isScheduled = false
-  /** It runs: `StateFreezer`. */
+  /** The running `StateFreezer`, or null. */
   #freezer = null
   #endedAt = 0
   #tookMs = 0
@@ -27,7 +27,7 @@ class FrozenLater {
     this.#isJson = isJson
   }
 
-  /** While an action is reduced: not all of what is new in `next` is frozen. */
+  /** Called while an action is reduced, if some new parts of `next` are not frozen. */
   add(former, next) {
     if (this.#pair !== null) {
       this.#pair.next = next

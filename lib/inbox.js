@@ -26,9 +26,9 @@ class Inbox {
   }
 
   /** @param target receives the deliveries, the end and the progress of a batch, and exceptions, which only a bug can cause. */
-  constructor(target, replica) {
+  constructor(target, replicatedState) {
     this.#target = target
-    this.#replicatedState = replica
+    this.#replicatedState = replicatedState
   }
 
   deliver(text, beside) {

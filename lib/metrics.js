@@ -1,7 +1,7 @@
 // Makes Prometheus metrics from the status of nodes and the channels of diagnostics.js.
 //
-// Called by metrics.js. Where a metric means what one of etcd's does, it has its name, after the prefix: dashboards and
-// alerts for etcd work with `prefix: 'etcd_'`.
+// Called by metrics.js. A metric that means the same as one of etcd has the same name after the prefix: dashboards
+// and alerts for etcd work with `prefix: 'etcd_'`.
 
 'use strict'
 
@@ -39,7 +39,7 @@ const GAUGES = {
   cluster_size: ['How many voters the cluster is to have.', status => status.clusterSize],
   voters: ['Members that vote.', status => countVoters(status, () => true)],
   voters_active: [
-    'Voters that were heard within the last election timeout; only the leader hears everyone.',
+    'Voters that were heard within the last election timeout; only the leader hears all of them.',
     status => countVoters(status, member => member.active)
   ],
   learners: ['Members that do not vote.', status => status.members.length - countVoters(status, () => true)],
@@ -66,11 +66,11 @@ function isLearner({ id, members }) {
 
 const countVoters = ({ members }, condition) => members.filter(one => one.voter && condition(one)).length
 
-/** One for each member list and prefix: nodes of one process share the metrics, and differ in the label `node`. */
+/** One for each registry and prefix: nodes of one process share the metrics, and differ in the label `node`. */
 const collectors = new WeakMap()
 
 /**
- * Adds the metrics of a node to a member list, until the node has ended.
+ * Adds the metrics of a node to a registry, until the node has ended.
  *
  * @param options as those of prom-client's `collectDefaultMetrics`.
  * @returns a function that ends it before.
@@ -84,7 +84,7 @@ function collectMetrics(node, options = {}) {
   const { register = client.register, prefix = PREFIX_DEFAULT, labels = {} } = options
   if (!collectors.has(register)) collectors.set(register, new Map())
   const ofRegister = collectors.get(register)
-  // A member list may have been cleared.
+  // A registry may have been cleared.
   const isThere = ofRegister.has(prefix) && register.getSingleMetric(prefix + PROBE) !== undefined
   if (!isThere) ofRegister.set(prefix, new Collector(client, { ...options, register, prefix, labels }))
   return ofRegister.get(prefix).add(node, labels)

@@ -5,13 +5,13 @@
 // Every part of a state is frozen, so that strict-mode code which changes one throws at once. Each new state is compared
 // with the former one: parts that are the same reference were verified before, only new ones are walked and frozen.
 //
-// Two things cost more than that. In sloppy-mode code a write to a frozen object is ignored in silence: it is noticed
-// only if the reducer gets a copy (copies.js) or proxies (watch.js). And a large object or array that the reducer copied
+// Two things cost more than that. In sloppy-mode code a write to a frozen object fails silently: it is detected only
+// if the reducer gets a copy (copies.js) or proxies (watch.js). And a large object or array that the reducer copied
 // has to be compared entry by entry. These are the *thorough* check. It takes a share of the time of this thread
-// (budget.js): under light load every action is checked thoroughly, under full load a part of them. The *quick* check of
-// the others verifies and freezes what is new in small containers, at the ends of large arrays, and under the keys and
-// indexes that the action names; what else is new in large containers is frozen after this turn of the event loop, in
-// slices (state-freezer.js). A thorough check leaves that of huge containers to it, too.
+// (budget.js): under light load every action is checked thoroughly, under full load a part of them. The *quick* check
+// of the others verifies and freezes what is new in small containers, at the ends of large arrays, and under the keys
+// and indexes that the action names; everything else that is new in large containers is frozen after this turn of the
+// event loop, in slices (state-freezer.js), and in huge containers even after a thorough check.
 
 'use strict'
 
@@ -24,17 +24,17 @@ const { StateError } = require('./state-error')
 const { TOO_MANY_VISITS, Walk, isLarge } = require('./state-walk')
 const { Watch } = require('./watch')
 
-/** After this many watched runs in which proxies were in the way of the reducer, it is not watched any more. */
+/** After this many watched runs that failed because the reducer cannot work on proxies, it is no longer watched. */
 const UNWATCHABLE_MAX = 3
 
 /** A state with more entries is shown by proxies, not as a copy. */
 const COPIED_ENTRIES_MAX = 1000
 
-/** About what it takes to check an action by a copy. */
+/** The approximate time of checking an action by a copy. */
 const COPY_MS = 0.003
 const COPY_ENTRY_MS = 0.0005
 
-/** So often, before it is tried again whether the state has become smaller. */
+/** After this many actions without a copy, the size of the state is checked again. */
 const COPIES_SKIPPED = 32
 
 /** After an action on a huge container, or one that moved much, proxies are not tried for this many actions. */
@@ -48,21 +48,21 @@ class StateCheck {
   #isJson
   /** How often the reducer worked on the state but not on proxies: it clones or freezes the state. */
   #unwatchable = 0
-  /** For this many actions it was not tried whether the state is small enough to be copied. */
+  /** The number of actions since the size of the state was last checked. */
   #copiesSkipped = 0
-  /** For this many actions the reducer gets no proxies. */
+  /** The number of actions for which the reducer gets no more proxies. */
   #watchesSkipped = 0
-  /** So many entries were copied to check the last action; Infinity if it was checked otherwise. */
+  /** The number of entries that were copied to check the last action; Infinity if it was checked in another way. */
   #copied = Infinity
-  /** What a method sees of the state, while one runs that is watched. */
+  /** The state as the running method sees it, while that is watched. */
   #methodWatch = null
-  /** A method runs that has not asked for the state yet. */
+  /** A method is running that has not read the state yet. */
   #mayWatch = false
   #budgetOfWatch = null
   #watchedSince = 0
-  /** What checks may have left unfrozen. */
+  /** Freezes the parts that checks may have left unfrozen. */
   #rest
-  /** For every quick check: they make up the most of a busy node's. */
+  /** Used by every quick check: most checks of a busy node are quick. */
   #quickWalk
 
   constructor(isJson) {
@@ -98,21 +98,21 @@ class StateCheck {
     return next
   }
 
-  /** The same of a reducer in strict mode: what it would change throws, as every state is frozen. */
+  /** The same for a reducer in strict mode: its writes throw, because every state is frozen. */
   reduceStrictly(run, state, action) {
     const next = run(state, action)
     this.#adopt(next, state, action, false, null)
     return next
   }
 
-  /** There is nothing in the state that the reducer could change. */
+  /** The state contains nothing that the reducer could change. */
   #reduceScalar(run, state, action) {
     const next = run(state, action)
     if (typeof next === 'object' || !isJsonScalar(next)) this.#adopt(next, state, action, true, null)
     return next
   }
 
-  /** Where JSON is not verified, a proxy could stay unseen in what is not plain. */
+  /** If JSON is not verified, a proxy could remain unseen in a value that is not plain. */
   #canWatch(state) {
     if (this.#watchesSkipped > 0) {
       this.#watchesSkipped--
@@ -169,9 +169,9 @@ class StateCheck {
         return next
       }
     }
-    // Also where the reducer caught what a trap threw.
+    // Even if the reducer caught the exception of a trap.
     if (change !== null) {
-      // Proxies know better in which place it began.
+      // Proxies find the place of the change more precisely.
       this.#probe(run, state, action)
       throw StateError.ofChange(change)
     }
@@ -209,13 +209,13 @@ class StateCheck {
     try {
       run(watch.show(state), action)
     } catch {
-      // It is known, or of the watch.
+      // The exception is known already, or comes from the watch.
     }
     if (watch.change !== null) throw StateError.ofChange(watch.change)
   }
 
   /**
-   * What the method returns, which reads the state by `show`.
+   * Returns what the method returns. The method reads the state by `show`.
    *
    * @param run calls the method. It is called again to find the path, and where proxies are in its way.
    * @throws what the method throws, or a `StateError`: it changed the state in place.
@@ -271,14 +271,14 @@ class StateCheck {
     }
   }
 
-  /** What a method is shown of the state. */
+  /** The state as a method sees it. */
   show(state) {
     if (typeof state !== 'object' || state === null) return state
     if (this.#methodWatch === null && this.#mayWatch) this.#watchMethod()
     return this.#methodWatch === null ? state : this.#methodWatch.show(state)
   }
 
-  /** Most methods look at the state, but not all: only then is there anything to watch. */
+  /** Called when the method reads the state; some never do, and need no watch. */
   #watchMethod() {
     this.#mayWatch = false
     const budget = budgetOfCall()
@@ -295,12 +295,15 @@ function isJsonScalar(value) {
     : typeof value === 'string' || typeof value === 'boolean'
 }
 
-/** What strict-mode code throws at a write to a frozen object, and what built-in functions do in any mode. */
+/**
+ * Whether it is the exception that strict-mode code, or a built-in function in any mode, throws at a write to a
+ * frozen object.
+ */
 function isWriteError(error) {
   return /read.only|not extensible|Cannot (delete|define|redefine) property/.test(textOf(error))
 }
 
-/** What a function throws that takes no proxies, such as `structuredClone`. */
+/** Whether it is the exception of a function that accepts no proxies, such as `structuredClone`. */
 function isOfProxy(error) {
   return nameOf(error) === 'DataCloneError' || /proxy|watched state/i.test(textOf(error))
 }
@@ -309,7 +312,7 @@ function textOf(error) {
   return nameOf(error) === 'TypeError' ? errors.messageOf(error) : ''
 }
 
-/** Whatever was thrown may throw when it is looked at. */
+/** The thrown value may itself throw when it is read. */
 function nameOf(error) {
   try {
     return error?.name

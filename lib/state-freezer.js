@@ -16,7 +16,7 @@ const STRIDE = 256
 const NOTHING = freeze(Object.create(null))
 const NO_ITEMS = freeze([])
 
-/** A larger `Set` grows for longer than a slice takes. */
+/** Growing a larger `Set` takes longer than a slice. */
 const SET_SIZE_MAX = 32 * 1024
 
 /** A set of objects that never blocks for long. */
@@ -49,13 +49,13 @@ class StateFreezer {
   #frames = []
   #depth = 0
   #left = STRIDE
-  /** What is not JSON may contain itself: what was frozen before and is visited. What was not is frozen by the visit. */
+  /** The visited objects that were already frozen: a state that is not JSON may contain itself. */
   #seen
   #value
   #former
   #hasBegun = false
 
-  /** @param former what is the same in it is frozen already; undefined if nothing is. */
+  /** @param former a state whose parts are frozen already; undefined if there is none. */
   constructor(value, former, isJson) {
     this.#value = value
     this.#former = former

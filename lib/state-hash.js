@@ -28,7 +28,7 @@ const STRIDE = 512
 const CHARACTERS_PER_MEMBER = 16
 const PIECE_LENGTH = 32 * 1024
 
-/** What distinguishes the kinds of values. */
+/** Constants that distinguish the kinds of values. */
 const NULL = 0x3c6ef372
 const TRUE = 0x510e527f
 const FALSE = 0x1f83d9ab
@@ -112,7 +112,7 @@ function hashScalar(value) {
   }
 }
 
-/** What is kept of an array or object. `members` counts those that JSON keeps. */
+/** The sums of an array or object that are kept. `members` counts those that JSON keeps. */
 class Part {
   constructor({ sumA, sumB, weight, members }) {
     this.sumA = sumA
@@ -135,14 +135,14 @@ class Frame {
   sumB = 0
   weight = 0
   members = 0
-  /** So many members of the former version are also here. */
+  /** The number of members of the former version that are also here. */
   common = 0
   formerMembers = 0
   /** The members that only the former version has are subtracted now. */
   isRemoving = false
-  /** What the former version has at `next` is subtracted already. */
+  /** The member of the former version at `next` is already subtracted. */
   isSubtracted = false
-  /** In the frame around it: 1 if this is added, -1 if it is subtracted. */
+  /** For the frame around it: 1 if this is added, -1 if it is subtracted. */
   sign = 1
 }
 
@@ -309,7 +309,7 @@ class Pass {
         let formerMember = former[key]
         if (!frame.isSubtracted) {
           if (member === formerMember) {
-            // What is inherited is no value of JSON.
+            // Inherited members are not part of the JSON.
             if (member !== undefined) frame.common++
             continue
           }

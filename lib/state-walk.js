@@ -19,7 +19,7 @@ const { StateError } = require('./state-error')
 
 const { freeze, hasOwn, isExtensible } = Object
 
-/** Up to this many entries a quick check compares all. A copy costs about as much as the comparison. */
+/** A quick check compares all entries of containers up to this size. A copy costs about as much as the comparison. */
 const SMALL_ENTRIES_MAX = 16
 const SMALL_LENGTH_MAX = 64
 
@@ -54,7 +54,7 @@ const HINTS_MAX = 32
 const NOTHING = Object.freeze(Object.create(null))
 const NO_ITEMS = Object.freeze([])
 
-/** Of objects with more than `SMALL_ENTRIES_MAX`: about how many entries they have. */
+/** The approximate number of entries of objects with more than `SMALL_ENTRIES_MAX`. */
 const sizes = new WeakMap()
 
 /** One comparison of a new state with the former one. */
@@ -83,7 +83,7 @@ class Walk {
     this.#visited = isJson ? null : new Set()
   }
 
-  /** For the next action. */
+  /** Prepares for the next action. */
   reset(action) {
     this.hasIdleCopy = false
     this.hasSkipped = false
@@ -111,12 +111,12 @@ class Walk {
 
   #visitContainer(value, former, depth) {
     if (this.#isThorough && --this.#visitsLeft < 0) {
-      // Proxies may be anywhere in what is left.
+      // The rest may contain proxies anywhere.
       if (this.#lens !== null) throw TOO_MANY_VISITS
       this.#isThorough = false
       this.hasSkipped = true
     }
-    // What is frozen was part of a state before, or the reducer froze it.
+    // A frozen part was in a state before, or the reducer froze it.
     if (!this.#isThorough && depth > 0 && !isExtensible(value)) return null
     if (depth === DEPTH_MAX) return this.#isJson ? tooDeep() : null
     if (!this.#isJson) {
@@ -235,7 +235,7 @@ class Walk {
     return null
   }
 
-  /** The entry. A proxy that a watched run put there is replaced by what it stands for. */
+  /** Returns the entry. A proxy that a watched run put there is replaced by its target. */
   #unwatched(container, key) {
     const value = container[key]
     if (this.#lens === null || typeof value !== 'object' || value === null) return value

@@ -1,7 +1,7 @@
 // Shows a state through proxies that detect every attempt to change it, with the path.
 //
-// Called by state-check.js. A frozen object ignores an assignment or a `delete` of sloppy-mode code in silence; a
-// proxy's trap throws in both modes. What is not read costs nothing.
+// Called by state-check.js. An assignment or a `delete` of sloppy-mode code on a frozen object fails silently; a
+// proxy's trap throws in both modes. Parts that are not read cost nothing.
 //
 // A trap never changes the state. No proxy stays in a state: state-check.js replaces them by what they stand for.
 
@@ -11,7 +11,7 @@ const { isOrdinaryArray, isOrdinaryObject, nameOf } = require('./json-faults')
 
 const { hasOwn } = Object
 
-/** What a proxy stands for. */
+/** The target of each proxy. */
 const targets = new WeakMap()
 
 /** Thrown out of a probe that would read too much. */
@@ -20,7 +20,7 @@ const ENOUGH = new Error('a probe of the state reads too much')
 class Watch {
   /** The first attempt to change the state: `{ path, object, isArray, key, action }`, or null. */
   change = null
-  /** A part was too large to be watched, and was handed out as it is. */
+  /** A part was too large to be watched, and was shown unwatched. */
   hasSkipped = false
   #isLarge
   #showsLarge
@@ -37,7 +37,7 @@ class Watch {
     this.#readsLeft = readsMax ?? Infinity
   }
 
-  /** What to show instead of a part of the state; primitive values and what is not plain are shown as they are. */
+  /** Returns a proxy for a part of the state; primitive values and objects that are not plain are shown unwatched. */
   show(value, parent = null, key = null) {
     if (typeof value !== 'object' || value === null) return value
     const known = this.#proxies.get(value)
@@ -74,7 +74,7 @@ class Watch {
     if (this.#readsLeft < 0) throw ENOUGH
   }
 
-  /** What the proxy stands for, or undefined if it is none of ours. */
+  /** The target of a proxy of this module; undefined for other values. */
   targetOf(value) {
     return targets.get(value)
   }

@@ -3,7 +3,7 @@
  * under keys of which only the newest are kept.
  *
  * Used by the processes under test as methods and reducer, and by the checks, which replay the log with the same
- * reducer. A method that refuses tells what it saw: that is an observation, and checked like a read.
+ * reducer. A method that refuses reports what it saw: that is an observation, and checked like a read.
  */
 'use strict'
 

@@ -1,7 +1,7 @@
 /**
- * Holds that a run was what it was to be: every fault happened often enough, and met leaders on either side.
+ * Verifies that a run did what it should: every fault happened often enough, with leaders on either side.
  *
- * Called by `nemesis.js`. A nemesis that strikes no node finds nothing, and says so.
+ * Called by `nemesis.js`. A nemesis that strikes no node finds nothing, so it reports that.
  */
 'use strict'
 

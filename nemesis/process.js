@@ -55,7 +55,7 @@ const running = node.ready().then(
   () => {}
 )
 
-/** One client after the other's end performs or reads, as the drawn number says. */
+/** Runs one client: one call or read after the other, chosen at random. */
 async function client() {
   let lock = null
   while (!isStopping && node.status().state === 'open') {

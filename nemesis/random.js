@@ -1,8 +1,8 @@
 /**
- * Gives drawn that fall the same way for the same seed.
+ * A random generator that gives the same numbers for the same seed.
  *
- * Called by the schedule and the faults; a process under test has drawn of its own. What the machine does in between is
- * not repeated: a seed repeats the faults, not the run.
+ * Called by the schedule and the faults; a process under test has its own. What the machine does in between is not
+ * repeated: a seed repeats the faults, not the run.
  */
 'use strict'
 

@@ -1,8 +1,8 @@
 /**
  * Writes the history of one process, one JSON array a line.
  *
- * Used by `process.js`; `history.js` reads it. A line is in the kernel's hands when a function returns, so that a kill
- * loses none; the clock is the machine's monotonic one, which all processes share and no fault moves.
+ * Used by `process.js`; `history.js` reads it. The kernel has a line when a function returns, so that a kill loses
+ * none; the clock is the machine's monotonic one, which all processes share and no fault moves.
  *
  * | line | meaning |
  * |---|---|

@@ -1,8 +1,8 @@
 /**
- * Decides which faults come when: rounds in which every fault comes once, in an order of the drawn, some of
- * them two at a time.
+ * Decides which faults come when: rounds in which every fault comes once, in a random order, some of them two at a
+ * time.
  *
- * Called by `run.js`. It knows no cluster.
+ * Called by `run.js`. It does not use the cluster.
  */
 'use strict'
 

@@ -1,6 +1,6 @@
 /**
- * Is `npm run pack:local`: it leaves in dist/ the two tarballs, the package and this platform's binary, that
- * install together into an empty folder without Rust and without a member list: `npm install ./dist/*.tgz`.
+ * Is `npm run pack:local`: it leaves in dist/ the two tarballs, the package and this platform's binary, that install
+ * together into an empty folder without Rust and without a registry: `npm install ./dist/*.tgz`.
  */
 'use strict'
 

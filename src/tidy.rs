@@ -99,7 +99,7 @@ const CRATES_OF_CORE: [&str; 16] = [
     "thiserror",
 ];
 
-/// Clocks, random generator, threads, files, sockets, JavaScript, and orders that differ from run to run.
+/// Clocks, random generators, threads, files, sockets, JavaScript, and orders that differ from run to run.
 const FORBIDDEN_IN_CORE: [&str; 16] = [
     "std::time",
     "std::thread",

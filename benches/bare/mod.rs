@@ -1,4 +1,4 @@
-//! The least that redis-rs can do: a publish that waits for no reply, and a read of the next message.
+//! The minimum of redis-rs: a publish that waits for no reply, and a read of the next message.
 //!
 //! Called by `channel_round_trip.rs` and `bare_round_trip.rs`.
 

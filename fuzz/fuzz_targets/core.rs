@@ -1,4 +1,4 @@
-//! A fuzz target: a leader that hears frames.
+//! A fuzz target: a leader that receives frames.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| conflux::raft::fuzzing::core(bytes));

@@ -1,4 +1,4 @@
-//! A fuzz target: who is in a cluster.
+//! A fuzz target: the members of a cluster.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| conflux::raft::fuzzing::members(bytes));

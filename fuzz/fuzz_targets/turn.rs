@@ -1,4 +1,4 @@
-//! A fuzz target: what JavaScript says in a turn.
+//! A fuzz target: the texts of JavaScript in a turn.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| conflux::js::fuzzing::turn(bytes));

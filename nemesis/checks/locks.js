@@ -1,5 +1,5 @@
 /**
- * Holds the histories of all processes against what locks and sessions promise.
+ * Compares the histories of all processes with what locks and sessions promise.
  *
  * Called by `run.js`, through `workloads.js`. Each process has checked the log itself (`lock-watch.js`); here is what only all
  * of them together show: no two clients had a lock of one key at a time, unless the lock of the former was over; each token

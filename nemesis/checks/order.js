@@ -1,8 +1,8 @@
 /**
- * Holds the log, as the processes saw it, against every single observation: exact, and in linear time.
+ * Compares the log, as the processes saw it, with every single observation: exactly, and in linear time.
  *
- * Called by `run.js`. The log needs no search: every process tells which action made which of its states, so the order
- * is known, and what remains is to hold that there is one order, and that nothing contradicts it.
+ * Called by `run.js`. The log needs no search: every process reports which action made which of its states, so the
+ * order is known; it remains to verify that there is one order, and that nothing contradicts it.
  */
 'use strict'
 

@@ -1,4 +1,4 @@
-/** The fault: a process computes, and its event loop stands still. */
+/** The fault: a process computes, and its event loop is blocked. */
 'use strict'
 
 async function strike({ cluster, random, note }) {

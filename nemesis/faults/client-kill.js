@@ -1,4 +1,4 @@
-/** The fault: Redis drops connections of its clients, of those who listen or those who publish. */
+/** The fault: Redis drops connections of its clients, those that listen or those that publish. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

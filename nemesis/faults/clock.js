@@ -1,4 +1,4 @@
-/** The fault: the wall clock of a process is stepped by up to an hour, forth or back. */
+/** The fault: the wall clock of a process is set by up to an hour, forward or back. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

@@ -1,6 +1,6 @@
 /**
- * The fault: a majority, the leader among it, stands still for 15 to 25 election timeouts, long enough to count
- * as gone, and then continues.
+ * The fault: a majority, including the leader, is stopped for 15 to 25 election timeouts, long enough to count as
+ * gone, and then continues.
  *
  * Only where it is asked for by name or `--long`: it takes its time.
  */

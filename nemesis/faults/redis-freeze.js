@@ -1,4 +1,4 @@
-/** The fault: Redis stands still for a while, and keeps all connections. */
+/** The fault: Redis is stopped for a while, and keeps all connections. */
 'use strict'
 
 const { setTimeout: delay } = require('node:timers/promises')

@@ -39,7 +39,7 @@ pub struct Facts {
     pub is_leader: bool,
     /// The index of the last applied change of the members.
     pub members_index: u64,
-    /// A leader of the present term is known, as far as this node can tell with check-quorum on.
+    /// A leader of the present term is known, as far as this node can know with check-quorum on.
     pub has_leader: bool,
     /// An entry beyond the founding snapshot is committed here: this cluster has had a leader with a quorum.
     pub has_seen_commit: bool,

@@ -1,4 +1,4 @@
-//! Tests the rules of founding and meeting one by one; the simulation tests what becomes of them together.
+//! Tests the rules of founding and of conflicts one by one; the simulation tests them together.
 
 mod conflicts;
 

@@ -1,4 +1,4 @@
-//! Shows which sessions start and end, and what the table makes of it.
+//! Tests which sessions start and end, and how the table changes.
 
 use super::*;
 

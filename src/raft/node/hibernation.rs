@@ -3,7 +3,7 @@
 //!
 //! When nothing has happened for some seconds, the leader offers to hibernate in its heartbeats, and hibernates when
 //! all members have confirmed. Whatever happens on a node ends it there: a call, a command, a frame that is no
-//! heartbeat, a change of its channel. A follower tells all members so (`LivenessMessage::Wake`); a leader sends
+//! heartbeat, a change of its channel. A follower notifies all members (`LivenessMessage::Wake`); a leader sends
 //! heartbeats, which say the same. A follower that misses heartbeats wakes the others too. From then on its election
 //! timeout has its usual length, so that nodes campaign and vote awake: hibernation delays an election that no call
 //! needs, and changes none (paper §5.2).

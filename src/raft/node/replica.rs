@@ -51,7 +51,9 @@ pub(super) struct Replica {
     pub(super) members: Members,
     pub(super) table: SessionTable,
     pub(super) coordination: Coordination,
+    /// Entries up to here are applied here and delivered to JavaScript.
     pub(super) delivered_index: u64,
+    /// JavaScript has reduced everything up to here.
     pub(super) applied_index: u64,
     /// The index of the entry that founded this cluster as a successor, if no snapshot covered it at the start.
     pub(super) epoch_index: u64,
@@ -83,6 +85,7 @@ pub(super) struct Replica {
     /// The status of the members; recomputed only when it changes, because a status is copied every turn.
     member_statuses: Arc<[Member]>,
     session_statuses: Arc<[(Arc<str>, u64)]>,
+    /// The members, encoded for the channel, which keeps them beyond the end of the cluster.
     pub(super) note: Bytes,
     member_facts: Vec<MemberFacts>,
 }

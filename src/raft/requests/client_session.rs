@@ -27,7 +27,8 @@ pub struct ClientSession {
     start: u64,
     floor: u64,
     pending: VecDeque<Option<Pending>>,
-    live: usize,
+    /// Without the holes.
+    pending_count: usize,
     /// The term of the leader that received the dispatched prefix; 0: none did.
     term: u64,
     /// Everything below was sent to the leader of `term`.
@@ -37,6 +38,7 @@ pub struct ClientSession {
     idle_ticks: u64,
     retry_ticks: u64,
     retry_ticks_min: u64,
+    /// The last gap that the leader reported: the sequence number before it, and the tick.
     rewound: Option<(u64, u64)>,
     now_ticks: u64,
     /// (index, sequence) of calls that have an outcome and wait for the state at that index.
@@ -80,7 +82,7 @@ impl ClientSession {
             start,
             floor: 1,
             pending: VecDeque::new(),
-            live: 0,
+            pending_count: 0,
             term: 0,
             next: 1,
             window_bytes: 0,
@@ -107,11 +109,11 @@ impl ClientSession {
 
     /// The number of pending calls.
     pub fn len(&self) -> usize {
-        self.live
+        self.pending_count
     }
 
     pub fn is_empty(&self) -> bool {
-        self.live == 0
+        self.pending_count == 0
     }
 
     pub fn add(&mut self, perform: Perform) {
@@ -122,7 +124,7 @@ impl ClientSession {
         } else {
             assert_eq!(perform.sequence, expected, "calls are numbered without a gap");
         }
-        self.live += 1;
+        self.pending_count += 1;
         self.pending.push_back(Some(Pending {
             sequence: perform.sequence,
             method: perform.method,
@@ -180,7 +182,7 @@ impl ClientSession {
     pub fn end(&mut self, sequence: u64) -> Option<Pending> {
         let position = sequence.checked_sub(self.floor)? as usize;
         let ended = self.pending.get_mut(position)?.take()?;
-        self.live -= 1;
+        self.pending_count -= 1;
         if let Some((index, _)) = &ended.decided {
             self.decided.remove(&(*index, sequence));
         }

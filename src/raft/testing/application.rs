@@ -1,5 +1,5 @@
-//! Stands for the JavaScript side of a node: it keeps committed and provisional states as the façade does,
-//! runs methods and notes how each call ended.
+//! Replaces the JavaScript side of a node: it keeps committed and provisional states as the façade does, runs methods
+//! and notes how each call ended.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -21,7 +21,7 @@ use crate::raft::{CallOutcome, Delivery, RaftId};
 /// A mistake that a node's consensus has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// The leader tells the origin when the entry is in its own log.
+    /// The leader reports to the origin when the entry is in its own log.
     AcknowledgesBeforeCommit,
     /// A vote, or an append's receipt, leaves before it is durable.
     AnswersBeforeSaving,
@@ -73,7 +73,7 @@ pub enum Bug {
     HandsOverToRemoved,
     /// A node that was informed that its state differs, and restored, accepts a repetition of that report.
     RemembersComparedState,
-    /// With every hash that comes the leader tells all that differ.
+    /// With every hash that arrives the leader notifies all members that differ.
     TellsDisagreementAgain,
     /// A node that stays diverged keeps its whole log.
     DivergedKeepsLog,
@@ -192,7 +192,7 @@ const SEEDS_MAX: u64 = 200;
 /// Two bugs take about 250 seeds of churn; they are put back from a seed on from where it takes fewer.
 const LATER: u64 = 100;
 
-/// Runs seeds with the bug put back until one fails, and tells which, and what was broken.
+/// Runs seeds with the bug reintroduced until one fails, and returns which, and what was broken.
 fn assert_caught(bug: Bug, seeds: impl Iterator<Item = u64>, test: impl Fn(u64)) {
     for (count, seed) in seeds.take(SEEDS_MAX as usize).enumerate() {
         BACK.set(Some(bug));

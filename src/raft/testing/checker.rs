@@ -1,4 +1,4 @@
-//! Says what must hold in a simulated cluster after every step.
+//! Checks what must hold in a simulated cluster after every step.
 //!
 //! Of the paper's Figure 3: election safety, and state machine safety (as one sequence of actions per cluster that
 //! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms

@@ -1,5 +1,5 @@
-//! Direct connections between simulated nodes: a node hears when the process at the other end ends, and at times when the
-//! connection alone has ended.
+//! Direct connections between simulated nodes: a node learns when the process at the other end ends, and sometimes
+//! when only the connection has ended.
 
 use rand_chacha::{
     ChaCha8Rng,

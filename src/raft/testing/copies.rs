@@ -1,5 +1,5 @@
-//! Tells of copied directories: of processes under one incarnation only the rightful one is heard, and what a
-//! directory has forgotten is not believed.
+//! Scenarios of copied directories: of the processes of one incarnation only one is accepted, and none whose
+//! directory lacks what its member has acknowledged.
 
 use super::cluster::{Network, Sent};
 use super::disk::Disk;

@@ -1,4 +1,4 @@
-//! Puts frames, deliveries and answers into the words of the golden scripts.
+//! Describes frames, deliveries and answers in the terms of the golden scripts.
 
 use bytes::Bytes;
 use protobuf::Message as _;

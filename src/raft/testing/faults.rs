@@ -1,7 +1,7 @@
 //! Holds the faults that the simulations share, each under a name by which it can be switched off.
 //!
-//! `CONFLUX_WITHOUT=drift,outages` leaves these out, so that `npm run sim` finds what a failing seed needs. The random
-//! generator are thrown nevertheless: until the fault would have struck, the seed is the same.
+//! `CONFLUX_WITHOUT=drift,outages` leaves these out, so that `npm run sim` finds what a failing seed needs. The
+//! random numbers are drawn nevertheless: until the fault would have struck, the seed is the same.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Tells of disks that hang: they take writes, give no error, and do not answer.
+//! Scenarios of disks that hang: they take writes, give no error, and do not answer.
 
 use super::application::End;
 use super::cluster::Network;

@@ -157,7 +157,7 @@ fn a_leader_that_is_cut_off_steps_down_although_its_group_is_idle() {
     }
 }
 
-/// A channel with connections tells of a process that ends: nothing is to be waited for.
+/// A channel with connections reports a process that ends, so that no timeout is needed.
 #[test]
 fn a_connection_that_ends_wakes_a_group_whose_leader_died() {
     for seed in 0..20 {

@@ -1,5 +1,5 @@
 //! The connection of a simulated node to Redis: it breaks, freezes or falls silent, and the node is notified late, as
-//! the driver tells it.
+//! by the driver.
 
 use crate::raft::ChannelState;
 

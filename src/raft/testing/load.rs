@@ -1,5 +1,5 @@
-//! Tells, one by one, what happens to a cluster under much load, or whose application takes long: nothing that is
-//! legal costs a leader its leadership, fills a channel, or never ends.
+//! Scenarios of a cluster under heavy load, or with a slow application: no legal call costs a leader its leadership,
+//! fills a channel, or never ends.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Says what must hold of the logs in a simulated cluster after every step: of the paper's Figure 3, leader
+//! Checks what must hold for the logs in a simulated cluster after every step: of the paper's Figure 3, leader
 //! append-only, log matching and leader completeness.
 //!
 //! Called by `checker.rs`, which checks what became of the logs.

@@ -1,4 +1,4 @@
-//! Tells of orders that a node gives again because it has not heard that they were carried out.
+//! Scenarios of commands that a node repeats because it has not learned that they were executed.
 
 use super::scenarios::Scenario;
 use crate::raft::{Operation, Role};

@@ -276,7 +276,7 @@ pub(super) fn a_majority_thaws(seed: u64) {
             matches!(warning, Warning::Superseded { ours, successor, .. }
                 if *ours == former && *successor == cluster)
         };
-        assert!(scenario.has_warned(name, is_superseded), "seed {seed}: {name} tells why");
+        assert!(scenario.has_warned(name, is_superseded), "seed {seed}: {name} warns, with the reason");
         match scenario.end(name, sequence) {
             // After its thaw the former cluster still served it for a moment, which is reported.
             Some(End::Resolved(_)) if !scenario.holds(&alone, &action) => {}
@@ -315,10 +315,10 @@ fn a_successor_that_comes_back_ends_the_cluster_that_it_replaced() {
         assert!(scenario.cluster.replicas[&survivor].application.state.count > count);
         for name in &former_voters {
             let is = |warning: &Warning| matches!(warning, Warning::Superseded { successor, .. } if *successor == cluster);
-            assert!(scenario.has_warned(name, is), "seed {seed}: {name} tells why");
+            assert!(scenario.has_warned(name, is), "seed {seed}: {name} warns, with the reason");
         }
         let is = |warning: &Warning| matches!(warning, Warning::FormerCluster { former: other, .. } if *other == former);
-        assert!(scenario.has_warned(&survivor, is), "seed {seed}: the successor tells, too");
+        assert!(scenario.has_warned(&survivor, is), "seed {seed}: the successor warns, too");
     }
 }
 
@@ -357,7 +357,7 @@ pub(super) fn a_log_is_kept(k: u64) -> bool {
     is_former
 }
 
-/// Two that hear nothing of each other both continue. When they do, both tell, and neither gives way.
+/// Two successors that do not hear each other both continue. When they do, both warn, and neither gives way.
 #[test]
 fn two_successors_of_one_cluster_tell_of_each_other_and_end_when_one_is_given_up() {
     for seed in 0..6_u64 {
@@ -376,7 +376,7 @@ fn two_successors_of_one_cluster_tell_of_each_other_and_end_when_one_is_given_up
         scenario.cluster.cuts.clear();
         let is = |warning: &Warning| matches!(warning, Warning::TwoSuccessors { former: common, .. } if *common == former);
         scenario
-            .until("both tell", |scenario| scenario.has_warned("n0", is) && scenario.has_warned("n1", is));
+            .until("both warn", |scenario| scenario.has_warned("n0", is) && scenario.has_warned("n1", is));
         scenario.ticks(3_000);
         let clusters: BTreeSet<ClusterUuid> =
             scenario.cluster.statuses().values().map(|s| s.cluster).collect();

@@ -1,5 +1,5 @@
-//! Tells what happens while members are replaced, removed, demoted and admitted, and a leader goes at the worst
-//! moment; and of snapshots in flight meanwhile.
+//! Scenarios in which members are replaced, removed, demoted and admitted while a leader dies at the worst moment or
+//! snapshots are in flight.
 
 use std::collections::BTreeSet;
 
@@ -199,7 +199,7 @@ fn all_but_one_are_removed_the_leader_among_them_and_the_last_one_serves() {
                 scenario.cluster.replicas[&last].application.answered.contains_key(&ticket)
             });
             assert_eq!(scenario.cluster.replicas[&last].application.answered[&ticket], Ok(()));
-            scenario.until("its perform has ended", |scenario| {
+            scenario.until("its call has ended", |scenario| {
                 scenario.cluster.replicas[&goes].application.ends.contains_key(&sequence)
             });
             // It lives, and has joined again as a newcomer, or is about to.

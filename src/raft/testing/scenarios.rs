@@ -1,5 +1,5 @@
-//! Tells, one by one, what happens to a cluster that hands over, or that loses its quorum for good;
-//! `divergences.rs` tells of a state that is not to be trusted.
+//! Scenarios, step by step, of a cluster that transfers leadership, or that loses its quorum for good;
+//! `divergences.rs` has those of a state that is not to be trusted.
 
 use super::cluster::{Cluster, Network};
 use super::disk::Disk;

@@ -1,4 +1,4 @@
-//! Runs the golden scripts: commands, `---`, and the full consequence, as the paper would tell it.
+//! Runs the golden scripts: commands, `---`, and the complete result in the terms of the paper.
 //!
 //! `UPDATE_GOLDENFILES=1 cargo test` rewrites them.
 

@@ -1,4 +1,4 @@
-//! Says which seeds a simulation runs, as its environment asks.
+//! Decides which seeds a simulation runs, by environment variables.
 //!
 //! `CONFLUX_SEED` is one to run alone; `CONFLUX_FROM` and `CONFLUX_SEEDS` are the first and how many. To find the
 //! smallest run that still fails, `CONFLUX_TICKS` ends its faults early, `CONFLUX_NODES` and `CONFLUX_CLIENTS` say how

@@ -1,4 +1,4 @@
-//! Tells how sessions end: once, and only if a majority does not hear the member.
+//! Scenarios of sessions, which end once, and only if a majority does not hear the member.
 
 use super::cluster::{Cluster, Network};
 use super::run::{Run, SESSION_TICKS};

@@ -22,7 +22,7 @@ fn simulation_keeps_every_promise_under_faults() {
     for_seeds(0..400, live_through);
 }
 
-/// As a driver tells ticks: late, and several at once.
+/// Ticks as from a driver: late, and several at once.
 #[test]
 fn simulation_keeps_every_promise_where_nodes_rest() {
     for_seeds(0..100, |seed| live(seed, true));

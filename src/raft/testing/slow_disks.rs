@@ -12,7 +12,7 @@ use super::faults::Fault;
 const PER_MILLE_MAX: u64 = 20;
 /// A write is overdue after 100 ticks: about half of the hangs are below.
 const HANG_TICKS_MAX: [u64; 2] = [100, 500];
-/// Tells this random generator from those of the network's echoes.
+/// Distinguishes this random generator from that of the network's echoes.
 const SALT: u64 = 0x736c_6f77_6469_736b;
 
 pub struct SlowDisks {

@@ -1,5 +1,5 @@
-//! Tells of nodes on slow lines: they get a large state once, and the log behind it, while the cluster is written
-//! to, and what keeps a node in its cluster is never long behind what is large.
+//! Scenarios of nodes on slow lines: they get a large state once, and the log behind it, while the cluster is written
+//! to, and large data never delays for long what keeps a node in its cluster.
 
 use super::scenarios::Scenario;
 use crate::raft::Role;

@@ -1,5 +1,5 @@
-//! Holds a bad network on a cluster whose leader keeps a majority, and asks that it leads on: what is cut off
-//! must disturb no node, neither while it is apart nor when it comes back (thesis §9.6).
+//! Puts a bad network under a cluster whose leader keeps a majority, and verifies that it continues to lead: what is
+//! cut off must disturb no node, neither while it is apart nor when it comes back (thesis §9.6).
 //!
 //! `CONFLUX_SEED=7 cargo test steadiness` replays one seed; `CONFLUX_SEEDS=50000` runs that many.
 

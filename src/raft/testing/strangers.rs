@@ -1,4 +1,4 @@
-//! Tells of nodes of another application that come upon a cluster, and of deploys that only look like that.
+//! Scenarios of nodes of another application that find a cluster, and of deploys that only look like that.
 
 use super::cluster::Network;
 use super::scenario::Scenario;

@@ -1,4 +1,4 @@
-//! Tests which nodes let each other in, and that certificates can be replaced.
+//! Tests which nodes accept each other, and that certificates can be replaced.
 
 use std::{fs, path::Path, time::Duration};
 

@@ -269,7 +269,7 @@ impl World {
         let options =
             Options { application, ..Options::new(&self.processes[process].id, self.cluster_size, seed) };
         let bootstrap = Bootstrap::new(&options, ChaCha8Rng::from_seed(seed));
-        self.tell(process, "starts");
+        self.log(process, "starts");
         let healthy_at = if self.has_marker { self.now + draw(&mut self.rng, 30) } else { 0 };
         self.processes[process].node = Some(Node { bootstrap, group: None, healthy_at, sees_marker: false });
         self.execute(process);
@@ -284,7 +284,7 @@ impl World {
         if self.processes[process].node.is_none() || (self.has_actions && is_last_of_quorum) {
             return;
         }
-        self.tell(process, "crashes");
+        self.log(process, "crashes");
         self.processes[process].node = None;
         if draw(&mut self.rng, 2) == 0 {
             self.processes[process].id.push('\'');
@@ -373,11 +373,11 @@ impl World {
                     unreachable!("process {process} heard of a successor")
                 }
                 Event::NewIncarnation { why } => {
-                    self.tell(process, &format!("starts over: {why}"));
+                    self.log(process, &format!("starts over: {why}"));
                     self.node(process).group = None;
                 }
                 Event::Fail(error) => {
-                    self.tell(process, &format!("fails: {error}"));
+                    self.log(process, &format!("fails: {error}"));
                     self.node(process).group = None;
                     self.processes[process].failure = Some(error);
                 }
@@ -387,7 +387,7 @@ impl World {
 
     fn found(&mut self, process: usize, roster: &Roster, campaign: bool) {
         let cluster = roster.uuid();
-        self.tell(process, &format!("founds {}", short(cluster)));
+        self.log(process, &format!("founds {}", short(cluster)));
         self.check_rosters_are_apart(cluster, roster);
         self.check_applications(roster);
         self.check_marker_was_respected(roster);
@@ -461,9 +461,9 @@ impl World {
         }
     }
 
-    // ---- Telling ---------------------------------------------------------------------------------------------------
+    // ---- Logging ---------------------------------------------------------------------------------------------------
 
-    fn tell(&self, process: usize, what: &str) {
+    fn log(&self, process: usize, what: &str) {
         if self.is_told {
             let process = &self.processes[process];
             let me = process.node.as_ref().map(|node| node.bootstrap.me().to_string());

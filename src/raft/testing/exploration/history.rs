@@ -1,4 +1,4 @@
-//! Keeps what has happened in an explored world as far as a promise depends on it, and says which promise a
+//! Records what has happened in an explored world as far as a promise depends on it, and detects the promise that a
 //! step breaks.
 //!
 //! Of the paper's Figure 3: election safety, leader append-only, log matching, leader completeness and state machine

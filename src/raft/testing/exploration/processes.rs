@@ -1,4 +1,4 @@
-//! Knows the states that single processes can be in, and where each event leads from there.
+//! Records the states that single processes can be in, and where each event leads from there.
 //!
 //! A core is pure, so a process in one state answers one event in one way, whatever the other processes do: each is
 //! executed once, and found in a table from then on. A core cannot be copied; one that is needed again in an earlier

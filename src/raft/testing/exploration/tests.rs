@@ -32,7 +32,7 @@ fn chosen() -> impl Iterator<Item = &'static Scenario> {
     (0..).zip(&SCENARIOS).filter(move |(number, _)| chosen.contains(number)).map(|(_, scenario)| scenario)
 }
 
-/// Of this process, so far; Linux alone tells.
+/// Of this process, so far; only Linux reports it.
 fn memory_peak_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,7 +1,8 @@
-//! Lies to a core: it takes nodes out of a living cluster and sends them what no correct peer would send.
+//! Sends false messages to a core: takes nodes out of a running cluster and sends them what no correct peer would
+//! send.
 //!
-//! `situation` brings a cluster into the states that matter, `adversary` makes the messages, `target` is the node that hears
-//! them. `CONFLUX_MESSAGES=500000 cargo test hostile` is the long form; a failure names its seed, and
+//! `situation` brings a cluster into the states that matter, `adversary` makes the messages, `target` is the node
+//! that receives them. `CONFLUX_MESSAGES=500000 cargo test hostile` is the long form; a failure names its seed, and
 //! `CONFLUX_SEED=7 cargo test hostile` replays it.
 
 mod adversary;

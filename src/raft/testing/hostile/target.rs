@@ -1,4 +1,4 @@
-//! A node that is lied to, alone: it obeys its own work, and holds after every frame what must hold.
+//! A single node that gets false messages: it executes its own work, and is checked after every frame.
 
 use super::adversary::Lie;
 use crate::raft::events::{Effects, Hashed, TakenSnapshot};
