@@ -63,8 +63,13 @@ class Node {
   #closeTimeout = 0
   #closeTimer = undefined
 
-  /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the core cannot start. */
-  constructor(options, open) {
+  /**
+   * Throws if the reducer has no initial state or the core cannot start.
+   *
+   * @param open what `binding.js` exports.
+   * @param entry the function that the application called.
+   */
+  constructor(options, open, entry) {
     const { id } = options
     const { handle } = this
     const isDurable = options.storage !== undefined
@@ -128,7 +133,7 @@ class Node {
     equip(handle, this, parts)
     this.#target = new DeliveryTarget(this, parts)
     const inbox = new Inbox(this.#target, replicatedState)
-    this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
+    this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise, entry)
     const openCore = prepareCore(options, open, {
       deliver,
       channelThrew: (what, error) => this.hasEnded || events.channelThrew(what, error),
