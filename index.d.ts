@@ -31,9 +31,14 @@
  * @throws `ERR_CONFLUX_REDUCER`: the reducer threw while making the initial state; `error.cause` is what it threw. Or
  * the initial state is not JSON: `error.path` is the place.
  */
-declare function conflux<State, Methods extends conflux.AnyMethods = conflux.AnyMethods>(
-  options: conflux.OptionsWithInitialState<State, Methods>
-): conflux.Node<State, Methods>
+declare function conflux<
+  State,
+  Methods extends conflux.AnyMethods = conflux.AnyMethods,
+  // They keep literals in what the reducer returns, which TypeScript widens otherwise: `{ mode: 'idle' }` to a string.
+  Literal extends conflux.Primitive = conflux.Primitive,
+  Next extends NoInfer<State> & (Literal | [] | object | { [key: string]: Literal | Next | [] | object }) =
+    NoInfer<State> & (Literal | object)
+>(options: conflux.OptionsWithInitialState<State, Methods, Next>): conflux.Node<State, Methods>
 declare function conflux<State, Methods extends conflux.AnyMethods = conflux.AnyMethods>(
   options: conflux.OptionsWithoutInitialState<State, Methods>
 ): conflux.Node<State, Methods>
@@ -41,13 +46,14 @@ declare function conflux<State, Methods extends conflux.AnyMethods = conflux.Any
   options: conflux.OptionsOfRedux<State, Methods>
 ): conflux.Node<State, Methods>
 declare function conflux<State, Methods extends conflux.AnyMethods = conflux.AnyMethods>(
-  options: conflux.Options<State, Methods>
+  options: conflux.GivenOptions<State, Methods>
 ): conflux.Node<State, Methods>
 
 declare namespace conflux {
   /**
    * Whether this is the rejection of a call of a node, with an `error.outcome`. Also true for an error of another realm,
-   * or of another copy of conflux.
+   * or of another copy of conflux. An ES module may import it by its name: `import conflux, { isPerformError } from
+   * 'conflux'`.
    */
   function isPerformError(error: unknown): error is PerformError
 
@@ -132,7 +138,29 @@ declare namespace conflux {
     | OptionsWithoutInitialState<State, Methods>
     | OptionsOfRedux<State, Methods>
 
-  interface OptionsWithInitialState<State, Methods extends AnyMethods> extends CommonOptions<State, Methods> {
+  /**
+   * @internal `Options`, for inference: what the reducer returns counts only without `initialState`, being one member of
+   * a union.
+   */
+  type GivenOptions<State, Methods extends AnyMethods> =
+    | OptionsWithInitialState<State, Methods>
+    | (CommonOptions<State, Methods> & {
+        initialState?: undefined
+        reduce(
+          state: State | undefined,
+          action: Action<NoInfer<Methods>>
+        ): State | Refused<'no reducer returns it'>
+      })
+
+  /** @internal */
+  type Primitive = string | number | boolean | bigint | null | undefined
+
+  /** `Next` is what the reducer returns. */
+  interface OptionsWithInitialState<
+    State,
+    Methods extends AnyMethods,
+    Next = NoInfer<State>
+  > extends CommonOptions<State, Methods> {
     /**
      * The state before the first action: a value, or a function that makes one. Like the reducer, it must be the same on
      * all nodes, and at every start of a node with `storage`. With it, `reduce` is called for actions only: it receives
@@ -153,7 +181,7 @@ declare namespace conflux {
      * If it throws on an action that is already committed, its node diverges (see the event `diverged`): the state before
      * that action stays readable, and the other nodes continue.
      */
-    reduce(state: NoInfer<State>, action: Action<NoInfer<Methods>>): NoInfer<State>
+    reduce(state: NoInfer<State>, action: Action<NoInfer<Methods>>): Next
   }
 
   /** As in conflux 1.x: the reducer makes the initial state. */
@@ -202,7 +230,7 @@ declare namespace conflux {
     channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel | CustomChannel | SocketIOChannel
 
     /**
-     * Action creators, by name; only own functions count. In them `this` is the leader's node, with what belongs to an
+     * Action creators, by name; only own functions count, and an instance of a class without any is refused. In them `this` is the leader's node, with what belongs to an
      * evaluation: see `MethodContext`.
      *
      * Write them before `reduce`: TypeScript reads options in their order. If methods that use `this` come after `reduce`,
@@ -815,12 +843,16 @@ declare namespace conflux {
      *
      * @param listener receives the action, its index in the log and its time. After a snapshot or the replay action and
      *   time are undefined, and the index is the last one in the state.
+     * @param options.signal ends the registration.
      * @returns `unsubscribe`, which ends only this registration, immediately, even inside a listener; calling it again
      *   does nothing.
-     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function, or an option is wrong.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
-    subscribe(listener: (commit: Commit<Action<Methods> | undefined>) => void): () => void
+    subscribe(
+      listener: (commit: Commit<Action<Methods> | undefined>) => void,
+      options?: SubscribeOptions | null
+    ): () => void
 
     /**
      * The committed actions in order, each once, as an async iterator: `for await (const { action, index, at }
@@ -1106,6 +1138,11 @@ declare namespace conflux {
     /** The first index that counts. Default: the one after what `getState()` holds. */
     from?: number | null | undefined
     /** Ends the iteration: `next()` rejects with an `AbortError`. */
+    signal?: Signal | null | undefined
+  }
+
+  interface SubscribeOptions {
+    /** Ends the registration. */
     signal?: Signal | null | undefined
   }
 
