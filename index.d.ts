@@ -138,10 +138,7 @@ declare namespace conflux {
     | OptionsWithoutInitialState<State, Methods>
     | OptionsOfRedux<State, Methods>
 
-  /**
-   * @internal `Options`, for inference: what the reducer returns counts only without `initialState`, being one member of
-   * a union.
-   */
+  /** @internal `Options`, for inference: without `initialState`, what the reducer returns is the state, else it is not. */
   type GivenOptions<State, Methods extends AnyMethods> =
     | OptionsWithInitialState<State, Methods>
     | (CommonOptions<State, Methods> & {
