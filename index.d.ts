@@ -218,8 +218,9 @@ declare namespace conflux {
      * lost: it receives everything, makes calls and serves reads, for example in a short-lived process. `clusterSize` is
      * the same on all nodes; so many that may vote must be there to found the cluster.
      *
-     * The cluster remembers the value with which a node was admitted: a node with storage keeps it when it restarts.
-     * `recover` may make any survivor a voter. Default: true.
+     * The cluster remembers the value with which a node was admitted: a node with storage keeps it when it restarts. If
+     * it restarts with the other value, it warns (`WARN_CONFLUX_VOTER_IGNORED`); `remove(id)` on another node lets it join
+     * again with its option. `recover` may make any survivor a voter. Default: true.
      */
     voter?: boolean | undefined
 
@@ -1258,6 +1259,8 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_OTHER_METHODS'; message: string; id: string; ours: string; theirs: string }
     /** The members `ids` lack the option `sessions`: no member has a session before they have it. Once per member. */
     | { code: 'WARN_CONFLUX_SESSIONS_WAIT'; message: string; ids: string[] }
+    /** This node restarted with its storage and another option `voter` than it was admitted with, which counts. */
+    | { code: 'WARN_CONFLUX_VOTER_IGNORED'; message: string; voter: boolean; admitted: boolean }
     /** This node abandoned an attempt and starts over as a new member. */
     | { code: 'WARN_CONFLUX_STARTING_OVER'; message: string; why: string }
     /**

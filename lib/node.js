@@ -32,6 +32,7 @@ const { SnapshotReports } = require('./snapshot-reports')
 const { describeStatus } = require('./status')
 const { TIMEOUT_MAX } = require('./timeout')
 const { Timers } = require('./timers')
+const { VoterCheck } = require('./voter-check')
 
 /** The core ends a close within its timeout; after this additional time, something else delays it: a disk, or a long log. */
 const CLOSE_GRACE_MS = 250
@@ -128,6 +129,7 @@ class Node {
       events,
       membership,
       leaderWork,
+      voterCheck: new VoterCheck(options, coreStatus, events),
       continueReading: () => inbox.restored()
     }
     equip(handle, this, parts)
