@@ -186,7 +186,8 @@ test(`${RUNS} calls of any kind end no node, and three nodes keep one state`, as
   )
   await fc.assert(property, { numRuns: RUNS, endOnFailure: true })
   t.diagnostic(JSON.stringify({ ...counts, actions }))
-  for (const count of [...Object.values(counts), actions]) assert.ok(count > 0, 'every kind of outcome occurs')
+  for (const count of [...Object.values(counts), actions])
+    assert.ok(count > 0, 'every kind of outcome occurs')
 
   for (const node of nodes) {
     await node.sync()
