@@ -2,6 +2,8 @@ import conflux from './index.js'
 
 export default conflux
 
+export declare const isPerformError: typeof conflux.isPerformError
+
 // An `export =` has no `export *`: each type by its name (`types.test.js` holds this list against index.d.ts).
 export type {
   Action,
@@ -49,6 +51,7 @@ export type {
   SnapshotOptions,
   SocketIOChannel,
   Status,
+  SubscribeOptions,
   TcpChannel,
   Timer,
   TimerOptions,

@@ -32,9 +32,14 @@
  * @throws `ERR_CONFLUX_REDUCER`: the reducer threw while making the initial state; `error.cause` is what it threw. Or
  * the initial state is not JSON: `error.path` is the place.
  */
-declare function conflux<State, Methods extends conflux.AnyMethods = conflux.AnyMethods>(
-  options: conflux.OptionsWithInitialState<State, Methods>
-): conflux.Node<State, Methods>
+declare function conflux<
+  State,
+  Methods extends conflux.AnyMethods = conflux.AnyMethods,
+  // They keep literals in what the reducer returns, which TypeScript widens otherwise: `{ mode: 'idle' }` to a string.
+  Literal extends conflux.Primitive = conflux.Primitive,
+  Next extends NoInfer<State> & (Literal | [] | object | { [key: string]: Literal | Next | [] | object }) =
+    NoInfer<State> & (Literal | object)
+>(options: conflux.OptionsWithInitialState<State, Methods, Next>): conflux.Node<State, Methods>
 declare function conflux<State, Methods extends conflux.AnyMethods = conflux.AnyMethods>(
   options: conflux.OptionsWithoutInitialState<State, Methods>
 ): conflux.Node<State, Methods>
@@ -42,13 +47,14 @@ declare function conflux<State, Methods extends conflux.AnyMethods = conflux.Any
   options: conflux.OptionsOfRedux<State, Methods>
 ): conflux.Node<State, Methods>
 declare function conflux<State, Methods extends conflux.AnyMethods = conflux.AnyMethods>(
-  options: conflux.Options<State, Methods>
+  options: conflux.GivenOptions<State, Methods>
 ): conflux.Node<State, Methods>
 
 declare namespace conflux {
   /**
    * Whether this is the rejection of a call of a node, with an `error.outcome`. Also true for an error of another realm,
-   * or of another copy of conflux.
+   * or of another copy of conflux. An ES module may import it by its name: `import conflux, { isPerformError } from
+   * 'conflux'`.
    */
   function isPerformError(error: unknown): error is PerformError
 
@@ -133,7 +139,26 @@ declare namespace conflux {
     | OptionsWithoutInitialState<State, Methods>
     | OptionsOfRedux<State, Methods>
 
-  interface OptionsWithInitialState<State, Methods extends AnyMethods> extends CommonOptions<State, Methods> {
+  /** @internal `Options`, for inference: without `initialState`, what the reducer returns is the state, else it is not. */
+  type GivenOptions<State, Methods extends AnyMethods> =
+    | OptionsWithInitialState<State, Methods>
+    | (CommonOptions<State, Methods> & {
+        initialState?: undefined
+        reduce(
+          state: State | undefined,
+          action: Action<NoInfer<Methods>>
+        ): State | Refused<'no reducer returns it'>
+      })
+
+  /** @internal */
+  type Primitive = string | number | boolean | bigint | null | undefined
+
+  /** `Next` is what the reducer returns. */
+  interface OptionsWithInitialState<
+    State,
+    Methods extends AnyMethods,
+    Next = NoInfer<State>
+  > extends CommonOptions<State, Methods> {
     /**
      * The state before the first action: a value, or a function that makes one. Like the reducer, it must be the same on
      * all nodes, and at every start of a node with `storage`. With it, `reduce` is called for actions only: it receives
@@ -154,7 +179,7 @@ declare namespace conflux {
      * If it throws on an action that is already committed, its node diverges (see the event `diverged`): the state before
      * that action stays readable, and the other nodes continue.
      */
-    reduce(state: NoInfer<State>, action: Action<NoInfer<Methods>>): NoInfer<State>
+    reduce(state: NoInfer<State>, action: Action<NoInfer<Methods>>): Next
   }
 
   /** As in conflux 1.x: the reducer makes the initial state. */
@@ -194,8 +219,9 @@ declare namespace conflux {
      * is lost: it receives everything, makes calls and serves reads, for example in a short-lived process.
      * `clusterSize` is the same on all nodes; that many nodes that may vote must be running to found the cluster.
      *
-     * The cluster remembers the value with which a node was admitted: a node with storage keeps it when it restarts.
-     * `recover` may make any survivor a voter. Default: true.
+     * The cluster remembers the value with which a node was admitted: a node with storage keeps it when it restarts. If
+     * it restarts with the other value, it warns (`WARN_CONFLUX_VOTER_IGNORED`); `remove(id)` on another node lets it join
+     * again with its option. `recover` may make any survivor a voter. Default: true.
      */
     voter?: boolean | undefined
 
@@ -203,7 +229,7 @@ declare namespace conflux {
     channel: LocalChannel | TcpChannel | RedisChannel | MemoryChannel | CustomChannel | SocketIOChannel
 
     /**
-     * Action creators, by name; only own functions count. In them `this` is the leader's node, with what belongs to an
+     * Action creators, by name; only own functions count, and an instance of a class without any is refused. In them `this` is the leader's node, with what belongs to an
      * evaluation: see `MethodContext`.
      *
      * Write them before `reduce`: TypeScript reads options in their order. If methods that use `this` come after `reduce`,
@@ -819,12 +845,16 @@ declare namespace conflux {
      *
      * @param listener receives the action, its index in the log and its time. After a snapshot or the replay action and
      *   time are undefined, and the index is the last one in the state.
+     * @param options.signal ends the registration.
      * @returns `unsubscribe`, which ends only this registration, immediately, even inside a listener; calling it again
      *   does nothing.
-     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function.
+     * @throws {TypeError} `ERR_CONFLUX_INVALID_ARGUMENT`: not a function, or an option is wrong.
      * @throws `ERR_CONFLUX_CLOSED`, or the code of the failure: this node has ended.
      */
-    subscribe(listener: (commit: Commit<Action<Methods> | undefined>) => void): () => void
+    subscribe(
+      listener: (commit: Commit<Action<Methods> | undefined>) => void,
+      options?: SubscribeOptions | null
+    ): () => void
 
     /**
      * The committed actions in order, each once, as an async iterator: `for await (const { action, index, at } of
@@ -1114,6 +1144,11 @@ declare namespace conflux {
     signal?: Signal | null | undefined
   }
 
+  interface SubscribeOptions {
+    /** Ends the registration. */
+    signal?: Signal | null | undefined
+  }
+
   interface WatchOptions<Value> {
     /** Whether two values are the same. Default: `Object.is`. */
     equals?: ((value: Value, previous: Value) => boolean) | null | undefined
@@ -1229,6 +1264,8 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_OTHER_METHODS'; message: string; id: string; ours: string; theirs: string }
     /** The members `ids` lack the option `sessions`: no member has a session before they have it. Once per member. */
     | { code: 'WARN_CONFLUX_SESSIONS_WAIT'; message: string; ids: string[] }
+    /** This node restarted with its storage and another option `voter` than it was admitted with, which counts. */
+    | { code: 'WARN_CONFLUX_VOTER_IGNORED'; message: string; voter: boolean; admitted: boolean }
     /** This node abandoned an attempt and starts over as a new member. */
     | { code: 'WARN_CONFLUX_STARTING_OVER'; message: string; why: string }
     /**

@@ -11,7 +11,7 @@ const options = require('./lib/options')
 
 module.exports = function conflux(given) {
   try {
-    return new Node(options.check(given), open).handle
+    return new Node(options.check(given), open, conflux).handle
   } catch (error) {
     // At the end of the stack, V8 may throw nothing at all.
     throw error == null ? new RangeError('Maximum call stack size exceeded') : error

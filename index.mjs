@@ -1,4 +1,6 @@
-/** Gives `import conflux from 'conflux'` the same function, and the same native addon, as `require`. */
+/** Gives `import conflux, { isPerformError } from 'conflux'` the same functions, and the same native addon, as `require`. */
 import conflux from './index.js'
 
 export default conflux
+
+export const { isPerformError } = conflux

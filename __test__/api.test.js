@@ -41,10 +41,11 @@ test('isPerformError recognizes the rejection of a call and nothing else', async
   for (const other of others) assert.equal(conflux.isPerformError(other), false)
 })
 
-test('import gives the same function as require', async () => {
+test('import gives the same functions as require', async () => {
   const module = await import('../index.mjs')
   assert.equal(module.default, conflux)
-  assert.deepEqual(Object.keys(module), ['default'])
+  assert.equal(module.isPerformError, conflux.isPerformError)
+  assert.deepEqual(Object.keys(module), ['default', 'isPerformError'])
 })
 
 test('a node is its public functions, those of an event emitter, and nothing else', t => {

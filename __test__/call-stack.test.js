@@ -155,6 +155,6 @@ test('a stack that the application makes something else of does no harm', async 
 test('captureStacks is true or false', () => {
   assert.throws(
     () => conflux({ id: 'a', clusterSize: 1, channel: { name: 'memory' }, ...options, captureStacks: 'yes' }),
-    { message: 'Invalid options: "captureStacks" must be true or false' }
+    { message: 'Invalid options: "captureStacks" must be true or false, got a string' }
   )
 })

@@ -152,6 +152,12 @@ test('options that are none throw', t => {
   for (const options of [{ form: 1 }, { from: 0 }, { from: '1' }, { from: 1.5 }, { signal: 1 }, 1]) {
     assert.throws(() => node.commits(options), { code: 'ERR_CONFLUX_INVALID_ARGUMENT' })
   }
+  assert.throws(() => node.commits({ form: 1 }), {
+    message: 'the option "form" is unknown; did you mean "from"?'
+  })
+  assert.throws(() => node.commits({ from: 0 }), {
+    message: '"from" must be a positive integer, an index, got 0'
+  })
 })
 
 test('after a restart from disk the log is there as far as it was replayed', async t => {

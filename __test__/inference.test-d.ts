@@ -85,6 +85,55 @@ conflux({
   reduce: (sum, n) => (n === null ? (sum satisfies undefined) : sum + n)
 })
 
+// A reducer returns literals: of a union that they tell apart, deep within, and alone.
+type Door = { is: 'open' } | { is: 'locked'; by: string; log?: { kind: 'in' | 'out' }[] }
+const door = conflux({
+  ...base,
+  initialState: { is: 'open' } as Door,
+  methods: { lock: (by: string) => ({ by }) },
+  reduce: (_, { by }) => ({ is: 'locked', by, log: [{ kind: 'out' }] })
+})
+expect<Door>().toBe(door.getState())
+const doors = conflux({
+  ...base,
+  initialState: (): { first: Door; names: string[]; mode: 'day' | 'night' } => ({
+    first: { is: 'open' },
+    names: [],
+    mode: 'day'
+  }),
+  methods: {
+    lock(by: string) {
+      return this.getState().mode === 'day' ? { by } : null
+    }
+  },
+  reduce(state, { by }) {
+    if (by === '') return { ...state, mode: 'night' }
+    return { ...state, first: { is: 'locked', by }, names: [by] }
+  }
+})
+expect<'day' | 'night'>().toBe(doors.getState().mode)
+const light = conflux({
+  ...base,
+  initialState: 'off' as 'on' | 'off',
+  methods: { toggle: () => 'toggle' as const },
+  reduce: state => (state === 'on' ? 'off' : 'on')
+})
+expect<'on' | 'off'>().toBe(light.getState())
+conflux({
+  ...base,
+  initialState: { is: 'open' } as Door,
+  methods: { lock: (by: string) => ({ by }) },
+  // @ts-expect-error no such state
+  reduce: (_, { by }) => ({ is: 'lokced', by })
+})
+conflux({
+  ...base,
+  initialState: { mode: 'day' as 'day' | 'night' },
+  methods: { dawn: () => 1 },
+  // @ts-expect-error no such mode
+  reduce: state => ({ ...state, mode: 'dusk' })
+})
+
 // A state can be null.
 const nullable = conflux({
   ...base,

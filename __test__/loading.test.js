@@ -24,6 +24,33 @@ const USE = `
   })
 `
 
+/** What a mistake shows: where a method threw, each place once, and where the namesake of a node was opened. */
+const MISTAKES = `
+  globalThis.program = {
+    open: () => conflux({
+      id: 'b', clusterSize: 1, channel: { name: 'memory' }, initialState: 0, reduce: sum => sum,
+      methods: { trip() { null.one }, fall() { null.two } }
+    })
+  }
+  const first = program.open()
+  const places = []
+  first.on('warning', warning => places.push(/\\n +at (?:\\S*\\.)?(\\w+) /.exec(warning.stack)?.[1]))
+  async function show() {
+    for (const method of ['trip', 'trip', 'fall']) {
+      const { remoteStack } = await first.perform(method).catch(error => error)
+      console.log(method, /\\n +at (?:\\S*\\.)?(\\w+) /.exec(remoteStack)?.[1])
+    }
+    console.log('warnings', ...places)
+    const second = program.open()
+    const [failure] = await once(second, 'error')
+    console.log('namesake', /opened at (?:\\S*\\.)?(\\w+) /.exec(failure.message)?.[1])
+    await first.close()
+  }
+  show()
+`
+
+const SHOWN = ['trip trip', 'trip trip', 'fall fall', 'warnings trip fall', 'namesake open']
+
 function makeInstalled(t) {
   const folder = makeEmptyProject(t)
   installPackage(folder)
@@ -105,6 +132,12 @@ const BUNDLERS = {
 const [, BANNER] =
   /^ +js: "(.*)"$/m.exec(fs.readFileSync(path.join(root, 'docs', 'platforms.md'), 'utf8')) ?? []
 
+test('the errors of an application show its places', async t => {
+  const folder = makeInstalled(t)
+  const app = `const conflux = require('conflux')\nconst { once } = require('node:events')\n${MISTAKES}`
+  assert.deepEqual((await run(folder, 'app.js', app)).output.trim().split('\n'), SHOWN)
+})
+
 for (const [name, bundle] of Object.entries(BUNDLERS)) {
   for (const [format, ending] of [
     ['cjs', 'cjs'],
@@ -132,6 +165,15 @@ for (const [name, bundle] of Object.entries(BUNDLERS)) {
       assert.equal(code, 1)
       assert.match(output, /ERR_CONFLUX_NO_BINARY/)
       assert.match(output, /install the package conflux where the bundle runs/)
+    })
+
+    test(`${name}, ${format}: the errors of a bundled application show its places`, async t => {
+      const folder = makeInstalled(t)
+      const imports = "import conflux from 'conflux'\nimport { once } from 'node:events'"
+      fs.writeFileSync(path.join(folder, 'app.mjs'), `${imports}\n${MISTAKES}`)
+      const file = `bundle.${ending}`
+      await bundle(folder, file, format)
+      assert.deepEqual((await run(folder, file)).output.trim().split('\n'), SHOWN)
     })
   }
 }

@@ -8,26 +8,42 @@ const test = require('node:test')
 const { openCluster, openOne, rejection } = require('./nodes')
 
 const wrong = [
-  ['sync', [1], 'the options must be an object'],
+  ['sync', [1], 'the options must be an object such as { timeout: … }, got 1'],
   ['sync', [{ timout: 1 }], 'the option "timout" is unknown; did you mean "timeout"?'],
-  ['sync', [{ timeout: -1 }], 'the timeout must be a number of milliseconds from 0 to 2147483647'],
-  ['sync', [{ timeout: '1' }], 'the timeout must be a number of milliseconds from 0 to 2147483647'],
-  ['sync', [{ timeout: Infinity }], 'the timeout must be a number of milliseconds from 0 to 2147483647'],
-  ['transferLeadership', [1], '`transferLeadership` takes the id of a member: a non-empty string'],
+  ['sync', [{ timeout: -1 }], 'the timeout must be a number of milliseconds from 0 to 2147483647, got -1'],
+  [
+    'sync',
+    [{ timeout: '1' }],
+    'the timeout must be a number of milliseconds from 0 to 2147483647, got a string'
+  ],
+  [
+    'sync',
+    [{ timeout: Infinity }],
+    'the timeout must be a number of milliseconds from 0 to 2147483647, got Infinity'
+  ],
+  ['transferLeadership', [1], '`transferLeadership` takes the id of a member, a non-empty string, got 1'],
   [
     'transferLeadership',
     [{ timeout: NaN }],
-    'the timeout must be a number of milliseconds from 0 to 2147483647'
+    'the timeout must be a number of milliseconds from 0 to 2147483647, got NaN'
   ],
-  ['remove', [], '`remove` takes the id of a member: a non-empty string'],
-  ['remove', [''], '`remove` takes the id of a member: a non-empty string'],
-  ['remove', ['\ud800'], '`remove` takes the id of a member: a non-empty string'],
-  ['resize', [], '`resize` takes the new cluster size: an integer from 1 to 99'],
-  ['resize', [0], '`resize` takes the new cluster size: an integer from 1 to 99'],
-  ['resize', [100], '`resize` takes the new cluster size: an integer from 1 to 99'],
-  ['resize', [1.5], '`resize` takes the new cluster size: an integer from 1 to 99'],
-  ['resize', ['3'], '`resize` takes the new cluster size: an integer from 1 to 99'],
-  ['recover', [{ iUnderstandThatActionsMayBeLost: true, after: 1 }], 'the option "after" is unknown']
+  ['remove', [], '`remove` takes the id of a member, a non-empty string, got undefined'],
+  ['remove', [''], '`remove` takes the id of a member, a non-empty string, got an empty string'],
+  [
+    'remove',
+    ['\ud800'],
+    '`remove` takes the id of a member, a non-empty string, got a string that is not well-formed'
+  ],
+  ['resize', [], '`resize` takes the new cluster size, an integer from 1 to 99, got undefined'],
+  ['resize', [0], '`resize` takes the new cluster size, an integer from 1 to 99, got 0'],
+  ['resize', [100], '`resize` takes the new cluster size, an integer from 1 to 99, got 100'],
+  ['resize', [1.5], '`resize` takes the new cluster size, an integer from 1 to 99, got 1.5'],
+  ['resize', ['3'], '`resize` takes the new cluster size, an integer from 1 to 99, got a string'],
+  [
+    'recover',
+    [{ iUnderstandThatActionsMayBeLost: true, after: 1 }],
+    'the option "after" is unknown; there are "timeout", "signal"'
+  ]
 ]
 
 test('what cannot be is refused by name', async t => {

@@ -161,6 +161,37 @@ test('a timeout ends the wait; what has gone nowhere by then is not applied', as
   assert.equal(node.status().pending, 0)
 })
 
+test('a call whose arguments are out of order is refused, and says how', async t => {
+  const node = openOne(t)
+  const refused = { code: 'ERR_CONFLUX_INVALID_ARGUMENT', outcome: 'not-applied' }
+  await assert.rejects(
+    node.perform('append', () => {}),
+    {
+      ...refused,
+      message: 'the arguments must be an array, got a function: the callback comes after the arguments'
+    }
+  )
+  await assert.rejects(node.perform('append', 'x', 'y'), {
+    ...refused,
+    message: 'the arguments must be an array, got a string'
+  })
+  await assert.rejects(node.perform('append', ['x'], 10, 'callback'), {
+    ...refused,
+    message: 'the callback must be a function, got a string'
+  })
+  // A callback gets it; a timeout behind it would count for nothing.
+  const error = await new Promise(resolve => node.perform('append', ['x'], resolve, { timeout: 10 }))
+  assert.equal(error.message, 'the options of `perform` come before the callback')
+  assert.equal(error.code, refused.code)
+  assert.equal(error.outcome, refused.outcome)
+  assert.deepEqual(node.getState(), [])
+  // As in 1.x.
+  assert.equal(
+    await new Promise(resolve => node.perform('append', ['x'], (_, action) => resolve(action), 10)),
+    'x'
+  )
+})
+
 test('invalid arguments reject the call, which then has no effect', async t => {
   const node = openOne(t)
   const cases = [

@@ -55,11 +55,12 @@ test('unknown options and wrong values are refused by every call, with the near 
   for (const [name, call] of Object.entries(calls)) {
     for (const [options, message] of [
       [{ timeuot: 1 }, 'the option "timeuot" is unknown; did you mean "timeout"?'],
-      [{ colour: 1 }, 'the option "colour" is unknown'],
+      [{ colour: 1 }, /^the option "colour" is unknown; there are "timeout", "signal"/],
+      [{ tiemout: 1 }, 'the option "tiemout" is unknown; did you mean "timeout"?'],
       [{ timeout: '1' }, /^the timeout must be a number of milliseconds/],
       [{ timeout: NaN }, /^the timeout must be a number of milliseconds/],
-      [{ signal: new AbortController() }, 'the signal must be an AbortSignal'],
-      [{ signal: 'now' }, 'the signal must be an AbortSignal']
+      [{ signal: new AbortController() }, 'the signal must be an AbortSignal, got an AbortController'],
+      [{ signal: 'now' }, 'the signal must be an AbortSignal, got a string']
     ]) {
       const error = await rejection(call(options))
       assert.equal(error.code, 'ERR_CONFLUX_INVALID_ARGUMENT', name)

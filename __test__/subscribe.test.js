@@ -3,6 +3,7 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const { getEventListeners } = require('node:events')
 const test = require('node:test')
 
 const { elected, openCluster, openOne, runScript, until } = require('./nodes')
@@ -79,6 +80,53 @@ test('what is no function is refused at once', t => {
   for (const listener of ['x', undefined, null, {}, []]) {
     assert.throws(() => node.subscribe(listener), { name: 'TypeError', code: 'ERR_CONFLUX_INVALID_ARGUMENT' })
   }
+  assert.throws(() => node.subscribe('leader', () => {}), {
+    message: '`subscribe` takes a function, got a string'
+  })
+  for (const options of [{ once: true }, { signal: new AbortController() }, () => {}, 'x']) {
+    assert.throws(() => node.subscribe(() => {}, options), {
+      name: 'TypeError',
+      code: 'ERR_CONFLUX_INVALID_ARGUMENT'
+    })
+  }
+})
+
+test('a signal ends a subscription, and is let go with it and with the node', async t => {
+  const node = openOne(t)
+  const controller = new AbortController()
+  const { signal } = controller
+  const calls = []
+  node.subscribe(({ action }) => calls.push(`first ${action}`), { signal })
+  const unsubscribe = node.subscribe(({ action }) => calls.push(`second ${action}`), { signal })
+  node.subscribe(() => calls.push('never'), { signal: AbortSignal.abort() })
+  await node.perform('append', ['x'])
+  unsubscribe()
+  await node.perform('append', ['y'])
+  assert.deepEqual(calls, ['first x', 'second x', 'first y'])
+  controller.abort()
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
+  await node.perform('append', ['z'])
+  assert.equal(calls.length, 3)
+
+  const other = new AbortController()
+  node.subscribe(() => {}, { signal: other.signal })
+  node.watch(
+    state => state.length,
+    () => {},
+    { signal: other.signal }
+  )
+  assert.equal(getEventListeners(other.signal, 'abort').length, 1)
+  await node.close()
+  assert.equal(getEventListeners(other.signal, 'abort').length, 0)
+})
+
+test('several listeners can be passed one after the other, as in 1.x', async t => {
+  const node = openOne(t)
+  const calls = []
+  const listeners = ['a', 'b'].map(name => () => calls.push(name))
+  listeners.forEach(node.subscribe)
+  await node.perform('append', ['x'])
+  assert.deepEqual(calls, ['a', 'b'])
 })
 
 test('what a listener throws is an uncaught exception, once the others have run; the call resolves', async () => {

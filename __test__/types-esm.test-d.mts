@@ -1,5 +1,5 @@
 // Compiled, never run: `import` sees what `require` sees.
-import conflux from '../index.mjs'
+import conflux, { isPerformError } from '../index.mjs'
 
 const node: conflux.Node<string[], { append(thing: string): string }> = conflux({
   id: 'a',
@@ -28,3 +28,7 @@ export const codeOf = (error: PerformError): string => error.code
 export const busy: ErrorCode = 'ERR_CONFLUX_BUSY'
 export type Counter = Options<number, { add(n: number): number }>
 export const isOurs: boolean = conflux.isPerformError(new Error('not ours'))
+
+export function outcomeOf(error: unknown): 'refused' | 'not-applied' | 'unknown' | undefined {
+  return isPerformError(error) ? error.outcome : undefined
+}

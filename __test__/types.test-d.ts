@@ -109,6 +109,9 @@ async function theRest() {
   }
   // @ts-expect-error a function is needed
   node.subscribe('x')
+  node.subscribe(() => {}, { signal: AbortSignal.timeout(1000) })
+  // @ts-expect-error no such option
+  node.subscribe(() => {}, { once: true })
   const unwatch = node.watch(
     state => state.owner,
     (owner, previous) => {

@@ -4,6 +4,9 @@
 
 const assert = require('node:assert/strict')
 const { randomUUID } = require('node:crypto')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
 const test = require('node:test')
 
 const { elected, list, openNode, until } = require('./nodes')
@@ -83,4 +86,50 @@ test('another value than true and false is an option error', t => {
   for (const voter of ['no', 0, 1]) {
     assert.throws(() => opener(t, 1)('a', voter), /"voter"/)
   }
+})
+
+test('a node that restarts with the other value warns, keeps its place, and takes the value once it was removed', async t => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-voter-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  const channel = { name: 'memory', channelName: randomUUID() }
+  const warnings = []
+  const open = (id, voter) => {
+    const storage = { path: path.join(folder, id) }
+    const node = openNode(t, { id, clusterSize: 2, channel, storage, voter, ...list })
+    node.on('warning', ({ code, voter, admitted }) => {
+      if (code === 'WARN_CONFLUX_VOTER_IGNORED') warnings.push({ id, voter, admitted })
+    })
+    return node
+  }
+  const first = ['a', 'b'].map(id => open(id, true))
+  await Promise.all(first.map(node => node.ready()))
+  const guest = open('guest', false)
+  await guest.ready()
+  // The same values again are no news.
+  await guest.close()
+  const same = open('guest', false)
+  await same.ready()
+  assert.deepEqual(warnings, [])
+  await same.close()
+  await first[1].close()
+
+  const [b, promoted] = [open('b', false), open('guest', true)]
+  await Promise.all([b, promoted].map(node => node.ready()))
+  await until('the warnings', () => warnings.length === 2)
+  assert.deepEqual(
+    warnings.toSorted((one, other) => (one.id < other.id ? -1 : 1)),
+    [
+      { id: 'b', voter: false, admitted: true },
+      { id: 'guest', voter: true, admitted: false }
+    ]
+  )
+  assert.deepEqual(votersOf(first[0]), ['a', 'b'])
+
+  for (const id of ['guest', 'b']) await first[0].remove(id)
+  await until('the values to count', () => votersOf(first[0]).join() === 'a,guest')
+  await until('all members', () => first[0].status().members.length === 3)
+  const { mayVote } = first[0].status().members.find(({ id }) => id === 'b')
+  assert.equal(mayVote, false)
+  assert.equal(warnings.length, 2)
+  await Promise.all([first[0], b, promoted].map(node => node.close()))
 })

@@ -5,22 +5,29 @@
 'use strict'
 
 const errors = require('./errors')
-const { suggestion } = require('./suggestion')
-const { isTimeout, TIMEOUT_RULE } = require('./timeout')
+const { shown } = require('./kind')
+const { choice } = require('./suggestion')
+const { isTimeout, faultOfTimeout } = require('./timeout')
 
 const CLOSE_TIMEOUT_DEFAULT = 2000
 
 const NONE = Object.freeze({})
 
 const CHECKS = {
-  timeout: value => (isTimeout(value) ? undefined : TIMEOUT_RULE),
-  signal: value => (isSignal(value) ? undefined : 'the signal must be an AbortSignal'),
+  timeout: value => (isTimeout(value) ? undefined : faultOfTimeout(value)),
+  signal: value => (isSignal(value) ? undefined : `the signal must be an AbortSignal, got ${shown(value)}`),
   faultTolerance: value =>
-    Number.isInteger(value) && value >= 0 ? undefined : '"faultTolerance" must be an integer, 0 or more',
-  leave: value => (typeof value === 'boolean' ? undefined : '"leave" must be true or false'),
+    Number.isInteger(value) && value >= 0
+      ? undefined
+      : `"faultTolerance" must be an integer, 0 or more, got ${shown(value)}`,
+  leave: value =>
+    typeof value === 'boolean' ? undefined : `"leave" must be true or false, got ${shown(value)}`,
   from: value =>
-    Number.isSafeInteger(value) && value > 0 ? undefined : '"from" must be a positive integer: an index',
-  equals: value => (typeof value === 'function' ? undefined : '"equals" must be a function')
+    Number.isSafeInteger(value) && value > 0
+      ? undefined
+      : `"from" must be a positive integer, an index, got ${shown(value)}`,
+  equals: value =>
+    typeof value === 'function' ? undefined : `"equals" must be a function, got ${shown(value)}`
 }
 
 /**
@@ -31,9 +38,11 @@ const CHECKS = {
  */
 function callOptions(options, known, invalid = errors.invalidCall) {
   if (options === undefined || options === null) return NONE
-  if (typeof options !== 'object' || Array.isArray(options)) throw invalid('the options must be an object')
+  if (typeof options !== 'object' || Array.isArray(options)) {
+    throw invalid(`the options must be an object such as { ${known[0]}: … }, got ${shown(options)}`)
+  }
   for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw invalid(`the option "${key}" is unknown${suggestion(key, known)}`)
+    if (!known.includes(key)) throw invalid(`the option "${key}" is unknown${choice(key, known)}`)
   }
   const checked = {}
   for (const name of known) {

@@ -25,6 +25,7 @@ class DeliveryTarget {
   #events
   #membership
   #leaderWork
+  #voterCheck
   #continueReading
 
   #role = 'follower'
@@ -58,6 +59,7 @@ class DeliveryTarget {
     this.#events = parts.events
     this.#membership = parts.membership
     this.#leaderWork = parts.leaderWork
+    this.#voterCheck = parts.voterCheck
     this.#continueReading = parts.continueReading
   }
 
@@ -113,8 +115,12 @@ class DeliveryTarget {
   }
 
   #tellReady() {
-    if (this.#leader !== null && this.#replicatedState.isReplayed && this.#isCaughtUp) this.#ready.resolve()
-    else this.#ready.reset()
+    if (this.#leader !== null && this.#replicatedState.isReplayed && this.#isCaughtUp) {
+      this.#ready.resolve()
+      this.#voterCheck.check()
+    } else {
+      this.#ready.reset()
+    }
   }
 
   caughtUp(isCaughtUp) {

@@ -8,6 +8,7 @@ const { NO_METHOD } = require('./application')
 const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { encode, encodeLoosely, BESIDE_LENGTH_MIN } = require('./json')
+const { framesOfApplication } = require('./own-frames')
 const { StateError } = require('./state-error')
 
 /**
@@ -159,13 +160,12 @@ function hasCode(error) {
 /** The limit of the stack of the leader: the upper frames name the place. */
 const STACK_LENGTH_MAX = 4 * 1024
 
-/** The frames of the application: those below are conflux's own. */
+/** The frames of the application, or undefined: it has no stack. */
 function stackOf(error) {
   try {
     const { stack } = error
     if (typeof stack !== 'string') return undefined
-    const own = stack.indexOf(__dirname)
-    return stack.slice(0, Math.min(own === -1 ? Infinity : stack.lastIndexOf('\n', own), STACK_LENGTH_MAX))
+    return framesOfApplication(stack).slice(0, STACK_LENGTH_MAX)
   } catch {
     return undefined
   }

@@ -11,6 +11,7 @@ const diagnostics = require('./diagnostics')
 const { Promise, nextTick } = require('./environment')
 const errors = require('./errors')
 const { showAsStatus } = require('./inspect')
+const { shown } = require('./kind')
 
 /**
  * Gives `handle` the functions of an open node. Each of them is bound: `const { perform } = node` works.
@@ -27,7 +28,7 @@ function equip(handle, node, parts) {
   handle.schedule = (...args) => calls.changeTimers('schedule', args)
   handle.unschedule = (...args) => calls.changeTimers('unschedule', args)
   handle.timers = () => timers.list()
-  handle.subscribe = listener => calls.ifOpen(() => subscribers.add(listener))
+  handle.subscribe = (listener, options) => calls.ifOpen(() => subscribers.add(listener, options))
   handle.watch = (selector, listener, options) =>
     calls.ifOpen(() => selections.add(selector, listener, options))
   handle.commits = options => calls.ifOpen(() => commits.iterate(options))
@@ -81,6 +82,8 @@ class HandleCalls {
 
   perform(method, args, options, callback) {
     if (typeof options === 'function') {
+      if (typeof callback === 'object' && callback !== null) return this.#refuseLateOptions(options)
+      // Anything else behind a callback counts for nothing, as in 1.x.
       callback = options
       options = undefined
     }
@@ -93,13 +96,20 @@ class HandleCalls {
     )
   }
 
+  /** A timeout that counted for nothing would be missed when it is needed. */
+  #refuseLateOptions(callback) {
+    this.#application.forbidInside('perform')
+    nextTick(callback, errors.invalidCall('the options of `perform` come before the callback'))
+    return undefined
+  }
+
   #call(method, args, options, callback) {
     this.#application.forbidInside('perform')
     const isCallback = typeof callback === 'function'
     try {
       if (!this.#node.isOpen) throw this.#node.endedError('not-applied')
       if (callback !== undefined && callback !== null && !isCallback) {
-        throw errors.invalidCall('the callback must be a function')
+        throw errors.invalidCall(`the callback must be a function, got ${shown(callback)}`)
       }
       return this.#calls.add(method, args, options, isCallback ? callback : undefined, this.#handle.perform)
     } catch (thrown) {
@@ -136,7 +146,7 @@ class HandleCalls {
     this.#application.forbidInside('close')
     const { timeout, leave } = closeOptions(options, !this.#isDurable)
     if (callback !== undefined && callback !== null && typeof callback !== 'function') {
-      throw errors.invalidArgument('the callback of `close` must be a function')
+      throw errors.invalidArgument(`the callback of \`close\` must be a function, got ${shown(callback)}`)
     }
     return this.#node.close(timeout, leave, callback ? bind(callback) : undefined)
   }

@@ -1,4 +1,4 @@
-// Names the kind of a value for the text of an error.
+// Names a value for the text of an error.
 
 'use strict'
 
@@ -19,4 +19,14 @@ function tagOf(value) {
   }
 }
 
-module.exports = { kindOf }
+/** `3`, `true`, or the kind: never what a string holds, which may be a password. */
+function shown(value) {
+  if (typeof value === 'number' || typeof value === 'boolean')
+    return Object.is(value, -0) ? '-0' : String(value)
+  if (value === '') return 'an empty string'
+  return typeof value === 'string' && !value.isWellFormed()
+    ? 'a string that is not well-formed'
+    : kindOf(value)
+}
+
+module.exports = { kindOf, shown }

@@ -7,6 +7,7 @@
 'use strict'
 
 const { Promise, process } = require('./environment')
+const { placeOfCaller } = require('./own-frames')
 
 /** Of the process: a set of entries. */
 const KEY = Symbol.for('conflux.openNodes')
@@ -27,9 +28,10 @@ class Namesakes {
   /**
    * @param state gives that of the node, as `status()` does.
    * @param closed resolves when the node has ended.
+   * @param entry the function that the application called to open the node.
    */
-  constructor(options, state, closed) {
-    this.#entry = { key: keyOf(options), place: placeOfCaller(), state, closed }
+  constructor(options, state, closed, entry) {
+    this.#entry = { key: keyOf(options), place: placeOfCaller(entry), state, closed }
   }
 
   /** The node is open. May be called twice. */
@@ -65,22 +67,5 @@ class Namesakes {
     )
   }
 }
-
-/** `at main (app.js:3:14)`, or undefined: the first frame that is not of this package. */
-function placeOfCaller() {
-  const limit = Error.stackTraceLimit
-  try {
-    Error.stackTraceLimit = 10
-    const frames = String(new Error('here').stack).match(/\n\s+at .*/g) ?? []
-    return frames.find(frame => !frame.includes(__dirname) && !isEntry(frame))?.trim()
-  } catch {
-    // Traces are replaced or forbidden.
-    return undefined
-  } finally {
-    if (Error.stackTraceLimit !== limit) Error.stackTraceLimit = limit
-  }
-}
-
-const isEntry = frame => /\bconflux \(|\bnew Node\b/.test(frame)
 
 module.exports = { Namesakes }

@@ -30,13 +30,14 @@ const ELSEWHERE = 'NAPI_RS_NATIVE_LIBRARY_PATH'
 
 function load() {
   const root = packageFolder()
-  const file = path.join(root, 'binding.js')
-  const requireHere = createRequire(file)
+  // As if this file were there, also from a bundle. Tools that copy a program with all files that it requires (nft, of
+  // Next and of serverless platforms) see the name that is required here, and the addons that binding.js requires.
+  const requireHere = createRequire(path.join(root, 'lib', 'native.js'))
   const fault = faultOfFiles(root, requireHere)
   if (fault !== null) throw errors.noBinary(notLoading([fault]))
   let binding
   try {
-    binding = requireHere(file)
+    binding = requireHere('../binding.js')
   } catch (error) {
     throw errors.noBinary(describe(error), error)
   }

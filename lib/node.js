@@ -32,6 +32,7 @@ const { SnapshotReports } = require('./snapshot-reports')
 const { describeStatus } = require('./status')
 const { TIMEOUT_MAX } = require('./timeout')
 const { Timers } = require('./timers')
+const { VoterCheck } = require('./voter-check')
 
 /** The core ends a close within its timeout; after this additional time, something else delays it: a disk, or a long log. */
 const CLOSE_GRACE_MS = 250
@@ -63,8 +64,13 @@ class Node {
   #closeTimeout = 0
   #closeTimer = undefined
 
-  /** @param open what `binding.js` exports. Throws if the reducer has no initial state or the core cannot start. */
-  constructor(options, open) {
+  /**
+   * Throws if the reducer has no initial state or the core cannot start.
+   *
+   * @param open what `binding.js` exports.
+   * @param entry the function that the application called.
+   */
+  constructor(options, open, entry) {
     const { id } = options
     const { handle } = this
     const isDurable = options.storage !== undefined
@@ -123,12 +129,13 @@ class Node {
       events,
       membership,
       leaderWork,
+      voterCheck: new VoterCheck(options, coreStatus, events),
       continueReading: () => inbox.restored()
     }
     equip(handle, this, parts)
     this.#target = new DeliveryTarget(this, parts)
     const inbox = new Inbox(this.#target, replicatedState)
-    this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise)
+    this.#namesakes = new Namesakes(options, () => this.#state, this.#closed.promise, entry)
     const openCore = prepareCore(options, open, {
       deliver,
       channelThrew: (what, error) => this.hasEnded || events.channelThrew(what, error),

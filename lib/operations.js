@@ -8,6 +8,7 @@ const { listen, reasonOf, unlisten } = require('./aborts')
 const { callOptions } = require('./call-options')
 const { Deferred } = require('./deferred')
 const errors = require('./errors')
+const { shown } = require('./kind')
 
 const TIMEOUT_DEFAULT = 10_000
 const CLUSTER_SIZE_MAX = 99
@@ -54,7 +55,7 @@ class Operations {
   resize(clusterSize, options, callee) {
     if (!Number.isInteger(clusterSize) || clusterSize < 1 || clusterSize > CLUSTER_SIZE_MAX) {
       throw errors.invalidCall(
-        `\`resize\` takes the new cluster size: an integer from 1 to ${CLUSTER_SIZE_MAX}`
+        `\`resize\` takes the new cluster size, an integer from 1 to ${CLUSTER_SIZE_MAX}, got ${shown(clusterSize)}`
       )
     }
     return this.#ask('resizing', { resize: { clusterSize } }, options, callee)
@@ -127,7 +128,7 @@ class Operations {
 
 function checkId(what, id) {
   if (typeof id !== 'string' || id === '' || !id.isWellFormed()) {
-    throw errors.invalidCall(`\`${what}\` takes the id of a member: a non-empty string`)
+    throw errors.invalidCall(`\`${what}\` takes the id of a member, a non-empty string, got ${shown(id)}`)
   }
 }
 

@@ -8,7 +8,7 @@ const { URL } = require('node:url')
 const { Buffer } = require('./environment')
 const errors = require('./errors')
 const { nameOf } = require('./json-faults')
-const { kindOf } = require('./kind')
+const { kindOf, shown } = require('./kind')
 const { faultOfPeers, isLoopback, isUnspecified, listenOf, partsOf, quoted } = require('./peers')
 const { normalizeRedis } = require('./redis-options')
 const { checkSecret } = require('./secret')
@@ -172,7 +172,7 @@ const TLS = {
  * @throws `ERR_CONFLUX_INVALID_OPTIONS` with all faults in one message.
  */
 function check(given = {}) {
-  if (!isObject(given)) throw errors.invalidOptions(['the options must be an object'])
+  if (!isObject(given)) throw errors.invalidOptions([`the options must be an object, got ${shown(given)}`])
   const faults = []
   const options = checkFields(OPTIONS, given, '', faults)
   const { electionTimeout, heartbeatInterval, quorumLoss } = options
@@ -220,19 +220,20 @@ function checkFields(table, given, prefix, faults) {
 // A check returns the value in its final form, or reports a fault.
 
 function string(value, path, faults) {
-  if (typeof value !== 'string' || !value.isWellFormed()) faults.push(`${path} must be a string`)
+  if (typeof value !== 'string' || !value.isWellFormed())
+    faults.push(`${path} must be a string, got ${shown(value)}`)
   return value
 }
 
 function stringOrFunction(value, path, faults) {
   if (typeof value === 'function' || (typeof value === 'string' && value.isWellFormed())) return value
-  faults.push(`${path} must be a string or a function that returns one`)
+  faults.push(`${path} must be a string or a function that returns one, got ${shown(value)}`)
   return value
 }
 
 function name(value, path, faults) {
   if (typeof value !== 'string' || value === '' || !value.isWellFormed()) {
-    faults.push(`${path} must be a non-empty string`)
+    faults.push(`${path} must be a non-empty string, got ${shown(value)}`)
   } else if (Buffer.byteLength(value) > ID_BYTES_MAX) {
     faults.push(`${path} must have at most ${ID_BYTES_MAX} bytes`)
   }
@@ -242,19 +243,19 @@ function name(value, path, faults) {
 function integer(min, max) {
   return (value, path, faults) => {
     if (!Number.isInteger(value) || value < min || value > max) {
-      faults.push(`${path} must be an integer from ${min} to ${max}`)
+      faults.push(`${path} must be an integer from ${min} to ${max}, got ${shown(value)}`)
     }
     return value
   }
 }
 
 function func(value, path, faults) {
-  if (typeof value !== 'function') faults.push(`${path} must be a function`)
+  if (typeof value !== 'function') faults.push(`${path} must be a function, got ${shown(value)}`)
   return value
 }
 
 function object(value, path, faults) {
-  if (!isObject(value)) faults.push(`${path} must be an object`)
+  if (!isObject(value)) faults.push(`${path} must be an object, got ${shown(value)}`)
   return value
 }
 
@@ -268,11 +269,26 @@ function methods(value, path, faults) {
       faults.push(`"methods${nameOf(key)}" must be a function, got ${kindOf(descriptor.value)}`)
     }
   }
+  if (Object.keys(value).length === 0 && !isPlain(value)) {
+    const kind = kindOfInstance(value)
+    faults.push(`${path} must have its functions as own properties, got ${kind} without any`)
+  }
   return value
 }
 
+/** What `{}` makes, also in another realm. */
+function isPlain(value) {
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+function kindOfInstance(value) {
+  const { name } = value.constructor ?? {}
+  return typeof name === 'string' && name !== '' ? `an instance of ${name}` : kindOf(value)
+}
+
 function boolean(value, path, faults) {
-  if (typeof value !== 'boolean') faults.push(`${path} must be true or false`)
+  if (typeof value !== 'boolean') faults.push(`${path} must be true or false, got ${shown(value)}`)
   return value
 }
 
@@ -294,20 +310,20 @@ function logger(value, path, faults) {
 
 function pathname(value, path, faults) {
   if (typeof value !== 'string' || value === '' || value.includes('\0') || !value.isWellFormed()) {
-    faults.push(`${path} must be the path of a directory`)
+    faults.push(`${path} must be the path of a directory, got ${shown(value)}`)
   }
   return value
 }
 
 function storage(value, path, faults) {
   if (isObject(value)) return checkFields(STORAGE, value, 'storage.', faults)
-  faults.push(`${path} must be an object with a "path"`)
+  faults.push(`${path} must be an object with a "path", got ${shown(value)}`)
   return value
 }
 
 function snapshot(value, path, faults) {
   if (!isObject(value)) {
-    faults.push(`${path} must be an object`)
+    faults.push(`${path} must be an object, got ${shown(value)}`)
     return value
   }
   const result = checkFields(SNAPSHOT, value, 'snapshot.', faults)
@@ -320,7 +336,7 @@ function snapshot(value, path, faults) {
 function quorumLoss(value, path, faults) {
   if (value === 'wait') return value
   if (isObject(value)) return checkFields(QUORUM_LOSS, value, 'quorumLoss.', faults)
-  faults.push(`${path} must be "wait" or an object with "recoverAfter", in milliseconds`)
+  faults.push(`${path} must be "wait" or an object with "recoverAfter", in milliseconds, got ${shown(value)}`)
   return value
 }
 
@@ -328,13 +344,13 @@ function sessions(value, path, faults) {
   if (value === true) return {}
   if (value === false) return undefined
   if (isObject(value)) return checkFields(SESSIONS, value, 'sessions.', faults)
-  faults.push(`${path} must be true or an object with "timeout", in milliseconds`)
+  faults.push(`${path} must be true or an object with "timeout", in milliseconds, got ${shown(value)}`)
   return value
 }
 
 function range(value, path, faults) {
   if (!isObject(value)) {
-    faults.push(`${path} must be an object with "min" and "max", in milliseconds`)
+    faults.push(`${path} must be an object with "min" and "max", in milliseconds, got ${shown(value)}`)
     return value
   }
   const before = faults.length
@@ -347,7 +363,7 @@ function range(value, path, faults) {
 
 function channel(value, path, faults) {
   if (!isObject(value)) {
-    faults.push(`${path} must be an object with a "name"`)
+    faults.push(`${path} must be an object with a "name", got ${shown(value)}`)
     return value
   }
   if (typeof value.name !== 'string' || !Object.hasOwn(CHANNELS, value.name)) {
@@ -372,7 +388,7 @@ function socket(value, path, faults) {
 function servers(table) {
   return (value, path, faults) => {
     if (!Array.isArray(value) || value.length === 0 || !value.every(isObject)) {
-      faults.push(`${path} must be a list of servers: [{ host, port }, …]`)
+      faults.push(`${path} must be a list of servers: [{ host, port }, …], got ${shown(value)}`)
       return value
     }
     return value.map((server, i) => {
@@ -435,7 +451,7 @@ function tls(prefix) {
     if (value === true) return {}
     if (value === false) return undefined
     if (!isObject(value)) {
-      faults.push(`${path} must be true or an object`)
+      faults.push(`${path} must be true or an object, got ${shown(value)}`)
       return value
     }
     const result = checkFields(TLS, value, prefix, faults)
@@ -448,7 +464,7 @@ function tls(prefix) {
 
 function peerTls(value, path, faults) {
   if (isObject(value)) return checkFields(PEER_TLS, value, 'channel.tls.', faults)
-  faults.push(`${path} must be an object with "cert", "key" and "ca"`)
+  faults.push(`${path} must be an object with "cert", "key" and "ca", got ${shown(value)}`)
   return value
 }
 

@@ -17,7 +17,8 @@ const { Deferred } = require('./deferred')
 const { clearTimeout, nextTick, now, setTimeout } = require('./environment')
 const errors = require('./errors')
 const { encode, BESIDE_LENGTH_MIN, DEPTH_MAX } = require('./json')
-const { isTimeout, TIMEOUT_RULE } = require('./timeout')
+const { shown } = require('./kind')
+const { isTimeout, faultOfTimeout } = require('./timeout')
 
 /** The limit of all pending arguments together. */
 const CHARACTERS_MAX = 64 * 1024 * 1024
@@ -95,7 +96,7 @@ class PendingCalls {
     let signal
     if (typeof options === 'object' && options !== null) ({ timeout, signal } = callOptions(options, OPTIONS))
     const isTimed = timeout !== undefined && timeout !== null && timeout !== -1
-    if (isTimed && !isTimeout(timeout)) throw errors.invalidCall(TIMEOUT_RULE)
+    if (isTimed && !isTimeout(timeout)) throw errors.invalidCall(faultOfTimeout(timeout))
     if (signal?.aborted) throw errors.aborted(describe(method), 'not-applied', reasonOf(signal))
     const end = callback === undefined ? new Deferred() : new Callback(callback)
     const entry = new Entry(end, method, text.length)
@@ -393,7 +394,10 @@ function quote(method) {
 
 function encodeArgs(args) {
   if (args === undefined || args === null) return '[]'
-  if (!isArray(args)) throw errors.invalidCall('the arguments must be an array')
+  if (!isArray(args)) {
+    const hint = typeof args === 'function' ? ': the callback comes after the arguments' : ''
+    throw errors.invalidCall(`the arguments must be an array, got ${shown(args)}${hint}`)
+  }
   try {
     const text = encode(args, 'args', DEPTH_MAX + 1)
     if (text === undefined || text[0] !== '[') throw errors.notJson('args', 'its toJSON returns no array')

@@ -6,6 +6,7 @@
 
 const { Promise } = require('./environment')
 const errors = require('./errors')
+const { shown } = require('./kind')
 const { encode } = require('./json')
 const { faultOfAction } = require('./redux-options')
 
@@ -60,7 +61,8 @@ class Listeners {
   }
 
   add(listener) {
-    if (typeof listener !== 'function') throw errors.invalidArgument('`subscribe` takes a function')
+    if (typeof listener !== 'function')
+      throw errors.invalidArgument(`\`subscribe\` takes a function, got ${shown(listener)}`)
     // Once, and only while there are listeners. What has ended changes no more.
     if (this.#list.length === 0 && this.#node.status().state === 'open') {
       this.#unsubscribe = this.#node.subscribe(() => this.#notify())

@@ -10,6 +10,7 @@ const { callOptions } = require('./call-options')
 const { listen, unlisten } = require('./aborts')
 const { now, setTimeout } = require('./environment')
 const errors = require('./errors')
+const { shown } = require('./kind')
 
 /** Of the time of this thread, for all its nodes. */
 const SHARE = 0.04
@@ -38,7 +39,9 @@ class Selections {
   /** @returns `unwatch`, which ends this one at once, also inside a listener; calling it again does nothing. */
   add(selector, listener, options) {
     if (typeof selector !== 'function' || typeof listener !== 'function') {
-      throw errors.invalidArgument('`watch` takes two functions: a selector and a listener')
+      throw errors.invalidArgument(
+        `\`watch\` takes two functions, a selector and a listener, got ${shown(selector)} and ${shown(listener)}`
+      )
     }
     const { equals = Object.is, signal } = callOptions(options, ['equals', 'signal'], errors.invalidArgument)
     const state = this.#read()
@@ -83,7 +86,7 @@ class Selections {
 
   /** Releases the watchers and what they refer to. */
   clear() {
-    this.#selections.clear()
+    for (const selection of this.#selections) selection.aborted()
   }
 }
 

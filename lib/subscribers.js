@@ -2,7 +2,14 @@
 
 'use strict'
 
+const { listen, unlisten } = require('./aborts')
+const { callOptions } = require('./call-options')
 const errors = require('./errors')
+const { shown } = require('./kind')
+
+const OPTIONS = ['signal']
+
+const NONE = Object.freeze({})
 
 class Subscribers {
   /** No listener is called from here on, not even the rest of those being called now. */
@@ -12,11 +19,23 @@ class Subscribers {
   /** Counts the notifications. A listener that is added in one is first called in the next. */
   #round = 0
 
-  /** @returns `unsubscribe`, which ends this registration and no other of the same function. */
-  add(listener) {
-    if (typeof listener !== 'function') throw errors.invalidArgument('`subscribe` takes a function')
-    const registration = { listener, round: this.#round }
-    const unsubscribe = () => void this.#registrations.delete(registration)
+  /**
+   * @param options `{ signal }`, which ends the registration, too. A number counts for nothing, as in 1.x:
+   *   `[…].forEach(node.subscribe)`.
+   * @returns `unsubscribe`, which ends this registration and no other of the same function.
+   */
+  add(listener, options) {
+    if (typeof listener !== 'function')
+      throw errors.invalidArgument(`\`subscribe\` takes a function, got ${shown(listener)}`)
+    const { signal } =
+      typeof options === 'number' ? NONE : callOptions(options, OPTIONS, errors.invalidArgument)
+    const registration = { listener, round: this.#round, aborted: () => unsubscribe() }
+    const unsubscribe = () => {
+      this.#registrations.delete(registration)
+      if (signal !== undefined) unlisten(signal, registration)
+    }
+    if (signal?.aborted) return unsubscribe
+    if (signal !== undefined) listen(signal, registration)
     this.#registrations.add(registration)
     return unsubscribe
   }
@@ -40,7 +59,7 @@ class Subscribers {
 
   /** Releases the listeners and what they refer to. */
   clear() {
-    this.#registrations.clear()
+    for (const registration of this.#registrations) registration.aborted()
   }
 }
 

@@ -8,7 +8,8 @@
 const { Buffer, Date, Intl, wallClock } = require('./environment')
 const errors = require('./errors')
 const { DEPTH_MAX, encode } = require('./json')
-const { suggestion } = require('./suggestion')
+const { kindOf } = require('./kind')
+const { choice } = require('./suggestion')
 
 const NAME_BYTES_MAX = 256
 const METHOD_LENGTH_MAX = 1024
@@ -52,10 +53,12 @@ function checkName(name, what = 'schedule') {
 function checkTimer(name, options) {
   checkName(name)
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalid('the options must be an object, such as { every: 60000, method: "clean" }')
+    throw invalid(
+      `the options must be an object such as { every: 60000, method: "clean" }, got ${kindOf(options)}`
+    )
   }
   for (const key of Object.keys(options)) {
-    if (!OPTIONS.includes(key)) throw invalid(`the option "${key}" is unknown${suggestion(key, OPTIONS)}`)
+    if (!OPTIONS.includes(key)) throw invalid(`the option "${key}" is unknown${choice(key, OPTIONS)}`)
   }
   const { method, args = [], missed = 'once' } = options
   if (
@@ -64,8 +67,8 @@ function checkTimer(name, options) {
     method.length > METHOD_LENGTH_MAX ||
     !method.isWellFormed()
   )
-    throw invalid('"method" must be the name of a method')
-  if (!Array.isArray(args)) throw invalid('"args" must be an array')
+    throw invalid(`"method" must be the name of a method, got ${kindOf(method)}`)
+  if (!Array.isArray(args)) throw invalid(`"args" must be an array, got ${kindOf(args)}`)
   const text = encode(args, 'args', DEPTH_MAX + 1)
   if (text === undefined || text[0] !== '[') throw errors.notJson('args', 'its toJSON returns no array')
   if (Buffer.byteLength(text) > ARGS_BYTES_MAX) {

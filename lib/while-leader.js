@@ -6,6 +6,7 @@
 
 const { AbortController, Promise, setTimeout } = require('./environment')
 const errors = require('./errors')
+const { shown } = require('./kind')
 
 /** A recovered cluster counts its terms anew from those of a survivor: its tokens are above all former ones. */
 const TOKENS_PER_RECOVERY = 2 ** 32
@@ -32,7 +33,8 @@ class LeaderWork {
 
   /** Returns `stop`. */
   add(run) {
-    if (typeof run !== 'function') throw errors.invalidArgument('`whileLeader` takes a function')
+    if (typeof run !== 'function')
+      throw errors.invalidArgument(`\`whileLeader\` takes a function, got ${shown(run)}`)
     const worker = new Worker(run, this.#caughtUp, this.#token)
     this.#workers.add(worker)
     worker.lead(this.#term)

@@ -1,6 +1,6 @@
 /**
- * `npm run trial`: it tries the packed package as a new user would, on every runtime that it is for. Each
- * is installed from npm into a folder of its own; nothing is kept.
+ * `npm run trial`: it tries the packed package as a new user would, on every runtime that it is for, and in an
+ * application of Next. Each is installed from npm into a folder of its own; nothing is kept.
  *
  * It is no part of `npm test`: the runtimes are some 100 MB each. `npm run trial -- node-22 bun` tries those alone.
  */
@@ -13,6 +13,7 @@ const path = require('node:path')
 
 const { packLocal } = require('./pack-local')
 const { Stop, install, main, npm, step } = require('./steps')
+const { PACKAGES: NEXT, tryNext } = require('./trial-next')
 
 const PROGRAM = `
   import conflux from 'conflux'
@@ -58,8 +59,8 @@ const EXPECTED = [
 
 const system = `${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`
 
-/** From npm: the package, and how its program is started. */
-const RUNTIMES = {
+/** From npm: the packages, and how the program of a runtime is started, or what tries an application. */
+const TRIALS = {
   ...Object.fromEntries([20, 22, 24, 26].map(major => [`node-${major}`, nodeOf(major)])),
   bun: {
     packages: [`@oven/bun-${system.replace('arm64', 'aarch64')}`],
@@ -73,7 +74,8 @@ const RUNTIMES = {
       '--allow-all',
       '--quiet'
     ]
-  }
+  },
+  next: { packages: NEXT, tryIn: tryNext }
 }
 
 function nodeOf(major) {
@@ -83,26 +85,34 @@ function nodeOf(major) {
 main(async () => {
   await install()
   const names = process.argv.slice(2)
-  const unknown = names.filter(name => !(name in RUNTIMES))
+  const unknown = names.filter(name => !(name in TRIALS))
   if (unknown.length > 0)
-    throw new Stop(`There are ${Object.keys(RUNTIMES).join(', ')}; not ${unknown.join(', ')}.`)
+    throw new Stop(`There are ${Object.keys(TRIALS).join(', ')}; not ${unknown.join(', ')}.`)
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conflux-trial-'))
   try {
     const tarballs = await step('Packing', () => packLocal(path.join(folder, 'dist')))
-    for (const name of names.length > 0 ? names : Object.keys(RUNTIMES)) {
-      await step(name, () => tryOn(RUNTIMES[name], path.join(folder, name), tarballs))
+    for (const name of names.length > 0 ? names : Object.keys(TRIALS)) {
+      const { packages, program, tryIn = folder => tryOn(program, folder) } = TRIALS[name]
+      await step(name, async () => {
+        const place = path.join(folder, name)
+        await installInto(place, [...tarballs, ...packages])
+        await tryIn(place)
+      })
     }
   } finally {
     fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
 })
 
-async function tryOn({ packages, program: [file, ...args] }, folder, tarballs) {
+async function installInto(folder, packages) {
   fs.mkdirSync(folder)
   fs.writeFileSync(path.join(folder, 'package.json'), '{"private": true}')
-  fs.writeFileSync(path.join(folder, 'trial.mjs'), PROGRAM)
   const options = ['--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error']
-  await npm(['install', ...options, ...tarballs, ...packages], { cwd: folder, quiet: true })
+  await npm(['install', ...options, ...packages], { cwd: folder, quiet: true })
+}
+
+async function tryOn([file, ...args], folder) {
+  fs.writeFileSync(path.join(folder, 'trial.mjs'), PROGRAM)
   const program = path.join(folder, 'node_modules', ...file.split('/'))
   // Twice: the second finds the first's disk.
   for (let run = 1; run <= 2; run++) {

@@ -4,7 +4,7 @@
 
 const { Buffer } = require('../environment')
 const errors = require('../errors')
-const { kindOf } = require('../kind')
+const { kindOf, shown } = require('../kind')
 const { suggestion } = require('../suggestion')
 
 /** A name is part of the name of a timer, and of a message. */
@@ -41,10 +41,6 @@ function options(what, given, tests) {
     checked[key] = value
   }
   return checked
-}
-
-function shown(value) {
-  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : kindOf(value)
 }
 
 const boolean = value => (typeof value === 'boolean' ? undefined : 'true or false')

@@ -7,6 +7,7 @@
 'use strict'
 
 const errors = require('../errors')
+const { kindOf } = require('../kind')
 const { builtIn } = require('./built-in')
 const checks = require('./checks')
 const { Mount } = require('./mount')
@@ -103,7 +104,8 @@ class Jobs {
   /** Calls the function unless the run was claimed before. Resolves with `{ ran, result }`. */
   async runOnce(run, options, task) {
     if (typeof options === 'function') [options, task] = [undefined, options]
-    if (typeof task !== 'function') throw errors.invalidCall('`runOnce` takes a function')
+    if (typeof task !== 'function')
+      throw errors.invalidCall(`\`runOnce\` takes a function, got ${kindOf(task)}`)
     checks.name('a run', run)
     const { ttl = TTL_MS_DEFAULT, ...callOptions } = checks.options('runOnce', options, OPTIONS)
     const claimed = await this.#mount.perform('claim', [run, ttl, this.#id], callOptions)

@@ -9,6 +9,7 @@ const { randomUUID } = require('node:crypto')
 const { now } = require('../environment')
 const errors = require('../errors')
 const { reasonOf } = require('../aborts')
+const { kindOf } = require('../kind')
 const checks = require('./checks')
 const lockEntry = require('./lock-entry')
 const { entryOf } = require('./lock-state')
@@ -86,7 +87,7 @@ class Locks {
   async run(key, options, task) {
     if (typeof options === 'function') [options, task] = [undefined, options]
     if (typeof task !== 'function')
-      throw errors.invalidCall('`run` takes a function, which it calls with the lock')
+      throw errors.invalidCall(`\`run\` takes a function, which it calls with the lock, got ${kindOf(task)}`)
     const lock = await this.acquire(key, options)
     let result
     try {
