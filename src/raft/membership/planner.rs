@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_is_let_in_and_promoted_when_it_has_caught_up_and_a_replica_is_free() {
+    fn a_newcomer_is_let_in_and_promoted_when_it_has_caught_up_and_a_vote_is_free() {
         let mut view = view(2, 0);
         view.newcomers.push(newcomer("n3", 0));
         assert_eq!(next(&view), Some(Step::Admit(newcomer("n3", 0))));
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_gives_its_replica_to_a_spare_or_gives_it_up() {
+    fn a_leaver_gives_its_vote_to_a_spare_or_gives_it_up() {
         let mut view = view(3, 1);
         view.members[2].leaves = true;
         assert_eq!(next(&view), Some(Step::Change { promote: Some(4), demote: None, remove: vec![3] }));
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_cluster_demotes_and_a_removed_leader_hands_over_first() {
+    fn a_smaller_cluster_demotes_and_a_removed_leader_transfers_leadership_first() {
         let mut view = view(5, 0);
         assert_eq!(next(&view), Some(Step::Change { promote: None, demote: Some(5), remove: vec![] }));
         view.members[1].silent_ticks = ABSENT;
@@ -461,7 +461,7 @@ mod tests {
 
     /// A former leader had demoted it, or asked for its removal, before it came to lead.
     #[test]
-    fn a_leader_without_a_vote_hands_over_and_one_that_goes_removes_itself_never() {
+    fn a_leader_without_a_vote_transfers_leadership_and_a_leaving_one_never_removes_itself() {
         let mut view = view(3, 0);
         view.members[0].is_voter = false;
         assert_eq!(next(&view), Some(Step::TransferLeadership));
@@ -473,7 +473,7 @@ mod tests {
 
     /// Found by seed 744 of `churn`: the leader and the only other voter were unwanted, and nothing was done any more.
     #[test]
-    fn a_leader_that_goes_and_has_no_transfer_target_sees_to_the_others_first() {
+    fn a_leader_that_leaves_without_a_transfer_target_handles_other_members_first() {
         let mut view = view(2, 1);
         view.members[0].is_removal_requested = true;
         view.members[1].is_removal_requested = true;
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn a_learner_that_closes_takes_no_replica() {
+    fn a_learner_that_closes_takes_no_vote() {
         let mut view = view(2, 1);
         view.members[2].is_closing = true;
         assert_eq!(next(&view), None);
