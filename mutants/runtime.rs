@@ -35,10 +35,6 @@ pub fn ge<T: PartialOrd + ?Sized>(number: u32, a: &T, b: &T) -> bool {
     if is(number) { a > b } else { a >= b }
 }
 
-pub fn one<T: From<u8>>(number: u32) -> T {
-    u8::from(!is(number)).into()
-}
-
 pub fn min<T: Ord>(number: u32, a: T, b: T) -> T {
     if is(number) { a.max(b) } else { a.min(b) }
 }

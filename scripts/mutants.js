@@ -9,6 +9,7 @@
 'use strict'
 
 const { spawn, spawnSync } = require('node:child_process')
+const { createHash } = require('node:crypto')
 const fs = require('node:fs')
 const path = require('node:path')
 const { parseArgs } = require('node:util')
@@ -45,6 +46,12 @@ mod zz_last {
 }
 `
 
+/** So many lines before the place of an error its cause may be. */
+const LINES_BEFORE = 12
+
+/** Something is used although it was moved, is borrowed, or has no value. */
+const OF_BORROWS = ['E0381', 'E0382', 'E0384', 'E0499', 'E0502', 'E0503', 'E0505', 'E0506']
+
 const USAGE = `npm run mutants -- [options]
   --count 80        so many mutations, drawn by the seed; default: all
   --seed 1          what is drawn
@@ -55,8 +62,7 @@ const USAGE = `npm run mutants -- [options]
 
 main(async () => {
   const { values } = readOptions()
-  const { binary, mutations } = prepare()
-  const reached = reachedBy(binary)
+  const { binary, mutations, reached } = prepare()
   const chosen = choose(mutations, values)
   if (values.list) {
     for (const mutation of chosen) console.log(describe(mutation))
@@ -87,61 +93,110 @@ function readOptions() {
 
 /** The sources of the core that are in a build which is shipped. */
 function sources() {
-  const { stdout } = run('git', ['ls-files', 'src/raft', 'src/channel', 'src/storage', 'src/driver'], {
-    cwd: root
-  })
-  const isOfTests = /testing|scripts|\/tests|tests\.rs$|simulation|inspection|fuzzing|mistakes|injected/
+  const { stdout } = run('git', [
+    'ls-files',
+    'src/raft',
+    'src/channel',
+    'src/storage',
+    'src/driver',
+    'src/driver.rs'
+  ])
+  const isOfTests =
+    /testing|scripts|\/tests|tests\.rs$|simulation|inspection|fuzzing|injected|contract|outages|deployments|server\.rs/
   return stdout.split('\n').filter(file => file.endsWith('.rs') && !isOfTests.test(file))
 }
 
+/** The test binary of the mutated copy, its mutations, and which of them the tests reach; as it was left, if nothing has changed. */
 function prepare() {
   const tool = path.join(root, 'mutants')
-  run('cargo', ['build', '--release', '--locked', '--manifest-path', path.join(tool, 'Cargo.toml')], {
-    env: { ...process.env, CARGO_TARGET_DIR: path.join(folder, 'tool') }
-  })
+  const programs = path.join(folder, 'tool')
+  run('cargo', [
+    'build',
+    '--locked',
+    '--manifest-path',
+    path.join(tool, 'Cargo.toml'),
+    '--target-dir',
+    programs
+  ])
+  const mutant = path.join(programs, 'debug', 'conflux-mutants')
+
+  const sum = createHash('sha256').update(JSON.stringify(STAGES.at(-1)))
+  for (const file of [...copied(), 'mutants/runtime.rs', 'mutants/src/main.rs', 'mutants/src/sites.rs']) {
+    sum.update(file).update(fs.readFileSync(path.join(root, file)))
+  }
+  const sourcesHash = sum.digest('hex')
+  const record = path.join(folder, 'build.json')
+  if (fs.existsSync(record)) {
+    const former = JSON.parse(fs.readFileSync(record, 'utf8'))
+    if (former.sourcesHash === sourcesHash && fs.existsSync(former.binary)) return former
+  }
+
+  const { binary, mutations } = compile(mutant)
+  const built = { sourcesHash, binary, mutations, reached: reachedBy(binary) }
+  fs.writeFileSync(record, JSON.stringify(built))
+  return built
+}
+
+/** Builds the copy again and again, each time without the mutations that the compiler has refused so far. */
+function compile(mutant) {
   const without = new Set()
   for (;;) {
-    const mutations = mutate(tool, without)
+    const started = Date.now()
+    const mutations = mutate(mutant, without)
     const { binary, broken } = build(mutations, without)
+    const seconds = ((Date.now() - started) / 1000).toFixed(0)
     if (binary !== undefined) {
+      const left = mutations.filter(({ number }) => !without.has(number))
       console.log(
-        `${mutations.length - without.size} mutations in one build; ${without.size} more do not compile`
+        `${left.length} mutations in one build, after ${seconds} s; ${without.size} more do not compile`
       )
-      return { binary, mutations: mutations.filter(({ number }) => !without.has(number)) }
+      return { binary, mutations: left }
     }
     for (const number of broken) without.add(number)
+    console.log(`${broken.size} mutations do not compile (${seconds} s)`)
   }
 }
 
+/** The files that the copy consists of. */
+function copied() {
+  const { stdout } = run('git', [
+    'ls-files',
+    'src',
+    'Cargo.toml',
+    'Cargo.lock',
+    'build.rs',
+    'benches/*.rs',
+    'lib'
+  ])
+  return stdout.trim().split('\n')
+}
+
 /** Copies the sources, and mutates them all but for some. */
-function mutate(tool, without) {
+function mutate(mutant, without) {
   fs.rmSync(tree, { recursive: true, force: true })
-  const { stdout } = run(
-    'git',
-    ['ls-files', 'src', 'Cargo.toml', 'Cargo.lock', 'build.rs', 'benches/*.rs', 'lib'],
-    {
-      cwd: root
-    }
-  )
-  for (const file of stdout.trim().split('\n')) {
+  for (const file of copied()) {
     fs.mkdirSync(path.dirname(path.join(tree, file)), { recursive: true })
     fs.copyFileSync(path.join(root, file), path.join(tree, file))
   }
-  const mutant = path.join(folder, 'tool', 'release', 'conflux-mutants')
   const { stdout: list } = run(mutant, [[...without].join(','), ...sources()], { cwd: tree })
-  fs.copyFileSync(path.join(tool, 'runtime.rs'), path.join(tree, 'src', 'mutants.rs'))
+  fs.copyFileSync(path.join(root, 'mutants', 'runtime.rs'), path.join(tree, 'src', 'mutants.rs'))
   const library = path.join(tree, 'src', 'lib.rs')
-  fs.writeFileSync(library, `${fs.readFileSync(library, 'utf8')}\nmod mutants;\n${LAST_TEST}`)
+  // In the first line: no line of the sources may move.
+  const text = `#![allow(warnings)] ${fs.readFileSync(library, 'utf8')}\nmod mutants;\n${LAST_TEST}`
+  fs.writeFileSync(library, text)
   return list
     .trim()
     .split('\n')
     .map(line => JSON.parse(line))
 }
 
-/** The test binary; or which mutations do not compile. */
+/**
+ * The test binary; or which mutations do not compile. The compiler reports all errors of a crate before it generates
+ * code, so a build that fails takes as long as a check. The dependencies are those of the project's own tests.
+ */
 function build(mutations, without) {
   const args = ['test', '--lib', '--no-run', '--locked', '--message-format=json']
-  const env = { ...process.env, CARGO_TARGET_DIR: path.join(folder, 'target'), RUSTFLAGS: '-A warnings' }
+  const env = { ...process.env, CARGO_TARGET_DIR: path.join(root, 'target'), CARGO_INCREMENTAL: '0' }
   const { stdout, stderr } = spawnSync('cargo', args, {
     cwd: tree,
     env,
@@ -156,8 +211,8 @@ function build(mutations, without) {
   if (binary) return { binary }
   const broken = new Set()
   const errors = messages.filter(({ message }) => message?.level === 'error').map(({ message }) => message)
-  for (const { spans } of errors) {
-    for (const one of culprits(spans, mutations, without)) broken.add(one.number)
+  for (const error of errors) {
+    for (const one of culprits(error, mutations, without)) broken.add(one.number)
   }
   if (broken.size === 0) {
     const why = errors.map(({ rendered }) => rendered).join('') || stderr
@@ -166,12 +221,23 @@ function build(mutations, without) {
   return { broken }
 }
 
-/** So many lines before the place of an error its cause may be. */
-const LINES_BEFORE = 12
-
-/** The mutations at the place of an error; else at the places that it refers to; else the last ones before it. */
-function culprits(spans, mutations, without) {
+/**
+ * The mutations that cause an error of the compiler: of borrows, the returns that are skipped on the way to it; else
+ * those at the place of the error; else those at the places that it refers to; else the last ones before it.
+ */
+function culprits({ code, spans }, mutations, without) {
   const left = mutations.filter(({ number }) => !without.has(number))
+  const primary = spans.find(span => span.is_primary)
+  if (primary === undefined) return []
+  const inFile = left.filter(one => one.file === primary.file_name)
+  if (OF_BORROWS.includes(code?.code)) {
+    const lines = spans.filter(span => span.file_name === primary.file_name).map(span => span.line_start)
+    const [first, last] = [Math.min(...lines), Math.max(...lines)]
+    const skipped = inFile.filter(
+      one => one.what.startsWith('`return') && first <= one.line && one.line <= last
+    )
+    if (skipped.length > 0) return skipped
+  }
   for (const isPrimary of [true, false]) {
     const at = spans
       .filter(span => span.is_primary === isPrimary)
@@ -184,11 +250,8 @@ function culprits(spans, mutations, without) {
     const least = Math.min(...at.map(one => one.end - one.line))
     if (at.length > 0) return at.filter(one => one.end - one.line === least)
   }
-  const span = spans.find(span => span.is_primary)
-  if (span === undefined) return []
-  const before = left.filter(
-    one =>
-      one.file === span.file_name && one.end < span.line_start && span.line_start - one.end <= LINES_BEFORE
+  const before = inFile.filter(
+    one => one.end < primary.line_start && primary.line_start - one.end <= LINES_BEFORE
   )
   const last = Math.max(...before.map(one => one.end))
   return before.filter(one => one.end === last)
@@ -206,7 +269,7 @@ function reachedBy(binary) {
     3600
   )
   if (status !== 0) throw new Stop(`The tests fail without a mutation:\n${output.slice(-4000)}`)
-  return new Set(fs.readFileSync(file, 'utf8').split('\n').map(Number))
+  return fs.readFileSync(file, 'utf8').split('\n').map(Number)
 }
 
 function choose(mutations, { count, seed, only, number }) {
@@ -230,7 +293,7 @@ async function judgeAll(binary, chosen, reached, { jobs, number }) {
   const queue = [...chosen]
   const work = async () => {
     for (let mutation = queue.shift(); mutation !== undefined; mutation = queue.shift()) {
-      const result = reached.has(mutation.number)
+      const result = reached.includes(mutation.number)
         ? await judge(binary, mutation, number !== undefined)
         : { by: undefined, note: 'never reached' }
       results.push({ mutation, ...result })
@@ -322,6 +385,7 @@ function report(results) {
 
 function run(command, args, options) {
   const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: root,
     encoding: 'utf8',
     maxBuffer: 2 ** 30,
     ...options
