@@ -3,7 +3,7 @@
 //! `application` stands for the façade, `cluster` for the world (with each node's `disk`, which may be one of the `slow_disks`, its `link` to Redis, its direct `connections`, and the
 //! network's `echoes`),
 //! `checker` and `logs` say after every step what must hold, `run` what clients were promised. `script` runs the golden
-//! scripts of `../scripts/`, `scenarios`, `divergences`, `removals`, `recoveries`, `load`, `copies`, `sessions`, `strangers` and
+//! scripts of `../scripts/`, `scenarios`, `divergences`, `removals`, `recoveries`, `recovery_votes`, `load`, `copies`, `sessions`, `strangers` and
 //! `hanging_disks` tell longer ones, and `hibernation` those of idle groups. `simulation` runs seeds under faults, `churn` under faults while members come and go,
 //! `losses` while quorums are lost and recovered, `steadiness`
 //! under faults that a cluster must bear without an election. `exploration` draws nothing: it goes through all schedules
@@ -34,6 +34,7 @@ mod logs;
 mod losses;
 mod orders;
 mod recoveries;
+mod recovery_votes;
 mod removals;
 mod run;
 mod scenario;
