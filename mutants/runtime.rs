@@ -1,20 +1,62 @@
-//! Switches one mutation on, and notes which were reached. It stands in for `src/mutants.rs` in the copy.
+//! Switches one mutation on, or notes which mutations each test reaches. It stands in for `src/mutants.rs` in the copy.
 #![allow(dead_code)]
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
 
-const COUNT: usize = 20_000;
-
+/// The number of the mutation that is on; 0 is none.
 static ACTIVE: LazyLock<u32> =
     LazyLock::new(|| std::env::var("CONFLUX_MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0));
-static REACHED: [AtomicBool; COUNT] = [const { AtomicBool::new(false) }; COUNT];
+
+/// Where the threads write what they have reached, if that is asked for.
+static REACHED_FILE: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("CONFLUX_REACHED").ok());
+
+thread_local! {
+    static REACHED: Reached =
+        Reached { started: Instant::now(), flags: RefCell::default() };
+}
+
+/// What one thread has reached. libtest runs each test in a thread of its own, which has the test's name.
+struct Reached {
+    started: Instant,
+    flags: RefCell<Vec<bool>>,
+}
+
+impl Reached {
+    fn add(&self, number: u32) {
+        let mut flags = self.flags.borrow_mut();
+        let at = number as usize;
+        if flags.len() <= at {
+            flags.resize(at + 1, false);
+        }
+        flags[at] = true;
+    }
+}
+
+impl Drop for Reached {
+    /// Adds one line to the file: the thread's name, its milliseconds, and the numbers.
+    fn drop(&mut self) {
+        let Some(path) = &*REACHED_FILE else { return };
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        let flags = self.flags.take();
+        let numbers: BTreeSet<String> =
+            flags.iter().enumerate().filter(|(_, is_set)| **is_set).map(|(at, _)| at.to_string()).collect();
+        let numbers = numbers.into_iter().collect::<Vec<_>>().join(",");
+        let line = format!("{name}\t{}\t{numbers}\n", self.started.elapsed().as_millis());
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        written.expect("the list of reached mutations can be written");
+    }
+}
 
 /// Whether this mutation is the one that is on.
 pub fn is(number: u32) -> bool {
-    let reached = &REACHED[number as usize];
-    if !reached.load(Relaxed) {
-        reached.store(true, Relaxed);
+    if REACHED_FILE.is_some() {
+        // A thread that ends may still drop values that get here.
+        _ = REACHED.try_with(|reached| reached.add(number));
     }
     *ACTIVE == number
 }
@@ -35,22 +77,10 @@ pub fn ge<T: PartialOrd + ?Sized>(number: u32, a: &T, b: &T) -> bool {
     if is(number) { a > b } else { a >= b }
 }
 
-pub fn one<T: From<u8>>(number: u32) -> T {
-    u8::from(!is(number)).into()
-}
-
 pub fn min<T: Ord>(number: u32, a: T, b: T) -> T {
     if is(number) { a.max(b) } else { a.min(b) }
 }
 
 pub fn max<T: Ord>(number: u32, a: T, b: T) -> T {
     if is(number) { a.min(b) } else { a.max(b) }
-}
-
-/// Writes the numbers of those that were reached, where the environment asks for them. Run as the last test.
-pub fn write_reached() {
-    let Ok(path) = std::env::var("CONFLUX_REACHED") else { return };
-    let reached = REACHED.iter().enumerate().filter(|(_, reached)| reached.load(Relaxed));
-    let numbers: Vec<String> = reached.map(|(number, _)| number.to_string()).collect();
-    std::fs::write(path, numbers.join("\n")).expect("the list of reached mutations can be written");
 }

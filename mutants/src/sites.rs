@@ -282,7 +282,12 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                     {
                         let what = format!("`{}`: without the 1", self.text(binary.span()));
                         let number = self.mutation(binary.span(), what);
-                        self.replace(literal.span(), format!("crate::mutants::one({number})"));
+                        // Literals, so that their type is inferred as that of the 1 was.
+                        let one = self.text(literal.span());
+                        let zero = one.replacen('1', "0", 1);
+                        let choice =
+                            format!("(if crate::mutants::is({number}) {{ {zero} }} else {{ {one} }})");
+                        self.replace(literal.span(), choice);
                     }
                 }
                 _ => {}

@@ -257,6 +257,22 @@ mod tests {
         assert!(text.len() < 2_000 && text.contains("and 1012 more"), "{text}");
     }
 
+    /// A list that has room for all methods proves that an application with few other methods is another one. A list
+    /// that is cut proves nothing to so few.
+    #[test]
+    fn a_list_is_cut_only_if_it_has_no_room_for_all_methods() {
+        let names: Vec<String> = (0..=METHODS_MAX).map(|number| format!("m{number}")).collect();
+        let of = |count: usize| Application::new(None, names[..count].iter().map(String::as_str));
+        let other = with(None, &["other"]);
+        assert!(
+            !of(METHODS_MAX).is_compatible_with(&other) && of(METHODS_MAX + 1).is_compatible_with(&other)
+        );
+        let half = METHODS_MAX / 2;
+        let rest = |count: usize| Application::new(None, names[half..count].iter().map(String::as_str));
+        assert!(!Application::union([&of(half), &rest(METHODS_MAX)]).is_compatible_with(&other));
+        assert!(Application::union([&of(half), &rest(METHODS_MAX + 1)]).is_compatible_with(&other));
+    }
+
     /// Whatever is at the end of one list may only have been cut from the other.
     #[test]
     fn lists_that_are_cut_differ_only_where_both_are_complete() {

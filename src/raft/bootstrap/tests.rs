@@ -189,6 +189,34 @@ fn a_discover_of_another_size_is_not_counted_and_warned_about_once() {
     assert_eq!(*node.phase(), Phase::Seeking);
 }
 
+/// Every node without a cluster warns of another application. In a cluster its leader does, which alone judges
+/// newcomers.
+#[test]
+fn another_application_is_warned_about_once_and_not_by_members() {
+    let named = |name| Application::new(Some(name), ["order"]);
+    let options = Options { application: named("shop"), ..Options::new("a", 1, [1; 32]) };
+    let mut node = Bootstrap::new(&options, ChaCha8Rng::from_seed(options.seed));
+    let discover_of = |id: &str| BootstrapMessage::Discover {
+        id: id.into(),
+        cluster_size: 1,
+        version: "".into(),
+        application: named("chat"),
+        members_index: 0,
+        may_vote: true,
+    };
+    let warnings = |events: Vec<Event>| {
+        let is_warning = |event: &&Event| matches!(event, Event::Warn(Warning::OtherApplication { .. }));
+        events.iter().filter(is_warning).count()
+    };
+    events(&mut node);
+    assert_eq!(warnings(hears(&mut node, HIGH, &discover_of("b"), &ALONE)), 1);
+    assert_eq!(warnings(hears(&mut node, HIGH, &discover_of("b"), &ALONE)), 0);
+    ticks(&mut node, 100, &ALONE);
+    ticks(&mut node, 1, &FOLLOWER);
+    assert!(matches!(node.phase(), Phase::Member { .. }), "{:?}", node.phase());
+    assert_eq!(warnings(hears(&mut node, LOW, &discover_of("c"), &FOLLOWER)), 0);
+}
+
 #[test]
 fn what_a_node_says_to_all_and_hears_itself_changes_nothing() {
     let mut node = node(2);

@@ -485,6 +485,17 @@ mod tests {
         assert_eq!(next(&view), Some(Step::TransferLeadership));
     }
 
+    #[test]
+    fn a_leader_that_goes_and_is_the_only_voter_promotes_a_spare_first() {
+        for leaves in [true, false] {
+            let mut view = view(1, 1);
+            view.cluster_size = 1;
+            (view.members[0].leaves, view.members[0].is_removal_requested) = (leaves, !leaves);
+            let promotes = Step::Change { promote: Some(2), demote: None, remove: vec![] };
+            assert_eq!(next(&view), Some(promotes), "leaves: {leaves}");
+        }
+    }
+
     /// Found by seed 1719 of `churn`: the leader was new, and the other one that stayed was dead.
     #[test]
     fn no_member_is_removed_before_the_remaining_ones_are_known_to_suffice() {

@@ -411,6 +411,18 @@ mod tests {
     }
 
     #[test]
+    fn the_window_bounds_how_many_small_requests_are_with_the_leader() {
+        let mut origin = origin_with(WINDOW_REQUESTS_MAX as u64 + 3);
+        origin.follow(1);
+        let sent = sequences(origin.dispatch());
+        assert_eq!((sent.len(), sent[0], origin.dispatch()), (WINDOW_REQUESTS_MAX, (1, 0), None));
+        origin.end(1);
+        origin.end(2);
+        let next = WINDOW_REQUESTS_MAX as u64 + 1;
+        assert_eq!(sequences(origin.dispatch()), [(next, next - 1), (next + 1, next)]);
+    }
+
+    #[test]
     fn only_the_newest_dispatch_of_a_perform_may_end_it() {
         let mut origin = origin_with(1);
         assert!(!origin.awaits(1, 4));

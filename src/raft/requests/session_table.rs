@@ -264,6 +264,20 @@ mod tests {
     }
 
     #[test]
+    fn too_many_requests_are_forgotten_from_the_oldest_on_and_never_applied_again() {
+        let mut table = table();
+        let small = Bytes::from_static(b"1");
+        let last = ROW_REQUESTS_MAX as u64 + 2;
+        for sequence in 1..=last {
+            assert_eq!(table.apply(&request(1, sequence, 1), &small), ApplyResult::Applied);
+        }
+        let status = |sequence| table.status_of(7, 1, sequence);
+        assert_eq!((status(2), status(3)), (RequestStatus::Past, RequestStatus::Applied(&small)));
+        assert_eq!(table.rows[&7].applied.len(), ROW_REQUESTS_MAX);
+        assert_eq!(table.apply(&request(1, 2, 1), &small), ApplyResult::Ignored);
+    }
+
+    #[test]
     fn the_bytes_of_a_row_are_those_of_what_it_holds() {
         let mut table = table();
         for sequence in 1..=100 {

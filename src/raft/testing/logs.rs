@@ -1,13 +1,15 @@
 //! Checks what must hold for the logs in a simulated cluster after every step: of the paper's Figure 3, leader
-//! append-only, log matching and leader completeness.
+//! append-only, log matching and leader completeness; and that no leader writes a start of a member twice.
 //!
 //! Called by `checker.rs`, which checks what became of the logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft_rs::eraftpb::Entry;
+use raft_rs::eraftpb::{Entry, EntryType};
 
+use crate::raft::consensus::entry::Context;
 use crate::raft::consensus::log::Log;
+use crate::raft::identity::{RaftId, Start};
 use crate::raft::{ClusterUuid, Incarnation, Position, Role, Status};
 
 /// The logs of all clusters, as far as they were seen.
@@ -28,6 +30,8 @@ struct Union {
     commit_indexes: BTreeMap<u64, u64>,
     /// The terms whose leader was seen.
     led: BTreeSet<u64>,
+    /// Where the leader of a term has recorded a start of a member.
+    starts: BTreeMap<(u64, RaftId, Start), u64>,
 }
 
 /// One log when it was last looked at.
@@ -100,9 +104,28 @@ impl Union {
             }
             let before = log.term_at(entry.index - 1);
             let place = (entry.index, entry.term);
+            if !self.entries.contains_key(&place) {
+                self.check_starts(name, entry);
+            }
             let (first, first_before) = self.entries.entry(place).or_insert_with(|| (entry.clone(), before));
             assert_eq!(first, entry, "{name}: logs match at index and term {place:?}");
             assert_eq!(*first_before, before, "{name}: logs match before index and term {place:?}");
+        }
+    }
+
+    /// A leader waits for the entry that records a start: it would write one in every turn until that one is applied.
+    fn check_starts(&mut self, name: &str, entry: &Entry) {
+        if entry.get_entry_type() != EntryType::EntryNormal {
+            return;
+        }
+        let Some(Context::Started { starts }) = Context::decode(&entry.context) else { return };
+        for (member, start) in starts {
+            let first = *self.starts.entry((entry.term, member, start)).or_insert(entry.index);
+            assert_eq!(
+                first, entry.index,
+                "{name}: the leader of term {} records {start:?} of {member} once",
+                entry.term
+            );
         }
     }
 

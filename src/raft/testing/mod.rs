@@ -3,8 +3,8 @@
 //! `application` stands for the façade, `cluster` for the world (with each node's `disk`, which may be one of the
 //! `slow_disks`, its `link` to Redis, its direct `connections`, and the network's `echoes`), `checker` and `logs`
 //! check after every step what must hold, `run` what clients were promised. `script` runs the golden scripts of
-//! `../scripts/`, `scenarios`, `divergences`, `removals`, `recoveries`, `load`, `copies`, `sessions`, `strangers` and
-//! `hanging_disks` have longer scenarios, and `hibernation` those of idle groups. `simulation` runs seeds under
+//! `../scripts/`, `scenarios`, `divergences`, `removals`, `recoveries`, `recovery_votes`, `load`, `copies`, `sessions`,
+//! `strangers`, `foundings` and `hanging_disks` have longer scenarios, and `hibernation` those of idle groups. `simulation` runs seeds under
 //! faults, `churn` under faults while members come and go, `losses` while quorums are lost and recovered,
 //! `steadiness` under faults that a cluster must bear without an election. `exploration` draws nothing: it goes
 //! through all schedules that differ in a few steps from one in which nothing goes wrong. `faults` holds those that
@@ -36,6 +36,7 @@ mod logs;
 mod losses;
 mod orders;
 mod recoveries;
+mod recovery_votes;
 mod removals;
 mod run;
 mod scenario;

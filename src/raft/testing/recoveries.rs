@@ -527,48 +527,6 @@ fn a_survivor_that_installs_a_snapshot_first_finishes_that() {
     }
 }
 
-/// Of three survivors, the one with the highest log is heard late: a survivor that has voted for another may vote for
-/// it.
-#[test]
-fn a_promise_goes_on_to_a_better_survivor_that_is_heard_later() {
-    for seed in 0..10 {
-        let mut scenario = Scenario::found(seed, 7, seed.is_multiple_of(2));
-        let leader = scenario.leader().expect("it leads");
-        let followers = scenario.followers();
-        let best = followers[0].clone();
-        for name in &followers[1..] {
-            scenario.cluster.cuts.insert((leader.clone(), name.clone()));
-        }
-        scenario.append(&leader);
-        scenario.ticks(5);
-        for name in followers[3..].iter().chain([&leader]) {
-            scenario.crash(name, 0);
-        }
-        scenario.cluster.cuts.clear();
-        scenario.cluster.cut_apart(|one, other| (one == best) != (other == best));
-        let mut others = [followers[1].clone(), followers[2].clone()];
-        others.sort_by_key(|name| scenario.status(name).incarnation);
-        let [less, more] = others;
-        scenario.until("the quorum is lost", |scenario| {
-            [&less, &more].iter().all(|name| scenario.has_lost(name))
-        });
-        // It promises, and that is not heard.
-        scenario.cluster.cuts.insert((less.clone(), more.clone()));
-        let first = scenario.recover(&more, 3_000);
-        scenario.ticks(20);
-        assert!(scenario.status(&less).waiting_for.is_some_and(|text| text.contains("replaces this one")));
-        scenario.cluster.cuts.clear();
-        scenario.cluster.cuts.insert((less.clone(), more.clone()));
-        scenario.ticks(100);
-        scenario.cluster.cuts.clear();
-        scenario.until("it is reported", |scenario| {
-            scenario.is_recovered(&more, first) && scenario.leader().is_some()
-        });
-        assert!(scenario.has_warned(&best, |warning| matches!(warning, Warning::Recovered { .. })));
-        scenario.serve();
-    }
-}
-
 /// Two of three are away, and the third has nothing of what they have acknowledged; but a newcomer has it, and says so.
 #[test]
 fn a_voter_that_lacks_the_actions_of_its_cluster_does_not_start_over() {

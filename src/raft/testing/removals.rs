@@ -510,3 +510,37 @@ fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
     assert_eq!(says(Incarnation::from_u128(5), number), [number], "to another one");
     assert!(says(from, number).is_empty());
 }
+
+/// A frame may hold more messages for the incarnation that its receiver was until the first one.
+#[test]
+fn a_removed_node_takes_nothing_else_from_the_frame_that_notifies_it() {
+    let altered: usize = (0..10).map(a_notice_is_followed_by_another_message).sum();
+    assert!(altered > 0, "no node was notified");
+}
+
+/// How many frames notified it.
+fn a_notice_is_followed_by_another_message(seed: u64) -> usize {
+    let mut scenario = Scenario::found(seed, 4, |_| {});
+    scenario.serve();
+    scenario.cluster.network.delay_ticks_max = 3;
+    let leader = scenario.leader().expect("it was found");
+    let removed = scenario.followers().remove(0);
+    let former = scenario.cluster.replicas[&removed].incarnation;
+    scenario.cluster.operation(&leader, Operation::Remove { id: removed.as_str().into() }, 10_000);
+    let mut altered = 0;
+    for _ in 0..1_000 {
+        for sent in scenario.cluster.frames.values_mut().filter(|sent| sent.to == removed) {
+            let mut frame = Frame::decode(&sent.bytes).expect("nothing is damaged");
+            if let Some(Message::Membership(MembershipMessage::Removed { .. })) = frame.messages.last() {
+                // What ends a node that has no cluster yet.
+                frame.messages.push(BootstrapMessage::IdInUse { id: removed.as_str().into() }.into());
+                sent.bytes = frame.encode();
+                altered += 1;
+            }
+        }
+        scenario.ticks(1);
+    }
+    assert_ne!(scenario.cluster.replicas[&removed].incarnation, former, "it was removed");
+    scenario.serve();
+    altered
+}

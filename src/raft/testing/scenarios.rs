@@ -123,9 +123,16 @@ fn a_state_that_cannot_be_kept_is_told_and_nothing_is_compacted() {
         scenario.serve();
     }
     assert!(scenario.has_warned(&name, |warning| matches!(warning, Warning::SnapshotFailed { .. })));
+    // It is tried again after 30 s, and after 60 s: for the same reason, which is no news.
+    scenario.ticks(7_000);
+    let warnings = &scenario.cluster.replicas[&name].application.warnings;
+    let is_of_snapshots = |warning: &&Warning| matches!(warning, Warning::SnapshotFailed { .. });
+    assert_eq!(warnings.iter().filter(is_of_snapshots).count(), 1, "{warnings:?}");
     let statuses = scenario.cluster.statuses();
     assert_eq!(statuses[&name].snapshot_index, 0);
     assert!(statuses.iter().all(|(other, status)| *other == name || status.snapshot_index > 0));
+    scenario.cluster.replicas.get_mut(&name).expect("it runs").application.refuses_snapshots = false;
+    scenario.until("it has a snapshot", |scenario| scenario.cluster.statuses()[&name].snapshot_index > 0);
 }
 
 #[test]

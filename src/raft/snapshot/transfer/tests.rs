@@ -82,6 +82,21 @@ fn a_receiver_that_has_lost_its_first_chunks_gets_them_again() {
     panic!("it makes no progress");
 }
 
+/// It has lost a chunk that it held behind a gap, and says again and again that it has nothing.
+#[test]
+fn answers_without_progress_do_not_delay_what_the_receiver_has_lost() {
+    let mut transfer = transfer(1 << 20);
+    let held = transfer.chunks().swap_remove(1);
+    let end = held.offset + held.bytes.len() as u64;
+    assert!(!transfer.acknowledge(0, &[(held.offset, end)]));
+    let is_sent_again = (0..1_000).any(|_| {
+        ticks(&mut transfer, 1);
+        assert!(!transfer.acknowledge(0, &[]));
+        transfer.chunks().iter().any(|chunk| chunk.offset == held.offset)
+    });
+    assert!(is_sent_again, "the receiver waits for a chunk that it is believed to hold");
+}
+
 #[test]
 fn a_receiver_that_is_silent_for_too_long_is_given_up() {
     let mut transfer = transfer(10);
