@@ -414,8 +414,9 @@ mod tests {
     fn the_window_bounds_how_many_small_requests_are_with_the_leader() {
         let mut origin = origin_with(WINDOW_REQUESTS_MAX as u64 + 3);
         origin.follow(1);
-        let sent = sequences(origin.dispatch());
-        assert_eq!((sent.len(), sent[0], origin.dispatch()), (WINDOW_REQUESTS_MAX, (1, 0), None));
+        // Several frames.
+        let sent = std::iter::from_fn(|| origin.dispatch()).map(|requests| requests.requests.len());
+        assert_eq!(sent.sum::<usize>(), WINDOW_REQUESTS_MAX);
         origin.end(1);
         origin.end(2);
         let next = WINDOW_REQUESTS_MAX as u64 + 1;
