@@ -94,7 +94,8 @@ fn faults_of_commands(source: &Text, known: &Known) -> Vec<String> {
         let name = rest.split(|c: char| !c.is_alphanumeric() && c != ':').next().unwrap_or_default();
         check(name.is_empty() || known.scripts.iter().any(|script| script == name), "npm run", name);
     }
-    for path in source.text.split("'raft::").skip(1).filter_map(|rest| rest.split('\'').next()) {
+    let paths = source.text.split("'raft::").skip(1).filter_map(|rest| rest.split('\'').next());
+    for path in paths.filter(|path| !path.is_empty()) {
         let path = format!("raft::{path}");
         check(known.tests.contains(&path), "the test", &path);
     }
