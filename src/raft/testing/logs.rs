@@ -1,5 +1,6 @@
 //! Says what must hold of the logs in a simulated cluster after every step: of the paper's Figure 3, leader
-//! append-only, log matching and leader completeness; and that no leader writes a start of a member twice.
+//! append-only, log matching and leader completeness; and that no leader records a start again
+//! before its last record of it is committed.
 //!
 //! Called by `checker.rs`, which checks what became of the logs.
 
@@ -30,7 +31,7 @@ struct Union {
     commit_indexes: BTreeMap<u64, u64>,
     /// The terms whose leader was seen.
     led: BTreeSet<u64>,
-    /// Where the leader of a term has recorded a start of a member.
+    /// Where the leader of a term has last recorded a start of a member.
     starts: BTreeMap<(u64, RaftId, Start), u64>,
 }
 
@@ -78,7 +79,7 @@ impl Logs {
             );
         }
         if is_new || seen.last != last {
-            union.check_matching(name, &mut seen.terms, log);
+            union.check_matching(name, status, &mut seen.terms, log);
         }
         if let Some(term) = led_in {
             if union.led.insert(term) {
@@ -96,7 +97,8 @@ impl Logs {
 
 impl Union {
     /// Two entries with the same index and term are the same, and so is everything before them.
-    fn check_matching(&mut self, name: &str, terms: &mut BTreeMap<u64, u64>, log: &Log) {
+    fn check_matching(&mut self, name: &str, status: &Status, terms: &mut BTreeMap<u64, u64>, log: &Log) {
+        let mut fresh = Vec::new();
         _ = terms.split_off(&(log.last_index() + 1));
         for entry in log.entries_from(log.compacted().index + 1).rev() {
             if terms.insert(entry.index, entry.term) == Some(entry.term) {
@@ -105,26 +107,33 @@ impl Union {
             let before = log.term_at(entry.index - 1);
             let place = (entry.index, entry.term);
             if !self.entries.contains_key(&place) {
-                self.check_starts(name, entry);
+                fresh.push(entry);
             }
             let (first, first_before) = self.entries.entry(place).or_insert_with(|| (entry.clone(), before));
             assert_eq!(first, entry, "{name}: logs match at index and term {place:?}");
             assert_eq!(*first_before, before, "{name}: logs match before index and term {place:?}");
         }
+        for entry in fresh.into_iter().rev() {
+            self.check_starts(name, status, entry);
+        }
     }
 
-    /// A leader waits for the entry that records a start: it would write one in every turn until that one is applied.
-    fn check_starts(&mut self, name: &str, entry: &Entry) {
+    /// A leader waits until the entry that records a start is committed: it would write another one in every turn.
+    fn check_starts(&mut self, name: &str, status: &Status, entry: &Entry) {
         if entry.get_entry_type() != EntryType::EntryNormal {
             return;
         }
         let Some(Context::Started { starts }) = Context::decode(&entry.context) else { return };
+        let is_own = status.role == Role::Leader && status.term == entry.term;
         for (member, start) in starts {
-            let first = *self.starts.entry((entry.term, member, start)).or_insert(entry.index);
-            assert_eq!(
-                first, entry.index,
-                "{name}: the leader of term {} records {start:?} of {member} once",
-                entry.term
+            let former = self.starts.insert((entry.term, member, start), entry.index);
+            assert!(
+                !is_own || former.is_none_or(|former| former <= status.commit_index),
+                "{name}: the leader of term {} records {start:?} of {member} at {former:?} and at {}, and has \
+                 committed {}",
+                entry.term,
+                entry.index,
+                status.commit_index
             );
         }
     }
