@@ -25,8 +25,8 @@ const NEVER = ['bug_of', 'tidy::', 'survey']
 
 /** Which tests judge the mutations of a file. Those of the core are pure, and are chosen one by one. */
 const CORE = 'src/raft/'
-const TESTS_OF_CORE = ['raft::', 'driver::']
-const TESTS_OF_EDGES = ['channel::', 'storage::', 'driver::']
+const TESTS_OF_CORE = ['raft', 'driver'].map(module => `${module}::`)
+const TESTS_OF_EDGES = ['channel', 'storage', 'driver'].map(module => `${module}::`)
 
 /** Tests that take longer, without a mutation, are the simulations: they come after the others. */
 const QUICK_MS = 2000
@@ -209,11 +209,12 @@ function mutate(mutant, without) {
 
 /**
  * The test binary; or which mutations do not compile. The compiler reports all errors of a crate before it generates
- * code, so a build that fails takes as long as a check. The dependencies are those of the project's own tests.
+ * code, so a build that fails takes as long as a check. The copy has a folder of its own for that: cargo would take its
+ * tests for those of the project.
  */
 function build(mutations) {
   const args = ['test', '--lib', '--no-run', '--locked', '--message-format=json']
-  const env = { ...process.env, CARGO_TARGET_DIR: path.join(root, 'target'), CARGO_INCREMENTAL: '0' }
+  const env = { ...process.env, CARGO_TARGET_DIR: path.join(folder, 'target'), CARGO_INCREMENTAL: '0' }
   const { stdout, stderr } = spawnSync('cargo', args, {
     cwd: tree,
     env,
