@@ -619,9 +619,9 @@ declare namespace conflux {
      * instead of `Date.now()` agree on the order of times across leaders: it never falls below the time of an earlier
      * action, whatever the clocks of the machines say. All calls that are evaluated together have one time.
      *
-     * It is the wall clock of the leader. If that is more than a second away from the time that the cluster expects,
-     * for example after the clock was set, the cluster's time continues, at most 5 % faster or slower, until they
-     * meet; the leader warns (`WARN_CONFLUX_CLOCK_JUMP`). See docs/coordination.md.
+     * It is the wall clock of the leader. If that is more than 20 ms away from the time that the cluster expects, for
+     * example after the clock was set, the cluster's time continues, at most 5 % faster or slower, until they meet;
+     * beyond a second the leader warns (`WARN_CONFLUX_CLOCK_JUMP`). See docs/coordination.md.
      *
      * @throws `ERR_CONFLUX_NOT_IN_METHOD`: the method has returned. Likewise below.
      */
@@ -1266,7 +1266,10 @@ declare namespace conflux {
     | { code: 'WARN_CONFLUX_SESSIONS_WAIT'; message: string; ids: string[] }
     /** This node restarted with its storage and another option `voter` than it was admitted with, which counts. */
     | { code: 'WARN_CONFLUX_VOTER_IGNORED'; message: string; voter: boolean; admitted: boolean }
-    /** This node abandoned an attempt and starts over as a new member. */
+    /**
+     * This node has left its cluster, and starts over as a new member: it was removed, or that cluster ended before its
+     * first action.
+     */
     | { code: 'WARN_CONFLUX_STARTING_OVER'; message: string; why: string }
     /**
      * This node founded `cluster` from the initial state, although `ids` belonged to the cluster `former` minutes ago:

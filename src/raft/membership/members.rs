@@ -127,10 +127,14 @@ impl Members {
         self.starts.get(&member).copied()
     }
 
-    /// An older start never replaces a newer one.
+    /// Whether recording this start changes the record: an older start never replaces a newer one.
+    pub fn is_new_start(&self, member: RaftId, start: Start) -> bool {
+        self.members.contains_key(&member)
+            && self.start(member).is_none_or(|record| record.number <= start.number && record != start)
+    }
+
     pub fn set_start(&mut self, member: RaftId, start: Start) {
-        let is_newer = self.start(member).is_none_or(|former| former.number <= start.number);
-        if is_newer && self.members.contains_key(&member) {
+        if self.is_new_start(member, start) {
             self.starts.insert(member, start);
         }
     }

@@ -330,15 +330,9 @@ impl StartGuard {
             false => replica.starts.get(&member).and_then(MemberStarts::accepted),
         };
         let starts = replica.members.iter().filter_map(|(member, ..)| Some((member, accepted(member)?)));
-        // The record keeps a newer start than the accepted one: it would be proposed again and again.
-        let is_news = |member: RaftId, start: Start| {
-            replica
-                .members
-                .start(member)
-                .is_none_or(|record| record.number <= start.number && record != start)
-        };
+        // The record may have a newer start than the accepted one, which would be proposed again and again.
         let starts: Vec<(RaftId, Start)> =
-            starts.filter(|(member, start)| is_news(*member, *start)).collect();
+            starts.filter(|(member, start)| replica.members.is_new_start(*member, *start)).collect();
         if !starts.is_empty()
             && replica.group.propose(vec![(Context::Started { starts }.encode(), Bytes::new())]).is_ok()
         {

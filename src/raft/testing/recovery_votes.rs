@@ -30,7 +30,7 @@ fn a_promise_goes_on_to_a_better_survivor_that_is_heard_later() {
         scenario.until("the quorum is lost", |scenario| {
             [&less, &more].iter().all(|name| scenario.has_lost(name))
         });
-        // It promises, and that is not heard.
+        // It votes, and its vote is lost on the way.
         scenario.cluster.cuts.insert((less.clone(), more.clone()));
         let first = scenario.recover(&more, 3_000);
         scenario.ticks(20);
@@ -39,7 +39,7 @@ fn a_promise_goes_on_to_a_better_survivor_that_is_heard_later() {
         scenario.cluster.cuts.insert((less.clone(), more.clone()));
         scenario.ticks(100);
         scenario.cluster.cuts.clear();
-        scenario.until("it is told", |scenario| {
+        scenario.until("the command has its result", |scenario| {
             scenario.is_recovered(&more, first) && scenario.leader().is_some()
         });
         assert!(scenario.has_warned(&best, |warning| matches!(warning, Warning::Recovered { .. })));
@@ -74,7 +74,7 @@ fn an_order_reaches_a_survivor_whose_vote_is_with_the_dead() {
         scenario.until("the quorum is lost", |scenario| {
             followers[..3].iter().all(|name| scenario.has_lost(name))
         });
-        // Both vote, and neither is heard.
+        // Both vote, and their votes are lost on the way.
         for voter in [next, last] {
             scenario.cluster.cuts.insert((voter.clone(), best.clone()));
         }
