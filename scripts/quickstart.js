@@ -73,7 +73,7 @@ async function tell3(channel) {
       Array.from({ length: 20 }, (_, i) => survivors[i % 2].ask('book', `guest ${i + 1}`))
     )
     await leader.kill()
-    line(leader, red('dead, without a goodbye'))
+    line(leader, red('killed: it notified no other node'))
     leader = await electionAmong(survivors)
     line(leader, `elected ${Date.now() - start} ms later, knows every action that was acknowledged`)
     const resolved = await inFlight
@@ -116,14 +116,14 @@ async function electionAmong(members) {
   throw new Stop(`No leader was elected within ${PATIENCE_MS / 1000} seconds.`)
 }
 
-/** Waits until all have `count` replicas sold, then shows and compares what getState() says on each. */
+/** Waits until all have sold `count` seats, then shows and compares what getState() returns on each. */
 async function tellStates(members, count) {
   const states = await Promise.all(members.map(member => member.ask('state', count)))
   for (const { seats } of states) {
     check(seats.length === count && new Set(seats).size === count, 'a seat was lost or sold twice')
   }
   check(new Set(states.map(({ digest }) => digest)).size === 1, 'the nodes have different states')
-  line(undefined, 'what getState() says on each node:')
+  line(undefined, 'what getState() returns on each node:')
   members.forEach((member, i) =>
     line(member, `${count} of ${SEATS} seats sold, each once    state #${states[i].digest}`)
   )
