@@ -58,16 +58,18 @@ class Batch {
   reducedIndex = 0
   /** How long the evaluations took. */
   evaluationMicros = 0
-  #items
-  #next = 0
+  /** Parsed when they are first read: a text is smaller. */
+  #items = null
+  #text
   #beside
+  #next = 0
   #evaluationStart = 0
   /** Whether there is time and space for another evaluation. The core delivers the others again. */
   #mayEvaluate = true
 
   /** @param beside the texts that the batch refers to by their positions. */
   constructor(text, beside) {
-    this.#items = JSON.parse(text)
+    this.#text = text
     this.#beside = beside
   }
 
@@ -76,7 +78,8 @@ class Batch {
    * has ended, enough calls are settled, or it is time to pause. While a state is restored, reading pauses as well.
    */
   read(target, replicatedState, slice, settledMax) {
-    const items = this.#items
+    const items = (this.#items ??= JSON.parse(this.#text))
+    this.#text = ''
     let i = this.#next
     let settled = 0
     let isOver = false

@@ -24,6 +24,11 @@ const Promise = (async () => {})().constructor
 
 const resolved = Promise.resolve()
 
+const { then } = Promise.prototype
+
+/** As the global one, whose tasks also carry an async context, for the few that conflux makes for itself: half the price. */
+const queueMicrotask = task => void Reflect.apply(then, resolved, [task])
+
 /** Node gives everything that it schedules an asynchronous id; a library of fake timers does not. */
 function isGenuine(schedule) {
   try {
@@ -62,15 +67,13 @@ class Alarm {
 }
 
 const own = {
-  queueMicrotask: task => void resolved.then(task),
-  nextTick: (task, ...args) => void resolved.then(() => task(...args)),
+  nextTick: (task, ...args) => queueMicrotask(() => task(...args)),
   setImmediate: (task, ...args) => new Alarm(task, 1, args),
   setTimeout: (task, ms, ...args) => new Alarm(task, ms, args),
   clearTimeout: alarm => alarm?.clear()
 }
 
 const { nextTick } = isGenuine(() => process.nextTick(noop)) ? process : own
-const { queueMicrotask } = isGenuine(() => globalThis.queueMicrotask(noop)) ? globalThis : own
 const { setImmediate } = isGenuine(() => timers.clearImmediate(timers.setImmediate(noop))) ? timers : own
 const { setTimeout, clearTimeout } = isGenuine(() => timers.clearTimeout(timers.setTimeout(noop, 1)))
   ? timers

@@ -15,7 +15,9 @@ class Inbox {
   #target
   #replicatedState
   #slice = new Slice()
-  #batches = []
+  /** The batch that is being read, or null. */
+  #batch = null
+  #waiting = []
   #isPaused = false
   /** How many calls are settled before their callers continue: as many as take about half a slice together. */
   #settledMax = 1
@@ -32,7 +34,12 @@ class Inbox {
   }
 
   deliver(text, beside) {
-    this.#batches.push({ text, beside })
+    const batch = new Batch(text, beside)
+    if (this.#batch !== null) {
+      this.#waiting.push(batch)
+      return
+    }
+    this.#batch = batch
     if (!this.#isPaused) this.#work()
   }
 
@@ -61,22 +68,23 @@ class Inbox {
   }
 
   #work() {
-    const batches = this.#batches
     try {
-      while (batches.length > 0 && !this.#isPaused) {
+      while (this.#batch !== null && !this.#isPaused) {
         this.#slice.start()
-        // Parsed only when it is its turn: a text is smaller.
-        if (!(batches[0] instanceof Batch)) batches[0] = new Batch(batches[0].text, batches[0].beside)
-        const batch = batches[0]
-        const pause = batch.read(this.#target, this.#replicatedState, this.#slice, this.#settledMax)
+        const pause = this.#batch.read(this.#target, this.#replicatedState, this.#slice, this.#settledMax)
         const isOver = this.#slice.stop()
-        if (this.#target.hasEnded) batches.length = 0
-        else this.#proceed(batch, pause, isOver)
+        if (this.#target.hasEnded) this.#drop()
+        else this.#proceed(this.#batch, pause, isOver)
       }
     } catch (error) {
-      batches.length = 0
+      this.#drop()
       this.#target.fault(error)
     }
+  }
+
+  #drop() {
+    this.#batch = null
+    this.#waiting.length = 0
   }
 
   #proceed(batch, pause, isOver) {
@@ -85,7 +93,7 @@ class Inbox {
       return
     }
     if (pause === DONE) {
-      this.#batches.shift()
+      this.#batch = this.#waiting.length > 0 ? this.#waiting.shift() : null
       this.#target.answered(batch.evaluationMicros)
     } else if (isOver) {
       this.#target.progressed(batch.reducedIndex)

@@ -4,7 +4,7 @@
 //! finds none waits for [`Socket::writable`].
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, IoSlice, Read},
     pin::Pin,
     sync::{
         Arc,
@@ -16,7 +16,7 @@ use std::{
 use bytes::{BufMut, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -82,6 +82,23 @@ impl Socket {
     /// Fills a part of the buffer with what has arrived; 0 at the end, `WouldBlock` if nothing has.
     pub(super) fn try_read_slice(&self, buffer: &mut [u8]) -> io::Result<usize> {
         either!(self, stream => stream.try_read(buffer))
+    }
+
+    /// Reads once. A read that leaves room has emptied the socket, as far as epoll is concerned: the next one then waits
+    /// without reading in vain before, as with tokio's own sockets.
+    fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
+        let mut count = 0;
+        let received = either!(self, stream => stream.try_io(Interest::READABLE, || {
+            count = (&*SockRef::from(stream)).read(room)?;
+            match cfg!(target_os = "linux") && 0 < count && count < room.len() {
+                true => Err(io::ErrorKind::WouldBlock.into()),
+                false => Ok(()),
+            }
+        }));
+        match received {
+            Err(error) if count == 0 => Err(error),
+            Ok(()) | Err(_) => Ok(count),
+        }
     }
 
     /// Writes all of it, waiting for room.
@@ -188,7 +205,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(either!(self, stream => stream.poll_read_ready(context)))?;
-            match either!(self, stream => stream.try_read(buffer.initialize_unfilled())) {
+            match self.receive(buffer.initialize_unfilled()) {
                 Ok(count) => {
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));

@@ -78,6 +78,9 @@ impl Handle {
         if core.node.is_none() || core.deferred.is_some() {
             return Some(input);
         }
+        if matches!(input, Input::TurnOver) && core.ends_turn_alone() {
+            return None;
+        }
         core.turn([input], evaluations);
         if core.deferred.is_some() {
             let _ = self.mailbox.send(Command::Wake);
@@ -252,6 +255,14 @@ impl LockedCore {
         }
         self.node = None;
         (self.application.take(), self.write_handle.take())
+    }
+
+    /// JavaScript has finished its turn: returns whether no message was waiting for that, so that the core needs no turn of
+    /// its own.
+    fn ends_turn_alone(&mut self) -> bool {
+        let Some(node) = self.node.as_mut().filter(|node| !node.is_delaying()) else { return false };
+        node.handle(Input::TurnOver);
+        true
     }
 
     fn turn(

@@ -322,6 +322,11 @@ impl Node {
         status
     }
 
+    /// Whether a message waits until JavaScript has finished its turn ([`Input::TurnOver`]), or for a tick.
+    pub fn is_delaying(&self) -> bool {
+        !self.delayed_appends.is_empty()
+    }
+
     /// Ends a call that was not sent yet, and then never will be.
     pub fn withdraw(&mut self, sequence: u64) -> bool {
         self.client_session.end_if_unsent(sequence)

@@ -126,7 +126,7 @@ pub(super) struct ClosingNotice {
 }
 
 /// The inputs of `member_statuses`.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct MemberFacts {
     raft_id: RaftId,
     is_active: bool,
@@ -437,21 +437,20 @@ impl Replica {
 
     /// Updates the status of the members if it has changed; a leader's knowledge of their logs always has.
     pub(super) fn refresh_members(&mut self) {
-        let member_facts: Vec<MemberFacts> = self
-            .members
-            .iter()
-            .map(|(raft_id, ..)| MemberFacts {
-                raft_id,
-                is_active: self.is_active(raft_id),
-                is_voter: self.group.is_voter(raft_id),
-                has_version: self.versions.contains_key(&raft_id),
-            })
-            .collect();
-        if member_facts != self.member_facts && !self.are_members_behind() {
-            self.member_facts = member_facts;
+        if !self.member_facts().eq(self.member_facts.iter().copied()) && !self.are_members_behind() {
+            self.member_facts = self.member_facts().collect();
             self.note = Note::new(self.cluster, self.members.iter().map(|(.., id)| id)).encode().into();
             self.describe_members();
         }
+    }
+
+    fn member_facts(&self) -> impl Iterator<Item = MemberFacts> + '_ {
+        self.members.iter().map(|(raft_id, ..)| MemberFacts {
+            raft_id,
+            is_active: self.is_active(raft_id),
+            is_voter: self.group.is_voter(raft_id),
+            has_version: self.versions.contains_key(&raft_id),
+        })
     }
 
     /// The voters are newer than the member list: an image is being installed, or this node was not a member, has

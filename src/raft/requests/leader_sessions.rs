@@ -23,7 +23,7 @@ use crate::raft::wire::message::{Outcome, Requests};
 const WAITING_BYTES_MAX: usize = 64 << 20;
 /// The arguments of one batch. JavaScript decides by time and by the size of its answers how much of it to evaluate.
 const BATCH_BYTES_MAX: usize = 512 << 10;
-const BATCH_EVALUATIONS_MAX: usize = 2_048;
+const BATCH_EVALUATIONS_MAX: usize = 1_024;
 /// The limit of the first batch of a leadership: slow requests in it may end the leadership.
 const BATCH_EVALUATIONS_FIRST: usize = 16;
 /// Evaluation waits while the states of actions that took longer than this in total are not committed. JavaScript keeps
