@@ -12,6 +12,8 @@ const ROW_BYTES = 100
 const PAGE_ROWS = 1000
 /** So many nodes of a process start at once. */
 const STARTS = 20
+/** A block of the event loop is counted at the next timer. */
+const COUNTED_AFTER_MS = 20
 
 /** `nodes`: of each node its `id`, `clusterSize`, `channel` and `snapshot`. */
 const { nodes: wanted, reducerMicros = 0, subscribers = 0 } = JSON.parse(process.argv[2])
@@ -123,7 +125,11 @@ const verbs = {
     return quantiles(latencies)
   },
 
-  forgetBlocks: () => blocks.reset(),
+  /** After a turn of the event loop: only then is a block that has just ended counted. */
+  forgetBlocks: async () => {
+    await delay(COUNTED_AFTER_MS)
+    blocks.reset()
+  },
 
   /** Milliseconds for which the event loop was blocked at most, since they were forgotten. */
   longestBlock: () => Math.max(0, blocks.max / 1e6 - 1),

@@ -42,6 +42,8 @@ const CURVES = [
       const cluster = await start({ snapshot: { entries: 300 } })
       await cluster.start(IDS)
       await cluster.ask('a', 'fill', { bytes: x * 1e6 })
+      // The others reduce it, too, which blocks them.
+      for (const [id] of IDS) await cluster.ask(id, 'sync')
       const trickle = seconds => IDS.map(([id]) => cluster.ask(id, 'trickle', { seconds, pauseMs: 10 }))
       // The first pass over a state, of the comparison and of the snapshot, is part of what a large one costs.
       await cluster.askAll('forgetBlocks')

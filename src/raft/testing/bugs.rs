@@ -144,6 +144,8 @@ pub enum Bug {
     WakesAlone,
     /// A leader hibernates although a member may not know.
     HibernatesUnconfirmed,
+    /// A leader records a start of a member although the record has a newer one, which stays.
+    RecordsOlderStart,
 }
 
 thread_local! {
@@ -516,4 +518,9 @@ fn bug_of_waking_alone_is_caught() {
 #[test]
 fn bug_of_hibernating_unconfirmed_is_caught() {
     assert_caught(Bug::HibernatesUnconfirmed, 0.., hibernation::a_leader_hibernates_last);
+}
+
+#[test]
+fn bug_of_recording_an_older_start_is_caught() {
+    assert_caught(Bug::RecordsOlderStart, 0.., churn::live_through);
 }
