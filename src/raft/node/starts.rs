@@ -331,9 +331,12 @@ impl StartGuard {
         };
         let starts = replica.members.iter().filter_map(|(member, ..)| Some((member, accepted(member)?)));
         // The record may have a newer start than the accepted one, which would be proposed again and again.
-        let is_new = |member: RaftId, start: Start| replica.members.is_new_start(member, start);
-        injected_bug!(RecordsOlderStart, is_new => |member, start| replica.members.start(member) != Some(start));
-        let starts: Vec<(RaftId, Start)> = starts.filter(|(member, start)| is_new(*member, *start)).collect();
+        let is_new = |(member, start): &(RaftId, Start)| {
+            let is_new = replica.members.is_new_start(*member, *start);
+            injected_bug!(RecordsOlderStart, is_new => replica.members.start(*member) != Some(*start));
+            is_new
+        };
+        let starts: Vec<(RaftId, Start)> = starts.filter(is_new).collect();
         if !starts.is_empty()
             && replica.group.propose(vec![(Context::Started { starts }.encode(), Bytes::new())]).is_ok()
         {
