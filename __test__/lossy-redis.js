@@ -10,7 +10,7 @@ const { once } = require('node:events')
 const net = require('node:net')
 
 /** A topic that has this in its name carries echoes. */
-const ECHO = ':echo:'
+const ECHO = ':echo'
 
 class LossyRedis {
   #server
@@ -97,7 +97,7 @@ function frameOf(reply) {
     parts.push(reply.subarray(start, endOf(reply, at) - 2))
   }
   const [kind, topic, frame] = parts
-  return kind?.toString() === 'message' && !topic.includes(ECHO) ? frame : undefined
+  return kind?.toString() === 'message' && !topic.toString().endsWith(ECHO) ? frame : undefined
 }
 
 module.exports = { LossyRedis }

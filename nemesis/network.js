@@ -102,7 +102,7 @@ class Network {
     const senders = new Set(directions.map(([from]) => from))
     for (const from of senders) {
       const reachable = Object.entries(incarnations).filter(([to]) => !this.#cuts.has(`${from}>${to}`))
-      const topics = [`${TOPIC}:echo:*`, ...reachable.map(([, incarnation]) => `${TOPIC}:${incarnation}`)]
+      const topics = [`${TOPIC}:*:echo`, ...reachable.map(([, incarnation]) => `${TOPIC}:${incarnation}`)]
       await this.#allow(from, `(+publish resetchannels ${topics.map(topic => `&${topic}`).join(' ')})`)
     }
   }

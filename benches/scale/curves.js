@@ -46,7 +46,7 @@ const CURVES = [
       for (const [id] of IDS) await cluster.ask(id, 'sync')
       const trickle = seconds => IDS.map(([id]) => cluster.ask(id, 'trickle', { seconds, pauseMs: 10 }))
       // The first pass over a state, of the comparison and of the snapshot, is part of what a large one costs.
-      await cluster.askAll('forgetBlocks')
+      await cluster.askAll('countBlocks')
       const latencies = await Promise.all(trickle(4 * seconds))
       const blocks = await cluster.askAll('longestBlock')
       const [joined] = await Promise.all([cluster.join('d', 3), ...trickle(seconds)])

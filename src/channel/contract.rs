@@ -77,18 +77,27 @@ async fn frames_arrive_in_order_while_nothing_fails(venue: &impl Venue) {
 
 async fn who_has_left_hears_nothing(venue: &impl Venue) {
     let channel = venue.channel("name");
-    let [one, two, mut three] = joined(&*channel).await;
-    two.close().await;
-    one.outbound.say(Target::One(incarnation(2)), Bytes::from("to no node"));
-    one.outbound.say(Target::All, Bytes::from("fence"));
-    assert_eq!(heard(&mut three, 1).await, ["fence"]);
-    // A link that is dropped at once leaves later: frames of before would still have reached it.
-    drop(channel.join(incarnation(2)));
-    // What was sent in between is not kept for who comes back.
-    let mut two = channel.join(incarnation(2));
-    healthy(&mut two).await;
-    one.outbound.say(Target::One(incarnation(2)), Bytes::from("to two"));
-    assert_eq!(heard(&mut two, 1).await, ["to two"]);
+    let [one, mut two, mut three] = joined(&*channel).await;
+    // A server may deliver for a moment to a link that has left. What it keeps, it delivers each time.
+    for _ in 0..20 {
+        two.close().await;
+        one.outbound.say(Target::One(incarnation(2)), Bytes::from("to no node"));
+        one.outbound.say(Target::All, Bytes::from("fence"));
+        assert_eq!(heard(&mut three, 1).await, ["fence"]);
+        // A link that is dropped at once leaves later: frames of before would still have reached it.
+        drop(channel.join(incarnation(2)));
+        two = channel.join(incarnation(2));
+        healthy(&mut two).await;
+        one.outbound.say(Target::One(incarnation(2)), Bytes::from("to two"));
+        let mut frames = Vec::new();
+        while frames.last().is_none_or(|last| last != "to two") {
+            frames.extend(heard(&mut two, 1).await);
+        }
+        if frames == ["to two"] {
+            return;
+        }
+    }
+    panic!("what was sent in between is kept for who comes back");
 }
 
 async fn closing_sends_what_is_queued(venue: &impl Venue) {

@@ -86,9 +86,9 @@ impl Stream {
     pub(super) async fn read(&self, bytes: &mut BytesMut) -> io::Result<usize> {
         let Stream::Tls(tls) = self else { return self.socket().read(bytes).await };
         loop {
-            tls.socket.readable().await?;
+            // First: the handshake may have read what follows it, and then nothing more arrives.
             match tls.try_read(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tls.socket.readable().await?,
                 read => return read,
             }
         }

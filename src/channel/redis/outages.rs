@@ -158,7 +158,7 @@ async fn a_server_far_away_is_not_a_broken_one() {
     let admin = redis::Client::open(server.url()).expect("our own URL is good");
     let mut admin = admin.get_async_pubsub().await.expect("our own server answers");
     admin
-        .subscribe(format!("conflux:0:conflux:echo:{}", incarnation(1)))
+        .subscribe(format!("conflux:0:conflux:{}:echo", incarnation(1)))
         .await
         .expect("our own server obeys");
     assert_eq!(admin.on_message().take(8).count().await, 8);
@@ -295,8 +295,8 @@ async fn a_link_that_may_not_reach_one_node_reaches_the_others() {
     let topics = [
         "".to_string(),
         format!(":{me}"),
-        format!(":echo:{me}"),
-        format!(":pack:{me}"),
+        format!(":{me}:echo"),
+        format!(":{me}:pack"),
         format!(":{reached}"),
     ];
     let topics = topics.map(|topic| format!("&conflux:0:conflux{topic}"));
@@ -318,7 +318,7 @@ async fn what_others_publish_into_our_topics_does_no_harm() {
     let mut links = joined(&channel(&server)).await;
     let mut admin = server.admin().await;
     let me = incarnation(1);
-    for topic in ["conflux:0:conflux".to_string(), format!("conflux:0:conflux:echo:{me}")] {
+    for topic in ["conflux:0:conflux".to_string(), format!("conflux:0:conflux:{me}:echo")] {
         for payload in [&b""[..], b"{\"type\":1}", &[u8::MAX; 8], &[0; 8]] {
             let receivers: u32 = cmd("PUBLISH")
                 .arg(&topic)

@@ -7,9 +7,11 @@
 //! |---|---|---|
 //! | `conflux:{db}:{channel}` | all | the sender's incarnation (16 bytes), then the frame |
 //! | `conflux:{db}:{channel}:{incarnation}` | that incarnation | the frame |
-//! | `conflux:{db}:{channel}:echo:{incarnation}` | that incarnation | an echo: its number (8 bytes, big-endian) |
-//! | `conflux:{db}:{channel}:pack:{incarnation}` | that incarnation | a pack with its frames |
+//! | `conflux:{db}:{channel}:{incarnation}:echo` | that incarnation | an echo: its number (8 bytes, big-endian) |
+//! | `conflux:{db}:{channel}:{incarnation}:pack` | that incarnation | a pack with its frames |
 //! | `conflux:process:{process}` | a process with several links | a pack (`packing.rs`) |
+//!
+//! No name of a channel makes two of them equal, unless it contains the incarnation of another channel's node.
 //!
 //! There are two keys: `conflux:{db}:{channel}:cluster`, the marker that a cluster runs, expires within seconds;
 //! `conflux:{db}:{channel}:members`, the note of its members, outlives it by minutes. In a Redis Cluster the name of the
@@ -77,8 +79,8 @@ impl Topics {
     pub(super) fn new(db: i64, channel_name: &str, me: Incarnation) -> Self {
         let all = Self::channel(db, channel_name);
         let mine = format!("{all}:{me}");
-        let echo = format!("{all}:echo:{me}");
-        let pack = format!("{all}:pack:{me}");
+        let echo = format!("{mine}:echo");
+        let pack = format!("{mine}:pack");
         let hash = digest(&SHA256, all.as_bytes());
         let mut fingerprint = hash.as_ref();
         let address = Address { channel: fingerprint.get_u64(), incarnation: me };
@@ -123,7 +125,7 @@ impl Topics {
 
     /// The topic for packs with frames of one link of this channel.
     pub(super) fn pack_of(&self, incarnation: Incarnation) -> String {
-        format!("{}:pack:{incarnation}", self.all)
+        format!("{}:{incarnation}:pack", self.all)
     }
 
     #[cfg(test)]
