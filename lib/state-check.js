@@ -31,8 +31,8 @@ const UNWATCHABLE_MAX = 3
 const COPIED_ENTRIES_MAX = 1000
 
 /**
- * What checking an action by a copy costs at most, beside what the reducer takes: on an idle machine, whose caches have lost
- * the code meanwhile, five times as long as in a loop.
+ * The most that checking an action by a copy counts for: as long as it takes where the processor's caches have lost the code
+ * since the last action. In a loop it takes a fifth. A longer time is the reducer's, or another process's.
  */
 const COPY_MS = 0.015
 const COPY_ENTRY_MS = 0.0005
