@@ -543,6 +543,18 @@ mod tests {
         assert_eq!(next(&alone), None);
     }
 
+    /// The one that answers stays. As long as both do, neither is removed for the other.
+    #[test]
+    fn of_two_learners_with_one_id_the_one_that_is_silent_for_longer_goes() {
+        for (silent, other) in [(3, 4), (4, 3)] {
+            let mut view = view(3, 2);
+            view.members[4].id = view.members[3].id.clone();
+            assert_eq!(next(&view), None, "both answer");
+            (view.members[silent].silent_ticks, view.members[other].silent_ticks) = (2, 1);
+            assert_eq!(next(&view), Some(remove(vec![silent as RaftId + 1])));
+        }
+    }
+
     #[test]
     fn dead_learners_go() {
         let mut view = view(3, 1);

@@ -413,7 +413,8 @@ impl Replica {
 
     /// How many more voters may crash without losing the majority; in a joint configuration, that of each half (paper §6).
     fn fault_tolerance(&self) -> usize {
-        if self.leader().is_none() {
+        // A log that does not name the leader yet has an earlier configuration.
+        if self.leader_id().is_none() {
             return 0;
         }
         let silent = self.silent_members().map_or_else(

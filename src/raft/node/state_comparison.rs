@@ -128,3 +128,24 @@ impl StateComparison {
         !is_known
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A state whose hash takes 50 ms is compared every 5 s, and one that takes 1 ms every second.
+    #[test]
+    fn comparisons_take_a_hundredth_of_the_time_of_javascript() {
+        let options = Options::new("any", 3, [0; 32]);
+        let ticks = |micros: u64| micros.div_ceil(options.tick_micros);
+        for (micros, pause_micros) in [(1_000, 1_000_000), (50_000, 5_000_000)] {
+            let mut comparison = StateComparison::new(0);
+            assert!(comparison.begin(0, 1, &options));
+            comparison.await_own(2);
+            comparison.own_hashed(Hashed { index: 2, hash: None, micros }, 7, &options);
+            let due_at = 7 + ticks(pause_micros);
+            assert!(!comparison.begin(due_at - 1, 3, &options), "{micros} us");
+            assert!(comparison.begin(due_at, 3, &options), "{micros} us");
+        }
+    }
+}

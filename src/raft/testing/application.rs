@@ -311,6 +311,17 @@ impl Application {
         self.hashing.iter_mut().for_each(|(batches, _)| *batches = 1);
     }
 
+    /// Whether a snapshot is being taken.
+    pub fn is_snapshotting(&self) -> bool {
+        self.snapshotting.is_some()
+    }
+
+    /// A snapshot that is being taken comes with the next batch, and later ones with their own.
+    pub fn finish_snapshotting(&mut self) {
+        self.snapshot_batches = 0;
+        self.snapshotting.iter_mut().for_each(|(batches, _)| *batches = 1);
+    }
+
     /// Whether the state lacks an action that is committed.
     pub fn is_failed(&self) -> bool {
         self.is_failed

@@ -2,8 +2,8 @@
 //!
 //! Of the paper's Figure 3: election safety, and state machine safety (as one sequence of actions per cluster that
 //! every node is a prefix of); `logs.rs` has the other three. And that snapshot ≤ applied ≤ commit ≤ last, that terms
-//! and indexes never fall, that an action is applied once, that each origin's actions keep call order, and
-//! that the clock never falls.
+//! and indexes never fall, that an action is applied once, that each origin's actions keep call order, that the clock
+//! never falls, and that no crash is tolerated without a leader.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -168,6 +168,10 @@ impl Checker {
         );
         let voters = status.members.iter().filter(|member| member.is_voter).count();
         assert!(voters > 0, "{name}: a node in a cluster names its members");
+        assert!(
+            status.leader.is_some() || status.fault_tolerance == 0,
+            "{name}: without a leader no crash is tolerated, but {status:?}"
+        );
         if let Some(seen) = self.last.get(name).filter(|seen| seen.incarnation == status.incarnation) {
             assert!(
                 seen.cluster == status.cluster

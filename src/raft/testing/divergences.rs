@@ -4,8 +4,9 @@ use super::bugs::{Bug, assert_back_is_noticed};
 use super::cluster::{Network, Sent};
 use super::describe::describe_frame;
 use super::scenarios::Scenario;
+use crate::raft::snapshot::transfer::Transfer;
 use crate::raft::wire::frame::{Frame, Receivers};
-use crate::raft::wire::message::{DivergenceMessage, Message, RaftKind, RaftMessage};
+use crate::raft::wire::message::{DivergenceMessage, Message, RaftKind, RaftMessage, SnapshotMessage};
 use crate::raft::{Input, Options, Role, Warning};
 
 #[test]
@@ -432,4 +433,94 @@ fn a_diverged_node_whose_log_is_compacted_away_gets_a_log_and_with_it_a_state() 
             scenario.leader().is_some_and(|leader| scenario.state(&leader) == scenario.state(&name))
         });
     }
+}
+
+/// Only the leader's newest snapshot restores it. As soon as the leader has that one, it takes no other.
+#[test]
+fn a_leader_takes_one_snapshot_for_a_diverged_node() {
+    for seed in 3..9 {
+        let mut scenario = Scenario::found(seed, 3, |options| options.snapshot_entries = 1_000);
+        scenario.serve();
+        let leader = scenario.leader().expect("it leads");
+        let name = scenario.followers().remove(0);
+        scenario.cluster.replicas.get_mut(&name).expect("it runs").application.throws = true;
+        scenario.cluster.perform(&leader, "append", "x/1");
+        scenario.until("it is diverged", |scenario| scenario.cluster.replicas[&name].application.is_diverged);
+        scenario
+            .until("it is restored", |scenario| !scenario.cluster.replicas[&name].application.is_diverged);
+        let restored_from = scenario.cluster.statuses()[&leader].snapshot_index;
+        assert!(restored_from > 0);
+        scenario.ticks(100);
+        scenario.cluster.perform(&leader, "append", "x/2");
+        scenario.ticks(1_000);
+        let status = &scenario.cluster.statuses()[&leader];
+        assert_eq!((scenario.leader(), status.snapshot_index), (Some(leader.clone()), restored_from));
+    }
+}
+
+/// Its state was wrong before that was known. After a restart it would be taken for a right one.
+#[test]
+fn a_snapshot_that_was_being_taken_when_the_state_diverged_is_not_kept() {
+    for seed in 3..9 {
+        let durable = |options: &mut Options| options.is_durable = true;
+        let mut scenario = Scenario::found(seed, 3, durable);
+        scenario.serve();
+        let name = scenario.followers().remove(0);
+        let leader = scenario.leader().expect("it leads");
+        let application = &mut scenario.cluster.replicas.get_mut(&name).expect("it runs").application;
+        application.finish_snapshotting();
+        (application.miscounts, application.snapshot_batches) = (true, usize::MAX);
+        let is_snapshotting =
+            |scenario: &Scenario| scenario.cluster.replicas[&name].application.is_snapshotting();
+        for number in 1..30 {
+            scenario.cluster.perform(&leader, "append", &format!("x/{number}"));
+        }
+        scenario.until("it takes a snapshot", is_snapshotting);
+        assert!(!scenario.cluster.replicas[&name].application.is_diverged, "seed {seed}: too soon");
+        scenario.until("it is diverged", |scenario| scenario.cluster.replicas[&name].application.is_diverged);
+        // No node restores it before it restarts.
+        scenario.cluster.cut_apart(|one, other| one == name || other == name);
+        scenario.cluster.frames.retain(|_, sent| sent.to != name);
+        assert!(is_snapshotting(&scenario));
+        scenario.cluster.replicas.get_mut(&name).expect("it runs").application.finish_snapshotting();
+        scenario.until("it has the snapshot", |scenario| !is_snapshotting(scenario));
+        scenario.ticks(10);
+        let disk = scenario.cluster.crash(&name).and_then(|replica| replica.disk).expect("it has a disk");
+        // What is restored is compared with the states of the others.
+        scenario.start_over(&name, 3, durable, disk.crash(0));
+        scenario.cluster.cuts.clear();
+        scenario.until("all follow one leader", |scenario| scenario.leader().is_some());
+        scenario.serve();
+    }
+}
+
+/// The leader began it when the node was still diverged, or a former leader did.
+#[test]
+fn a_restoration_that_comes_late_changes_nothing() {
+    let mut scenario = Scenario::found(3, 3, |_| {});
+    let name = scenario.followers().remove(0);
+    scenario.cluster.replicas.get_mut(&name).expect("it runs").application.refuses_snapshots = true;
+    (0..10).for_each(|_| scenario.serve());
+    let leader = scenario.leader().expect("it leads");
+    let log = scenario.cluster.replicas[&leader].node.inspect().log().expect("it has one");
+    let record = log.snapshot().clone();
+    let before = scenario.cluster.statuses()[&name].clone();
+    assert!(record.position.index > 1 && before.snapshot_index == 0);
+    let (from, to) = (scenario.cluster.replicas[&leader].incarnation, before.incarnation);
+    let image = (record.position.index, record.image);
+    let options = Options::new("n0", 3, [0; 32]);
+    for chunk in Transfer::new(1 << 40, before.term, to, image, &options, true).chunks() {
+        let frame = Frame {
+            cluster: before.cluster,
+            from: from.expect("it runs"),
+            start: None,
+            to: Receivers::One(to),
+            messages: vec![SnapshotMessage::Chunk(chunk).into()],
+        };
+        scenario.cluster.handle(&name, Input::Frame(frame.encode()));
+    }
+    let after = scenario.cluster.statuses()[&name].clone();
+    assert!(scenario.cluster.replicas[&name].node.inspect().reception().is_none(), "it is there");
+    assert_eq!((after.snapshot_index, after.applied_index), (0, before.applied_index));
+    scenario.serve();
 }

@@ -6,7 +6,9 @@ use super::disk::Disk;
 use super::run::PADDING;
 use super::scenario::Scenario;
 use crate::raft::consensus::group::UNSAVED_BYTES_MAX;
-use crate::raft::{Operation, Role, Warning};
+use crate::raft::wire::frame::{Frame, Receivers};
+use crate::raft::wire::message::{Message, RaftKind, RaftMessage};
+use crate::raft::{Input, Operation, Role, Warning};
 
 /// Within so many ticks the others are served again: a write is overdue after 100, and an election takes up to 50.
 const GAP_TICKS_MAX: u64 = 200;
@@ -222,6 +224,36 @@ fn a_node_whose_disk_hangs_goes_by_an_image_that_it_has_not_saved() {
     }
 }
 
+/// Both followers are diverged, and so take no leadership, but they save what they receive.
+#[test]
+fn performs_end_on_a_leader_whose_disk_hangs_and_that_none_can_replace() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::found(seed, 3, true);
+        let (leader, followers) = (scenario.leader().expect("it was found"), scenario.followers());
+        let are_diverged = |scenario: &Scenario, are: bool| {
+            followers.iter().all(|name| scenario.cluster.replicas[name].application.is_diverged == are)
+        };
+        // What is restored once and diverges again stays diverged.
+        for round in 0..2 {
+            for name in &followers {
+                scenario.cluster.replicas.get_mut(name).expect("it runs").application.throws = true;
+            }
+            scenario.append(&leader);
+            scenario.until("they are diverged", |scenario| are_diverged(scenario, true));
+            if round == 0 {
+                scenario.until("they are restored", |scenario| are_diverged(scenario, false));
+            }
+        }
+        hang(&mut scenario, &leader, true);
+        scenario.append(&leader);
+        scenario.ticks(OVERDUE_TICKS);
+        let (sequence, action) = scenario.append(&leader);
+        scenario.holds_within(ANSWER_TICKS_MAX, |scenario| scenario.end(&leader, sequence).is_some());
+        assert_eq!(scenario.end(&leader, sequence), Some(&End::Resolved(action)), "seed {seed}");
+        assert_eq!(scenario.status(&leader).role, Role::Leader);
+    }
+}
+
 /// What waits for a disk takes up memory: over a bound the node gets no more, and continues when its disk answers.
 #[test]
 fn a_node_whose_disk_hangs_keeps_no_more_in_memory_than_is_allowed() {
@@ -354,4 +386,37 @@ fn a_disk_that_answers_in_time_gives_no_receipt() {
     hang(&mut scenario, &follower, true);
     serve_meanwhile(&mut scenario, &follower, 300);
     assert!(scenario.cluster.trace.as_ref().expect("it was switched on").iter().any(is_receipt));
+}
+
+/// A leader's request to campaign may arrive late. The entries before those of the image are gone, and the image is not
+/// durable: a campaign would be for a log that the node does not have yet.
+#[test]
+fn a_node_takes_no_leadership_before_it_has_saved_an_image() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::found(seed, 3, true);
+        let (leader, behind) = (scenario.leader().expect("it was found"), scenario.followers().remove(0));
+        scenario.cluster.cut_apart(|one, other| (one == behind) != (other == behind));
+        for _ in 0..40 {
+            scenario.append(&leader);
+            scenario.ticks(2);
+        }
+        let had = scenario.status(&behind).snapshot_index;
+        scenario.cluster.cuts.clear();
+        hang(&mut scenario, &behind, true);
+        scenario.until("it has an image", |scenario| scenario.status(&behind).snapshot_index > had);
+        let before = scenario.status(&behind);
+        assert_eq!(before.leader, scenario.status(&leader).leader);
+        let frame = Frame {
+            cluster: before.cluster,
+            from: scenario.status(&leader).incarnation,
+            start: None,
+            to: Receivers::One(before.incarnation),
+            messages: vec![Message::Raft(RaftMessage::new(RaftKind::TimeoutNow, before.term, 0))],
+        };
+        scenario.cluster.handle(&behind, Input::Frame(frame.encode()));
+        let after = scenario.status(&behind);
+        assert_eq!((after.role, after.term), (Role::Follower, before.term), "seed {seed}");
+        hang(&mut scenario, &behind, false);
+        scenario.serve();
+    }
 }

@@ -7,7 +7,10 @@ use super::faults::RATE;
 use super::run::Run;
 use super::scenario::Scenario;
 use super::seeds::{self, for_seeds};
-use crate::raft::{Input, Operation, Role};
+use crate::raft::snapshot::transfer::Transfer;
+use crate::raft::wire::frame::{Frame, Receivers};
+use crate::raft::wire::message::SnapshotMessage;
+use crate::raft::{Input, Operation, Options, Role};
 
 /// What is sent arrives within two ticks: a call on a follower takes a few of these.
 const SERVED_WITHIN: u64 = 25;
@@ -137,6 +140,24 @@ fn a_leader_that_dies_is_replaced_although_its_group_is_idle() {
             scenario.cluster.statuses().values().any(|status| status.role == Role::Leader)
         });
         assert!(is_replaced, "seed {seed}: {:#?}", scenario.cluster.statuses());
+    }
+}
+
+/// All followers that live wake by then: those that hibernate for longer would not vote in time.
+#[test]
+fn a_follower_that_has_missed_two_heartbeats_of_a_leader_that_hibernates_wakes() {
+    for seed in 0..40 {
+        let mut scenario = Scenario::found_hibernating(seed, size(seed), false);
+        let (leader, _) = leader_and_term(&scenario);
+        scenario.ticks(seed * 13 % HEARTBEAT_TICKS);
+        scenario.crash(&leader, 0);
+        scenario.cluster.frames.clear();
+        // What one sends to all when it wakes is lost: each counts alone.
+        scenario.cluster.cut_apart(|_, _| true);
+        let are_awake = scenario.holds_within(MISSED_WITHIN, |scenario| {
+            scenario.cluster.statuses().values().all(|status| !status.is_hibernating)
+        });
+        assert!(are_awake, "seed {seed}: {:#?}", scenario.cluster.statuses());
     }
 }
 
@@ -318,4 +339,36 @@ fn live_through(seed: u64) {
     });
     assert!(hibernated > 0, "seed {seed}: no node has ever hibernated");
     run.check();
+}
+
+/// The rest of the image never arrives: the node waits for it as long as any other, and then hibernates.
+#[test]
+fn a_node_that_receives_a_snapshot_does_not_hibernate() {
+    for seed in 0..4 {
+        let mut scenario = Scenario::found_hibernating(seed, 3, false);
+        let (leader, follower) = (leader_and_term(&scenario).0, scenario.followers().remove(0));
+        let log = scenario.cluster.replicas[&leader].node.inspect().log().expect("it has one");
+        let record = log.snapshot().clone();
+        let (from, to) = (scenario.status(&leader), scenario.status(&follower));
+        let options = Options { chunk_bytes: 40, ..Options::new("any", 3, [0; 32]) };
+        let image = (record.position.index, record.image);
+        let mut transfer = Transfer::new(1 << 40, from.term, to.incarnation, image, &options, true);
+        let first = transfer.chunks().swap_remove(0);
+        let frame = Frame {
+            cluster: from.cluster,
+            from: from.incarnation,
+            start: None,
+            to: Receivers::One(to.incarnation),
+            messages: vec![SnapshotMessage::Chunk(first).into()],
+        };
+        scenario.cluster.handle(&follower, Input::Frame(frame.encode()));
+        let receives =
+            |scenario: &Scenario| scenario.cluster.replicas[&follower].node.inspect().reception().is_some();
+        assert!(receives(&scenario), "seed {seed}");
+        while receives(&scenario) {
+            assert!(!scenario.status(&follower).is_hibernating, "seed {seed}");
+            scenario.tick();
+        }
+        scenario.hibernate();
+    }
 }

@@ -1,5 +1,6 @@
 //! Checks what must hold for the logs in a simulated cluster after every step: of the paper's Figure 3, leader
-//! append-only, log matching and leader completeness; and that no leader records a start of a member again and again.
+//! append-only, log matching and leader completeness; that no leader records a start of a member again and again; and
+//! that all snapshots at an index have one configuration.
 //!
 //! Called by `checker.rs`, which checks what became of the logs.
 
@@ -10,7 +11,8 @@ use raft_rs::eraftpb::{Entry, EntryType};
 use crate::raft::consensus::entry::Context;
 use crate::raft::consensus::log::Log;
 use crate::raft::identity::{RaftId, Start};
-use crate::raft::{ClusterUuid, Incarnation, Position, Role, Status};
+use crate::raft::snapshot::Snapshot;
+use crate::raft::{ClusterUuid, Incarnation, Position, Role, SnapshotRecord, Status};
 
 /// A leader whose state is restored from a snapshot may record a start once more.
 const RECORDS_OF_START_MAX: usize = 3;
@@ -35,7 +37,12 @@ struct Union {
     led: BTreeSet<u64>,
     /// Where the leader of a term has recorded a start of a member.
     starts: BTreeMap<(u64, RaftId, Start), BTreeSet<u64>>,
+    /// The configuration in the first snapshot that was taken at an index.
+    configurations: BTreeMap<u64, Configuration>,
 }
+
+/// Voters, former voters, learners and next learners, in the order of their ids.
+type Configuration = [BTreeSet<RaftId>; 4];
 
 /// One log when it was last looked at.
 #[derive(Debug)]
@@ -48,6 +55,7 @@ struct Seen {
     led_in: Option<u64>,
     /// The term of each entry that it had, so that only new ones are compared.
     terms: BTreeMap<u64, u64>,
+    snapshot_index: u64,
 }
 
 impl Logs {
@@ -70,6 +78,7 @@ impl Logs {
             commit_index: log.compacted().index,
             led_in,
             terms: BTreeMap::new(),
+            snapshot_index: 0,
         });
         let union = self.clusters.entry(cluster).or_default();
         if led_in.is_some() && seen.led_in == led_in {
@@ -82,6 +91,10 @@ impl Logs {
         }
         if is_new || seen.last != last {
             union.check_matching(name, &mut seen.terms, log);
+        }
+        if seen.snapshot_index != log.snapshot().position.index {
+            seen.snapshot_index = log.snapshot().position.index;
+            union.check_configuration(name, log);
         }
         if let Some(term) = led_in {
             if union.led.insert(term) {
@@ -131,6 +144,20 @@ impl Union {
                 entry.term
             );
         }
+    }
+
+    /// Whichever node takes a snapshot, its configuration is the one that the log has at that index: another node may
+    /// start from it.
+    fn check_configuration(&mut self, name: &str, log: &Log) {
+        let SnapshotRecord { position, image } = log.snapshot();
+        let conf = Snapshot::decode(image).expect("a node has encoded it").conf_state;
+        let parts = [conf.voters, conf.voters_outgoing, conf.learners, conf.learners_next];
+        let parts = parts.map(|part| part.into_iter().collect());
+        let first = self.configurations.entry(position.index).or_insert_with(|| parts.clone());
+        assert_eq!(
+            *first, parts,
+            "{name}: the configuration in the snapshot at {position:?} is that of others"
+        );
     }
 
     /// A leader has everything that was committed in an earlier term.

@@ -97,3 +97,42 @@ fn an_order_reaches_a_survivor_whose_vote_is_with_the_dead() {
         scenario.serve();
     }
 }
+
+/// Two of four come back while the survivor founds the successor, and its disk takes a while. With the other survivor they
+/// would be a majority of the former cluster, and acknowledge what the successor lacks.
+#[test]
+fn a_vote_is_held_while_the_successor_is_being_founded() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::found(seed, 4, true);
+        let leader = scenario.leader().expect("it leads");
+        let mut followers = scenario.followers();
+        let away = [leader, followers.remove(0)];
+        followers.sort_by_key(|name| scenario.status(name).incarnation);
+        // Their logs are alike: the higher incarnation founds.
+        let [voter, best] = <[String; 2]>::try_from(followers).expect("two of three are left");
+        let hang = |scenario: &mut Scenario, hangs| {
+            let disk = &mut scenario.cluster.replicas.get_mut(&best).expect("it runs").disk;
+            disk.as_mut().expect("it has a disk").hangs = hangs;
+        };
+        scenario.pause(&away, true);
+        scenario
+            .until("the quorum is lost", |scenario| scenario.has_lost(&voter) && scenario.has_lost(&best));
+        hang(&mut scenario, true);
+        let ticket = scenario.recover(&best, 3_000);
+        scenario.until("it has the vote", |scenario| {
+            scenario.cluster.replicas[&best].node.inspect().has_recovery_vote_from(&voter)
+        });
+        scenario.pause(&away, false);
+        for _ in 0..100 {
+            scenario.tick();
+            let waiting_for = scenario.status(&voter).waiting_for;
+            let is_bound = waiting_for.as_ref().is_some_and(|text| text.contains("replaces this one"));
+            assert!(is_bound, "seed {seed}: it waits for {waiting_for:?}");
+        }
+        hang(&mut scenario, false);
+        scenario.until("it is recovered", |scenario| {
+            scenario.is_recovered(&best, ticket) && scenario.leader().is_some()
+        });
+        scenario.serve();
+    }
+}

@@ -511,6 +511,44 @@ fn only_the_receipt_of_the_transfer_that_is_under_way_ends_it() {
     assert!(says(from, number).is_empty());
 }
 
+/// It is replaced through a joint configuration, in which all take snapshots. The checker compares those.
+#[test]
+fn a_member_that_is_being_removed_takes_the_snapshots_that_the_others_take() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::found(seed, 3, |options| options.snapshot_entries = 1);
+        scenario.start("n9", 3, |options| options.snapshot_entries = 1);
+        scenario.until("four are members", |scenario| {
+            scenario.cluster.statuses().values().all(|status| status.members.len() == 4)
+        });
+        scenario.serve();
+        let (leader, removed) = (scenario.leader().expect("it leads"), scenario.followers().remove(0));
+        scenario.cluster.operation(&leader, Operation::Remove { id: removed.as_str().into() }, 1_000);
+        let halves =
+            |scenario: &Scenario| scenario.cluster.replicas[&removed].node.inspect().voter_halves().len();
+        scenario.until("it is being replaced", |scenario| halves(scenario) > 1);
+        let former = scenario.cluster.replicas[&removed].incarnation;
+        scenario.until("it is removed", |scenario| scenario.cluster.replicas[&removed].incarnation != former);
+        scenario.until("it is back as a newcomer", |scenario| scenario.leader().is_some());
+        scenario.serve();
+    }
+}
+
+#[test]
+fn a_leader_sends_no_snapshot_to_a_member_that_is_removed() {
+    let mut scenario = Scenario::found(6, 3, |_| {});
+    scenario.serve();
+    let leader = scenario.leader().expect("it leads");
+    scenario.start("n9", 3, |_| {});
+    let transfers = |scenario: &Scenario| scenario.cluster.replicas[&leader].node.inspect().transfers().len();
+    scenario.until("a snapshot is on its way", |scenario| transfers(scenario) == 1);
+    scenario.cluster.crash("n9");
+    scenario.cluster.operation(&leader, Operation::Remove { id: "n9".into() }, 1_000);
+    scenario.until("it is removed", |scenario| {
+        scenario.cluster.statuses().values().all(|status| status.members.len() == 3)
+    });
+    assert_eq!(transfers(&scenario), 0);
+}
+
 /// A frame may hold more messages for the incarnation that its receiver was until the first one.
 #[test]
 fn a_removed_node_takes_nothing_else_from_the_frame_that_notifies_it() {

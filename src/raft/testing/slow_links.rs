@@ -2,7 +2,7 @@
 //! to, and large data never delays for long what keeps a node in its cluster.
 
 use super::scenarios::Scenario;
-use crate::raft::Role;
+use crate::raft::{Operation, Options, Role};
 
 /// The state takes the line so long.
 const STATE_TICKS: u64 = 400;
@@ -159,4 +159,36 @@ pub fn a_follower_gets_the_log(seed: u64) {
 #[test]
 fn a_follower_on_a_slow_line_gets_a_burst_without_losing_its_leader() {
     (0..12).for_each(a_follower_gets_the_log);
+}
+
+/// A majority that needs a voter without the log would wait until that one has it.
+#[test]
+fn a_newcomer_on_a_slow_line_votes_when_it_has_the_log() {
+    for (seed, bytes_a_tick) in (0..).zip(BYTES_A_TICK) {
+        let change = |options: &mut Options| options.snapshot_entries = 1_000;
+        let mut scenario = Scenario::found(seed, 2, change);
+        let leader = scenario.leader().expect("it leads");
+        scenario.cluster.operation(&leader, Operation::Resize { cluster_size: 3 }, 1_000);
+        scenario.until("it is resized", |scenario| {
+            scenario.cluster.statuses().values().all(|status| status.cluster_size == 3)
+        });
+        for number in 0..100 {
+            let args = format!("{leader}/{number}{}", "x".repeat(2 * bytes_a_tick as usize));
+            scenario.cluster.perform(&leader, "append", &args);
+        }
+        scenario.until("all is done", |scenario| scenario.cluster.statuses()[&leader].pending == 0);
+        let committed = scenario.cluster.statuses()[&leader].commit_index;
+        // Until that was committed some time ago.
+        scenario.ticks(200);
+        scenario.start("n9", 3, change);
+        let newcomer = scenario.cluster.replicas.get_mut("n9").expect("it runs");
+        newcomer.link.line().bytes_a_tick = Some(bytes_a_tick);
+        let votes = |scenario: &Scenario| {
+            let members = &scenario.cluster.statuses()[&leader].members;
+            members.iter().any(|member| &*member.id == "n9" && member.is_voter)
+        };
+        scenario.until("it votes", votes);
+        let has = scenario.cluster.statuses()["n9"].last_index;
+        assert!(has >= committed, "at {bytes_a_tick} bytes a tick it has {has} of {committed} entries");
+    }
 }

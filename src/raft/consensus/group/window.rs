@@ -106,3 +106,58 @@ impl RaftGroup {
         Some(appends)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+    use super::*;
+    use crate::raft::Incarnation;
+    use crate::raft::consensus::entry::FOUNDING_TERM;
+    use crate::raft::consensus::log::Log;
+    use crate::raft::options::Options;
+    use crate::raft::snapshot::Snapshot;
+    use crate::raft::wire::message::Roster;
+
+    fn entry(index: u64, term: u64) -> Entry {
+        Entry { index, term, ..Entry::default() }
+    }
+
+    /// One of three founders; its log has these entries.
+    fn group(entries: &[Entry]) -> RaftGroup {
+        let founders = [1, 2, 3].map(|number| (Incarnation::from_u128(number), "any".into()));
+        let snapshot = Snapshot::found(&Roster(founders.to_vec()));
+        let mut log = Log::start(&snapshot, snapshot.encode(), FOUNDING_TERM);
+        log.append(entries);
+        let options = Options::new("any", 3, [0; 32]);
+        RaftGroup::new(log, 1, &options, &mut ChaCha8Rng::from_seed([0; 32]))
+    }
+
+    /// With the term of an earlier entry, a peer that has another entry there could take it for this one.
+    #[test]
+    fn an_append_names_the_index_and_the_term_of_the_entry_before_its_first_one() {
+        let group = group(&[entry(2, 2), entry(3, 2), entry(4, 3), entry(5, 3)]);
+        let names = |index: u64, log_term: u64, entries: Vec<Entry>| {
+            let mut message = Message { index, log_term, ..Message::default() };
+            message.set_entries(entries.into());
+            let message = group.naming_what_it_follows(message)?;
+            Some((message.index, message.log_term))
+        };
+        assert_eq!(names(2, 2, vec![]), Some((2, 2)));
+        assert_eq!(names(3, 2, vec![entry(4, 3), entry(5, 3)]), Some((3, 2)));
+        assert_eq!(names(2, 2, vec![entry(5, 3)]), Some((4, 3)));
+    }
+
+    #[test]
+    fn a_peer_that_has_all_large_entries_may_have_many_appends_in_flight() {
+        let mut group = group(&[]);
+        let mut appends_max = |large_until: u64, matched: u64| {
+            group.large_until = large_until;
+            group.raw.raft.mut_prs().get_mut(2).expect("it founded").matched = matched;
+            group.appends_max(2)
+        };
+        assert_eq!(appends_max(0, 0), Some(APPENDS_MAX), "there are none");
+        assert_eq!(appends_max(5, 4), Some(LARGE_APPENDS_MAX));
+        assert_eq!(appends_max(5, 5), Some(APPENDS_MAX));
+    }
+}
