@@ -11,10 +11,10 @@ const { now, queueMicrotask } = require('./environment')
 const SHARE = 0.01
 
 /** The most that can be saved in a quiet time, and the budget at the start: some ten thousand small actions. */
-const SAVED_MS_MAX = 50
+const SAVED_MS_MAX = 250
 
 /** Committed actions, which were checked by the leader that evaluated them, leave this much to evaluations. */
-const RESERVED_MS = 25
+const RESERVED_MS = 100
 
 /** This many actions in one turn of the event loop are full load, at which saved time is not used. */
 const BUSY_ACTIONS = 256
