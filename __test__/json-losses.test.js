@@ -30,7 +30,9 @@ const LOST = {
   promise: [Promise.resolve(1), 'is a Promise, which JSON turns into {}'],
   error: [new TypeError('x'), 'is a TypeError, which JSON turns into {}'],
   elsewhere: [vm.runInNewContext('new Map()'), 'is a Map, which JSON turns into {}'],
-  classOfMaps: [new (class extends Map {})(), 'is a']
+  classOfMaps: [new (class extends Map {})(), 'is a'],
+  entries: [new Map([['a', 1]]).entries(), 'is a'],
+  values: [new Set([1]).values(), 'is a']
 }
 
 const PLACES = {
@@ -102,6 +104,20 @@ test('what says itself what is kept, what is absent, and class instances are fin
   ]) {
     assert.deepEqual(await node.perform('append', [value]), kept)
   }
+})
+
+test('a toJSON is no way around the limit of depth, wherever it comes from', async t => {
+  const node = openOne(t, { methods: { ...list.methods, make: () => new Plain() } })
+  const deep = () => Array.from({ length: 100 }).reduce(value => [value], 1)
+  function Plain() {}
+  Plain.prototype = { toJSON: deep }
+  const hidden = Object.create(Object.defineProperty({}, 'toJSON', { value: deep }))
+  for (const value of [new Plain(), hidden, { toJSON: deep }, Object.assign([1], { toJSON: deep })]) {
+    for (const args of [[value], [{ at: value }]]) {
+      assert.equal((await rejection(node.perform('append', args))).code, 'ERR_CONFLUX_TOO_DEEP')
+    }
+  }
+  assert.equal((await rejection(node.perform('make'))).code, 'ERR_CONFLUX_TOO_DEEP')
 })
 
 test('an error keeps what JSON makes of its data', async t => {

@@ -9,7 +9,7 @@
 const { once } = require('node:events')
 const net = require('node:net')
 
-/** A topic that has this in its name carries echoes. */
+/** A topic whose name ends with this carries echoes. */
 const ECHO = ':echo'
 
 class LossyRedis {

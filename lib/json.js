@@ -94,13 +94,27 @@ function faultOf(value, text, what, depthMax) {
 /** Whether it is an ordinary array or object that holds only primitive values, and all of these: most are. */
 function isFlat(value) {
   if (typeof value !== 'object' || value === null) return false
-  if (value.constructor === Object) {
-    for (const key in value) if (!isKept(value[key])) return false
+  if (isPlainArray(value)) {
+    for (let i = 0; i < value.length; i++) if (!isKept(value[i])) return false
     return true
   }
-  if (!Array.isArray(value) || value.constructor !== Array) return false
-  for (let i = 0; i < value.length; i++) if (!isKept(value[i])) return false
+  if (!isPlainObject(value)) return false
+  for (const key in value) if (!isKept(value[key])) return false
   return true
+}
+
+// Reading the constructor is several times faster than reading the prototype. Both may miss an ordinary one, which is then
+// recognized by its prototype.
+
+function isPlainArray(value) {
+  return Array.isArray(value) && value.constructor === Array && value.toJSON === undefined
+}
+
+function isPlainObject(value) {
+  if (value.constructor !== Object || value.toJSON !== undefined) return false
+  // An iterator of a `Map` may have this constructor, but it has no members.
+  for (const _ in value) return true
+  return false
 }
 
 function isKept(value) {
@@ -137,19 +151,16 @@ function findLoss(value) {
 
 function findLossOfObject(value) {
   if (levelsLeft-- === 0) return saysWhatIsKept(value) ? null : TOO_DEEP
-  // Reading the constructor is several times faster than reading the prototype. An own `constructor` that is a function is
-  // found among the members: it is a loss.
-  const loss =
-    value.constructor === Object
-      ? findLossOfMembers(value)
-      : Array.isArray(value) && value.constructor === Array
-        ? findLossOfItems(value)
-        : findLossOfOther(value)
+  const loss = isPlainObject(value)
+    ? findLossOfMembers(value)
+    : isPlainArray(value)
+      ? findLossOfItems(value)
+      : findLossByPrototype(value)
   levelsLeft++
   return loss === null || saysWhatIsKept(value) ? null : loss
 }
 
-function findLossOfOther(value) {
+function findLossByPrototype(value) {
   switch (Object.getPrototypeOf(value)) {
     case Object.prototype:
       return findLossOfMembers(value)

@@ -84,8 +84,8 @@ impl Socket {
         either!(self, stream => stream.try_read(buffer))
     }
 
-    /// Reads once. A read that leaves room has emptied the socket, as far as epoll is concerned: the next one then waits
-    /// without reading in vain before, as with tokio's own sockets.
+    /// Reads once. A read that leaves room has emptied the socket: epoll reports what arrives later, so the next read waits
+    /// for that instead of trying at once. tokio's own sockets do the same.
     fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
         let mut count = 0;
         let received = either!(self, stream => stream.try_io(Interest::READABLE, || {
