@@ -1,7 +1,7 @@
 // Executes the core's deliveries in order, and yields to the event loop in between.
 //
-// Made by node.js. The core has one batch with JavaScript at a time; what it delivers while this node pauses waits
-// here.
+// Made by node.js. The core has at most two batches with JavaScript; what it delivers while this node works or
+// pauses waits here.
 
 'use strict'
 

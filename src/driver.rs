@@ -37,7 +37,8 @@ pub use shared_core::Handle;
 
 /// The callbacks of a driver. They come one after the other, from the thread that has the turn, and must not block.
 pub trait Application: Send + 'static {
-    /// One batch, to be answered by exactly one `Input::Answered`.
+    /// One batch, to be answered by exactly one `Input::Answered`; batches are answered in their order. At most two wait
+    /// for their answers.
     fn deliver(&self, batch: Vec<Delivery>);
     /// The last call: the node was closed (`None`), or failed. Its tasks and links are gone, its storage is closed.
     /// Unless the core panicked, every call that reached it has been settled.

@@ -81,7 +81,7 @@ impl Handle {
         if matches!(input, Input::TurnOver) && core.ends_turn_alone() {
             return None;
         }
-        core.turn([input], evaluations);
+        core.turn([input], Thread::JavaScript, evaluations);
         if core.deferred.is_some() {
             let _ = self.mailbox.send(Command::Wake);
         }
@@ -106,8 +106,8 @@ impl Handle {
     }
 
     /// What `Node::evaluation_seed` returns.
-    pub fn evaluation_seed(&self, position: usize) -> u64 {
-        self.shared_core.lock().node.as_ref().map_or(0, |node| node.evaluation_seed(position))
+    pub fn evaluation_seed(&self, batch: u64, position: usize) -> u64 {
+        self.shared_core.lock().node.as_ref().map_or(0, |node| node.evaluation_seed(batch, position))
     }
 
     /// What `read` makes of `Node::timers`; `None` before the node is in a cluster.
@@ -166,7 +166,7 @@ impl SharedCore {
     /// A turn of the driver's thread. Returns deferred work, which that thread must do before its next turn.
     pub fn turn(&self, turn_inputs: &mut TurnInputs) -> Option<Deferred> {
         let mut core = self.lock();
-        core.turn(turn_inputs.inputs.drain(..), None);
+        core.turn(turn_inputs.inputs.drain(..), Thread::Driver, None);
         self.waiting.fetch_sub(std::mem::take(&mut turn_inputs.sent), Ordering::SeqCst);
         core.deferred.take()
     }
@@ -193,6 +193,13 @@ pub struct LockedCore {
     deferred: Option<Deferred>,
     /// While there is no node.
     status: Status,
+}
+
+/// The thread that has the turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    Driver,
+    JavaScript,
 }
 
 /// Work that only the driver's thread can do.
@@ -268,10 +275,12 @@ impl LockedCore {
     fn turn(
         &mut self,
         inputs: impl IntoIterator<Item = Input>,
+        thread: Thread,
         evaluations: Option<&mut Option<Vec<Delivery>>>,
     ) {
         let turn = catch_unwind(AssertUnwindSafe(|| {
             if let Some(node) = &mut self.node {
+                node.allow_second_batch(thread == Thread::Driver);
                 let ticks = self.clock.as_mut().map_or(0, |clock| clock.passed(Instant::now()));
                 (0..ticks).for_each(|_| node.handle(Input::Tick));
                 if let Some(clock) = self.clock.as_ref().filter(|_| ticks > 0) {

@@ -18,6 +18,7 @@ mod state_pieces;
 mod status;
 mod turn;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -44,7 +45,7 @@ use state_pieces::StatePieces;
 type Arguments = FnArgs<(String, Vec<String>)>;
 
 /// Weak: the process may exit while a node is open (what keeps it alive is the façade's timer).
-/// Its queue has no bound of its own: the core delivers one batch at a time.
+/// Its queue has no bound of its own: the core delivers at most two batches at a time.
 type Deliver = ThreadsafeFunction<(String, Vec<String>), (), Arguments, Status, false, true, 0>;
 
 /// Longer texts of JavaScript are handled on the driver's thread, so that JavaScript can continue.
@@ -53,7 +54,7 @@ const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Leaves 53 bits of a seed: a JavaScript number holds no more.
 const SEED_SHIFT: u32 = 11;
 
-/// Opens a node. `deliver` is called with one batch at a time (`batch.rs` says what it holds) and must neither throw
+/// Opens a node. `deliver` is called with one batch after the other (`batch.rs` says what it holds) and must neither throw
 /// nor end without calling `answered`. `asked`, if given, is called whenever the channel needs what only the
 /// application knows; `channel` is notified of the work of a custom channel. The text of an error begins with its
 /// code, because napi has only codes of its own.
@@ -133,7 +134,7 @@ impl NativeNode {
         }))
     }
 
-    /// Ends the delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
+    /// Ends the oldest delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
     /// there, `[4,action,changes]` for one that changes timers, `[5,next,action,changes]` for that of a timer, `[6]`
     /// for the action that is the next text of `beside`, one after the other in one flat array; how long these
     /// evaluations took, in microseconds; and their time, in milliseconds since 1970. There may be fewer answers than
@@ -146,9 +147,9 @@ impl NativeNode {
         at: f64,
         beside: Option<Vec<String>>,
     ) -> napi::Result<()> {
-        let refused = std::mem::take(&mut *lock(&self.turn.refused));
-        lock(&self.turn.states).clear();
-        let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX;
+        let (refused, has_next) = self.turn.end_batch();
+        // While JavaScript has another batch, the driver's thread proposes these answers.
+        let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX || has_next;
         let answers = turn::answers(&text, beside.unwrap_or_default(), &refused);
         let answers = answers.map_err(napi::Error::from_reason)?;
         let input = Input::Answered(Answered { answers, micros: micros as u64, at: at as u64 });
@@ -160,12 +161,12 @@ impl NativeNode {
         Ok(())
     }
 
-    /// The seed of random numbers for the evaluation at this position of the delivered batch, a safe integer. It is the
-    /// same wherever the call is evaluated.
+    /// The seed of random numbers for the evaluation at this position of the oldest delivered batch, a safe integer. It is
+    /// the same wherever the call is evaluated.
     #[napi(catch_unwind)]
     pub fn evaluation_seed(&self, position: f64) -> f64 {
-        let position = self.turn.position(position as usize);
-        (self.handle.evaluation_seed(position) >> SEED_SHIFT) as f64
+        let (batch, position) = self.turn.position(position as usize);
+        (self.handle.evaluation_seed(batch, position) >> SEED_SHIFT) as f64
     }
 
     /// JavaScript works on the delivered batch, and has reduced everything up to this index; 0: it does not know.
@@ -212,7 +213,7 @@ impl NativeNode {
     /// if it is no text.
     #[napi(catch_unwind)]
     pub fn state_piece(&self, position: u32) -> Option<String> {
-        lock(&self.turn.states).get_mut(position as usize)?.next()
+        lock(&self.turn.batches).queue.front_mut()?.states.get_mut(position as usize)?.next()
     }
 
     /// The hash that a delivered batch asked for, as 32 hexadecimal digits, null if there is none, and how long it
@@ -379,13 +380,25 @@ impl Drop for NativeNode {
     }
 }
 
+/// The batches with JavaScript, oldest first.
+#[derive(Default)]
+struct Batches {
+    queue: VecDeque<DeliveredBatch>,
+    /// How many it has answered before: the number of the oldest one.
+    answered: u64,
+}
+
+struct DeliveredBatch {
+    /// Which of its evaluations were refused here, without asking JavaScript: their positions.
+    refused: Vec<usize>,
+    /// The states that it restores.
+    states: Vec<StatePieces>,
+}
+
 /// What the two directions of a turn share.
 #[derive(Default)]
 struct Turn {
-    /// Which evaluations of the delivered batch were refused here, without asking JavaScript: their positions.
-    refused: Mutex<Vec<usize>>,
-    /// The states that the delivered batch restores.
-    states: Mutex<Vec<StatePieces>>,
+    batches: Mutex<Batches>,
     /// The text of a snapshot that is being taken, up to the last piece that was handed over.
     image: Mutex<BytesMut>,
     /// The length of the last one.
@@ -394,17 +407,29 @@ struct Turn {
 }
 
 impl Turn {
-    /// The position, among all evaluations of the batch, of one that JavaScript counts among those that it is asked.
-    fn position(&self, asked: usize) -> usize {
-        let refused = lock(&self.refused);
-        refused.iter().fold(asked, |position, refused| position + usize::from(*refused <= position))
+    /// The number of the batch that JavaScript works on, and the position, among all its evaluations, of one that
+    /// JavaScript counts among those that it is asked.
+    fn position(&self, asked: usize) -> (u64, usize) {
+        let batches = lock(&self.batches);
+        let refused = batches.queue.front().map_or(&[][..], |batch| &batch.refused);
+        let position =
+            refused.iter().fold(asked, |position, refused| position + usize::from(*refused <= position));
+        (batches.answered, position)
+    }
+
+    /// JavaScript has answered the oldest batch: which of its evaluations were refused, and whether there is another batch.
+    fn end_batch(&self) -> (Vec<usize>, bool) {
+        let mut batches = lock(&self.batches);
+        batches.answered += 1;
+        let refused = batches.queue.pop_front().map_or_else(Vec::new, |batch| batch.refused);
+        (refused, !batches.queue.is_empty())
     }
 
     /// The text of the batch, and those beside it.
     fn encode(&self, batch: &[Delivery]) -> (String, Vec<String>) {
         let Batch { text, beside, states, refused } = batch::encode(batch);
-        *lock(&self.refused) = refused;
-        *lock(&self.states) = states.into_iter().map(StatePieces::new).collect();
+        let states = states.into_iter().map(StatePieces::new).collect();
+        lock(&self.batches).queue.push_back(DeliveredBatch { refused, states });
         (text, beside)
     }
 }

@@ -36,9 +36,9 @@ pub enum Input {
     Perform(Vec<Perform>),
     /// The application no longer waits for these calls (their timeout passed); their outcome is unknown.
     Abandon(Vec<u64>),
-    /// JavaScript is done with the delivered batch. The next batch is delivered only after this.
+    /// JavaScript is done with the oldest delivered batch. At most one more batch is delivered before this.
     Answered(Answered),
-    /// JavaScript is working on the delivered batch and has reduced everything up to `index` (0: unknown). It reports
+    /// JavaScript is working on the oldest delivered batch and has reduced everything up to `index` (0: unknown). It reports
     /// this at intervals, and where the batch asks for it.
     Progressed { index: u64 },
     /// The application has handed over every call that it made in response to the last batch.
@@ -182,7 +182,7 @@ pub enum Work {
     Send(Target, Lane, Bytes),
     /// Make a write durable, then answer `Input::Persisted` with its number.
     Persist(u64, Box<Write>),
-    /// Hand a batch to JavaScript, which answers it with one `Input::Answered`.
+    /// Hand a batch to JavaScript, which answers each with one `Input::Answered`, in their order.
     Deliver(Vec<Delivery>),
     /// The core is finished: it was closed, or it failed. Nothing comes after this.
     Stop(Option<Error>),

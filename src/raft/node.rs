@@ -12,6 +12,7 @@ mod commits;
 mod configuration;
 mod delayed_appends;
 mod deliveries;
+mod delivering;
 mod disconnection;
 mod divergence;
 mod hibernation;
@@ -68,6 +69,7 @@ use checks::Mismatch;
 use closing::Closing;
 pub use commits::{Commits, CommittedAction};
 use delayed_appends::DelayedAppends;
+use delivering::Delivering;
 use hibernation::Hibernation;
 #[cfg(test)]
 use inspection::Inspection;
@@ -86,7 +88,7 @@ const STARTS_SHIFT: u32 = 32;
 /// One node.
 ///
 /// Invariants:
-/// - at most one batch is with JavaScript; later deliveries wait here;
+/// - at most two batches are with JavaScript; later deliveries wait here;
 /// - `applied_index <= delivered_index <= commit index`, and none ever decreases within one cluster, except when a
 ///   diverged node is restored;
 /// - after `Work::Stop` there is no work.
@@ -101,8 +103,7 @@ pub struct Node {
     output: Output,
     /// The number of the last write that is durable.
     saved: u64,
-    /// A batch with everything up to this index is with JavaScript.
-    delivering: Option<u64>,
+    delivering: Delivering,
     /// JavaScript has the initial state and has reduced nothing.
     is_pristine: bool,
     /// The log is being replayed, and the state must not be read.
@@ -154,7 +155,7 @@ impl Node {
             replica: None,
             output: Output::default(),
             saved: 0,
-            delivering: None,
+            delivering: Delivering::new(),
             is_pristine: true,
             operations: Operations::new(start << STARTS_SHIFT),
             snapshot_transfers: SnapshotTransfers::new(start << STARTS_SHIFT),
@@ -345,7 +346,7 @@ impl Node {
     /// Whether this node waits for nothing, so that only its replica needs ticks. Called in every turn, so the
     /// conditions that a busy node fails come first.
     fn may_skip_ticks(&self) -> bool {
-        self.delivering.is_none()
+        self.delivering.is_empty()
             && self.client_session.is_empty()
             && self.delayed_appends.is_empty()
             && self.operations.is_empty()
@@ -372,11 +373,11 @@ impl Node {
         replica.history.commits(replica.group.log(), from, until.min(replica.delivered_index))
     }
 
-    /// The seed of random numbers for an evaluation of the batch with JavaScript: a function of the request alone, so
-    /// that a later leader has the same.
-    pub fn evaluation_seed(&self, position: usize) -> u64 {
+    /// The seed of random numbers for an evaluation with JavaScript, by the number of its batch and its position there: a
+    /// function of the request alone, so that a later leader has the same.
+    pub fn evaluation_seed(&self, batch: u64, position: usize) -> u64 {
         let leader = self.replica.as_ref().and_then(|replica| replica.leader_state.as_ref());
-        leader.map_or(0, |leader| leader.sessions.seed(position))
+        leader.map_or(0, |leader| leader.sessions.seed(batch, position))
     }
 
     /// The timers, and how many there will be, with their bytes, once what is appended is applied.

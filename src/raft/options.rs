@@ -7,6 +7,9 @@ use super::application::Application;
 /// The largest chunk of a snapshot.
 pub const CHUNK_BYTES: usize = 256 << 10;
 
+/// Fewer evaluations take less time than to wake JavaScript for them.
+pub const EVALUATIONS_AHEAD_MIN: usize = 128;
+
 /// The settings of one node's core.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -45,6 +48,9 @@ pub struct Options {
     pub nonce: u64,
     /// A member that is silent for this many ticks loses its session. `None`: there are no sessions.
     pub session_timeout_ticks: Option<u64>,
+    /// A leader hands JavaScript a second batch, to evaluate while it proposes the first one, if both have so many
+    /// evaluations.
+    pub evaluations_ahead_min: usize,
     /// Feeds every random choice of this core: the same seed and inputs give the same work.
     pub seed: [u8; 32],
 }
@@ -74,6 +80,7 @@ impl Options {
             recover_ticks: None,
             tick_micros: 10_000,
             session_timeout_ticks: None,
+            evaluations_ahead_min: EVALUATIONS_AHEAD_MIN,
             nonce: u64::from_le_bytes([
                 seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], seed[6], seed[7],
             ]),

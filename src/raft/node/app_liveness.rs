@@ -4,6 +4,8 @@
 //! but nothing is evaluated either. The leader probes the voters, and a voter replies only after its own JavaScript has
 //! answered: an idle one may be blocked as well.
 
+use std::collections::VecDeque;
+
 use super::output::Output;
 use super::replica::Replica;
 use crate::raft::consensus::timing::Timing;
@@ -16,13 +18,19 @@ use crate::raft::wire::message::LivenessMessage;
 pub(super) struct AppLiveness {
     /// Ticks since JavaScript last reported progress on its batch.
     unanswered_ticks: u64,
-    /// JavaScript has started the batch.
+    /// JavaScript has started the oldest of these batches.
     has_begun: bool,
-    /// To how many earlier leaders a request in the batch was sent.
-    attempts: u32,
+    batches: VecDeque<Batch>,
     /// The leader that probed this node.
     asked_by: Option<Incarnation>,
-    /// The batch with JavaScript is the reply to that probe.
+}
+
+/// A batch with JavaScript.
+#[derive(Debug)]
+struct Batch {
+    /// To how many earlier leaders a request in it was sent.
+    attempts: u32,
+    /// Its answer is the reply to the leader's probe.
     is_asking: bool,
 }
 
@@ -39,13 +47,12 @@ impl AppLiveness {
     /// Counts a tick. If calls have waited for JavaScript for an election timeout, a leader probes the voters.
     pub(super) fn tick(
         &mut self,
-        is_delivering: bool,
         replica: Option<&Replica>,
         me: Incarnation,
         timing: Timing,
         output: &mut Output,
     ) {
-        if !is_delivering {
+        if self.batches.is_empty() {
             self.unanswered_ticks = 0;
             return;
         }
@@ -64,14 +71,14 @@ impl AppLiveness {
 
     /// A batch is delivered to JavaScript; `attempts`: to how many earlier leaders a request in it was sent.
     pub(super) fn note_batch(&mut self, batch: &[Delivery], attempts: u32) {
-        self.is_asking = batch.iter().any(|delivery| matches!(delivery, Delivery::AppProbe));
-        (self.has_begun, self.attempts) = (false, attempts);
+        let is_asking = batch.iter().any(|delivery| matches!(delivery, Delivery::AppProbe));
+        self.batches.push_back(Batch { attempts, is_asking });
     }
 
-    /// JavaScript answered a batch.
+    /// JavaScript answered the oldest batch.
     pub(super) fn answered(&mut self, output: &mut Output) {
-        self.unanswered_ticks = 0;
-        if std::mem::take(&mut self.is_asking)
+        (self.unanswered_ticks, self.has_begun) = (0, false);
+        if self.batches.pop_front().is_some_and(|batch| batch.is_asking)
             && let Some(leader) = self.asked_by.take()
         {
             output.send(Target::One(leader), LivenessMessage::AppProbeReply);
@@ -93,7 +100,8 @@ impl AppLiveness {
 
     fn patience_ticks(&self, timing: Timing) -> u64 {
         injected_bug!(GivesUpOnSlowRequests, return timing.app_blocked());
-        match self.attempts.checked_sub(1).filter(|_| self.has_begun) {
+        let attempts = self.batches.front().map_or(0, |batch| batch.attempts);
+        match attempts.checked_sub(1).filter(|_| self.has_begun) {
             Some(doublings) => timing.app_blocked_by_slow_request() << doublings.min(DOUBLINGS_MAX),
             None => timing.app_blocked(),
         }

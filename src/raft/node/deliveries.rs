@@ -12,13 +12,14 @@ use super::checks::Mismatch;
 use super::closing::Closing;
 use super::configuration;
 use super::delayed_appends::DelayedAppends;
+use super::delivering::Delivered;
 use super::divergence::Restoration;
 use super::leader_state::LeaderState;
 use super::outcomes;
 use super::output::BATCH_BYTES_MAX;
 use super::presence::{self, Callers};
 use super::quarantine;
-use super::replica::ReportedRole;
+use super::replica::{Replica, ReportedRole};
 use super::snapshots;
 use super::timers;
 use crate::raft::consensus::entry::{Context, Request, Stamp};
@@ -50,7 +51,7 @@ impl Node {
     /// Follows raft-rs's role, term and leader; JavaScript is notified of changes.
     pub(super) fn observe_role(&mut self) {
         let Some(replica) = &mut self.replica else { return };
-        let Some(ReportedRole { role, term, leader }) = replica.observe_role() else { return };
+        let Some(ReportedRole { role, term, leader }) = replica.observe_role(&self.options) else { return };
         if role != Role::Leader {
             self.delayed_appends = DelayedAppends::default();
         }
@@ -62,10 +63,18 @@ impl Node {
         self.output.deliver(Delivery::Role { role, term, leader: replica.leader_id() });
     }
 
+    /// Whether JavaScript may get a second batch from here on. A driver allows none on JavaScript's own thread, which would
+    /// make the batch instead of working on the first one.
+    pub fn allow_second_batch(&mut self, is_allowed: bool) {
+        self.delivering.allow_second(is_allowed);
+    }
+
     /// Hands JavaScript the next batch, if the last one is answered: pending deliveries, then committed actions, and
-    /// evaluations only if no committed action is left.
+    /// evaluations only if no committed action is left. Where many requests wait, it gets a second batch, and evaluates
+    /// that one while the core proposes what it answered to the first one.
     pub(super) fn deliver(&mut self) {
-        if self.delivering.is_some() {
+        let is_second = !self.delivering.is_empty();
+        if is_second && !self.may_deliver_second() {
             return;
         }
         let mut batch = Vec::new();
@@ -85,36 +94,50 @@ impl Node {
         }
         let Some(replica) = &mut self.replica else {
             if !batch.is_empty() {
-                self.delivering = Some(0);
+                self.delivering.push(0);
                 self.app_liveness.note_batch(&batch, 0);
                 self.output.deliver_batch(batch);
             }
             return;
         };
         if batch.is_empty() {
-            // Entries that JavaScript need not see count as reduced.
-            replica.reduced(replica.delivered_index);
+            if !is_second {
+                // Entries that JavaScript need not see count as reduced.
+                replica.reduced(replica.delivered_index);
+            }
             return;
         }
         let until = replica.delivered_index;
         let attempts = replica.leader_state.as_ref().map_or(0, |leader| leader.sessions.attempts());
-        self.delivering = Some(until);
+        self.delivering.push(until);
         self.app_liveness.note_batch(&batch, attempts);
         self.delayed_appends.note_batch(&batch, until);
         self.output.deliver_batch(batch);
     }
 
+    /// Not while something is due that depends on everything that is evaluated: the leader's own actions, and timers.
+    fn may_deliver_second(&self) -> bool {
+        let may_evaluate = |replica: &Replica| {
+            let leader = replica.leader_state.as_ref().filter(|leader| {
+                leader.sessions.may_evaluate_ahead()
+                    && !(leader.is_presence_due && self.options.session_timeout_ticks.is_some())
+            });
+            leader.is_some() && replica.coordination.timers.count() == 0
+        };
+        self.delivering.may_have_second() && self.replica.as_ref().is_some_and(may_evaluate)
+    }
+
     /// JavaScript has finished a batch: its actions are applied, and its answers are proposed.
     pub(super) fn answered(&mut self, answered: Answered) {
         let Answered { answers, micros, at } = answered;
-        let delivered = self.delivering.take();
+        let Some(Delivered { number, until }) = self.delivering.answered() else { return };
         self.app_liveness.answered(&mut self.output);
         let Some(replica) = &mut self.replica else { return };
-        replica.reduced(delivered.unwrap_or(0).min(replica.delivered_index));
+        replica.reduced(until.min(replica.delivered_index));
         let last_index = replica.group.last_index();
         let is_mixed = replica.versions.values().any(|version| *version != self.options.version);
         let answers = match &mut replica.leader_state {
-            Some(leader) if is_mixed => leader.sessions.stall(answers, last_index),
+            Some(leader) if is_mixed => leader.sessions.stall(number, answers, last_index),
             Some(_) | None => Some(answers),
         };
         let Some(answers) = answers else {
@@ -122,8 +145,8 @@ impl Node {
         };
         let clock = replica.coordination.clock;
         let leader = replica.leader_state.as_mut();
-        let batch =
-            leader.and_then(|leader| leader.sessions.classify(Answered { answers, micros, at }, clock));
+        let batch = leader
+            .and_then(|leader| leader.sessions.classify(number, Answered { answers, micros, at }, clock));
         let Some(mut batch) = batch else { return };
         // Outcomes that were evaluated on a state without a committed action are not reported either.
         let is_diverged = replica.divergence.is_diverged();
@@ -136,6 +159,7 @@ impl Node {
                 .into_iter()
                 .for_each(|delivery| self.output.deliver(delivery))
         );
+        let voids_next = batch.voids_next();
         let actions: Vec<bool> = entries.iter().map(|(_, data)| !data.is_empty()).collect();
         if actions.is_empty() && !is_diverged {
             if batch.has_outcomes() {
@@ -146,13 +170,17 @@ impl Node {
             sessions.appended(batch, &actions, replica.group.last_index());
         } else {
             sessions.dropped(batch, replica.group.last_index());
+            return self.output.deliver(Delivery::ResetProvisional);
+        }
+        if voids_next {
+            sessions.drop_provisional(replica.group.last_index());
             self.output.deliver(Delivery::ResetProvisional);
         }
     }
 
     /// JavaScript reports progress on its batch: it is not blocked, however long the batch takes.
     pub(super) fn progressed(&mut self, index: u64) {
-        let Some(until) = self.delivering else { return };
+        let Some(&Delivered { until, .. }) = self.delivering.first() else { return };
         self.app_liveness.progressed();
         if let Some(replica) = &mut self.replica {
             replica.reduced(index.min(until).min(replica.delivered_index));
@@ -358,9 +386,8 @@ impl Node {
 
     /// A tick for this node's own JavaScript and storage.
     pub(super) fn tick_liveness(&mut self) {
-        let (is_delivering, me) = (self.delivering.is_some(), self.bootstrap.me());
-        let replica = self.replica.as_ref();
-        self.app_liveness.tick(is_delivering, replica, me, self.timing, &mut self.output);
+        let (replica, me) = (self.replica.as_ref(), self.bootstrap.me());
+        self.app_liveness.tick(replica, me, self.timing, &mut self.output);
         let is_write_pending = self.saved < self.output.writes();
         self.overdue.tick(is_write_pending, self.replica.as_mut(), &self.options, &mut self.output);
     }
@@ -401,7 +428,7 @@ impl Node {
             .collect();
         let Some(LeaderState { sessions, .. }) = &mut replica.leader_state else { return };
         sessions.forget(&going);
-        let may_evaluate = sessions.may_evaluate(replica.delivered_index);
+        let may_evaluate = sessions.may_evaluate(replica.delivered_index) && !sessions.is_evaluating();
         let mut system = match may_evaluate {
             true => presence::due(replica, self.closing.is_some(), self.start_guard.process(), &self.options),
             false => Vec::new(),
@@ -412,8 +439,8 @@ impl Node {
         if may_evaluate {
             sessions.evaluate_system(system);
         }
-        let term = sessions.term();
-        let (evaluations, due) = sessions.take_evaluations(replica.delivered_index, &replica.table);
+        let (term, number) = (sessions.term(), self.delivering.next_number());
+        let (evaluations, due) = sessions.take_evaluations(number, replica.delivered_index, &replica.table);
         if sessions.attempts() > 0 {
             batch.push(Delivery::ReportProgress);
         }

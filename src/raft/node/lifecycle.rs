@@ -65,8 +65,7 @@ impl Node {
         if replica.as_ref().is_some_and(|replica| replica.reported_role.leader.is_some()) {
             self.output.deliver(Delivery::Role { role: Role::Follower, term: 0, leader: None });
         }
-        // The batch with JavaScript does not count in another cluster.
-        self.delivering = self.delivering.map(|_| 0);
+        self.delivering.forget_indexes();
         self.operations.fall_behind(&mut self.output);
         self.end_dispatched();
         replica

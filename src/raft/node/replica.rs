@@ -247,7 +247,7 @@ impl Replica {
     }
 
     /// Follows raft-rs's role, term and leader: leadership begins and ends here. The new role, if it changed.
-    pub(super) fn observe_role(&mut self) -> Option<ReportedRole> {
+    pub(super) fn observe_role(&mut self, options: &Options) -> Option<ReportedRole> {
         let me = self.me.raft_id();
         // A newcomer may receive its leader's messages before its log names the leader.
         let leader = self.leader().filter(|leader| *leader == me || self.members.id(*leader).is_some());
@@ -265,14 +265,14 @@ impl Replica {
         if now.role != Role::Leader {
             self.end_leadership();
         } else if !is_leading {
-            self.begin_leadership(now.term);
+            self.begin_leadership(now.term, options);
         }
         Some(now)
     }
 
     /// This node leads in `term`.
-    fn begin_leadership(&mut self, term: u64) {
-        let sessions = LeaderSessions::new(term);
+    fn begin_leadership(&mut self, term: u64, options: &Options) {
+        let sessions = LeaderSessions::new(term, options.evaluations_ahead_min);
         injected_bug!(ProposesStaleEvaluation, sessions => self.stale_sessions().unwrap_or(sessions));
         self.leader_state = Some(LeaderState::new(sessions, self.liveness.now()));
     }

@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::evaluated_batch::EvaluatedBatch;
+use super::in_flight::InFlight;
 use super::in_pages;
+use super::provisional::Provisional;
 use super::session::{Evaluation, Session};
 use super::session_table::{RequestStatus, SessionTable};
 use super::system_actions::SystemActions;
@@ -23,20 +26,12 @@ use crate::raft::wire::message::{Outcome, Requests};
 const WAITING_BYTES_MAX: usize = 64 << 20;
 /// The arguments of one batch. JavaScript decides by time and by the size of its answers how much of it to evaluate.
 const BATCH_BYTES_MAX: usize = 512 << 10;
-const BATCH_EVALUATIONS_MAX: usize = 1_024;
-/// The limit of the first batch of a leadership: slow requests in it may end the leadership.
-const BATCH_EVALUATIONS_FIRST: usize = 16;
-/// Evaluation waits while the states of actions that took longer than this in total are not committed. JavaScript keeps
-/// all of them, and a state that takes long to compute is large.
-const PROVISIONAL_MICROS_MAX: u64 = 100_000;
 /// The outcomes that one entry of the log records.
 const RECORDED_BYTES_MAX: usize = 256 << 10;
 
 /// One leader's view of one term.
 ///
 /// Invariants:
-/// - `provisional` holds the indexes whose states JavaScript keeps, oldest first: exactly what was evaluated and
-///   appended, and is not delivered as committed;
 /// - nothing is evaluated before an entry of this term is applied (paper §8): until then the table may lack what an
 ///   earlier leader committed;
 /// - `turns` names exactly the sessions whose oldest waiting request may be evaluated, each once.
@@ -48,26 +43,18 @@ pub struct LeaderSessions {
     /// Origins take turns, so that one with much to evaluate does not make the others wait for it.
     turns: VecDeque<RaftId>,
     waiting_bytes: usize,
-    in_flight: Vec<Evaluation>,
+    in_flight: InFlight,
+    /// A batch is evaluated behind another one if both have so many requests: it is not worth the wake-up otherwise.
+    ahead_min: usize,
     /// The leader's own actions; those in evaluation are before the requests of their batch.
     system: SystemActions,
-    batch_evaluations: usize,
     observations: VecDeque<Observation>,
     confirmed_round: u64,
-    provisional: VecDeque<u64>,
-    /// How long JavaScript took to make the provisional states up to an index, by batch.
-    provisional_costs: VecDeque<Cost>,
-    provisional_micros: u64,
+    provisional: Provisional,
     /// The time of the newest entry, applied or not.
     clock: ClusterClock,
     /// Evaluation resumes when this index is applied: JavaScript lost the states of what is appended up to here.
     resume_index: u64,
-}
-
-#[derive(Debug)]
-struct Cost {
-    last_index: u64,
-    micros: u64,
 }
 
 /// Outcomes that depend on the state that they were evaluated on: reported only when all of that is committed, and when
@@ -92,31 +79,6 @@ pub struct DueOutcome {
     pub outcome: Outcome,
 }
 
-/// The evaluated part of a batch, its entries still to be proposed.
-#[derive(Debug)]
-pub struct EvaluatedBatch {
-    /// (context, data) of each entry, in order; data is the action, and empty where an entry records outcomes only.
-    pub entries: Vec<(Vec<u8>, Bytes)>,
-    outcomes: Vec<(RequestId, Outcome)>,
-    evaluated: Vec<Evaluation>,
-    /// The leader's own actions, which are the first entries.
-    system: Vec<SystemAction>,
-    micros: u64,
-}
-
-impl EvaluatedBatch {
-    /// If one of these members were removed, the batch would not change what JavaScript saw: the origins of the
-    /// evaluated requests, and the members that get a session.
-    pub fn members(&self) -> impl Iterator<Item = RaftId> + '_ {
-        let origins = self.evaluated.iter().map(|evaluation| evaluation.origin);
-        origins.chain(self.system.iter().filter_map(SystemAction::member_needed))
-    }
-
-    pub fn has_outcomes(&self) -> bool {
-        !self.outcomes.is_empty()
-    }
-}
-
 /// An answer to an origin.
 #[derive(Debug, PartialEq)]
 pub enum Reply {
@@ -125,21 +87,19 @@ pub enum Reply {
 }
 
 impl LeaderSessions {
-    pub fn new(term: u64) -> Self {
+    pub fn new(term: u64, ahead_min: usize) -> Self {
         Self {
             term,
             is_open: false,
             sessions: BTreeMap::new(),
             turns: VecDeque::new(),
             waiting_bytes: 0,
-            in_flight: Vec::new(),
+            in_flight: InFlight::new(),
+            ahead_min,
             system: SystemActions::default(),
-            batch_evaluations: BATCH_EVALUATIONS_FIRST,
             observations: VecDeque::new(),
             confirmed_round: 0,
-            provisional: VecDeque::new(),
-            provisional_costs: VecDeque::new(),
-            provisional_micros: 0,
+            provisional: Provisional::default(),
             clock: ClusterClock::NONE,
             resume_index: 0,
         }
@@ -152,7 +112,7 @@ impl LeaderSessions {
     /// A bug: the batch with JavaScript outlives its term.
     #[cfg(test)]
     pub fn continue_in(self, term: u64) -> Self {
-        Self { in_flight: self.in_flight, ..Self::new(term) }
+        Self { in_flight: self.in_flight, ..Self::new(term, self.ahead_min) }
     }
 
     pub fn is_open(&self) -> bool {
@@ -237,8 +197,30 @@ impl LeaderSessions {
 
     /// Whether a batch may be taken now.
     pub fn may_evaluate(&self, applied_index: u64) -> bool {
-        let is_full = !self.provisional.is_empty() && self.provisional_micros >= PROVISIONAL_MICROS_MAX;
-        self.is_open && applied_index >= self.resume_index && self.in_flight.is_empty() && !is_full
+        let has_room = self.in_flight.is_empty() || self.may_evaluate_ahead();
+        self.is_open && applied_index >= self.resume_index && has_room && !self.provisional.is_full()
+    }
+
+    /// Whether a batch is with JavaScript, and another one would be worth it. The leader's own actions are not in such
+    /// batches: they are decided by what is appended.
+    pub fn may_evaluate_ahead(&self) -> bool {
+        self.in_flight.may_be_followed(self.ahead_min)
+            && !self.system.is_evaluating()
+            && self.waiting_count() >= self.ahead_min
+    }
+
+    /// Whether JavaScript evaluates a batch.
+    pub fn is_evaluating(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// How many requests may be evaluated, or somewhat more.
+    fn waiting_count(&self) -> usize {
+        self.turns
+            .iter()
+            .filter_map(|origin| self.sessions.get(origin))
+            .map(|session| session.waiting.len())
+            .sum()
     }
 
     /// The leader's own actions that are appended and not applied, in their order.
@@ -262,10 +244,11 @@ impl LeaderSessions {
         self.system.evaluate(actions);
     }
 
-    /// Takes the next batch for JavaScript, for each origin in the order of its calls. A request whose outcome is in
-    /// the log is not evaluated again; that outcome is reported instead.
+    /// Takes the batch with this number for JavaScript, for each origin in the order of its calls. A request whose
+    /// outcome is in the log is not evaluated again; that outcome is reported instead.
     pub fn take_evaluations(
         &mut self,
+        number: u64,
         applied_index: u64,
         session_table: &SessionTable,
     ) -> (Vec<Evaluation>, Vec<DueOutcome>) {
@@ -273,8 +256,9 @@ impl LeaderSessions {
         if !self.may_evaluate(applied_index) {
             return (Vec::new(), due);
         }
+        let (mut evaluations, evaluations_max) = (Vec::new(), self.in_flight.evaluations_max());
         let mut bytes = 0;
-        while self.in_flight.len() < self.batch_evaluations
+        while evaluations.len() < evaluations_max
             && bytes < BATCH_BYTES_MAX
             && let Some(origin) = self.turns.pop_front()
         {
@@ -286,7 +270,7 @@ impl LeaderSessions {
                     match session_table.status_of(origin, evaluation.start, evaluation.sequence) {
                         RequestStatus::New => {
                             bytes += evaluation.args.len();
-                            self.in_flight.push(evaluation);
+                            evaluations.push(evaluation);
                         }
                         // The origin learns of an action from its own log.
                         RequestStatus::Applied(_) => {}
@@ -303,7 +287,7 @@ impl LeaderSessions {
                         }
                     }
                 }
-                let has_room = self.in_flight.len() < self.batch_evaluations && bytes < BATCH_BYTES_MAX;
+                let has_room = evaluations.len() < evaluations_max && bytes < BATCH_BYTES_MAX;
                 if !has_room || !self.turns.is_empty() || !session.has_next() {
                     break;
                 }
@@ -311,25 +295,30 @@ impl LeaderSessions {
             session.has_turn = false;
             self.give_turn(origin);
         }
-        (self.in_flight.clone(), due)
+        if !evaluations.is_empty() || self.system.is_evaluating() {
+            self.in_flight.push(number, evaluations.clone());
+        }
+        (evaluations, due)
     }
 
     /// Whether a request waits for JavaScript, or is with it.
     pub fn has_work(&self) -> bool {
-        !self.in_flight.is_empty() || self.system.is_evaluating() || !self.turns.is_empty()
+        !self.in_flight.is_empty() || !self.turns.is_empty()
     }
 
     /// To how many earlier leaders the requests with JavaScript were sent, at most.
     pub fn attempts(&self) -> u32 {
-        self.in_flight.iter().map(|evaluation| evaluation.attempts).max().unwrap_or(0)
+        self.in_flight.attempts()
     }
 
-    /// The seed of an evaluation with JavaScript.
-    pub fn seed(&self, position: usize) -> u64 {
+    /// The seed of an evaluation with JavaScript: its batch, and its position there.
+    pub fn seed(&self, number: u64, position: usize) -> u64 {
         let system = self.system.evaluating();
         match position.checked_sub(system.len()) {
             None => system[position].seed(),
-            Some(position) => self.in_flight.get(position).map_or(0, |evaluation| evaluation.id().seed()),
+            Some(position) => {
+                self.in_flight.get(number, position).map_or(0, |evaluation| evaluation.id().seed())
+            }
         }
     }
 
@@ -353,15 +342,18 @@ impl LeaderSessions {
     /// JavaScript lacks the method of some evaluations: each of them waits for another version, with all later requests
     /// of its origin. Returns the answers if no method is missing. Otherwise the batch is evaluated again without those
     /// requests, once everything up to `last_index` is applied: others may have seen the later requests.
-    pub fn stall(&mut self, answers: Vec<MethodResult>, last_index: u64) -> Option<Vec<MethodResult>> {
-        let requests = answers.iter().skip(self.system.evaluating().len());
-        let unknown = self
-            .in_flight
-            .iter()
-            .zip(requests)
-            .filter(|(_, answer)| matches!(answer, MethodResult::Unknown(_)));
+    pub fn stall(
+        &mut self,
+        number: u64,
+        answers: Vec<MethodResult>,
+        last_index: u64,
+    ) -> Option<Vec<MethodResult>> {
+        let requests = answers.iter().skip(self.system.evaluating().len()).enumerate();
+        let unknown = requests
+            .filter(|(_, answer)| matches!(answer, MethodResult::Unknown(_)))
+            .filter_map(|(position, _)| self.in_flight.get(number, position));
         let unknown: Vec<(RaftId, u64)> =
-            unknown.map(|(evaluation, _)| (evaluation.origin, evaluation.sequence)).collect();
+            unknown.map(|evaluation| (evaluation.origin, evaluation.sequence)).collect();
         if unknown.is_empty() {
             return Some(answers);
         }
@@ -370,9 +362,6 @@ impl LeaderSessions {
                 session.stalled.get_or_insert(sequence);
             }
         }
-        let in_flight = std::mem::take(&mut self.in_flight);
-        self.system.drop_evaluating();
-        self.wait_again(in_flight);
         self.drop_provisional(last_index);
         None
     }
@@ -406,33 +395,44 @@ impl LeaderSessions {
         Vec::new()
     }
 
-    /// Classifies the answers to the batch, or to its evaluated first part, as entries to propose and outcomes to
-    /// report later; the rest is requeued. `None` if they answer a batch of an earlier leadership, or nothing.
-    pub fn classify(&mut self, answered: Answered, clock: ClusterClock) -> Option<EvaluatedBatch> {
+    /// Classifies the answers to the batch with this number, or to its evaluated first part, as entries to propose and
+    /// outcomes to report later; the rest is requeued, and a later batch is void. `None` if they answer a batch of an
+    /// earlier leadership or a void one, or nothing.
+    pub fn classify(
+        &mut self,
+        number: u64,
+        answered: Answered,
+        clock: ClusterClock,
+    ) -> Option<EvaluatedBatch> {
         let Answered { mut answers, micros, at } = answered;
         self.clock.advance(clock.at());
         let at = self.clock.next(at);
         self.clock.advance(at);
-        let mut evaluated = std::mem::take(&mut self.in_flight);
+        let mut evaluated = self.in_flight.take(number)?;
         let (system, entries) = self.system.take_evaluated(&mut answers, at);
-        let mut batch =
-            EvaluatedBatch { entries, outcomes: Vec::new(), evaluated: Vec::new(), system, micros };
+        let mut batch = EvaluatedBatch {
+            entries,
+            outcomes: Vec::new(),
+            evaluated: Vec::new(),
+            system,
+            micros,
+            voids_next: false,
+        };
         if evaluated.is_empty() {
             return (!batch.entries.is_empty()).then_some(batch);
         }
-        let (asked, answered) = (evaluated.len(), answers.len());
-        assert!(answered <= asked, "{asked} evaluations have at most as many answers, not {answered}");
-        self.batch_evaluations = if answered == asked {
-            self.batch_evaluations.max(2 * answered).min(BATCH_EVALUATIONS_MAX)
-        } else {
-            (2 * answered).max(1)
-        };
-        let rest = evaluated.split_off(answered);
+        self.in_flight.note_answered(evaluated.len(), answers.len(), micros);
+        let rest = evaluated.split_off(answers.len());
+        if !rest.is_empty() {
+            let next = self.in_flight.take_all();
+            batch.voids_next = !next.is_empty();
+            self.wait_again(next);
+        }
         injected_bug!(RequeuesBehind, rest => self.wait_behind(rest));
         self.wait_again(rest);
         batch.evaluated = evaluated;
         if batch.evaluated.is_empty() {
-            return (!batch.entries.is_empty()).then_some(batch);
+            return (!batch.entries.is_empty() || batch.voids_next).then_some(batch);
         }
         for (evaluation, answer) in batch.evaluated.iter().zip(answers) {
             let outcome = match answer {
@@ -464,10 +464,8 @@ impl LeaderSessions {
     pub fn appended(&mut self, batch: EvaluatedBatch, actions: &[bool], last_index: u64) {
         let first_index = last_index + 1 - actions.len() as u64;
         let indexes = (first_index..).zip(actions).filter(|(_, is_action)| **is_action);
-        self.provisional.extend(indexes.map(|(index, _)| index));
+        self.provisional.append(indexes.map(|(index, _)| index), last_index, batch.micros);
         self.system.appended(batch.system, first_index);
-        self.provisional_micros += batch.micros;
-        self.provisional_costs.push_back(Cost { last_index, micros: batch.micros });
         self.observe(batch.outcomes, last_index, 0);
     }
 
@@ -484,8 +482,8 @@ impl LeaderSessions {
                 session.discount(id.sequence);
             }
         }
-        self.wait_again(batch.evaluated);
         self.drop_provisional(last_index);
+        self.wait_again(batch.evaluated);
         // The dropped entries would have recorded outcomes: the next ones do. An outcome that is recorded twice changes
         // nothing.
         for session in self.sessions.values_mut() {
@@ -509,11 +507,17 @@ impl LeaderSessions {
         }
     }
 
-    /// JavaScript drops its provisional states; evaluation waits until all that is appended is applied.
+    /// JavaScript drops its provisional states, and those of the batches that it has: their requests wait again.
+    /// Evaluation waits until all that is appended is applied.
     pub fn drop_provisional(&mut self, last_index: u64) {
+        let keeps_batches = false;
+        injected_bug!(ProposesVoidBatch, keeps_batches => true);
+        if !keeps_batches {
+            self.system.drop_evaluating();
+            let void = self.in_flight.take_all();
+            self.wait_again(void);
+        }
         self.provisional.clear();
-        self.provisional_costs.clear();
-        self.provisional_micros = 0;
         self.resume_index = last_index;
     }
 
@@ -524,15 +528,7 @@ impl LeaderSessions {
 
     /// Whether the entry at `index`, now delivered as committed, is the oldest of JavaScript's provisional states.
     pub fn takes_provisional(&mut self, index: u64) -> bool {
-        let takes = self.provisional.front() == Some(&index);
-        if takes {
-            self.provisional.pop_front();
-            while let Some(cost) = self.provisional_costs.front().filter(|cost| cost.last_index <= index) {
-                self.provisional_micros -= cost.micros;
-                self.provisional_costs.pop_front();
-            }
-        }
-        takes
+        self.provisional.takes(index)
     }
 
     /// A quorum confirmed that this leader led when the round began, and so for every earlier round.

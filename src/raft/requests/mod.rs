@@ -7,9 +7,12 @@
 //! Used by `node.rs` alone.
 
 mod client_session;
+mod evaluated_batch;
+mod in_flight;
 mod leader_sessions;
 #[cfg(test)]
 mod leader_sessions_tests;
+mod provisional;
 mod session;
 mod session_table;
 mod system_actions;

@@ -57,6 +57,8 @@ pub enum Bug {
     GivesUpOnSlowRequests,
     /// What one peer has not acknowledged is bounded in messages alone.
     SendsWithoutWindow,
+    /// What was evaluated behind a dropped batch is proposed.
+    ProposesVoidBatch,
     /// What JavaScript has not evaluated of a batch goes behind what came later.
     RequeuesBehind,
     /// All outcomes since an origin's last action are recorded by one entry.
@@ -231,7 +233,7 @@ fn bug_of_answering_before_saving_is_caught() {
 
 #[test]
 fn bug_of_reporting_no_snapshot_is_caught() {
-    assert_caught(Bug::ReportsNoSnapshot, 0.., churn::live_through);
+    assert_caught(Bug::ReportsNoSnapshot, 400.., churn::live_through);
 }
 
 /// Not by seeds, of which 200 do not make a deposed leader ask again just before late answers arrive, but by the script
@@ -333,6 +335,11 @@ fn bug_of_catching_up_at_once_is_caught() {
 #[test]
 fn bug_of_requeuing_behind_is_caught() {
     assert_caught(Bug::RequeuesBehind, 0.., simulation::live_through);
+}
+
+#[test]
+fn bug_of_proposing_a_void_batch_is_caught() {
+    assert_caught(Bug::ProposesVoidBatch, 70.., load::drop_a_batch_with_another_behind_it);
 }
 
 #[test]

@@ -12,14 +12,15 @@ use rand_chacha::{
 use super::application::Application;
 use super::checker::Checker;
 use super::connections::Connections;
-use super::describe::{describe_answer, describe_delivery, describe_frame};
+use super::describe::describe_frame;
 use super::disk::Disk;
 use super::echoes::{Echo, Echoes};
 use super::faults::RATE;
+use super::javascript::Working;
 use super::link::{Fate, Link, Outage};
 use super::slow_disks::SlowDisks;
 use crate::raft::{
-    Answered, Delivery, Incarnation, Input, Node, Operation, Options, Perform, Status, Target, Warning, Work,
+    Delivery, Incarnation, Input, Node, Operation, Options, Perform, Status, Target, Warning, Work,
 };
 
 /// How the network treats frames.
@@ -37,24 +38,20 @@ pub struct Network {
 
 const STRAGGLER_TICKS_MAX: u64 = 200;
 
-/// About a page, and one more action or error of the largest size; an own action is in a batch twice.
+/// About a page, and one more action or error of the largest size.
 const FRAME_BYTES_MAX: usize = 5 << 19;
-const BATCH_BYTES_MAX: usize = 5 << 20;
 
 /// Nodes whose answers make each other answer would continue forever where frames take no time.
 const FRAMES_A_TICK_MAX: u64 = 20_000;
 
-/// A hundredth of a tick of 10 ms.
-const MICROS_PER_COST: u64 = 100;
-
-const TICK_MS: u64 = 10;
+pub(super) const TICK_MS: u64 = 10;
 /// What wall clocks say when a world begins.
-const WALL_CLOCK_MS: u64 = 1_600_000_000_000;
+pub(super) const WALL_CLOCK_MS: u64 = 1_600_000_000_000;
 
 const WALL_CLOCK_OFFSET_MS_MAX: u64 = 60_000;
 
 /// Each node's wall clock is off by up to a minute.
-fn wall_clock_offset(name: &str) -> u64 {
+pub(super) fn wall_clock_offset(name: &str) -> u64 {
     name.bytes().fold(0, |offset, byte| (offset * 31 + u64::from(byte)) * 7_919 % WALL_CLOCK_OFFSET_MS_MAX)
 }
 
@@ -81,7 +78,7 @@ pub struct Cluster {
     pub has_timers: bool,
     pub trace: Option<Vec<String>>,
     /// Everything is printed as it happens: `CONFLUX_TRACE=1`, to look at one seed.
-    prints: bool,
+    pub(super) prints: bool,
     pub now: u64,
     sent: u64,
     /// What was sent before this tick.
@@ -134,24 +131,13 @@ pub struct Replica {
     /// What JavaScript takes for an evaluation, and for reducing what it has not evaluated, in hundredths of a tick.
     pub cost: u64,
     /// The batch that it works on, if that takes time.
-    working: Option<Working>,
+    pub(super) working: Option<Working>,
     /// JavaScript has answered a batch, and its turn is not over.
-    is_in_turn: bool,
+    pub(super) is_in_turn: bool,
     pub batches: VecDeque<Vec<Delivery>>,
     pub stopped: Option<Option<crate::error::Error>>,
     is_closing: bool,
 }
-
-/// A batch that JavaScript works on. It answers what it has evaluated when a slice of its time is over, as the façade
-/// does.
-struct Working {
-    batch: Vec<Delivery>,
-    evaluations: usize,
-    ends_at: u64,
-}
-
-/// In hundredths of a tick.
-const SLICE: u64 = 500;
 
 impl Replica {
     /// JavaScript has heard of every cluster that this node left.
@@ -398,20 +384,12 @@ impl Cluster {
         self.frames.insert((arrives_at, self.sent), sent);
     }
 
-    /// Lets JavaScript of a node answer what waits.
-    pub fn answer(&mut self, name: &str) {
-        while let Some(batch) = self.replicas.get_mut(name).and_then(|replica| replica.batches.pop_front()) {
-            self.answer_batch(name, batch);
-        }
-        self.run(name);
-    }
-
     pub fn statuses(&self) -> BTreeMap<String, Status> {
         let live = self.replicas.iter().filter(|(_, replica)| replica.stopped.is_none());
         live.map(|(name, replica)| (name.clone(), replica.node.status())).collect()
     }
 
-    fn run(&mut self, name: &str) {
+    pub(super) fn run(&mut self, name: &str) {
         loop {
             while let Some(work) = self.replicas.get_mut(name).and_then(|replica| replica.node.poll()) {
                 self.execute(name, work);
@@ -456,84 +434,18 @@ impl Cluster {
                 None => replica.node.handle(Input::Persisted(number)),
                 Some(disk) => disk.write(number, *write),
             },
-            Work::Deliver(batch) if replica.is_busy => replica.batches.push_back(batch),
-            Work::Deliver(batch) if replica.cost > 0 => self.begin_work(name, batch),
-            Work::Deliver(batch) => self.answer_batch(name, batch),
+            Work::Deliver(batch) => {
+                replica.batches.push_back(batch);
+                assert!(replica.batches.len() + replica.working.iter().len() <= 2, "{name}: a third batch");
+                if let Some(batch) = replica.next_batch() {
+                    self.begin_batch(name, batch);
+                }
+            }
             Work::Stop(error) => {
                 replica.stopped = Some(error.clone());
                 let how = error.map_or("closed".to_string(), |error| error.to_string());
                 self.note(|| format!("{name}: stopped: {how}"));
             }
-        }
-    }
-
-    /// JavaScript begins with a batch that takes time.
-    fn begin_work(&mut self, name: &str, batch: Vec<Delivery>) {
-        let replica = self.replicas.get_mut(name).expect("a node that gets a batch runs");
-        let count = |is: &dyn Fn(&Delivery) -> bool| batch.iter().filter(|delivery| is(delivery)).count();
-        let evaluations = count(&Delivery::is_evaluation);
-        let reduced =
-            count(&|delivery| matches!(delivery, Delivery::Committed { is_provisional: false, .. }));
-        let evaluations = evaluations.min((SLICE / replica.cost).max(1) as usize);
-        let ticks = (reduced + evaluations) as u64 * replica.cost / 100;
-        if count(&|delivery| matches!(delivery, Delivery::ReportProgress)) > 0 {
-            replica.node.handle(Input::Progressed { index: 0 });
-        }
-        if ticks == 0 {
-            replica.application.evaluations_max = Some(evaluations);
-            return self.answer_batch(name, batch);
-        }
-        replica.working = Some(Working { batch, evaluations, ends_at: self.now + ticks });
-    }
-
-    /// A tick has passed for JavaScript: it says at intervals that it works, until it is done.
-    fn work(&mut self, name: &str) {
-        let now = self.now;
-        let Some(replica) = self.replicas.get_mut(name) else { return };
-        let Some(working) = &replica.working else { return };
-        let evaluating_from =
-            working.ends_at - (working.evaluations as u64 * replica.cost / 100).min(working.ends_at);
-        if now < working.ends_at {
-            if now < evaluating_from && now.is_multiple_of(SLICE / 100) {
-                self.handle(name, Input::Progressed { index: 0 });
-            }
-            return;
-        }
-        let Working { batch, evaluations, .. } = replica.working.take().expect("it was just seen");
-        replica.application.evaluations_max = Some(evaluations);
-        self.answer_batch(name, batch);
-        self.run(name);
-    }
-
-    fn answer_batch(&mut self, name: &str, batch: Vec<Delivery>) {
-        let bytes: usize = batch.iter().map(Delivery::payload_bytes).sum();
-        assert!(bytes <= BATCH_BYTES_MAX, "{name}: a batch for JavaScript holds {bytes} bytes");
-        if self.trace.is_some() || self.prints {
-            for line in batch.iter().map(describe_delivery) {
-                self.note(|| format!("{name}: {line}"));
-            }
-        }
-        let time = self.time();
-        let replica = self.replicas.get_mut(name).expect("a node that gets a batch runs");
-        replica.application.has_timers = self.has_timers;
-        replica.application.time = time;
-        let answers = replica.application.handle(batch);
-        for answer in answers
-            .iter()
-            .filter(|_| self.trace.is_some() || self.prints)
-            .map(describe_answer)
-            .collect::<Vec<_>>()
-        {
-            self.note(|| format!("{name}: answers {answer}"));
-        }
-        if let Some(replica) = self.replicas.get_mut(name) {
-            for input in std::mem::take(&mut replica.application.inputs) {
-                replica.node.handle(input);
-            }
-            let micros = answers.len() as u64 * replica.cost * MICROS_PER_COST;
-            let at = WALL_CLOCK_MS + self.now * TICK_MS + wall_clock_offset(name);
-            replica.node.handle(Input::Answered(Answered { answers, micros, at }));
-            replica.is_in_turn = true;
         }
     }
 

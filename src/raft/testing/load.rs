@@ -9,7 +9,7 @@ use super::application::End;
 use super::scenarios::Scenario;
 use crate::raft::wire::frame::Frame;
 use crate::raft::wire::message::{Message, RaftKind};
-use crate::raft::{Delivery, Input, Role};
+use crate::raft::{Delivery, Input, Operation, Role};
 
 /// In hundredths of a tick of 10 ms.
 const MILLISECOND: u64 = 10;
@@ -269,4 +269,34 @@ fn a_newcomer_has_caught_up_when_it_has_what_was_acknowledged_before_it_came() {
         let leads = scenario.cluster.statuses().values().filter(|status| status.role == Role::Leader).count();
         assert_eq!(leads, 1);
     }
+}
+
+/// A leader hands JavaScript a second batch while it works on the first one. If what was evaluated first is dropped, as
+/// its origin is being removed, what was evaluated behind it is void, and evaluated again.
+#[test]
+fn what_was_evaluated_behind_a_dropped_batch_is_void() {
+    (70..78).for_each(drop_a_batch_with_another_behind_it);
+}
+
+pub(super) fn drop_a_batch_with_another_behind_it(seed: u64) {
+    let mut scenario = Scenario::found(seed, 3, |options| options.evaluations_ahead_min = 1);
+    scenario.serve();
+    let leader = scenario.leader().expect("it leads");
+    let leaving = scenario.followers().remove(0);
+    scenario.cluster.replicas.get_mut(&leader).expect("it runs").is_busy = true;
+    scenario.cluster.perform(&leaving, "append", "x/1");
+    scenario.ticks(10);
+    let call = scenario.cluster.perform(&leader, "append", "y/1");
+    assert_eq!(scenario.cluster.replicas[&leader].batches.len(), 2, "seed {seed}");
+    scenario.cluster.operation(&leader, Operation::Remove { id: leaving.as_str().into() }, 200);
+    scenario.ticks(10);
+    let before = scenario.cluster.replicas[&leader].application.evaluated.len();
+    scenario.cluster.answer(&leader);
+    scenario.cluster.replicas.get_mut(&leader).expect("it runs").is_busy = false;
+    scenario.cluster.answer(&leader);
+    scenario
+        .until("it ends", |scenario| scenario.cluster.replicas[&leader].application.ends.contains_key(&call));
+    let application = &scenario.cluster.replicas[&leader].application;
+    assert_eq!(application.ends[&call], End::Resolved("y/1".into()), "seed {seed}");
+    assert_eq!(application.evaluated[before..], ["append x/1", "append y/1", "append y/1"], "seed {seed}");
 }

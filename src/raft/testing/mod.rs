@@ -30,6 +30,7 @@ mod foundings;
 mod hanging_disks;
 mod hibernation;
 mod hostile;
+mod javascript;
 mod link;
 mod load;
 mod logs;

@@ -59,6 +59,7 @@ pub fn options(cluster: &mut Cluster, id: &str, size: usize, is_durable: bool) -
     let chunk_bytes = if is_tiny { 40 + usize::from(seed[1]) } else { defaults.chunk_bytes };
     // What has sessions never hibernates.
     let session_timeout_ticks = (!cluster.hibernates).then_some(SESSION_TICKS);
+    let evaluations_ahead_min = 1 + usize::from(seed[2] % 3);
     let application = defaults.application.clone().with_sessions(session_timeout_ticks.is_some());
     Options {
         snapshot_entries,
@@ -66,6 +67,7 @@ pub fn options(cluster: &mut Cluster, id: &str, size: usize, is_durable: bool) -
         is_durable,
         recover_ticks,
         session_timeout_ticks,
+        evaluations_ahead_min,
         application,
         ..defaults
     }
