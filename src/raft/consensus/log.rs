@@ -376,6 +376,9 @@ mod tests {
         assert_eq!((log.first_index().unwrap(), log.last_index(), log.term_at(5)), (6, 9, Some(2)));
         assert_eq!(log.entries_from(8).map(|entry| entry.index).collect::<Vec<_>>(), [8, 9]);
         assert_eq!(log.entries_from(3).count(), 0);
+        // What raft-rs reads: the entry at 5 is gone, although its term is known.
+        let read = |low| log.entries(low, 10, None, GetEntriesContext::empty(false)).map(|read| read.len());
+        assert_eq!((read(5), read(6)), (Err(Error::Store(StorageError::Compacted)), Ok(4)));
         assert!(log.holds_actions());
         log.install(&snapshot, snapshot.encode());
         assert_eq!((log.first_index().unwrap(), log.last_index(), log.bytes), (8, 7, 0));
