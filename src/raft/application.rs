@@ -286,10 +286,11 @@ mod tests {
     }
 
     #[test]
-    fn names_of_any_length_are_cut_between_characters() {
+    fn names_of_any_length_are_cut_between_characters_if_they_are_too_long() {
         for length in 0..100 {
             let name = "é".repeat(length);
             assert!(shortened(&name).len() <= NAME_BYTES_MAX);
+            assert_eq!(shortened(&name) == name, name.len() <= NAME_BYTES_MAX, "{} bytes", name.len());
         }
     }
 }

@@ -287,6 +287,25 @@ mod tests {
         assert_eq!(again.members.start(member), Some(Start { number: 3, nonce: 7 }));
     }
 
+    #[test]
+    fn an_image_with_a_configuration_that_cannot_be_is_none() {
+        let is_image = |voters: &[RaftId], outgoing: &[RaftId], learners: &[RaftId], next: &[RaftId]| {
+            let mut snapshot = snapshot(None);
+            let conf = &mut snapshot.conf_state;
+            (conf.voters, conf.voters_outgoing) = (voters.to_vec(), outgoing.to_vec());
+            (conf.learners, conf.learners_next) = (learners.to_vec(), next.to_vec());
+            Snapshot::decode(&snapshot.encode().image).is_some()
+        };
+        assert!(is_image(&[1, 2], &[], &[3], &[]) && is_image(&[1, 2], &[2, 3], &[4], &[3]));
+        for voters in [&[][..], &[1, 1], &[0, 1]] {
+            assert!(!is_image(voters, &[], &[], &[]), "voters {voters:?}");
+        }
+        assert!(!is_image(&[1], &[], &[2, 2], &[]) && !is_image(&[1], &[2, 2], &[], &[]));
+        assert!(!is_image(&[1], &[2, 3], &[], &[3, 3]) && !is_image(&[1], &[2], &[], &[3]));
+        assert!(!is_image(&[1], &[], &[1], &[]) && !is_image(&[1], &[2], &[2], &[]));
+        assert!(!is_image(&[1], &[1, 2], &[], &[1]));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_decode_panic(bytes in any::<Vec<u8>>(), at in any::<prop::sample::Index>(), bit in 0..8_u32) {

@@ -102,3 +102,30 @@ impl ConflictHistory {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::identity::Incarnation;
+
+    /// Any process on the channel can make up ids and clusters.
+    #[test]
+    fn what_is_reported_once_is_remembered_up_to_a_limit() {
+        let mut history = ConflictHistory::default();
+        let mut are_new = |number: usize| {
+            let cluster = ClusterUuid::of_roster([Incarnation::from_u128(number as u128)].into_iter());
+            let text: Arc<str> = number.to_string().into();
+            [
+                history.is_new_size(&text, 3),
+                history.is_new_foreigner(&text, &text),
+                history.is_new_other_sized(cluster),
+                history.is_new_awaited(cluster),
+                history.is_new_rival(cluster),
+            ]
+        };
+        for number in 0..KNOWN_MAX {
+            assert_eq!((are_new(number), are_new(number)), ([true; 5], [false; 5]), "{number}");
+        }
+        assert_eq!(are_new(KNOWN_MAX), [false; 5]);
+    }
+}

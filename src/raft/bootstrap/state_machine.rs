@@ -184,9 +184,9 @@ impl Bootstrap {
 
     /// This node was removed from its cluster, which is to have `cluster_size` voters: it starts over as a new member.
     pub fn start_over(&mut self, cluster_size: usize, why: &str) {
-        let removed_from = self.phase.cluster();
+        // Before the new incarnation's first Discover, which names the size.
+        (self.removed_from, self.cluster_size) = (Some(self.phase.cluster()), cluster_size);
         self.become_new_incarnation(why);
-        (self.removed_from, self.cluster_size) = (Some(removed_from), cluster_size);
     }
 
     pub fn me(&self) -> Incarnation {

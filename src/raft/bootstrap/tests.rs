@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::{Bootstrap, Event, Facts, Phase};
+use super::{Bootstrap, Event, Facts, Note, Phase};
 use crate::error::Error;
 use crate::raft::application::Application;
 use crate::raft::identity::{ClusterUuid, Incarnation};
@@ -390,6 +390,21 @@ fn a_frame_of_the_accepted_cluster_proves_its_founding() {
     assert_eq!(events(&mut node), [Event::Founded { roster, campaign: false }]);
 }
 
+/// Another founder was faster, and has left the note.
+#[test]
+fn a_founder_that_finds_the_note_of_its_own_cluster_has_lost_no_state() {
+    for (is_own, warns) in [(true, false), (false, true)] {
+        let (mut node, roster) = acceptor();
+        let noted = if is_own { roster.uuid() } else { other_cluster(9) };
+        node.noted(&Note::new(noted, [Arc::from("a")].iter()).encode());
+        hears(&mut node, HIGH, &BootstrapMessage::Accept(roster), &ALONE);
+        let events = ticks(&mut node, 1, &FOLLOWER);
+        let is_warning = |event: &Event| matches!(event, Event::Warn(Warning::StateLost { .. }));
+        assert!(matches!(node.phase(), Phase::Member { .. }), "{:?}", node.phase());
+        assert_eq!(events.iter().any(is_warning), warns, "{events:?}");
+    }
+}
+
 #[test]
 fn a_cluster_of_one_is_founded_after_one_unanswered_discover() {
     let mut node = node(1);
@@ -465,6 +480,34 @@ fn a_member_without_actions_starts_over_when_the_quorum_is_gone_and_others_are_t
     assert!(ticks(&mut node, 1, &LEADERLESS).iter().any(is_new_incarnation));
 }
 
+/// It was away when the cluster was resized, or is away when it is resized again. A Discover of another size would be
+/// warned of.
+#[test]
+fn a_removed_node_wants_the_size_of_the_cluster_that_removed_it() {
+    let mut node = member();
+    let cluster = node.phase().cluster();
+    node.start_over(5, "it was removed");
+    let sizes = |events: Vec<Event>| -> Vec<u32> {
+        let size_in = |event: Event| match event {
+            Event::Send(Target::All, BootstrapMessage::Discover { cluster_size, .. }) => Some(cluster_size),
+            _ => None,
+        };
+        events.into_iter().filter_map(size_in).collect()
+    };
+    let first = events(&mut node);
+    assert_eq!((sizes(first), node.cluster_size()), (vec![5], 5));
+    let BootstrapMessage::ClusterAnnouncement(here) = announcement(0, true, true) else { unreachable!() };
+    let resized = |cluster, cluster_size| {
+        let here = ClusterAnnouncement { cluster, cluster_size, ..here.clone() };
+        BootstrapMessage::ClusterAnnouncement(here)
+    };
+    hears(&mut node, LOW, &resized(other_cluster(9), 4), &ALONE);
+    assert_eq!(node.cluster_size(), 5, "another cluster does not matter");
+    hears(&mut node, LOW, &resized(cluster, 7), &ALONE);
+    assert!(matches!(node.phase(), Phase::Waiting { .. }), "{:?}", node.phase());
+    assert_eq!(node.cluster_size(), 7);
+}
+
 #[test]
 fn a_member_with_actions_never_starts_over() {
     let mut node = member();
@@ -500,6 +543,17 @@ fn a_peer_that_connects_receives_what_was_announced_before() {
 }
 
 // ---- A node that may not vote -----------------------------------------------------------------------------------------
+
+/// An operator would look for one node less than there are missing.
+#[test]
+fn a_node_that_may_not_vote_does_not_name_itself_among_the_founders() {
+    for (may_vote, heard) in [(true, "heard 2: a, b"), (false, "heard 1: b")] {
+        let options = Options { may_vote, ..Options::new("a", 3, [1; 32]) };
+        let mut node = Bootstrap::new(&options, ChaCha8Rng::from_seed(options.seed));
+        hears(&mut node, HIGH, &discover("b", 3), &ALONE);
+        assert_eq!(node.waiting_for(), Some(format!("waiting for 3 nodes, {heard}")));
+    }
+}
 
 #[test]
 fn a_node_that_may_not_vote_founds_nothing_and_is_no_founder_for_others() {

@@ -325,7 +325,8 @@ mod tests {
 
     use super::*;
     use crate::raft::Incarnation;
-    use crate::raft::consensus::entry::FOUNDING_TERM;
+    use crate::raft::consensus::entry::{FOUNDING_TERM, Request, RequestId};
+    use crate::raft::coordination::{EndReason, SessionEnd, SystemAction};
     use crate::raft::wire::message::Roster;
 
     fn entry(index: u64, term: u64, data: &'static str) -> Entry {
@@ -376,6 +377,9 @@ mod tests {
         assert_eq!((log.first_index().unwrap(), log.last_index(), log.term_at(5)), (6, 9, Some(2)));
         assert_eq!(log.entries_from(8).map(|entry| entry.index).collect::<Vec<_>>(), [8, 9]);
         assert_eq!(log.entries_from(3).count(), 0);
+        // What raft-rs reads: the entry at 5 is gone, although its term is known.
+        let read = |low| log.entries(low, 10, None, GetEntriesContext::empty(false)).map(|read| read.len());
+        assert_eq!((read(5), read(6)), (Err(Error::Store(StorageError::Compacted)), Ok(4)));
         assert!(log.holds_actions());
         log.install(&snapshot, snapshot.encode());
         assert_eq!((log.first_index().unwrap(), log.last_index(), log.bytes), (8, 7, 0));
@@ -394,6 +398,21 @@ mod tests {
             log.compact_behind_snapshot(0, 0, needed);
             assert_eq!(log.first_index().unwrap(), first, "{needed:?}");
         }
+    }
+
+    /// A cluster that holds no action may dissolve for another one.
+    #[test]
+    fn calls_are_actions_also_if_they_only_change_timers_and_what_a_leader_logs_of_its_own_is_none() {
+        let of = |context: Vec<u8>, data| Entry { context: context.into(), ..entry(2, 2, data) };
+        let id = RequestId { origin: 1, start: 1, sequence: 1 };
+        let call = || Context::Request(Request { id, floor: 1, observed: Vec::new() }).encode();
+        let end = SessionEnd { member: 1, id: "a".into(), session: 1, reason: EndReason::Silent };
+        let system = || Context::System(SystemAction::SessionEnded(end.clone())).encode();
+        assert!(is_action(&of(call(), "1")) && is_action(&of(call(), "")) && is_action(&of(Vec::new(), "1")));
+        assert!(!is_action(&of(system(), "1")) && !is_action(&of(system(), "")));
+        assert!(!is_action(&of(Context::Check.encode(), "")) && !is_action(&of(Vec::new(), "")));
+        let change = Entry { entry_type: EntryType::EntryConfChangeV2, ..of(Vec::new(), "1") };
+        assert!(!is_action(&change));
     }
 
     #[test]

@@ -199,6 +199,23 @@ mod tests {
         assert_eq!(members.iter().map(|(.., id)| &**id).collect::<Vec<_>>(), ["a"]);
     }
 
+    /// A frame of the former process may arrive late; the present process would be refused.
+    #[test]
+    fn an_older_start_never_replaces_a_newer_one() {
+        let [one, other] = [1, 2].map(Incarnation::from_u128);
+        let mut members = Members::found(&Roster(vec![(one, "a".into())]));
+        let member = one.raft_id();
+        let [first, second, copy] = [(1, 7), (2, 8), (2, 9)].map(|(number, nonce)| Start { number, nonce });
+        members.set_start(member, second);
+        for (start, is_new) in [(first, false), (second, false), (copy, true)] {
+            assert_eq!(members.is_new_start(member, start), is_new, "{start:?}");
+        }
+        members.set_start(member, first);
+        assert_eq!(members.start(member), Some(second));
+        members.set_start(other.raft_id(), first);
+        assert_eq!(members.start(other.raft_id()), None, "it is no member");
+    }
+
     #[test]
     fn a_survivor_that_should_not_vote_is_still_known_for_it() {
         let [one, two, three] = [1, 2, 3].map(Incarnation::from_u128);

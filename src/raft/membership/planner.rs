@@ -555,6 +555,19 @@ mod tests {
         }
     }
 
+    /// Two processes have that id, and the one that votes stays.
+    #[test]
+    fn a_learner_with_the_id_of_another_voter_replaces_no_voter() {
+        let mut view = view(3, 2);
+        view.members[1].silent_ticks = DEAD;
+        view.members[3].id = view.members[2].id.clone();
+        let by_the_other = Step::Change { promote: Some(5), demote: None, remove: vec![2] };
+        assert_eq!(view.replace(), Some(by_the_other));
+        view.members[3].id = view.members[1].id.clone();
+        let by_its_successor = Step::Change { promote: Some(4), demote: None, remove: vec![2] };
+        assert_eq!(view.replace(), Some(by_its_successor));
+    }
+
     #[test]
     fn dead_learners_go() {
         let mut view = view(3, 1);

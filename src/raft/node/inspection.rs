@@ -45,6 +45,12 @@ impl<'a> Inspection<'a> {
         leader_state.map_or(Vec::new(), |leader_state| leader_state.outgoing.numbers())
     }
 
+    /// Of how many members this leader keeps that others do not hear them.
+    pub fn members_reported_silent(&self) -> usize {
+        let leader_state = self.replica.and_then(|replica| replica.leader_state.as_ref());
+        leader_state.map_or(0, |leader_state| leader_state.silence.len())
+    }
+
     /// Which transfer arrives, and how much of it is here.
     pub fn reception(&self) -> Option<(u64, u64)> {
         self.reception.map(Reception::progress)

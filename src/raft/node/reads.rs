@@ -50,3 +50,18 @@ impl Reads {
         self.0.drain(..count).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_beyond_the_limit_are_dropped() {
+        let mut reads = Reads::default();
+        (0..=READS_MAX as u64).for_each(|request_id| reads.add(Incarnation::from_u128(1), request_id));
+        assert!(reads.wants_round());
+        reads.begin_round(1, 5);
+        let taken: Vec<u64> = reads.take_confirmed(1).iter().map(|read| read.request_id).collect();
+        assert_eq!((taken.len(), taken.last()), (READS_MAX, Some(&(READS_MAX as u64 - 1))));
+    }
+}

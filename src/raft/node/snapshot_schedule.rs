@@ -142,3 +142,22 @@ impl SnapshotSchedule {
         beyond(entries, self.entries_max) || beyond(self.bytes, self.bytes_max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It costs as much as one that does not fail, and will probably fail again.
+    #[test]
+    fn a_failed_snapshot_is_tried_again_after_half_a_minute_or_a_hundred_times_what_it_took() {
+        let options = Options::new("any", 3, [0; 32]);
+        let ticks = |micros: u64| micros.div_ceil(options.tick_micros);
+        for (micros, pause_micros) in [(1_000, 30_000_000), (500_000, 50_000_000)] {
+            let mut schedule = SnapshotSchedule::new(&options, 0);
+            schedule.want();
+            assert!(schedule.failed(7, micros, options.tick_micros, "state.date is a Date"));
+            let due_at = 7 + ticks(pause_micros);
+            assert!(!schedule.is_due(due_at - 1, 1) && schedule.is_due(due_at, 1), "{micros} us");
+        }
+    }
+}

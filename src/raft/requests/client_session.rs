@@ -434,6 +434,20 @@ mod tests {
         assert!(!origin.awaits(1, 4) && origin.end(1).is_none());
     }
 
+    /// The leader of the same term may still answer the process before this one, whose calls had the same numbers.
+    #[test]
+    fn an_outcome_of_a_call_from_before_a_restart_ends_no_call() {
+        let mut origin = origin_with(1);
+        origin.follow(4);
+        origin.dispatch();
+        for (term, start) in [(4, 0), (4, 2), (3, 1)] {
+            origin.handle_outcome(term, start, 1, 1, Outcome::Nothing);
+            assert_eq!(origin.take_decided(1), [], "of term {term} and start {start}");
+        }
+        origin.handle_outcome(4, 1, 1, 1, Outcome::Nothing);
+        assert_eq!(origin.take_decided(1), [(1, Outcome::Nothing)]);
+    }
+
     #[test]
     fn a_report_of_more_than_was_sent_changes_nothing() {
         let mut origin = origin_with(3);

@@ -291,6 +291,18 @@ mod tests {
         }
     }
 
+    /// A restarted origin counts its requests from 1 again: what is recorded of its former start is not about them.
+    #[test]
+    fn outcomes_recorded_ahead_of_an_action_begin_a_newer_start_too() {
+        let mut table = table();
+        table.apply(&request(1, 5, 5), &Bytes::from_static(b"1"));
+        assert!(table.observe(7, 2, &[(1, Outcome::Nothing)]));
+        assert_eq!(table.status_of(7, 2, 1), RequestStatus::Observed(&Outcome::Nothing));
+        assert_eq!(table.status_of(7, 2, 5), RequestStatus::New);
+        assert_eq!(table.apply(&request(1, 6, 5), &Bytes::from_static(b"1")), ApplyResult::Ignored);
+        assert!(!table.observe(7, 1, &[(6, Outcome::Nothing)]), "the former start has ended");
+    }
+
     #[test]
     fn who_is_no_member_any_more_is_forgotten() {
         let mut table = table();

@@ -385,13 +385,19 @@ impl Life {
             let lives = |incarnation| statuses.values().any(|status| status.incarnation == incarnation);
             let voters =
                 leads.members.iter().filter(|member| member.is_voter && lives(member.incarnation)).count();
+            let have_replayed = run
+                .cluster
+                .replicas
+                .values()
+                .all(|replica| replica.disk.is_none() || replica.application.is_replayed);
             let all_agree = statuses.values().all(|status| {
                 status.pending == 0
+                    && status.is_caught_up
                     && status.applied_index == leads.last_index
                     && status.leader == leads.leader
                     && leads.members.iter().any(|member| member.incarnation == status.incarnation)
             });
-            all_agree && voters == leads.cluster_size.min(statuses.len())
+            have_replayed && all_agree && voters == leads.cluster_size.min(statuses.len())
         });
     }
 }

@@ -1,5 +1,6 @@
 //! Scenarios, step by step, of a cluster in which one node's state is not to be trusted.
 
+use super::application::Application;
 use super::bugs::{Bug, assert_back_is_noticed};
 use super::cluster::{Network, Sent};
 use super::describe::describe_frame;
@@ -523,4 +524,25 @@ fn a_restoration_that_comes_late_changes_nothing() {
     assert!(scenario.cluster.replicas[&name].node.inspect().reception().is_none(), "it is there");
     assert_eq!((after.snapshot_index, after.applied_index), (0, before.applied_index));
     scenario.serve();
+}
+
+/// Its leader can take no snapshot that would restore it.
+#[test]
+fn a_node_that_stays_diverged_reports_that_at_intervals() {
+    let mut scenario = Scenario::found(3, 3, |_| {});
+    let (leader, name) = (scenario.leader().expect("it leads"), scenario.followers().remove(0));
+    let application = |scenario: &mut Scenario, name: &str, change: fn(&mut Application)| {
+        change(&mut scenario.cluster.replicas.get_mut(name).expect("it runs").application);
+    };
+    application(&mut scenario, &leader, |application| application.refuses_snapshots = true);
+    application(&mut scenario, &name, |application| application.throws = true);
+    scenario.cluster.perform(&leader, "append", "x/1");
+    scenario.until("it is diverged", |scenario| scenario.cluster.replicas[&name].application.is_diverged);
+    scenario.cluster.trace = Some(Vec::new());
+    scenario.ticks(1_000);
+    let trace = scenario.cluster.trace.take().expect("it was switched on");
+    let report = format!("{name} → {leader}: Diverged");
+    let reports = trace.iter().filter(|line| line.starts_with(&report)).count();
+    // Every second heartbeat interval, at 5 ticks each.
+    assert!((90..=110).contains(&reports), "{reports} reports");
 }

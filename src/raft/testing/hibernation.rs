@@ -10,7 +10,7 @@ use super::seeds::{self, for_seeds};
 use crate::raft::snapshot::transfer::Transfer;
 use crate::raft::wire::frame::{Frame, Receivers};
 use crate::raft::wire::message::SnapshotMessage;
-use crate::raft::{Input, Operation, Options, Role};
+use crate::raft::{Input, Operation, Options, Role, Warning};
 
 /// What is sent arrives within two ticks: a call on a follower takes a few of these.
 const SERVED_WITHIN: u64 = 25;
@@ -88,6 +88,29 @@ pub(super) fn a_leader_hibernates_last(seed: u64) {
 #[test]
 fn a_leader_hibernates_when_all_members_do() {
     for_seeds(0..40, a_leader_hibernates_last);
+}
+
+/// Nothing would wake the node when the pause after a failed one is over, and its log would stay as long as it is.
+#[test]
+fn a_group_hibernates_when_no_snapshot_is_due_any_more() {
+    for seed in 0..8 {
+        let mut scenario = Scenario::found_hibernating(seed, size(seed), seed % 3 == 0);
+        let (leader, _) = leader_and_term(&scenario);
+        let name = if seed % 2 == 0 { leader } else { scenario.followers().remove(0) };
+        let refuse = |scenario: &mut Scenario, refuses| {
+            let replica = scenario.cluster.replicas.get_mut(&name).expect("it runs");
+            replica.application.refuses_snapshots = refuses;
+        };
+        refuse(&mut scenario, true);
+        let is_failure = |warning: &Warning| matches!(warning, Warning::SnapshotFailed { .. });
+        while !scenario.has_warned(&name, is_failure) {
+            scenario.serve();
+        }
+        refuse(&mut scenario, false);
+        let before = scenario.status(&name).snapshot_index;
+        scenario.until("it has a snapshot", |scenario| scenario.status(&name).snapshot_index > before);
+        scenario.hibernate();
+    }
 }
 
 #[test]

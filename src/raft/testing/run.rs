@@ -278,9 +278,26 @@ impl Run {
         self.note_ends();
         let stopped = self.cluster.replicas.iter().filter(|(_, replica)| replica.stopped.is_some());
         for name in stopped.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.check_stopped(&name);
             self.excused.insert(name.clone());
             self.cluster.crash(&name);
         }
+    }
+
+    /// A node that stops has ended everything that was called on it. JavaScript that is busy hears of it later.
+    fn check_stopped(&self, name: &str) {
+        let replica = &self.cluster.replicas[name];
+        if replica.is_busy || replica.cost > 0 || !replica.batches.is_empty() {
+            return;
+        }
+        let made = self.made.range((name.to_string(), 0)..=(name.to_string(), u64::MAX)).map(|(key, _)| key);
+        let open: Vec<_> =
+            made.filter(|key| !self.ends.contains_key(key) && !self.given_up.contains(key)).collect();
+        let syncs: Vec<_> = self.syncs.keys().filter(|(asked, _)| asked == name).collect();
+        assert!(
+            open.is_empty() && syncs.is_empty(),
+            "{name} stopped and did not end the performs {open:?} and the reads {syncs:?}"
+        );
     }
 
     fn note_ends(&mut self) {

@@ -1,6 +1,7 @@
 //! Scenarios, step by step, of a cluster that transfers leadership, or that loses its quorum for good;
 //! `divergences.rs` has those of a state that is not to be trusted.
 
+use super::application::End;
 use super::cluster::{Cluster, Network};
 use super::disk::Disk;
 use crate::error::Error;
@@ -164,6 +165,27 @@ fn a_leader_hands_over_before_a_snapshot_that_would_take_long_and_none_follows_s
         scenario.serve();
     }
     assert!(scenario.leader().is_some_and(|leader| leader != first), "and leads no more");
+}
+
+/// JavaScript of the others is blocked, so no node answers the call or can replace the leader.
+#[test]
+fn a_node_that_closes_ends_a_call_that_nothing_answers_and_stops_in_time() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::found(seed, 3, |_| {});
+        let name = scenario.followers().remove(0);
+        for (other, replica) in &mut scenario.cluster.replicas {
+            replica.is_busy = *other != name;
+        }
+        let sequence = scenario.cluster.perform(&name, "append", "x/1");
+        scenario.cluster.handle(&name, Input::Close { ticks: 200, leaves: true });
+        let has_stopped = |scenario: &Scenario| scenario.cluster.replicas[&name].stopped.is_some();
+        scenario.ticks(99);
+        assert!(!has_stopped(&scenario), "seed {seed}: its call may still end");
+        scenario.ticks(102);
+        assert!(has_stopped(&scenario), "seed {seed}: its time is over");
+        let end = scenario.cluster.replicas[&name].application.ends.get(&sequence);
+        assert_eq!(end, Some(&End::Unknown));
+    }
 }
 
 /// Large states take a while: later batches are answered meanwhile.

@@ -332,7 +332,7 @@ impl Runner for Script {
                 let statuses = self.cluster.statuses();
                 let lines = statuses.iter().map(|(name, status)| {
                     format!(
-                        "{name}: {} term={} leader={} applied={} commit={} last={} pending={}{}",
+                        "{name}: {} term={} leader={} applied={} commit={} last={} pending={}{}{}",
                         status.role.as_str(),
                         status.term,
                         status.leader.as_deref().unwrap_or("none"),
@@ -340,6 +340,7 @@ impl Runner for Script {
                         status.commit_index,
                         status.last_index,
                         status.pending,
+                        if self.cluster.replicas[name].node.is_delaying() { " delays an append" } else { "" },
                         status.waiting_for.as_ref().map_or(String::new(), |text| format!(" ({text})"))
                     )
                 });

@@ -112,5 +112,8 @@ fn a_session_ends_soon_after_its_timeout_or_at_once_if_its_member_closes() {
         run.until("the session of the dead one has ended", 20 + ENDED_WITHIN, |run| {
             session_of(run, &others[0], &leader).is_none()
         });
+        run.until("nothing is kept of its silence", ENDED_WITHIN, |run| {
+            run.cluster.replicas[&leader].node.inspect().members_reported_silent() == 0
+        });
     });
 }

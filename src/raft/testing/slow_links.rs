@@ -1,6 +1,7 @@
 //! Scenarios of nodes on slow lines: they get a large state once, and the log behind it, while the cluster is written
 //! to, and large data never delays for long what keeps a node in its cluster.
 
+use super::run::PADDING;
 use super::scenarios::Scenario;
 use crate::raft::{Operation, Options, Role};
 
@@ -159,6 +160,47 @@ pub fn a_follower_gets_the_log(seed: u64) {
 #[test]
 fn a_follower_on_a_slow_line_gets_a_burst_without_losing_its_leader() {
     (0..12).for_each(a_follower_gets_the_log);
+}
+
+/// raft-rs waits until the image that it requested has arrived or not, and sends nothing else meanwhile.
+#[test]
+fn a_member_that_is_away_while_another_image_takes_the_place_of_its_own_gets_the_log_afterwards() {
+    let mut scenario = Scenario::found(9, 3, |_| {});
+    scenario.serve();
+    let (leader, away) = (scenario.leader().expect("it leads"), scenario.followers().remove(0));
+    let write = |scenario: &mut Scenario, count: usize, bytes: usize| {
+        for _ in 0..count {
+            scenario.performed += 1;
+            let args = format!("{leader}/{}{}", scenario.performed, PADDING.repeat(bytes));
+            scenario.cluster.perform(&leader, "append", &args);
+        }
+        scenario.until("all is written", |scenario| scenario.cluster.statuses()[&leader].pending == 0);
+    };
+    let pause = |scenario: &mut Scenario, is_paused| {
+        scenario.cluster.replicas.get_mut(&away).expect("it runs").is_paused = is_paused;
+    };
+    let log_begins = |scenario: &Scenario| {
+        scenario.cluster.replicas[&leader].node.inspect().log().expect("it leads").compacted().index
+    };
+    let transfers = |scenario: &Scenario| scenario.cluster.replicas[&leader].node.inspect().transfers();
+    pause(&mut scenario, true);
+    let had = scenario.cluster.statuses()[&away].last_index;
+    while log_begins(&scenario) <= had {
+        write(&mut scenario, 20, 0);
+    }
+    pause(&mut scenario, false);
+    scenario.until("an image is on its way", |scenario| !transfers(scenario).is_empty());
+    scenario.cluster.cut_apart(|one, other| one == away || other == away);
+    scenario.cluster.frames.retain(|_, sent| sent.from != away && sent.to != away);
+    let first = transfers(&scenario);
+    // More than a leader keeps for the receiver of an image.
+    while transfers(&scenario) == first {
+        write(&mut scenario, 10, 900_000);
+    }
+    assert_eq!(transfers(&scenario).len(), 1, "another takes the place of {first:?}");
+    scenario.until("it is given up", |scenario| transfers(scenario).is_empty());
+    scenario.cluster.cuts.clear();
+    scenario.serve();
 }
 
 /// A majority that needs a voter without the log would wait until that one has it.

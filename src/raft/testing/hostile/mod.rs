@@ -14,11 +14,15 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe};
 
 use adversary::{Adversary, Lie};
+use bytes::Bytes;
 use situation::{SITUATIONS, Situation};
 use target::Target;
 
+use super::scenarios::Scenario;
 use super::seeds::for_seeds;
 use crate::raft::Input;
+use crate::raft::wire::frame::{Frame, Receivers};
+use crate::raft::wire::message::{Message, RaftKind, RaftMessage, WireEntry};
 
 /// A node that was lied to this often is worn out: its term and log are no longer those of a cluster.
 const LIES_PER_VICTIM: u64 = 400;
@@ -45,6 +49,36 @@ fn hostile_raft_messages_never_panic_and_what_cannot_be_true_changes_nothing() {
 #[test]
 fn hostile_words_of_every_kind_never_panic() {
     bombard(Adversary::anything).assert_enough();
+}
+
+/// Terms rise with time: what a leader appends is of its own term or an earlier one (paper §5.3).
+#[test]
+fn an_append_with_an_entry_of_a_later_term_than_its_own_changes_nothing() {
+    for later in [0, 1] {
+        let mut scenario = Scenario::found(1, 3, |_| {});
+        let (leader, name) = (scenario.leader().expect("it leads"), scenario.followers().remove(0));
+        let statuses = scenario.cluster.statuses();
+        let (from, before) = (statuses[&leader].incarnation, &statuses[&name]);
+        let log = scenario.cluster.replicas[&name].node.inspect().log().expect("it follows");
+        let log_term = log.term_at(before.last_index).expect("it is its last one");
+        let (term, index) = (before.term + later, before.last_index + 1);
+        let entry = WireEntry { term, index, is_change: false, data: Bytes::new(), context: Bytes::new() };
+        let append = RaftMessage {
+            log_term,
+            entries: vec![entry],
+            ..RaftMessage::new(RaftKind::Append, before.term, before.last_index)
+        };
+        let frame = Frame {
+            cluster: before.cluster,
+            from,
+            start: None,
+            to: Receivers::One(before.incarnation),
+            messages: vec![Message::Raft(append)],
+        };
+        scenario.cluster.handle(&name, Input::Frame(frame.encode()));
+        let taken = scenario.cluster.statuses()[&name].last_index - before.last_index;
+        assert_eq!(taken, 1 - later, "of an entry of term {term} in an append of term {}", before.term);
+    }
 }
 
 #[derive(Debug, Default)]
