@@ -26,7 +26,12 @@ const SLICE_MS = 10
 
 /** What is made of a frame that was recorded; `offset` is where the frame begins in the message. */
 const ATTACKS = {
-  'of noise': ({ payload }) => randomBytes(randomInt(payload.length)),
+  'of noise': ({ payload }, offset) => {
+    const noise = randomBytes(randomInt(payload.length))
+    // Never the first letter of a frame: what looks like a sealed one is reported, and rightly.
+    if (noise.length > offset) noise[offset] |= 0x80
+    return noise
+  },
   'of noise under a right checksum': ({ payload }, offset) => {
     const forged = Buffer.from(payload)
     randomBytes(forged.length - offset - BODY_OFFSET).copy(forged, offset + BODY_OFFSET)
