@@ -18,6 +18,8 @@ const QUICK_MICROS_MAX: u64 = 10_000;
 struct Batch {
     number: u64,
     evaluations: Vec<Evaluation>,
+    /// To how many earlier leaders one of them was sent, at most.
+    attempts: u32,
 }
 
 /// The batches with JavaScript that have evaluations, oldest first, and how large the next one may be.
@@ -51,7 +53,8 @@ impl InFlight {
     }
 
     pub(super) fn push(&mut self, number: u64, evaluations: Vec<Evaluation>) {
-        self.batches.push_back(Batch { number, evaluations });
+        let attempts = evaluations.iter().map(|evaluation| evaluation.attempts).max().unwrap_or(0);
+        self.batches.push_back(Batch { number, evaluations, attempts });
     }
 
     /// Takes the requests of the batch with this number, if it is the oldest; `None` for one of an earlier leadership, or
@@ -79,8 +82,7 @@ impl InFlight {
 
     /// To how many earlier leaders a request was sent, at most.
     pub(super) fn attempts(&self) -> u32 {
-        let evaluations = self.batches.iter().flat_map(|batch| &batch.evaluations);
-        evaluations.map(|evaluation| evaluation.attempts).max().unwrap_or(0)
+        self.batches.iter().map(|batch| batch.attempts).max().unwrap_or(0)
     }
 
     /// The request at a position of a batch.

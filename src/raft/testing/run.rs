@@ -284,7 +284,7 @@ impl Run {
         }
     }
 
-    /// A node that stops has ended everything that was called on it. JavaScript that is busy hears of it later.
+    /// A node that stops has ended every call and every read of its application. Busy JavaScript receives that later.
     fn check_stopped(&self, name: &str) {
         let replica = &self.cluster.replicas[name];
         if replica.is_busy || replica.cost > 0 || !replica.batches.is_empty() {
