@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use conflux::raft::wire::frame::{Frame, Receivers};
-use conflux::raft::wire::message::{Message, RequestItem, Requests};
+use conflux::raft::wire::items::RequestItem;
+use conflux::raft::wire::message::{Message, Requests};
 use conflux::raft::{
     ChannelState, ClusterUuid, Delivery, Incarnation, Input, MethodResult, Node, Options, Perform, Role,
     TakenSnapshot, Target, Work,

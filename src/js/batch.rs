@@ -352,7 +352,7 @@ struct Items(String);
 
 impl Items {
     fn number(&mut self, number: u64) -> &mut Self {
-        self.json(&number.to_string())
+        self.json(itoa::Buffer::new().format(number))
     }
 
     fn optional(&mut self, number: Option<u64>) -> &mut Self {
@@ -363,8 +363,14 @@ impl Items {
     }
 
     fn string(&mut self, string: &str) -> &mut Self {
-        let quoted = serde_json::to_string(string).expect("a string is always JSON");
-        self.json(&quoted)
+        if string.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+            let quoted = serde_json::to_string(string).expect("a string is always JSON");
+            return self.json(&quoted);
+        }
+        self.json("\"");
+        self.0.push_str(string);
+        self.0.push('"');
+        self
     }
 
     /// The position of a text that travels beside.

@@ -14,13 +14,15 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::raft::arena::Arena;
 use crate::raft::coordination::TimerChange;
 use crate::raft::events::{Effects, Operation};
 use crate::raft::{MethodResult, Perform};
 
 /// `["method",[…args],"method",0,…]`, numbered from `first` on. `0` stands for the next text of `beside`.
 pub fn calls(first: u64, text: &str, beside: Vec<String>) -> Result<Vec<Perform>, String> {
-    read(text, Calls { first, beside: beside.into_iter() })
+    let arena = Arena::with_capacity(text.len());
+    read(text, Calls { first, beside: beside.into_iter(), arena })
 }
 
 /// Borrowed, unless something in it is escaped.
@@ -30,6 +32,7 @@ struct Method<'a>(#[serde(borrow)] Cow<'a, str>);
 struct Calls {
     first: u64,
     beside: std::vec::IntoIter<String>,
+    arena: Arena,
 }
 
 impl<'de> Visitor<'de> for Calls {
@@ -46,7 +49,7 @@ impl<'de> Visitor<'de> for Calls {
             // Most turns perform one method again and again.
             let last = calls.last().map(|last| &last.method).filter(|last| ***last == *method);
             let method = last.cloned().unwrap_or_else(|| method.into());
-            let args = if args.get() == "0" { take(&mut self.beside)? } else { copy(args) };
+            let args = if args.get() == "0" { take(&mut self.beside)? } else { self.arena.copy(bytes(args)) };
             calls.push(Perform { sequence: self.first + calls.len() as u64, method, args });
         }
         Ok(calls)
@@ -86,7 +89,8 @@ enum GivenOperation {
 /// `refused`. JavaScript may have stopped before the end of its batch: evaluations after its last answer get no
 /// answer, refused ones included. `6` is the action that is the next text of `beside`.
 pub fn answers(text: &str, beside: Vec<String>, refused: &[usize]) -> Result<Vec<MethodResult>, String> {
-    let mut answers = read(text, Answers { beside: beside.into_iter() })?;
+    let arena = Arena::with_capacity(text.len());
+    let mut answers = read(text, Answers { beside: beside.into_iter(), arena })?;
     // The positions are in ascending order, so each is already the final position among all answers.
     for &position in refused {
         if position <= answers.len() {
@@ -101,6 +105,7 @@ const NOT_JSON: &str =
 
 struct Answers {
     beside: std::vec::IntoIter<String>,
+    arena: Arena,
 }
 
 impl<'de> Visitor<'de> for Answers {
@@ -117,7 +122,7 @@ impl<'de> Visitor<'de> for Answers {
                 || items.next_element::<&RawValue>()?.ok_or_else(|| A::Error::custom("half an answer"));
             answers.push(match kind {
                 0 => MethodResult::Nothing,
-                1 => MethodResult::Action(copy(text()?)),
+                1 => MethodResult::Action(self.arena.copy(bytes(text()?))),
                 2 => MethodResult::Refused(copy(text()?)),
                 3 => MethodResult::Unknown(copy(text()?)),
                 4 => {
@@ -161,7 +166,11 @@ fn change((name, set): GivenChange) -> TimerChange {
 
 /// A copy, because a slice would keep the text of the whole turn alive for as long as its action is in the log.
 fn copy(raw: &RawValue) -> Bytes {
-    Bytes::copy_from_slice(raw.get().as_bytes())
+    Bytes::copy_from_slice(bytes(raw))
+}
+
+fn bytes(raw: &RawValue) -> &[u8] {
+    raw.get().as_bytes()
 }
 
 /// The text's own allocation.

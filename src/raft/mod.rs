@@ -9,6 +9,7 @@
 mod injected_bug;
 
 pub mod application;
+pub mod arena;
 pub mod bootstrap;
 pub mod consensus;
 pub mod coordination;

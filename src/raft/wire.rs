@@ -3,13 +3,15 @@
 //! A snapshot travels in its own chunks (`transfer.rs`).
 
 pub mod frame;
+pub mod items;
 pub mod message;
 pub mod outbox;
 
 use raft_rs::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use super::identity::RaftId;
-use super::wire::message::{RaftKind, RaftMessage, WireEntry};
+use super::wire::items::WireEntry;
+use super::wire::message::{RaftKind, RaftMessage};
 
 /// `None` for what must not travel: local messages, and forwarded proposals and reads. conflux dispatches requests and
 /// confirms reads itself: raft-rs forwards a proposal without its identity, and its read index can answer stale.

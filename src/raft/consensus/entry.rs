@@ -99,13 +99,17 @@ impl Context {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("a context is plain data: encoding it cannot fail")
+        self.append_to(Vec::new())
     }
 
-    /// The context of an entry that was evaluated.
-    pub fn encode_stamped(&self, stamp: &Stamp) -> Vec<u8> {
+    fn append_to(&self, bytes: Vec<u8>) -> Vec<u8> {
+        postcard::to_extend(self, bytes).expect("a context is plain data: encoding it cannot fail")
+    }
+
+    /// Appends the context of an entry that was evaluated.
+    pub fn append_stamped_to(&self, bytes: Vec<u8>, stamp: &Stamp) -> Vec<u8> {
         let plain = "a stamp is plain data: encoding it cannot fail";
-        let context = postcard::to_extend(&stamp.at, self.encode()).expect(plain);
+        let context = postcard::to_extend(&stamp.at, self.append_to(bytes)).expect(plain);
         match &stamp.timers[..] {
             [] => context,
             timers => postcard::to_extend(timers, context).expect(plain),

@@ -17,6 +17,7 @@ mod window;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use raft_rs::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType};
 use raft_rs::{Config, ProgressState, RawNode, Ready, SnapshotStatus, StateRole};
 use rand_chacha::{
@@ -332,11 +333,11 @@ impl RaftGroup {
     }
 
     /// Proposes all of the entries, or none: `Err` if raft-rs dropped them. Each is (context, data).
-    pub fn propose(&mut self, entries: Vec<(Vec<u8>, bytes::Bytes)>) -> Result<(), Dropped> {
+    pub fn propose(&mut self, entries: Vec<(Bytes, Bytes)>) -> Result<(), Dropped> {
         let entries = entries.into_iter().map(|(context, data)| Entry {
             entry_type: EntryType::EntryNormal,
             data,
-            context: context.into(),
+            context,
             ..Entry::default()
         });
         self.step_proposal(entries.collect())

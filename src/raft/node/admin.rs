@@ -35,7 +35,7 @@ pub(super) fn handle_request(
         OperationRequest::Resize { cluster_size, after } => {
             if replica.members.cluster_size() != cluster_size as usize {
                 let resize = Context::Resize { cluster_size, after };
-                _ = replica.group.propose(vec![(resize.encode(), Bytes::new())]);
+                _ = replica.group.propose(vec![(resize.encode().into(), Bytes::new())]);
             }
             None
         }

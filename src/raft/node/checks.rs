@@ -33,7 +33,7 @@ pub(super) fn propose(replica: &mut Replica, options: &Options) {
     let Some(leader_state) = &mut replica.leader_state else { return };
     debug_assert!(replica.last_action <= replica.delivered_index);
     if leader_state.comparison.begin(replica.liveness.now(), replica.last_action, options)
-        && replica.group.propose(vec![(Context::Check.encode(), Bytes::new())]).is_ok()
+        && replica.group.propose(vec![(Context::Check.encode().into(), Bytes::new())]).is_ok()
     {
         leader_state.comparison.await_own(replica.group.last_index());
     }

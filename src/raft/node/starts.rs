@@ -338,7 +338,10 @@ impl StartGuard {
         };
         let starts: Vec<(RaftId, Start)> = starts.filter(is_new).collect();
         if !starts.is_empty()
-            && replica.group.propose(vec![(Context::Started { starts }.encode(), Bytes::new())]).is_ok()
+            && replica
+                .group
+                .propose(vec![(Context::Started { starts }.encode().into(), Bytes::new())])
+                .is_ok()
         {
             leader_state.recorded_at = replica.group.last_index();
         }

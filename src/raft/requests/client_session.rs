@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::raft::events::Perform;
-use crate::raft::wire::message::{Outcome, RequestItem, Requests};
+use crate::raft::wire::items::RequestItem;
+use crate::raft::wire::message::{Outcome, Requests};
 
 /// The limit of unanswered requests that are sent, so that a burst floods neither the leader nor the channel.
 const WINDOW_BYTES_MAX: usize = 4 << 20;

@@ -14,7 +14,7 @@ use crate::raft::wire::message::Outcome;
 #[derive(Debug)]
 pub struct EvaluatedBatch {
     /// (context, data) of each entry, in order; data is the action, and empty where an entry records outcomes only.
-    pub entries: Vec<(Vec<u8>, Bytes)>,
+    pub entries: Vec<(Bytes, Bytes)>,
     pub(super) outcomes: Vec<(RequestId, Outcome)>,
     pub(super) evaluated: Vec<Evaluation>,
     /// The leader's own actions, which are the first entries.

@@ -16,6 +16,7 @@ use super::provisional::Provisional;
 use super::session::{Evaluation, Session};
 use super::session_table::{RequestStatus, SessionTable};
 use super::system_actions::SystemActions;
+use crate::raft::arena::Arena;
 use crate::raft::consensus::entry::{Context, Request, RequestId, Stamp};
 use crate::raft::coordination::{ClusterClock, SystemAction};
 use crate::raft::events::{Answered, Effects, MethodResult};
@@ -55,6 +56,8 @@ pub struct LeaderSessions {
     clock: ClusterClock,
     /// Evaluation resumes when this index is applied: JavaScript lost the states of what is appended up to here.
     resume_index: u64,
+    /// For the contexts of entries.
+    arena: Arena,
 }
 
 /// Outcomes that depend on the state that they were evaluated on: reported only when all of that is committed, and when
@@ -102,6 +105,7 @@ impl LeaderSessions {
             provisional: Provisional::default(),
             clock: ClusterClock::NONE,
             resume_index: 0,
+            arena: Arena::default(),
         }
     }
 
@@ -572,25 +576,25 @@ impl LeaderSessions {
         evaluation: &Evaluation,
         action: Bytes,
         stamp: &Stamp,
-        entries: &mut Vec<(Vec<u8>, Bytes)>,
+        entries: &mut Vec<(Bytes, Bytes)>,
     ) {
         let id = evaluation.id();
-        let Some(session) = self.session(evaluation) else {
-            let context = Context::Request(Request { id, floor: 0, observed: Vec::new() });
-            return entries.push((context.encode_stamped(stamp), action));
-        };
-        // A request that was abandoned after its evaluation follows this one in the log, and later evaluations depend
-        // on it.
-        let floor = session.floor.min(id.sequence);
-        injected_bug!(PassesOverGivenUp, floor => session.floor);
-        let unrecorded = std::mem::take(&mut session.unrecorded).into_iter().collect();
-        let bytes_max = RECORDED_BYTES_MAX;
-        injected_bug!(RecordsInOneEntry, bytes_max => usize::MAX);
-        let mut pages = in_pages(unrecorded, bytes_max, |(_, outcome)| outcome.bytes());
-        let observed = pages.pop().unwrap_or_default();
-        let (origin, start) = (id.origin, id.start);
-        let records = pages.into_iter().map(|observed| Context::Observed { origin, start, observed });
-        entries.extend(records.map(|context| (context.encode(), Bytes::new())));
-        entries.push((Context::Request(Request { id, floor, observed }).encode_stamped(stamp), action));
+        let mut request = Request { id, floor: 0, observed: Vec::new() };
+        if let Some(session) = self.session(evaluation) {
+            // A request that was abandoned after its evaluation follows this one in the log, and later evaluations
+            // depend on it.
+            let floor = session.floor.min(id.sequence);
+            injected_bug!(PassesOverGivenUp, floor => session.floor);
+            let unrecorded = std::mem::take(&mut session.unrecorded).into_iter().collect();
+            let bytes_max = RECORDED_BYTES_MAX;
+            injected_bug!(RecordsInOneEntry, bytes_max => usize::MAX);
+            let mut pages = in_pages(unrecorded, bytes_max, |(_, outcome)| outcome.bytes());
+            request = Request { id, floor, observed: pages.pop().unwrap_or_default() };
+            let (origin, start) = (id.origin, id.start);
+            let records = pages.into_iter().map(|observed| Context::Observed { origin, start, observed });
+            entries.extend(records.map(|context| (context.encode().into(), Bytes::new())));
+        }
+        let context = Context::Request(request);
+        entries.push((self.arena.encode(|bytes| context.append_stamped_to(bytes, stamp)), action));
     }
 }

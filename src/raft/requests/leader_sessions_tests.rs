@@ -7,7 +7,8 @@ use crate::raft::consensus::entry::Context;
 use crate::raft::coordination::ClusterClock;
 use crate::raft::events::{Answered, MethodResult};
 use crate::raft::identity::RaftId;
-use crate::raft::wire::message::{Outcome, RequestItem, Requests};
+use crate::raft::wire::items::RequestItem;
+use crate::raft::wire::message::{Outcome, Requests};
 
 /// The number of a batch.
 const BATCH: u64 = 0;
@@ -157,13 +158,11 @@ fn outcomes_with_much_data_are_recorded_by_several_entries_before_their_action()
     answers.extend(actions(1));
     let sorted = sessions.classify(BATCH, answered(answers, 1), NO_CLOCK).expect("they were evaluated");
     let (last, records) = sorted.entries.split_last().expect("there is an action");
-    let Some(Context::Request(request)) = Context::decode(&last.0.clone().into()) else { panic!("{last:?}") };
+    let Some(Context::Request(request)) = Context::decode(&last.0) else { panic!("{last:?}") };
     let mut recorded: Vec<u64> = Vec::new();
     for (context, data) in records {
         assert!(data.is_empty() && context.len() <= 400 << 10);
-        let Some(Context::Observed { origin: 7, start: 1, observed }) =
-            Context::decode(&context.clone().into())
-        else {
+        let Some(Context::Observed { origin: 7, start: 1, observed }) = Context::decode(context) else {
             panic!("it records outcomes")
         };
         recorded.extend(observed.iter().map(|(sequence, _)| *sequence));
@@ -252,9 +251,7 @@ fn a_request_that_is_given_up_after_its_evaluation_is_not_ignored_in_the_log() {
     let sorted = sessions.classify(BATCH, answered(actions(3), 1), NO_CLOCK).expect("a batch was in flight");
     assert_eq!(sorted.entries.len(), 3);
     for (context, action) in &sorted.entries {
-        let Some(Context::Request(request)) = Context::decode(&context.clone().into()) else {
-            panic!("it is no request")
-        };
+        let Some(Context::Request(request)) = Context::decode(context) else { panic!("it is no request") };
         assert_eq!(session_table.apply(&request, action), ApplyResult::Applied, "{request:?}");
     }
 }
@@ -270,7 +267,7 @@ fn entries_carry_a_time_that_does_not_fall_while_they_are_not_committed() {
         let answered = Answered { answers: actions(1), micros: 1, at };
         let batch = sessions.classify(BATCH, answered, clock).expect("a batch was in flight");
         assert!(count > 0, "requests wait");
-        let context: Bytes = batch.entries[0].0.clone().into();
+        let context: Bytes = batch.entries[0].0.clone();
         times.push(Context::decode_stamped(&context).expect("it is a request").1.at);
         sessions.appended(batch, &[true], 4);
     }

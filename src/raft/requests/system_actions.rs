@@ -50,7 +50,7 @@ impl SystemActions {
         &mut self,
         answers: &mut Vec<MethodResult>,
         at: u64,
-    ) -> (Vec<SystemAction>, Vec<(Vec<u8>, Bytes)>) {
+    ) -> (Vec<SystemAction>, Vec<(Bytes, Bytes)>) {
         let mut evaluated = std::mem::take(&mut self.evaluating);
         self.is_cut = answers.len() < evaluated.len();
         evaluated.truncate(answers.len());
@@ -68,7 +68,7 @@ impl SystemActions {
         action: SystemAction,
         answer: MethodResult,
         at: u64,
-    ) -> Option<(SystemAction, (Vec<u8>, Bytes))> {
+    ) -> Option<(SystemAction, (Bytes, Bytes))> {
         let (action, effects) = match (action, answer) {
             (SystemAction::TimerFired(firing), MethodResult::Effects(effects)) => {
                 (SystemAction::TimerFired(TimerFiring { next: effects.next, ..firing }), *effects)
@@ -85,8 +85,8 @@ impl SystemActions {
             (action, _) => (action, Effects::default()),
         };
         let stamp = Stamp { at, timers: effects.changes };
-        let context = Context::System(action.clone()).encode_stamped(&stamp);
-        Some((action, (context, effects.action.unwrap_or_default())))
+        let context = Context::System(action.clone()).append_stamped_to(Vec::new(), &stamp);
+        Some((action, (context.into(), effects.action.unwrap_or_default())))
     }
 
     /// Whether JavaScript had no time for some of the last ones; true once.

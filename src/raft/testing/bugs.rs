@@ -161,13 +161,13 @@ pub fn is_injected(bug: Bug) -> bool {
 
 /// Of [`Bug::AcknowledgesBeforeCommit`]: what the leader itself performed ends with its proposal.
 pub fn acknowledge_early(
-    entries: &[(Vec<u8>, Bytes)],
+    entries: &[(Bytes, Bytes)],
     me: RaftId,
     origin: &mut ClientSession,
 ) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for (context, action) in entries {
-        if let Some(Context::Request(request)) = Context::decode(&context.clone().into())
+        if let Some(Context::Request(request)) = Context::decode(context)
             && request.id.origin == me
             && origin.end(request.id.sequence).is_some()
         {

@@ -7,9 +7,10 @@ use raft_rs::eraftpb::ConfChangeV2;
 use crate::raft::consensus::entry::Context;
 use crate::raft::coordination::SystemAction;
 use crate::raft::wire::frame::Frame;
+use crate::raft::wire::items::WireEntry;
 use crate::raft::wire::message::{
     BootstrapMessage, DivergenceMessage, LivenessMessage, MembershipMessage, Message, OperationMessage,
-    RaftKind, RaftMessage, RecoveryMessage, SnapshotMessage, StartMessage, WireEntry,
+    RaftKind, RaftMessage, RecoveryMessage, SnapshotMessage, StartMessage,
 };
 use crate::raft::{Delivery, MethodResult};
 

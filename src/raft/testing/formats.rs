@@ -18,11 +18,11 @@ use crate::raft::events::{Answered, Delivery, Position};
 use crate::raft::membership::members::Members;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::wire::frame::{Frame, Malformed, Receivers, Started, VERSION};
+use crate::raft::wire::items::{RequestItem, WireEntry};
 use crate::raft::wire::message::{
     Ancestor, BootstrapMessage, Chunk, ClusterAnnouncement, DivergenceMessage, LivenessMessage,
     MembershipMessage, Message, OperationMessage, OperationReply, OperationRequest, Outcome, RaftKind,
-    RaftMessage, RecoveryMessage, Refused, RequestItem, Requests, Roster, SnapshotMessage, StartMessage,
-    WireEntry,
+    RaftMessage, RecoveryMessage, Refused, Requests, Roster, SnapshotMessage, StartMessage,
 };
 use crate::raft::{ClusterUuid, Incarnation, Input, Node, Options, Start, Warning, Work};
 
@@ -340,7 +340,7 @@ pub fn written() -> Vec<(String, Bytes)> {
     let mut written: Vec<(String, Bytes)> =
         frames.map(|(number, message)| (format!("frame {number}"), frame(&message).encode())).collect();
     written.extend(contexts.map(|(n, context)| (format!("entry {n}"), context.encode().into())));
-    let stamped = Context::Request(request()).encode_stamped(&stamp());
+    let stamped = Context::Request(request()).append_stamped_to(Vec::new(), &stamp());
     written.push(("stamped".into(), stamped.into()));
     written.push(("admission".into(), admission().encode().into()));
     written.push(("founding snapshot".into(), Snapshot::found(&roster()).encode().image));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::items::{self, RequestItem, WireEntry};
 use crate::raft::application::Application;
 use crate::raft::events::StateHash;
 use crate::raft::identity::{ClusterUuid, Incarnation, RaftId, Start};
@@ -287,23 +288,8 @@ pub struct Requests {
     pub start: u64,
     /// The oldest sequence number that the origin still waits for.
     pub floor: u64,
+    #[serde(deserialize_with = "items::requests")]
     pub requests: Vec<RequestItem>,
-}
-
-/// A request of an origin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RequestItem {
-    pub sequence: u64,
-    /// The outstanding request before it, 0 if none: the leader evaluates this one only after that one.
-    pub after: u64,
-    pub method: Arc<str>,
-    /// The text of a JSON array.
-    pub args: Bytes,
-    /// To how many earlier leaders it was sent. One of them may have lost its leadership because this very request
-    /// takes long.
-    pub attempts: u32,
-    /// The session of the origin when the call was made; 0: none.
-    pub session: u64,
 }
 
 /// What a leader answers to a request that became no entry.
@@ -359,6 +345,7 @@ pub struct RaftMessage {
     pub reject: bool,
     pub reject_hint: u64,
     pub context: Bytes,
+    #[serde(deserialize_with = "items::entries")]
     pub entries: Vec<WireEntry>,
     /// In an `Append` or `Heartbeat`: a learner answers it at once, like a voter, and not some time later.
     pub asks: bool,
@@ -381,15 +368,4 @@ impl RaftMessage {
             asks: false,
         }
     }
-}
-
-/// An entry of the log on the wire.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WireEntry {
-    pub term: u64,
-    pub index: u64,
-    /// A change of the configuration: `data` is raft-rs's.
-    pub is_change: bool,
-    pub data: Bytes,
-    pub context: Bytes,
 }

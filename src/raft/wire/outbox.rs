@@ -111,7 +111,8 @@ fn size(message: &Message) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::wire::message::{LivenessMessage, RequestItem, Requests};
+    use crate::raft::wire::items::RequestItem;
+    use crate::raft::wire::message::{LivenessMessage, Requests};
 
     const CONTROL: Message = Message::Liveness(LivenessMessage::AppProbe);
 

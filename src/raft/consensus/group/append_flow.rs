@@ -15,7 +15,8 @@ use crate::raft::consensus::timing::Timing;
 use crate::raft::identity::RaftId;
 use crate::raft::options::Options;
 use crate::raft::wire;
-use crate::raft::wire::message::{RaftKind, RaftMessage, WireEntry};
+use crate::raft::wire::items::WireEntry;
+use crate::raft::wire::message::{RaftKind, RaftMessage};
 
 /// The limit of raft-rs for one peer.
 const BYTES_MAX: usize = window::APPENDS_MAX * APPEND_BYTES_MAX as usize;

@@ -10,7 +10,8 @@ use super::{APPEND_BYTES_MAX, RaftGroup};
 use crate::raft::consensus::log;
 use crate::raft::identity::RaftId;
 use crate::raft::requests::in_pages;
-use crate::raft::wire::message::{RaftMessage, WireEntry};
+use crate::raft::wire::items::WireEntry;
+use crate::raft::wire::message::RaftMessage;
 
 /// Appends in flight to one peer: 8 MiB of them.
 pub const APPENDS_MAX: usize = 32;

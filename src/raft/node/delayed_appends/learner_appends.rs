@@ -84,7 +84,7 @@ fn last_index(message: &RaftMessage) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::wire::message::WireEntry;
+    use crate::raft::wire::items::WireEntry;
 
     const VOTER: RaftId = 2;
     const LEARNER: RaftId = 9;

@@ -17,11 +17,11 @@ use crate::raft::events::Position;
 use crate::raft::snapshot::Snapshot;
 use crate::raft::testing::formats::RAFT_KINDS;
 use crate::raft::wire::frame::{Frame, Receivers};
+use crate::raft::wire::items::{RequestItem, WireEntry};
 use crate::raft::wire::message::{
     Ancestor, BootstrapMessage, Chunk, ClusterAnnouncement, DivergenceMessage, LivenessMessage,
     MembershipMessage, Message, OperationMessage, OperationReply, OperationRequest, Outcome, RaftKind,
-    RaftMessage, RecoveryMessage, Refused, RequestItem, Requests, Roster, SnapshotMessage, StartMessage,
-    WireEntry,
+    RaftMessage, RecoveryMessage, Refused, Requests, Roster, SnapshotMessage, StartMessage,
 };
 use crate::raft::{ClusterUuid, Incarnation, Start, Status};
 

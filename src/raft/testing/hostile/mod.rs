@@ -22,7 +22,8 @@ use super::scenarios::Scenario;
 use super::seeds::for_seeds;
 use crate::raft::Input;
 use crate::raft::wire::frame::{Frame, Receivers};
-use crate::raft::wire::message::{Message, RaftKind, RaftMessage, WireEntry};
+use crate::raft::wire::items::WireEntry;
+use crate::raft::wire::message::{Message, RaftKind, RaftMessage};
 
 /// A node that was lied to this often is worn out: its term and log are no longer those of a cluster.
 const LIES_PER_VICTIM: u64 = 400;
