@@ -216,7 +216,7 @@ pub struct Write {
     pub snapshot: Option<SnapshotRecord>,
     /// Drops all stored entries: the snapshot does not continue the log.
     pub drops_entries: bool,
-    /// Entries to append, replacing any at the same or a higher index.
+    /// Entries to append, replacing any at the same or a higher index; none of a node that is not durable.
     pub entries: Vec<eraftpb::Entry>,
     /// Drops the entries up to this index; a snapshot covers them.
     pub compacts_to: Option<Position>,

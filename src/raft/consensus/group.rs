@@ -50,6 +50,8 @@ const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 /// One replica.
 pub struct RaftGroup {
     raw: RawNode<Log>,
+    /// Whether the log survives the process; writes carry no entries otherwise.
+    is_durable: bool,
     rng: ChaCha8Rng,
     timing: Timing,
     election_timeout_ticks: std::ops::RangeInclusive<u64>,
@@ -153,6 +155,7 @@ impl RaftGroup {
         rng.fill_bytes(&mut seed);
         let mut group = Self {
             raw,
+            is_durable: options.is_durable,
             rng: ChaCha8Rng::from_seed(seed),
             timing: Timing::new(options),
             election_timeout_ticks: options.election_timeout_ticks_min..=options.election_timeout_ticks_max,
@@ -491,7 +494,7 @@ impl RaftGroup {
 
     /// Puts raft-rs's new entries, term and vote, and a leader's snapshot, into the log. Returns them as a write.
     fn take_write(&mut self, ready: &mut Ready, must_save: bool) -> Write {
-        let mut write = Write { entries: ready.take_entries(), ..Write::default() };
+        let mut write = Write::default();
         if !ready.snapshot().is_empty() {
             let image = ready.snapshot().data.clone();
             let snapshot = Snapshot::decode(&image).expect("its form was checked before it was stepped");
@@ -506,7 +509,12 @@ impl RaftGroup {
             self.taken_index = snapshot.position.index;
         }
         let log = self.raw.mut_store();
-        log.append(&write.entries);
+        if self.is_durable {
+            write.entries = ready.take_entries();
+            log.append(write.entries.iter().cloned());
+        } else {
+            log.append(ready.take_entries());
+        }
         if let Some(hard_state) = ready.hs() {
             log.set_hard_state(hard_state.clone());
             self.has_unsaved_commit = true;

@@ -80,7 +80,7 @@ impl Log {
         log.hard_state = recovered.hard_state;
         // The commit index is saved only along with something else, and so may be behind the snapshot.
         log.hard_state.commit = log.hard_state.commit.max(snapshot.position.index);
-        log.append(&recovered.entries);
+        log.append(recovered.entries);
         injected_bug!(AppliesBeforeCommit, log.hard_state.commit = log.last_index());
         log
     }
@@ -89,7 +89,7 @@ impl Log {
     pub fn found_anew(self, entry: Entry, hard_state: HardState, sole: RaftId) -> Self {
         let starts_from = Some(ConfState { voters: vec![sole], ..ConfState::default() });
         let mut log = Self { hard_state, starts_from, ..self };
-        log.append(&[entry]);
+        log.append([entry]);
         log
     }
 
@@ -144,8 +144,9 @@ impl Log {
     }
 
     /// Appends entries; first drops the entries at their indexes and behind (paper §5.3).
-    pub fn append(&mut self, entries: &[Entry]) {
-        let Some(first) = entries.first() else { return };
+    pub fn append(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        let mut entries = entries.into_iter().peekable();
+        let Some(first) = entries.peek() else { return };
         assert!(
             self.compacted.index < first.index && first.index <= self.last_index() + 1,
             "appending index {} to a log of {}..={}",
@@ -159,9 +160,9 @@ impl Log {
             self.bytes -= size(&dropped);
         }
         for entry in entries {
-            self.actions += u64::from(is_action(entry));
-            self.bytes += size(entry);
-            self.entries.push_back(entry.clone());
+            self.actions += u64::from(is_action(&entry));
+            self.bytes += size(&entry);
+            self.entries.push_back(entry);
         }
     }
 
@@ -349,8 +350,8 @@ mod tests {
     #[test]
     fn appending_replaces_what_stands_at_the_same_indexes_and_behind() {
         let mut log = log();
-        log.append(&[entry(2, 2, ""), entry(3, 2, "1"), entry(4, 2, "2")]);
-        log.append(&[entry(3, 3, "")]);
+        log.append([entry(2, 2, ""), entry(3, 2, "1"), entry(4, 2, "2")]);
+        log.append([entry(3, 3, "")]);
         assert_eq!((log.last_index(), log.term_at(3), log.term_at(4)), (3, Some(3), None));
         assert!(!log.holds_actions());
     }
@@ -358,7 +359,7 @@ mod tests {
     #[test]
     fn reading_is_cut_at_the_size_limit_but_gives_at_least_one_entry() {
         let mut log = log();
-        log.append(&[entry(2, 2, "0123456789"), entry(3, 2, "0123456789"), entry(4, 2, "0123456789")]);
+        log.append([entry(2, 2, "0123456789"), entry(3, 2, "0123456789"), entry(4, 2, "0123456789")]);
         let read =
             |limit: u64| log.entries(2, 5, Some(limit), GetEntriesContext::empty(false)).unwrap().len();
         assert_eq!((read(0), read(20), read(1000)), (1, 1, 3));
@@ -368,7 +369,7 @@ mod tests {
     fn compaction_drops_what_a_snapshot_covers_and_keeps_the_rest() {
         let mut log = log();
         let entries: Vec<Entry> = (2..=9).map(|index| entry(index, 2, "1")).collect();
-        log.append(&entries);
+        log.append(entries);
         let mut snapshot = Snapshot::found(&Roster(vec![(Incarnation::from_u128(1), "a".into())]));
         snapshot.position = Position { index: 7, term: 2 };
         snapshot.state = Some("[1]".into());
@@ -390,7 +391,7 @@ mod tests {
         for (needed, first) in [(None, 8), (Some(3), 4), (Some(9), 8), (Some(0), 2)] {
             let mut log = log();
             let entries: Vec<Entry> = (2..=9).map(|index| entry(index, 2, "1")).collect();
-            log.append(&entries);
+            log.append(entries);
             let mut snapshot = Snapshot::found(&Roster(vec![(Incarnation::from_u128(1), "a".into())]));
             snapshot.position = Position { index: 7, term: 2 };
             log.keep(&snapshot, snapshot.encode());

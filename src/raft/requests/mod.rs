@@ -13,6 +13,7 @@ mod leader_sessions;
 #[cfg(test)]
 mod leader_sessions_tests;
 mod provisional;
+mod sequence_map;
 mod session;
 mod session_table;
 mod system_actions;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::sequence_map::SequenceMap;
 use crate::raft::consensus::entry::Request;
 use crate::raft::identity::RaftId;
 use crate::raft::wire::message::Outcome;
@@ -31,8 +32,8 @@ struct SessionRow {
     start: u64,
     floor: u64,
     /// With the action: an origin that receives a snapshot instead of the entry resolves its call with it.
-    applied: BTreeMap<u64, Bytes>,
-    observed: BTreeMap<u64, Outcome>,
+    applied: SequenceMap<Bytes>,
+    observed: SequenceMap<Outcome>,
     bytes: usize,
 }
 
@@ -73,10 +74,10 @@ impl SessionTable {
         if start != row.start {
             return if start > row.start { RequestStatus::New } else { RequestStatus::Past };
         }
-        if let Some(outcome) = row.observed.get(&sequence) {
+        if let Some(outcome) = row.observed.get(sequence) {
             return RequestStatus::Observed(outcome);
         }
-        match row.applied.get(&sequence) {
+        match row.applied.get(sequence) {
             Some(action) => RequestStatus::Applied(action),
             None if sequence < row.floor => RequestStatus::Past,
             None => RequestStatus::New,
@@ -87,9 +88,10 @@ impl SessionTable {
         self.rows.contains_key(&origin)
     }
 
-    /// Whether the table is consistent: its counters match its content.
+    /// Whether the table is consistent: its counters match its content, which is in order.
     pub fn is_well_formed(&self) -> bool {
-        self.rows.values().all(|row| row.bytes == row.held_bytes())
+        let is_ordered = |row: &SessionRow| row.applied.is_well_formed() && row.observed.is_well_formed();
+        self.rows.values().all(|row| is_ordered(row) && row.bytes == row.held_bytes())
     }
 
     pub fn apply(&mut self, request: &Request, action: &Bytes) -> ApplyResult {
@@ -102,8 +104,8 @@ impl SessionTable {
             *row = SessionRow { start: id.start, ..SessionRow::default() };
         }
         let is_repeated = id.sequence < row.floor
-            || row.applied.contains_key(&id.sequence)
-            || row.observed.contains_key(&id.sequence);
+            || row.applied.contains(id.sequence)
+            || row.observed.contains(id.sequence);
         if is_repeated {
             return ApplyResult::Ignored;
         }
@@ -144,8 +146,8 @@ impl SessionRow {
     fn observe(&mut self, observed: &[(u64, Outcome)]) {
         for (sequence, outcome) in observed {
             let is_known = *sequence < self.floor
-                || self.applied.contains_key(sequence)
-                || self.observed.contains_key(sequence);
+                || self.applied.contains(*sequence)
+                || self.observed.contains(*sequence);
             if !is_known {
                 self.bytes += outcome.bytes();
                 self.observed.insert(*sequence, outcome.clone());
@@ -158,20 +160,17 @@ impl SessionRow {
             return;
         }
         self.floor = floor;
-        let kept = self.applied.split_off(&floor);
-        self.bytes -= self.applied.values().map(Bytes::len).sum::<usize>();
-        self.applied = kept;
-        let kept = self.observed.split_off(&floor);
-        self.bytes -= self.observed.values().map(Outcome::bytes).sum::<usize>();
-        self.observed = kept;
+        while let Some(action) = self.applied.pop_below(floor) {
+            self.bytes -= action.len();
+        }
+        while let Some(outcome) = self.observed.pop_below(floor) {
+            self.bytes -= outcome.bytes();
+        }
     }
 
     fn forget_the_oldest(&mut self) {
         while self.bytes > ROW_BYTES_MAX || self.applied.len() + self.observed.len() > ROW_REQUESTS_MAX {
-            let oldest = [
-                self.applied.first_key_value().map(|(sequence, _)| *sequence),
-                self.observed.first_key_value().map(|(sequence, _)| *sequence),
-            ];
+            let oldest = [self.applied.lowest(), self.observed.lowest()];
             let Some(oldest) = oldest.into_iter().flatten().min() else { return };
             self.raise_floor(oldest + 1);
         }

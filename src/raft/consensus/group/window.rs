@@ -129,7 +129,7 @@ mod tests {
         let founders = [1, 2, 3].map(|number| (Incarnation::from_u128(number), "any".into()));
         let snapshot = Snapshot::found(&Roster(founders.to_vec()));
         let mut log = Log::start(&snapshot, snapshot.encode(), FOUNDING_TERM);
-        log.append(entries);
+        log.append(entries.to_vec());
         let options = Options::new("any", 3, [0; 32]);
         RaftGroup::new(log, 1, &options, &mut ChaCha8Rng::from_seed([0; 32]))
     }
