@@ -67,7 +67,7 @@ class Batch {
   /** Whether there is time and space for another evaluation. The core delivers the others again. */
   #mayEvaluate = true
 
-  /** @param beside the texts that the batch refers to by their positions. */
+  /** @param beside the texts that the batch refers to by their positions; null if there are none. */
   constructor(text, beside) {
     this.#text = text
     this.#beside = beside

@@ -25,8 +25,6 @@ const CHARACTERS_MAX = 64 * 1024 * 1024
 
 const OPTIONS = ['timeout', 'signal']
 
-const NOTHING_BESIDE = []
-
 /** Thousands may time out together: the reason is not queried for each. */
 const WAITING_FOR_MS = 10
 
@@ -246,7 +244,7 @@ class PendingCalls {
   }
 
   #deliverOwn(batch) {
-    if (typeof batch === 'string') this.#deliver(batch, NOTHING_BESIDE)
+    if (typeof batch === 'string') this.#deliver(batch, null)
     else this.#deliver(batch[0], batch.slice(1))
   }
 

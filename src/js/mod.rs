@@ -17,6 +17,7 @@ mod options;
 mod state_pieces;
 mod status;
 mod turn;
+mod turn_functions;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +27,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use napi::Env;
 use napi::Status;
-use napi::bindgen_prelude::{Buffer, BufferSlice, Either, FnArgs, Function, Promise};
+use napi::bindgen_prelude::{Buffer, BufferSlice, Either, FnArgs, Function, Object, Promise};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
@@ -35,21 +36,20 @@ use crate::channel::memory::Isolation;
 use crate::channel::sealed::Security;
 use crate::driver::{self, Application, Handle};
 use crate::error::Error;
-use crate::raft::events::{Answered, Hashed, TakenSnapshot};
+use crate::raft::events::{Hashed, TakenSnapshot};
 use crate::raft::{Delivery, Input, Target};
 use asked::Asked;
 use batch::Batch;
 use state_pieces::StatePieces;
 
+/// A batch: its text, and the texts beside it, if there are any.
+type BatchTexts = (String, Option<Vec<String>>);
 /// `deliver(text, beside)`
-type Arguments = FnArgs<(String, Vec<String>)>;
+type Arguments = FnArgs<BatchTexts>;
 
 /// Weak: the process may exit while a node is open (what keeps it alive is the façade's timer).
 /// Its queue has no bound of its own: the core delivers at most two batches at a time.
-type Deliver = ThreadsafeFunction<(String, Vec<String>), (), Arguments, Status, false, true, 0>;
-
-/// Longer texts of JavaScript are handled on the driver's thread, so that JavaScript can continue.
-const INLINE_BYTES_MAX: usize = 4 << 10;
+type Deliver = ThreadsafeFunction<BatchTexts, (), Arguments, Status, false, true, 0>;
 
 /// Leaves 53 bits of a seed: a JavaScript number holds no more.
 const SEED_SHIFT: u32 = 11;
@@ -69,7 +69,7 @@ pub fn open(
     let script = channel.map(custom::of).transpose()?;
     let options = options::parse(&options, asked, script).map_err(refusal)?;
     let deliver = deliver
-        .build_threadsafe_function::<(String, Vec<String>)>()
+        .build_threadsafe_function::<BatchTexts>()
         .weak::<true>()
         .callee_handled::<false>()
         .max_queue_size::<0>()
@@ -107,58 +107,10 @@ pub struct NativeNode {
 
 #[napi]
 impl NativeNode {
-    /// Calls, numbered from `first` on: `["method",[…args],"method",0,…]`, where 0 stands for the next text of
-    /// `beside`. If methods may run now, a leader that has nothing else to do returns the batch with their
-    /// evaluations, which is then not delivered again: the batch's text, or an array of that and the texts beside it.
+    /// What JavaScript calls in each turn (`turn_functions.rs`), for properties of this object.
     #[napi(catch_unwind)]
-    pub fn perform(
-        &self,
-        first: f64,
-        text: String,
-        may_evaluate: bool,
-        beside: Option<Vec<String>>,
-    ) -> napi::Result<Option<Either<String, Vec<String>>>> {
-        let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX;
-        let calls = turn::calls(first as u64, &text, beside.unwrap_or_default());
-        let input = Input::Perform(calls.map_err(napi::Error::from_reason)?);
-        if !may_evaluate || is_large {
-            self.handle.send(input);
-            return Ok(None);
-        }
-        Ok(self.handle.run_inline_and_evaluate(input).map(|evaluations| {
-            let (text, beside) = self.turn.encode(&evaluations);
-            if beside.is_empty() {
-                return Either::A(text);
-            }
-            Either::B(std::iter::once(text).chain(beside).collect())
-        }))
-    }
-
-    /// Ends the oldest delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`, `[3,error]` for a method that is not
-    /// there, `[4,action,changes]` for one that changes timers, `[5,next,action,changes]` for that of a timer, `[6]`
-    /// for the action that is the next text of `beside`, one after the other in one flat array; how long these
-    /// evaluations took, in microseconds; and their time, in milliseconds since 1970. There may be fewer answers than
-    /// the batch has evaluations: the others are delivered again.
-    #[napi(catch_unwind)]
-    pub fn answered(
-        &self,
-        text: String,
-        micros: f64,
-        at: f64,
-        beside: Option<Vec<String>>,
-    ) -> napi::Result<()> {
-        let (refused, has_next) = self.turn.end_batch();
-        // While JavaScript has another batch, the driver's thread proposes these answers.
-        let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX || has_next;
-        let answers = turn::answers(&text, beside.unwrap_or_default(), &refused);
-        let answers = answers.map_err(napi::Error::from_reason)?;
-        let input = Input::Answered(Answered { answers, micros: micros as u64, at: at as u64 });
-        if is_large {
-            self.handle.send(input);
-        } else {
-            self.handle.run_inline(input);
-        }
-        Ok(())
+    pub fn turn_functions<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        turn_functions::of(env, &self.handle, &self.turn)
     }
 
     /// The seed of random numbers for the evaluation at this position of the oldest delivered batch, a safe integer. It is
@@ -173,12 +125,6 @@ impl NativeNode {
     #[napi(catch_unwind)]
     pub fn progressed(&self, index: f64) {
         self.handle.run_inline(Input::Progressed { index: index as u64 });
-    }
-
-    /// The turn of the event loop in which a batch was delivered is over.
-    #[napi(catch_unwind)]
-    pub fn turn_over(&self) {
-        self.handle.run_inline(Input::TurnOver);
     }
 
     /// The next piece of the text of a snapshot that a delivered batch asked for; the first one replaces what there is.
@@ -426,11 +372,11 @@ impl Turn {
     }
 
     /// The text of the batch, and those beside it.
-    fn encode(&self, batch: &[Delivery]) -> (String, Vec<String>) {
+    fn encode(&self, batch: &[Delivery]) -> BatchTexts {
         let Batch { text, beside, states, refused } = batch::encode(batch);
         let states = states.into_iter().map(StatePieces::new).collect();
         lock(&self.batches).queue.push_back(DeliveredBatch { refused, states });
-        (text, beside)
+        (text, (!beside.is_empty()).then_some(beside))
     }
 }
 
@@ -440,7 +386,7 @@ struct JavaScriptApplication {
 }
 
 impl JavaScriptApplication {
-    fn call(&self, text: String, beside: Vec<String>) {
+    fn call(&self, text: String, beside: Option<Vec<String>>) {
         let (turn, deliver) = (self.turn.clone(), self.deliver.clone());
         // The façade catches what its application throws. An exception that still arrives here is a bug of the
         // façade, a text that cannot become a JavaScript string, or the termination of a worker. It ends this node,
@@ -458,7 +404,7 @@ impl JavaScriptApplication {
                     // If even this cannot be handed over, no JavaScript is left to notify. Without a callback, an
                     // exception would end the process.
                     deliver.call_with_return_value(
-                        (stopped, Vec::new()),
+                        (stopped, None),
                         ThreadsafeFunctionCallMode::NonBlocking,
                         |_, _| Ok(()),
                     );
@@ -476,6 +422,6 @@ impl Application for JavaScriptApplication {
     }
 
     fn stopped(&self, error: Option<Error>) {
-        self.call(batch::encode_stopped(error.as_ref()), Vec::new());
+        self.call(batch::encode_stopped(error.as_ref()), None);
     }
 }
