@@ -37,12 +37,12 @@ pub fn of<'env>(env: &'env Env, handle: &Handle, turn: &Arc<Turn>) -> napi::Resu
     Ok(functions)
 }
 
-/// `perform(first, text, mayEvaluate, beside)`: calls, numbered from `first` on, as `["method",[…args],"method",0,…]`,
+/// `perform(first, text, mayEvaluate, beside?)`: calls, numbered from `first` on, as `["method",[…args],"method",0,…]`,
 /// where 0 stands for the next text of `beside`. If methods may run now, a leader that has nothing else to do returns
 /// the batch with their evaluations, which is then not delivered again.
 fn perform((handle, turn): &(Handle, Arc<Turn>), call: &FunctionCallContext) -> napi::Result<Option<Batch>> {
     let (first, text) = (call.get::<f64>(0)?, call.get::<String>(1)?);
-    let (may_evaluate, beside) = (call.get::<bool>(2)?, call.get::<Option<Vec<String>>>(3)?);
+    let (may_evaluate, beside) = (call.get::<bool>(2)?, beside(call)?);
     let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX;
     let calls = turn::calls(first as u64, &text, beside.unwrap_or_default());
     let input = Input::Perform(calls.map_err(napi::Error::from_reason)?);
@@ -56,14 +56,14 @@ fn perform((handle, turn): &(Handle, Arc<Turn>), call: &FunctionCallContext) -> 
     }))
 }
 
-/// `answered(text, micros, at, beside)` ends the oldest delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`,
+/// `answered(text, micros, at, beside?)` ends the oldest delivered batch: `[0]` for nothing, `[1,action]`, `[2,error]`,
 /// `[3,error]` for a method that is not there, `[4,action,changes]` for one that changes timers,
 /// `[5,next,action,changes]` for that of a timer, `[6]` for the action that is the next text of `beside`, one after the
 /// other in one flat array; how long these evaluations took, in microseconds; and their time, in milliseconds since
 /// 1970. There may be fewer answers than the batch has evaluations: the others are delivered again.
 fn answered((handle, turn): &(Handle, Arc<Turn>), call: &FunctionCallContext) -> napi::Result<()> {
     let (text, micros) = (call.get::<String>(0)?, call.get::<f64>(1)?);
-    let (at, beside) = (call.get::<f64>(2)?, call.get::<Option<Vec<String>>>(3)?);
+    let (at, beside) = (call.get::<f64>(2)?, beside(call)?);
     let (refused, has_next) = turn.end_batch();
     // While JavaScript has another batch, the driver's thread proposes these answers.
     let is_large = beside.is_some() || text.len() > INLINE_BYTES_MAX || has_next;
@@ -76,4 +76,9 @@ fn answered((handle, turn): &(Handle, Arc<Turn>), call: &FunctionCallContext) ->
         handle.run_inline(input);
     }
     Ok(())
+}
+
+/// The last argument, which may be left out.
+fn beside(call: &FunctionCallContext) -> napi::Result<Option<Vec<String>>> {
+    if call.length() < 4 { Ok(None) } else { call.get(3) }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{ApplyResult, LeaderSessions, SessionTable};
 use crate::raft::consensus::entry::Context;
-use crate::raft::coordination::ClusterClock;
+use crate::raft::coordination::{ClusterClock, SystemAction, TimerFiring};
 use crate::raft::events::{Answered, MethodResult};
 use crate::raft::identity::RaftId;
 use crate::raft::wire::items::RequestItem;
@@ -332,4 +332,20 @@ fn a_batch_behind_a_dropped_one_is_void_and_follows_it_again() {
     let (next, _) = sessions.take_evaluations(3, 19, &session_table);
     let sequences: Vec<u64> = next.iter().map(|evaluation| evaluation.sequence).collect();
     assert_eq!(sequences, (17..81).collect::<Vec<_>>());
+}
+
+#[test]
+fn timers_that_left_no_time_for_waiting_requests_miss_one_batch() {
+    let (mut sessions, session_table) = sessions(&[7], 2);
+    let firing = |number| TimerFiring { name: "t".into(), number, due: 0, next: None };
+    let batch = |sessions: &mut LeaderSessions, answers| {
+        sessions.evaluate_system([1, 2].map(|number| SystemAction::TimerFired(firing(number))).into());
+        let (evaluations, _) = sessions.take_evaluations(BATCH, 3, &session_table);
+        sessions.classify(BATCH, answered(actions(answers), 1), NO_CLOCK);
+        evaluations.len()
+    };
+    assert!(sessions.timers_have_turn(), "there was no batch");
+    assert_eq!(batch(&mut sessions, 1), 2);
+    assert!(!sessions.timers_have_turn(), "the second timer had no time, and the requests behind it wait");
+    assert!(sessions.timers_have_turn(), "once");
 }

@@ -302,6 +302,17 @@ mod tests {
         assert!(!table.observe(7, 1, &[(6, Outcome::Nothing)]), "the former start has ended");
     }
 
+    /// A record that an earlier leader proposed may be applied when its origin no longer waits for the outcome.
+    #[test]
+    fn outcomes_below_the_floor_are_not_kept() {
+        let mut table = table();
+        table.apply(&request(1, 3, 3), &Bytes::from_static(b"1"));
+        let bytes = table.rows[&7].bytes;
+        assert!(table.observe(7, 1, &[(2, Outcome::Nothing)]));
+        assert_eq!((table.rows[&7].observed.len(), table.rows[&7].bytes), (0, bytes));
+        assert_eq!(table.status_of(7, 1, 2), RequestStatus::Past);
+    }
+
     #[test]
     fn who_is_no_member_any_more_is_forgotten() {
         let mut table = table();

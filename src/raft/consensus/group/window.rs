@@ -61,8 +61,10 @@ impl RaftGroup {
     pub(super) fn begin_windows(&mut self) {
         self.append_flows.clear();
         self.learners_answered_at.clear();
-        let large = self.raw.store().entries_from(0).rev().find(|entry| log::size(entry) > APPEND_BYTES_MAX);
-        self.large_until = large.map_or(0, |entry| entry.index);
+        let log = self.raw.store();
+        let is_large = |entry: &&Entry| log::size(entry) > APPEND_BYTES_MAX;
+        let last = log.entries_from(log.compacted().index + 1).rev().find(is_large);
+        self.large_until = last.map_or(0, |entry| entry.index);
         self.bound_windows();
     }
 
@@ -160,5 +162,19 @@ mod tests {
         assert_eq!(appends_max(0, 0), Some(APPENDS_MAX), "there are none");
         assert_eq!(appends_max(5, 4), Some(LARGE_APPENDS_MAX));
         assert_eq!(appends_max(5, 5), Some(APPENDS_MAX));
+    }
+
+    #[test]
+    fn a_leader_bounds_its_windows_for_the_large_entries_of_earlier_leaders() {
+        let large = Entry { data: vec![b'1'; 2 * APPEND_BYTES_MAX as usize].into(), ..entry(2, 2) };
+        let mut group = group(&[large, entry(3, 2)]);
+        group.begin_windows();
+        assert_eq!(group.appends_max(2), Some(LARGE_APPENDS_MAX));
+        let in_flight = &mut group.raw.raft.mut_prs().get_mut(2).expect("it founded").ins;
+        for index in 1..=LARGE_APPENDS_MAX as u64 {
+            assert!(!in_flight.full(), "{index}");
+            in_flight.add(index);
+        }
+        assert!(in_flight.full());
     }
 }
