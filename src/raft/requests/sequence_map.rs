@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+/// The memory for so many pairs is kept for the next ones: a burst of more calls gives it back.
+const CAPACITY_KEPT: usize = 4 << 10;
+
 /// Pairs in ascending order of their sequence numbers, each of which is there once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SequenceMap<Value>(VecDeque<(u64, Value)>);
@@ -36,7 +39,11 @@ impl<Value> SequenceMap<Value> {
     /// Removes the lowest one, if it is lower than `limit`.
     pub fn pop_below(&mut self, limit: u64) -> Option<Value> {
         self.lowest().filter(|lowest| *lowest < limit)?;
-        self.0.pop_front().map(|(_, value)| value)
+        let lowest = self.0.pop_front();
+        if self.0.capacity() > CAPACITY_KEPT + 4 * self.0.len() {
+            self.0.shrink_to(2 * self.0.len());
+        }
+        lowest.map(|(_, value)| value)
     }
 
     pub fn lowest(&self) -> Option<u64> {
@@ -96,6 +103,18 @@ mod tests {
                 prop_assert!(map.values().eq(model.values()));
             }
         }
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_is_given_back() {
+        let mut map = SequenceMap::default();
+        let burst = 16 * CAPACITY_KEPT as u64;
+        (0..burst).for_each(|sequence| map.insert(sequence, sequence));
+        for sequence in 0..burst {
+            assert_eq!(map.pop_below(burst), Some(sequence));
+        }
+        assert!(map.0.capacity() <= CAPACITY_KEPT + 4);
+        assert_eq!(map.pop_below(burst), None);
     }
 
     #[test]
