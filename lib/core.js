@@ -24,7 +24,6 @@ function prepareCore(options, open, callbacks) {
   return () => {
     try {
       const native = open(text, callbacks.deliver, asked, channel?.notify)
-      Object.assign(native, native.turnFunctions())
       // It is notified in a later turn of the event loop.
       if (channel !== undefined) channel.native = native
       return native

@@ -27,7 +27,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use napi::Env;
 use napi::Status;
-use napi::bindgen_prelude::{Buffer, BufferSlice, Either, FnArgs, Function, Object, Promise};
+use napi::bindgen_prelude::{
+    Buffer, BufferSlice, ClassInstance, Either, FnArgs, Function, JavaScriptClassExt, Promise,
+};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
@@ -59,12 +61,13 @@ const SEED_SHIFT: u32 = 11;
 /// application knows; `channel` is notified of the work of a custom channel. The text of an error begins with its
 /// code, because napi has only codes of its own.
 #[napi(catch_unwind)]
-pub fn open(
+pub fn open<'env>(
+    env: &'env Env,
     options: String,
     deliver: Function<'_, Arguments, ()>,
     asked: Option<Function<'_, (), Promise<String>>>,
     channel: Option<Function<'_, custom::Arguments, ()>>,
-) -> napi::Result<NativeNode> {
+) -> napi::Result<ClassInstance<'env, NativeNode>> {
     let asked = asked.map(Asked::new).transpose()?;
     let script = channel.map(custom::of).transpose()?;
     let options = options::parse(&options, asked, script).map_err(refusal)?;
@@ -82,7 +85,11 @@ pub fn open(
         driver::start(options.raft, tick, options.channel, options.storage, application).map_err(refusal)?;
     // Set only here. Without it, a node could not be stopped after an exception, and would wait for its answer.
     let _ = turn.handle.set(handle.clone());
-    Ok(NativeNode { handle, turn, tick, isolation, security, links })
+    // If one of these fails, the node is dropped, and with it ends the core.
+    let node = NativeNode { handle: handle.clone(), turn: turn.clone(), tick, isolation, security, links };
+    let native = node.into_instance(env)?;
+    turn_functions::set(env, &mut native.as_object(env), &handle, &turn)?;
+    Ok(native)
 }
 
 /// The façade checks the options, so a fault in them is a bug.
@@ -107,12 +114,6 @@ pub struct NativeNode {
 
 #[napi]
 impl NativeNode {
-    /// What JavaScript calls in each turn (`turn_functions.rs`), for properties of this object.
-    #[napi(catch_unwind)]
-    pub fn turn_functions<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
-        turn_functions::of(env, &self.handle, &self.turn)
-    }
-
     /// The seed of random numbers for the evaluation at this position of the oldest delivered batch, a safe integer. It is
     /// the same wherever the call is evaluated.
     #[napi(catch_unwind)]

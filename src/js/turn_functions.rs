@@ -19,22 +19,20 @@ const INLINE_BYTES_MAX: usize = 4 << 10;
 /// A batch that `perform` returns: its text, or an array of that and the texts beside it.
 type Batch = Either<String, Vec<String>>;
 
-/// `{ perform, answered, turnOver }`
-pub fn of<'env>(env: &'env Env, handle: &Handle, turn: &Arc<Turn>) -> napi::Result<Object<'env>> {
-    let mut functions = Object::new(env)?;
+/// Sets the properties `perform`, `answered` and `turnOver` of a `NativeNode`.
+pub fn set(env: &Env, native: &mut Object, handle: &Handle, turn: &Arc<Turn>) -> napi::Result<()> {
     let node = (handle.clone(), turn.clone());
     let perform = move |call: FunctionCallContext| perform(&node, &call);
-    functions.set("perform", env.create_function_from_closure::<(), _, _>("perform", perform)?)?;
+    native.set("perform", env.create_function_from_closure::<(), _, _>("perform", perform)?)?;
     let node = (handle.clone(), turn.clone());
     let answered = move |call: FunctionCallContext| answered(&node, &call);
-    functions.set("answered", env.create_function_from_closure::<(), _, _>("answered", answered)?)?;
+    native.set("answered", env.create_function_from_closure::<(), _, _>("answered", answered)?)?;
     let handle = handle.clone();
     let turn_over = move |_: FunctionCallContext| {
         handle.run_inline(Input::TurnOver);
         Ok(())
     };
-    functions.set("turnOver", env.create_function_from_closure::<(), _, _>("turnOver", turn_over)?)?;
-    Ok(functions)
+    native.set("turnOver", env.create_function_from_closure::<(), _, _>("turnOver", turn_over)?)
 }
 
 /// `perform(first, text, mayEvaluate, beside?)`: calls, numbered from `first` on, as `["method",[…args],"method",0,…]`,
