@@ -14,6 +14,12 @@ function targets(records) {
   const redis = rate('throughput-redis', '3,000')
   const incr = rate('throughput-redis', '3,000', 'incr')
   const memory = rate('throughput-memory', '3,000')
+  const latency = (name, peer) => of('latency-redis', name, '', peer)
+  const tcpRate = rate('throughput-redis', '3,000', 'conflux-tcp')
+  const megabytes = (title, bytes) => {
+    const perSecond = rate('payload', title, 'conflux-tcp')
+    return known(perSecond) && (perSecond * bytes) / 1e6
+  }
   const sync = of('durable', 'one fsync here, p50 (ms)', 'disk')
   const durable = name => [of('durable', name, 'disk'), of('durable', name, 'memory')]
   const [diskRate, storelessRate] = durable('3,000 in flight (/s)')
@@ -67,6 +73,38 @@ function targets(records) {
       life('memory at the end (MB)'),
       life('memory after a tenth (MB)'),
       1.2
+    ),
+    atMost('sequential from the leader, tcp, p50', latency('leader p50', 'conflux-tcp'), 0.15, 'ms'),
+    ratioAtMost(
+      'sequential from the leader, tcp to Redis',
+      latency('leader p50', 'conflux-tcp'),
+      latency('leader p50', 'conflux'),
+      0.6
+    ),
+    atMost('sequential from a follower, tcp, p50', latency('follower p50', 'conflux-tcp'), 0.23, 'ms'),
+    atMost('sequential from the leader, local, p50', latency('leader p50', 'conflux-local'), 0.12, 'ms'),
+    atLeast('3,000 in flight, tcp, 3 processes', tcpRate, 210_000, '/s'),
+    ratioAtLeast('3,000 in flight, tcp, to INCR on one Redis', tcpRate, incr, 1),
+    atLeast('actions of 1 KiB, tcp', megabytes('1 KiB', 1024), 60, 'MB/s'),
+    atLeast('actions of 64 KiB, tcp', megabytes('64 KiB', 65_536), 150, 'MB/s'),
+    atLeast('actions of 64 KiB of rows, tcp', megabytes('64 KiB of rows', 65_536), 40, 'MB/s'),
+    atMost(
+      'kill -9 of the leader → next commit, tcp, p50',
+      of('failover', 'gap', '', 'conflux-tcp'),
+      350,
+      'ms'
+    ),
+    atMost(
+      'last node started → first perform, tcp, p50',
+      of('cold-start', 'took', '', 'conflux-tcp'),
+      30,
+      'ms'
+    ),
+    atMost(
+      'idle cluster of 3, tcp, a node, of a core',
+      of('idle', 'most of a node (% of a core)', '', 'conflux-tcp'),
+      0.5,
+      '%'
     ),
     atMost("require('conflux')", pack('require (ms)'), 30, 'ms'),
     atMost('binary, stripped', pack('binary (MB)'), 6, 'MB'),

@@ -27,7 +27,7 @@ module.exports = {
  * Nodes of conflux, or of 1.1.8 (`peer`).
  *
  * @param setting.client the peer whose `connect` the processes use; `size` how many nodes; `channel` 'memory': all in one process, any other: one process each; `isDurable`,
- *   `payloadBytes`, `isProvisional`, `execArgv`.
+ *   `payloadBytes`, `isStructured`: rows instead of a text; `isProvisional`, `execArgv`.
  */
 async function startNodes(
   peer,
@@ -83,10 +83,11 @@ class Client {
   #padding
   acknowledged = new Seen()
 
-  constructor({ id, size, folder, channels, payloadBytes = 0, isProvisional = false }) {
+  constructor({ id, size, folder, channels, payloadBytes = 0, isStructured = false, isProvisional = false }) {
     const conflux = require('../..')
     this.origin = id
-    this.#padding = 'x'.repeat(Math.max(0, payloadBytes - `{"o":"${id}","n":1000000,"p":""}`.length))
+    const paddingBytes = Math.max(0, payloadBytes - `{"o":"${id}","n":1000000,"p":""}`.length)
+    this.#padding = isStructured ? rowsOf(paddingBytes) : 'x'.repeat(paddingBytes)
     const look = isProvisional ? node => node.getProvisionalState().count : () => undefined
     this.#node = conflux({
       id,

@@ -5,7 +5,7 @@ const { measureThroughput } = require('../throughput')
 
 module.exports = {
   name: 'payload',
-  title: 'size of an action, 100 in flight, Redis, three processes',
+  title: 'size of an action, text or rows of an object each, 100 in flight, Redis, three processes',
   peers: ['conflux', 'conflux-tcp', 'conflux-local'],
   unit: '/s',
   cases: ({ isQuick }) =>
@@ -14,8 +14,9 @@ module.exports = {
       : [
           { title: '50 B', payloadBytes: 50 },
           { title: '1 KiB', payloadBytes: 1024 },
-          { title: '64 KiB', payloadBytes: 65_536 }
+          { title: '64 KiB', payloadBytes: 65_536 },
+          { title: '64 KiB of rows', payloadBytes: 65_536, isStructured: true }
         ],
-  measure: ({ which, ...settings }) =>
-    measureThroughput(settings, { inFlight: 100, payloadBytes: which.payloadBytes })
+  measure: ({ which: { payloadBytes, isStructured }, ...settings }) =>
+    measureThroughput(settings, { inFlight: 100, payloadBytes, isStructured })
 }
