@@ -28,6 +28,16 @@ fn committed(own: Option<u64>, is_provisional: bool, action: &'static str) -> De
 }
 
 #[test]
+fn a_string_is_what_json_makes_of_it() {
+    let strings = ('\0'..='\u{a0}').map(String::from).chain(["".into(), "a\u{2028}\u{1f600}\\\"b".into()]);
+    for string in strings {
+        let mut items = Items(String::new());
+        items.string(&string).string(&string);
+        assert_eq!(items.finish(), serde_json::to_string(&[&string, &string]).unwrap());
+    }
+}
+
+#[test]
 fn every_delivery_has_its_items() {
     let deliveries = [
         Delivery::Role { role: Role::Leader, term: 3, leader: Some("a".into()) },

@@ -36,7 +36,7 @@ impl<Value> SequenceMap<Value> {
         }
     }
 
-    /// Removes the lowest one, if it is lower than `limit`.
+    /// Removes the value with the lowest sequence number, if that is lower than `limit`.
     pub fn pop_below(&mut self, limit: u64) -> Option<Value> {
         self.lowest().filter(|lowest| *lowest < limit)?;
         let lowest = self.0.pop_front();
@@ -58,12 +58,12 @@ impl<Value> SequenceMap<Value> {
         self.0.iter().map(|(_, value)| value)
     }
 
-    /// Whether it is in order: what arrives from elsewhere need not be.
+    /// Whether the pairs are in ascending order. Those of a snapshot from another node may not be.
     pub fn is_well_formed(&self) -> bool {
         self.0.iter().is_sorted_by(|(one, _), (other, _)| one < other)
     }
 
-    /// Where it is, or would be.
+    /// The position of this sequence number; as an error, the one at which to insert it.
     fn position(&self, sequence: u64) -> Result<usize, usize> {
         match self.0.back() {
             Some((highest, _)) if sequence <= *highest => {

@@ -192,6 +192,19 @@ mod tests {
         assert!(!table.is_well_formed());
     }
 
+    #[test]
+    fn a_table_whose_requests_are_not_in_order_is_none_of_ours() {
+        let pairs = |sequences: [u64; 2]| {
+            let pairs = sequences.map(|sequence| (sequence, Bytes::from_static(b"1"))).to_vec();
+            postcard::from_bytes(&postcard::to_allocvec(&pairs).unwrap()).unwrap()
+        };
+        for (sequences, is_well_formed) in [([1, 2], true), ([2, 1], false)] {
+            let row = SessionRow { applied: pairs(sequences), bytes: 2, ..SessionRow::default() };
+            let table = SessionTable { rows: [(7, row)].into() };
+            assert_eq!(table.is_well_formed(), is_well_formed, "{sequences:?}");
+        }
+    }
+
     fn request(start: u64, sequence: u64, floor: u64) -> Request {
         Request { id: RequestId { origin: 7, start, sequence }, floor, observed: Vec::new() }
     }
