@@ -130,3 +130,36 @@ impl RaftGroup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+    use super::*;
+    use crate::raft::Incarnation;
+    use crate::raft::consensus::entry::FOUNDING_TERM;
+    use crate::raft::consensus::log::Log;
+    use crate::raft::options::Options;
+    use crate::raft::snapshot::Snapshot;
+    use crate::raft::wire::items::WireEntry;
+    use crate::raft::wire::message::{RaftKind, RaftMessage, Roster};
+
+    #[test]
+    fn a_write_has_the_entries_of_a_durable_node_and_the_log_those_of_any() {
+        for is_durable in [true, false] {
+            let founders = [1, 2, 3].map(|number| (Incarnation::from_u128(number), "any".into()));
+            let snapshot = Snapshot::found(&Roster(founders.to_vec()));
+            let log = Log::start(&snapshot, snapshot.encode(), FOUNDING_TERM);
+            let options = Options { is_durable, ..Options::new("any", 3, [0; 32]) };
+            let mut group = RaftGroup::new(log, 1, &options, &mut ChaCha8Rng::from_seed([0; 32]));
+            let (data, context) = ("1".into(), "x".into());
+            let entry = WireEntry { term: 2, index: 2, is_change: false, data, context };
+            let append = RaftMessage::new(RaftKind::Append, 2, 1);
+            group.step(2, RaftMessage { log_term: FOUNDING_TERM, entries: vec![entry], ..append });
+            let write = group.advance(1, Storage::Answers).expect("there is a term to save");
+            assert_eq!(write.entries.len(), usize::from(is_durable));
+            assert!(write.hard_state.is_some());
+            assert_eq!(group.last_index(), 2);
+        }
+    }
+}
